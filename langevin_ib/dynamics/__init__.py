@@ -1,0 +1,7 @@
+"""Samplers as kernels `(draw, init, step)`."""
+
+from langevin_ib.dynamics.base import Kernel
+from langevin_ib.dynamics.langevin import euler_maruyama, leimkuhler_matthews
+from langevin_ib.dynamics.mala import mala
+
+__all__ = ["Kernel", "euler_maruyama", "leimkuhler_matthews", "mala"]

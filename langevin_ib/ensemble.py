@@ -1,0 +1,290 @@
+"""Many chains at once: the only place with `vmap`, loops over steps, sharding and buffer donation.
+
+Chain i at step n takes row i of `kernel.draw(fold_in(key, n), chains)`, so its path depends on the key and on its own
+index only: not on the number of chains, devices or chunks. Draws are reduced on the device as they come; memory does
+not grow with the number of steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from blackjax.adaptation.step_size import dual_averaging_adaptation
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Array, Bool, Float, Int, Key, PyTree
+
+from langevin_ib.dynamics.base import Kernel
+from langevin_ib.errors import DivergenceError
+from langevin_ib.models.base import Params
+from langevin_ib.streaming import Accumulator
+
+TRACE_ROWS = 512  # draws kept of each traced chain, however long the run
+TRACE_CHAINS = 256
+CHUNK_CHAIN_STEPS = 2e7  # about a third of a second on two cores: often enough for a progress bar and a divergence
+CHUNK_RECORDS = 256
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """When draws are recorded: after `burn_in` steps, one every `thin` steps, `records` times.
+
+    `segments` are increasing record counts, the last equal to `records`: the stretches whose statistics are kept apart.
+    """
+
+    burn_in: int
+    thin: int
+    records: int
+    segments: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if self.records < 1 or self.segments[-1] != self.records or list(self.segments) != sorted(set(self.segments)):
+            raise ValueError(f"segments {self.segments} must increase up to records = {self.records} ≥ 1")
+
+    @property
+    def steps(self) -> int:
+        """Steps that each chain takes."""
+        return self.burn_in + self.records * self.thin
+
+
+@dataclass(frozen=True)
+class Observer:
+    """What is measured on one chain's parameters: θ ↦ draw, its accumulator, and the part of a draw that is traced."""
+
+    observe: Callable[[Params], Any]
+    accumulator: Accumulator
+    traced: Callable[[Any], dict[str, Float[Array, "..."]]]
+
+
+class EnsembleResult(NamedTuple):
+    """Everything a run leaves: statistics per segment (chain axis first), a thinned trace, the mean of the info."""
+
+    segments: list[Any]
+    trace: dict[str, Float[np.ndarray, "chain draw ..."]]
+    info: dict[str, Float[np.ndarray, " chain"]]
+    position: Params
+    devices: int
+
+
+class _Carry(NamedTuple):
+    state: Any
+    accumulated: Any
+    info: Any
+    first_bad: Int[Array, " chain"]
+    trace: Any
+
+
+def starting_points(init: Callable[[Key[Array, ""]], Params], key: Key[Array, ""], chains: int, dtype) -> Params:
+    """Independent starts: chain i begins at init(fold_in(key, i)), in the given precision."""
+    keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(chains))
+    return jax.tree.map(lambda leaf: leaf.astype(dtype), jax.jit(jax.vmap(init))(keys))
+
+
+def batched(function: Callable) -> Callable:
+    """A one-point function over a leading axis of each argument, compiled."""
+    return jax.jit(jax.vmap(function))
+
+
+def run_ensemble(
+    kernel: Kernel,
+    starts: Params,
+    observer: Observer,
+    *,
+    key: Key[Array, ""],
+    schedule: Schedule,
+    escaped: Callable[[Params], Bool[Array, ""]],
+    stage: str,
+    step_size: float,
+    chunk_records: int | None = None,
+    progress: Progress | None = None,
+) -> EnsembleResult:
+    """Run every chain from its start and reduce its draws on the device.
+
+    Args:
+        kernel: the sampler, for one chain.
+        starts: parameters with a leading chain axis.
+        observer: what is measured at each record, for one chain.
+        key: the run's key; step n uses fold_in(key, n).
+        schedule: burn-in, thinning, number of records, segments.
+        escaped: θ ↦ True where a chain has run away; non-finite parameters count as escaped in any case.
+        stage: named in errors.
+        step_size: named in errors.
+        chunk_records: records per device call; changes no number, only how often the host looks.
+        progress: called with (steps done, steps in all) after each chunk.
+
+    Raises:
+        DivergenceError: some chain escaped or became non-finite, in the chunk where it happened.
+    """
+    chains = jax.tree.leaves(starts)[0].shape[0]
+    sharding, devices = chain_sharding(chains)
+    rows = min(schedule.records, TRACE_ROWS)
+    stride = -(-schedule.records // rows)
+    chunk = chunk_records or int(np.clip(CHUNK_CHAIN_STEPS // (chains * schedule.thin), 1, CHUNK_RECORDS))
+    burn_chunk = max(1, int(CHUNK_CHAIN_STEPS // chains))
+    buffer_rows = -(-chunk // stride) + 1
+
+    def fresh_accumulators():
+        one = observer.accumulator.init()
+        return jax.tree.map(lambda leaf: jnp.zeros((chains, *leaf.shape), leaf.dtype) + leaf, one)
+
+    def take_steps(state, first_step, count, info):
+        def one(n, carry):
+            state, info = carry
+            noise = kernel.draw(jax.random.fold_in(key, n), chains)
+            noise = jax.lax.with_sharding_constraint(noise, sharding)
+            state, new = jax.vmap(kernel.step)(noise, state)
+            return state, jax.tree.map(lambda total, x: total + x, info, new)
+
+        return jax.lax.fori_loop(first_step, first_step + count, one, (state, info))
+
+    def mark(state, first_bad, step):
+        bad = jax.vmap(lambda x: ~_finite(x) | escaped(x))(state.position)
+        return jnp.where(bad & (first_bad < 0), step, first_bad)
+
+    def burn(carry: _Carry, first_step, count) -> _Carry:
+        state, _ = take_steps(carry.state, first_step, count, carry.info)
+        return carry._replace(state=state, first_bad=mark(state, carry.first_bad, first_step + count))
+
+    def record(carry: _Carry, first_record, count) -> _Carry:
+        def one(r, carry: _Carry) -> _Carry:
+            first_step = schedule.burn_in + r * schedule.thin
+            state, info = take_steps(carry.state, first_step, schedule.thin, carry.info)
+            draw = jax.vmap(observer.observe)(state.position)
+            row = r // stride - first_record // stride
+            trace = jax.tree.map(
+                lambda buffer, x: jax.lax.dynamic_update_index_in_dim(buffer, x, row, 0),
+                carry.trace,
+                jax.vmap(observer.traced)(draw),
+            )
+            return _Carry(
+                state=state,
+                accumulated=jax.vmap(observer.accumulator.update)(carry.accumulated, draw),
+                info=info,
+                first_bad=mark(state, carry.first_bad, first_step + schedule.thin),
+                trace=trace,
+            )
+
+        return jax.lax.fori_loop(first_record, first_record + count, one, carry)
+
+    def begin(starts) -> _Carry:
+        state = jax.vmap(kernel.init)(starts)
+        noise = jax.eval_shape(lambda k: kernel.draw(k, chains), key)
+        info = jax.eval_shape(lambda n, s: jax.vmap(kernel.step)(n, s)[1], noise, state)
+        traced = jax.eval_shape(lambda p: jax.vmap(lambda x: observer.traced(observer.observe(x)))(p), starts)
+        return _Carry(
+            state=state,
+            accumulated=fresh_accumulators(),
+            info=jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, jnp.float64), info),
+            first_bad=jnp.full(chains, -1, jnp.int64),
+            trace=jax.tree.map(lambda leaf: jnp.zeros((buffer_rows, *leaf.shape), leaf.dtype), traced),
+        )
+
+    # Named for every leaf: left to the compiler, accumulators were replicated and gathered at each record.
+    trace_sharding = NamedSharding(sharding.mesh, PartitionSpec(None, "chain"))
+    layout = _Carry(sharding, sharding, sharding, sharding, trace_sharding)
+    carry = jax.jit(begin, out_shardings=layout)(jax.device_put(starts, sharding))
+    burn = jax.jit(burn, donate_argnums=0, out_shardings=layout)
+    record = jax.jit(record, donate_argnums=0, out_shardings=layout)
+    reset = jax.jit(fresh_accumulators, out_shardings=sharding)
+    picked = np.arange(min(chains, TRACE_CHAINS))
+    trace = jax.tree.map(lambda b: np.zeros((rows, picked.size, *b.shape[2:]), b.dtype), carry.trace)
+
+    def advance(done_steps: int) -> None:
+        first_bad = np.asarray(carry.first_bad)
+        if (first_bad >= 0).any():
+            bad = first_bad[first_bad >= 0]
+            raise DivergenceError(stage, bad.size, chains, int(bad.min()), step_size)
+        if progress is not None:
+            progress(done_steps, schedule.steps)
+
+    for first in range(0, schedule.burn_in, burn_chunk):
+        count = min(burn_chunk, schedule.burn_in - first)
+        carry = burn(carry, first, count)
+        advance(first + count)
+
+    finished, first = [], 0
+    for end in schedule.segments:
+        while first < end:
+            count = min(chunk, end - first)
+            carry = record(carry, first, count)
+            _store_trace(trace, carry.trace, picked, first, count, stride)
+            first += count
+            advance(schedule.burn_in + first * schedule.thin)
+        finished.append(jax.tree.map(np.asarray, carry.accumulated))
+        carry = carry._replace(accumulated=reset())
+
+    steps_recorded = schedule.records * schedule.thin
+    info = {name: np.asarray(total) / steps_recorded for name, total in carry.info._asdict().items()}
+    trace = {name: np.swapaxes(rows_first, 0, 1) for name, rows_first in trace.items()}
+    return EnsembleResult(finished, trace, info, jax.tree.map(np.asarray, carry.state.position), devices)
+
+
+def tune_step_size(
+    build: Callable[[Float[Array, ""]], Kernel],
+    starts: Params,
+    *,
+    key: Key[Array, ""],
+    initial: float,
+    target: float,
+    steps: int,
+) -> tuple[float, Params]:
+    """Dual averaging of one step size towards a target acceptance, pooled over all chains.
+
+    Pooling makes the acceptance of one step a nearly noiseless number, so a few hundred steps settle it. The first half
+    takes the chains away from their starts; the second half begins anew and decides.
+
+    Args:
+        build: step_size ↦ kernel whose info has `acceptance_rate`.
+        initial: first guess of the step size h.
+        steps: steps of each half.
+
+    Returns:
+        The averaged step size and the chains' positions.
+
+    Source: Hoffman & Gelman, JMLR 15 (2014), section 3.2.1, through blackjax.
+    """
+    chains = jax.tree.leaves(starts)[0].shape[0]
+    da_init, da_update, da_final = dual_averaging_adaptation(target)
+    sharding, _ = chain_sharding(chains)
+
+    @jax.jit
+    def half(position, first_step, guess):
+        def one(n, carry):
+            position, adaptation = carry
+            kernel = build(jnp.exp(adaptation.log_step_size))
+            noise = jax.lax.with_sharding_constraint(kernel.draw(jax.random.fold_in(key, n), chains), sharding)
+            state, info = jax.vmap(kernel.step)(noise, jax.vmap(kernel.init)(position))
+            return state.position, da_update(adaptation, jnp.mean(info.acceptance_rate))
+
+        start = jax.tree.map(lambda x: jnp.asarray(x, jnp.result_type(float)), da_init(guess))
+        start = start._replace(step=jnp.asarray(start.step, jnp.int64))
+        position, adaptation = jax.lax.fori_loop(first_step, first_step + steps, one, (position, start))
+        return position, da_final(adaptation)
+
+    position, guess = half(jax.device_put(starts, sharding), 0, jnp.asarray(initial, jnp.float64))
+    position, tuned = half(position, steps, guess)
+    return float(tuned), position
+
+
+def chain_sharding(chains: int) -> tuple[NamedSharding, int]:
+    """Chains spread evenly over as many devices as divide their number."""
+    devices = jax.devices()
+    used = max(d for d in range(1, len(devices) + 1) if chains % d == 0)
+    return NamedSharding(Mesh(np.array(devices[:used]), ("chain",)), PartitionSpec("chain")), used
+
+
+def _finite(params: PyTree) -> Bool[Array, ""]:
+    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(params)]))
+
+
+def _store_trace(trace, buffer, picked, first: int, count: int, stride: int) -> None:
+    """Copy the chunk's rows to the host; a row shared with the next chunk is overwritten by it, as one call would."""
+    low, high = first // stride, (first + count - 1) // stride + 1
+    for name, rows_first in buffer.items():
+        trace[name][low:high] = np.asarray(rows_first[: high - low, : picked.size])

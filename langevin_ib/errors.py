@@ -1,0 +1,38 @@
+"""The faults a user can meet, each one line long: what was wanted, what came, where."""
+
+from __future__ import annotations
+
+
+class LangevinIBError(Exception):
+    """Base of every error that this package raises on purpose."""
+
+
+class ConfigError(LangevinIBError, ValueError):
+    """A setting is wrong: names the option, what was wanted and what came.
+
+    >>> str(ConfigError("beta", "a positive number", -1.0))
+    'beta must be a positive number, got -1.0'
+    """
+
+    def __init__(self, option: str, wanted: str, got: object):
+        self.option, self.wanted, self.got = option, wanted, got
+        super().__init__(f"{option} must be {wanted}, got {got}")
+
+
+class ModelError(LangevinIBError, ValueError):
+    """A model breaks its own contract (invariance, section, free action): says which, by how much and where."""
+
+
+class LawError(LangevinIBError, ValueError):
+    """A predicted density cannot be normalised on the window, or its bin masses cannot be computed."""
+
+
+class DivergenceError(LangevinIBError, RuntimeError):
+    """Chains left every reasonable region or became non-finite."""
+
+    def __init__(self, stage: str, diverged: int, chains: int, step: int, step_size: float):
+        self.stage, self.diverged, self.chains, self.step, self.step_size = stage, diverged, chains, step, step_size
+        super().__init__(
+            f"{stage}: {diverged} of {chains} chains diverged, the first by step {step} "
+            f"at step_size {step_size:.6g}; use a smaller step_size"
+        )

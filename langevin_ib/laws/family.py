@@ -1,0 +1,96 @@
+"""The family p_c of reduced laws against the slice's surface measure, the literal reading of eq. (6), and the control."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from langevin_ib import geometry
+from langevin_ib.confinement import Confinement
+from langevin_ib.laws.base import Law, on_host
+from langevin_ib.models.base import Model
+
+SLICE_MEASURE = "dσ_S"
+FLAT_MEASURE = "dz"
+
+
+class ReducedTerms(NamedTuple):
+    """What every reduced law is made of, at points of the quotient."""
+
+    energy: Float[np.ndarray, " n"]  # reduced loss / T
+    log_det: Float[np.ndarray, " n"]  # log det G(s(z))
+    log_volume: Float[np.ndarray, " n"]  # log dσ_S/dz
+
+
+@dataclass(frozen=True)
+class Reduction:
+    """A model, its confinement and its temperature, seen from the quotient by one scalar invariant.
+
+    Raises:
+        ValueError: the quotient has more than one coordinate.
+    """
+
+    model: Model
+    confinement: Confinement
+    temperature: float
+
+    def __post_init__(self) -> None:
+        names = list(self.model.branches)
+        if len(names) != 1:
+            raise ValueError(f"one scalar invariant is needed, {self.model.name} has {names}")
+        object.__setattr__(self, "name", names[0])
+        object.__setattr__(self, "terms", on_host(self._terms))
+
+    def point(self, z):
+        """z as the mapping that a model's section takes."""
+        return {self.name: z}
+
+    def _terms(self, z) -> ReducedTerms:
+        point = self.model.section(self.point(z))
+        return ReducedTerms(
+            energy=self.confinement.reduced_loss(self.model)(point) / self.temperature,
+            log_det=geometry.log_det_gram(self.model, point),
+            log_volume=geometry.log_slice_volume(self.model, self.point(z)),
+        )
+
+    def statistic(self, z):
+        """t(z) = −½ log det G(s(z)), whose coefficient in log p_c is c; for one traced z."""
+        return -0.5 * geometry.log_det_gram(self.model, self.model.section(self.point(jnp.asarray(z))))
+
+    def family_log_density(self, c: float):
+        """log p_c in dz, up to a constant: −ℓ/T − (c/2) log det G + log dσ_S/dz, law (F)."""
+
+        def log_density(z):
+            terms = self.terms(z)
+            return -terms.energy - 0.5 * c * terms.log_det + terms.log_volume
+
+        return log_density
+
+
+def family(reduction: Reduction, c: float, name: str) -> Law:
+    """Law (F): p_c ∝ exp(−ℓ/T) det G^(−c/2) dσ_S.
+
+    c = +1 is the paper's theorem, eqs. (8)–(9); c = 0 the Gibbs measure of the slice itself; c = −1 the Gibbs measure
+    times the orbit volume. Under weight decay ℓ stands for ℓ(z) + λ|s(z)|²/2.
+    """
+    power = {1.0: " det G^(−1/2)", 0.0: "", -1.0: " det G^(+1/2)"}.get(c, f" det G^({-c / 2:g})")
+    return Law(name, SLICE_MEASURE, "exp(−ℓ/T)" + power, reduction.family_log_density(c))
+
+
+def printed(reduction: Reduction) -> Law:
+    """Law (P): exp(−ℓ/T) det G^(−1/2) read against dz, as eq. (6) is printed, without the Jacobian dσ_S/dz."""
+
+    def log_density(z):
+        terms = reduction.terms(z)
+        return -terms.energy - 0.5 * terms.log_det
+
+    return Law("printed", FLAT_MEASURE, "exp(−ℓ/T) det G^(−1/2)", log_density)
+
+
+def naive(reduction: Reduction) -> Law:
+    """exp(−ℓ/T) dz: the control without any correction."""
+    return Law("naive", FLAT_MEASURE, "exp(−ℓ/T)", lambda z: -reduction.terms(z).energy)
