@@ -91,7 +91,10 @@ def log_orbit_jacobian(model: Model, t: Float[Array, " m"], invariants: Invarian
         return ravel_pytree(model.act(coordinates[: t.size], point))[0]
 
     jacobian = jax.jacfwd(embed)(jnp.concatenate([t, flat]))
-    return 0.5 * log_det_spd(jacobian.T @ jacobian)
+    # Rows scaled to one first: far along an orbit they differ by factors like e^{2t}, which JᵀJ would square.
+    scale = jnp.max(jnp.abs(jacobian), axis=1)
+    scaled = jacobian / scale[:, None]
+    return jnp.sum(jnp.log(scale)) + 0.5 * log_det_spd(scaled.T @ scaled)
 
 
 def largest_curvature(potential, params: Params) -> Float[Array, ""]:

@@ -21,7 +21,7 @@ from langevin_ib.laws.base import Law, on_host
 from langevin_ib.laws.family import FLAT_MEASURE, Reduction
 
 # The trapezoidal rule converges exponentially here: the integrand is analytic and decays doubly exponentially in t.
-GRID = {1: 400, 2: 110, 3: 48}
+GRID = {1: 400, 2: 80, 3: 26}
 ACCURACY = 1e-8
 SLAB_NODES = 64
 BISECTIONS = 60
@@ -71,10 +71,11 @@ def _confined_log_density(reduction: Reduction):
         def energy(t):
             return confinement.energy(model, model.act(t, base)) / temperature
 
-        # The confinement grows like e^{2|t|} along the orbit, so a reach that is linear in the Gaussian width where
-        # that is small becomes logarithmic where it is large.
+        # Nine Gaussian widths where the confinement is stiff; it grows like e^{2|t|} further out, so where the width is
+        # large the reach is logarithmic in it.
         spectrum, axes = jnp.linalg.eigh(jax.hessian(energy)(jnp.zeros(m)))
-        reach = 2.0 * jnp.arcsinh(10.0 / jnp.sqrt(spectrum))
+        widths = 9.0 / jnp.sqrt(spectrum)
+        reach = jnp.minimum(widths, 2.0 * jnp.arcsinh(widths))
 
         def integrand(x):
             t = axes @ (reach * x)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -28,22 +30,24 @@ class ReducedTerms(NamedTuple):
 
 @dataclass(frozen=True)
 class Reduction:
-    """A model, its confinement and its temperature, seen from the quotient by one scalar invariant.
-
-    Raises:
-        ValueError: the quotient has more than one coordinate.
-    """
+    """A model, its confinement and its temperature, seen from the quotient by one scalar invariant."""
 
     model: Model
     confinement: Confinement
     temperature: float
 
-    def __post_init__(self) -> None:
+    @cached_property
+    def name(self) -> str:
+        """The scalar invariant; a quotient of more coordinates is a ValueError."""
         names = list(self.model.branches)
         if len(names) != 1:
             raise ValueError(f"one scalar invariant is needed, {self.model.name} has {names}")
-        object.__setattr__(self, "name", names[0])
-        object.__setattr__(self, "terms", on_host(self._terms))
+        return names[0]
+
+    @cached_property
+    def terms(self) -> Callable[[Float[np.ndarray, " n"]], ReducedTerms]:
+        """ℓ/T, log det G and log dσ_S/dz at an array of points, compiled once."""
+        return on_host(self._terms)
 
     def point(self, z):
         """z as the mapping that a model's section takes."""

@@ -1,0 +1,264 @@
+"""Samples against a law, samples against samples, and the correction coefficient c; chains are the independent unit.
+
+Every error bar comes from the scatter *between* chains: whatever the autocorrelation inside a chain, its bin counts are
+one independent vector. Nothing here knows how the samples or the law were made.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Num
+from scipy import optimize, stats
+
+Verdict = Literal["agrees", "differs", "undecided"]
+
+LEVEL = 0.95
+MIN_EXPECTED = 25.0  # draws per merged bin under the law, so that a bin's chain-mean is near normal
+CHAINS_PER_BIN = 8  # Hotelling's T² wants several chains for each bin that it weighs
+NOISE_DRAWS = 4000
+C_RANGE = (-60.0, 60.0)
+
+
+class Ensemble(NamedTuple):
+    """Bin counts of every chain in a window, reduced to what the tests need."""
+
+    counts: Float[np.ndarray, "chain bins"]
+    mass: Float[np.ndarray, " bins"]
+    covariance: Float[np.ndarray, "bins bins"]
+
+    @property
+    def draws(self) -> float:
+        """Draws inside the window."""
+        return float(self.counts.sum())
+
+
+class LawComparison(NamedTuple):
+    """Distance, its noise, a p-value and a verdict.
+
+    `tv` is the total-variation distance between the bin masses; `tv_floor` what sampling noise alone would give;
+    `tv_lower95` and `tv_upper95` one-sided 95% bounds of the distance without noise; `p_value` of exact equality.
+    """
+
+    tv: float
+    tv_floor: float
+    tv_lower95: float
+    tv_upper95: float
+    p_value: float | None
+    verdict: Verdict
+
+
+class Correction(NamedTuple):
+    """The maximum-likelihood c of the family (F), its standard error and 95% confidence interval."""
+
+    c: float
+    se: float
+    ci95: tuple[float, float]
+
+
+def ensemble(counts: Num[np.ndarray, "chain bins"]) -> Ensemble:
+    """Pooled bin masses q_b and their covariance from the scatter of the chains.
+
+    q = Σ_i n_i / Σ_i N_i is a ratio, so its covariance is that of the residuals n_i − q N_i (delta method), with N_i
+    the draws of chain i in the window.
+
+    Raises:
+        ValueError: fewer than two chains, or no draw in the window.
+    """
+    counts = np.asarray(counts, np.float64)
+    chains = counts.shape[0]
+    per_chain = counts.sum(axis=1)
+    if chains < 2 or per_chain.sum() == 0:
+        raise ValueError(f"at least two chains and one draw in the window are needed, got {chains} chains")
+    mass = counts.sum(axis=0) / per_chain.sum()
+    residual = counts - per_chain[:, None] * mass
+    covariance = residual.T @ residual * (chains / (chains - 1) / per_chain.sum() ** 2)
+    return Ensemble(counts, mass, covariance)
+
+
+def total_variation(p: Float[np.ndarray, " bins"], q: Float[np.ndarray, " bins"]) -> float:
+    """½ Σ_b |p_b − q_b|: the largest difference of probability of any union of bins.
+
+    >>> total_variation(np.array([0.5, 0.5]), np.array([0.75, 0.25]))
+    0.25
+    """
+    return 0.5 * float(np.abs(np.asarray(p) - np.asarray(q)).sum())
+
+
+def against_law(sample: Ensemble, law_mass: Float[np.ndarray, " bins"], margin: float) -> LawComparison:
+    """Compare an ensemble's histogram with a law's bin masses.
+
+    The p-value is Hotelling's: under the law the chain vectors d_i = n_i − p N_i are independent with mean exactly zero
+    (the chains being stationary), however correlated the draws within a chain.
+    """
+    difference = sample.mass - law_mass
+    return _compare(difference, sample.covariance, margin, p_value_of_law(sample.counts, law_mass))
+
+
+def against_sample(first: Ensemble, second: Ensemble, margin: float) -> LawComparison:
+    """Compare two independent ensembles' histograms (two-sample form of `against_law`)."""
+    covariance = first.covariance + second.covariance
+    return _compare(first.mass - second.mass, covariance, margin, p_value_of_samples(first, second))
+
+
+def p_value_of_law(counts: Num[np.ndarray, "chain bins"], law_mass: Float[np.ndarray, " bins"]) -> float | None:
+    """Probability under the law of chains as far from it as these, by Hotelling's T²; None if the chains are too few.
+
+    Neighbouring bins are merged, from the law's masses and the sample size alone, until each expects 25 draws and there
+    are eight chains for each bin.
+    """
+    counts = np.asarray(counts, np.float64)
+    groups = merged_bins(law_mass, counts.sum(), counts.shape[0])
+    if groups.size < 2:
+        return None
+    merged = np.add.reduceat(counts, groups, axis=1)
+    expected = np.add.reduceat(law_mass, groups)
+    return _hotelling((merged - merged.sum(axis=1, keepdims=True) * expected)[:, :-1])
+
+
+def p_value_of_drift(first: Num[np.ndarray, "chain bins"], second: Num[np.ndarray, "chain bins"]) -> float | None:
+    """Probability, for stationary chains, of bin counts that change as much between two equally long stretches."""
+    first, second = np.asarray(first, np.float64), np.asarray(second, np.float64)
+    total = (first + second).sum(axis=0)
+    groups = merged_bins(total / max(total.sum(), 1.0), total.sum(), first.shape[0])
+    return _hotelling(np.add.reduceat(second - first, groups, axis=1))
+
+
+def p_value_of_samples(first: Ensemble, second: Ensemble) -> float | None:
+    """Probability of two histograms this far apart if both ensembles had one law; None if the chains are too few."""
+    pooled = (first.mass * first.draws + second.mass * second.draws) / (first.draws + second.draws)
+    chains = min(first.counts.shape[0], second.counts.shape[0])
+    groups = merged_bins(pooled, min(first.draws, second.draws), chains)
+    if groups.size < 2:
+        return None
+    parts = [ensemble(np.add.reduceat(e.counts, groups, axis=1)) for e in (first, second)]
+    difference = (parts[0].mass - parts[1].mass)[:-1]
+    covariance = (parts[0].covariance + parts[1].covariance)[:-1, :-1]
+    k, dof = difference.size, 2 * chains - 2
+    t2 = _quadratic_form(covariance, difference)
+    return float(stats.f.sf(t2 * (dof - k + 1) / (k * dof), k, dof - k + 1))
+
+
+def merged_bins(mass: Float[np.ndarray, " bins"], draws: float, chains: int) -> Num[np.ndarray, " groups"]:
+    """First indices of groups of neighbouring bins that each expect enough draws, few enough for the chains."""
+    least = max(MIN_EXPECTED / max(draws, 1.0), CHAINS_PER_BIN / chains)
+    starts, held = [0], 0.0
+    for b, share in enumerate(mass):
+        if held >= least:
+            starts.append(b)
+            held = 0.0
+        held += share
+    if held < least and len(starts) > 1:
+        starts.pop()
+    return np.array(starts)
+
+
+def estimate_correction(
+    statistic_sum: Float[np.ndarray, " chain"],
+    draws: Num[np.ndarray, " chain"],
+    log_base: Float[np.ndarray, " n"],
+    statistic: Float[np.ndarray, " n"],
+) -> Correction:
+    """Maximum-likelihood c of p_c ∝ base · e^{c t} inside the window, with a chain-wise standard error.
+
+    The likelihood equation is E_c[t] = t̄. The standard error is that of the ratio t̄ = Σ_i S_i / Σ_i N_i over chains,
+    divided by Var_c(t): it holds for autocorrelated draws, since only chains are taken as independent.
+
+    Args:
+        statistic_sum: S_i, sum over the in-window draws of chain i of t = −½ log det G(s(z)).
+        draws: N_i, their number.
+        log_base: log of (c = 0 density × quadrature weight) at nodes in the window.
+        statistic: t at the nodes.
+
+    Raises:
+        ValueError: no finite c solves the equation (draws at one edge only), or t is constant on the window.
+
+    Source: one-parameter exponential family; sandwich variance, e.g. van der Vaart, Asymptotic Statistics, section 5.3.
+    """
+    draws = np.asarray(draws, np.float64)
+    chains = draws.size
+    mean = float(statistic_sum.sum() / draws.sum())
+    c = solve_family(mean, log_base, statistic)
+    residual = statistic_sum - mean * draws
+    se_mean = float(np.sqrt(np.sum(residual**2) * chains / (chains - 1)) / draws.sum())
+    se = se_mean / family_moments(c, log_base, statistic)[1]
+    half = float(stats.t.ppf(0.5 + LEVEL / 2, chains - 1)) * se
+    return Correction(c, se, (c - half, c + half))
+
+
+def solve_family(mean: float, log_base: Float[np.ndarray, " n"], statistic: Float[np.ndarray, " n"]) -> float:
+    """The c for which E_c[t] has a given value."""
+
+    def gap(c: float) -> float:
+        return family_moments(c, log_base, statistic)[0] - mean
+
+    low, high = C_RANGE
+    if not gap(low) < 0 < gap(high):
+        raise ValueError(f"no c in [{low:g}, {high:g}] gives the mean statistic {mean:.6g}")
+    return float(optimize.brentq(gap, low, high, xtol=1e-12))
+
+
+def family_moments(c: float, log_base: np.ndarray, statistic: np.ndarray) -> tuple[float, float]:
+    """Mean and variance of t under p_c."""
+    log_p = log_base + c * statistic
+    weight = np.exp(log_p - log_p.max())
+    weight /= weight.sum()
+    mean = float(weight @ statistic)
+    return mean, float(weight @ (statistic - mean) ** 2)
+
+
+def _compare(difference: np.ndarray, covariance: np.ndarray, margin: float, p_value: float | None) -> LawComparison:
+    tv = 0.5 * float(np.abs(difference).sum())
+    floor = 0.5 * float(np.sqrt(2 / np.pi) * np.sqrt(np.diag(covariance)).sum())
+    # tv = ½ s·d for the true signs s, and ½ s·d̂ ≤ TV(d̂) for any signs: so the true distance exceeds the measured one by
+    # no more than the normal noise of one signed sum, whatever s. The worst s gives a bound that holds for all.
+    upper = tv + stats.norm.ppf(LEVEL) * _largest_signed_deviation(covariance)
+    # The triangle inequality: TV(d) ≥ TV(d̂) − TV(noise).
+    lower = max(0.0, tv - _noise_quantile(covariance))
+    if upper <= margin:
+        verdict: Verdict = "agrees"
+    elif lower > margin:
+        verdict = "differs"
+    else:
+        verdict = "undecided"
+    return LawComparison(tv, floor, lower, upper, p_value, verdict)
+
+
+def _largest_signed_deviation(covariance: np.ndarray) -> float:
+    """max over s ∈ {−1, 1}^B of sd(½ s·noise), by coordinate ascent from the signs of each leading eigenvector."""
+    _, vectors = np.linalg.eigh(covariance)
+    best = 0.0
+    for vector in vectors.T[-6:]:
+        signs = np.where(vector >= 0, 1.0, -1.0)
+        for _ in range(100):
+            field = covariance @ signs - np.diag(covariance) * signs
+            b = int(np.argmin(signs * field))
+            if signs[b] * field[b] >= 0:
+                break
+            signs[b] = -signs[b]
+        best = max(best, float(signs @ covariance @ signs))
+    return 0.5 * np.sqrt(best)
+
+
+def _noise_quantile(covariance: np.ndarray) -> float:
+    """95% quantile of TV(noise), noise ~ N(0, covariance), by a fixed Monte Carlo."""
+    values, vectors = np.linalg.eigh(covariance)
+    root = vectors * np.sqrt(np.clip(values, 0, None))
+    noise = np.random.default_rng(0).standard_normal((NOISE_DRAWS, values.size)) @ root.T
+    return float(np.quantile(0.5 * np.abs(noise).sum(axis=1), LEVEL))
+
+
+def _hotelling(vectors: np.ndarray) -> float:
+    """p-value of Hotelling's one-sample T² for a zero mean; rows are independent."""
+    n, k = vectors.shape
+    t2 = n * _quadratic_form(np.cov(vectors, rowvar=False).reshape(k, k), vectors.mean(axis=0))
+    return float(stats.f.sf(t2 * (n - k) / (k * (n - 1)), k, n - k))
+
+
+def _quadratic_form(matrix: np.ndarray, vector: np.ndarray) -> float:
+    """vᵀ M⁻¹ v, with M scaled to a correlation matrix first."""
+    scale = np.sqrt(np.diag(matrix))
+    scale = np.where(scale > 0, scale, 1.0)
+    scaled = vector / scale
+    return float(scaled @ np.linalg.lstsq(matrix / np.outer(scale, scale), scaled, rcond=None)[0])
