@@ -71,7 +71,7 @@ class RunConfig:
     integrator: str = _option("leimkuhler-matthews", "dynamics", "kernel of the chains", choices=INTEGRATORS)
     step_size: float | Auto = _option(AUTO, "dynamics", "h; auto: from the curvature, checked at h/2", kind="positive")
     chains: int = _option(4096, "dynamics", "independent chains", kind="count", low=MIN_CHAINS, high=10**7)
-    steps: int = _option(160_000, "dynamics", "steps of each chain, burn-in included", kind="count", low=10, high=LIMIT)
+    steps: int = _option(100_000, "dynamics", "steps of each chain, burn-in included", kind="count", low=10, high=LIMIT)
     burn_in: int | Auto = _option(
         AUTO, "dynamics", "steps to discard; auto: a fifth (unconfined: 1/32)", kind="count", low=0, high=LIMIT
     )

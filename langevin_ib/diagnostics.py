@@ -9,7 +9,9 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float
 
-R_HAT_LIMIT = 1.05  # of several hundred short chains: each chain's mean alone lifts R-hat by 1 / (2 × its own ESS)
+# Of many short chains: the noise of its mean alone lifts R-hat to √(1 + 1/ESS of half a chain), 1.05 for ESS = 10. That
+# the ensemble stands still is tested with far more power by the drift between the halves of the run.
+R_HAT_LIMIT = 1.1
 DRIFT_LEVEL = 1e-4  # false-positive rate of the stationarity test
 
 

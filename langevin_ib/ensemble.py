@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -231,18 +232,17 @@ def tune_step_size(
     *,
     key: Key[Array, ""],
     initial: float,
-    target: float,
-    steps: int,
+    stages: tuple[tuple[float, int], ...],
 ) -> tuple[float, Params]:
     """Dual averaging of one step size towards a target acceptance, pooled over all chains.
 
-    Pooling makes the acceptance of one step a nearly noiseless number, so a few hundred steps settle it. The first half
-    takes the chains away from their starts; the second half begins anew and decides.
+    Pooling makes the acceptance of one step a nearly noiseless number, so a few hundred steps settle it.
 
     Args:
         build: step_size ↦ kernel whose info has `acceptance_rate`.
         initial: first guess of the step size h.
-        steps: steps of each half.
+        stages: (target acceptance, steps) of each adaptation, the last of which decides. An early stage with a high
+            target takes small steps, so that chains that start where the potential is steep are not left behind.
 
     Returns:
         The averaged step size and the chains' positions.
@@ -250,11 +250,12 @@ def tune_step_size(
     Source: Hoffman & Gelman, JMLR 15 (2014), section 3.2.1, through blackjax.
     """
     chains = jax.tree.leaves(starts)[0].shape[0]
-    da_init, da_update, da_final = dual_averaging_adaptation(target)
     sharding, _ = chain_sharding(chains)
 
-    @jax.jit
-    def half(position, first_step, guess):
+    @partial(jax.jit, static_argnames=("target", "steps"))
+    def adapt(position, first_step, guess, target, steps):
+        da_init, da_update, da_final = dual_averaging_adaptation(target)
+
         def one(n, carry):
             position, adaptation = carry
             kernel = build(jnp.exp(adaptation.log_step_size))
@@ -267,9 +268,11 @@ def tune_step_size(
         position, adaptation = jax.lax.fori_loop(first_step, first_step + steps, one, (position, start))
         return position, da_final(adaptation)
 
-    position, guess = half(jax.device_put(starts, sharding), 0, jnp.asarray(initial, jnp.float64))
-    position, tuned = half(position, steps, guess)
-    return float(tuned), position
+    position, guess, first_step = jax.device_put(starts, sharding), jnp.asarray(initial, jnp.float64), 0
+    for target, steps in stages:
+        position, guess = adapt(position, first_step, guess, target, steps)
+        first_step += steps
+    return float(guess), position
 
 
 def chain_sharding(chains: int) -> tuple[NamedSharding, int]:

@@ -182,10 +182,10 @@ def _unadjusted(
 
 
 def _companion(plan: Plan, observer, step_size: float, keys, report: Report, chunk_records: int | None) -> Sample:
-    """The same physical time at h/2, with half the chains: the same number of steps in all."""
+    """The same physical time at h/2 with a quarter of the chains: half the steps of the run in all."""
     s = plan.schedule
     schedule = Schedule(2 * s.burn_in, 2 * s.thin, s.records, s.segments)
-    chains = max(plan.config.chains // 2, min(plan.config.chains, 16))
+    chains = max(plan.config.chains // 4, min(plan.config.chains, 16))
     result = _unadjusted(
         plan, observer, chains, step_size / 2, schedule, keys, "companion", "check at h/2", report, chunk_records
     )

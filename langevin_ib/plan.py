@@ -35,7 +35,7 @@ from langevin_ib.models import Branch, build_model
 WINDOW_ENERGY = 8.0  # in units of T
 WINDOW_DECADES = 1.0
 SUPPORT_ENERGY = 40.0  # a window this far above the minimum everywhere holds e^-40 of the mass
-STEP_SAFETY = {"leimkuhler-matthews": 0.25, "euler-maruyama": 0.1, "mala": 1.0}  # h Λ; measured in sims/bench
+STEP_SAFETY = {"leimkuhler-matthews": 0.5, "euler-maruyama": 0.1, "mala": 1.0}  # h Λ; measured in sims/bench
 ORBIT_ENERGY = 6.0  # in units of T
 UNCONFINED_REACH = 12.0  # χ has an exponential tail of scale T t: e^-12 of the chains are further out
 THIN_INTERVAL = {True: 0.25, False: 0.05}  # by whether the measure is proper: a visit to a slab is short

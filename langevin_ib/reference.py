@@ -14,8 +14,9 @@ from langevin_ib.ensemble import EnsembleResult, Observer, Progress, Schedule, r
 from langevin_ib.laws.family import Reduction
 
 ACCEPTANCE = 0.57  # Roberts & Rosenthal, J. R. Statist. Soc. B 60, 255–268 (1998)
-TUNING_STEPS = 400
-SCHEDULE = Schedule(burn_in=1000, thin=4, records=2500, segments=(1250, 2500))
+# First small steps: a start where the potential is steep would reject every step that suits the typical chain.
+TUNING = ((0.98, 2000), (ACCEPTANCE, 1500), (ACCEPTANCE, 500))
+SCHEDULE = Schedule(burn_in=2000, thin=4, records=2500, segments=(1250, 2500))
 
 
 class MalaRun(NamedTuple):
@@ -50,7 +51,7 @@ def run_mala(
     else:
         initial = 0.1 / max(float(_typical_curvature(potential, starts)), 1e-12)
         step_size, starts = tune_step_size(
-            build, starts, key=key_tune, initial=initial, target=ACCEPTANCE, steps=TUNING_STEPS
+            build, starts, key=key_tune, initial=initial, stages=TUNING
         )
     result = run_ensemble(
         build(step_size),

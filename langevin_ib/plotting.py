@@ -1,0 +1,107 @@
+"""Pictures as functions from a summary and axes to axes; colours of Okabe & Ito, each law also with its own dash."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+STYLE: dict[str, tuple[str, Any]] = {
+    "exact": ("#000000", "-"),
+    "slice": ("#0072B2", (0, (6, 2))),
+    "hard": ("#D55E00", (0, (3, 1.5))),
+    "pushforward": ("#009E73", (0, (1, 1.2))),
+    "printed": ("#CC79A7", (0, (5, 1, 1, 1))),
+    "naive": ("#E69F00", (0, (4, 1, 1, 1, 1, 1))),
+}
+SAME_LAW = 1e-9  # largest difference of bin masses of laws that share a curve
+
+
+def figure(summary: dict[str, Any]) -> Figure:
+    """The histogram with every law, and the residuals below."""
+    with plt.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
+        picture, (top, bottom) = plt.subplots(
+            2, 1, figsize=(7.0, 5.6), sharex=True, height_ratios=(3, 1.3), layout="constrained"
+        )
+        plot_histogram(summary, top)
+        plot_residuals(summary, bottom)
+        top.set_title(caption(summary), fontsize=8.5, loc="left")
+        bottom.set_xlabel(f"invariant {_name(summary)}")
+    return picture
+
+
+def caption(summary: dict[str, Any]) -> str:
+    """Model, temperature, protocol, window, sample size and c in two lines."""
+    name = _name(summary)
+    invariant, config, run = summary["invariants"][name], summary["config"], summary["run"]
+    low, high = invariant["window"]
+    condition = summary["protocol"]["conditioned_on"]
+    c = invariant["correction"]
+    measured = "c not estimated" if c["c"] is None else f"c = {c['c']:.3f} ± {c['se']:.3f}"
+    return (
+        f"{config['model']}, depth {config['depth']}, T = {summary['temperature']:.4g}, "
+        f"confinement {summary['protocol']['confinement']}{', draws with ' + condition if condition else ''}\n"
+        f"{config['integrator']}, {run['chains']} chains, {invariant['counted'] * invariant['in_window']:.3g} draws in "
+        f"[{low:g}, {high:g}] ({invariant['in_window']:.1%}); {measured}"
+    )
+
+
+def plot_histogram(summary: dict[str, Any], axes: Axes) -> Axes:
+    """Empirical density in dz with its 95% band, and each law's; laws with equal masses share a curve and a label."""
+    invariant = summary["invariants"][_name(summary)]
+    edges = np.asarray(invariant["bins"])
+    width = np.diff(edges)
+    mass, se = np.asarray(invariant["empirical"]), np.asarray(invariant["empirical_se"])
+    axes.stairs(mass / width, edges, fill=True, color="0.88", label="draws")
+    axes.stairs((mass + 1.96 * se) / width, edges, baseline=(mass - 1.96 * se) / width, fill=True, color="0.6",
+                label="95% band, between chains")  # fmt: skip
+    centres = 0.5 * (edges[1:] + edges[:-1])
+    for label, first, law in _groups(invariant["laws"]):
+        colour, dash = STYLE[first]
+        # Bin means of the density, as the histogram shows: no curve is drawn where there is no integral.
+        axes.plot(centres, np.asarray(law["mass"]) / width, color=colour, linestyle=dash, linewidth=1.6, label=label)
+    axes.set_ylabel(f"density in d{_name(summary)}, given the window")
+    axes.set_ylim(bottom=0)
+    axes.legend(frameon=False, fontsize=8, title="law [reference measure]: verdict", title_fontsize=8)
+    return axes
+
+
+def plot_residuals(summary: dict[str, Any], axes: Axes) -> Axes:
+    """(Law − draws) per bin, in units of the largest bin mass, with the 95% band of the draws."""
+    invariant = summary["invariants"][_name(summary)]
+    edges = np.asarray(invariant["bins"])
+    mass, se = np.asarray(invariant["empirical"]), np.asarray(invariant["empirical_se"])
+    top = mass.max()
+    centres = 0.5 * (edges[1:] + edges[:-1])
+    axes.stairs(1.96 * se / top, edges, baseline=-1.96 * se / top, fill=True, color="0.6")
+    for _, first, law in _groups(invariant["laws"]):
+        colour, dash = STYLE[first]
+        axes.plot(centres, (np.asarray(law["mass"]) - mass) / top, color=colour, linestyle=dash, linewidth=1.3)
+    axes.axhline(0, color="0.3", linewidth=0.6)
+    axes.set_ylabel("law − draws\n(share of tallest bin)")
+    return axes
+
+
+def _name(summary: dict[str, Any]) -> str:
+    (name,) = summary["invariants"]
+    return name
+
+
+def _groups(laws: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
+    """(label, first name, law) for each set of laws whose bin masses coincide."""
+    groups: list[list[str]] = []
+    for name, law in laws.items():
+        for group in groups:
+            if np.max(np.abs(np.subtract(laws[group[0]]["mass"], law["mass"]))) < SAME_LAW:
+                group.append(name)
+                break
+        else:
+            groups.append([name])
+    labels = [" = ".join(f"{name} [{laws[name]['measure']}]" for name in group) for group in groups]
+    return [
+        (f"{label}: {laws[group[0]]['verdict']}", group[0], laws[group[0]])
+        for label, group in zip(labels, groups, strict=True)
+    ]

@@ -1,0 +1,168 @@
+"""`python -m langevin_ib.sim`: parse, call, print."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+import jax
+
+from langevin_ib.config import AUTO, RunConfig, read_toml
+from langevin_ib.errors import ConfigError, DivergenceError, LawError, ModelError
+
+PROGRAM = "python -m langevin_ib.sim"
+BAD_INPUT, FAILED_RUN, INTERRUPTED = 2, 3, 130
+MAX_DEVICES = 64
+TITLES = {
+    "model": "model and temperature",
+    "protocol": "confinement",
+    "dynamics": "chains",
+    "comparison": "comparison",
+}
+
+
+class _Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        raise _Usage(message.replace("argument ", "", 1))
+
+
+class _Usage(Exception):
+    """A command line that cannot be parsed."""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Options are the fields of `RunConfig`, in its groups; None stands for 'not given', so that a file can fill it."""
+    parser = _Parser(
+        prog=PROGRAM,
+        description="Simulate noisy training of a symmetric model and measure which reduced law its draws obey.",
+        formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=32, width=110),
+        allow_abbrev=False,
+    )
+    groups = {key: parser.add_argument_group(title) for key, title in TITLES.items()}
+    for spec in dataclasses.fields(RunConfig):
+        _add_option(groups[spec.metadata["group"]], spec)
+    output = parser.add_argument_group("input and output")
+    output.add_argument("--config", metavar="FILE", help="TOML file of settings; options override it")
+    output.add_argument("--out", metavar="DIR", default="runs", help="where the run folder goes [runs]")
+    output.add_argument("--chunk", metavar="N", help="records per device call; changes no number [auto]")
+    output.add_argument("--quiet", action="store_true", help="print nothing but errors")
+    output.add_argument("--json", action="store_true", help="print summary.json on standard output instead of the table")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns its exit code: 0 done, 2 bad input (nothing written), 3 failed run."""
+    try:
+        arguments = vars(build_parser().parse_args(argv))
+        return _simulate(arguments)
+    except _Usage as error:
+        return _fail(str(error), BAD_INPUT)
+    except ConfigError as error:
+        return _fail(f"--{str(error).replace('_', '-', error.option.count('_'))}", BAD_INPUT)
+    except (LawError, ModelError) as error:
+        return _fail(str(error), BAD_INPUT)
+    except DivergenceError as error:
+        return _fail(f"{error}; nothing was written", FAILED_RUN)
+    except MemoryError as error:
+        return _fail(f"out of memory: use fewer chains or bins ({str(error).splitlines()[0]})", FAILED_RUN)
+    except OSError as error:
+        return _fail(f"cannot write the run folder: {error.strerror or error}", FAILED_RUN)
+    except KeyboardInterrupt:
+        return _fail("interrupted; nothing was written", INTERRUPTED)
+
+
+def _simulate(arguments: dict[str, Any]) -> int:
+    out, quiet, as_json = arguments.pop("out"), arguments.pop("quiet"), arguments.pop("json")
+    chunk = _chunk(arguments.pop("chunk"))
+    settings = read_toml(arguments["config"]) if arguments["config"] else {}
+    del arguments["config"]
+    settings |= {name: _parsed(name, text) for name, text in arguments.items() if text is not None}
+    config = RunConfig.from_dict(settings)
+
+    _use_all_cores()
+    # After the settings are known to be good, so that a typing error is answered at once, and after the devices are set.
+    from langevin_ib.experiment import run  # noqa: PLC0415
+    from langevin_ib.progress import console, stages  # noqa: PLC0415
+    from langevin_ib.report import print_report  # noqa: PLC0415
+    from langevin_ib.store import check_writable, save, summary_json  # noqa: PLC0415
+
+    check_writable(out)
+    with stages(quiet or as_json) as report:
+        result = run(config, report=report, chunk_records=chunk)
+        report("writing")
+        folder = save(result, out)
+    if as_json:
+        sys.stdout.write(summary_json(result.summary))
+    elif not quiet:
+        print_report(result.summary, console())
+        console().print(f"saved in {folder}", soft_wrap=True, highlight=False)
+    return 0
+
+
+def _use_all_cores() -> None:
+    """Every core a device of its own: XLA by itself splits only large loops over cores."""
+    # RuntimeError: a caller in the same process has started the backend already; the numbers are the same.
+    with contextlib.suppress(RuntimeError):
+        jax.config.update("jax_num_cpu_devices", min(os.cpu_count() or 1, MAX_DEVICES))
+
+
+def _add_option(group: Any, spec: dataclasses.Field) -> None:
+    meta = spec.metadata
+    flag = "--" + spec.name.replace("_", "-")
+    text = meta["help"]
+    if meta.get("many"):
+        text += f": {', '.join(meta['choices'])} [all]"
+    elif "choices" in meta:
+        text += f": {', '.join(str(c) for c in meta['choices'])} [{spec.default}]"
+    elif spec.default is not None:
+        text += f" [{spec.default}]"
+    metavar = "X" if meta.get("kind") in ("positive", "number") else "N" if meta.get("kind") == "count" else "NAME"
+    extra: dict[str, Any] = {"metavar": metavar}
+    if spec.name == "window":
+        extra = {"metavar": "Z", "nargs": "+"}
+    elif meta.get("many"):
+        extra = {"metavar": "NAME", "nargs": "+"}
+    group.add_argument(flag, dest=spec.name, help=text.replace("%", "%%"), **extra)
+
+
+def _parsed(name: str, text: str | list[str]) -> Any:
+    """Text as the number it spells, or as itself: `RunConfig` says what is wrong with it."""
+    if isinstance(text, list):
+        values = [_number(part) for part in text]
+        return AUTO if values == [AUTO] else values
+    return text if name == "model" else _number(text)
+
+
+def _number(text: str) -> Any:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def _chunk(text: str | None) -> int | None:
+    if text is None:
+        return None
+    value = _number(text)
+    if not isinstance(value, int) or value < 1:
+        raise ConfigError("chunk", "a whole number from 1", text)
+    return value
+
+
+def _fail(message: str, code: int) -> int:
+    line = " ".join(message.split())
+    print(f"{PROGRAM}: error: {line}", file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
