@@ -17,6 +17,7 @@ Verdict = Literal["agrees", "differs", "undecided"]
 LEVEL = 0.95
 MIN_EXPECTED = 25.0  # draws per merged bin under the law, so that a bin's chain-mean is near normal
 CHAINS_PER_BIN = 8  # Hotelling's T² wants several chains for each bin that it weighs
+MIN_VISITORS = 50.0  # effective number of chains in a merged bin: a bin that one stuck chain fills is no normal variate
 NOISE_DRAWS = 4000
 C_RANGE = (-60.0, 60.0)
 
@@ -105,11 +106,11 @@ def against_sample(first: Ensemble, second: Ensemble, margin: float) -> LawCompa
 def p_value_of_law(counts: Num[np.ndarray, "chain bins"], law_mass: Float[np.ndarray, " bins"]) -> float | None:
     """Probability under the law of chains as far from it as these, by Hotelling's T²; None if the chains are too few.
 
-    Neighbouring bins are merged, from the law's masses and the sample size alone, until each expects 25 draws and there
-    are eight chains for each bin.
+    Neighbouring bins are merged until each expects 25 draws, holds 50 effective chains, and there are eight chains for
+    each bin; the law's masses decide the first, the sample alone the others.
     """
     counts = np.asarray(counts, np.float64)
-    groups = merged_bins(law_mass, counts.sum(), counts.shape[0])
+    groups = merged_bins(law_mass, counts)
     if groups.size < 2:
         return None
     merged = np.add.reduceat(counts, groups, axis=1)
@@ -120,16 +121,16 @@ def p_value_of_law(counts: Num[np.ndarray, "chain bins"], law_mass: Float[np.nda
 def p_value_of_drift(first: Num[np.ndarray, "chain bins"], second: Num[np.ndarray, "chain bins"]) -> float | None:
     """Probability, for stationary chains, of bin counts that change as much between two equally long stretches."""
     first, second = np.asarray(first, np.float64), np.asarray(second, np.float64)
-    total = (first + second).sum(axis=0)
-    groups = merged_bins(total / max(total.sum(), 1.0), total.sum(), first.shape[0])
+    both = first + second
+    groups = merged_bins(both.sum(axis=0) / max(both.sum(), 1.0), both)
     return _hotelling(np.add.reduceat(second - first, groups, axis=1))
 
 
 def p_value_of_samples(first: Ensemble, second: Ensemble) -> float | None:
     """Probability of two histograms this far apart if both ensembles had one law; None if the chains are too few."""
-    pooled = (first.mass * first.draws + second.mass * second.draws) / (first.draws + second.draws)
     chains = min(first.counts.shape[0], second.counts.shape[0])
-    groups = merged_bins(pooled, min(first.draws, second.draws), chains)
+    pooled = (first.mass * first.draws + second.mass * second.draws) / (first.draws + second.draws)
+    groups = merged_bins(pooled, first.counts, second.counts)
     if groups.size < 2:
         return None
     parts = [ensemble(np.add.reduceat(e.counts, groups, axis=1)) for e in (first, second)]
@@ -140,16 +141,24 @@ def p_value_of_samples(first: Ensemble, second: Ensemble) -> float | None:
     return float(stats.f.sf(t2 * (dof - k + 1) / (k * dof), k, dof - k + 1))
 
 
-def merged_bins(mass: Float[np.ndarray, " bins"], draws: float, chains: int) -> Num[np.ndarray, " groups"]:
-    """First indices of groups of neighbouring bins that each expect enough draws, few enough for the chains."""
+def merged_bins(mass: Float[np.ndarray, " bins"], *samples: Float[np.ndarray, "_ bins"]) -> Num[np.ndarray, " groups"]:
+    """First indices of groups of neighbouring bins large enough, in every sample, for a normal approximation.
+
+    A group expects 25 draws, holds a share of the mass of 8 over the number of chains, and is filled by 50 effective
+    chains, (Σ_i n_ib)² / Σ_i n_ib² summed over its bins. A remainder joins the last group.
+    """
+    draws, chains = min(n.sum() for n in samples), min(n.shape[0] for n in samples)
     least = max(MIN_EXPECTED / max(draws, 1.0), CHAINS_PER_BIN / chains)
-    starts, held = [0], 0.0
-    for b, share in enumerate(mass):
-        if held >= least:
+    squares = [np.maximum((n**2).sum(axis=0), 1e-300) for n in samples]
+    visitors = np.min([n.sum(axis=0) ** 2 / square for n, square in zip(samples, squares, strict=True)], axis=0)
+    needed = min(MIN_VISITORS, chains / 4)
+    starts, held, seen = [0], 0.0, 0.0
+    for b in range(mass.size):
+        if held >= least and seen >= needed:
             starts.append(b)
-            held = 0.0
-        held += share
-    if held < least and len(starts) > 1:
+            held = seen = 0.0
+        held, seen = held + mass[b], seen + visitors[b]
+    if (held < least or seen < needed) and len(starts) > 1:
         starts.pop()
     return np.array(starts)
 

@@ -65,12 +65,12 @@ def plot_histogram(summary: dict[str, Any], axes: Axes) -> Axes:
         axes.plot(centres, np.asarray(law["mass"]) / width, color=colour, linestyle=dash, linewidth=1.6, label=label)
     axes.set_ylabel(f"density in d{_name(summary)}, given the window")
     axes.set_ylim(bottom=0)
-    axes.legend(frameon=False, fontsize=8, title="law [reference measure]: verdict", title_fontsize=8)
+    axes.legend(frameon=False, fontsize=8, title="law [reference measure]: verdict", title_fontsize=8, alignment="left")
     return axes
 
 
 def plot_residuals(summary: dict[str, Any], axes: Axes) -> Axes:
-    """(Law − draws) per bin, in units of the largest bin mass, with the 95% band of the draws."""
+    """(Law − draws) per bin, in units of the tallest bin, with the 95% band of the draws."""
     invariant = summary["invariants"][_name(summary)]
     edges = np.asarray(invariant["bins"])
     mass, se = np.asarray(invariant["empirical"]), np.asarray(invariant["empirical_se"])
@@ -81,6 +81,8 @@ def plot_residuals(summary: dict[str, Any], axes: Axes) -> Axes:
         colour, dash = STYLE[first]
         axes.plot(centres, (np.asarray(law["mass"]) - mass) / top, color=colour, linestyle=dash, linewidth=1.3)
     axes.axhline(0, color="0.3", linewidth=0.6)
+    # Linear over twice the band, logarithmic beyond: the laws that agree and those that differ both stay readable.
+    axes.set_yscale("symlog", linthresh=float(2 * 1.96 * se.max() / top), linscale=0.6)
     axes.set_ylabel("law − draws\n(share of tallest bin)")
     return axes
 

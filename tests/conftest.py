@@ -1,0 +1,13 @@
+"""Two devices for every test, so that sharding is always exercised; x64 where a test asks for it."""
+
+import jax
+import pytest
+
+jax.config.update("jax_num_cpu_devices", 2)
+
+
+@pytest.fixture
+def x64():
+    """Float64 inside the test, as `langevin_ib.run` has it."""
+    with jax.enable_x64(True):
+        yield

@@ -1,0 +1,138 @@
+"""The command line: one line and exit code 2 for bad input, 3 for a failed run, nothing written by either."""
+
+import json
+
+import pytest
+
+from langevin_ib import sim
+
+BAD = {
+    "negative beta": (["--beta", "-1"], "--beta must be a positive number, got -1"),
+    "beta not a number": (["--beta", "hot"], "--beta must be a positive number, got hot"),
+    "beta infinite": (["--beta", "inf"], "--beta must be a positive number, got inf"),
+    "zero sigma": (["--sigma", "0"], "--sigma must be a positive number, got 0"),
+    "temperature out of range": (["--beta", "1e12"], "--beta must be such that T"),
+    "NaN target": (["--target", "nan"], "--target must be a finite number, got nan"),
+    "depth one": (["--depth", "1"], "--depth must be a whole number from 2"),
+    "half a factor": (["--depth", "2.5"], "--depth must be a whole number from 2"),
+    "unknown model": (["--model", "transformer"], "--model must be one of uv, got 'transformer'"),
+    "unknown confinement": (["--confine", "box"], "--confine must be one of stiff"),
+    "kappa with weight decay": (["--confine", "weight-decay", "--kappa", "4"], "--kappa must be left out unless"),
+    "weight decay with stiff": (["--weight-decay", "0.3"], "--weight-decay must be left out unless"),
+    "slab with stiff": (["--slab", "0.1"], "--slab must be left out unless confine is none"),
+    "negative kappa": (["--kappa", "-4"], "--kappa must be a positive number, got -4"),
+    "zero slab": (["--confine", "none", "--slab", "0"], "--slab must be a positive number, got 0"),
+    "unknown integrator": (["--integrator", "rk4"], "--integrator must be one of leimkuhler-matthews"),
+    "zero step": (["--step-size", "0"], "--step-size must be a positive number (or auto), got 0"),
+    "zero chains": (["--chains", "0"], "--chains must be a whole number from 16"),
+    "too few chains": (["--chains", "8"], "--chains must be a whole number from 16"),
+    "zero steps": (["--steps", "0"], "--steps must be a whole number from 10"),
+    "burn-in above steps": (["--steps", "100", "--burn-in", "100"], "--burn-in must be below steps (100), got 100"),
+    "nothing left to record": (["--steps", "100", "--thin", "50"], "--steps must be at least burn_in"),
+    "window upside down": (["--window", "2", "1"], "--window must be two finite numbers LO < HI (or auto), got 2 1"),
+    "window of one number": (["--window", "1"], "--window must be two finite numbers"),
+    "window over the singular point": (["--window", "-1", "1"], "--window must be inside one branch of z"),
+    "window outside the support": (["--window", "50", "60"], "--window must be within the support"),
+    "window at the divergence": (["--window", "0", "2"], "law slice [dσ_S] is not normalisable on the window [0, 2]"),
+    "one bin": (["--bins", "1"], "--bins must be a whole number from 2"),
+    "unknown law": (["--laws", "slice", "folk"], "--laws must be laws among exact"),
+    "unknown reference": (["--reference", "hmc"], "--reference must be one of mala, none, got hmc"),
+    "half precision": (["--precision", "16"], "--precision must be one of 32, 64, got 16"),
+    "negative seed": (["--seed", "-1"], "--seed must be a whole number from 0"),
+    "margin of one": (["--margin", "1"], "--margin must be below 1"),
+    "step check with mala": (["--integrator", "mala", "--step-check", "yes"], "--step-check must be no with"),
+    "zero chunk": (["--chunk", "0"], "--chunk must be a whole number from 1"),
+    "unknown option": (["--kapa", "4"], "unrecognized arguments: --kapa 4"),
+    "option without value": (["--beta"], "--beta: expected one argument"),
+    "no such file": (["--config", "missing.toml"], "--config must be a readable TOML file, got missing.toml"),
+}
+
+
+def last_error(capsys) -> str:
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    lines = captured.err.splitlines()
+    assert len(lines) == 1, captured.err
+    assert lines[0].startswith("python -m langevin_ib.sim: error: ")
+    return lines[0]
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_one_clear_line_and_nothing_is_written(case, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    options, message = BAD[case]
+    assert sim.main([*options, "--out", "runs/deep"]) == 2
+    assert message in last_error(capsys)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("beta = ", "--config must be valid TOML"),
+        ("beta = 'x'", "--beta must be a positive number, got x"),
+        ("bta = 3", "--config must be made of known settings"),
+        ("[model]\nname = 'uv'", "--model must be a name"),
+        ("chains = true", "--chains must be a whole number"),
+    ],
+)
+def test_a_bad_file_is_one_clear_line(text, message, tmp_path, capsys):
+    (tmp_path / "run.toml").write_text(text)
+    assert sim.main(["--config", str(tmp_path / "run.toml"), "--out", str(tmp_path / "runs")]) == 2
+    assert message in last_error(capsys)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_file_that_is_not_text_is_one_clear_line(tmp_path, capsys):
+    (tmp_path / "run.toml").write_bytes(b"\xff\xfe\x00")
+    assert sim.main(["--config", str(tmp_path / "run.toml")]) == 2
+    assert "not UTF-8" in last_error(capsys)
+
+
+def test_an_unwritable_folder_is_refused_before_the_run(tmp_path, capsys):
+    (tmp_path / "file").write_text("not a folder")
+    assert sim.main(["--out", str(tmp_path / "file" / "runs")]) == 2
+    assert "--out must be a folder that can be written" in last_error(capsys)
+    assert (tmp_path / "file").read_text() == "not a folder"
+
+
+def test_a_diverging_step_exits_3_names_step_and_chains_and_keeps_what_was_saved(tmp_path, capsys):
+    (tmp_path / "uv-old").mkdir()
+    code = sim.main(["--step-size", "0.5", "--chains", "64", "--steps", "2000", "--out", str(tmp_path)])
+    line = last_error(capsys)
+    assert code == 3
+    assert "of 64 chains diverged, the first by step" in line
+    assert "step_size 0.5" in line
+    assert [path.name for path in tmp_path.iterdir()] == ["uv-old"]
+
+
+def test_options_override_the_file_and_the_run_is_saved(tmp_path, capsys):
+    (tmp_path / "run.toml").write_text("beta = 20\nchains = 64\nsteps = 3000\nreference = 'none'\nstep_check = false\n")
+    out = tmp_path / "runs"
+    assert sim.main(["--config", str(tmp_path / "run.toml"), "--beta", "5", "--json", "--out", str(out)]) == 0
+    captured = capsys.readouterr()
+    summary = json.loads(captured.out)
+    assert (summary["config"]["beta"], summary["config"]["chains"]) == (5.0, 64)
+    (folder,) = out.iterdir()
+    saved = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    assert saved == summary
+
+    assert sim.main(["--config", str(folder / "config.toml"), "--quiet", "--out", str(out)]) == 0
+    assert capsys.readouterr().out == ""
+    again = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    assert [path.name for path in out.iterdir()] == [folder.name]  # the saved configuration reruns the same run
+    assert again["invariants"] == saved["invariants"]
+
+
+def test_the_table_names_every_law_its_measure_and_a_verdict(tmp_path, capsys):
+    assert sim.main(["--chains", "64", "--steps", "3000", "--out", str(tmp_path)]) == 0
+    text = capsys.readouterr().out
+    for word in ("exact", "slice", "printed", "dσ_S", "dz", "floor", "verdict", "c = ", "blackjax.mala", "h/2"):
+        assert word in text
+
+
+def test_help_is_one_page(capsys):
+    with pytest.raises(SystemExit) as caught:
+        sim.main(["--help"])
+    assert caught.value.code == 0
+    assert len(capsys.readouterr().out.splitlines()) <= 60

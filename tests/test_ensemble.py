@@ -1,0 +1,101 @@
+"""The runner: paths, chunks and devices; divergence; what is kept."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from langevin_ib.confinement import stiff
+from langevin_ib.dynamics import euler_maruyama, leimkuhler_matthews, mala
+from langevin_ib.ensemble import Observer, Schedule, chain_sharding, run_ensemble, starting_points
+from langevin_ib.errors import DivergenceError
+from langevin_ib.models import uv
+from langevin_ib.streaming import moments
+
+MODEL = uv()
+POTENTIAL = stiff(10.0).potential(MODEL)
+
+
+@pytest.fixture(autouse=True)
+def _x64(x64):
+    """The runner's accumulators are 64-bit."""
+
+
+def observer():
+    part = moments()
+    return Observer(lambda p: MODEL.invariants(p)["z"], part, lambda z: {"z": z})
+
+
+def sample(kernel, chains=64, schedule=None, dtype=jnp.float32, **options):
+    starts = starting_points(MODEL.init, jax.random.key(1), chains, dtype)
+    return run_ensemble(
+        kernel, starts, observer(), key=jax.random.key(2), schedule=schedule or Schedule(30, 3, 40, (20, 40)),
+        escaped=lambda p: POTENTIAL(p) > 1e6, stage="sampling", step_size=0.005, **options,
+    )  # fmt: skip
+
+
+def langevin(h=0.005, build=leimkuhler_matthews):
+    return build(POTENTIAL, jnp.zeros(2, jnp.float32), temperature=0.1, step_size=h)
+
+
+def assert_same(a, b):
+    jax.tree.map(np.testing.assert_array_equal, a, b)
+
+
+@pytest.mark.parametrize("kernel", [langevin(), mala(POTENTIAL, temperature=0.1, step_size=0.01)])
+def test_numbers_do_not_depend_on_the_chunk(kernel):
+    whole, pieces = sample(kernel, chunk_records=40), sample(kernel, chunk_records=7)
+    assert_same(whole.segments, pieces.segments)
+    assert_same(whole.trace, pieces.trace)
+    assert_same(whole.info, pieces.info)
+
+
+def test_a_chain_does_not_depend_on_how_many_others_there_are_nor_on_the_devices():
+    few, many, odd = (sample(langevin(), chains=n) for n in (16, 64, 17))
+    assert (many.devices, odd.devices) == (2, 1)
+    np.testing.assert_array_equal(few.position, many.position[:16])
+    np.testing.assert_array_equal(odd.position[:16], many.position[:16])
+
+
+def test_segments_are_disjoint_and_complete():
+    result = sample(langevin())
+    assert [int(segment.n[0]) for segment in result.segments] == [20, 20]
+    means = np.mean([segment.mean for segment in result.segments], axis=0)
+    np.testing.assert_allclose(means, result.trace["z"].mean(axis=1), rtol=1e-5)
+
+
+def test_the_trace_is_capped_and_the_statistics_are_not():
+    result = sample(langevin(), schedule=Schedule(0, 1, 1300, (1300,)))
+    assert result.trace["z"].shape == (64, 512)
+    assert int(result.segments[0].n[0]) == 1300
+    assert np.all(result.trace["z"][:, :433] != 0)
+
+
+def test_a_diverging_step_names_the_step_and_the_number_of_chains():
+    with pytest.raises(DivergenceError, match=r"sampling: \d+ of 64 chains diverged, the first by step \d+") as caught:
+        sample(langevin(h=0.3))
+    assert 0 < caught.value.diverged <= 64
+    assert 0 < caught.value.step <= 30  # already in the burn-in, not at the end
+
+
+def test_one_bad_chain_among_many_fails_the_run():
+    def poisoned(params):
+        return POTENTIAL(params) + jnp.where(params[0] > 1.99, jnp.inf, 0.0)
+
+    kernel = euler_maruyama(poisoned, jnp.zeros(2, jnp.float32), temperature=0.1, step_size=0.005)
+    starts = jnp.tile(jnp.array([1.0, 1.0], jnp.float32), (64, 1)).at[7].set(jnp.nan)
+    with pytest.raises(DivergenceError) as caught:
+        run_ensemble(
+            kernel, starts, observer(), key=jax.random.key(2), schedule=Schedule(0, 3, 40, (40,)),
+            escaped=lambda p: jnp.asarray(False), stage="sampling", step_size=0.005,
+        )  # fmt: skip
+    assert (caught.value.diverged, caught.value.step) == (1, 3)
+
+
+def test_sharding_uses_as_many_devices_as_divide_the_chains():
+    assert [chain_sharding(n)[1] for n in (64, 17, 2, 1)] == [2, 1, 2, 1]
+
+
+def test_a_schedule_that_does_not_end_where_it_says_is_refused():
+    with pytest.raises(ValueError, match="segments"):
+        Schedule(0, 1, 10, (5, 9))
