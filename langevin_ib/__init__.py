@@ -13,7 +13,16 @@ from langevin_ib.errors import ConfigError, DivergenceError, LangevinIBError, La
 if TYPE_CHECKING:
     from langevin_ib.experiment import RunResult, run
 
-__all__ = ["ConfigError", "DivergenceError", "LangevinIBError", "LawError", "ModelError", "RunConfig", "RunResult", "run"]
+__all__ = [
+    "ConfigError",
+    "DivergenceError",
+    "LangevinIBError",
+    "LawError",
+    "ModelError",
+    "RunConfig",
+    "RunResult",
+    "run",
+]
 
 
 def __getattr__(name: str) -> Any:

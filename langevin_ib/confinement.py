@@ -65,7 +65,7 @@ def weight_decay(lam: float) -> Confinement:
 
     def energy(model: Model, params: Params) -> Float[Array, ""]:
         del model
-        return 0.5 * lam * sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(params))
+        return 0.5 * lam * jnp.sum(jnp.stack([jnp.sum(leaf**2) for leaf in jax.tree.leaves(params)]))
 
     return Confinement("weight-decay", f"λ|θ|²/2, λ = {lam:g}", energy=energy, reduced=energy, proper=True)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -33,7 +33,8 @@ def convergence(trace: Float[np.ndarray, "chain draw"]) -> Convergence:
 
     # A Dataset with these dims is the one form that ArviZ 0.23 and 1.x both take.
     data = xr.Dataset({"x": (("chain", "draw"), np.asarray(trace, np.float64))})
-    return Convergence(float(arviz.rhat(data)["x"]), float(arviz.ess(data, method="bulk")["x"]))
+    r_hat, ess = arviz.rhat(data), arviz.ess(data, method="bulk")
+    return Convergence(_scalar(r_hat), _scalar(ess))
 
 
 def ensemble_ess(chain_means: Float[np.ndarray, " chain"], variance: float) -> float:
@@ -43,3 +44,7 @@ def ensemble_ess(chain_means: Float[np.ndarray, " chain"], variance: float) -> f
     """
     scatter = float(np.var(chain_means, ddof=1))
     return float(chain_means.size * variance / scatter) if scatter > 0 else float("nan")
+
+
+def _scalar(found: Any) -> float:
+    return float(found["x"])

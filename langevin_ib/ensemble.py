@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from blackjax.adaptation.step_size import dual_averaging_adaptation
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from jaxtyping import Array, Bool, Float, Int, Key, PyTree
+from jaxtyping import Array, Bool, Float, Key, PyTree
 
 from langevin_ib.dynamics.base import Kernel
 from langevin_ib.errors import DivergenceError
@@ -77,7 +77,7 @@ class _Carry(NamedTuple):
     state: Any
     accumulated: Any
     info: Any
-    first_bad: Int[Array, " chain"]
+    first_bad: Any  # (chain,): the step by which a chain was first found bad, −1 if never
     trace: Any
 
 
@@ -128,7 +128,67 @@ def run_ensemble(
     stride = -(-schedule.records // rows)
     chunk = chunk_records or int(np.clip(CHUNK_CHAIN_STEPS // (chains * schedule.thin), 1, CHUNK_RECORDS))
     burn_chunk = max(1, int(CHUNK_CHAIN_STEPS // chains))
-    buffer_rows = -(-chunk // stride) + 1
+    programs = _programs(kernel, observer, escaped, key, schedule, starts, sharding, chunk, stride)
+
+    carry = programs.begin(jax.device_put(starts, sharding))
+    picked = np.arange(min(chains, TRACE_CHAINS))
+    trace = jax.tree.map(lambda b: np.zeros((rows, picked.size, *b.shape[2:]), b.dtype), carry.trace)
+
+    def look(done_steps: int) -> None:
+        first_bad = np.asarray(carry.first_bad)
+        if (first_bad >= 0).any():
+            bad = first_bad[first_bad >= 0]
+            raise DivergenceError(stage, bad.size, chains, int(bad.min()), step_size)
+        if progress is not None:
+            progress(done_steps, schedule.steps)
+
+    for first in range(0, schedule.burn_in, burn_chunk):
+        count = min(burn_chunk, schedule.burn_in - first)
+        carry = programs.burn(carry, first, count)
+        look(first + count)
+
+    finished, first = [], 0
+    for end in schedule.segments:
+        while first < end:
+            count = min(chunk, end - first)
+            carry = programs.record(carry, first, count)
+            _store_trace(trace, carry.trace, picked, first, count, stride)
+            first += count
+            look(schedule.burn_in + first * schedule.thin)
+        finished.append(jax.tree.map(np.asarray, carry.accumulated))
+        carry = carry._replace(accumulated=programs.reset())
+
+    steps_recorded = schedule.records * schedule.thin
+    info = {name: np.asarray(total) / steps_recorded for name, total in carry.info._asdict().items()}
+    trace = {name: np.swapaxes(rows_first, 0, 1) for name, rows_first in trace.items()}
+    return EnsembleResult(finished, trace, info, jax.tree.map(np.asarray, carry.state.position), devices)
+
+
+class _Programs(NamedTuple):
+    """The compiled parts of a run."""
+
+    begin: Callable[[Params], _Carry]
+    burn: Callable[[_Carry, int, int], _Carry]
+    record: Callable[[_Carry, int, int], _Carry]
+    reset: Callable[[], Any]
+
+
+def _programs(
+    kernel: Kernel,
+    observer: Observer,
+    escaped: Callable[[Params], Bool[Array, ""]],
+    key: Key[Array, ""],
+    schedule: Schedule,
+    starts: Params,
+    sharding: NamedSharding,
+    chunk: int,
+    stride: int,
+) -> _Programs:
+    """Compile one run: `begin` at the starts, `burn` some steps, `record` some draws, `reset` the accumulators.
+
+    The number of steps or records of a call is an argument, not a constant: chunks of any length share a compilation.
+    """
+    chains = jax.tree.leaves(starts)[0].shape[0]
 
     def fresh_accumulators():
         one = observer.accumulator.init()
@@ -173,57 +233,28 @@ def run_ensemble(
 
         return jax.lax.fori_loop(first_record, first_record + count, one, carry)
 
-    def begin(starts) -> _Carry:
+    def begin(starts: Params) -> _Carry:
         state = jax.vmap(kernel.init)(starts)
         noise = jax.eval_shape(lambda k: kernel.draw(k, chains), key)
         info = jax.eval_shape(lambda n, s: jax.vmap(kernel.step)(n, s)[1], noise, state)
-        traced = jax.eval_shape(lambda p: jax.vmap(lambda x: observer.traced(observer.observe(x)))(p), starts)
+        traced = jax.eval_shape(jax.vmap(lambda x: observer.traced(observer.observe(x))), starts)
         return _Carry(
             state=state,
             accumulated=fresh_accumulators(),
             info=jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, jnp.float64), info),
             first_bad=jnp.full(chains, -1, jnp.int64),
-            trace=jax.tree.map(lambda leaf: jnp.zeros((buffer_rows, *leaf.shape), leaf.dtype), traced),
+            trace=jax.tree.map(lambda leaf: jnp.zeros((-(-chunk // stride) + 1, *leaf.shape), leaf.dtype), traced),
         )
 
     # Named for every leaf: left to the compiler, accumulators were replicated and gathered at each record.
-    trace_sharding = NamedSharding(sharding.mesh, PartitionSpec(None, "chain"))
-    layout = _Carry(sharding, sharding, sharding, sharding, trace_sharding)
-    carry = jax.jit(begin, out_shardings=layout)(jax.device_put(starts, sharding))
-    burn = jax.jit(burn, donate_argnums=0, out_shardings=layout)
-    record = jax.jit(record, donate_argnums=0, out_shardings=layout)
-    reset = jax.jit(fresh_accumulators, out_shardings=sharding)
-    picked = np.arange(min(chains, TRACE_CHAINS))
-    trace = jax.tree.map(lambda b: np.zeros((rows, picked.size, *b.shape[2:]), b.dtype), carry.trace)
-
-    def advance(done_steps: int) -> None:
-        first_bad = np.asarray(carry.first_bad)
-        if (first_bad >= 0).any():
-            bad = first_bad[first_bad >= 0]
-            raise DivergenceError(stage, bad.size, chains, int(bad.min()), step_size)
-        if progress is not None:
-            progress(done_steps, schedule.steps)
-
-    for first in range(0, schedule.burn_in, burn_chunk):
-        count = min(burn_chunk, schedule.burn_in - first)
-        carry = burn(carry, first, count)
-        advance(first + count)
-
-    finished, first = [], 0
-    for end in schedule.segments:
-        while first < end:
-            count = min(chunk, end - first)
-            carry = record(carry, first, count)
-            _store_trace(trace, carry.trace, picked, first, count, stride)
-            first += count
-            advance(schedule.burn_in + first * schedule.thin)
-        finished.append(jax.tree.map(np.asarray, carry.accumulated))
-        carry = carry._replace(accumulated=reset())
-
-    steps_recorded = schedule.records * schedule.thin
-    info = {name: np.asarray(total) / steps_recorded for name, total in carry.info._asdict().items()}
-    trace = {name: np.swapaxes(rows_first, 0, 1) for name, rows_first in trace.items()}
-    return EnsembleResult(finished, trace, info, jax.tree.map(np.asarray, carry.state.position), devices)
+    by_row = NamedSharding(sharding.mesh, PartitionSpec(None, "chain"))
+    layout = _Carry(sharding, sharding, sharding, first_bad=sharding, trace=by_row)
+    return _Programs(
+        begin=jax.jit(begin, out_shardings=layout),
+        burn=jax.jit(burn, donate_argnums=0, out_shardings=layout),
+        record=jax.jit(record, donate_argnums=0, out_shardings=layout),
+        reset=jax.jit(fresh_accumulators, out_shardings=sharding),
+    )
 
 
 def tune_step_size(
@@ -253,7 +284,7 @@ def tune_step_size(
     sharding, _ = chain_sharding(chains)
 
     @partial(jax.jit, static_argnames=("target", "steps"))
-    def adapt(position, first_step, guess, target, steps):
+    def adapt(position, first_step, guess, *, target, steps):
         da_init, da_update, da_final = dual_averaging_adaptation(target)
 
         def one(n, carry):
@@ -270,7 +301,7 @@ def tune_step_size(
 
     position, guess, first_step = jax.device_put(starts, sharding), jnp.asarray(initial, jnp.float64), 0
     for target, steps in stages:
-        position, guess = adapt(position, first_step, guess, target, steps)
+        position, guess = adapt(position, first_step, guess, target=target, steps=steps)
         first_step += steps
     return float(guess), position
 

@@ -94,7 +94,9 @@ def _run(config: RunConfig, report: Report, chunk_records: int | None) -> RunRes
     wall = time.perf_counter() - stage_began
     sample = Sample(result, observer)
     if sample.window.counts.sum() == 0:
-        raise ConfigError("window", "where the chains go: no draw fell into it", f"{plan.edges[0]:g} {plan.edges[-1]:g}")
+        raise ConfigError(
+            "window", "where the chains go: no draw fell into it", f"{plan.edges[0]:g} {plan.edges[-1]:g}"
+        )
 
     checks: dict[str, Any] = _convergence(sample)
     correction = _correction(plan, sample.window)
@@ -233,7 +235,9 @@ def _law_correction(plan: Plan, law: Law) -> float | None:
     return compare.solve_family(float(p @ statistic / p.sum()), log_base, statistic)
 
 
-def _judged(plan: Plan, sample: Sample, laws: list[Law], masses: dict[str, np.ndarray], doubted: bool) -> dict[str, Any]:
+def _judged(
+    plan: Plan, sample: Sample, laws: list[Law], masses: dict[str, np.ndarray], doubted: bool
+) -> dict[str, Any]:
     ensemble = sample.ensemble()
     judged = {}
     for law in laws:
@@ -339,7 +343,9 @@ def _doubts(plan: Plan, checks: dict[str, Any], reference: dict[str, Any] | None
             doubts.append(f"the chains have not mixed: R-hat {checks['r_hat']:.3f} > {R_HAT_LIMIT}; run more steps")
         drift = checks["drift_p_value"]
         if drift is not None and drift < DRIFT_LEVEL:
-            doubts.append(f"the histogram still moves between the halves of the run (p = {drift:.1g}); raise burn_in or steps")
+            doubts.append(
+                f"the histogram still moves between the halves of the run (p = {drift:.1g}); raise burn_in or steps"
+            )
     step = checks["step_check"]
     if step is not None and step["verdict"] == "differs":
         doubts.append(

@@ -89,14 +89,14 @@ class Sample:
 
     def ensemble(self) -> compare.Ensemble:
         """The window's histogram as the tests take it."""
-        return compare.ensemble(self.window.counts)
+        return compare.ensemble(np.asarray(self.window.counts))
 
     def value_moments(self) -> tuple[Float[np.ndarray, " chain"], float]:
         """Mean of z in each chain, and the variance of z over all draws."""
         moments = self.moments("value")
-        return moments.mean, float(np.mean(moments.variance) + np.var(moments.mean))
+        means = np.asarray(moments.mean)
+        return means, float(np.mean(moments.variance) + np.var(means))
 
     def halves(self) -> tuple[Int[np.ndarray, "chain bins"], Int[np.ndarray, "chain bins"]]:
         """Window counts of the first and the last segment."""
         return self.result.segments[0]["window"].counts, self.result.segments[-1]["window"].counts
-

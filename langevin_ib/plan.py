@@ -7,8 +7,8 @@ window     from z_hi, where the reduced loss is 8 T above its minimum (four stan
 step_size  h = s/Λ, with Λ the largest curvature of the potential over the window's orbits as far as the confinement
            lets a chain go (6 T), and s set per integrator; unconfined, h Λ' ≤ 1 as well, with Λ' the curvature
            where |χ| has diffused to 12 T t_end.
-thin       a draw every 0.25/ω (unconfined: 0.05/ω, for a visit to the slab is short), ω the curvature of the loss at the
-           middle of the window; the draws between would add under 1% to the information.
+thin       a draw every 0.25/ω (unconfined: 0.05/ω, for a visit to the slab is short), ω the curvature of the loss at
+           the middle of the window; the draws between would add under 1% to the information.
 burn_in    a fifth of the steps; 1/32 without confinement, where no stationary law is waited for.
 slab       a twentieth of z_hi.
 """
@@ -112,12 +112,16 @@ def _default_window(reduction: Reduction, branch: Branch) -> tuple[float, float]
     top = max(abs(place), 1e-12)
     while excess(top) < 0:
         top *= 2.0
-    top = optimize.brentq(excess, abs(place), top)
+    top = _root(excess, abs(place), top)
     low = top * 10.0**-WINDOW_DECADES
     if low < abs(place) and excess(low) > 0:
-        low = optimize.brentq(excess, low, abs(place))
+        low = _root(excess, low, abs(place))
     ends = sorted((sign * _rounded(low), sign * _rounded(top)))
     return ends[0], ends[1]
+
+
+def _root(function: Callable[[float], float], low: float, high: float) -> float:
+    return float(optimize.brentq(function, low, high))  # pyright: ignore[reportArgumentType]  # untyped overload
 
 
 def _lowest(reduction: Reduction, branch: Branch) -> tuple[float, float]:
@@ -211,7 +215,9 @@ def _schedule(config: RunConfig) -> Schedule:
     burn_in, thin = int(config.burn_in), int(config.thin)
     records = (config.steps - burn_in) // thin
     if records < MIN_RECORDS:
-        raise ConfigError("steps", f"at least burn_in + {MIN_RECORDS} thin = {burn_in + MIN_RECORDS * thin}", config.steps)
+        raise ConfigError(
+            "steps", f"at least burn_in + {MIN_RECORDS} thin = {burn_in + MIN_RECORDS * thin}", config.steps
+        )
     if config.confine == "none":
         ends = [burn_in * 2**k for k in range(1, UNCONFINED_SEGMENTS)] if burn_in else []
         cuts = {(end - burn_in) // thin for end in ends}

@@ -10,7 +10,15 @@ import numpy as np
 
 from langevin_ib.config import RunConfig
 from langevin_ib.dynamics import mala
-from langevin_ib.ensemble import EnsembleResult, Observer, Progress, Schedule, run_ensemble, starting_points, tune_step_size
+from langevin_ib.ensemble import (
+    EnsembleResult,
+    Observer,
+    Progress,
+    Schedule,
+    run_ensemble,
+    starting_points,
+    tune_step_size,
+)
 from langevin_ib.laws.family import Reduction
 
 ACCEPTANCE = 0.57  # Roberts & Rosenthal, J. R. Statist. Soc. B 60, 255–268 (1998)
@@ -50,9 +58,7 @@ def run_mala(
         step_size = config.step_size
     else:
         initial = 0.1 / max(float(_typical_curvature(potential, starts)), 1e-12)
-        step_size, starts = tune_step_size(
-            build, starts, key=key_tune, initial=initial, stages=TUNING
-        )
+        step_size, starts = tune_step_size(build, starts, key=key_tune, initial=initial, stages=TUNING)
     result = run_ensemble(
         build(step_size),
         starts,

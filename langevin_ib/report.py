@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 COLOURS = {"agrees": "green", "differs": "red", "undecided": "yellow"}
+EQUALITY_LEVEL = 1e-3
 COLUMNS = ("law", "measure", "TV", "floor", "95% range", "p", "c of law", "verdict")
 
 
@@ -45,7 +46,7 @@ def law_rows(invariant: dict[str, Any]) -> list[tuple[str, ...]]:
     """One row of text for each law, in the order of COLUMNS."""
     rows = []
     for name, law in invariant["laws"].items():
-        p, c = law["p_value"], law["c"]
+        c = law["c"]
         rows.append(
             (
                 name,
@@ -53,7 +54,7 @@ def law_rows(invariant: dict[str, Any]) -> list[tuple[str, ...]]:
                 f"{law['tv']:.4f}",
                 f"{law['tv_floor']:.4f}",
                 f"{law['tv_lower95']:.4f}–{law['tv_upper95']:.4f}",
-                "–" if p is None else ("<1e-15" if p < 1e-15 else f"{p:.2g}"),
+                _p(law["p_value"]),
                 "–" if c is None else f"{c + 0.0:.3f}",
                 law["verdict"],
             )
@@ -78,6 +79,7 @@ def findings(summary: dict[str, Any], name: str) -> list[tuple[str, str]]:
             f"ESS {checks['ess']:.3g}{acceptance}, diverged {checks['diverged']}",
         )
     )
+    lines.append(("", _verdict_line(invariant["laws"], summary["config"]["margin"])))
     lines += _step_line(checks["step_check"]) + _reference_line(summary["reference"]) + _drift_lines(summary["drift"])
     lines += [("yellow", line) for line in invariant["unavailable"]]
     lines += [("yellow", f"no verdict: {doubt}") for doubt in summary["doubts"]]
@@ -97,7 +99,7 @@ def html_page(summary: dict[str, Any], picture: Path) -> str:
         for row in law_rows(invariant)
     )  # fmt: skip
     formulas = "".join(
-        f"<li><b>{html.escape(law)}</b>: {html.escape(entry['formula'])} with respect to {html.escape(entry['measure'])}</li>"
+        f"<li><b>{law}</b>: {html.escape(entry['formula'])} with respect to {html.escape(entry['measure'])}</li>"
         for law, entry in invariant["laws"].items()
     )
     lines = "".join(f"<p>{html.escape(line)}</p>" for _, line in findings(summary, name))
@@ -121,6 +123,13 @@ pre {{ background: #f5f5f5; padding: .7rem; overflow-x: auto; }}
 """
 
 
+def _p(value: float | None) -> str:
+    """A p-value; a dash where the chains are too few for one."""
+    if value is None:
+        return "–"
+    return "<1e-15" if value < 1e-15 else f"{value:.2g}"
+
+
 def _step_line(check: dict[str, Any] | None) -> list[tuple[str, str]]:
     if check is None:
         return []
@@ -131,7 +140,7 @@ def _step_line(check: dict[str, Any] | None) -> list[tuple[str, str]]:
         (
             "",
             f"step check: at h/2 = {check['companion_step_size']:.4g} the histogram changes by TV {check['tv']:.4f} "
-            f"(floor {check['tv_floor']:.4f}, p = {check['p_value']:.2g}){c}",
+            f"(floor {check['tv_floor']:.4f}, p = {_p(check['p_value'])}){c}",
         )
     ]
 
@@ -140,12 +149,12 @@ def _reference_line(reference: dict[str, Any] | None) -> list[tuple[str, str]]:
     if reference is None:
         return []
     exact = reference["against_exact"]
-    against = "" if exact is None else f", against exact TV {exact['tv']:.4f} (p = {exact['p_value']:.2g})"
+    against = "" if exact is None else f", against exact TV {exact['tv']:.4f} (p = {_p(exact['p_value'])})"
     return [
         (
             "",
             f"reference {reference['sampler']}: against the draws TV {reference['tv']:.4f} "
-            f"(p = {reference['p_value']:.2g}){against}; acceptance {reference['acceptance']:.3f}, "
+            f"(p = {_p(reference['p_value'])}){against}; acceptance {reference['acceptance']:.3f}, "
             f"R-hat {reference['r_hat']:.3f}, ESS {reference['ess']:.3g}",
         )
     ]
@@ -168,6 +177,17 @@ def _drift_lines(drift: dict[str, Any] | None) -> list[tuple[str, str]]:
             )
         )
     return lines
+
+
+def _verdict_line(laws: dict[str, Any], margin: float) -> str:
+    """What the verdicts mean, and which laws agree only within the margin."""
+    close = [
+        name for name, law in laws.items() if law["verdict"] == "agrees" and (law["p_value"] or 1) < EQUALITY_LEVEL
+    ]
+    line = f"agrees, differs: TV below, above the margin {margin:g} with 95% confidence each; p tests exact equality"
+    return line + (
+        f", which {', '.join(close)} fail{'s' if len(close) == 1 else ''} inside the margin" if close else ""
+    )
 
 
 def _undecided_lines(laws: dict[str, Any], margin: float) -> list[tuple[str, str]]:

@@ -30,10 +30,10 @@ class _Parser(argparse.ArgumentParser):
     """An argument parser whose errors are one line."""
 
     def error(self, message: str) -> NoReturn:
-        raise _Usage(message.replace("argument ", "", 1))
+        raise _UsageError(message.replace("argument ", "", 1))
 
 
-class _Usage(Exception):
+class _UsageError(Exception):
     """A command line that cannot be parsed."""
 
 
@@ -53,7 +53,9 @@ def build_parser() -> argparse.ArgumentParser:
     output.add_argument("--out", metavar="DIR", default="runs", help="where the run folder goes [runs]")
     output.add_argument("--chunk", metavar="N", help="records per device call; changes no number [auto]")
     output.add_argument("--quiet", action="store_true", help="print nothing but errors")
-    output.add_argument("--json", action="store_true", help="print summary.json on standard output instead of the table")
+    output.add_argument(
+        "--json", action="store_true", help="print summary.json on standard output instead of the table"
+    )
     return parser
 
 
@@ -62,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         arguments = vars(build_parser().parse_args(argv))
         return _simulate(arguments)
-    except _Usage as error:
+    except _UsageError as error:
         return _fail(str(error), BAD_INPUT)
     except ConfigError as error:
         return _fail(f"--{str(error).replace('_', '-', error.option.count('_'))}", BAD_INPUT)
@@ -87,7 +89,7 @@ def _simulate(arguments: dict[str, Any]) -> int:
     config = RunConfig.from_dict(settings)
 
     _use_all_cores()
-    # After the settings are known to be good, so that a typing error is answered at once, and after the devices are set.
+    # After the settings are known to be good, so that a typing error is answered at once; after the devices are set.
     from langevin_ib.experiment import run  # noqa: PLC0415
     from langevin_ib.progress import console, stages  # noqa: PLC0415
     from langevin_ib.report import print_report  # noqa: PLC0415

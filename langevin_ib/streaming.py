@@ -46,10 +46,10 @@ class WindowSums(NamedTuple):
     @property
     def total(self) -> Int[np.ndarray, "..."]:
         """Draws seen, inside the window and outside."""
-        return np.asarray(self.counts).sum(-1) + np.asarray(self.below) + np.asarray(self.above)
+        return np.asarray(np.asarray(self.counts).sum(-1) + np.asarray(self.below) + np.asarray(self.above))
 
 
-def window_histogram(edges: Sequence[float]) -> Accumulator:
+def window_histogram(edges: Sequence[float] | Float[np.ndarray, " edges"]) -> Accumulator:
     """Counts in the bins [e_i, e_{i+1}), below e_0 and at or above e_B, and Σ t(z) over the draws in the window."""
     bounds = np.asarray(edges, np.float64)
     bins = bounds.size - 1

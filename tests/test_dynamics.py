@@ -35,7 +35,9 @@ def test_euler_maruyama_is_its_equation():
     kernel = euler_maruyama(quadratic, LIKE, temperature=T, step_size=h)
     noise = {"x": jnp.array([0.3, -1.2])}
     state, _ = kernel.step(noise, kernel.init(START))
-    np.testing.assert_allclose(state.position["x"], START["x"] * (1 - h * KAPPA) + np.sqrt(2 * h * T) * noise["x"], rtol=1e-6)
+    np.testing.assert_allclose(
+        state.position["x"], START["x"] * (1 - h * KAPPA) + np.sqrt(2 * h * T) * noise["x"], rtol=1e-6
+    )
 
 
 def test_leimkuhler_matthews_uses_each_noise_twice():
@@ -78,7 +80,7 @@ def stationary_variance(kernel, chains=2000, records=200):
     with jax.enable_x64(True):
         part = moments((2,))
         observer = Observer(lambda p: p["x"], part, lambda draw: {"x": draw})
-        starts = {"x": np.sqrt(T / KAPPA) * jax.random.normal(jax.random.key(1), (chains, 2))}
+        starts = {"x": np.float32(np.sqrt(T / KAPPA)) * jax.random.normal(jax.random.key(1), (chains, 2), jnp.float32)}
         result = run_ensemble(
             kernel, starts, observer, key=jax.random.key(2), schedule=Schedule(100, 5, records, (records,)),
             escaped=lambda p: jnp.asarray(False), stage="test", step_size=0.0,
@@ -92,9 +94,8 @@ def stationary_variance(kernel, chains=2000, records=200):
 def test_stationary_variance_on_the_quadratic(h_kappa):
     """Euler–Maruyama: T/(κ(1 − hκ/2)); Leimkuhler–Matthews: T/κ exactly. |z| > 4 for a right law: 6e-5 a case."""
     h = h_kappa / KAPPA
-    like = {"x": jnp.zeros(2, jnp.float64)} if jax.config.jax_enable_x64 else LIKE
-    em, em_se = stationary_variance(euler_maruyama(quadratic, like, temperature=T, step_size=h))
-    lm, lm_se = stationary_variance(leimkuhler_matthews(quadratic, like, temperature=T, step_size=h))
+    em, em_se = stationary_variance(euler_maruyama(quadratic, LIKE, temperature=T, step_size=h))
+    lm, lm_se = stationary_variance(leimkuhler_matthews(quadratic, LIKE, temperature=T, step_size=h))
     assert abs(em - T / (KAPPA * (1 - h_kappa / 2))) < 4 * em_se
     assert abs(lm - T / KAPPA) < 4 * lm_se
     assert abs(em - T / KAPPA) > 6 * em_se  # negative control: the exact law is rejected at the same sample size

@@ -1,5 +1,6 @@
 """Laws against their closed forms, in the measure that each is written in."""
 
+import itertools
 import math
 
 import numpy as np
@@ -29,7 +30,9 @@ def reduction(confinement=None, depth=2, target=1.0):
     return Reduction(uv(target, depth), confinement or stiff(100.0), T)
 
 
-@pytest.mark.parametrize(("depth", "c", "power"), [(2, 1, -1), (2, 0, -1 / 2), (2, -1, 0), (3, 1, -4 / 3), (3, -1, 0)])
+@pytest.mark.parametrize(
+    ("depth", "c", "power"), [(2, 1.0, -1), (2, 0.0, -1 / 2), (2, -1.0, 0), (3, 1.0, -4 / 3), (3, -1.0, 0)]
+)
 def test_the_family_is_the_power_of_z_that_the_theory_gives(depth, c, power):
     law = family(reduction(depth=depth), c, "f")
     assert law.measure == "dσ_S"
@@ -38,8 +41,8 @@ def test_the_family_is_the_power_of_z_that_the_theory_gives(depth, c, power):
 
 def test_for_uv_printed_is_hard_and_naive_is_pushforward_though_their_measures_differ():
     r = reduction()
-    assert_same_law(printed(r).log_density(Z), family(r, 0, "hard").log_density(Z))
-    assert_same_law(naive(r).log_density(Z), family(r, -1, "pushforward").log_density(Z))
+    assert_same_law(printed(r).log_density(Z), family(r, 0.0, "hard").log_density(Z))
+    assert_same_law(naive(r).log_density(Z), family(r, -1.0, "pushforward").log_density(Z))
     assert printed(r).measure == naive(r).measure == "dz"
 
 
@@ -91,13 +94,13 @@ def test_the_marginal_tends_to_the_slice_law_as_the_confinement_stiffens():
     for kappa in (4.0, 40.0, 400.0):
         r = reduction(stiff(kappa))
         edges = np.linspace(0.2, 2.2, 21)
-        distances.append(0.5 * np.abs(bin_masses(exact(r), edges) - bin_masses(family(r, 1, "slice"), edges)).sum())
+        distances.append(0.5 * np.abs(bin_masses(exact(r), edges) - bin_masses(family(r, 1.0, "slice"), edges)).sum())
     assert distances[0] > 5 * distances[1] > 25 * distances[2]
 
 
 def test_under_weight_decay_the_reduced_loss_has_the_penalty():
     r = reduction(weight_decay(0.3))
-    assert_same_law(family(r, 0, "hard").log_density(Z), log_gibbs(Z) - 0.3 * Z / T - 0.5 * np.log(Z))
+    assert_same_law(family(r, 0.0, "hard").log_density(Z), log_gibbs(Z) - 0.3 * Z / T - 0.5 * np.log(Z))
 
 
 def test_bin_masses_are_integrals_also_in_coarse_bins_and_at_a_singular_end():
@@ -107,13 +110,13 @@ def test_bin_masses_are_integrals_also_in_coarse_bins_and_at_a_singular_end():
     def density(z):
         return math.exp(log_gibbs(z)) * special.k0(0.3 * z / T)
 
-    wanted = np.array([integrate.quad(density, a, b, epsabs=1e-13)[0] for a, b in zip(edges[:-1], edges[1:], strict=True)])
+    wanted = np.array([integrate.quad(density, a, b, epsabs=1e-13)[0] for a, b in itertools.pairwise(edges)])
     np.testing.assert_allclose(bin_masses(law, edges, (True, False)), wanted / wanted.sum(), atol=1e-9)
 
 
 @pytest.mark.parametrize(("depth", "power"), [(2, "1.00"), (3, "1.33")])
 def test_a_law_that_is_not_normalisable_says_where_and_how_it_diverges(depth, power):
-    law = family(reduction(depth=depth), 1, "slice")
+    law = family(reduction(depth=depth), 1.0, "slice")
     with pytest.raises(LawError, match=rf"slice \[dσ_S\] is not normalisable .* \|z − 0\|\^\(−{power}\) at z = 0"):
         bin_masses(law, np.linspace(0.0, 2.0, 9), (True, False))
 

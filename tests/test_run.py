@@ -102,7 +102,10 @@ def test_the_saved_folder_is_complete_readable_and_reruns(stiff, tmp_path):
 def test_arviz_reads_the_draws(stiff, tmp_path):
     folder = save(stiff, tmp_path)
     data = arviz.from_netcdf(folder / "draws.nc")
-    assert float(arviz.rhat(data.posterior.to_dataset() if hasattr(data.posterior, "to_dataset") else data.posterior)["z"]) < 1.2
+    assert (
+        float(arviz.rhat(data.posterior.to_dataset() if hasattr(data.posterior, "to_dataset") else data.posterior)["z"])
+        < 1.2
+    )
 
 
 def test_saving_again_replaces_the_run_and_a_failure_leaves_it(stiff, tmp_path, monkeypatch):

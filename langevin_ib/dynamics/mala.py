@@ -14,8 +14,8 @@ from langevin_ib.dynamics.langevin import Potential
 def mala(potential: Potential, *, temperature: float, step_size: float | Float[Array, ""]) -> Kernel:
     """Exact samples of exp(−V/T) dθ: the Euler–Maruyama proposal, accepted by Metropolis–Hastings.
 
-    blackjax writes its proposal as x + ε∇log p + √(2ε) ξ with log p = −V/T, so ε = hT makes it this project's Euler step
-    of size h = `step_size`.
+    blackjax writes its proposal as x + ε∇log p + √(2ε) ξ with log p = −V/T, so ε = hT makes it this project's Euler
+    step of size h = `step_size`.
 
     Source: Roberts & Tweedie, Bernoulli 2(4), 341–363 (1996); blackjax.mcmc.mala.
     """

@@ -21,7 +21,7 @@ from langevin_ib.laws.base import Law, on_host
 from langevin_ib.laws.family import FLAT_MEASURE, Reduction
 
 # The trapezoidal rule converges exponentially here: the integrand is analytic and decays doubly exponentially in t.
-GRID = {1: 400, 2: 80, 3: 26}
+GRID = {1: 800, 2: 80, 3: 26}
 ACCURACY = 1e-8
 SLAB_NODES = 64
 BISECTIONS = 60

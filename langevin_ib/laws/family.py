@@ -1,11 +1,11 @@
-"""The family p_c of reduced laws against the slice's surface measure, the literal reading of eq. (6), and the control."""
+"""The family p_c against the slice's surface measure, eq. (6) read literally, and the control."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -21,11 +21,11 @@ FLAT_MEASURE = "dz"
 
 
 class ReducedTerms(NamedTuple):
-    """What every reduced law is made of, at points of the quotient."""
+    """What every reduced law is made of, at points of the quotient: traced on the device, numpy's on the host."""
 
-    energy: Float[np.ndarray, " n"]  # reduced loss / T
-    log_det: Float[np.ndarray, " n"]  # log det G(s(z))
-    log_volume: Float[np.ndarray, " n"]  # log dσ_S/dz
+    energy: Any  # reduced loss / T, shape (n,)
+    log_det: Any  # log det G(s(z)), shape (n,)
+    log_volume: Any  # log dσ_S/dz, shape (n,)
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,7 @@ def uv(target: float = 1.0, depth: int = 2) -> Model:
 
     return Model(
         name="uv",
-        group="R_{>0}^%d, rescaling neighbouring factors" % (depth - 1),
+        group=f"R_{{>0}}^{depth - 1}, rescaling neighbouring factors",
         group_dim=depth - 1,
         loss=lambda params: 0.5 * (product(params) - target) ** 2,
         act=act,
