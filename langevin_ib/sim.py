@@ -88,7 +88,7 @@ def _simulate(arguments: dict[str, Any]) -> int:
     settings |= {name: _parsed(name, text) for name, text in arguments.items() if text is not None}
     config = RunConfig.from_dict(settings)
 
-    _use_all_cores()
+    use_all_cores()
     # After the settings are known to be good, so that a typing error is answered at once; after the devices are set.
     from langevin_ib.experiment import run  # noqa: PLC0415
     from langevin_ib.progress import console, stages  # noqa: PLC0415
@@ -108,7 +108,7 @@ def _simulate(arguments: dict[str, Any]) -> int:
     return 0
 
 
-def _use_all_cores() -> None:
+def use_all_cores() -> None:
     """Every core a device of its own: XLA by itself splits only large loops over cores."""
     # RuntimeError: a caller in the same process has started the backend already; the numbers are the same.
     with contextlib.suppress(RuntimeError):

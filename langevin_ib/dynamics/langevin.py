@@ -43,6 +43,7 @@ def euler_maruyama(potential: Potential, like: Params, *, temperature: float, st
         temperature: T = σ²/β, not negative; 0 gives gradient descent.
         step_size: h > 0.
     """
+    step_size = float(step_size)  # a NumPy scalar would promote a float32 chain to float64
     amplitude = math.sqrt(2.0 * step_size * temperature)
 
     def step(noise: Params, state: EulerMaruyamaState) -> tuple[EulerMaruyamaState, LangevinInfo]:
@@ -60,6 +61,7 @@ def leimkuhler_matthews(potential: Potential, like: Params, *, temperature: floa
 
     Source: Leimkuhler & Matthews, Appl. Math. Res. eXpress 2013(1), 34–56 (2013).
     """
+    step_size = float(step_size)
     amplitude = math.sqrt(0.5 * step_size * temperature)
 
     def init(params: Params) -> LeimkuhlerMatthewsState:
@@ -83,7 +85,7 @@ def leimkuhler_matthews(potential: Potential, like: Params, *, temperature: floa
 def _normal_like(like: Params):
     """One (chains, q) normal a step for the whole ensemble, cut into the leaves of `like`.
 
-    One batched draw is 2–3 times faster than a key per chain (ECOSYSTEM note: uv, two cores).
+    One batched draw is 2–3 times faster than a key per chain (uv, two cores; `sims/bench/throughput.py`).
     """
     flat, _ = ravel_pytree(like)
     leaves, treedef = jax.tree.flatten(like)

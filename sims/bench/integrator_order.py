@@ -1,0 +1,124 @@
+"""Order of the integrators: bias of a stationary mean against the step size, with error bars.
+
+    python -m sims.bench.integrator_order [--chains N] [--time T]
+
+On the quadratic κx²/2 the oracle is exact: Euler–Maruyama has Var x = T/(κ(1 − hκ/2)), Leimkuhler–Matthews T/κ at every h.
+On uv under stiff confinement the oracle is the Gibbs mean of the potential, by a trapezoidal sum over the (u, v) plane.
+The slope of log |bias| against log h is fitted with weights; its standard error is that of the fit.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from langevin_ib.confinement import stiff
+from langevin_ib.dynamics import euler_maruyama, leimkuhler_matthews
+from langevin_ib.ensemble import Observer, Schedule, run_ensemble, starting_points
+from langevin_ib.models import uv
+from langevin_ib.sim import use_all_cores
+from langevin_ib.streaming import moments
+
+TEMPERATURE, KAPPA = 0.1, 10.0
+BUILD = {"euler-maruyama": euler_maruyama, "leimkuhler-matthews": leimkuhler_matthews}
+
+
+def ensemble_mean(potential: Callable, observe: Callable, init: Callable, build: Callable, h: float, **size):
+    """Stationary mean of `observe` at step h and its standard error, chains as the unit."""
+    starts = starting_points(init, jax.random.key(1), size["chains"], jnp.float32)
+    like = jax.tree.map(lambda leaf: leaf[0], starts)
+    thin = max(1, round(0.1 / h))
+    records = int(size["time"] / (thin * h))
+    result = run_ensemble(
+        build(potential, like, temperature=TEMPERATURE, step_size=h),
+        starts,
+        Observer(observe, moments(), lambda x: {"x": x}),
+        key=jax.random.fold_in(jax.random.key(2), round(1e6 * h)),
+        schedule=Schedule(round(30 / h), thin, records, (records,)),
+        escaped=lambda p: potential(p) > 1e6,
+        stage="bench",
+        step_size=h,
+    )
+    means = np.asarray(result.segments[0].mean)
+    return float(means.mean()), float(means.std(ddof=1) / np.sqrt(means.size))
+
+
+def fitted_order(h: np.ndarray, bias: np.ndarray, se: np.ndarray) -> tuple[float, float]:
+    """Slope of log |bias| against log h by weighted least squares, and its standard error."""
+    x, y, weight = np.log(h), np.log(np.abs(bias)), (bias / se) ** 2
+    centre = np.average(x, weights=weight)
+    spread = float(weight @ (x - centre) ** 2)
+    return float(weight @ ((x - centre) * y) / spread), spread**-0.5
+
+
+def gibbs_mean(potential: Callable, observe: Callable, reach: float = 4.0, points: int = 4001) -> float:
+    """Mean under exp(−V/T) du dv by the trapezoidal rule, exact to round-off for this smooth, decaying integrand."""
+    axis = jnp.linspace(-reach, reach, points)
+
+    def row(u):
+        pairs = jnp.stack([jnp.full_like(axis, u), axis], axis=1)
+        energy = jax.lax.map(potential, pairs, batch_size=points)
+        weight = jnp.exp(-energy / TEMPERATURE)
+        return jnp.sum(weight), jnp.sum(weight * jax.lax.map(observe, pairs, batch_size=points))
+
+    mass, first = jax.jit(lambda xs: jax.lax.map(row, xs))(axis)
+    return float(first.sum() / mass.sum())
+
+
+def main() -> None:
+    """Print both tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--chains", type=int, default=4096)
+    parser.add_argument("--time", type=float, default=600.0, help="time of each run after the burn-in")
+    size = vars(parser.parse_args())
+    use_all_cores()
+    with jax.enable_x64(True):
+        quadratic(size)
+        product(size)
+
+
+def quadratic(size: dict) -> None:
+    """κ = 1, T = 0.1: Var x against T/κ."""
+    print("quadratic x²/2, T = 0.1: bias of E x² (oracle in brackets)")
+    for name, build in BUILD.items():
+        h = np.array([0.05, 0.1, 0.2, 0.4])
+        found = [
+            ensemble_mean(lambda x: 0.5 * jnp.sum(x**2), lambda x: x[0] ** 2, _normal, build, step, **size)
+            for step in h
+        ]
+        bias, se = np.array(found).T[0] - TEMPERATURE, np.array(found).T[1]
+        oracle = TEMPERATURE * (1 / (1 - h / 2) - 1) if name == "euler-maruyama" else np.zeros_like(h)
+        for row in zip(h, bias, se, oracle, strict=True):
+            print("  {}: h = {:.2f}  bias {:+.6f} ± {:.6f}  [{:+.6f}]".format(name, *row))
+        if name == "euler-maruyama":
+            print("  {}: order {:.3f} ± {:.3f}".format(name, *fitted_order(h, bias, se)))
+        else:
+            print(f"  {name}: no bias to fit, largest |bias|/se = {np.max(np.abs(bias) / se):.2f}")
+
+
+def product(size: dict) -> None:
+    """uv, κ = 10: mean potential energy."""
+    model = uv()
+    potential = stiff(KAPPA).potential(model)
+    truth = gibbs_mean(potential, potential)
+    print(f"uv, κ = {KAPPA:g}, T = {TEMPERATURE:g}: bias of E V, oracle {truth:.6f}")
+    steps = {"euler-maruyama": [0.002, 0.004, 0.008, 0.016], "leimkuhler-matthews": [0.012, 0.016, 0.022, 0.03]}
+    for name, build in BUILD.items():
+        h = np.array(steps[name])
+        found = [ensemble_mean(potential, potential, model.init, build, step, **size) for step in h]
+        bias, se = np.array(found).T[0] - truth, np.array(found).T[1]
+        for row in zip(h, bias, se, strict=True):
+            print("  {}: h = {:.4f}  bias {:+.6f} ± {:.6f}".format(name, *row))
+        print("  {}: order {:.3f} ± {:.3f}".format(name, *fitted_order(h, bias, se)))
+
+
+def _normal(key):
+    return jnp.sqrt(TEMPERATURE) * jax.random.normal(key, (1,))
+
+
+if __name__ == "__main__":
+    main()
