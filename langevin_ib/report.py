@@ -109,7 +109,8 @@ def html_page(summary: dict[str, Any], picture: Path) -> str:
 <html lang="en"><head><meta charset="utf-8"><title>{title}</title>
 <style>
 body {{ font-family: system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; line-height: 1.45; }}
-table {{ border-collapse: collapse; }} td, th {{ padding: .25rem .7rem; border-bottom: 1px solid #ccc; text-align: left; }}
+table {{ border-collapse: collapse; }}
+td, th {{ padding: .25rem .7rem; border-bottom: 1px solid #ccc; text-align: left; }}
 img {{ max-width: 100%; }} .agrees {{ color: #00664a; }} .differs {{ color: #a33b00; }} .undecided {{ color: #6b5900; }}
 pre {{ background: #f5f5f5; padding: .7rem; overflow-x: auto; }}
 </style></head><body>
