@@ -19,6 +19,7 @@ from blackjax.adaptation.step_size import dual_averaging_adaptation
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Bool, Float, Key, PyTree
 
+from langevin_ib.checkpoint import Checkpoint, Standing
 from langevin_ib.dynamics.base import Kernel
 from langevin_ib.errors import DivergenceError
 from langevin_ib.models.base import Params
@@ -104,6 +105,7 @@ def run_ensemble(
     step_size: float,
     chunk_records: int | None = None,
     progress: Progress | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> EnsembleResult:
     """Run every chain from its start and reduce its draws on the device.
 
@@ -118,6 +120,7 @@ def run_ensemble(
         step_size: named in errors.
         chunk_records: records per device call; changes no number, only how often the host looks.
         progress: called with (steps done, steps in all) after each chunk.
+        checkpoint: where to save the state now and then, and to resume from.
 
     Raises:
         DivergenceError: some chain escaped or became non-finite, in the chunk where it happened.
@@ -142,21 +145,36 @@ def run_ensemble(
         if progress is not None:
             progress(done_steps, schedule.steps)
 
-    for first in range(0, schedule.burn_in, burn_chunk):
-        count = min(burn_chunk, schedule.burn_in - first)
-        carry = programs.burn(carry, first, count)
-        look(first + count)
+    finished, burned, recorded = [], 0, 0
+    if checkpoint is not None:
+        empty = jax.tree.map(np.asarray, carry.accumulated)
+        saved = checkpoint.load(lambda done: (carry, [empty] * sum(end <= done for end in schedule.segments), trace))
+        if saved is not None:
+            burned, recorded, (carry, finished, trace) = saved
 
-    finished, first = [], 0
-    for end in schedule.segments:
-        while first < end:
-            count = min(chunk, end - first)
-            carry = programs.record(carry, first, count)
-            _store_trace(trace, carry.trace, picked, first, count, stride)
-            first += count
-            look(schedule.burn_in + first * schedule.thin)
+    def keep() -> None:
+        if checkpoint is not None and checkpoint.due():
+            checkpoint.save(Standing(burned, recorded, (carry, finished, trace)))
+
+    while burned < schedule.burn_in:
+        count = min(burn_chunk, schedule.burn_in - burned)
+        carry = programs.burn(carry, burned, count)
+        burned += count
+        look(burned)
+        keep()
+
+    for end in schedule.segments[len(finished) :]:
+        while recorded < end:
+            count = min(chunk, end - recorded)
+            carry = programs.record(carry, recorded, count)
+            _store_trace(trace, carry.trace, picked, recorded, count, stride)
+            recorded += count
+            look(schedule.burn_in + recorded * schedule.thin)
+            if recorded < end:
+                keep()
         finished.append(jax.tree.map(np.asarray, carry.accumulated))
         carry = carry._replace(accumulated=programs.reset())
+        keep()
 
     steps_recorded = schedule.records * schedule.thin
     info = {name: np.asarray(total) / steps_recorded for name, total in carry.info._asdict().items()}

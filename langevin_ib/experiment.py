@@ -2,38 +2,28 @@
 
 from __future__ import annotations
 
+import shutil
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from langevin_ib import compare, geometry
 from langevin_ib.config import RunConfig
 from langevin_ib.diagnostics import DRIFT_LEVEL, R_HAT_LIMIT, convergence, ensemble_ess
-from langevin_ib.dynamics import euler_maruyama, leimkuhler_matthews
-from langevin_ib.ensemble import EnsembleResult, Progress, Schedule, run_ensemble, starting_points
 from langevin_ib.errors import ConfigError, LawError
 from langevin_ib.laws import Law, bin_masses, build_laws
 from langevin_ib.laws.base import bin_nodes
 from langevin_ib.observe import Sample, build_observer
 from langevin_ib.plan import Plan, resolve
-from langevin_ib.reference import SCHEDULE as REFERENCE_SCHEDULE
-from langevin_ib.reference import run_mala
+from langevin_ib.sampling import Drawn, Report, Sampler
 
 SCHEMA_VERSION = 1
-UNADJUSTED = {"leimkuhler-matthews": leimkuhler_matthews, "euler-maruyama": euler_maruyama}
 ORDER = {"leimkuhler-matthews": 2, "euler-maruyama": 1}
-RUNAWAY_TEMPERATURES = 1e6  # a chain this far above zero, and 1000 × above every start, has left for good
-RUNAWAY_STARTS = 1e3
 CORRECTION_PANELS = 8
-# One stream of random numbers for each use; the numbers are part of the interface "same seed, same run".
-STREAM = {"check": 0, "starts": 1, "chains": 2, "companion": 3, "reference": 4}
-
-Report = Callable[[str], Progress | None]
 
 
 @dataclass(frozen=True)
@@ -51,13 +41,21 @@ class RunResult:
     trace: dict[str, np.ndarray]
 
 
-def run(config: RunConfig, *, report: Report | None = None, chunk_records: int | None = None) -> RunResult:
+def run(
+    config: RunConfig,
+    *,
+    report: Report | None = None,
+    chunk_records: int | None = None,
+    checkpoints: Path | None = None,
+) -> RunResult:
     """Simulate, compare with every law, and judge.
 
     Args:
         config: what to run; `auto` values are resolved first.
         report: called with the name of each stage, returns a progress callback for it or None.
         chunk_records: records per device call; changes no number.
+        checkpoints: a folder in which a long stage saves its state every half minute, and from which a run with the
+            same configuration resumes; removed when the run is complete.
 
     Raises:
         ConfigError: a setting does not fit the model.
@@ -66,50 +64,37 @@ def run(config: RunConfig, *, report: Report | None = None, chunk_records: int |
         DivergenceError: chains diverged.
     """
     with jax.enable_x64(True):  # accumulators and laws; the chains' own precision is the configuration's
-        return _run(config, report or (lambda stage: None), chunk_records)
+        return _run(config, report or (lambda stage: None), chunk_records, checkpoints)
 
 
-def _run(config: RunConfig, report: Report, chunk_records: int | None) -> RunResult:
+def _run(config: RunConfig, report: Report, chunk_records: int | None, checkpoints: Path | None) -> RunResult:
     began = time.perf_counter()
     report("planning")
     plan = resolve(config)
     config, reduction = plan.config, plan.reduction
-    keys = {name: jax.random.fold_in(jax.random.key(config.seed), number) for name, number in STREAM.items()}
-    geometry.check_model(reduction.model, keys["check"])
     # Before any draw, so that a law that does not exist on this window costs no simulation.
     laws, missing = build_laws(reduction, config.laws, config.slab)
     masses = _law_masses(plan, laws)
 
-    observer = build_observer(reduction, plan.edges, config.slab)
+    place = None if checkpoints is None else checkpoints / f"{config.model}-{config.digest()}"
+    sampler = Sampler(plan, build_observer(reduction, plan.edges, config.slab), report, chunk_records, place)
+    geometry.check_model(reduction.model, sampler.key("check"))
     stage_began = time.perf_counter()
-    common = {"chunk_records": chunk_records}
-    if config.integrator == "mala":
-        made = run_mala(config, reduction, observer, key=keys["chains"], schedule=plan.schedule,
-                        stage="sampling", progress=report("sampling"), **common)  # fmt: skip
-        result, step_size = made.result, made.step_size
-    else:
-        step_size = float(config.step_size)
-        result = _unadjusted(plan, observer, config.chains, step_size, plan.schedule, keys, "chains",
-                             "sampling", report, chunk_records)  # fmt: skip
+    sample, step_size = sampler.draws()
     wall = time.perf_counter() - stage_began
-    sample = Sample(result, observer)
     if sample.window.counts.sum() == 0:
-        raise ConfigError(
-            "window", "where the chains go: no draw fell into it", f"{plan.edges[0]:g} {plan.edges[-1]:g}"
-        )
+        window = f"{plan.edges[0]:g} {plan.edges[-1]:g}"
+        raise ConfigError("window", "where the chains go: no draw fell into it", window)
 
-    checks: dict[str, Any] = _convergence(sample)
     correction = _correction(plan, sample.window)
-    checks["step_check"] = None
+    checks: dict[str, Any] = _convergence(sample) | {"step_check": None}
     if config.step_check:
-        companion = _companion(plan, observer, step_size, keys, report, chunk_records)
-        checks["step_check"] = _step_check(plan, sample, companion, correction, step_size)
+        checks["step_check"] = _step_check(plan, sample, sampler.companion(step_size), correction, step_size)
     reference = None
     if config.reference == "mala" and reduction.confinement.proper:
-        made = run_mala(config.replace(integrator="mala", step_size="auto", step_check=False), reduction,
-                        observer, key=keys["reference"], schedule=REFERENCE_SCHEDULE,
-                        stage="reference", progress=report("reference"), **common)  # fmt: skip
-        reference = _reference(plan, sample, Sample(made.result, observer), made.step_size, masses)
+        reference = _reference(plan, sample, sampler.reference(), masses)
+    if place is not None:
+        shutil.rmtree(place, ignore_errors=True)
 
     doubts = _doubts(plan, checks, reference)
     steps_done = config.chains * plan.schedule.steps
@@ -123,7 +108,7 @@ def _run(config: RunConfig, report: Report, chunk_records: int | None) -> RunRes
             "draws": sample.draws,
             "step_size": step_size,
             "time": step_size * plan.schedule.steps,
-            "devices": result.devices,
+            "devices": sample.result.devices,
             "wall_s": round(wall, 3),
             "chain_steps_per_s": round(steps_done / wall),
             "total_wall_s": 0.0,
@@ -153,45 +138,7 @@ def _run(config: RunConfig, report: Report, chunk_records: int | None) -> RunRes
         "reference": reference,
     }
     summary["run"]["total_wall_s"] = round(time.perf_counter() - began, 3)
-    return RunResult(plan, summary, result.trace)
-
-
-def _unadjusted(
-    plan: Plan, observer, chains: int, step_size: float, schedule: Schedule, keys, stream: str, stage: str,
-    report: Report, chunk_records: int | None,
-) -> EnsembleResult:  # fmt: skip
-    config, model = plan.config, plan.reduction.model
-    potential = plan.reduction.confinement.potential(model)
-    dtype = jnp.float64 if config.precision == 64 else jnp.float32
-    # The companion's chains begin elsewhere too: the two ensembles are compared as independent.
-    starts = starting_points(model.init, jax.random.fold_in(keys["starts"], STREAM[stream]), chains, dtype)
-    like = jax.tree.map(lambda leaf: leaf[0], starts)
-    kernel = UNADJUSTED[config.integrator](potential, like, temperature=config.temperature, step_size=step_size)
-    highest = float(jax.jit(lambda xs: jnp.max(jax.lax.map(potential, xs, batch_size=1024)))(starts))
-    limit = RUNAWAY_TEMPERATURES * config.temperature + RUNAWAY_STARTS * highest
-    return run_ensemble(
-        kernel,
-        starts,
-        observer,
-        key=keys[stream],
-        schedule=schedule,
-        escaped=lambda params: potential(params) > limit,
-        stage=stage,
-        step_size=step_size,
-        chunk_records=chunk_records,
-        progress=report(stage),
-    )
-
-
-def _companion(plan: Plan, observer, step_size: float, keys, report: Report, chunk_records: int | None) -> Sample:
-    """The same physical time at h/2 with a quarter of the chains: half the steps of the run in all."""
-    s = plan.schedule
-    schedule = Schedule(2 * s.burn_in, 2 * s.thin, s.records, s.segments)
-    chains = max(plan.config.chains // 4, min(plan.config.chains, 16))
-    result = _unadjusted(
-        plan, observer, chains, step_size / 2, schedule, keys, "companion", "check at h/2", report, chunk_records
-    )
-    return Sample(result, observer)
+    return RunResult(plan, summary, sample.result.trace)
 
 
 def _law_masses(plan: Plan, laws: list[Law]) -> dict[str, np.ndarray]:
@@ -269,17 +216,17 @@ def _convergence(sample: Sample) -> dict[str, Any]:
     }
 
 
-def _step_check(plan: Plan, sample: Sample, companion: Sample, correction: dict[str, Any], step_size: float):
+def _step_check(plan: Plan, sample: Sample, companion: Drawn, correction: dict[str, Any], step_size: float):
     """The run against its companion at h/2; Richardson's factor turns their distance into the bias at h."""
     factor = 1.0 / (1.0 - 2.0 ** -ORDER[plan.config.integrator])
-    found = compare.against_sample(sample.ensemble(), companion.ensemble(), plan.config.margin / factor)
-    half = _correction(plan, companion.window)
+    found = compare.against_sample(sample.ensemble(), companion.sample.ensemble(), plan.config.margin / factor)
+    half = _correction(plan, companion.sample.window)
     difference = None
     if correction["c"] is not None and half["c"] is not None:
         difference = [correction["c"] - half["c"], float(np.hypot(correction["se"], half["se"]))]
     return {
         "step_size": step_size,
-        "companion_step_size": step_size / 2,
+        "companion_step_size": companion.step_size,
         **found._asdict(),
         "bias_factor": factor,
         "c_difference": None if difference is None else difference[0],
@@ -287,7 +234,8 @@ def _step_check(plan: Plan, sample: Sample, companion: Sample, correction: dict[
     }
 
 
-def _reference(plan: Plan, sample: Sample, reference: Sample, step_size: float, masses: dict[str, np.ndarray]):
+def _reference(plan: Plan, sample: Sample, drawn: Drawn, masses: dict[str, np.ndarray]) -> dict[str, Any]:
+    reference = drawn.sample
     if reference.window.counts.sum() == 0:
         raise ConfigError("window", "where the reference goes: no draw of MALA fell into it", list(plan.edges[[0, -1]]))
     checks = _convergence(reference)
@@ -297,7 +245,7 @@ def _reference(plan: Plan, sample: Sample, reference: Sample, step_size: float, 
         exact = compare.against_law(reference.ensemble(), masses["exact"], plan.config.margin)._asdict()
     return {
         "sampler": "blackjax.mala",
-        "step_size": step_size,
+        "step_size": drawn.step_size,
         "acceptance": checks["acceptance"],
         "r_hat": checks["r_hat"],
         "ess": checks["ess"],

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-from langevin_ib.experiment import Report
+from langevin_ib.sampling import Report
 
 NARROW = 100
 

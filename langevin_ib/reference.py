@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from langevin_ib.checkpoint import Checkpoint
 from langevin_ib.config import RunConfig
 from langevin_ib.dynamics import mala
 from langevin_ib.ensemble import (
@@ -44,6 +45,7 @@ def run_mala(
     stage: str,
     chunk_records: int | None = None,
     progress: Progress | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> MalaRun:
     """Tune the step to acceptance 0.57 (unless the configuration gives one), then sample exp(−V/T) dθ."""
     potential = reduction.confinement.potential(reduction.model)
@@ -70,6 +72,7 @@ def run_mala(
         step_size=step_size,
         chunk_records=chunk_records,
         progress=progress,
+        checkpoint=checkpoint,
     )
     return MalaRun(result, step_size)
 

@@ -8,6 +8,7 @@ import dataclasses
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 import jax
@@ -71,13 +72,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (LawError, ModelError) as error:
         return _fail(str(error), BAD_INPUT)
     except DivergenceError as error:
-        return _fail(f"{error}; nothing was written", FAILED_RUN)
+        return _fail(f"{error}; no run folder was written", FAILED_RUN)
     except MemoryError as error:
         return _fail(f"out of memory: use fewer chains or bins ({str(error).splitlines()[0]})", FAILED_RUN)
     except OSError as error:
         return _fail(f"cannot write the run folder: {error.strerror or error}", FAILED_RUN)
     except KeyboardInterrupt:
-        return _fail("interrupted; nothing was written", INTERRUPTED)
+        return _fail(
+            "interrupted; a stage of over half a minute left a checkpoint, from which the same command goes on",
+            INTERRUPTED,
+        )
 
 
 def _simulate(arguments: dict[str, Any]) -> int:
@@ -93,13 +97,14 @@ def _simulate(arguments: dict[str, Any]) -> int:
     from langevin_ib.experiment import run  # noqa: PLC0415
     from langevin_ib.progress import console, stages  # noqa: PLC0415
     from langevin_ib.report import print_report  # noqa: PLC0415
-    from langevin_ib.store import check_writable, save, summary_json  # noqa: PLC0415
+    from langevin_ib.store import CHECKPOINTS, check_writable, save, summary_json, tidy  # noqa: PLC0415
 
     check_writable(out)
     with stages(quiet or as_json) as report:
-        result = run(config, report=report, chunk_records=chunk)
+        result = run(config, report=report, chunk_records=chunk, checkpoints=Path(out) / CHECKPOINTS)
         report("writing")
         folder = save(result, out)
+    tidy(out)
     if as_json:
         sys.stdout.write(summary_json(result.summary))
     elif not quiet:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import shutil
@@ -17,6 +18,14 @@ from langevin_ib.errors import ConfigError
 from langevin_ib.experiment import RunResult
 from langevin_ib.plotting import figure
 from langevin_ib.report import html_page
+
+CHECKPOINTS = ".checkpoints"  # in the output folder, until the run they belong to is complete
+
+
+def tidy(out: str | Path) -> None:
+    """Remove the folder of checkpoints if no unfinished run has any."""
+    with contextlib.suppress(OSError):
+        (Path(out) / CHECKPOINTS).rmdir()
 
 
 def run_folder(result: RunResult, out: str | Path) -> Path:

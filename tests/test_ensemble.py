@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from langevin_ib.checkpoint import Checkpoint
 from langevin_ib.confinement import stiff
 from langevin_ib.dynamics import euler_maruyama, leimkuhler_matthews, mala
 from langevin_ib.ensemble import Observer, Schedule, chain_sharding, run_ensemble, starting_points
@@ -99,3 +100,38 @@ def test_sharding_uses_as_many_devices_as_divide_the_chains():
 def test_a_schedule_that_does_not_end_where_it_says_is_refused():
     with pytest.raises(ValueError, match="segments"):
         Schedule(0, 1, 10, (5, 9))
+
+
+class StoppedError(Exception):
+    """Stands for a kill between two chunks."""
+
+
+@pytest.mark.parametrize("kernel", [langevin(), mala(POTENTIAL, temperature=0.1, step_size=0.01)])
+@pytest.mark.parametrize("stop_at", [30, 60, 90, 120])
+def test_a_killed_run_resumes_to_the_same_numbers(kernel, stop_at, tmp_path):
+    def interrupt(done, total):
+        if done >= stop_at:
+            raise StoppedError
+
+    def checkpoint():
+        return Checkpoint(tmp_path / "stage.npz", "same run", every_s=0.0)
+
+    whole = sample(kernel, chunk_records=6)
+    with pytest.raises(StoppedError):
+        sample(kernel, chunk_records=6, checkpoint=checkpoint(), progress=interrupt)
+    seen = []
+    resumed = sample(kernel, chunk_records=4, checkpoint=checkpoint(), progress=lambda done, total: seen.append(done))
+    assert_same(whole.segments, resumed.segments)
+    assert_same(whole.trace, resumed.trace)
+    assert_same(whole.info, resumed.info)
+    if stop_at > 30:
+        assert seen[0] > 30  # it did not begin again
+
+
+def test_a_checkpoint_of_another_run_is_not_used(tmp_path):
+    path = tmp_path / "stage.npz"
+    sample(langevin(), checkpoint=Checkpoint(path, "another run", every_s=0.0))
+    assert path.exists()
+    seen = []
+    sample(langevin(), checkpoint=Checkpoint(path, "this run"), progress=lambda done, total: seen.append(done))
+    assert seen[0] == 30

@@ -115,7 +115,7 @@ def product(size: dict) -> None:
 
     truth = gibbs_mean(potential, observe)
     print("uv, λ = 1, T = 1: bias of E z², E χ², E |θ|²; oracle", np.round(truth, 6))
-    steps = {"euler-maruyama": [0.01, 0.02, 0.04, 0.08], "leimkuhler-matthews": [0.05, 0.07, 0.1]}
+    steps = {"euler-maruyama": [0.0025, 0.005, 0.01, 0.02], "leimkuhler-matthews": [0.05, 0.07, 0.1]}
     # The bias of second order is a hundredth of the other, so its runs are as much longer as a few minutes allow.
     larger = {"euler-maruyama": 2, "leimkuhler-matthews": 40}
     for name, build in BUILD.items():
