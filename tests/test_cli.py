@@ -36,6 +36,7 @@ BAD = {
     "window at the divergence": (["--window", "0", "2"], "law slice [dσ_S] is not normalisable on the window [0, 2]"),
     "one bin": (["--bins", "1"], "--bins must be a whole number from 2"),
     "unknown law": (["--laws", "slice", "folk"], "--laws must be laws among exact"),
+    "a law that does not exist here": (["--laws", "exact", "--depth", "6"], "none of the requested laws exists here"),
     "unknown reference": (["--reference", "hmc"], "--reference must be one of mala, none, got hmc"),
     "half precision": (["--precision", "16"], "--precision must be one of 32, 64, got 16"),
     "negative seed": (["--seed", "-1"], "--seed must be a whole number from 0"),
