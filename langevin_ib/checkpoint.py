@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import time
+import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -65,12 +66,17 @@ class Checkpoint:
         """
         if not self.path.exists():
             return None
-        with np.load(self.path) as saved:
-            if str(saved["fingerprint"]) != self.fingerprint:
-                return None
-            burned, recorded = (int(x) for x in saved["at"])
-            template, treedef = jax.tree.flatten(like(recorded))
-            leaves = [saved[f"leaf{i}"] for i in range(len(template))]
+        try:
+            with np.load(self.path, allow_pickle=False) as saved:
+                if str(saved["fingerprint"]) != self.fingerprint:
+                    return None
+                burned, recorded = (int(x) for x in saved["at"])
+                template, treedef = jax.tree.flatten(like(recorded))
+                leaves = [saved[f"leaf{i}"] for i in range(len(template))]
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile):  # not a file of ours, or a damaged one: begin anew
+            return None
+        if any(leaf.shape != wanted.shape for leaf, wanted in zip(leaves, template, strict=True)):
+            return None
         placed = [
             jax.device_put(leaf, wanted.sharding) if isinstance(wanted, jax.Array) else leaf
             for leaf, wanted in zip(leaves, template, strict=True)

@@ -28,6 +28,7 @@ DEFAULT_WEIGHT_DECAY = 0.3
 MIN_CHAINS = 16  # chains are the independent unit of every error bar; fewer carry none
 MAX_BINS = 1000
 MAX_DEPTH = 16
+MAX_TARGET = 1e6
 LIMIT = 2**31 - 1
 
 
@@ -107,9 +108,10 @@ class RunConfig:
             raise ConfigError("burn_in", f"below steps ({self.steps})", self.burn_in)
         if self.margin >= 1:
             raise ConfigError("margin", "below 1 (a total-variation distance)", self.margin)
-        temperature = self.temperature
-        if not (math.isfinite(temperature) and 1e-8 <= temperature <= 1e8):
-            raise ConfigError("beta", "such that T = sigma²/beta lies in [1e-8, 1e8]", f"T = {temperature:g}")
+        if abs(self.target) > MAX_TARGET:
+            raise ConfigError("target", f"between −{MAX_TARGET:g} and {MAX_TARGET:g}", f"{self.target:g}")
+        if not (self.sigma < 1e100 and 1e-8 <= self.temperature <= 1e8):
+            raise ConfigError("beta", "such that T = sigma²/beta lies in [1e-8, 1e8]", f"{self.beta:g}")
 
     @property
     def temperature(self) -> float:
@@ -196,7 +198,7 @@ def _checked(name: str, value: Any, spec: dataclasses.Field) -> Any:
 def _checked_choice(name: str, value: Any, meta: Any) -> Any:
     choices = meta["choices"]
     if name == "step_check":
-        value = {"yes": True, "no": False}.get(value, value)
+        value = {"yes": True, "no": False}.get(value, value) if isinstance(value, str) else value
         if not isinstance(value, bool):
             raise ConfigError(name, "yes, no or auto", value)
         return value
@@ -210,7 +212,7 @@ def _checked_choice(name: str, value: Any, meta: Any) -> Any:
         if not value:
             raise ConfigError(name, "at least one law", "none")
         return tuple(choice for choice in choices if choice in value)
-    if isinstance(value, bool) or value not in choices:
+    if isinstance(value, bool | float) or value not in choices:
         raise ConfigError(name, wanted, value)
     return value
 
@@ -226,6 +228,10 @@ def _checked_interval(name: str, value: Any, suffix: str) -> tuple[float, float]
 
 
 def _finite(value: Any) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return float(value)
+    try:
+        number = float(value)
+    except OverflowError:  # a whole number beyond the range of floats
+        return None
+    return number if math.isfinite(number) else None

@@ -127,8 +127,8 @@ def run_ensemble(
     """
     chains = jax.tree.leaves(starts)[0].shape[0]
     sharding, devices = chain_sharding(chains)
-    rows = min(schedule.records, TRACE_ROWS)
-    stride = -(-schedule.records // rows)
+    stride = -(-schedule.records // TRACE_ROWS)
+    rows = -(-schedule.records // stride)
     chunk = chunk_records or int(np.clip(CHUNK_CHAIN_STEPS // (chains * schedule.thin), 1, CHUNK_RECORDS))
     burn_chunk = max(1, int(CHUNK_CHAIN_STEPS // chains))
     programs = _programs(kernel, observer, escaped, key, schedule, starts, sharding, chunk, stride)
@@ -148,13 +148,16 @@ def run_ensemble(
     finished, burned, recorded = [], 0, 0
     if checkpoint is not None:
         empty = jax.tree.map(np.asarray, carry.accumulated)
-        saved = checkpoint.load(lambda done: (carry, [empty] * sum(end <= done for end in schedule.segments), trace))
+        # The trace's buffer stays out: its size depends on the chunk, and its rows are on the host already.
+        bare = carry._replace(trace=None)
+        saved = checkpoint.load(lambda done: (bare, [empty] * sum(end <= done for end in schedule.segments), trace))
         if saved is not None:
-            burned, recorded, (carry, finished, trace) = saved
+            burned, recorded, (resumed, finished, trace) = saved
+            carry = resumed._replace(trace=carry.trace)
 
     def keep() -> None:
         if checkpoint is not None and checkpoint.due():
-            checkpoint.save(Standing(burned, recorded, (carry, finished, trace)))
+            checkpoint.save(Standing(burned, recorded, (carry._replace(trace=None), finished, trace)))
 
     while burned < schedule.burn_in:
         count = min(burn_chunk, schedule.burn_in - burned)

@@ -85,7 +85,9 @@ def _run(config: RunConfig, report: Report, chunk_records: int | None, checkpoin
     sample, step_size = sampler.draws()
     wall = time.perf_counter() - stage_began
     if sample.window.counts.sum() == 0:
-        window = f"{plan.edges[0]:g} {plan.edges[-1]:g}"
+        if config.slab is not None and sample.counted == 0:
+            raise ConfigError("slab", "wide enough for some draw to lie on it", f"{config.slab:g}")
+        window = f"{plan.edges[0]!s} {plan.edges[-1]!s}"
         raise ConfigError("window", "where the chains go: no draw fell into it", window)
 
     correction = _correction(plan, sample.window)
@@ -147,10 +149,7 @@ def _law_masses(plan: Plan, laws: list[Law]) -> dict[str, np.ndarray]:
     try:
         return {law.name: bin_masses(law, plan.edges, plan.singular_ends) for law in laws}
     except LawError as error:
-        if not any(plan.singular_ends):
-            raise
-        keep = "leave that law out of laws, or move the window off the end of the branch"
-        raise LawError(f"{error}; {keep}") from None
+        raise LawError(f"{error}; change the window, or leave that law out of laws") from None
 
 
 def _family_nodes(plan: Plan) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -221,6 +220,8 @@ def _convergence(sample: Sample, stationary: bool) -> dict[str, Any]:
 
 def _step_check(plan: Plan, sample: Sample, companion: Drawn, correction: dict[str, Any], step_size: float):
     """The run against its companion at h/2; Richardson's factor turns their distance into the bias at h."""
+    if companion.sample.window.counts.sum() == 0:
+        return {"verdict": "undecided", "why": "no draw of the companion run fell into the window"}
     factor = 1.0 / (1.0 - 2.0 ** -ORDER[plan.config.integrator])
     found = compare.against_sample(sample.ensemble(), companion.sample.ensemble(), plan.config.margin / factor)
     half = _correction(plan, companion.sample.window)
@@ -307,6 +308,11 @@ def _doubts(plan: Plan, checks: dict[str, Any], reference: dict[str, Any] | None
         if not reference["r_hat"] <= R_HAT_LIMIT:
             doubts.append(f"the reference has not mixed: R-hat {reference['r_hat']:.3f} > {R_HAT_LIMIT}")
         exact = reference["against_exact"]
+        if reference["verdict"] == "differs":
+            doubts.append(
+                f"the draws and MALA differ by TV {reference['tv']:.4f} (p = {reference['p_value']:.1g}), more than "
+                "the margin: the step is too large or the chains have not settled"
+            )
         if exact is not None and exact["verdict"] == "differs":
             doubts.append(f"MALA and the exact law disagree (TV {exact['tv']:.4f}): one of them is wrong")
     return doubts

@@ -78,8 +78,24 @@ def resolve(config: RunConfig) -> Plan:
         config = config.replace(thin=_thin(config, reduction))
     if config.burn_in == AUTO:
         config = config.replace(burn_in=round(config.steps * BURN_IN_SHARE[reduction.confinement.proper]))
+    _check_precision(config, reduction)
     edges = np.linspace(*window, config.bins + 1)
     return Plan(config, reduction, _schedule(config), edges, (window[0] == branch[0], window[1] == branch[1]))
+
+
+def _check_precision(config: RunConfig, reduction: Reduction) -> None:
+    """float32 freezes a chain whose step is below the spacing of floats near its parameters."""
+    if config.precision != 32 or isinstance(config.step_size, str):
+        return
+    z = max(_interval(config), key=abs)
+    with jax.enable_x64(True):
+        point = reduction.model.section(reduction.point(jnp.asarray(z)))
+        largest = max(float(jnp.max(jnp.abs(leaf))) for leaf in jax.tree.leaves(point))
+    kick = np.sqrt(2.0 * config.step_size * config.temperature)
+    if kick < 16 * np.finfo(np.float32).eps * largest:
+        raise ConfigError(
+            "precision", f"64 here: a step's noise, {kick:.1g}, is lost in float32 parameters of size {largest:.1g}", 32
+        )
 
 
 def _window(config: RunConfig, reduction: Reduction) -> tuple[Branch, tuple[float, float]]:
@@ -219,7 +235,8 @@ def _schedule(config: RunConfig) -> Schedule:
             "steps", f"at least burn_in + {MIN_RECORDS} thin = {burn_in + MIN_RECORDS * thin}", config.steps
         )
     if config.confine == "none":
-        ends = [burn_in * 2**k for k in range(1, UNCONFINED_SEGMENTS)] if burn_in else []
+        first = config.steps / 2**UNCONFINED_SEGMENTS
+        ends = [int(first * 2**k) for k in range(1, UNCONFINED_SEGMENTS)]
         cuts = {(end - burn_in) // thin for end in ends}
         segments = (*sorted(cut for cut in cuts if 0 < cut < records), records)
     else:

@@ -82,7 +82,7 @@ def plot_residuals(summary: dict[str, Any], axes: Axes) -> Axes:
         axes.plot(centres, (np.asarray(law["mass"]) - mass) / top, color=colour, linestyle=dash, linewidth=1.3)
     axes.axhline(0, color="0.3", linewidth=0.6)
     # Linear over twice the band, logarithmic beyond: the laws that agree and those that differ both stay readable.
-    threshold = float(2 * 1.96 * se.max() / top)
+    threshold = max(float(2 * 1.96 * se.max() / top), 1e-4)
     axes.set_yscale("symlog", linthresh=threshold, linscale=0.6)
     decades = [10.0**k for k in range(-6, 1) if 2 * threshold < 10.0**k <= np.max(np.abs(axes.get_ylim()))]
     axes.set_yticks([-x for x in decades] + [0.0] + decades)

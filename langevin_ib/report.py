@@ -14,6 +14,11 @@ from rich.text import Text
 
 COLOURS = {"agrees": "green", "differs": "red", "undecided": "yellow"}
 EQUALITY_LEVEL = 1e-3
+CHECKED = {
+    "agrees": "below the margin with 95% confidence",
+    "differs": "above the margin with 95% confidence",
+    "undecided": "not bounded by the margin at this sample size",
+}
 COLUMNS = ("law", "measure", "TV", "floor", "95% range", "p", "c of law", "verdict")
 
 
@@ -134,6 +139,8 @@ def _p(value: float | None) -> str:
 def _step_line(check: dict[str, Any] | None) -> list[tuple[str, str]]:
     if check is None:
         return []
+    if "why" in check:
+        return [("yellow", f"no step check: {check['why']}")]
     c = ""
     if check["c_difference"] is not None:
         c = f", c changes by {check['c_difference']:+.3f} ± {check['c_difference_se']:.3f}"
@@ -141,7 +148,7 @@ def _step_line(check: dict[str, Any] | None) -> list[tuple[str, str]]:
         (
             "",
             f"step check: at h/2 = {check['companion_step_size']:.4g} the histogram changes by TV {check['tv']:.4f} "
-            f"(floor {check['tv_floor']:.4f}, p = {_p(check['p_value'])}){c}",
+            f"(floor {check['tv_floor']:.4f}, p = {_p(check['p_value'])}){c}; bias {CHECKED[check['verdict']]}",
         )
     ]
 

@@ -13,6 +13,10 @@ BAD = {
     "zero sigma": (["--sigma", "0"], "--sigma must be a positive number, got 0"),
     "temperature out of range": (["--beta", "1e12"], "--beta must be such that T"),
     "NaN target": (["--target", "nan"], "--target must be a finite number, got nan"),
+    "sigma too large": (["--sigma", "1e200"], "--beta must be such that T"),
+    "beta of 400 digits": (["--beta", "1" + 400 * "0"], "--beta must be a positive number"),
+    "target too large": (["--target", "1e200"], "--target must be between"),
+    "too cold for float32": (["--beta", "1e8"], "--precision must be 64 here"),
     "depth one": (["--depth", "1"], "--depth must be a whole number from 2"),
     "half a factor": (["--depth", "2.5"], "--depth must be a whole number from 2"),
     "unknown model": (["--model", "transformer"], "--model must be one of uv, got 'transformer'"),
@@ -74,6 +78,8 @@ def test_bad_input_is_one_clear_line_and_nothing_is_written(case, tmp_path, monk
         ("beta = 'x'", "--beta must be a positive number, got x"),
         ("bta = 3", "--config must be made of known settings"),
         ("[model]\nname = 'uv'", "--model must be a name"),
+        ("step_check = [1]", "--step-check must be yes, no or auto"),
+        ("precision = 32.0", "--precision must be one of 32, 64"),
         ("chains = true", "--chains must be a whole number"),
     ],
 )
@@ -130,6 +136,22 @@ def test_the_table_names_every_law_its_measure_and_a_verdict(tmp_path, capsys):
     text = capsys.readouterr().out
     for word in ("exact", "slice", "printed", "dσ_S", "dz", "floor", "verdict", "c = ", "blackjax.mala", "h/2"):
         assert word in text
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--depth", "16", "--chains", "64", "--steps", "2000", "--reference", "none"],
+        ["--bins", "2", "--chains", "16", "--steps", "300", "--reference", "none", "--step-check", "no"],
+        ["--confine", "none", "--depth", "3", "--chains", "17", "--steps", "2000", "--burn-in", "0"],
+        ["--confine", "none", "--integrator", "mala", "--chains", "64", "--steps", "2000", "--target", "-1"],
+    ],
+)
+def test_a_tiny_run_ends_in_a_table_or_a_line_never_in_a_traceback(options, tmp_path, capsys):
+    code = sim.main([*options, "--out", str(tmp_path)])
+    captured = capsys.readouterr()
+    assert code in (0, 2)
+    assert ("verdict" in captured.out) if code == 0 else len(captured.err.splitlines()) == 1
 
 
 def test_help_is_one_page(capsys):

@@ -101,6 +101,18 @@ def test_the_bounds_of_the_distance_cover_it(true):
         assert floors == pytest.approx(np.mean([f.tv for f in found]), rel=0.05)
 
 
+@pytest.mark.parametrize(("chains", "draws", "stay"), [(16, 1, 0.0), (64, 1, 0.0), (64, 100, 0.98), (64, 400, 0.995)])
+def test_a_true_law_is_not_said_to_differ_by_a_sparse_or_sticky_sample(chains, draws, stay):
+    """The verdict may err in 5% of replicates; over 200 a true 5% exceeds 10% in 0.1% of keys."""
+    rng = np.random.default_rng(15)
+    found = [
+        compare.against_law(compare.ensemble(sticky_chains(rng, chains, draws, SLICE, stay)), SLICE, 0.01)
+        for _ in range(200)
+    ]
+    assert np.mean([f.verdict == "differs" for f in found]) < 0.10
+    assert not any(f.verdict == "agrees" for f in found)
+
+
 def test_the_verdict_is_by_the_margin_and_not_by_significance():
     rng = np.random.default_rng(12)
     biased = SLICE * (1 + 0.008 * np.where(np.arange(40) % 2, 1, -1))  # TV 0.004

@@ -135,6 +135,16 @@ def test_a_step_that_is_too_large_withholds_every_verdict():
     assert "smaller step_size" in result.summary["doubts"][0]
 
 
+def test_draws_that_contradict_the_reference_get_no_verdict():
+    """A step that is given, too large and not checked at h/2: MALA is there to say so."""
+    result = langevin_ib.run(
+        RunConfig(chains=1024, steps=20_000, kappa=20.0, integrator="euler-maruyama", step_size=0.018)
+    )  # fmt: skip
+    assert result.summary["reference"]["verdict"] == "differs"
+    assert {law["verdict"] for law in result.summary["invariants"]["z"]["laws"].values()} == {"undecided"}
+    assert any("MALA differ" in doubt for doubt in result.summary["doubts"])
+
+
 def test_mala_is_a_sampler_like_the_others():
     result = langevin_ib.run(RunConfig(chains=512, steps=12_000, integrator="mala", reference="none", kappa=20.0))
     laws = result.summary["invariants"]["z"]["laws"]
