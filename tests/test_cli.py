@@ -16,7 +16,7 @@ BAD = {
     "sigma too large": (["--sigma", "1e200"], "--beta must be such that T"),
     "beta of 400 digits": (["--beta", "1" + 400 * "0"], "--beta must be a positive number"),
     "target too large": (["--target", "1e200"], "--target must be between"),
-    "too cold for float32": (["--beta", "1e8"], "--precision must be 64 here"),
+    "step lost in float32": (["--beta", "1e8", "--step-size", "1e-8"], "--precision must be 64 here"),
     "depth one": (["--depth", "1"], "--depth must be a whole number from 2"),
     "half a factor": (["--depth", "2.5"], "--depth must be a whole number from 2"),
     "unknown model": (["--model", "transformer"], "--model must be one of uv, got 'transformer'"),
