@@ -77,11 +77,6 @@ def main() -> None:
     # As MALA at its tuned step: chains that enter the steep upper tail stay there a hundred times longer.
     hold = np.where(np.cumsum(mass) > 0.97, 60.0, 1.0)
     report("stuck in the tail", [stuck(rng, mass, hold) for _ in range(replicates)], mass, wrong)
-    limit, compare.MIN_VISITORS = compare.MIN_VISITORS, 50 / CHAINS
-    report(
-        "the same, with a limit of 50 chains a bin", [stuck(rng, mass, hold) for _ in range(replicates)], mass, wrong
-    )
-    compare.MIN_VISITORS = limit
 
 
 if __name__ == "__main__":
