@@ -5,8 +5,8 @@ Rules (each constant is below, none is read off a sample or a law's fit):
 window     from z_hi, where the reduced loss is 8 T above its minimum (four standard deviations of a quadratic), down to
            where it is so below the minimum, but over one decade at most: the slice law z⁻¹ is not integrable at 0.
 step_size  h = s/Λ, with Λ the largest curvature of the potential over the window's orbits as far as the confinement
-           lets a chain go (6 T), and s set per integrator; unconfined, h Λ' ≤ 1 as well, with Λ' the curvature
-           where |χ| has diffused to 12 T t_end.
+           lets a chain go (6 T), and s set per integrator; and h Λ' ≤ 1, with Λ' the curvature where chains start
+           and, unconfined, where |χ| has diffused to 12 T t_end.
 thin       a draw every 0.25/ω (unconfined: 0.05/ω, for a visit to the slab is short), ω the curvature of the loss at
            the middle of the window; the draws between would add under 1% to the information.
 burn_in    a fifth of the steps; 1/32 without confinement, where no stationary law is waited for.
@@ -43,6 +43,7 @@ BURN_IN_SHARE = {True: 1 / 5, False: 1 / 32}
 SLAB_SHARE = 1 / 20
 UNCONFINED_SEGMENTS = 5  # octaves of time in which the drifting marginal is reported
 GRID = 400
+STARTS = 256
 MIN_RECORDS = 10
 
 
@@ -155,13 +156,23 @@ def _lowest(reduction: Reduction, branch: Branch) -> tuple[float, float]:
 
 def _step_size(config: RunConfig, reduction: Reduction) -> float:
     curvature = _curvature(config, reduction)
-    step = STEP_SAFETY[config.integrator] / curvature(None)
+    step = min(STEP_SAFETY[config.integrator] / curvature(None), 1.0 / _starting_curvature(reduction))
     if reduction.confinement.proper:
         return step
     # The further a chain diffuses along its orbit, the steeper the loss across it, and t_end = h × steps.
     while step * curvature(UNCONFINED_REACH * config.temperature * step * config.steps) > 1.0:
         step *= 0.9
     return step
+
+
+def _starting_curvature(reduction: Reduction) -> float:
+    """Largest curvature over a fixed sample of starts: from there a chain has to come down without diverging."""
+    model = reduction.model
+    potential = reduction.confinement.potential(model)
+    with jax.enable_x64(True):
+        starts = jax.random.split(jax.random.key(0), STARTS)
+        found = jax.jit(lambda keys: jax.lax.map(lambda k: geometry.largest_curvature(potential, model.init(k)), keys))
+        return float(jnp.max(found(starts)))
 
 
 def _curvature(config: RunConfig, reduction: Reduction) -> Callable[[float | None], float]:

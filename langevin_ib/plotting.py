@@ -41,6 +41,8 @@ def caption(summary: dict[str, Any]) -> str:
     condition = summary["protocol"]["conditioned_on"]
     c = invariant["correction"]
     measured = "c not estimated" if c["c"] is None else f"c = {c['c']:.3f} ± {c['se']:.3f}"
+    if summary["doubts"]:
+        measured += " (in doubt)"
     return (
         f"{config['model']}, depth {config['depth']}, T = {summary['temperature']:.4g}, "
         f"confinement {summary['protocol']['confinement']}{', draws with ' + condition if condition else ''}\n"
@@ -64,8 +66,17 @@ def plot_histogram(summary: dict[str, Any], axes: Axes) -> Axes:
         # Bin means of the density, as the histogram shows: no curve is drawn where there is no integral.
         axes.plot(centres, np.asarray(law["mass"]) / width, color=colour, linestyle=dash, linewidth=1.6, label=label)
     axes.set_ylabel(f"density in d{_name(summary)}, given the window")
-    axes.set_ylim(bottom=0)
-    axes.legend(frameon=False, fontsize=8, title="law [reference measure]: verdict", title_fontsize=8, alignment="left")
+    axes.set_ylim(0, 1.12 * axes.get_ylim()[1])
+    # Away from the bulk of the draws.
+    free = "upper right" if mass @ centres < 0.5 * (edges[0] + edges[-1]) else "upper left"
+    axes.legend(
+        loc=free,
+        frameon=False,
+        fontsize=8,
+        title="law [reference measure]: verdict",
+        title_fontsize=8,
+        alignment="left",
+    )
     return axes
 
 
@@ -84,10 +95,12 @@ def plot_residuals(summary: dict[str, Any], axes: Axes) -> Axes:
     # Linear over twice the band, logarithmic beyond: the laws that agree and those that differ both stay readable.
     threshold = max(float(2 * 1.96 * se.max() / top), 1e-4)
     axes.set_yscale("symlog", linthresh=threshold, linscale=0.6)
-    decades = [10.0**k for k in range(-6, 1) if 2 * threshold < 10.0**k <= np.max(np.abs(axes.get_ylim()))]
-    axes.set_yticks([-x for x in decades] + [0.0] + decades)
+    decades = [10.0**k for k in range(-6, 1) if 3 * threshold < 10.0**k <= np.max(np.abs(axes.get_ylim()))]
+    ticks = [threshold, *decades]
+    axes.set_yticks([-x for x in ticks[::-1]] + [0.0] + ticks)
+    axes.yaxis.set_major_formatter(lambda x, _: f"{x:.1g}".replace("-", "−"))
     axes.minorticks_off()
-    axes.set_ylabel("law − draws\n(share of tallest bin)")
+    axes.set_ylabel("law − draws, symlog\n(share of tallest bin)")
     return axes
 
 

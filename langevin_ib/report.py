@@ -33,7 +33,7 @@ def print_report(summary: dict[str, Any], console: Console) -> None:
         table.add_row(*row[:-1], Text(row[-1], style=COLOURS[row[-1]]))
     console.print(table)
     for style, line in findings(summary, name):
-        console.print(Text(line, style=style))
+        console.print(Text(line, style=style), soft_wrap=True)
 
 
 def table_title(summary: dict[str, Any]) -> str:
@@ -71,10 +71,13 @@ def findings(summary: dict[str, Any], name: str) -> list[tuple[str, str]]:
     """(style, line) for everything that the table does not hold."""
     invariant, checks, run = summary["invariants"][name], summary["diagnostics"], summary["run"]
     c = invariant["correction"]
+    doubt = ", in doubt: see below" if summary["doubts"] else ""
     if c["c"] is None:
         lines = [("yellow", f"c not estimated: {c['why']}")]
     else:
-        lines = [("bold", f"c = {c['c']:.3f} ± {c['se']:.3f} (95% interval {c['ci95'][0]:.3f} to {c['ci95'][1]:.3f})")]
+        lines = [
+            ("bold", f"c = {c['c']:.3f} ± {c['se']:.3f} (95% interval {c['ci95'][0]:.3f} to {c['ci95'][1]:.3f}){doubt}")
+        ]
     acceptance = "" if checks["acceptance"] is None else f", acceptance {checks['acceptance']:.3f}"
     lines.append(
         (
@@ -192,7 +195,8 @@ def _verdict_line(laws: dict[str, Any], margin: float) -> str:
     close = [
         name for name, law in laws.items() if law["verdict"] == "agrees" and (law["p_value"] or 1) < EQUALITY_LEVEL
     ]
-    line = f"agrees, differs: TV below, above the margin {margin:g} with 95% confidence each; p tests exact equality"
+    line = f"agrees, differs: TV below, above the margin {margin:g} with 95% confidence each; "
+    line += "undecided: neither, or no verdict is given; p tests exact equality"
     return line + (
         f", which {', '.join(close)} fail{'s' if len(close) == 1 else ''} inside the margin" if close else ""
     )

@@ -11,14 +11,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-import jax
-
 from langevin_ib.config import AUTO, RunConfig, read_toml
 from langevin_ib.errors import ConfigError, DivergenceError, LawError, ModelError
 
 PROGRAM = "python -m langevin_ib.sim"
 BAD_INPUT, FAILED_RUN, INTERRUPTED = 2, 3, 130
 MAX_DEVICES = 64
+RULED = ("window", "slab", "step_size", "thin", "burn_in")
+FROM_RULES_OF = {"model", "beta", "sigma", "target", "depth", "confine", "kappa", "weight_decay", "integrator", "steps"}
 TITLES = {
     "model": "model and temperature",
     "protocol": "confinement",
@@ -76,10 +76,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except MemoryError as error:
         return _fail(f"out of memory: use fewer chains or bins ({str(error).splitlines()[0]})", FAILED_RUN)
     except OSError as error:
-        return _fail(f"cannot write the run folder: {error.strerror or error}", FAILED_RUN)
+        return _fail(f"cannot write: {error.strerror or error}", FAILED_RUN)
     except KeyboardInterrupt:
         return _fail(
-            "interrupted; a stage of over half a minute left a checkpoint, from which the same command goes on",
+            "interrupted; if a stage ran for over half a minute, the same command goes on from its checkpoint",
             INTERRUPTED,
         )
 
@@ -87,10 +87,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _simulate(arguments: dict[str, Any]) -> int:
     out, quiet, as_json = arguments.pop("out"), arguments.pop("quiet"), arguments.pop("json")
     chunk = _chunk(arguments.pop("chunk"))
-    settings = read_toml(arguments["config"]) if arguments["config"] else {}
-    del arguments["config"]
-    settings |= {name: _parsed(name, text) for name, text in arguments.items() if text is not None}
-    config = RunConfig.from_dict(settings)
+    path = arguments.pop("config")
+    settings = read_toml(path) if path else {}
+    given = {name: _parsed(name, text) for name, text in arguments.items() if text is not None}
+    kept = _reconcile(settings, given)
+    config = RunConfig.from_dict(settings | given)
 
     use_all_cores()
     # After the settings are known to be good, so that a typing error is answered at once; after the devices are set.
@@ -103,7 +104,12 @@ def _simulate(arguments: dict[str, Any]) -> int:
     with stages(quiet or as_json) as report:
         result = run(config, report=report, chunk_records=chunk, checkpoints=Path(out) / CHECKPOINTS)
         report("writing")
-        folder = save(result, out)
+        try:
+            folder = save(result, out)
+        except OSError as error:
+            return _fail(f"cannot write the run folder: {error.strerror or error}", FAILED_RUN)
+    if kept and not quiet:
+        print(f"note: kept from {path}: {', '.join(kept)}; give one as auto to set it anew", file=sys.stderr)
     tidy(out)
     if as_json:
         sys.stdout.write(summary_json(result.summary))
@@ -113,8 +119,20 @@ def _simulate(arguments: dict[str, Any]) -> int:
     return 0
 
 
+def _reconcile(settings: dict[str, Any], given: dict[str, Any]) -> list[str]:
+    """Drop the file's constants of another protocol; name the file's numbers that a rule would now set differently."""
+    if given.get("confine", settings.get("confine")) != settings.get("confine"):
+        for constant in ("kappa", "weight_decay", "slab"):
+            settings.pop(constant, None)
+    if not FROM_RULES_OF & given.keys():
+        return []
+    return [name for name in RULED if settings.get(name, AUTO) != AUTO and name not in given]
+
+
 def use_all_cores() -> None:
     """Every core a device of its own: XLA by itself splits only large loops over cores."""
+    import jax  # noqa: PLC0415
+
     # RuntimeError: a caller in the same process has started the backend already; the numbers are the same.
     with contextlib.suppress(RuntimeError):
         jax.config.update("jax_num_cpu_devices", min(os.cpu_count() or 1, MAX_DEVICES))

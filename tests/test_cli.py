@@ -131,6 +131,35 @@ def test_options_override_the_file_and_the_run_is_saved(tmp_path, capsys):
     assert again["invariants"] == saved["invariants"]
 
 
+def test_a_saved_configuration_can_change_protocol_and_says_what_it_keeps(tmp_path, capsys):
+    saved = "confine = 'stiff'\nkappa = 100.0\nwindow = [0.3, 2.0]\nchains = 64\nsteps = 2000\nreference = 'none'\n"
+    (tmp_path / "run.toml").write_text(saved)
+    options = ["--config", str(tmp_path / "run.toml"), "--confine", "weight-decay", "--out", str(tmp_path / "runs")]
+    assert sim.main([*options, "--step-check", "no"]) == 0
+    captured = capsys.readouterr()
+    assert "λ = 0.3" in captured.out
+    assert "kept from" in captured.err
+    assert "window" in captured.err
+
+
+def test_the_automatic_step_suits_the_starts_too(tmp_path):
+    """A cold run around z = 0 has a narrow, flat window and starts far above it."""
+    options = [
+        "--beta",
+        "1000",
+        "--target",
+        "0",
+        "--chains",
+        "256",
+        "--steps",
+        "4000",
+        "--reference",
+        "none",
+        "--quiet",
+    ]
+    assert sim.main([*options, "--step-check", "no", "--out", str(tmp_path)]) == 0
+
+
 def test_the_table_names_every_law_its_measure_and_a_verdict(tmp_path, capsys):
     assert sim.main(["--chains", "64", "--steps", "3000", "--out", str(tmp_path)]) == 0
     text = capsys.readouterr().out
