@@ -306,8 +306,9 @@ def _doubts(plan: Plan, checks: dict[str, Any], reference: dict[str, Any] | None
             f"the draws change by TV {step['tv']:.4f} when the step is halved, more than the margin allows; "
             "use a smaller step_size"
         )
-    # A reference that has not mixed is no judge: it neither confirms the draws nor contradicts them.
-    if reference is not None and reference["r_hat"] <= R_HAT_LIMIT:
+    if reference is not None:
+        if not reference["r_hat"] <= R_HAT_LIMIT:
+            doubts.append(f"the reference has not mixed: R-hat {reference['r_hat']:.3f} > {R_HAT_LIMIT}")
         exact = reference["against_exact"]
         if reference["verdict"] == "differs":
             doubts.append(
