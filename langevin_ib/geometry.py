@@ -15,15 +15,19 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Key
 
 from langevin_ib.errors import ModelError
-from langevin_ib.models.base import Invariants, Model, Params
+from langevin_ib.models.base import Chart, Model, Params
 
 UNROLLED_SIZE = 6
 
 
 def fundamental_fields(model: Model, params: Params) -> Float[Array, "m q"]:
     """ξ_a(θ) = d/dt exp(t e_a)·θ at t = 0, a = 1..m, eq. (19)."""
-    at_zero = jnp.zeros(model.group_dim, ravel_pytree(params)[0].dtype)
-    return jax.jacfwd(lambda t: ravel_pytree(model.act(t, params))[0])(at_zero).T
+    return _fields(model.act, model.group_dim, params)
+
+
+def _fields(act, dim: int, params: Params) -> Float[Array, "m q"]:
+    at_zero = jnp.zeros(dim, ravel_pytree(params)[0].dtype)
+    return jax.jacfwd(lambda t: ravel_pytree(act(t, params))[0])(at_zero).T
 
 
 def moment_jacobian(model: Model, params: Params) -> Float[Array, "m q"]:
@@ -76,22 +80,26 @@ def log_det_spd(matrix: Float[Array, "n n"]) -> Float[Array, ""]:
     return log_det
 
 
-def log_slice_volume(model: Model, invariants: Invariants) -> Float[Array, ""]:
-    """log(dσ_S/dz) = ½ log det(DsᵀDs): the surface measure of the slice in the coordinates z."""
-    flat, unravel = ravel_pytree(invariants)
-    jacobian = jax.jacfwd(lambda z: ravel_pytree(model.section(unravel(z)))[0])(flat)
+def log_slice_volume(chart: Chart, x: Float[Array, " k"]) -> Float[Array, ""]:
+    """log(dσ_S/dx) = ½ log det(DsᵀDs): the surface measure of the slice in the coordinates x of the quotient.
+
+    Where a compact group of isometries is divided out too, Ds is joined by its fundamental fields: dσ_S, integrated
+    over the compact orbits, whose volume per invariant measure of the group is the same everywhere.
+    """
+    jacobian = jax.jacfwd(lambda z: ravel_pytree(chart.section(z))[0])(x)
+    if chart.model.compact_act is not None:
+        fields = _fields(chart.model.compact_act, chart.model.compact_dim, chart.section(x))
+        jacobian = jnp.concatenate([jacobian, fields.T], axis=1)
     return 0.5 * log_det_spd(jacobian.T @ jacobian)
 
 
-def log_orbit_jacobian(model: Model, t: Float[Array, " m"], invariants: Invariants) -> Float[Array, ""]:
-    """log |det ∂(exp(t)·s(z)) / ∂(t, z)|: Lebesgue measure dθ in the coordinates (t, z), which cover one branch."""
-    flat, unravel = ravel_pytree(invariants)
+def log_orbit_jacobian(chart: Chart, t: Float[Array, " m"], x: Float[Array, " k"]) -> Float[Array, ""]:
+    """log |det ∂(exp(t)·s(x)) / ∂(t, x)|: Lebesgue measure dθ in the coordinates (t, x), which cover one branch."""
 
     def embed(coordinates):
-        point = model.section(unravel(coordinates[t.size :]))
-        return ravel_pytree(model.act(coordinates[: t.size], point))[0]
+        return ravel_pytree(chart.model.act(coordinates[: t.size], chart.section(coordinates[t.size :])))[0]
 
-    jacobian = jax.jacfwd(embed)(jnp.concatenate([t, flat]))
+    jacobian = jax.jacfwd(embed)(jnp.concatenate([t, x]))
     # Rows scaled to one first: far along an orbit they differ by factors like e^{2t}, which JᵀJ would square.
     scale = jnp.max(jnp.abs(jacobian), axis=1)
     scaled = jacobian / scale[:, None]
@@ -146,13 +154,14 @@ def _as_float64(params: Params) -> Params:
 
 def _check_dimensions(model: Model, params: Params) -> None:
     q = ravel_pytree(params)[0].size
-    k = ravel_pytree(model.invariants(params))[0].size
+    k = Chart(model).dim
     m = model.moment_map(params).size
     if m != model.group_dim:
         raise ModelError(f"model {model.name}: moment_map has {m} components, group_dim is {model.group_dim}")
-    if k != q - m:
+    if k != q - m - model.compact_dim:
         raise ModelError(
-            f"model {model.name}: {k} invariants for {q} parameters and a group of dimension {m}: not q − m"
+            f"model {model.name}: {k} invariants for {q} parameters and a group of dimension {m + model.compact_dim}: "
+            "not q − m"
         )
 
 

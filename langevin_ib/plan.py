@@ -90,7 +90,7 @@ def _check_precision(config: RunConfig, reduction: Reduction) -> None:
         return
     z = max(_interval(config), key=abs)
     with jax.enable_x64(True):
-        point = reduction.model.section(reduction.point(jnp.asarray(z)))
+        point = reduction.point(jnp.asarray(z))
         largest = max(float(jnp.max(jnp.abs(leaf))) for leaf in jax.tree.leaves(point))
     kick = np.sqrt(2.0 * config.step_size * config.temperature)
     if kick < 16 * np.finfo(np.float32).eps * largest:
@@ -102,14 +102,14 @@ def _check_precision(config: RunConfig, reduction: Reduction) -> None:
 def _window(config: RunConfig, reduction: Reduction) -> tuple[Branch, tuple[float, float]]:
     model, name = reduction.model, reduction.name
     if config.window == AUTO:
-        branch = model.home[name]
+        branch = model.home_of(name)
         return branch, _default_window(reduction, branch)
     low, high = config.window
-    branches = [b for b in model.branches[name] if b[0] <= low and high <= b[1]]
+    branches = [b for b in model.branches_of(name) if b[0] <= low and high <= b[1]]
     if not branches:
-        wanted = " or ".join(f"({a:g}, {b:g})" for a, b in model.branches[name])
+        wanted = " or ".join(f"({a:g}, {b:g})" for a, b in model.branches_of(name))
         raise ConfigError("window", f"inside one branch of {name}: {wanted}", f"{low:g} {high:g}")
-    bottom = _lowest(reduction, model.home[name])[1]
+    bottom = _lowest(reduction, model.home_of(name))[1]
     height = float(np.min(reduction.terms(np.linspace(low, high, GRID + 2)[1:-1]).energy)) - bottom
     if not height < SUPPORT_ENERGY:
         raise ConfigError(
@@ -186,7 +186,7 @@ def _curvature(config: RunConfig, reduction: Reduction) -> Callable[[float | Non
 
     def at(z_and_reach):
         z, reach = z_and_reach
-        base = model.section(reduction.point(z))
+        base = reduction.point(z)
         bottom = confinement.energy(model, base)
 
         def beyond(t):
@@ -231,7 +231,7 @@ def _thin(config: RunConfig, reduction: Reduction) -> int:
     low, high = _interval(config)
 
     def at(z):
-        return geometry.largest_curvature(reduction.model.loss, reduction.model.section(reduction.point(z)))
+        return geometry.largest_curvature(reduction.model.loss, reduction.point(z))
 
     rate = float(on_host(at)(np.array([0.5 * (low + high)]))[0])
     wanted = THIN_INTERVAL[reduction.confinement.proper] / (rate * float(config.step_size))

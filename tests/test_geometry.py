@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from langevin_ib import geometry
 from langevin_ib.errors import ModelError
-from langevin_ib.models import uv
+from langevin_ib.models import Chart, uv
 
 FACTOR = st.floats(0.05, 3.0).flatmap(lambda x: st.sampled_from([x, -x]))
 
@@ -49,7 +49,7 @@ def test_equation_40_and_the_canonical_condition_hold(depth, x64):
 @pytest.mark.parametrize(("depth", "power"), [(2, -0.5), (3, -2 / 3), (4, -3 / 4)])
 def test_slice_volume_is_the_power_of_z_that_the_section_has(depth, power, x64):
     z = np.array([0.3, 1.0, 2.7])
-    values = [geometry.log_slice_volume(uv(depth=depth), {"z": jnp.array(x)}) for x in z]
+    values = [geometry.log_slice_volume(Chart(uv(depth=depth)), jnp.array([x])) for x in z]
     constant = np.log(1 / np.sqrt(depth))  # s(z) = z^(1/D) (1, …, 1), so |s'| = √D z^(1/D − 1) / D
     np.testing.assert_allclose(values, constant + power * np.log(z), atol=1e-12)
 
@@ -57,7 +57,7 @@ def test_slice_volume_is_the_power_of_z_that_the_section_has(depth, power, x64):
 def test_orbit_jacobian_is_half_for_uv_wherever_on_the_orbit(x64):
     # u = √z e^t, v = √z e^(−t): du dv = 1 · dt dz, from χ = z sinh 2t and du dv = dz dχ / (u² + v²).
     for t, z in [(0.0, 1.0), (3.0, 0.2), (-15.0, 2.0)]:
-        value = geometry.log_orbit_jacobian(uv(), jnp.array([t]), {"z": jnp.array(z)})
+        value = geometry.log_orbit_jacobian(Chart(uv()), jnp.array([t]), jnp.array([z]))
         np.testing.assert_allclose(value, 0.0, atol=1e-9)
 
 

@@ -53,7 +53,7 @@ def exact(reduction: Reduction, slab: float | None = None) -> Law:
 
 def _log_measure(reduction: Reduction, t, z):
     """log of |det ∂θ/∂(t, z)|, through the Gram determinant, which needs no LAPACK call per point."""
-    return geometry.log_orbit_jacobian(reduction.model, t, reduction.point(z))
+    return geometry.log_orbit_jacobian(reduction.chart, t, jnp.reshape(z, (1,)))
 
 
 def _confined_log_density(reduction: Reduction):
@@ -66,7 +66,7 @@ def _confined_log_density(reduction: Reduction):
     rim = ((index == 0) | (index == axis.size - 1)).any(axis=1)
 
     def one(z):
-        base = model.section(reduction.point(z))
+        base = reduction.point(z)
 
         def energy(t):
             return confinement.energy(model, model.act(t, base)) / temperature
@@ -108,7 +108,7 @@ def _slab_log_density(reduction: Reduction, slab: float):
     x, w = np.polynomial.legendre.leggauss(SLAB_NODES)
 
     def one(z):
-        base = model.section(reduction.point(z))
+        base = reduction.point(z)
 
         def charge(t):
             return model.moment_map(model.act(t[None], base))[0]

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from langevin_ib import geometry
 from langevin_ib.confinement import Confinement
 from langevin_ib.laws.base import Law, on_host
-from langevin_ib.models.base import Model
+from langevin_ib.models.base import Chart, Model
 
 SLICE_MEASURE = "dσ_S"
 FLAT_MEASURE = "dz"
@@ -37,12 +37,16 @@ class Reduction:
     temperature: float
 
     @cached_property
+    def chart(self) -> Chart:
+        """The coordinates of the quotient."""
+        return Chart(self.model)
+
+    @property
     def name(self) -> str:
-        """The scalar invariant; a quotient of more coordinates is a ValueError."""
-        names = list(self.model.branches)
-        if len(names) != 1:
-            raise ValueError(f"one scalar invariant is needed, {self.model.name} has {names}")
-        return names[0]
+        """The scalar invariant of a quotient of one coordinate; of more is a ValueError."""
+        if self.chart.dim != 1:
+            raise ValueError(f"one scalar invariant is needed, {self.model.name} has {self.chart.dim} coordinates")
+        return self.chart.scalar_names[0]
 
     @cached_property
     def terms(self) -> Callable[[Float[np.ndarray, " n"]], ReducedTerms]:
@@ -50,20 +54,20 @@ class Reduction:
         return on_host(self._terms)
 
     def point(self, z):
-        """z as the mapping that a model's section takes."""
-        return {self.name: z}
+        """s(z), the balanced point over a scalar invariant."""
+        return self.chart.section(jnp.reshape(z, (1,)))
 
     def _terms(self, z) -> ReducedTerms:
-        point = self.model.section(self.point(z))
+        point = self.point(z)
         return ReducedTerms(
             energy=self.confinement.reduced_loss(self.model)(point) / self.temperature,
             log_det=geometry.log_det_gram(self.model, point),
-            log_volume=geometry.log_slice_volume(self.model, self.point(z)),
+            log_volume=geometry.log_slice_volume(self.chart, jnp.reshape(z, (1,))),
         )
 
     def statistic(self, z):
         """t(z) = −½ log det G(s(z)), whose coefficient in log p_c is c; for one traced z."""
-        return -0.5 * geometry.log_det_gram(self.model, self.model.section(self.point(jnp.asarray(z))))
+        return -0.5 * geometry.log_det_gram(self.model, self.point(jnp.asarray(z)))
 
     def family_log_density(self, c: float):
         """log p_c in dz, up to a constant: −ℓ/T − (c/2) log det G + log dσ_S/dz, law (F)."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from langevin_ib.config import RunConfig
 from langevin_ib.errors import ConfigError
-from langevin_ib.models.base import Branch, Invariants, Model, Params
+from langevin_ib.models.base import Branch, Chart, Invariants, Model, Params, Scalars
 from langevin_ib.models.uv import uv
 
 REGISTRY: dict[str, Callable[[RunConfig], Model]] = {
@@ -25,4 +25,4 @@ def build_model(config: RunConfig) -> Model:
     return REGISTRY[config.model](config)
 
 
-__all__ = ["REGISTRY", "Branch", "Invariants", "Model", "Params", "build_model", "uv"]
+__all__ = ["REGISTRY", "Branch", "Chart", "Invariants", "Model", "Params", "Scalars", "build_model", "uv"]

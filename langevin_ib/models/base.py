@@ -1,16 +1,24 @@
-"""The record of pure functions that describes a model with a continuous symmetry."""
+"""The record of pure functions that describes a model with a continuous symmetry, and the chart of its quotient."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
+import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float, Key, PyTree
 
 Params: TypeAlias = PyTree[Float[Array, "..."]]
 Invariants: TypeAlias = Mapping[str, Float[Array, "..."]]
+Scalars: TypeAlias = Mapping[str, Float[Array, ""]]
 Branch: TypeAlias = tuple[float, float]
+
+LINE: Branch = (-math.inf, math.inf)
+POSITIVE: Branch = (0.0, math.inf)
+NEGATIVE: Branch = (-math.inf, 0.0)
 
 
 @dataclass(frozen=True)
@@ -22,15 +30,23 @@ class Model:
     Attributes:
         name: what it is called on the command line.
         group: the group and its action, in words, for tables and figures.
-        group_dim: m, the dimension of G.
+        group_dim: m, the dimension of G (of its non-compact part, where `compact_dim` is given).
         loss: L(θ), a scalar.
         act: (t ∈ R^m, θ) ↦ exp(t·e)·θ.
         moment_map: χ(θ) ∈ R^m, eq. (5); the slice is χ⁻¹(0).
-        invariants: {name: z(θ)}, coordinates on Θ/G.
+        invariants: {name: z(θ)}, coordinates on Θ/G: q − m numbers in all, besides the discrete ones.
         section: z ↦ the balanced representative s(z) of the orbit, χ(s(z)) = 0.
-        init: key ↦ θ, where a chain starts.
-        branches: {name: open intervals of z on which the action is free}; the reduced laws live on one of them.
-        home: {name: the branch that holds the minimum of the loss}.
+        init: key ↦ θ, where a chain starts; always in the same component where there are discrete invariants.
+        scalars: z ↦ {name: number}, what is put into histograms; by default every coordinate of z.
+        branches: {scalar: open intervals on which the action is free}; by default the whole line.
+        home: {scalar: the branch that holds the minimum of the loss}; by default the only branch.
+        cut: scalars at the end of whose branch a law may not be integrable: the laws are those of draws inside the
+            windows of these scalars.
+        discrete: invariants that are constant on each component of Θ/G (signs); not coordinates.
+        compact_dim: dimension of a compact group that acts by isometries, leaves the slice and `invariants` alone,
+            and is divided out together with G.
+        compact_act: (t ∈ R^compact_dim, θ) ↦ its action.
+        notes: what a reader of the result has to know about the model, one line each.
         minibatch_loss: (θ, key) ↦ loss on one random batch, for models trained by SGD.
 
     Source: arXiv:2601.06597, Methods, eqs. (19)–(22).
@@ -45,6 +61,91 @@ class Model:
     invariants: Callable[[Params], Invariants]
     section: Callable[[Invariants], Params]
     init: Callable[[Key[Array, ""]], Params]
-    branches: Mapping[str, tuple[Branch, ...]]
-    home: Mapping[str, Branch]
+    scalars: Callable[[Invariants], Scalars] | None = None
+    branches: Mapping[str, tuple[Branch, ...]] = field(default_factory=dict)
+    home: Mapping[str, Branch] = field(default_factory=dict)
+    cut: tuple[str, ...] = ()
+    discrete: tuple[str, ...] = ()
+    compact_dim: int = 0
+    compact_act: Callable[[Float[Array, " mc"], Params], Params] | None = None
+    notes: tuple[str, ...] = ()
     minibatch_loss: Callable[[Params, Key[Array, ""]], Float[Array, ""]] | None = None
+
+    def branches_of(self, scalar: str) -> tuple[Branch, ...]:
+        """The intervals on which a scalar's laws live."""
+        return self.branches.get(scalar, (LINE,))
+
+    def home_of(self, scalar: str) -> Branch:
+        """The branch that the laws of a scalar are written on."""
+        return self.home.get(scalar, self.branches_of(scalar)[-1])
+
+
+class Chart:
+    """The coordinates of Θ/G as one flat vector x ∈ R^k, discrete invariants held at their home values.
+
+    `of` maps parameters to x, `invariants` and `section` map x back; `scalars` gives the numbers that are histogrammed.
+
+    >>> from langevin_ib.models.uv import uv
+    >>> chart = Chart(uv())
+    >>> chart.dim, chart.scalar_names
+    (1, ('z',))
+    >>> chart.section(jnp.array([4.0])).tolist()
+    [2.0, 2.0]
+    """
+
+    def __init__(self, model: Model):
+        self.model = model
+        params = model.init(jax.random.key(0))
+        self.params_shape = jax.eval_shape(lambda: params)
+        found = model.invariants(params)
+        self.labels = {name: found[name] for name in model.discrete}
+        self.shapes = {name: jnp.shape(value) for name, value in found.items() if name not in model.discrete}
+        self.sizes = {name: math.prod(shape) for name, shape in self.shapes.items()}
+        self.dim = sum(self.sizes.values())
+        self.scalar_names = tuple(self._scalars(found))
+
+    def of(self, params: Params) -> Float[Array, " k"]:
+        """x(θ)."""
+        return self.flatten(self.model.invariants(params))
+
+    def flatten(self, invariants: Invariants) -> Float[Array, " k"]:
+        """z as one vector, in the order in which the model names its invariants."""
+        return jnp.concatenate([jnp.ravel(invariants[name]) for name in self.shapes])
+
+    def invariants(self, x: Float[Array, " k"]) -> Invariants:
+        """x as the mapping that the model's section takes."""
+        parts, start = {}, 0
+        for name, shape in self.shapes.items():
+            parts[name] = x[start : start + self.sizes[name]].reshape(shape)
+            start += self.sizes[name]
+        return parts | {name: value.astype(x.dtype) for name, value in self.labels.items()}
+
+    def section(self, x: Float[Array, " k"]) -> Params:
+        """s(x)."""
+        return self.model.section(self.invariants(x))
+
+    def scalars(self, x: Float[Array, " k"]) -> Scalars:
+        """The scalars at x."""
+        return self._scalars(self.invariants(x))
+
+    def scalars_of(self, params: Params) -> Scalars:
+        """The scalars of a point of the full space."""
+        return self._scalars(self.model.invariants(params))
+
+    def at_home(self, params: Params) -> Array:
+        """Whether θ lies in the component of the quotient that the laws are written on."""
+        found = self.model.invariants(params)
+        agree = [jnp.all(found[name] == value.astype(found[name].dtype)) for name, value in self.labels.items()]
+        return jnp.all(jnp.stack(agree)) if agree else jnp.asarray(True)
+
+    def _scalars(self, invariants: Invariants) -> Scalars:
+        if self.model.scalars is not None:
+            return dict(self.model.scalars(invariants))
+        found = {}
+        for name, shape in self.shapes.items():
+            flat = jnp.ravel(invariants[name])
+            if shape == ():
+                found[name] = flat[0]
+            else:
+                found |= {f"{name}_{i + 1}": flat[i] for i in range(flat.size)}
+        return found

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
 import jax
 import jax.numpy as jnp
 
-from langevin_ib.models.base import Model
+from langevin_ib.models.base import NEGATIVE, POSITIVE, Model
 
 
 def uv(target: float = 1.0, depth: int = 2) -> Model:
@@ -30,7 +28,6 @@ def uv(target: float = 1.0, depth: int = 2) -> Model:
     """
     if depth < 2:
         raise ValueError(f"depth must be at least 2, got {depth}")
-    negative, positive = (-math.inf, 0.0), (0.0, math.inf)
 
     def product(params):
         # Multiplied out: the gradient of jnp.prod made a step four times slower.
@@ -62,6 +59,7 @@ def uv(target: float = 1.0, depth: int = 2) -> Model:
         invariants=lambda params: {"z": product(params)},
         section=section,
         init=init,
-        branches={"z": (negative, positive)},
-        home={"z": negative if target < 0 else positive},
+        branches={"z": (NEGATIVE, POSITIVE)},
+        home={"z": NEGATIVE if target < 0 else POSITIVE},
+        cut=("z",),
     )
