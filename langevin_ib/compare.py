@@ -24,6 +24,7 @@ CHAINS_PER_BIN = 8  # Hotelling's T² wants several chains for each bin that it 
 # `sims/bench/null.py` measures level and power with chains that stick like that.
 MIN_VISITORS = 0.2
 NOISE_DRAWS = 4000
+MIN_SHARE = 0.05  # of the reference draws that a reweighted mean has to rest on
 C_RANGE = (-60.0, 60.0)
 
 
@@ -31,7 +32,7 @@ class Noise(NamedTuple):
     """What sampling noise of a given covariance does to a total-variation distance."""
 
     floor: float
-    quantile95: float
+    quantile: float
     worst_deviation: float
 
 
@@ -77,6 +78,14 @@ class Correction(NamedTuple):
     ci95: tuple[float, float]
 
 
+class JointTest(NamedTuple):
+    """Energy distance between two sets of chains, its permutation p-value, and the chains taken of each."""
+
+    energy_distance: float
+    p_value: float
+    chains: int
+
+
 def ensemble(counts: Num[np.ndarray, "chain bins"]) -> Ensemble:
     """Pooled bin masses q_b and their covariance from the scatter of the chains.
 
@@ -106,20 +115,22 @@ def total_variation(p: Float[np.ndarray, " bins"], q: Float[np.ndarray, " bins"]
     return 0.5 * float(np.abs(np.asarray(p) - np.asarray(q)).sum())
 
 
-def against_law(sample: Ensemble, law_mass: Float[np.ndarray, " bins"], margin: float) -> LawComparison:
-    """Compare an ensemble's histogram with a law's bin masses.
+def against_law(
+    sample: Ensemble, law_mass: Float[np.ndarray, " bins"], margin: float, level: float = LEVEL
+) -> LawComparison:
+    """Compare an ensemble's histogram with a law's bin masses; the verdict errs with probability 1 − level at most.
 
     The p-value is Hotelling's: under the law the chain vectors d_i = n_i − p N_i are independent with mean exactly zero
     (the chains being stationary), however correlated the draws within a chain.
     """
     difference = sample.mass - law_mass
-    return _compare(difference, sample.noise, margin, p_value_of_law(sample.counts, law_mass))
+    return _compare(difference, sample.noise, margin, p_value_of_law(sample.counts, law_mass), level)
 
 
-def against_sample(first: Ensemble, second: Ensemble, margin: float) -> LawComparison:
+def against_sample(first: Ensemble, second: Ensemble, margin: float, level: float = LEVEL) -> LawComparison:
     """Compare two independent ensembles' histograms (two-sample form of `against_law`)."""
-    noise = noise_of(first.covariance + second.covariance)
-    return _compare(first.mass - second.mass, noise, margin, p_value_of_samples(first, second))
+    noise = noise_of(first.covariance + second.covariance, level)
+    return _compare(first.mass - second.mass, noise, margin, p_value_of_samples(first, second), level)
 
 
 def p_value_of_law(counts: Num[np.ndarray, "chain bins"], law_mass: Float[np.ndarray, " bins"]) -> float | None:
@@ -207,13 +218,122 @@ def estimate_correction(
     """
     draws = np.asarray(draws, np.float64)
     chains = draws.size
-    mean = float(statistic_sum.sum() / draws.sum())
+    mean, variance_of_mean = _ratio(statistic_sum, draws)
     c = solve_family(mean, log_base, statistic)
-    residual = statistic_sum - mean * draws
-    se_mean = float(np.sqrt(np.sum(residual**2) * chains / (chains - 1)) / draws.sum())
-    se = se_mean / family_moments(c, log_base, statistic)[1]
+    se = variance_of_mean**0.5 / family_moments(c, log_base, statistic)[1]
     half = float(stats.t.ppf(0.5 + LEVEL / 2, chains - 1)) * se
     return Correction(c, se, (c - half, c + half))
+
+
+def estimate_correction_by_reweighting(
+    statistic_sum: Float[np.ndarray, " chain"],
+    draws: Num[np.ndarray, " chain"],
+    reference: Float[np.ndarray, "ref_chain ref_draw"],
+    log_base: Float[np.ndarray, "ref_chain ref_draw"],
+) -> Correction:
+    """Maximum-likelihood c where the normaliser of p_c is unknown, from draws of a neighbouring law.
+
+    E_c[t] is a self-normalised mean over reference draws with weights base · e^{c t}. To the chains' standard error
+    comes that of this mean, with the reference's chains as its independent units.
+
+    Args:
+        statistic_sum: S_i, sum over the draws of chain i of t = −½ log det G(s(z)).
+        draws: N_i, their number.
+        reference: t at the reference draws.
+        log_base: log of (c = 0 density / density that the reference draws have) there.
+
+    Raises:
+        ValueError: no c solves the equation, or the weights rest on too small a share of the reference draws.
+
+    Source: Geyer & Thompson, J. R. Statist. Soc. B 54, 657–699 (1992).
+    """
+    flat_base, flat_t = log_base.ravel(), reference.ravel()
+    mean, variance_of_mean = _ratio(statistic_sum, np.asarray(draws, np.float64))
+    low, high = float(flat_t.min()), float(flat_t.max())
+    if not low < mean < high:
+        raise ValueError(
+            f"the mean statistic {mean:.4g} lies outside the reference draws' range {low:.4g} to {high:.4g}"
+        )
+    c = solve_family(mean, flat_base, flat_t)
+    weight = weights_of(log_base + c * reference)
+    share = effective_share(weight)
+    if share < MIN_SHARE:
+        raise ValueError(
+            f"at c = {c:.2f} the weights rest on {share:.1%} of the reference draws, below {MIN_SHARE:.0%}: "
+            "the laws are too far apart"
+        )
+    _, variance_of_reference = _ratio((weight * reference).sum(axis=1), weight.sum(axis=1))
+    spread = family_moments(c, flat_base, flat_t)[1]
+    se = float(np.sqrt(variance_of_mean + variance_of_reference)) / spread
+    fewest = min(np.count_nonzero(np.asarray(draws)), reference.shape[0])
+    half = float(stats.t.ppf(0.5 + LEVEL / 2, fewest - 1)) * se
+    return Correction(c, se, (c - half, c + half))
+
+
+def weights_of(log_weight: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
+    """Importance weights scaled so that their sum is the effective number of draws (Σw)²/Σw²."""
+    weight = np.exp(log_weight - log_weight.max())
+    return weight * (weight.sum() / np.sum(weight**2))
+
+
+def effective_share(weight: Float[np.ndarray, "*shape"]) -> float:
+    """(Σw)² / (n Σw²): the share of the draws that weighted means rest on."""
+    return float(weight.sum() ** 2 / (weight.size * np.sum(weight**2)))
+
+
+def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> tuple[float, float]:
+    """Σ a_i / Σ b_i over chains, and its variance from the scatter of the residuals a_i − r b_i."""
+    chains = numerator.size
+    ratio = float(numerator.sum() / denominator.sum())
+    residual = numerator - ratio * denominator
+    return ratio, float(np.sum(residual**2) * chains / (chains - 1) / denominator.sum() ** 2)
+
+
+def energy_test(
+    first: list[Float[np.ndarray, "draw feature"]],
+    second: list[Float[np.ndarray, "draw feature"]],
+    rng: np.random.Generator,
+    permutations: int = 999,
+) -> JointTest:
+    """Are two sets of chains draws of one joint law? Energy distance, with whole chains permuted between the sets.
+
+    E = 2 E|X − Y| − E|X − X'| − E|Y − Y'|, zero only for equal laws, estimated over draws of different chains. Features
+    are scaled by their pooled standard deviation first. Chains may bring different numbers of draws (those inside a
+    window): each draw weighs the same. Under the null the chains are exchangeable if both sets are as autocorrelated;
+    with equally many chains in both, the test is also right asymptotically where they are not.
+
+    Source: Székely & Rizzo, J. Stat. Plan. Infer. 143, 1249–1272 (2013); Phipson & Smyth, Stat. Appl. Genet. Mol. Biol.
+    9(1), 39 (2010) for the p-value.
+    """
+    chains = min(len(first), len(second))
+    pooled = [*first[:chains], *second[:chains]]
+    scale = np.concatenate(pooled).std(axis=0)
+    scale = np.where(scale > 0, scale, 1.0)
+    distance, size = _chain_distances([chain / scale for chain in pooled])
+    label = np.repeat([1.0, 0.0], chains)
+    shuffled = np.stack([label, *(rng.permutation(label) for _ in range(permutations))])
+    one, two = shuffled, 1.0 - shuffled
+
+    def mean(a: np.ndarray, b: np.ndarray, same: bool) -> np.ndarray:
+        """Mean distance between draws of the chains in a and in b, of different chains, for each labelling."""
+        pairs = (a @ size) * (b @ size) - ((a * b) @ size**2 if same else 0.0)
+        return ((a @ distance) * b).sum(axis=1) / pairs
+
+    statistic = 2 * mean(one, two, False) - mean(one, one, True) - mean(two, two, True)
+    p_value = float(np.mean(statistic >= statistic[0]))  # the observed labelling is among them
+    return JointTest(float(statistic[0]), p_value, chains)
+
+
+def _chain_distances(chains: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Sum of the Euclidean distances between the draws of every two chains, zero on the diagonal; and draws per chain."""
+    size = np.array([len(chain) for chain in chains])
+    flat, owner = np.concatenate(chains), np.repeat(np.arange(len(chains)), size)
+    found = np.zeros((len(chains), len(chains)))
+    for i, chain in enumerate(chains):
+        gaps = np.sqrt(((chain[:, None] - flat[None]) ** 2).sum(axis=-1)).sum(axis=0)
+        found[i] = np.bincount(owner, weights=gaps, minlength=len(chains))
+    np.fill_diagonal(found, 0.0)
+    return found, size.astype(np.float64)
 
 
 def solve_family(mean: float, log_base: Float[np.ndarray, " n"], statistic: Float[np.ndarray, " n"]) -> float:
@@ -237,28 +357,28 @@ def family_moments(c: float, log_base: np.ndarray, statistic: np.ndarray) -> tup
     return mean, float(weight @ (statistic - mean) ** 2)
 
 
-def noise_of(covariance: Float[np.ndarray, "bins bins"]) -> Noise:
-    """Mean and 95% quantile of TV(noise), and the largest standard deviation of a signed half-sum of the noise."""
+def noise_of(covariance: Float[np.ndarray, "bins bins"], level: float = LEVEL) -> Noise:
+    """Mean and upper quantile of TV(noise), and the largest standard deviation of a signed half-sum of the noise."""
     values, vectors = np.linalg.eigh(covariance)
     root = vectors * np.sqrt(np.clip(values, 0, None))
     sample = np.random.default_rng(0).standard_normal((NOISE_DRAWS, values.size)) @ root.T
     return Noise(
         floor=0.5 * float(np.sqrt(2 / np.pi) * np.sqrt(np.diag(covariance)).sum()),
-        quantile95=float(np.quantile(0.5 * np.abs(sample).sum(axis=1), LEVEL)),
+        quantile=float(np.quantile(0.5 * np.abs(sample).sum(axis=1), level)),
         worst_deviation=_largest_signed_deviation(covariance, vectors),
     )
 
 
-def _compare(difference: np.ndarray, noise: Noise, margin: float, p_value: float | None) -> LawComparison:
+def _compare(difference: np.ndarray, noise: Noise, margin: float, p_value: float | None, level: float) -> LawComparison:
     tv = 0.5 * float(np.abs(difference).sum())
     # tv = ½ s·d for the true signs s, and ½ s·d̂ ≤ TV(d̂) for any signs: so the true distance exceeds the measured one by
     # no more than the normal noise of one signed sum, whatever s. The worst s gives a bound that holds for all.
-    upper = tv + float(stats.norm.ppf(LEVEL)) * noise.worst_deviation
+    upper = tv + float(stats.norm.ppf(level)) * noise.worst_deviation
     # The triangle inequality: TV(d) ≥ TV(d̂) − TV(noise).
-    lower = max(0.0, tv - noise.quantile95)
+    lower = max(0.0, tv - noise.quantile)
     if upper <= margin:
         verdict: Verdict = "agrees"
-    elif lower > margin and p_value is not None and p_value < 1 - LEVEL:
+    elif lower > margin and p_value is not None and p_value < 1 - level:
         # The p-value too: in a sparse sample empty bins have no measured noise, and the lower bound alone would err.
         verdict = "differs"
     else:

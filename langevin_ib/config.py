@@ -18,11 +18,13 @@ from langevin_ib.errors import ConfigError
 AUTO = "auto"
 Auto = Literal["auto"]
 
-CONFINEMENTS = ("stiff", "weight-decay", "none")
-INTEGRATORS = ("leimkuhler-matthews", "euler-maruyama", "mala")
+CONFINEMENTS = ("stiff", "weight-decay", "none", "hard", "hard-fixman")
+CONSTRAINED = ("hard", "hard-fixman")
+INTEGRATORS = ("leimkuhler-matthews", "euler-maruyama", "mala", "projected")
 REFERENCES = ("mala", "none")
 LAWS = ("exact", "slice", "hard", "pushforward", "printed", "naive")
 
+DEFAULT_TARGET, DEFAULT_DEPTH = 1.0, 2  # of uv
 DEFAULT_KAPPA = 100.0
 DEFAULT_WEIGHT_DECAY = 0.3
 MIN_CHAINS = 16  # chains are the independent unit of every error bar; fewer carry none
@@ -54,11 +56,24 @@ class RunConfig:
     langevin_ib.errors.ConfigError: beta must be a positive number, got -1.0
     """
 
-    model: str = _option("uv", "model", "model to train (uv)", kind="name")
+    model: str = _option(
+        "uv", "model", "uv, hadamard, relu, attention, matrix, rotation, or module:function", kind="name"
+    )
+    options: dict[str, Any] | None = _option(None, "model", "options of the model, NAME=VALUE each", kind="options")
     beta: float = _option(10.0, "model", "inverse temperature β", kind="positive")
     sigma: float = _option(1.0, "model", "noise level σ; the temperature is T = σ²/β", kind="positive")
-    target: float = _option(1.0, "model", "target y of the loss ½(z − y)²", kind="number")
-    depth: int = _option(2, "model", "number of factors D in z = u₁⋯u_D", kind="count", low=2, high=MAX_DEPTH)
+    target: float | None = _option(
+        None, "model", f"uv: target y of the loss ½(z − y)² [{DEFAULT_TARGET:g}]", kind="number"
+    )
+    depth: int | None = _option(
+        None, "model", f"uv: number of factors D in z = u₁⋯u_D [{DEFAULT_DEPTH}]", kind="count", low=2, high=MAX_DEPTH
+    )
+    metric: tuple[float, ...] | None = _option(
+        None,
+        "model",
+        "diagonal of a constant metric g on the parameters; dynamics preconditioned by g⁻¹",
+        kind="metric",
+    )
 
     confine: str = _option("stiff", "protocol", "what makes the measure proper", choices=CONFINEMENTS)
     kappa: float | None = _option(None, "protocol", f"κ of κ|χ|²/2, with stiff [{DEFAULT_KAPPA:g}]", kind="positive")
@@ -69,7 +84,9 @@ class RunConfig:
         None, "protocol", "keep draws with |χ| < ε, with none [window's top / 20]", kind="positive"
     )
 
-    integrator: str = _option("leimkuhler-matthews", "dynamics", "kernel of the chains", choices=INTEGRATORS)
+    integrator: str | Auto = _option(
+        AUTO, "dynamics", "kernel of the chains; auto: leimkuhler-matthews, or projected if hard", choices=INTEGRATORS
+    )
     step_size: float | Auto = _option(AUTO, "dynamics", "h; auto: from the curvature, checked at h/2", kind="positive")
     chains: int = _option(4096, "dynamics", "independent chains", kind="count", low=MIN_CHAINS, high=10**7)
     steps: int = _option(100_000, "dynamics", "steps of each chain, burn-in included", kind="count", low=10, high=LIMIT)
@@ -88,6 +105,9 @@ class RunConfig:
     window: tuple[float, float] | Auto = _option(
         AUTO, "comparison", "LO HI: range of z that is compared", kind="interval"
     )
+    invariant: tuple[str, ...] | None = _option(
+        None, "comparison", "invariants to compare [all of the model]", kind="names", many=True
+    )
     bins: int = _option(40, "comparison", "histogram bins in the window", kind="count", low=2, high=MAX_BINS)
     laws: tuple[str, ...] = _option(LAWS, "comparison", "laws to compare with", choices=LAWS, many=True)
     margin: float = _option(0.01, "comparison", "equivalence margin on total variation", kind="positive")
@@ -104,14 +124,36 @@ class RunConfig:
             object.__setattr__(self, "kappa", DEFAULT_KAPPA)
         if self.confine == "weight-decay" and self.weight_decay is None:
             object.__setattr__(self, "weight_decay", DEFAULT_WEIGHT_DECAY)
+        self._settle_model()
+        if self.integrator == AUTO:
+            projected = self.confine in CONSTRAINED
+            object.__setattr__(self, "integrator", "projected" if projected else "leimkuhler-matthews")
+        if (self.integrator == "projected") != (self.confine in CONSTRAINED):
+            wanted = "projected" if self.confine in CONSTRAINED else "another than projected"
+            raise ConfigError("integrator", f"{wanted} when confine is {self.confine}", self.integrator)
         if self.burn_in != AUTO and self.burn_in >= self.steps:
             raise ConfigError("burn_in", f"below steps ({self.steps})", self.burn_in)
         if self.margin >= 1:
             raise ConfigError("margin", "below 1 (a total-variation distance)", self.margin)
-        if abs(self.target) > MAX_TARGET:
+        if self.target is not None and abs(self.target) > MAX_TARGET:
             raise ConfigError("target", f"between −{MAX_TARGET:g} and {MAX_TARGET:g}", f"{self.target:g}")
         if not (self.sigma < 1e100 and 1e-8 <= self.temperature <= 1e8):
             raise ConfigError("beta", "such that T = sigma²/beta lies in [1e-8, 1e8]", f"{self.beta:g}")
+
+    def _settle_model(self) -> None:
+        if self.model == "uv":
+            if self.options:
+                raise ConfigError("options", "left out for uv, which has --target and --depth", repr(self.options))
+            for name, default in (("target", DEFAULT_TARGET), ("depth", DEFAULT_DEPTH)):
+                if getattr(self, name) is None:
+                    object.__setattr__(self, name, default)
+        for name in ("target", "depth"):
+            if self.model != "uv" and getattr(self, name) is not None:
+                raise ConfigError(name, "left out unless model is uv", getattr(self, name))
+
+    def model_options(self) -> dict[str, Any]:
+        """What the model's builder is called with."""
+        return {"target": self.target, "depth": self.depth} if self.model == "uv" else dict(self.options or {})
 
     @property
     def temperature(self) -> float:
@@ -177,6 +219,10 @@ def _checked(name: str, value: Any, spec: dataclasses.Field) -> Any:
     if "choices" in meta:
         return _checked_choice(name, value, meta)
     suffix = " (or auto)" if auto_allowed else ""
+    if meta["kind"] in ("options", "metric", "names"):
+        return {"options": _checked_options, "metric": _checked_metric, "names": _checked_names}[meta["kind"]](
+            name, value
+        )
     if meta["kind"] == "interval":
         return _checked_interval(name, value, suffix)
     if meta["kind"] == "name":
@@ -225,6 +271,34 @@ def _checked_interval(name: str, value: Any, suffix: str) -> tuple[float, float]
     if low is None or high is None or not low < high:
         raise ConfigError(name, wanted, f"{value[0]} {value[1]}")
     return low, high
+
+
+def _checked_options(name: str, value: Any) -> dict[str, Any] | None:
+    if not isinstance(value, dict):
+        raise ConfigError(name, "a table of NAME = VALUE", value)
+    for key, item in value.items():
+        if isinstance(item, float) and not math.isfinite(item):
+            raise ConfigError(name, "made of finite numbers, words, yes or no", f"{key} = {item}")
+        if not isinstance(key, str) or not isinstance(item, bool | int | float | str):
+            raise ConfigError(name, "made of finite numbers, words, yes or no", f"{key} = {item!r}")
+    return dict(sorted(value.items())) or None
+
+
+def _checked_metric(name: str, value: Any) -> tuple[float, ...]:
+    if isinstance(value, str) or not hasattr(value, "__iter__"):
+        raise ConfigError(name, "positive numbers, one for each parameter", value)
+    found = [_finite(item) for item in value]
+    if not found or any(item is None or item <= 0 for item in found):
+        raise ConfigError(name, "positive numbers, one for each parameter", " ".join(str(item) for item in value))
+    return tuple(item for item in found if item is not None)
+
+
+def _checked_names(name: str, value: Any) -> tuple[str, ...]:
+    if isinstance(value, str) or not hasattr(value, "__iter__") or not all(isinstance(item, str) for item in value):
+        raise ConfigError(name, "a list of names", value)
+    if not value:
+        raise ConfigError(name, "at least one name", "none")
+    return tuple(dict.fromkeys(value))
 
 
 def _finite(value: Any) -> float | None:

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from langevin_ib.config import RunConfig
+from langevin_ib.geometry import log_det_gram
 from langevin_ib.models.base import Model, Params
 
 
@@ -28,6 +29,9 @@ class Confinement:
         reduced: the part of C that a reduced law keeps: 0 for a term that vanishes on the slice, C itself for weight
             decay, whose value at the section is a true function of z.
         proper: whether exp(−(L + C)/T) dθ can be normalised on the whole space.
+        strength: its constant κ or λ.
+        constrained: whether the chain is held on the slice χ = 0 by projection instead.
+        fixman: whether T/2 log det G_χ is added there.
     """
 
     name: str
@@ -35,6 +39,9 @@ class Confinement:
     energy: Callable[[Model, Params], Float[Array, ""]]
     reduced: Callable[[Model, Params], Float[Array, ""]]
     proper: bool
+    strength: float = 0.0
+    constrained: bool = False
+    fixman: bool = False
 
     def potential(self, model: Model) -> Callable[[Params], Float[Array, ""]]:
         """V(θ) = L(θ) + C(θ)."""
@@ -57,6 +64,7 @@ def stiff(kappa: float) -> Confinement:
         energy=lambda model, params: 0.5 * kappa * jnp.sum(model.moment_map(params) ** 2),
         reduced=_zero,
         proper=True,
+        strength=kappa,
     )
 
 
@@ -67,12 +75,35 @@ def weight_decay(lam: float) -> Confinement:
         del model
         return 0.5 * lam * jnp.sum(jnp.stack([jnp.sum(leaf**2) for leaf in jax.tree.leaves(params)]))
 
-    return Confinement("weight-decay", f"λ|θ|²/2, λ = {lam:g}", energy=energy, reduced=energy, proper=True)
+    return Confinement(
+        "weight-decay", f"λ|θ|²/2, λ = {lam:g}", energy=energy, reduced=energy, proper=True, strength=lam
+    )
 
 
 def unconfined() -> Confinement:
     """C = 0: the measure exp(−L/T) dθ is not normalisable and the chain has no stationary law, only drift and slabs."""
     return Confinement("none", "none", energy=_zero, reduced=_zero, proper=False)
+
+
+def hard() -> Confinement:
+    """The chain projected onto the slice at every step: the Gibbs measure exp(−ℓ/T) dσ_S, c = 0."""
+    return Confinement("hard", "χ = 0 by projection", energy=_zero, reduced=_zero, proper=True, constrained=True)
+
+
+def hard_fixman(temperature: float) -> Confinement:
+    """The same with C = (T/2) log det G_χ, Fixman's correction, which turns c = 0 into the paper's law c = 1.
+
+    Source: Fixman, PNAS 71, 3050 (1974); Ciccotti, Lelièvre & Vanden-Eijnden, CPAM 61, 371 (2008).
+    """
+    return Confinement(
+        name="hard-fixman",
+        formula="χ = 0 by projection, and T/2 log det G",
+        energy=lambda model, params: 0.5 * temperature * log_det_gram(model, params),
+        reduced=_zero,
+        proper=True,
+        constrained=True,
+        fixman=True,
+    )
 
 
 def build_confinement(config: RunConfig) -> Confinement:
@@ -81,4 +112,8 @@ def build_confinement(config: RunConfig) -> Confinement:
         return stiff(config.kappa)
     if config.weight_decay is not None:
         return weight_decay(config.weight_decay)
+    if config.confine == "hard":
+        return hard()
+    if config.confine == "hard-fixman":
+        return hard_fixman(config.temperature)
     return unconfined()

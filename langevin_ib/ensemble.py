@@ -106,6 +106,8 @@ def run_ensemble(
     chunk_records: int | None = None,
     progress: Progress | None = None,
     checkpoint: Checkpoint | None = None,
+    trace_chains: int = TRACE_CHAINS,
+    trace_rows: int = TRACE_ROWS,
 ) -> EnsembleResult:
     """Run every chain from its start and reduce its draws on the device.
 
@@ -121,20 +123,22 @@ def run_ensemble(
         chunk_records: records per device call; changes no number, only how often the host looks.
         progress: called with (steps done, steps in all) after each chunk.
         checkpoint: where to save the state now and then, and to resume from.
+        trace_chains: chains whose draws are kept, at most.
+        trace_rows: draws kept of each of them, at most.
 
     Raises:
         DivergenceError: some chain escaped or became non-finite, in the chunk where it happened.
     """
     chains = jax.tree.leaves(starts)[0].shape[0]
     sharding, devices = chain_sharding(chains)
-    stride = -(-schedule.records // TRACE_ROWS)
+    stride = -(-schedule.records // trace_rows)
     rows = -(-schedule.records // stride)
     chunk = chunk_records or int(np.clip(CHUNK_CHAIN_STEPS // (chains * schedule.thin), 1, CHUNK_RECORDS))
     burn_chunk = max(1, int(CHUNK_CHAIN_STEPS // chains))
     programs = _programs(kernel, observer, escaped, key, schedule, starts, sharding, chunk, stride)
 
     carry = programs.begin(jax.device_put(starts, sharding))
-    picked = np.arange(min(chains, TRACE_CHAINS))
+    picked = np.arange(min(chains, trace_chains))
     trace = jax.tree.map(lambda b: np.zeros((rows, picked.size, *b.shape[2:]), b.dtype), carry.trace)
 
     def look(done_steps: int) -> None:

@@ -9,21 +9,24 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from langevin_ib import compare, geometry
-from langevin_ib.config import RunConfig
+from langevin_ib.config import MIN_CHAINS, RunConfig
 from langevin_ib.diagnostics import DRIFT_LEVEL, R_HAT_LIMIT, convergence, ensemble_ess
-from langevin_ib.errors import ConfigError, LawError
-from langevin_ib.laws import Law, bin_masses, build_laws
-from langevin_ib.laws.base import bin_nodes
+from langevin_ib.errors import ConfigError
+from langevin_ib.laws import Reduction
 from langevin_ib.observe import Sample, build_observer
-from langevin_ib.plan import Plan, resolve
-from langevin_ib.sampling import Drawn, Report, Sampler
+from langevin_ib.plan import Plan
+from langevin_ib.predictions import Predictions
+from langevin_ib.preparation import Prepared, prepare
+from langevin_ib.sampling import STREAM, Drawn, Report, Sampler
 
 SCHEMA_VERSION = 1
-ORDER = {"leimkuhler-matthews": 2, "euler-maruyama": 1}
-CORRECTION_PANELS = 8
+ORDER = {"leimkuhler-matthews": 2, "euler-maruyama": 1, "projected": 1}
+SLICE_POINTS = 64
+JOINT_DRAWS = 8
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,8 @@ class RunResult:
     Attributes:
         plan: the configuration with every `auto` filled in, and the laws' common ground.
         summary: the content of `summary.json`.
-        trace: {"value": (chain, draw), "charge": (chain, draw, m)}, thinned and capped.
+        trace: {"value": (chain, draw, scalar), "charge": (chain, draw, m), "energy": (chain, draw)}, thinned
+            and capped.
     """
 
     plan: Plan
@@ -69,42 +73,35 @@ def run(
 
 def _run(config: RunConfig, report: Report, chunk_records: int | None, checkpoints: Path | None) -> RunResult:
     began = time.perf_counter()
-    report("planning")
-    plan = resolve(config)
+    place = None if checkpoints is None else checkpoints / f"{run_name(config)}-{config.digest()}"
+    # Before any draw of the chains, so that a law that does not exist here costs no simulation.
+    prepared = prepare(config, report, chunk_records, place)
+    plan, predictions = prepared.plan, prepared.predictions
     config, reduction = plan.config, plan.reduction
-    # Before any draw, so that a law that does not exist on this window costs no simulation.
-    laws, missing = build_laws(reduction, config.laws, config.slab)
-    if not laws:
-        raise LawError("none of the requested laws exists here: " + "; ".join(missing))
-    masses = _law_masses(plan, laws)
 
-    place = None if checkpoints is None else checkpoints / f"{config.model}-{config.digest()}"
     sampler = Sampler(plan, build_observer(reduction, plan.edges, config.slab), report, chunk_records, place)
-    geometry.check_model(reduction.model, sampler.key("check"))
     stage_began = time.perf_counter()
     sample, step_size = sampler.draws()
     wall = time.perf_counter() - stage_began
-    if sample.window.counts.sum() == 0:
-        if config.slab is not None and sample.counted == 0:
-            raise ConfigError("slab", "wide enough for some draw to lie on it", f"{config.slab:g}")
-        window = f"{plan.edges[0]!s} {plan.edges[-1]!s}"
-        raise ConfigError("window", "where the chains go: no draw fell into it", window)
+    _check_not_empty(plan, sample)
 
-    correction = _correction(plan, sample.window)
-    checks: dict[str, Any] = _convergence(sample, reduction.confinement.proper) | {"step_check": None}
+    correction = predictions.correction(sample.statistic)
+    checks: dict[str, Any] = _convergence(sample, reduction.proper) | {"step_check": None}
     if config.step_check:
-        checks["step_check"] = _step_check(plan, sample, sampler.companion(step_size), correction, step_size)
-    reference, unsettled = None, []
-    if config.reference == "mala" and reduction.confinement.proper:
-        drawn = sampler.reference()
-        if drawn.sample.window.counts.sum() > 0:
-            reference = _reference(plan, sample, drawn, masses)
+        checks["step_check"] = _step_check(prepared, sample, sampler.companion(step_size), correction, step_size)
+    reference, doubts = None, list(prepared.doubts)
+    if config.reference == "mala" and reduction.proper and not reduction.confinement.constrained:
+        drawn = sampler.reference(step_size)
+        if not drawn.sample.empty:
+            reference = _reference(prepared, sample, drawn)
         else:
-            unsettled.append("no draw of the reference MALA fell into the window: it has not settled")
+            doubts.append("no draw of the reference MALA fell into the window: it has not settled")
     if place is not None:
         shutil.rmtree(place, ignore_errors=True)
 
-    doubts = unsettled + _doubts(plan, checks, reference)
+    doubts += _doubts(plan, checks, reference)
+    judged = {name: _judged(predictions, sample, name, bool(doubts)) for name in plan.scalars}
+    shown = [name for name in plan.scalars if config.invariant is None or name in config.invariant]
     steps_done = config.chains * plan.schedule.steps
     summary: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
@@ -123,132 +120,180 @@ def _run(config: RunConfig, report: Report, chunk_records: int | None, checkpoin
         },
         "protocol": {
             "group": reduction.model.group,
+            "coordinates": reduction.chart.dim,
             "confinement": reduction.confinement.formula,
-            "stationary": reduction.confinement.proper,
+            "stationary": reduction.proper,
             "conditioned_on": None if config.slab is None else f"|χ| < {config.slab:g}",
+            "cut": {name: list(map(float, plan.edges[name][[0, -1]])) for name in reduction.model.cut},
+            "slice": _slice(reduction, sample),
+            "notes": list(reduction.model.notes),
         },
         "diagnostics": checks,
         "doubts": doubts,
         "invariants": {
-            reduction.name: {
-                "window": list(map(float, (plan.edges[0], plan.edges[-1]))),
-                "in_window": sample.in_window,
-                "counted": sample.counted,
-                "bins": plan.edges.tolist(),
-                "empirical": sample.ensemble().mass.tolist(),
-                "empirical_se": np.sqrt(np.diag(sample.ensemble().covariance)).tolist(),
-                "laws": _judged(plan, sample, laws, masses, bool(doubts)),
-                "unavailable": missing,
+            name: {
+                "window": list(map(float, plan.edges[name][[0, -1]])),
+                "in_window": sample.in_window(name),
+                "counted": sample.counted(name),
+                "bins": plan.edges[name].tolist(),
+                "empirical": sample.ensemble(name).mass.tolist(),
+                "empirical_se": np.sqrt(np.diag(sample.ensemble(name).covariance)).tolist(),
+                "laws": judged[name],
+                "unavailable": predictions.missing,
                 "correction": correction,
             }
+            for name in shown
         },
-        "drift": None if reduction.confinement.proper else _drift(plan, sample, step_size),
+        "verdicts": _overall(judged),
+        "joint": _joint(prepared, sample),
+        "drift": None if reduction.proper else _drift(predictions, plan, sample, step_size),
+        "law_reference": prepared.law_reference,
         "reference": reference,
     }
     summary["run"]["total_wall_s"] = round(time.perf_counter() - began, 3)
     return RunResult(plan, summary, sample.result.trace)
 
 
-def _law_masses(plan: Plan, laws: list[Law]) -> dict[str, np.ndarray]:
-    try:
-        return {law.name: bin_masses(law, plan.edges, plan.singular_ends) for law in laws}
-    except LawError as error:
-        raise LawError(f"{error}; change the window, or leave that law out of laws") from None
+def run_name(config: RunConfig) -> str:
+    """A model's name as a part of a file name."""
+    return config.model.replace(":", "-")
 
 
-def _family_nodes(plan: Plan) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """z, log weight × (c = 0 density), and the statistic t at quadrature nodes of the window."""
-    nodes = bin_nodes(plan.edges, plan.singular_ends, CORRECTION_PANELS)
-    z = nodes.z.ravel()
-    terms = plan.reduction.terms(z)
-    return z, nodes.log_weight.ravel() - terms.energy + terms.log_volume, -0.5 * terms.log_det
+def _check_not_empty(plan: Plan, sample: Sample) -> None:
+    for name in sample.empty:
+        if plan.config.slab is not None and sample.counted(name) == 0:
+            raise ConfigError("slab", "wide enough for some draw to lie on it", f"{plan.config.slab:g}")
+        window = f"{plan.edges[name][0]!s} {plan.edges[name][-1]!s}"
+        raise ConfigError("window", f"where the chains go: no draw of {name} fell into it", window)
 
 
-def _correction(plan: Plan, window) -> dict[str, Any]:
-    """The measured c, or why there is none."""
-    if any(plan.singular_ends):
-        return {"c": None, "why": "the window reaches the end of the branch, where the family is not normalisable"}
-    _, log_base, statistic = _family_nodes(plan)
-    try:
-        found = compare.estimate_correction(window.statistic, window.counts.sum(axis=-1), log_base, statistic)
-    except ValueError as error:
-        return {"c": None, "why": str(error)}
-    return {"c": found.c, "se": found.se, "ci95": list(found.ci95)}
+def _slice(reduction: Reduction, sample: Sample) -> dict[str, Any]:
+    """How far χ is from the canonical moment map of eq. (42), at the sections of some draws."""
+    last = jax.tree.map(lambda leaf: jnp.asarray(leaf[:SLICE_POINTS], jnp.float64), sample.result.position)
+    found = geometry.slice_report(reduction.model, last)
+    return {name: float(value) for name, value in found._asdict().items()}
 
 
-def _law_correction(plan: Plan, law: Law) -> float | None:
-    """The c that draws of this law would show in this window: its projection on the family, E_c[t] = E_law[t]."""
-    if any(plan.singular_ends):
-        return None
-    z, log_base, statistic = _family_nodes(plan)
-    log_weight = bin_nodes(plan.edges, plan.singular_ends, CORRECTION_PANELS).log_weight.ravel()
-    log_p = law.log_density(z) + log_weight
-    p = np.exp(log_p - log_p.max())
-    return compare.solve_family(float(p @ statistic / p.sum()), log_base, statistic)
-
-
-def _judged(
-    plan: Plan, sample: Sample, laws: list[Law], masses: dict[str, np.ndarray], doubted: bool
-) -> dict[str, Any]:
-    ensemble = sample.ensemble()
+def _judged(predictions: Predictions, sample: Sample, scalar: str, doubted: bool) -> dict[str, Any]:
     judged = {}
-    for law in laws:
-        found = compare.against_law(ensemble, masses[law.name], plan.config.margin)
+    for law in predictions.laws:
+        found = predictions.compare(law.name, scalar, sample.ensemble(scalar))
         judged[law.name] = {
             "measure": law.measure,
             "formula": law.formula,
-            "mass": masses[law.name].tolist(),
-            "c": _law_correction(plan, law),
+            "mass": predictions.mass(law.name, scalar).tolist(),
+            "c": predictions.law_correction(law.name),
             **found._asdict(),
             "verdict": "undecided" if doubted else found.verdict,
         }
     return judged
 
 
+def _overall(judged: dict[str, Any]) -> dict[str, str]:
+    """One verdict for each law: it differs if it does for some scalar, and agrees if it does for all."""
+    laws = next(iter(judged.values()))
+    found = {}
+    for law in laws:
+        verdicts = {scalar[law]["verdict"] for scalar in judged.values()}
+        found[law] = "differs" if "differs" in verdicts else "agrees" if verdicts == {"agrees"} else "undecided"
+    return found
+
+
+def _joint(prepared: Prepared, sample: Sample) -> dict[str, Any] | None:
+    """Energy distance between the draws and those of the sampled law, all scalars and ℓ/T at once."""
+    law = prepared.law_draws
+    if law is None:
+        return None
+    plan, trace = prepared.plan, sample.result.trace
+    features = np.concatenate([np.asarray(trace["value"]), np.asarray(trace["energy"])[..., None]], axis=-1)
+    counts = np.isfinite(features).all(axis=-1)
+    for name in plan.reduction.model.cut:
+        low, high = plan.edges[name][[0, -1]]
+        counts &= (sample.trace(name) >= low) & (sample.trace(name) < high)
+    if plan.config.slab is not None:
+        counts &= np.linalg.norm(trace["charge"], axis=-1) < plan.config.slab
+    # At times fixed beforehand: so many draws of each chain *that count* would weigh the edge of the window more.
+    times = np.linspace(0, features.shape[1] - 1, JOINT_DRAWS).round().astype(int)
+    drawn = [chain[times][kept[times]] for chain, kept in zip(features, counts, strict=True)]
+    drawn = [chain for chain in drawn if len(chain)]
+    if len(drawn) < MIN_CHAINS:
+        return {"law": law.formula.name, "why": f"only {len(drawn)} chains have a draw that counts at the times looked at"}
+    predicted = np.stack([*(law.scalars[name] for name in plan.scalars), np.asarray(law.terms.energy)], axis=-1)
+    times = np.linspace(0, predicted.shape[1] - 1, JOINT_DRAWS).round().astype(int)
+    rng = np.random.default_rng([plan.config.seed, STREAM["joint"]])
+    found = compare.energy_test(drawn, list(predicted[: len(drawn), times]), rng)
+    return {"law": law.formula.name, "test": "energy distance, chains permuted", **found._asdict()}
+
+
 def _convergence(sample: Sample, stationary: bool) -> dict[str, Any]:
-    traced = sample.result.trace["value"]
-    found = convergence(traced)
-    means, variance = sample.value_moments()
-    acceptance = sample.result.info.get("acceptance_rate")
+    found = {name: convergence(sample.trace(name)) for name in sample.scalars}
+    drift = [compare.p_value_of_drift(*sample.halves(name)) for name in sample.scalars] if stationary else []
+    known = [p for p in drift if p is not None]
+    info = {name: float(np.mean(values)) for name, values in sample.result.info.items()}
     return {
-        "r_hat": found.r_hat,
-        "ess": ensemble_ess(means, variance),
-        "ess_traced": found.ess,
-        "traced": list(traced.shape),
+        "r_hat": max(one.r_hat for one in found.values()),
+        "ess": min(ensemble_ess(*sample.value_moments(name)) for name in sample.scalars),
+        "ess_traced": min(one.ess for one in found.values()),
+        "traced": list(sample.trace(sample.scalars[0]).shape),
         "diverged": 0,  # a run with a diverged chain has no summary
-        "acceptance": None if acceptance is None else float(np.mean(acceptance)),
-        # Without a stationary law there is nothing to drift from, and the stretches differ in length.
-        "drift_p_value": compare.p_value_of_drift(*sample.halves()) if stationary else None,
+        "acceptance": info.get("acceptance_rate"),
+        "rejected": info.get("rejected"),
+        # Without a stationary law there is nothing to drift from, and the stretches differ in length. The least of
+        # several, each of which has to be that small by itself, times their number: Bonferroni.
+        "drift_p_value": min(1.0, min(known) * len(known)) if known else None,
     }
 
 
-def _step_check(plan: Plan, sample: Sample, companion: Drawn, correction: dict[str, Any], step_size: float):
+def _worst(found: dict[str, compare.LawComparison]) -> dict[str, Any]:
+    """The comparison of the scalar that is furthest off, named; all of them where there are several."""
+    name = max(found, key=lambda scalar: found[scalar].tv_lower95 + 1e-9 * found[scalar].tv)
+    if len(found) == 1:
+        return found[name]._asdict()
+    return {**found[name]._asdict(), "worst": name, "invariants": {k: v._asdict() for k, v in found.items()}}
+
+
+def _step_check(prepared: Prepared, sample: Sample, companion: Drawn, correction: dict[str, Any], step_size: float):
     """The run against its companion at h/2; Richardson's factor turns their distance into the bias at h."""
-    if companion.sample.window.counts.sum() == 0:
+    if companion.sample.empty:
         return {"verdict": "undecided", "why": "no draw of the companion run fell into the window"}
-    factor = 1.0 / (1.0 - 2.0 ** -ORDER[plan.config.integrator])
-    found = compare.against_sample(sample.ensemble(), companion.sample.ensemble(), plan.config.margin / factor)
-    half = _correction(plan, companion.sample.window)
+    config = prepared.plan.config
+    factor = 1.0 / (1.0 - 2.0 ** -ORDER[config.integrator])
+    found = {
+        name: compare.against_sample(
+            sample.ensemble(name), companion.sample.ensemble(name), config.margin / factor, _level(sample)
+        )
+        for name in sample.scalars
+    }
+    half = prepared.predictions.correction(companion.sample.statistic)
     difference = None
     if correction["c"] is not None and half["c"] is not None:
         difference = [correction["c"] - half["c"], float(np.hypot(correction["se"], half["se"]))]
     return {
         "step_size": step_size,
         "companion_step_size": companion.step_size,
-        **found._asdict(),
+        **_worst(found),
         "bias_factor": factor,
         "c_difference": None if difference is None else difference[0],
         "c_difference_se": None if difference is None else difference[1],
     }
 
 
-def _reference(plan: Plan, sample: Sample, drawn: Drawn, masses: dict[str, np.ndarray]) -> dict[str, Any]:
-    reference = drawn.sample
+def _level(sample: Sample) -> float:
+    """Confidence of each of several verdicts that are to err together in 5% at most."""
+    return 1.0 - (1.0 - compare.LEVEL) / len(sample.scalars)
+
+
+def _reference(prepared: Prepared, sample: Sample, drawn: Drawn) -> dict[str, Any]:
+    reference, predictions = drawn.sample, prepared.predictions
     checks = _convergence(reference, stationary=True)
-    against_draws = compare.against_sample(sample.ensemble(), reference.ensemble(), plan.config.margin)
+    margin = prepared.plan.config.margin
+    against_draws = {
+        name: compare.against_sample(sample.ensemble(name), reference.ensemble(name), margin, _level(sample))
+        for name in sample.scalars
+    }
     exact = None
-    if "exact" in masses:
-        exact = compare.against_law(reference.ensemble(), masses["exact"], plan.config.margin)._asdict()
+    if any(law.name == "exact" for law in predictions.laws):
+        exact = _worst({name: predictions.compare("exact", name, reference.ensemble(name)) for name in sample.scalars})
     return {
         "sampler": "blackjax.mala",
         "step_size": drawn.step_size,
@@ -257,15 +302,15 @@ def _reference(plan: Plan, sample: Sample, drawn: Drawn, masses: dict[str, np.nd
         "ess": checks["ess"],
         "drift_p_value": checks["drift_p_value"],
         "draws": reference.draws,
-        "in_window": reference.in_window,
-        "empirical": reference.ensemble().mass.tolist(),
-        **against_draws._asdict(),
+        "in_window": {name: reference.in_window(name) for name in sample.scalars},
+        "empirical": {name: reference.ensemble(name).mass.tolist() for name in sample.scalars},
+        **_worst(against_draws),
         "against_exact": exact,
-        "correction": _correction(plan, reference.window),
+        "correction": predictions.correction(reference.statistic),
     }
 
 
-def _drift(plan: Plan, sample: Sample, step_size: float) -> dict[str, Any]:
+def _drift(predictions: Predictions, plan: Plan, sample: Sample, step_size: float) -> dict[str, Any]:
     """The plain marginal of an unconfined run, stretch by stretch of time: it has no stationary law."""
     schedule = plan.schedule
     starts = (0, *schedule.segments[:-1])
@@ -274,13 +319,14 @@ def _drift(plan: Plan, sample: Sample, step_size: float) -> dict[str, Any]:
         charge = segment["charge"]
         mean_square = np.mean(charge.m2 / charge.n[:, None] + charge.mean**2, axis=0).sum()
         chain_means = charge.mean.mean(axis=1)
-        found = _correction(plan, segment["marginal"])
+        marginal, on_slab = segment["marginal"], segment["law"]
+        seen = marginal["windows"][plan.scalars[0]]
         rows.append(
             {
                 "time": [step_size * (schedule.burn_in + r * schedule.thin) for r in (first, last)],
-                "correction": found,
-                "in_window": float(segment["marginal"].counts.sum() / segment["marginal"].total.sum()),
-                "on_slab": float(segment["window"].total.sum() / segment["marginal"].total.sum()),
+                "correction": predictions.correction(marginal["statistic"]),
+                "in_window": float(seen.counts.sum() / seen.total.sum()),
+                "on_slab": float(on_slab["windows"][plan.scalars[0]].total.sum() / seen.total.sum()),
                 "charge_rms": float(np.sqrt(mean_square)),
                 "charge_mean": float(chain_means.mean()),
                 "charge_mean_se": float(chain_means.std(ddof=1) / np.sqrt(chain_means.size)),
@@ -292,7 +338,7 @@ def _drift(plan: Plan, sample: Sample, step_size: float) -> dict[str, Any]:
 def _doubts(plan: Plan, checks: dict[str, Any], reference: dict[str, Any] | None) -> list[str]:
     """Reasons why no verdict on a law is given, each with its number."""
     doubts = []
-    if plan.reduction.confinement.proper:
+    if plan.reduction.proper:
         if not checks["r_hat"] <= R_HAT_LIMIT:
             doubts.append(f"the chains have not mixed: R-hat {checks['r_hat']:.3f} > {R_HAT_LIMIT}; run more steps")
         drift = checks["drift_p_value"]

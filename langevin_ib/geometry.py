@@ -14,7 +14,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Key
 
-from langevin_ib.errors import ModelError
+from langevin_ib.errors import LangevinIBError, ModelError
 from langevin_ib.models.base import Chart, Model, Params
 
 UNROLLED_SIZE = 6
@@ -80,6 +80,19 @@ def log_det_spd(matrix: Float[Array, "n n"]) -> Float[Array, ""]:
     return log_det
 
 
+def log_abs_det(matrix: Float[Array, "n n"]) -> Float[Array, ""]:
+    """log |det| of a matrix whose leading minors do not vanish, such as M near its canonical value H."""
+    n = matrix.shape[0]
+    if n > UNROLLED_SIZE:
+        return jnp.linalg.slogdet(matrix)[1]
+    log_det, rest = jnp.zeros((), matrix.dtype), matrix
+    for _ in range(n):
+        pivot = rest[0, 0]
+        log_det = log_det + jnp.log(jnp.abs(pivot))
+        rest = rest[1:, 1:] - jnp.outer(rest[1:, 0], rest[0, 1:]) / pivot
+    return log_det
+
+
 def log_slice_volume(chart: Chart, x: Float[Array, " k"]) -> Float[Array, ""]:
     """log(dσ_S/dx) = ½ log det(DsᵀDs): the surface measure of the slice in the coordinates x of the quotient.
 
@@ -113,85 +126,184 @@ def largest_curvature(potential, params: Params) -> Float[Array, ""]:
     return jnp.max(jnp.abs(jnp.linalg.eigvalsh(hessian)))
 
 
+class SliceReport(NamedTuple):
+    """How a slice stands to the orbits, over some of its points; see `slice_report`."""
+
+    equation_40: Any
+    canonical_gap: Any
+    log_det_spread: Any
+
+
+def slice_report(model: Model, points: Params) -> SliceReport:
+    """What the theorem needs of a slice, measured in float64 on the orbits of given points.
+
+    Args:
+        model: any model.
+        points: parameters with a leading axis of points; looked at are the sections of their orbits.
+
+    Returns:
+        `equation_40`: the largest |G_χ − M H⁻¹ Mᵀ| / |G_χ|, eq. (40): 0 where the gradients of χ lie along the orbit.
+        `canonical_gap`: the largest |M − H| / |H|, eq. (42): 0 for a canonical χ.
+        `log_det_spread`: largest minus smallest log det G_χ − log det H: by eq. (43) 0 for a canonical χ; a number that
+        is not 0 is a correction of the slice law, in units of −½ log p, that is due to χ and not to the orbits.
+
+    >>> from langevin_ib.models import uv
+    >>> [float(value) for value in slice_report(uv(), jnp.array([[1.0, 2.0], [0.5, 3.0]]))]
+    [0.0, 0.0, 0.0]
+    """
+
+    def at(params):
+        point = model.section(model.invariants(params))
+        H, M, G = orbit_gram(model, point), coupling(model, point), constraint_gram(model, point)
+        residual = jnp.linalg.norm(G - M @ jnp.linalg.solve(H, M.T)) / jnp.linalg.norm(G)
+        return residual, jnp.linalg.norm(M - H) / jnp.linalg.norm(H), log_det_spd(G) - log_det_spd(H)
+
+    with jax.enable_x64(True):
+        residual, gap, excess = jax.jit(lambda xs: jax.lax.map(at, xs))(_as_float64(points))
+        return SliceReport(*(np.asarray(value) for value in (residual.max(), gap.max(), excess.max() - excess.min())))
+
+
+class _Compact(NamedTuple):
+    """What `check_model` looks at in the action of a compact group."""
+
+    loss_turned: Any
+    invariants_turned: Any
+    charge_turned: Any
+    stretch: Any
+
+
 class _Probe(NamedTuple):
     """What `check_model` looks at, at one random point: traced values on the device, then numpy's on the host."""
 
     loss: Any
     loss_moved: Any
+    discrete: Any
+    discrete_moved: Any
     invariants: Any
     invariants_moved: Any
     invariants_of_section: Any
     charge_of_section: Any
     orbit_spectrum: Any
     coupling_on_slice: Any
+    compact: _Compact | None
     point: Any
 
 
 def check_model(model: Model, key: Key[Array, ""], points: int = 8, tolerance: float = 1e-8) -> None:
     """Verify a model's contract in float64 at `points` random parameters and random group elements.
 
-    Checked: L and the invariants do not change along the orbit; χ(s(z)) = 0; z(s(z)) = z; the orbit Gram matrix H is
-    non-singular (the action is free) at the point and on the slice, and M is too (the slice is transversal);
-    dim Z = q − m.
+    Checked: L and the invariants do not change along the orbit; discrete invariants do not either, and are the same at
+    every start; χ(s(z)) = 0; z(s(z)) = z; the Gram matrix of all orbit directions is non-singular (the action is free)
+    at the point, and M is on the slice (the slice is transversal); dim Z = q − m; a compact group leaves L, the
+    invariants and the slice alone and acts by isometries.
 
     Raises:
         ModelError: one line that says what failed, by how much, at which point.
     """
     with jax.enable_x64(True):
-        key_init, key_move = jax.random.split(key)
-        inits = [_as_float64(model.init(k)) for k in jax.random.split(key_init, points)]
-        moves = 0.5 * jax.random.normal(key_move, (points, model.group_dim))
-        _check_dimensions(model, inits[0])
-        stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *inits)
-        probes = jax.jit(lambda xs: jax.lax.map(lambda x: _probe(model, *x), xs))((stacked, moves))
-        for i in range(points):
-            _judge(model, _Probe(*(np.asarray(leaf[i]) for leaf in probes)), tolerance)
+        key_init, key_move, key_turn = jax.random.split(key, 3)
+        try:
+            inits = [_as_float64(model.init(k)) for k in jax.random.split(key_init, points)]
+            moves = 0.5 * jax.random.normal(key_move, (points, model.group_dim))
+            turns = 2.0 * jax.random.normal(key_turn, (points, model.compact_dim))
+            _check_dimensions(model, inits[0])
+            stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *inits)
+            probes = jax.jit(lambda xs: jax.lax.map(lambda x: _probe(model, *x), xs))((stacked, moves, turns))
+        except LangevinIBError:
+            raise
+        except Exception as error:  # of a user's functions, whose shapes or names do not fit
+            line = (str(error).strip().splitlines() or [""])[0]
+            raise ModelError(
+                f"model {model.name}: one of its functions fails: {type(error).__name__}: {line}"
+            ) from error
+        found = [jax.tree.map(lambda leaf, i=i: np.asarray(leaf[i]), probes) for i in range(points)]
+        for probe in found:
+            _judge(model, probe, found[0].discrete, tolerance)
 
 
 def _as_float64(params: Params) -> Params:
     return jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), params)
 
 
+def _shapes(params: Params) -> tuple:
+    return jax.tree.structure(params), [jnp.shape(leaf) for leaf in jax.tree.leaves(params)]
+
+
 def _check_dimensions(model: Model, params: Params) -> None:
     q = ravel_pytree(params)[0].size
-    k = Chart(model).dim
+    chart = Chart(model)
     m = model.moment_map(params).size
     if m != model.group_dim:
         raise ModelError(f"model {model.name}: moment_map has {m} components, group_dim is {model.group_dim}")
-    if k != q - m - model.compact_dim:
+    if (model.compact_act is None) != (model.compact_dim == 0):
+        raise ModelError(f"model {model.name}: compact_act and compact_dim = {model.compact_dim} do not go together")
+    if chart.dim != q - m - model.compact_dim:
         raise ModelError(
-            f"model {model.name}: {k} invariants for {q} parameters and a group of dimension {m + model.compact_dim}: "
-            "not q − m"
+            f"model {model.name}: {chart.dim} invariants for {q} parameters and a group of dimension "
+            f"{m + model.compact_dim}: not q − m"
         )
+    for what, made in (
+        ("section", model.section(model.invariants(params))),
+        ("action", model.act(jnp.zeros(m), params)),
+    ):
+        if _shapes(made) != _shapes(params):
+            raise ModelError(f"model {model.name}: the {what} returns parameters of another structure than init")
+    for name in (*model.branches, *model.home, *model.cut):
+        if name not in chart.scalar_names:
+            raise ModelError(f"model {model.name}: {name} is none of its scalars ({', '.join(chart.scalar_names)})")
 
 
-def _probe(model: Model, params: Params, move: Float[Array, " m"]) -> _Probe:
+def _probe(model: Model, params: Params, move: Float[Array, " m"], turn: Float[Array, " mc"]) -> _Probe:
     moved = model.act(move, params)
-    invariants = model.invariants(params)
+    invariants, invariants_moved = model.invariants(params), model.invariants(moved)
     balanced = model.section(invariants)
 
     def flat(tree):
         return ravel_pytree(tree)[0]
 
+    def signs(found):
+        return flat([found[name] for name in model.discrete])
+
+    fields = fundamental_fields(model, params)
+    if model.compact_act is not None:
+        fields = jnp.concatenate([fields, _fields(model.compact_act, model.compact_dim, params)])
     return _Probe(
         loss=model.loss(params),
         loss_moved=model.loss(moved),
+        discrete=signs(invariants),
+        discrete_moved=signs(invariants_moved),
         invariants=flat(invariants),
-        invariants_moved=flat(model.invariants(moved)),
+        invariants_moved=flat(invariants_moved),
         invariants_of_section=flat(model.invariants(balanced)),
         charge_of_section=model.moment_map(balanced),
-        orbit_spectrum=jnp.linalg.eigvalsh(orbit_gram(model, params)),
+        orbit_spectrum=jnp.linalg.eigvalsh(fields @ fields.T),
         coupling_on_slice=jnp.linalg.svd(coupling(model, balanced), compute_uv=False),
+        compact=_probe_compact(model, params, balanced, turn),
         point=flat(params),
     )
 
 
-def _judge(model: Model, probe: _Probe, tolerance: float) -> None:
+def _probe_compact(model: Model, params: Params, balanced: Params, turn: Float[Array, " mc"]) -> _Compact | None:
+    act = model.compact_act
+    if act is None:
+        return None
+    x, unravel = ravel_pytree(params)
+    jacobian = jax.jacfwd(lambda y: ravel_pytree(act(turn, unravel(y)))[0])(x)
+    turned = act(turn, params)
+    return _Compact(
+        loss_turned=model.loss(turned),
+        invariants_turned=ravel_pytree(model.invariants(turned))[0],
+        charge_turned=model.moment_map(act(turn, balanced)),
+        stretch=jacobian.T @ jacobian,
+    )
+
+
+def _judge(model: Model, probe: _Probe, home: np.ndarray, tolerance: float) -> None:
     where = "at θ = [" + ", ".join(f"{x:.4g}" for x in probe.point[:8]) + (", …]" if probe.point.size > 8 else "]")
 
     def differ(what: str, got: np.ndarray, wanted: np.ndarray) -> None:
-        scale = 1.0 + float(np.max(np.abs(wanted)))
-        gap = float(np.max(np.abs(got - wanted)))
+        scale = 1.0 + float(np.max(np.abs(wanted), initial=0.0))
+        gap = float(np.max(np.abs(got - wanted), initial=0.0))
         if not gap <= tolerance * scale:
             raise ModelError(f"model {model.name}: {what} by {gap:.3g} {where}")
 
@@ -203,6 +315,8 @@ def _judge(model: Model, probe: _Probe, tolerance: float) -> None:
             f"(eigenvalues {smallest:.3g} to {largest:.3g}) {where}"
         )
     differ("the loss changes along the orbit", probe.loss_moved, probe.loss)
+    differ("a discrete invariant changes along the orbit", probe.discrete_moved, probe.discrete)
+    differ("a discrete invariant differs from its value at another start", probe.discrete, home)
     differ("an invariant changes along the orbit", probe.invariants_moved, probe.invariants)
     differ(
         "the section misses the slice, χ(s(z)) ≠ 0,", probe.charge_of_section, np.zeros_like(probe.charge_of_section)
@@ -210,3 +324,9 @@ def _judge(model: Model, probe: _Probe, tolerance: float) -> None:
     differ("the section does not invert the invariants", probe.invariants_of_section, probe.invariants)
     if not float(probe.coupling_on_slice[-1]) > 1e-12 * max(float(probe.coupling_on_slice[0]), 1e-300):
         raise ModelError(f"model {model.name}: the slice is not transversal to the orbit, M is singular {where}")
+    if probe.compact is not None:
+        turned = probe.compact
+        differ("the loss changes under the compact action", turned.loss_turned, probe.loss)
+        differ("an invariant changes under the compact action", turned.invariants_turned, probe.invariants)
+        differ("the compact action leaves the slice", turned.charge_turned, np.zeros_like(turned.charge_turned))
+        differ("the compact action is no isometry", turned.stretch, np.eye(len(turned.stretch)))

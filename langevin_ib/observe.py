@@ -1,7 +1,8 @@
-"""What is measured on a chain: its invariant, its charge, and which draws count."""
+"""What is measured on a chain: its invariants, its charge, and which draws count."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -16,32 +17,67 @@ from langevin_ib.ensemble import EnsembleResult, Observer, batched
 from langevin_ib.laws.family import Reduction
 
 
-def build_observer(reduction: Reduction, edges: Float[np.ndarray, " edges"], slab: float | None) -> Observer:
-    """Histogram and statistic of z in the window, moments of z and χ; on a slab also the plain marginal's histogram.
+def build_observer(
+    reduction: Reduction, edges: Mapping[str, Float[np.ndarray, " edges"]], slab: float | None
+) -> Observer:
+    """Histograms of the scalars, the statistic t of the family, moments of the scalars and of χ.
 
-    With `slab` ε the window's histogram takes only draws with |χ| < ε.
+    A draw counts if it lies in the home component, in the windows of the scalars that are cut (for such a scalar's own
+    histogram: of the others), and, with `slab` ε, at |χ| < ε; then `marginal` has the same of all draws, at any χ.
+
+    Args:
+        reduction: model, confinement, temperature.
+        edges: bin edges of each scalar that is put into a histogram; those that are cut must be among them.
+        slab: ε, or None.
     """
-    model = reduction.model
-    histogram = streaming.window_histogram(edges)
+    model, chart = reduction.model, reduction.chart
+    windows = streaming.product({name: streaming.window_histogram(e) for name, e in edges.items()})
+    law = streaming.product({"windows": windows, "statistic": streaming.masked_sum()})
     parts = {
-        "window": histogram,
-        "marginal": histogram,
-        "value": streaming.moments(),
+        "law": law,
+        "value": streaming.moments((len(edges),)),
         "charge": streaming.moments((model.group_dim,)),
     }
-    if slab is None:
-        del parts["marginal"]
+    if slab is not None:
+        parts["marginal"] = law
+    bounds = {name: (np.float64(e[0]), np.float64(e[-1])) for name, e in edges.items() if name in model.cut}
+
+    def counted(scalars, statistic, here) -> dict[str, Any]:
+        inside = {name: (scalars[name] >= low) & (scalars[name] < high) for name, (low, high) in bounds.items()}
+        draws = {}
+        for name in edges:
+            counts = here
+            for other, within in inside.items():
+                counts = counts if other == name else counts & within
+            draws[name] = streaming.WindowDraw(scalars[name], counts)
+        everywhere = here
+        for within in inside.values():
+            everywhere = everywhere & within
+        return {"windows": draws, "statistic": (statistic, everywhere)}
 
     def observe(params) -> dict[str, Any]:
-        z = model.invariants(params)[reduction.name]
-        charge = model.moment_map(params)
-        statistic = reduction.statistic(z)
-        everything = jnp.asarray(True)
-        counts = everything if slab is None else jnp.linalg.norm(charge) < slab
-        draw = {"window": streaming.WindowDraw(z, statistic, counts), "value": z, "charge": charge}
-        return draw if slab is None else draw | {"marginal": streaming.WindowDraw(z, statistic, everything)}
+        x = chart.of(params)
+        scalars, charge = chart.scalars_of(params), model.moment_map(params)
+        home = chart.at_home(params)
+        statistic = reduction.statistic(x)
+        here = home if slab is None else home & (jnp.linalg.norm(charge) < slab)
+        draw = {
+            "law": counted(scalars, statistic, here),
+            "value": jnp.stack([scalars[name] for name in edges]),
+            "charge": charge,
+            "energy": reduction.confinement.reduced_loss(model)(chart.section(x)) / reduction.temperature,
+        }
+        return draw if slab is None else draw | {"marginal": counted(scalars, statistic, home)}
 
-    return Observer(observe, streaming.product(parts), lambda draw: {k: draw[k] for k in ("value", "charge")})
+    def update(acc, draw):
+        return accumulator.update(acc, {name: draw[name] for name in parts})
+
+    accumulator = streaming.product(parts)
+    return Observer(
+        observe,
+        streaming.Accumulator(accumulator.init, update, accumulator.merge, accumulator.finalize),
+        lambda draw: {name: draw[name] for name in ("value", "charge", "energy")},
+    )
 
 
 @dataclass(frozen=True)
@@ -50,6 +86,7 @@ class Sample:
 
     result: EnsembleResult
     observer: Observer
+    scalars: tuple[str, ...]
 
     @cached_property
     def total(self) -> Any:
@@ -62,41 +99,57 @@ class Sample:
         return total
 
     def moments(self, name: str) -> streaming.Moments:
-        """Per-chain count, mean and variance of `value` (z) or `charge` (χ) over all draws."""
+        """Per-chain count, mean and variance of `value` (the scalars) or `charge` (χ) over all draws."""
         with jax.enable_x64(True):
             finished = batched(self.observer.accumulator.finalize)(self.total)[name]
         return jax.tree.map(np.asarray, finished)
 
-    @property
-    def window(self) -> streaming.WindowSums:
-        """Per-chain sums in the window (on the slab, if there is one)."""
-        return self.total["window"]
+    def window(self, scalar: str) -> streaming.WindowSums:
+        """Per-chain histogram of a scalar (of the draws on the slab, if there is one)."""
+        return self.total["law"]["windows"][scalar]
 
     @property
-    def in_window(self) -> float:
+    def statistic(self) -> streaming.MaskedSum:
+        """Per-chain sum of t, and the number of draws that it is over."""
+        return self.total["law"]["statistic"]
+
+    def in_window(self, scalar: str) -> float:
         """Share of the counted draws that fall into the window."""
-        return float(self.window.counts.sum() / max(self.window.total.sum(), 1))
+        return float(self.window(scalar).counts.sum() / max(self.window(scalar).total.sum(), 1))
 
-    @property
-    def counted(self) -> int:
-        """Draws that count: all, or those on the slab."""
-        return int(self.window.total.sum())
+    def counted(self, scalar: str) -> int:
+        """Draws that count: all, or those on the slab and in the windows of the other cut scalars."""
+        return int(self.window(scalar).total.sum())
 
     @property
     def draws(self) -> int:
         """All recorded draws."""
         return int(np.sum(self.total["value"].n))
 
-    def ensemble(self) -> compare.Ensemble:
-        """The window's histogram as the tests take it."""
-        return compare.ensemble(np.asarray(self.window.counts))
+    @property
+    def empty(self) -> tuple[str, ...]:
+        """Scalars without a draw in their window."""
+        return tuple(name for name in self.scalars if self.window(name).counts.sum() == 0)
 
-    def value_moments(self) -> tuple[Float[np.ndarray, " chain"], float]:
-        """Mean of z in each chain, and the variance of z over all draws."""
-        moments = self.moments("value")
-        means = np.asarray(moments.mean)
-        return means, float(np.mean(moments.variance) + np.var(means))
+    def ensemble(self, scalar: str) -> compare.Ensemble:
+        """A scalar's histogram as the tests take it."""
+        return self._ensembles[scalar]
 
-    def halves(self) -> tuple[Int[np.ndarray, "chain bins"], Int[np.ndarray, "chain bins"]]:
+    @cached_property
+    def _ensembles(self) -> dict[str, compare.Ensemble]:
+        return {name: compare.ensemble(np.asarray(self.window(name).counts)) for name in self.scalars}
+
+    def value_moments(self, scalar: str) -> tuple[Float[np.ndarray, " chain"], float]:
+        """Mean of a scalar in each chain, and its variance over all draws."""
+        moments, i = self.moments("value"), self.scalars.index(scalar)
+        means = np.asarray(moments.mean)[:, i]
+        return means, float(np.mean(np.asarray(moments.variance)[:, i]) + np.var(means))
+
+    def trace(self, scalar: str) -> Float[np.ndarray, "chain draw"]:
+        """Kept draws of a scalar."""
+        return np.asarray(self.result.trace["value"])[..., self.scalars.index(scalar)]
+
+    def halves(self, scalar: str) -> tuple[Int[np.ndarray, "chain bins"], Int[np.ndarray, "chain bins"]]:
         """Window counts of the first and the last segment."""
-        return self.result.segments[0]["window"].counts, self.result.segments[-1]["window"].counts
+        first, last = self.result.segments[0], self.result.segments[-1]
+        return first["law"]["windows"][scalar].counts, last["law"]["windows"][scalar].counts

@@ -20,40 +20,82 @@ STYLE: dict[str, tuple[str, Any]] = {
 SAME_LAW = 1e-9  # largest difference of bin masses of laws that share a curve
 
 
+COLUMNS = 3
+SIZE = (7.0, 5.6)  # of a single panel, inches
+SMALL = (4.6, 4.2)
+
+
 def figure(summary: dict[str, Any]) -> Figure:
-    """The histogram with every law, and the residuals below."""
+    """Each invariant's histogram with every law, and the residuals below it: small multiples."""
+    names = list(summary["invariants"])
+    across = min(len(names), COLUMNS)
+    down = -(-len(names) // across)
+    width, height = SIZE if len(names) == 1 else (SMALL[0] * across, SMALL[1] * down)
     with plt.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
-        picture, (top, bottom) = plt.subplots(
-            2, 1, figsize=(7.0, 5.6), sharex=True, height_ratios=(3, 1.3), layout="constrained"
+        picture, grid = plt.subplots(
+            2 * down,
+            across,
+            figsize=(width, height),
+            height_ratios=(3, 1.3) * down,
+            layout="constrained",
+            squeeze=False,
         )
-        plot_histogram(summary, top)
-        plot_residuals(summary, bottom)
-        top.set_title(caption(summary), fontsize=8.5, loc="left")
-        bottom.set_xlabel(f"invariant {_name(summary)}")
+        for place in range(down * across):
+            top, bottom = (grid[2 * (place // across) + i, place % across] for i in range(2))
+            if place >= len(names):
+                top.set_axis_off()
+                bottom.set_axis_off()
+                continue
+            plot_histogram(summary, top, names[place])
+            plot_residuals(summary, bottom, names[place])
+            bottom.sharex(top)
+            top.tick_params(labelbottom=False)
+            bottom.set_xlabel(f"invariant {names[place]}")
+            if len(names) > 1:
+                _share_legend(top, picture if place == 0 else None)
+                top.set_title("{} in [{:g}, {:g}], {:.1%} of the draws".format(
+                    names[place], *summary["invariants"][names[place]]["window"],
+                    summary["invariants"][names[place]]["in_window"]), fontsize=8.5, loc="left")  # fmt: skip
+        if len(names) == 1:
+            grid[0, 0].set_title(caption(summary), fontsize=8.5, loc="left")
+        else:
+            picture.suptitle(caption(summary), fontsize=9, x=0.01, ha="left")
     return picture
 
 
+def _share_legend(axes: Axes, picture: Figure | None) -> None:
+    """One legend for all panels: verdicts over all invariants are in the table."""
+    handles, labels = axes.get_legend_handles_labels()
+    axes.get_legend().remove()
+    if picture is not None:
+        picture.legend(handles, labels, loc="outside lower left", ncols=4, frameon=False, fontsize=8)
+
+
 def caption(summary: dict[str, Any]) -> str:
-    """Model, temperature, protocol, window, sample size and c in two lines."""
-    name = _name(summary)
-    invariant, config, run = summary["invariants"][name], summary["config"], summary["run"]
-    low, high = invariant["window"]
+    """Model, temperature, protocol, sample size and c in two lines."""
+    config, run = summary["config"], summary["run"]
+    first = next(iter(summary["invariants"].values()))
     condition = summary["protocol"]["conditioned_on"]
-    c = invariant["correction"]
+    c = first["correction"]
     measured = "c not estimated" if c["c"] is None else f"c = {c['c']:.3f} ± {c['se']:.3f}"
     if summary["doubts"]:
         measured += " (in doubt)"
+    where = ""
+    if len(summary["invariants"]) == 1:
+        where = " in [{:g}, {:g}] ({:.1%})".format(*first["window"], first["in_window"])
+    options = config.get("options") or {key: config[key] for key in ("depth",) if key in config}
+    words = "".join(f", {name} {value}" for name, value in options.items())
     return (
-        f"{config['model']}, depth {config['depth']}, T = {summary['temperature']:.4g}, "
+        f"{config['model']}{words}, T = {summary['temperature']:.4g}, "
         f"confinement {summary['protocol']['confinement']}{', draws with ' + condition if condition else ''}\n"
-        f"{config['integrator']}, {run['chains']} chains, {invariant['counted'] * invariant['in_window']:.3g} draws in "
-        f"[{low:g}, {high:g}] ({invariant['in_window']:.1%}); {measured}"
+        f"{config['integrator']}, {run['chains']} chains, {first['counted'] * first['in_window']:.3g} draws{where}; "
+        f"{measured}"
     )
 
 
-def plot_histogram(summary: dict[str, Any], axes: Axes) -> Axes:
+def plot_histogram(summary: dict[str, Any], axes: Axes, name: str) -> Axes:
     """Empirical density in dz with its 95% band, and each law's; laws with equal masses share a curve and a label."""
-    invariant = summary["invariants"][_name(summary)]
+    invariant = summary["invariants"][name]
     edges = np.asarray(invariant["bins"])
     width = np.diff(edges)
     mass, se = np.asarray(invariant["empirical"]), np.asarray(invariant["empirical_se"])
@@ -61,11 +103,11 @@ def plot_histogram(summary: dict[str, Any], axes: Axes) -> Axes:
     axes.stairs((mass + 1.96 * se) / width, edges, baseline=(mass - 1.96 * se) / width, fill=True, color="0.6",
                 label="95% band, between chains")  # fmt: skip
     centres = 0.5 * (edges[1:] + edges[:-1])
-    for label, first, law in _groups(invariant["laws"]):
+    for label, first, law in _groups(invariant["laws"], verdicts(summary, name)):
         colour, dash = STYLE[first]
         # Bin means of the density, as the histogram shows: no curve is drawn where there is no integral.
         axes.plot(centres, np.asarray(law["mass"]) / width, color=colour, linestyle=dash, linewidth=1.6, label=label)
-    axes.set_ylabel(f"density in d{_name(summary)}, given the window")
+    axes.set_ylabel(f"density in d{name}, given the window")
     axes.set_ylim(0, 1.12 * axes.get_ylim()[1])
     # Away from the bulk of the draws.
     free = "upper right" if mass @ centres < 0.5 * (edges[0] + edges[-1]) else "upper left"
@@ -80,15 +122,15 @@ def plot_histogram(summary: dict[str, Any], axes: Axes) -> Axes:
     return axes
 
 
-def plot_residuals(summary: dict[str, Any], axes: Axes) -> Axes:
+def plot_residuals(summary: dict[str, Any], axes: Axes, name: str) -> Axes:
     """(Law − draws) per bin, in units of the tallest bin, with the 95% band of the draws."""
-    invariant = summary["invariants"][_name(summary)]
+    invariant = summary["invariants"][name]
     edges = np.asarray(invariant["bins"])
     mass, se = np.asarray(invariant["empirical"]), np.asarray(invariant["empirical_se"])
     top = mass.max()
     centres = 0.5 * (edges[1:] + edges[:-1])
     axes.stairs(1.96 * se / top, edges, baseline=-1.96 * se / top, fill=True, color="0.6")
-    for _, first, law in _groups(invariant["laws"]):
+    for _, first, law in _groups(invariant["laws"], verdicts(summary, name)):
         colour, dash = STYLE[first]
         axes.plot(centres, (np.asarray(law["mass"]) - mass) / top, color=colour, linestyle=dash, linewidth=1.3)
     axes.axhline(0, color="0.3", linewidth=0.6)
@@ -104,12 +146,14 @@ def plot_residuals(summary: dict[str, Any], axes: Axes) -> Axes:
     return axes
 
 
-def _name(summary: dict[str, Any]) -> str:
-    (name,) = summary["invariants"]
-    return name
+def verdicts(summary: dict[str, Any], name: str) -> dict[str, str]:
+    """What the legend says of each law: over all invariants where they share one legend."""
+    if len(summary["invariants"]) > 1:
+        return summary["verdicts"]
+    return {law: entry["verdict"] for law, entry in summary["invariants"][name]["laws"].items()}
 
 
-def _groups(laws: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
+def _groups(laws: dict[str, Any], verdict: dict[str, str]) -> list[tuple[str, str, dict[str, Any]]]:
     """(label, first name, law) for each set of laws whose bin masses coincide."""
     groups: list[list[str]] = []
     for name, law in laws.items():
@@ -121,6 +165,5 @@ def _groups(laws: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
             groups.append([name])
     labels = [" = ".join(f"{name} [{laws[name]['measure']}]" for name in group) for group in groups]
     return [
-        (f"{label}: {laws[group[0]]['verdict']}", group[0], laws[group[0]])
-        for label, group in zip(labels, groups, strict=True)
+        (f"{label}: {verdict[group[0]]}", group[0], laws[group[0]]) for label, group in zip(labels, groups, strict=True)
     ]

@@ -10,7 +10,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from langevin_ib.sampling import Report
 
-NARROW = 100
+NARROW = 120
 
 
 def console() -> Console:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -25,7 +26,23 @@ from langevin_ib.laws.family import Reduction
 ACCEPTANCE = 0.57  # Roberts & Rosenthal, J. R. Statist. Soc. B 60, 255–268 (1998)
 # First small steps: a start where the potential is steep would reject every step that suits the typical chain.
 TUNING = ((0.98, 2000), (ACCEPTANCE, 1500), (ACCEPTANCE, 500))
-SCHEDULE = Schedule(burn_in=2000, thin=4, records=2500, segments=(1250, 2500))
+RECORDS = 2500
+TIME_SHARE = 0.6
+STEP_SHARES = (0.1, 0.4)
+
+
+def reference_schedule(steps: int, time: float) -> Callable[[float], Schedule]:
+    """2500 records over 0.6 of the time that the run itself takes, given the step that tuning found.
+
+    At least a tenth and at most two fifths of the run's number of steps, which MALA's cost twice as much.
+    """
+
+    def schedule(step_size: float) -> Schedule:
+        low, high = (max(1, round(share * steps / RECORDS)) for share in STEP_SHARES)
+        thin = int(np.clip(round(TIME_SHARE * time / (step_size * RECORDS)), low, high))
+        return Schedule(burn_in=500 * thin, thin=thin, records=RECORDS, segments=(RECORDS // 2, RECORDS))
+
+    return schedule
 
 
 class MalaRun(NamedTuple):
@@ -41,13 +58,16 @@ def run_mala(
     observer: Observer,
     *,
     key,
-    schedule: Schedule,
+    schedule: Schedule | Callable[[float], Schedule],
     stage: str,
     chunk_records: int | None = None,
     progress: Progress | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> MalaRun:
-    """Tune the step to acceptance 0.57 (unless the configuration gives one), then sample exp(−V/T) dθ."""
+    """Tune the step to acceptance 0.57 (unless the configuration gives one), then sample exp(−V/T) dθ.
+
+    `schedule` is one, or a rule that makes one from the tuned step size.
+    """
     potential = reduction.confinement.potential(reduction.model)
     key_start, key_tune, key_run = jax.random.split(key, 3)
     dtype = jnp.float64 if config.precision == 64 else jnp.float32
@@ -66,7 +86,7 @@ def run_mala(
         starts,
         observer,
         key=key_run,
-        schedule=schedule,
+        schedule=schedule if isinstance(schedule, Schedule) else schedule(step_size),
         escaped=lambda params: jnp.asarray(False),  # a rejected proposal cannot carry a chain away
         stage=stage,
         step_size=step_size,

@@ -14,47 +14,60 @@ from rich.text import Text
 
 COLOURS = {"agrees": "green", "differs": "red", "undecided": "yellow"}
 EQUALITY_LEVEL = 1e-3
+CANONICAL = 1e-6  # relative departure from eqs. (40) and (42) that counts as none
+
+Laws = dict[tuple[str, str], dict[str, Any]]  # by (invariant, law)
 CHECKED = {
     "agrees": "below the margin with 95% confidence",
     "differs": "above the margin with 95% confidence",
     "undecided": "not bounded by the margin at this sample size",
 }
 COLUMNS = ("law", "measure", "TV", "floor", "95% range", "p", "c of law", "verdict")
+LEFT = ("invariant", "law", "measure", "verdict")
 
 
 def print_report(summary: dict[str, Any], console: Console) -> None:
     """The verdict table, then c, the diagnostics and whatever stands against a verdict."""
-    (name, invariant), *_ = summary["invariants"].items()
-    title, rows = table_title(summary), law_rows(invariant)
-    table = Table(title=title, title_justify="left", title_style="bold")
-    for column in COLUMNS:
-        table.add_column(column, justify="left" if column in ("law", "measure", "verdict") else "right", no_wrap=True)
-    for row in rows:
-        table.add_row(*row[:-1], Text(row[-1], style=COLOURS[row[-1]]))
+    table = Table(title=table_title(summary), title_justify="left", title_style="bold")
+    for column in columns(summary):
+        table.add_column(column, justify="left" if column in LEFT else "right", no_wrap=True)
+    for rows in law_rows(summary):
+        for row in rows:
+            table.add_row(*row[:-1], Text(row[-1], style=COLOURS[row[-1]]))
+        table.add_section()
     console.print(table)
-    for style, line in findings(summary, name):
+    for style, line in findings(summary):
         console.print(Text(line, style=style), soft_wrap=True)
+
+
+def columns(summary: dict[str, Any]) -> tuple[str, ...]:
+    """Headings; the invariant's only where there are several."""
+    return COLUMNS if len(summary["invariants"]) == 1 else ("invariant", *COLUMNS)
 
 
 def table_title(summary: dict[str, Any]) -> str:
     """Model, temperature, protocol and window in one line."""
-    (name, invariant), *_ = summary["invariants"].items()
-    low, high = invariant["window"]
-    condition = summary["protocol"]["conditioned_on"]
+    config, condition = summary["config"], summary["protocol"]["conditioned_on"]
+    where = ""
+    if len(summary["invariants"]) == 1:
+        ((name, invariant),) = summary["invariants"].items()
+        where = "{} in [{:g}, {:g}], ".format(name, *invariant["window"])
     return (
-        f"{summary['config']['model']}: {name} in [{low:g}, {high:g}], T = {summary['temperature']:.4g}, confinement "
+        f"{config['model']}: {where}T = {summary['temperature']:.4g}, confinement "
         f"{summary['protocol']['confinement']}" + (f", draws with {condition}" if condition else "")
     )
 
 
-def law_rows(invariant: dict[str, Any]) -> list[tuple[str, ...]]:
-    """One row of text for each law, in the order of COLUMNS."""
-    rows = []
-    for name, law in invariant["laws"].items():
-        c = law["c"]
-        rows.append(
-            (
-                name,
+def law_rows(summary: dict[str, Any]) -> list[list[tuple[str, ...]]]:
+    """For each invariant one row of text for each law, in the order of `columns`."""
+    several = len(summary["invariants"]) > 1
+    blocks = []
+    for name, invariant in summary["invariants"].items():
+        rows = []
+        for law_name, law in invariant["laws"].items():
+            c = law["c"]
+            row = (
+                law_name,
                 law["measure"],
                 f"{law['tv']:.4f}",
                 f"{law['tv_floor']:.4f}",
@@ -63,14 +76,17 @@ def law_rows(invariant: dict[str, Any]) -> list[tuple[str, ...]]:
                 "–" if c is None else f"{c + 0.0:.3f}",
                 law["verdict"],
             )
-        )
-    return rows
+            rows.append((name if not rows else "", *row) if several else row)
+        blocks.append(rows)
+    return blocks
 
 
-def findings(summary: dict[str, Any], name: str) -> list[tuple[str, str]]:
+def findings(summary: dict[str, Any]) -> list[tuple[str, str]]:
     """(style, line) for everything that the table does not hold."""
-    invariant, checks, run = summary["invariants"][name], summary["diagnostics"], summary["run"]
-    c = invariant["correction"]
+    checks, run, margin = summary["diagnostics"], summary["run"], summary["config"]["margin"]
+    invariants = summary["invariants"]
+    first = next(iter(invariants.values()))
+    c = first["correction"]
     doubt = ", in doubt: see below" if summary["doubts"] else ""
     if c["c"] is None:
         lines = [("yellow", f"c not estimated: {c['why']}")]
@@ -79,38 +95,100 @@ def findings(summary: dict[str, Any], name: str) -> list[tuple[str, str]]:
             ("bold", f"c = {c['c']:.3f} ± {c['se']:.3f} (95% interval {c['ci95'][0]:.3f} to {c['ci95'][1]:.3f}){doubt}")
         ]
     acceptance = "" if checks["acceptance"] is None else f", acceptance {checks['acceptance']:.3f}"
+    if checks["rejected"] is not None:
+        acceptance += f", projections rejected {checks['rejected']:.2g}"
+    windows = ", ".join(
+        (f"{name} " if len(invariants) > 1 else "") + f"{one['in_window']:.1%} of {one['counted']} draws"
+        + ("" if len(invariants) == 1 else " in [{:g}, {:g}]".format(*one["window"]))
+        for name, one in invariants.items()
+    )  # fmt: skip
     lines.append(
         (
             "",
             f"{run['chains']} chains × {run['steps']} steps of h = {run['step_size']:.4g} (time {run['time']:.4g}), "
-            f"{invariant['in_window']:.1%} of {invariant['counted']} draws in the window; R-hat {checks['r_hat']:.3f}, "
+            f"{windows}{' in the window' if len(invariants) == 1 else ''}; R-hat {checks['r_hat']:.3f}, "
             f"ESS {checks['ess']:.3g}{acceptance}, diverged {checks['diverged']}",
         )
     )
-    lines.append(("", _verdict_line(invariant["laws"], summary["config"]["margin"])))
+    laws = {(name, law): entry for name, one in invariants.items() for law, entry in one["laws"].items()}
+    lines.append(("", _verdict_line(laws, margin)))
+    lines += _joint_lines(summary) + _law_reference_lines(summary["law_reference"])
     lines += _step_line(checks["step_check"]) + _reference_line(summary["reference"]) + _drift_lines(summary["drift"])
-    lines += [("yellow", line) for line in invariant["unavailable"]]
+    lines += _slice_lines(summary["protocol"]["slice"])
+    lines += [("yellow", line) for line in (*first["unavailable"], *summary["protocol"]["notes"])]
     lines += [("yellow", f"no verdict: {doubt}") for doubt in summary["doubts"]]
     if not summary["doubts"]:
-        lines += _undecided_lines(invariant["laws"], summary["config"]["margin"])
+        lines += _undecided_lines(laws, margin, len(invariants) > 1)
     return lines
+
+
+def _joint_lines(summary: dict[str, Any]) -> list[tuple[str, str]]:
+    joint = summary["joint"]
+    if joint is None:
+        return []
+    verdicts = ", ".join(f"{law} {verdict}" for law, verdict in summary["verdicts"].items())
+    lines = [("bold", f"over all invariants together: {verdicts}")]
+    if "why" in joint:
+        return [*lines, ("", f"no joint test: {joint['why']}")]
+    return [
+        *lines,
+        (
+            "",
+            f"joint test of all invariants and ℓ/T against the law {joint['law']}: energy distance "
+            f"{joint['energy_distance']:.2g}, p = {_p(joint['p_value'])} ({joint['chains']} chains of each permuted)",
+        ),
+    ]
+
+
+def _law_reference_lines(reference: dict[str, Any] | None) -> list[tuple[str, str]]:
+    if reference is None:
+        return []
+    samplers = "; ".join(
+        f"{name}: R-hat {one['r_hat']:.3f}, ESS {one['ess']:.3g}, acceptance {one['acceptance']:.3f}"
+        for name, one in reference["samplers"].items()
+    )
+    furthest = max(one["tv"] for one in reference["between"].values())
+    least = min((one["p_value"] for one in reference["between"].values() if one["p_value"] is not None), default=None)
+    shares = ", ".join(f"{law} {share:.0%}" for law, share in reference["weights"].items())
+    return [
+        (
+            "",
+            f"predictions from draws of the law {reference['law']}, {samplers}; largest TV between the two "
+            f"{furthest:.4f} (least p = {_p(least)}); weights rest on {shares} of them",
+        )
+    ]
+
+
+def _slice_lines(found: dict[str, float]) -> list[tuple[str, str]]:
+    """Only where χ is not the canonical moment map."""
+    if found["canonical_gap"] < CANONICAL:
+        return []
+    holds = "holds" if found["equation_40_gap"] < CANONICAL else f"fails, by {found['equation_40_gap']:.2g}"
+    return [
+        (
+            "yellow",
+            f"the slice is not canonical (eq. (42) off by {found['canonical_gap']:.2g} of |H|): log det G_χ − log det H "
+            f"varies by ± {found['log_det_spread']:.2g} over it, and the theorem's law with it; eq. (40) {holds}",
+        )
+    ]
 
 
 def html_page(summary: dict[str, Any], picture: Path) -> str:
     """One self-contained page: picture, table, findings and the configuration."""
-    (name, invariant), *_ = summary["invariants"].items()
     image = base64.b64encode(picture.read_bytes()).decode()
-    head = "".join(f"<th>{html.escape(column)}</th>" for column in COLUMNS)
+    head = "".join(f"<th>{html.escape(column)}</th>" for column in columns(summary))
     body = "".join(
         "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row[:-1])
         + f'<td class="{row[-1]}">{row[-1]}</td></tr>'
-        for row in law_rows(invariant)
+        for rows in law_rows(summary)
+        for row in rows
     )  # fmt: skip
     formulas = "".join(
         f"<li><b>{law}</b>: {html.escape(entry['formula'])} with respect to {html.escape(entry['measure'])}</li>"
-        for law, entry in invariant["laws"].items()
+        for law, entry in next(iter(summary["invariants"].values()))["laws"].items()
     )
-    lines = "".join(f"<p>{html.escape(line)}</p>" for _, line in findings(summary, name))
+    names = html.escape(", ".join(summary["invariants"]))
+    lines = "".join(f"<p>{html.escape(line)}</p>" for _, line in findings(summary))
     config = html.escape(json.dumps(summary["config"], indent=1))
     title = html.escape(table_title(summary))
     return f"""<!doctype html>
@@ -123,7 +201,7 @@ img {{ max-width: 100%; }} .agrees {{ color: #00664a; }} .differs {{ color: #a33
 pre {{ background: #f5f5f5; padding: .7rem; overflow-x: auto; }}
 </style></head><body>
 <h1>{title}</h1>
-<img alt="Histogram of {html.escape(name)} with each law, residuals below" src="data:image/png;base64,{image}">
+<img alt="Histogram of {names} with each law, residuals below" src="data:image/png;base64,{image}">
 <table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>
 {lines}
 <h2>Densities</h2><ul>{formulas}</ul>
@@ -139,6 +217,11 @@ def _p(value: float | None) -> str:
     return "<1e-15" if value < 1e-15 else f"{value:.2g}"
 
 
+def _worst(found: dict[str, Any]) -> str:
+    """Of several invariants, the one that a number is of."""
+    return f" of {found['worst']}" if "worst" in found else ""
+
+
 def _step_line(check: dict[str, Any] | None) -> list[tuple[str, str]]:
     if check is None:
         return []
@@ -150,7 +233,8 @@ def _step_line(check: dict[str, Any] | None) -> list[tuple[str, str]]:
     return [
         (
             "",
-            f"step check: at h/2 = {check['companion_step_size']:.4g} the histogram changes by TV {check['tv']:.4f} "
+            f"step check: at h/2 = {check['companion_step_size']:.4g} the histogram{_worst(check)} changes by TV "
+            f"{check['tv']:.4f} "
             f"(floor {check['tv_floor']:.4f}, p = {_p(check['p_value'])}){c}; bias {CHECKED[check['verdict']]}",
         )
     ]
@@ -160,11 +244,13 @@ def _reference_line(reference: dict[str, Any] | None) -> list[tuple[str, str]]:
     if reference is None:
         return []
     exact = reference["against_exact"]
-    against = "" if exact is None else f", against exact TV {exact['tv']:.4f} (p = {_p(exact['p_value'])})"
+    against = (
+        "" if exact is None else f", against exact{_worst(exact)} TV {exact['tv']:.4f} (p = {_p(exact['p_value'])})"
+    )
     return [
         (
             "",
-            f"reference {reference['sampler']}: against the draws TV {reference['tv']:.4f} "
+            f"reference {reference['sampler']}: against the draws{_worst(reference)} TV {reference['tv']:.4f} "
             f"(p = {_p(reference['p_value'])}){against}; acceptance {reference['acceptance']:.3f}, "
             f"R-hat {reference['r_hat']:.3f}, ESS {reference['ess']:.3g}",
         )
@@ -190,11 +276,13 @@ def _drift_lines(drift: dict[str, Any] | None) -> list[tuple[str, str]]:
     return lines
 
 
-def _verdict_line(laws: dict[str, Any], margin: float) -> str:
+def _verdict_line(laws: Laws, margin: float) -> str:
     """What the verdicts mean, and which laws agree only within the margin."""
-    close = [
-        name for name, law in laws.items() if law["verdict"] == "agrees" and (law["p_value"] or 1) < EQUALITY_LEVEL
-    ]
+    close = {
+        name: None
+        for (_, name), law in laws.items()
+        if law["verdict"] == "agrees" and (law["p_value"] or 1) < EQUALITY_LEVEL
+    }
     line = f"agrees, differs: TV below, above the margin {margin:g} with 95% confidence each; "
     line += "undecided: neither, or no verdict is given; p tests exact equality"
     return line + (
@@ -202,13 +290,13 @@ def _verdict_line(laws: dict[str, Any], margin: float) -> str:
     )
 
 
-def _undecided_lines(laws: dict[str, Any], margin: float) -> list[tuple[str, str]]:
+def _undecided_lines(laws: Laws, margin: float, several: bool) -> list[tuple[str, str]]:
     return [
         (
             "yellow",
-            f"{name}: this budget cannot decide, the distance lies between {law['tv_lower95']:.4f} and "
-            f"{law['tv_upper95']:.4f} and the margin is {margin:g}; run more steps",
+            f"{name}{f' of {scalar}' if several else ''}: this budget cannot decide, the distance lies between "
+            f"{law['tv_lower95']:.4f} and {law['tv_upper95']:.4f} and the margin is {margin:g}; run more steps",
         )
-        for name, law in laws.items()
+        for (scalar, name), law in laws.items()
         if law["verdict"] == "undecided"
     ]

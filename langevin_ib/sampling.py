@@ -12,18 +12,19 @@ import jax
 import jax.numpy as jnp
 
 from langevin_ib.checkpoint import Checkpoint
-from langevin_ib.dynamics import euler_maruyama, leimkuhler_matthews
-from langevin_ib.ensemble import Observer, Progress, Schedule, run_ensemble, starting_points
+from langevin_ib.config import RunConfig
+from langevin_ib.dynamics import Kernel, constrained_langevin, euler_maruyama, leimkuhler_matthews
+from langevin_ib.ensemble import EnsembleResult, Observer, Progress, Schedule, run_ensemble, starting_points
+from langevin_ib.models import Params
 from langevin_ib.observe import Sample
 from langevin_ib.plan import Plan
-from langevin_ib.reference import SCHEDULE as REFERENCE_SCHEDULE
-from langevin_ib.reference import run_mala
+from langevin_ib.reference import reference_schedule, run_mala
 
 UNADJUSTED = {"leimkuhler-matthews": leimkuhler_matthews, "euler-maruyama": euler_maruyama}
 RUNAWAY_TEMPERATURES = 1e6  # a chain this far above zero, and 1000 × above every start, has left for good
 RUNAWAY_STARTS = 1e3
 # One stream of random numbers for each use; the numbers are part of the interface "same seed, same run".
-STREAM = {"check": 0, "starts": 1, "chains": 2, "companion": 3, "reference": 4}
+STREAM = {"check": 0, "starts": 1, "chains": 2, "companion": 3, "reference": 4, "law": 5, "nuts": 6, "joint": 7}
 
 Report = Callable[[str], Progress | None]
 
@@ -53,19 +54,15 @@ class Sampler:
     chunk_records: int | None = None
     checkpoints: Path | None = None
 
-    def key(self, use: str):
-        """The key of one use of randomness."""
-        return jax.random.fold_in(jax.random.key(self.plan.config.seed), STREAM[use])
-
     def draws(self) -> Drawn:
         """The run's own chains."""
         plan = self.plan
         if plan.config.integrator == "mala":
             made = run_mala(
                 plan.config, plan.reduction, self.observer,
-                key=self.key("chains"), schedule=plan.schedule, **self._stage("sampling"),
+                key=self._key("chains"), schedule=plan.schedule, **self._stage("sampling"),
             )  # fmt: skip
-            return Drawn(Sample(made.result, self.observer), made.step_size)
+            return self._drawn(made.result, made.step_size)
         step_size = float(plan.config.step_size)
         return self._unadjusted("sampling", "chains", plan.config.chains, step_size, plan.schedule)
 
@@ -76,48 +73,68 @@ class Sampler:
         chains = max(self.plan.config.chains // 4, min(self.plan.config.chains, 16))
         return self._unadjusted("check at h/2", "companion", chains, step_size / 2, schedule)
 
-    def reference(self) -> Drawn:
-        """MALA on the same potential, with its own starts and its own tuned step."""
+    def reference(self, step_size: float) -> Drawn:
+        """MALA on the same potential as the draws, made at `step_size`, with its own starts and its own tuned step."""
+        time = step_size * self.plan.schedule.steps
         config = self.plan.config.replace(integrator="mala", step_size="auto", step_check=False)
         made = run_mala(
             config, self.plan.reduction, self.observer,
-            key=self.key("reference"), schedule=REFERENCE_SCHEDULE, **self._stage("reference"),
+            key=self._key("reference"), schedule=reference_schedule(config.steps, time), **self._stage("reference"),
         )  # fmt: skip
-        return Drawn(Sample(made.result, self.observer), made.step_size)
+        return self._drawn(made.result, made.step_size)
 
     def _unadjusted(self, stage: str, stream: str, chains: int, step_size: float, schedule: Schedule) -> Drawn:
         config, model = self.plan.config, self.plan.reduction.model
         potential = self.plan.reduction.confinement.potential(model)
         dtype = jnp.float64 if config.precision == 64 else jnp.float32
         # The companion's chains begin elsewhere too: the two ensembles are compared as independent.
-        starts = starting_points(model.init, jax.random.fold_in(self.key("starts"), STREAM[stream]), chains, dtype)
+        starts = starting_points(model.init, jax.random.fold_in(self._key("starts"), STREAM[stream]), chains, dtype)
         like = jax.tree.map(lambda leaf: leaf[0], starts)
-        kernel = UNADJUSTED[config.integrator](potential, like, temperature=config.temperature, step_size=step_size)
+        kernel = self._kernel(like, step_size)
         highest = float(jax.jit(lambda xs: jnp.max(jax.lax.map(potential, xs, batch_size=1024)))(starts))
         limit = RUNAWAY_TEMPERATURES * config.temperature + RUNAWAY_STARTS * highest
         result = run_ensemble(
             kernel,
             starts,
             self.observer,
-            key=self.key(stream),
+            key=self._key(stream),
             schedule=schedule,
             escaped=lambda params: potential(params) > limit,
             step_size=step_size,
             **self._stage(stage),
         )
-        return Drawn(Sample(result, self.observer), step_size)
+        return self._drawn(result, step_size)
+
+    def _drawn(self, result: EnsembleResult, step_size: float) -> Drawn:
+        return Drawn(Sample(result, self.observer, self.plan.scalars), step_size)
+
+    def _key(self, use: str):
+        return key_of(self.plan.config, use)
+
+    def _kernel(self, like: Params, step_size: float) -> Kernel:
+        config, model = self.plan.config, self.plan.reduction.model
+        potential = self.plan.reduction.confinement.potential(model)
+        size = {"temperature": config.temperature, "step_size": step_size}
+        if config.integrator == "projected":
+            return constrained_langevin(potential, model.moment_map, like, **size)
+        return UNADJUSTED[config.integrator](potential, like, **size)
 
     def _stage(self, stage: str) -> dict[str, Any]:
-        checkpoint = None
-        if self.checkpoints is not None:
-            name = stage.replace(" ", "-").replace("/", "-")
-            versions = f"{version('langevin-ib')} {version('jax')}"
-            checkpoint = Checkpoint(
-                self.checkpoints / f"{name}.npz", f"{self.plan.config.digest()} {stage} {versions}"
-            )  # fmt: skip
-        return {
-            "stage": stage,
-            "progress": self.report(stage),
-            "chunk_records": self.chunk_records,
-            "checkpoint": checkpoint,
-        }
+        return stage_of(self.plan.config, stage, self.report, self.chunk_records, self.checkpoints)
+
+
+def key_of(config: RunConfig, use: str):
+    """The key of one use of randomness."""
+    return jax.random.fold_in(jax.random.key(config.seed), STREAM[use])
+
+
+def stage_of(
+    config: RunConfig, stage: str, report: Report, chunk_records: int | None, checkpoints: Path | None
+) -> dict[str, Any]:
+    """What every long stage is given: its name, its progress bar, its chunk and its checkpoint file."""
+    checkpoint = None
+    if checkpoints is not None:
+        name = stage.replace(" ", "-").replace("/", "-")
+        versions = f"{version('langevin-ib')} {version('jax')}"
+        checkpoint = Checkpoint(checkpoints / f"{name}.npz", f"{config.digest()} {stage} {versions}")
+    return {"stage": stage, "progress": report(stage), "chunk_records": chunk_records, "checkpoint": checkpoint}

@@ -18,7 +18,10 @@ PROGRAM = "python -m langevin_ib.sim"
 BAD_INPUT, FAILED_RUN, INTERRUPTED = 2, 3, 130
 MAX_DEVICES = 64
 RULED = ("window", "slab", "step_size", "thin", "burn_in")
-FROM_RULES_OF = {"model", "beta", "sigma", "target", "depth", "confine", "kappa", "weight_decay", "integrator", "steps"}
+FROM_RULES_OF = {
+    *("model", "options", "beta", "sigma", "target", "depth", "metric"),
+    *("confine", "kappa", "weight_decay", "integrator", "steps"),
+}
 TITLES = {
     "model": "model and temperature",
     "protocol": "confinement",
@@ -68,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except _UsageError as error:
         return _fail(str(error), BAD_INPUT)
     except ConfigError as error:
-        return _fail(f"--{str(error).replace('_', '-', error.option.count('_'))}", BAD_INPUT)
+        return _fail(f"{_flag(error.option)}{str(error)[len(error.option) :]}", BAD_INPUT)
     except (LawError, ModelError) as error:
         return _fail(str(error), BAD_INPUT)
     except DivergenceError as error:
@@ -122,7 +125,10 @@ def _simulate(arguments: dict[str, Any]) -> int:
 def _reconcile(settings: dict[str, Any], given: dict[str, Any]) -> list[str]:
     """Drop the file's constants of another protocol; name the file's numbers that a rule would now set differently."""
     if given.get("confine", settings.get("confine")) != settings.get("confine"):
-        for constant in ("kappa", "weight_decay", "slab"):
+        for constant in ("kappa", "weight_decay", "slab", "integrator"):
+            settings.pop(constant, None)
+    if given.get("model", settings.get("model", "uv")) != settings.get("model", "uv"):
+        for constant in ("options", "target", "depth", "metric", "invariant"):
             settings.pop(constant, None)
     if not FROM_RULES_OF & given.keys():
         return []
@@ -140,18 +146,22 @@ def use_all_cores() -> None:
 
 def _add_option(group: Any, spec: dataclasses.Field) -> None:
     meta = spec.metadata
-    flag = "--" + spec.name.replace("_", "-")
+    flag = _flag(spec.name)
     text = meta["help"]
-    if meta.get("many"):
+    if meta.get("many") and "choices" in meta:
         text += f": {', '.join(meta['choices'])} [all]"
     elif "choices" in meta:
         text += f": {', '.join(str(c) for c in meta['choices'])} [{spec.default}]"
-    elif spec.default is not None:
+    elif spec.default is not None and spec.name != "model":
         text += f" [{spec.default}]"
     metavar = "X" if meta.get("kind") in ("positive", "number") else "N" if meta.get("kind") == "count" else "NAME"
     extra: dict[str, Any] = {"metavar": metavar}
     if spec.name == "window":
         extra = {"metavar": "Z", "nargs": "+"}
+    elif spec.name == "options":
+        extra = {"metavar": "NAME=VALUE", "nargs": "+"}
+    elif spec.name == "metric":
+        extra = {"metavar": "X", "nargs": "+"}
     elif meta.get("many"):
         extra = {"metavar": "NAME", "nargs": "+"}
     group.add_argument(flag, dest=spec.name, help=text.replace("%", "%%"), **extra)
@@ -159,10 +169,30 @@ def _add_option(group: Any, spec: dataclasses.Field) -> None:
 
 def _parsed(name: str, text: str | list[str]) -> Any:
     """Text as the number it spells, or as itself: `RunConfig` says what is wrong with it."""
+    if name == "options":
+        return _options(text)
+    if name in ("invariant", "laws"):
+        return text
     if isinstance(text, list):
         values = [_number(part) for part in text]
         return AUTO if values == [AUTO] else values
     return text if name == "model" else _number(text)
+
+
+def _options(pairs: Any) -> dict[str, Any]:
+    """NAME=VALUE … as a table; yes and no are truth values."""
+    found: dict[str, Any] = {}
+    for pair in pairs:
+        name, sign, value = pair.partition("=")
+        if not (name and sign and value):
+            raise ConfigError("set", "NAME=VALUE pairs", pair)
+        found[name] = {"yes": True, "no": False}.get(value, _number(value))
+    return found
+
+
+def _flag(name: str) -> str:
+    """The option of a setting."""
+    return "--set" if name == "options" else "--" + name.replace("_", "-")
 
 
 def _number(text: str) -> Any:

@@ -15,7 +15,7 @@ import numpy as np
 import xarray as xr
 
 from langevin_ib.errors import ConfigError
-from langevin_ib.experiment import RunResult
+from langevin_ib.experiment import RunResult, run_name
 from langevin_ib.plotting import figure
 from langevin_ib.report import html_page
 
@@ -30,7 +30,7 @@ def tidy(out: str | Path) -> None:
 
 def run_folder(result: RunResult, out: str | Path) -> Path:
     """`<out>/<model>-<hash>`, the hash being that of the resolved configuration."""
-    return Path(out) / f"{result.plan.config.model}-{result.plan.config.digest()}"
+    return Path(out) / f"{run_name(result.plan.config)}-{result.plan.config.digest()}"
 
 
 def check_writable(out: str | Path) -> None:
@@ -81,16 +81,20 @@ def summary_json(summary: dict[str, Any]) -> str:
 
 def draws(result: RunResult) -> xr.DataTree:
     """The thinned trace with a `posterior` group, as ArviZ 0.23 and 1.x both read it."""
-    (name,) = result.summary["invariants"]
-    variables = {
-        name: (("chain", "draw"), result.trace["value"]),
+    scalars = {name: (("chain", "draw"), result.trace["value"][..., i]) for i, name in enumerate(result.plan.scalars)}
+    variables = scalars | {
         "charge": (("chain", "draw", "generator"), result.trace["charge"]),
+        "energy": (("chain", "draw"), result.trace["energy"]),
     }
-    chains, count = result.trace["value"].shape
+    chains, count = result.trace["energy"].shape
     posterior = xr.Dataset(
         variables,
         coords={"chain": np.arange(chains), "draw": np.arange(count)},
-        attrs={"sampler": result.plan.config.integrator, "charge": "moment map chi; the slice is chi = 0"},
+        attrs={
+            "sampler": result.plan.config.integrator,
+            "charge": "moment map chi; the slice is chi = 0",
+            "energy": "reduced loss over temperature",
+        },
     )
     return xr.DataTree.from_dict({"posterior": posterior})
 

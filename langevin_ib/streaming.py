@@ -28,20 +28,18 @@ class Accumulator:
 
 
 class WindowDraw(NamedTuple):
-    """One draw of an invariant: its value z, the statistic t(z), and whether the draw counts at all."""
+    """One draw of an invariant: its value z, and whether the draw counts at all."""
 
     value: Float[Array, ""]
-    statistic: Float[Array, ""]
     counts: Bool[Array, ""]
 
 
 class WindowSums(NamedTuple):
-    """Histogram of one chain in a window, and the sum of a statistic over the draws inside it."""
+    """Histogram of one chain in a window."""
 
     counts: Int[Array, "... bins"]
     below: Int[Array, "..."]
     above: Int[Array, "..."]
-    statistic: Float[Array, "..."]
 
     @property
     def total(self) -> Int[np.ndarray, "..."]:
@@ -50,24 +48,22 @@ class WindowSums(NamedTuple):
 
 
 def window_histogram(edges: Sequence[float] | Float[np.ndarray, " edges"]) -> Accumulator:
-    """Counts in the bins [e_i, e_{i+1}), below e_0 and at or above e_B, and Σ t(z) over the draws in the window."""
+    """Counts in the bins [e_i, e_{i+1}), below e_0 and at or above e_B, of the draws that count."""
     bounds = np.asarray(edges, np.float64)
     bins = bounds.size - 1
 
     def init() -> WindowSums:
         zero = jnp.zeros((), jnp.int64)
-        return WindowSums(jnp.zeros(bins, jnp.int64), zero, zero, jnp.zeros((), jnp.float64))
+        return WindowSums(jnp.zeros(bins, jnp.int64), zero, zero)
 
     def update(acc: WindowSums, draw: WindowDraw) -> WindowSums:
         place = jnp.sum(draw.value >= bounds)  # 0: below, 1..B: in a bin, B + 1: above
         one = draw.counts.astype(jnp.int64)
-        inside = draw.counts & (place >= 1) & (place <= bins)
         return WindowSums(
             # A comparison with every bin, not a scatter: XLA runs a scatter over chains one by one on a CPU.
             counts=acc.counts + one * (jnp.arange(1, bins + 1) == place),
             below=acc.below + one * (place == 0),
             above=acc.above + one * (place == bins + 1),
-            statistic=acc.statistic + jnp.where(inside, draw.statistic.astype(jnp.float64), 0.0),
         )
 
     return Accumulator(init, update, _add, lambda acc: acc)
@@ -112,6 +108,35 @@ def moments(shape: tuple[int, ...] = ()) -> Accumulator:
         return Moments(acc.n, acc.mean, acc.m2 / jnp.maximum(acc.n, 1))
 
     return Accumulator(init, update, merge, finalize)
+
+
+def count() -> Accumulator:
+    """How many draws there were, whatever they are."""
+    return Accumulator(lambda: jnp.zeros((), jnp.int64), lambda n, _: n + 1, lambda a, b: a + b, lambda n: n)
+
+
+class MaskedSum(NamedTuple):
+    """Sum of a statistic over the draws that count, and their number."""
+
+    total: Float[Array, "..."]
+    n: Int[Array, "..."]
+
+
+def masked_sum() -> Accumulator:
+    """Σ t and the count, over draws (t, whether it counts)."""
+
+    def update(acc: MaskedSum, draw: tuple[Float[Array, ""], Bool[Array, ""]]) -> MaskedSum:
+        value, counts = draw
+        return MaskedSum(
+            acc.total + jnp.where(counts, value.astype(jnp.float64), 0.0), acc.n + counts.astype(jnp.int64)
+        )
+
+    return Accumulator(
+        init=lambda: MaskedSum(jnp.zeros((), jnp.float64), jnp.zeros((), jnp.int64)),
+        update=update,
+        merge=lambda a, b: MaskedSum(a.total + b.total, a.n + b.n),
+        finalize=lambda acc: acc,
+    )
 
 
 def product(parts: Mapping[str, Accumulator]) -> Accumulator:

@@ -9,7 +9,7 @@ import pytest
 
 from langevin_ib import compare
 from langevin_ib.confinement import stiff
-from langevin_ib.laws import Reduction, bin_masses, family, printed
+from langevin_ib.laws import Reduction, bin_masses, family, formula
 from langevin_ib.laws.base import bin_nodes
 from langevin_ib.models import uv
 
@@ -17,7 +17,7 @@ REPLICATES = 600
 EDGES = np.linspace(0.2265, 2.265, 41)
 REDUCTION = Reduction(uv(), stiff(100.0), 0.1)
 SLICE = bin_masses(family(REDUCTION, 1.0, "slice"), EDGES)
-PRINTED = bin_masses(printed(REDUCTION), EDGES)
+PRINTED = bin_masses(REDUCTION.law(formula(REDUCTION, "printed")), EDGES)
 
 
 def independent_chains(rng, chains=400, draws=120, mass=SLICE):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from langevin_ib import geometry
 from langevin_ib.errors import ModelError
-from langevin_ib.models import Chart, uv
+from langevin_ib.models import Chart, matrix, relu, uv
 
 FACTOR = st.floats(0.05, 3.0).flatmap(lambda x: st.sampled_from([x, -x]))
 
@@ -81,6 +81,19 @@ BROKEN = {
     "the action is not free": {"init": lambda key: jnp.zeros(2)},
     "moment_map has 2 components": {"moment_map": lambda p: p},
     "not q − m": {"invariants": lambda p: {"z": p[0] * p[1], "w": p[0]}},
+    "the section returns parameters of another structure": {"section": lambda i: i["z"]},
+    "one of its functions fails: KeyError": {"section": lambda i: i["w"]},
+    "x is none of its scalars": {"cut": ("x",)},
+    "compact_act and compact_dim = 1 do not go together": {"compact_dim": 1},
+    "a discrete invariant changes along the orbit": {
+        "invariants": lambda p: {"z": p[0] * p[1], "larger": jnp.sign(jnp.abs(p[0]) - jnp.abs(p[1]))},
+        "discrete": ("larger",),
+    },
+    "a discrete invariant differs from its value at another start": {
+        "invariants": lambda p: {"z": p[0] * p[1], "sign": jnp.sign(p[0])},
+        "section": lambda i: i["sign"] * uv().section(i),
+        "discrete": ("sign",),
+    },
 }
 
 
@@ -94,3 +107,39 @@ def test_a_slice_along_the_orbit_is_refused():
     model = dataclasses.replace(uv(), moment_map=lambda p: jnp.stack([jnp.abs(p[0] * p[1]) * 0.0]))
     with pytest.raises(ModelError, match="not transversal"):
         geometry.check_model(model, jax.random.key(0))
+
+
+def test_starts_in_another_component_are_refused():
+    model = relu(inputs=2)
+    wrong = dataclasses.replace(model, init=lambda key: model.init(key) | {"v": jax.random.normal(key, (2,))})
+    with pytest.raises(ModelError, match="a discrete invariant differs from its value at another start"):
+        geometry.check_model(wrong, jax.random.key(0))
+
+
+def turn_of_u(t, params):
+    """A rotation of U that leaves V where it is."""
+    cos, sin = jnp.cos(t[0]), jnp.sin(t[0])
+    return {"U": params["U"] @ jnp.array([[cos, -sin], [sin, cos]]), "V": params["V"]}
+
+
+def shear(t, params):
+    """U ↦ U g, V ↦ V g^(−T) with a unipotent g: it leaves UVᵀ alone, but is not compact."""
+    g = jnp.eye(2).at[0, 1].set(t[0])
+    back = jnp.eye(2).at[1, 0].set(-t[0])
+    return {"U": params["U"] @ g, "V": params["V"] @ back}
+
+
+@pytest.mark.parametrize(
+    ("message", "changes"),
+    [
+        ("the loss changes under the compact action", {"compact_act": turn_of_u}),
+        (
+            "an invariant changes under the compact action",
+            {"compact_act": turn_of_u, "loss": lambda p: 0.0 * jnp.sum(p["U"])},
+        ),
+        ("the compact action leaves the slice", {"compact_act": shear}),
+    ],
+)
+def test_a_broken_compact_action_is_refused_with_what_failed(message, changes):
+    with pytest.raises(ModelError, match=message):
+        geometry.check_model(dataclasses.replace(matrix(rows=2, cols=2, group="gl"), **changes), jax.random.key(0))

@@ -9,7 +9,7 @@ from scipy import integrate, special
 
 from langevin_ib.confinement import stiff, unconfined, weight_decay
 from langevin_ib.errors import LawError
-from langevin_ib.laws import Reduction, bin_masses, build_laws, exact, family, naive, printed
+from langevin_ib.laws import Reduction, bin_masses, build_laws, exact, family, formula
 from langevin_ib.models import uv
 
 T = 0.1
@@ -41,9 +41,9 @@ def test_the_family_is_the_power_of_z_that_the_theory_gives(depth, c, power):
 
 def test_for_uv_printed_is_hard_and_naive_is_pushforward_though_their_measures_differ():
     r = reduction()
-    assert_same_law(printed(r).log_density(Z), family(r, 0.0, "hard").log_density(Z))
-    assert_same_law(naive(r).log_density(Z), family(r, -1.0, "pushforward").log_density(Z))
-    assert printed(r).measure == naive(r).measure == "dz"
+    assert_same_law(r.law(formula(r, "printed")).log_density(Z), family(r, 0.0, "hard").log_density(Z))
+    assert_same_law(r.law(formula(r, "naive")).log_density(Z), family(r, -1.0, "pushforward").log_density(Z))
+    assert r.law(formula(r, "printed")).measure == r.law(formula(r, "naive")).measure == "dz"
 
 
 @pytest.mark.parametrize("kappa", [0.5, 4.0, 40.0, 400.0])

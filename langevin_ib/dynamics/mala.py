@@ -22,7 +22,8 @@ def mala(potential: Potential, *, temperature: float, step_size: float | Float[A
     kernel = blackjax.mala.build_kernel()
 
     def logdensity(params):
-        return -potential(params) / temperature
+        # In the chain's own type, also where a model holds constants in another.
+        return (-potential(params) / temperature).astype(jax.tree.leaves(params)[0].dtype)
 
     def step(key, state):
         # blackjax draws its noise in JAX's default float type, so that type has to be the chain's.

@@ -18,7 +18,7 @@ from jax.scipy.special import logsumexp
 from langevin_ib import geometry
 from langevin_ib.errors import LawError
 from langevin_ib.laws.base import Law, on_host
-from langevin_ib.laws.family import FLAT_MEASURE, Reduction
+from langevin_ib.laws.family import FLAT_MEASURE, Reduction, family_formula, pushforward_formula
 
 # The trapezoidal rule converges exponentially here: the integrand is analytic and decays doubly exponentially in t.
 GRID = {1: 800, 2: 80, 3: 26}
@@ -40,6 +40,15 @@ def exact(reduction: Reduction, slab: float | None = None) -> Law:
             quadrature does not reach 1e-8.
     """
     m = reduction.model.group_dim
+    if reduction.confinement.constrained:
+        limit = family_formula(1.0 if reduction.confinement.fixman else 0.0, "exact")
+        return reduction.law(limit)
+    if slab is None and not reduction.proper:
+        raise LawError("law exact: an unconfined measure is not normalisable and has no marginal without a slab")
+    if slab is None and not reduction.confinement.proper:
+        return reduction.law(
+            pushforward_formula()._replace(name="exact")
+        )  # the orbits are compact: their volume, exactly
     if slab is not None:
         if m != 1:
             raise LawError(f"law exact: no quadrature on a slab for a group of dimension {m}")

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Array, Float
 
 from langevin_ib import geometry
 from langevin_ib.confinement import Confinement
@@ -21,16 +21,27 @@ FLAT_MEASURE = "dz"
 
 
 class ReducedTerms(NamedTuple):
-    """What every reduced law is made of, at points of the quotient: traced on the device, numpy's on the host."""
+    """What every reduced law is made of, at a point of the quotient, or at many of them (numpy's, on the host)."""
 
-    energy: Any  # reduced loss / T, shape (n,)
-    log_det: Any  # log det G(s(z)), shape (n,)
-    log_volume: Any  # log dσ_S/dz, shape (n,)
+    energy: Any  # reduced loss / T
+    log_det: Any  # log det G_χ(s(z))
+    log_volume: Any  # log dσ_S/dz
+    log_coupling: Any  # log |det M(s(z))|, equal to log det G_χ for a canonical χ
+    log_orbit: Any = 0.0  # log of the orbit integral of `laws.orbit`, filled in where the exact law needs it
+
+
+class Formula(NamedTuple):
+    """A reduced law as a combination of terms: its log density in dz, and how the formula is written."""
+
+    name: str
+    measure: str
+    text: str
+    log_density: Callable[[ReducedTerms], Any]
 
 
 @dataclass(frozen=True)
 class Reduction:
-    """A model, its confinement and its temperature, seen from the quotient by one scalar invariant."""
+    """A model, its confinement and its temperature, seen from the quotient."""
 
     model: Model
     confinement: Confinement
@@ -42,6 +53,11 @@ class Reduction:
         return Chart(self.model)
 
     @property
+    def proper(self) -> bool:
+        """Whether exp(−(L + C)/T) dθ can be normalised: by the confinement, or because the orbits are compact."""
+        return self.confinement.proper or self.model.compact_orbits
+
+    @property
     def name(self) -> str:
         """The scalar invariant of a quotient of one coordinate; of more is a ValueError."""
         if self.chart.dim != 1:
@@ -49,56 +65,86 @@ class Reduction:
         return self.chart.scalar_names[0]
 
     @cached_property
+    def flat_measure(self) -> str:
+        """Lebesgue measure in the coordinates of the quotient, as tables and legends name it."""
+        return " ".join(f"d{name}" for name in self.chart.shapes)
+
+    @cached_property
     def terms(self) -> Callable[[Float[np.ndarray, " n"]], ReducedTerms]:
-        """ℓ/T, log det G and log dσ_S/dz at an array of points, compiled once."""
-        return on_host(self._terms)
+        """The terms at an array of values of a scalar invariant, compiled once."""
+        return on_host(lambda z: self.terms_at(jnp.reshape(z, (1,))))
 
     def point(self, z):
         """s(z), the balanced point over a scalar invariant."""
         return self.chart.section(jnp.reshape(z, (1,)))
 
-    def _terms(self, z) -> ReducedTerms:
-        point = self.point(z)
+    def terms_at(self, x: Float[Array, " k"]) -> ReducedTerms:
+        """The terms at one point of the quotient."""
+        point = self.chart.section(x)
         return ReducedTerms(
             energy=self.confinement.reduced_loss(self.model)(point) / self.temperature,
             log_det=geometry.log_det_gram(self.model, point),
-            log_volume=geometry.log_slice_volume(self.chart, jnp.reshape(z, (1,))),
+            log_volume=geometry.log_slice_volume(self.chart, x),
+            log_coupling=geometry.log_abs_det(geometry.coupling(self.model, point)),
         )
 
-    def statistic(self, z):
-        """t(z) = −½ log det G(s(z)), whose coefficient in log p_c is c; for one traced z."""
-        return -0.5 * geometry.log_det_gram(self.model, self.point(jnp.asarray(z)))
+    def statistic(self, x: Float[Array, " k"]) -> Float[Array, ""]:
+        """t(z) = −½ log det G(s(z)), whose coefficient in log p_c is c."""
+        return -0.5 * geometry.log_det_gram(self.model, self.chart.section(x))
 
-    def family_log_density(self, c: float):
-        """log p_c in dz, up to a constant: −ℓ/T − (c/2) log det G + log dσ_S/dz, law (F)."""
-
-        def log_density(z):
-            terms = self.terms(z)
-            return -terms.energy - 0.5 * c * terms.log_det + terms.log_volume
-
-        return log_density
+    def law(self, formula: Formula) -> Law:
+        """A formula as a law of a scalar invariant."""
+        return Law(formula.name, formula.measure, formula.text, lambda z: formula.log_density(self.terms(z)))
 
 
-def family(reduction: Reduction, c: float, name: str) -> Law:
+def family_formula(c: float, name: str) -> Formula:
     """Law (F): p_c ∝ exp(−ℓ/T) det G^(−c/2) dσ_S.
 
     c = +1 is the paper's theorem, eqs. (8)–(9); c = 0 the Gibbs measure of the slice itself; c = −1 the Gibbs measure
     times the orbit volume. Under weight decay ℓ stands for ℓ(z) + λ|s(z)|²/2.
     """
     power = {1.0: " det G^(−1/2)", 0.0: "", -1.0: " det G^(+1/2)"}.get(c, f" det G^({-c / 2:g})")
-    return Law(name, SLICE_MEASURE, "exp(−ℓ/T)" + power, reduction.family_log_density(c))
+    return Formula(name, SLICE_MEASURE, "exp(−ℓ/T)" + power, lambda t: -t.energy - 0.5 * c * t.log_det + t.log_volume)
 
 
-def printed(reduction: Reduction) -> Law:
+def pushforward_formula() -> Formula:
+    """The Gibbs measure times the orbit volume: exp(−ℓ/T) |det M| det G^(−1/2) dσ_S, c = −1 for a canonical χ."""
+    return Formula(
+        "pushforward",
+        SLICE_MEASURE,
+        "exp(−ℓ/T) |det M| det G^(−1/2)",
+        lambda t: -t.energy + t.log_coupling - 0.5 * t.log_det + t.log_volume,
+    )
+
+
+def orbit_formula(confinement: Confinement) -> Formula:
+    """The exact marginal where `log_orbit` has been filled in: pushforward times the orbit integral."""
+    bare = pushforward_formula()
+    text = f"exp(−ℓ/T) ∫ exp(−C/T) dθ along the orbit, C = {confinement.formula}"
+    return Formula("exact", SLICE_MEASURE, text, lambda t: bare.log_density(t) + t.log_orbit)
+
+
+def printed_formula(flat_measure: str = FLAT_MEASURE) -> Formula:
     """Law (P): exp(−ℓ/T) det G^(−1/2) read against dz, as eq. (6) is printed, without the Jacobian dσ_S/dz."""
-
-    def log_density(z):
-        terms = reduction.terms(z)
-        return -terms.energy - 0.5 * terms.log_det
-
-    return Law("printed", FLAT_MEASURE, "exp(−ℓ/T) det G^(−1/2)", log_density)
+    return Formula("printed", flat_measure, "exp(−ℓ/T) det G^(−1/2)", lambda t: -t.energy - 0.5 * t.log_det)
 
 
-def naive(reduction: Reduction) -> Law:
+def naive_formula(flat_measure: str = FLAT_MEASURE) -> Formula:
     """exp(−ℓ/T) dz: the control without any correction."""
-    return Law("naive", FLAT_MEASURE, "exp(−ℓ/T)", lambda z: -reduction.terms(z).energy)
+    return Formula("naive", flat_measure, "exp(−ℓ/T)", lambda t: -t.energy)
+
+
+def formula(reduction: Reduction, name: str) -> Formula:
+    """The formula of a law by its name; `exact` is not among them."""
+    if name == "pushforward":
+        return pushforward_formula()
+    if name == "printed":
+        return printed_formula(reduction.flat_measure)
+    if name == "naive":
+        return naive_formula(reduction.flat_measure)
+    return family_formula({"slice": 1.0, "hard": 0.0}[name], name)
+
+
+def family(reduction: Reduction, c: float, name: str) -> Law:
+    """Law (F) of a scalar invariant; see `family_formula`."""
+    return reduction.law(family_formula(c, name))

@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from langevin_ib.config import RunConfig
-from langevin_ib.errors import ConfigError
+from langevin_ib.models.attention import attention
 from langevin_ib.models.base import Branch, Chart, Invariants, Model, Params, Scalars
+from langevin_ib.models.hadamard import hadamard
+from langevin_ib.models.matrix import matrix
+from langevin_ib.models.registry import REGISTRY, build_model, options_of
+from langevin_ib.models.relu import relu
+from langevin_ib.models.rotation import rotation
+from langevin_ib.models.transforms import with_metric, with_moment_map
 from langevin_ib.models.uv import uv
 
-REGISTRY: dict[str, Callable[[RunConfig], Model]] = {
-    "uv": lambda config: uv(target=config.target, depth=config.depth),
-}
-
-
-def build_model(config: RunConfig) -> Model:
-    """The model that a configuration names.
-
-    Raises:
-        ConfigError: no model of that name is registered.
-    """
-    if config.model not in REGISTRY:
-        raise ConfigError("model", f"one of {', '.join(sorted(REGISTRY))}", repr(config.model))
-    return REGISTRY[config.model](config)
-
-
-__all__ = ["REGISTRY", "Branch", "Chart", "Invariants", "Model", "Params", "Scalars", "build_model", "uv"]
+__all__ = [
+    "REGISTRY",
+    "Branch",
+    "Chart",
+    "Invariants",
+    "Model",
+    "Params",
+    "Scalars",
+    "attention",
+    "build_model",
+    "hadamard",
+    "matrix",
+    "options_of",
+    "relu",
+    "rotation",
+    "uv",
+    "with_metric",
+    "with_moment_map",
+]

@@ -46,6 +46,7 @@ class Model:
         compact_dim: dimension of a compact group that acts by isometries, leaves the slice and `invariants` alone,
             and is divided out together with G.
         compact_act: (t ∈ R^compact_dim, θ) ↦ its action.
+        compact_orbits: whether G is compact, so that exp(−L/T) dθ is proper without confinement.
         notes: what a reader of the result has to know about the model, one line each.
         minibatch_loss: (θ, key) ↦ loss on one random batch, for models trained by SGD.
 
@@ -68,6 +69,7 @@ class Model:
     discrete: tuple[str, ...] = ()
     compact_dim: int = 0
     compact_act: Callable[[Float[Array, " mc"], Params], Params] | None = None
+    compact_orbits: bool = False
     notes: tuple[str, ...] = ()
     minibatch_loss: Callable[[Params, Key[Array, ""]], Float[Array, ""]] | None = None
 

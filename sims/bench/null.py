@@ -16,7 +16,7 @@ from scipy import stats
 
 from langevin_ib import compare
 from langevin_ib.config import RunConfig
-from langevin_ib.laws import bin_masses, family, printed
+from langevin_ib.laws import bin_masses, family, formula
 from langevin_ib.plan import resolve
 
 CHAINS, DRAWS = 512, 100
@@ -69,7 +69,7 @@ def main() -> None:
     replicates = parser.parse_args().replicates
     plan = resolve(RunConfig())
     mass = bin_masses(family(plan.reduction, 1.0, "slice"), plan.edges)
-    wrong = bin_masses(printed(plan.reduction), plan.edges)
+    wrong = bin_masses(plan.reduction.law(formula(plan.reduction, "printed")), plan.edges)
     rng = np.random.default_rng(2026)
     for correlation in (0.0, 0.5, 0.9, 0.98):
         made = [counts(rng, mass, correlation) for _ in range(replicates)]

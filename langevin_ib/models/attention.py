@@ -1,0 +1,129 @@
+"""Softmax attention with trained queries and keys: channel-wise rescalings of each head."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from langevin_ib.models.base import POSITIVE, Model, Params
+from langevin_ib.models.checks import at_least, non_negative
+from langevin_ib.models.pair import (
+    PairPoint,
+    balanced,
+    descending,
+    frame_avoiding,
+    starting_vectors,
+    to_chart,
+    unit_vectors,
+)
+
+STRENGTH = (2.2, 1.8)  # |q_j||k_j| of the teacher's first and last channel
+
+
+def attention(
+    inputs: int = 2,
+    width: int = 2,
+    heads: int = 1,
+    length: int = 4,
+    samples: int = 8,
+    ridge: float = 0.05,
+    seed: int = 0,
+) -> Model:
+    """Multi-head attention that learns queries and keys from a teacher; the value matrices are fixed.
+
+    f(X) = Σ_heads softmax(XQ (XK)ᵀ/√r) X V, and L = ½ mean |f(X) − f*(X)|² + ½ ridge Σ_j |q_j|²|k_j|², the mean over
+    sequences and positions, the square summed over output channels; q_j and k_j are the columns of all heads' Q and K.
+    The group R_{>0}^m, m = heads × r, acts by q_j ↦ e^{t_j} q_j, k_j ↦ e^{−t_j} k_j; χ_j = ½(|q_j|² − |k_j|²), so that
+    ∇χ_j = ξ_j; log det G = Σ_j log(|q_j|² + |k_j|²), eq. (50).
+
+    Softmax saturates, so the misfit is bounded: without the ridge, a function of the invariants, no law on the quotient
+    could be normalised.
+
+    Args:
+        inputs: d ≥ 2. Parameters are {"Q": (heads, d, r), "K": (heads, d, r)}.
+        width: r ≥ 1, channels per head. They may be exchanged within a head: the scalars are s_j = |q_j||k_j| in
+            descending order, `s_1`, ... for one head. Heads differ by their fixed values and cannot be exchanged: with
+            several, `s_1_1`, ... are named by head and rank in the head.
+        heads: number of heads.
+        length: tokens per sequence, at least 2.
+        samples: number of sequences, with tokens ~ N(0, I).
+        ridge: ≥ 0; with 0 no reduced law exists.
+        seed: of data, values and teacher. The teacher is balanced, with |q_j||k_j| about 2.
+
+    Raises:
+        ValueError: an argument is out of range.
+
+    Source: arXiv:2601.06597, eqs. (11), (48)–(51).
+    """
+    d, r = at_least("inputs", inputs, 2), at_least("width", width, 1)
+    h, tokens = at_least("heads", heads, 1), at_least("length", length, 2, "for one token attends to itself only")
+    n = at_least("samples", samples, 1)
+    non_negative("ridge", ridge)
+    random = np.random.default_rng(at_least("seed", seed, 0))
+    root = np.sqrt(np.linspace(*STRENGTH, r) if r > 1 else np.full(1, 2.0))
+    teacher = {name: np.swapaxes(root[:, None] * unit_vectors(random, (h, r, d)), 1, 2) for name in ("Q", "K")}
+    x = random.normal(size=(n, tokens, d))
+    values = np.einsum("nld,hde->nhle", x, random.normal(size=(h, d, d)) / np.sqrt(d))
+
+    def predict(params: Params) -> Float[Array, "n l d"]:
+        dtype = params["Q"].dtype
+        data = jnp.asarray(x, dtype)
+        queries = jnp.einsum("nld,hdr->nhlr", data, params["Q"])
+        keys = jnp.einsum("nld,hdr->nhlr", data, params["K"])
+        weights = jax.nn.softmax(jnp.einsum("nhlr,nhkr->nhlk", queries, keys) / r**0.5, axis=-1)
+        return jnp.einsum("nhlk,nhke->nle", weights, jnp.asarray(values, dtype))
+
+    with jax.enable_x64(True):
+        wanted = np.asarray(predict(jax.tree.map(jnp.asarray, teacher)))
+
+    def loss(params):
+        error = predict(params) - jnp.asarray(wanted, params["Q"].dtype)
+        sizes = jnp.sum(params["Q"] ** 2, axis=1) * jnp.sum(params["K"] ** 2, axis=1)
+        return 0.5 * jnp.sum(error**2) / (n * tokens) + 0.5 * ridge * jnp.sum(sizes)
+
+    def columns(matrices: Float[Array, "h d r"]) -> Float[Array, "h r d"]:
+        return jnp.swapaxes(matrices, 1, 2)
+
+    # The pole of the chart of k_j/|k_j|: far from all the teacher's keys and their opposites.
+    frame = frame_avoiding(np.swapaxes(teacher["K"], 1, 2).reshape(h * r, d))
+
+    def act(t, params):
+        factor = jnp.exp(t).reshape(h, 1, r)
+        return {"Q": params["Q"] * factor, "K": params["K"] / factor}
+
+    def moment_map(params):
+        return 0.5 * jnp.ravel(jnp.sum(params["Q"] ** 2, axis=1) - jnp.sum(params["K"] ** 2, axis=1))
+
+    def section(invariants):
+        queries, keys = balanced(PairPoint(invariants["w"], invariants["eta"]), frame)
+        return {"Q": columns(queries), "K": columns(keys)}
+
+    names = [[f"s_{j + 1}" if h == 1 else f"s_{i + 1}_{j + 1}" for j in range(r)] for i in range(h)]
+
+    def scalars(invariants):
+        found = {}
+        for i in range(h):
+            s = descending(jnp.linalg.norm(invariants["w"][i], axis=-1))
+            found |= {names[i][j]: s[j] for j in range(r)}
+        return found
+
+    def init(key):
+        queries, keys = jax.random.split(key)
+        return {"Q": columns(starting_vectors(queries, (h, r, d))), "K": columns(starting_vectors(keys, (h, r, d)))}
+
+    return Model(
+        name="attention",
+        group=f"R_{{>0}}^{h * r}, rescaling queries against keys channel by channel",
+        group_dim=h * r,
+        loss=loss,
+        act=act,
+        moment_map=moment_map,
+        invariants=lambda params: to_chart(columns(params["Q"]), columns(params["K"]), frame)._asdict(),
+        section=section,
+        init=init,
+        scalars=scalars,
+        branches={name: (POSITIVE,) for head in names for name in head},
+        notes=("value matrices are fixed", "the diagonal part of GL(r) is divided out, as in the paper"),
+    )

@@ -1,0 +1,201 @@
+"""From a name and options to a `Model`: the models of the package, and those of a user's own module."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeAlias, get_type_hints
+
+from langevin_ib.errors import ConfigError
+from langevin_ib.models.attention import attention
+from langevin_ib.models.base import Model
+from langevin_ib.models.hadamard import hadamard
+from langevin_ib.models.matrix import matrix
+from langevin_ib.models.relu import relu
+from langevin_ib.models.rotation import rotation
+from langevin_ib.models.uv import uv
+
+Option: TypeAlias = int | float | str | bool | list
+
+REGISTRY: dict[str, Callable[..., Model]] = {
+    "attention": attention,
+    "hadamard": hadamard,
+    "matrix": matrix,
+    "relu": relu,
+    "rotation": rotation,
+    "uv": uv,
+}
+
+LARGEST = sys.float_info.max
+KINDS = {bool: "yes or no", int: "a whole number", float: "a finite number", str: "a word"}
+
+
+def build_model(name: str, options: Mapping[str, Option] | None = None) -> Model:
+    """The model of a name, built with the given options.
+
+    Args:
+        name: a key of `REGISTRY`, or `package.module:function` of a user's own, importable from the current directory,
+            that takes the options as keyword arguments and returns a `Model`.
+        options: values for the builder's int, float, str and bool arguments; the others keep their defaults.
+
+    Raises:
+        ConfigError: there is no such model, no such option, a value of the wrong kind or out of range, or a user's
+            function fails.
+
+    >>> build_model("uv", {"depth": 3}).group_dim
+    2
+    >>> build_model("uv", {"depth": 1})
+    Traceback (most recent call last):
+        ...
+    langevin_ib.errors.ConfigError: set must be such that depth is at least 2, got 1
+    """
+    if ":" in name:
+        return _build_own(name, options or {})
+    builder = _registered(name)
+    settings = _checked(name, builder, options or {})
+    try:
+        return builder(**settings)
+    except ValueError as error:
+        raise _as_config_error(error) from None
+
+
+def options_of(name: str) -> dict[str, Any]:
+    """{option: default} of a model of the package or of a user's own.
+
+    An option without a default has `inspect.Parameter.empty`.
+
+    Raises:
+        ConfigError: there is no such model.
+
+    >>> options_of("uv")
+    {'target': 1.0, 'depth': 2}
+    """
+    if ":" in name:
+        with _current_directory():
+            builder = _imported(name)
+    else:
+        builder = _registered(name)
+    return {option: parameter.default for option, (_, parameter) in _settable(name, builder).items()}
+
+
+def _registered(name: str) -> Callable[..., Model]:
+    if name not in REGISTRY:
+        raise ConfigError("model", f"one of {', '.join(sorted(REGISTRY))}, or module:function", repr(name))
+    return REGISTRY[name]
+
+
+def _build_own(name: str, options: Mapping[str, Option]) -> Model:
+    with _current_directory():
+        builder = _imported(name)
+        settings = _checked(name, builder, options)
+        try:
+            model = builder(**settings)
+        except (Exception, SystemExit) as error:
+            raise ConfigError(
+                "model", "a function that builds a model", f"{name}, which raised {_line(error)}"
+            ) from None
+    if not isinstance(model, Model):
+        raise ConfigError(
+            "model", "a function that returns a langevin_ib Model", f"{name}, which returned {type(model).__name__}"
+        )
+    return model
+
+
+def _imported(name: str) -> Callable[..., Any]:
+    module_name, _, function = name.partition(":")
+    if not (module_name and function.isidentifier()):
+        raise ConfigError("model", "module:function", repr(name))
+    try:
+        module = importlib.import_module(module_name)
+    except (Exception, SystemExit) as error:
+        raise ConfigError("model", "in a module that can be imported", f"{name}: {_line(error)}") from None
+    builder = getattr(module, function, None)
+    if not callable(builder):
+        raise ConfigError("model", f"a function of module {module_name}", f"{name}, of which there is none")
+    return builder
+
+
+@contextmanager
+def _current_directory() -> Iterator[None]:
+    """The current directory on the import path, as `python -m` has it and an installed command has not."""
+    here = str(Path.cwd())
+    sys.path.insert(0, here)
+    try:
+        yield
+    finally:
+        if here in sys.path:
+            sys.path.remove(here)
+
+
+def _signature(name: str, builder: Callable[..., Any]) -> inspect.Signature:
+    try:
+        return inspect.signature(builder)
+    except (TypeError, ValueError):
+        raise ConfigError("model", "a function with a readable signature", name) from None
+
+
+def _settable(name: str, builder: Callable[..., Any]) -> dict[str, tuple[type | None, inspect.Parameter]]:
+    """{option: (its kind, its parameter)}: arguments whose annotation or default is int, float, str or bool.
+
+    The kind is None where a user's function says nothing of it: then anything that a command line can give will do.
+    """
+    signature = _signature(name, builder)
+    try:
+        hints = get_type_hints(builder)
+    except Exception:  # annotations of a user's function may name what only a type checker sees
+        hints = {}
+    found = {}
+    for option, parameter in signature.parameters.items():
+        if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
+            continue
+        default = None if parameter.default is parameter.empty else parameter.default
+        kind = hints.get(option, None if default is None else type(default))
+        if kind in KINDS or (option not in hints and parameter.default is parameter.empty):
+            found[option] = (kind, parameter)
+    return found
+
+
+def _checked(name: str, builder: Callable[..., Any], options: Mapping[str, Option]) -> dict[str, Option]:
+    known = _settable(name, builder)
+    anything = any(p.kind is p.VAR_KEYWORD for p in _signature(name, builder).parameters.values())
+    settings = {}
+    for option, value in options.items():
+        if option in known:
+            settings[option] = _of_kind(option, value, known[option][0])
+        elif anything:
+            settings[option] = value
+        else:
+            wanted = f"made of options of {name} ({', '.join(known)})" if known else f"left out for {name}"
+            raise ConfigError("set", wanted, repr(option))
+    for option, (_, parameter) in known.items():
+        if parameter.default is parameter.empty and option not in settings:
+            raise ConfigError("set", f"given for {option}, which {name} has no default for", "nothing")
+    return settings
+
+
+def _of_kind(option: str, value: Option, kind: type | None) -> Option:
+    if kind is float and isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST:
+        return float(value)  # beartype takes no int for a float
+    truth = isinstance(value, bool)
+    if kind is None or (isinstance(value, kind) and kind is not float and truth == (kind is bool)):
+        return value
+    raise ConfigError("set", f"such that {option} is {KINDS[kind]}", repr(value))
+
+
+def _as_config_error(error: ValueError) -> ConfigError:
+    """`NAME must be WANTED, got GOT` of a builder as the error of the setting that it came from."""
+    found = re.fullmatch(r"(\w+) must be (.*), got (.*)", str(error), flags=re.DOTALL)
+    if found is None:
+        return ConfigError("set", "options that the model can be built with", _line(error))
+    return ConfigError("set", f"such that {found[1]} is {found[2]}", found[3])
+
+
+def _line(error: BaseException) -> str:
+    """An exception as one line."""
+    text = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__

@@ -1,0 +1,126 @@
+"""A shallow ReLU network f(x) = vᵀ relu(W x), on a data set or on its Gaussian population."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from langevin_ib.models.base import POSITIVE, Model, Params
+from langevin_ib.models.checks import at_least, non_negative
+from langevin_ib.models.pair import descending, starting_vectors, unit_vectors
+
+STRENGTH = (2.2, 1.8)  # |v_j||W_j| of the teacher's first and last neuron
+
+
+def relu(
+    inputs: int = 3,
+    width: int = 2,
+    samples: int = 32,
+    population: bool = False,
+    ridge: float = 0.05,
+    seed: int = 0,
+) -> Model:
+    """A one-hidden-layer ReLU network that learns from a teacher of its own form.
+
+    L = ½ mean_i (f(x_i) − y_i)² + ½ ridge Σ_j v_j²|W_j|², with x ~ N(0, I). The group R_{>0}^h acts by
+    W_j ↦ e^{t_j} W_j, v_j ↦ e^{−t_j} v_j; χ_j = ½(|W_j|² − v_j²), so that ∇χ_j = ξ_j (eq. (45) prints v_j without its
+    square, but the gradient below it and eq. (47) are those of v_j²); log det G = Σ_j log(|W_j|² + v_j²), eq. (46).
+
+    The ridge is a function of the invariants, so the symmetry stays. Without it exp(−ℓ/T) could not be normalised on
+    the quotient: two neurons of opposite signs may cancel each other at any size, and a neuron that no sample activates
+    may grow without changing the loss. (With all v_j > 0, as at home, only the second happens, and only on a data set.)
+
+    Args:
+        inputs: d ≥ 2. Parameters are {"v": (h,), "W": (h, d)}.
+        width: h ≥ 1. Neurons of one sign may be exchanged, so the scalars are s_j = |v_j||W_j| in descending order.
+        samples: n ≥ 1, the size of the data set; not looked at with `population`.
+        population: whether the mean is over the Gaussian itself, in closed form by the arc-cosine kernel.
+        ridge: ≥ 0; with 0 no reduced law may exist.
+        seed: of data and teacher. The teacher is balanced, with all v_j > 0 and |v_j||W_j| about 2.
+
+    Raises:
+        ValueError: an argument is out of range.
+
+    Source: arXiv:2601.06597, eqs. (10), (44)–(47); the kernel: Cho & Saul, NeurIPS 2009, order 1.
+    """
+    d, h = at_least("inputs", inputs, 2), at_least("width", width, 1)
+    n = at_least("samples", samples, 1)
+    non_negative("ridge", ridge)
+    random = np.random.default_rng(at_least("seed", seed, 0))
+    strength = np.linspace(*STRENGTH, h) if h > 1 else np.full(1, 2.0)
+    teacher = {"v": np.sqrt(strength), "W": np.sqrt(strength)[:, None] * unit_vectors(random, (h, d))}
+    x = random.normal(size=(n, d))
+    y = np.maximum(x @ teacher["W"].T, 0.0) @ teacher["v"]
+
+    def misfit(params: Params) -> Float[Array, ""]:
+        v, W = params["v"], params["W"]
+        if population:
+            return population_misfit(v, W, jnp.asarray(teacher["v"], v.dtype), jnp.asarray(teacher["W"], v.dtype))
+        out = jax.nn.relu(jnp.asarray(x, v.dtype) @ W.T) @ v
+        return 0.5 * jnp.mean((out - jnp.asarray(y, v.dtype)) ** 2)
+
+    def loss(params):
+        return misfit(params) + 0.5 * ridge * jnp.sum(params["v"] ** 2 * jnp.sum(params["W"] ** 2, axis=1))
+
+    def section(invariants):
+        w = invariants["w"]
+        root = jnp.sqrt(jnp.linalg.norm(w, axis=1))
+        return {"v": invariants["sign"] * root, "W": invariants["sign"][:, None] * w / root[:, None]}
+
+    def scalars(invariants):
+        s = descending(jnp.linalg.norm(invariants["w"], axis=1))
+        return {f"s_{j + 1}": s[j] for j in range(h)}
+
+    def init(key):
+        outgoing, incoming = jax.random.split(key)
+        return {
+            "v": jax.random.uniform(outgoing, (h,), minval=0.5, maxval=1.5),
+            "W": starting_vectors(incoming, (h, d)),
+        }
+
+    return Model(
+        name="relu",
+        group=f"R_{{>0}}^{h}, rescaling incoming against outgoing weights of each neuron",
+        group_dim=h,
+        loss=loss,
+        act=lambda t, params: {"v": params["v"] * jnp.exp(-t), "W": params["W"] * jnp.exp(t)[:, None]},
+        moment_map=lambda params: 0.5 * (jnp.sum(params["W"] ** 2, axis=1) - params["v"] ** 2),
+        invariants=lambda params: {"w": params["v"][:, None] * params["W"], "sign": jnp.sign(params["v"])},
+        section=section,
+        init=init,
+        scalars=scalars,
+        branches={f"s_{j + 1}": (POSITIVE,) for j in range(h)},
+        discrete=("sign",),
+        notes=("laws and draws are those with all outgoing weights v_j > 0",),
+    )
+
+
+def population_misfit(
+    v: Float[Array, " h"], W: Float[Array, "h d"], v_teacher: Float[Array, " k"], W_teacher: Float[Array, "k d"]
+) -> Float[Array, ""]:
+    """½ E (Σ_j v_j relu(W_j·x) − Σ_k v*_k relu(W*_k·x))² over x ~ N(0, I)."""
+    rows = jnp.concatenate([W, W_teacher])
+    weights = jnp.concatenate([v, -v_teacher])
+    return 0.5 * weights @ relu_kernel(rows) @ weights
+
+
+def relu_kernel(rows: Float[Array, "n d"]) -> Float[Array, "n n"]:
+    """E relu(a·x) relu(b·x) = (|a||b| sin φ + (π − φ) a·b)/2π for every two rows a, b at the angle φ.
+
+    Values, gradients and Hessians are finite also where rows are parallel, opposite or zero.
+    """
+    inner = rows @ rows.T
+    # |a|²|b|² − (a·b)² by Lagrange's identity: the difference itself would lose half of the digits at small angles.
+    areas = rows[:, None, :, None] * rows[None, :, None, :]
+    square = 0.5 * jnp.sum((areas - jnp.swapaxes(areas, 2, 3)) ** 2, axis=(2, 3))
+    # Below sqrt(eps) the terms in φ add φ² to the gradient and φ to the Hessian, less than their rounding errors.
+    bent = square > jnp.finfo(rows.dtype).eps * (square + inner**2)
+    cross = jnp.where(bent, jnp.sqrt(jnp.where(bent, square, 1.0)), 0.0)
+    angle = jnp.where(
+        bent,
+        jnp.arctan2(jnp.where(bent, cross, 1.0), jnp.where(bent, inner, 1.0)),
+        jnp.where(inner < 0, jnp.pi, 0.0),
+    )
+    return (cross + (jnp.pi - angle) * inner) / (2.0 * jnp.pi)

@@ -1,0 +1,45 @@
+"""SO(2) on the plane: a compact group, whose orbits need no confinement."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+from langevin_ib.models.base import POSITIVE, Model
+
+
+def rotation() -> Model:
+    """The plane under rotations, with ℓ(r) = r²/2.
+
+    Orbits are circles of length 2πr, so exp(−L/T) dθ is proper as it stands and the plain marginal of r is
+    r exp(−r²/2T) dr: the Gibbs measure times the orbit's volume, the law c = −1. With χ = xy the gradient
+    ∇χ = (y, x) equals the field ξ = (−y, x) on the ray y = 0, so the slice is canonical there: H = G = r², dσ_S = dr.
+    Parameters are one array (x, y).
+
+    Source: arXiv:2601.06597 sets compact groups aside; this is the case that it leaves out.
+
+    >>> float(rotation().invariants(jnp.array([3.0, 4.0]))["r"])
+    5.0
+    """
+
+    def act(t, params):
+        x, y = params
+        cos, sin = jnp.cos(t[0]), jnp.sin(t[0])
+        return jnp.stack([x * cos - y * sin, x * sin + y * cos])
+
+    return Model(
+        name="rotation",
+        group="SO(2), rotating the plane",
+        group_dim=1,
+        loss=lambda params: 0.5 * jnp.sum(params**2),
+        act=act,
+        moment_map=lambda params: (params[0] * params[1])[None],
+        invariants=lambda params: {"r": jnp.sqrt(jnp.sum(params**2))},
+        section=lambda invariants: jnp.stack([invariants["r"], jnp.zeros_like(invariants["r"])]),
+        init=lambda key: jax.random.truncated_normal(key, -2.0, 2.0, (2,)),
+        branches={"r": (POSITIVE,)},
+        home={"r": POSITIVE},
+        cut=("r",),
+        compact_orbits=True,
+        notes=("the group is compact: the plain marginal is the law c = −1, no confinement needed",),
+    )

@@ -1,0 +1,293 @@
+"""What the laws predict for each scalar, and how a sample is held against it: by quadrature, or by draws of a law.
+
+Both kinds answer the same questions, so that the experiment does not know which it has: which laws there are, their bin
+masses, a comparison with an ensemble, the c that a sample shows, the c that draws of a law would show.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from jaxtyping import Float
+
+from langevin_ib import compare
+from langevin_ib.errors import LawError
+from langevin_ib.laws import Formula, Law, Reduction, bin_masses, build_laws, formula
+from langevin_ib.laws.base import bin_nodes
+from langevin_ib.laws.family import family_formula, orbit_formula, pushforward_formula
+from langevin_ib.laws.orbit import check_splits
+from langevin_ib.models.base import Params
+from langevin_ib.reduced import LawDraws
+from langevin_ib.streaming import MaskedSum
+
+CORRECTION_PANELS = 8
+
+
+class Named(NamedTuple):
+    """What tables say of a law."""
+
+    name: str
+    measure: str
+    formula: str
+
+
+class Predictions(Protocol):
+    """The laws of one run."""
+
+    missing: list[str]
+
+    @property
+    def laws(self) -> list[Named]:
+        """The laws that exist here."""
+        ...
+
+    def mass(self, law: str, scalar: str) -> Float[np.ndarray, " bins"]:
+        """Bin masses of a law, given the scalar's window."""
+        ...
+
+    def compare(self, law: str, scalar: str, sample: compare.Ensemble) -> compare.LawComparison:
+        """A sample's histogram against a law."""
+        ...
+
+    def correction(self, statistic: MaskedSum) -> dict[str, Any]:
+        """The measured c with its error, or why there is none."""
+        ...
+
+    def law_correction(self, law: str) -> float | None:
+        """The c that draws of this law would show: its projection on the family, E_c[t] = E_law[t]."""
+        ...
+
+
+def _found(c: compare.Correction) -> dict[str, Any]:
+    return {"c": c.c, "se": c.se, "ci95": list(c.ci95)}
+
+
+@dataclass(frozen=True)
+class QuadraturePredictions:
+    """Laws of one scalar invariant, integrated over its bins.
+
+    Raises on construction through `quadrature`:
+        LawError: a law that was asked for cannot be normalised on the window.
+    """
+
+    reduction: Reduction
+    edges: Float[np.ndarray, " edges"]
+    singular_ends: tuple[bool, bool]
+    margin: float
+    built: list[Law]
+    missing: list[str]
+    masses: dict[str, Float[np.ndarray, " bins"]]
+
+    @property
+    def laws(self) -> list[Named]:
+        """Name, measure and formula of each law."""
+        return [Named(law.name, law.measure, law.formula) for law in self.built]
+
+    def mass(self, law: str, scalar: str) -> Float[np.ndarray, " bins"]:
+        """Bin masses by quadrature."""
+        del scalar
+        return self.masses[law]
+
+    def compare(self, law: str, scalar: str, sample: compare.Ensemble) -> compare.LawComparison:
+        """One-sample comparison: the masses have no noise."""
+        del scalar
+        return compare.against_law(sample, self.masses[law], self.margin)
+
+    def correction(self, statistic: MaskedSum) -> dict[str, Any]:
+        """Maximum likelihood with the normaliser by quadrature."""
+        if any(self.singular_ends):
+            return {"c": None, "why": "the window reaches the end of the branch, where the family is not normalisable"}
+        _, log_base, t = self._nodes
+        try:
+            return _found(compare.estimate_correction(statistic.total, np.asarray(statistic.n), log_base, t))
+        except ValueError as error:
+            return {"c": None, "why": str(error)}
+
+    def law_correction(self, law: str) -> float | None:
+        """By quadrature over the window."""
+        if any(self.singular_ends):
+            return None
+        z, log_base, t = self._nodes
+        (density,) = (found for found in self.built if found.name == law)
+        log_p = density.log_density(z) + bin_nodes(self.edges, self.singular_ends, CORRECTION_PANELS).log_weight.ravel()
+        p = np.exp(log_p - log_p.max())
+        try:
+            return compare.solve_family(float(p @ t / p.sum()), log_base, t)
+        except ValueError:
+            return None
+
+    @cached_property
+    def _nodes(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """z, log weight × (c = 0 density), and the statistic t at quadrature nodes of the window."""
+        nodes = bin_nodes(self.edges, self.singular_ends, CORRECTION_PANELS)
+        z = nodes.z.ravel()
+        terms = self.reduction.terms(z)
+        return z, nodes.log_weight.ravel() - terms.energy + terms.log_volume, -0.5 * terms.log_det
+
+
+def quadrature(
+    reduction: Reduction,
+    edges: Float[np.ndarray, " edges"],
+    singular_ends: tuple[bool, bool],
+    *,
+    names: tuple[str, ...],
+    slab: float | None,
+    margin: float,
+) -> QuadraturePredictions:
+    """Build and integrate the requested laws of a scalar invariant.
+
+    Raises:
+        LawError: none of them exists here, or one cannot be normalised on the window.
+    """
+    built, missing = build_laws(reduction, names, slab)
+    if not built:
+        raise LawError("none of the requested laws exists here: " + "; ".join(missing))
+    try:
+        masses = {law.name: bin_masses(law, edges, singular_ends) for law in built}
+    except LawError as error:
+        raise LawError(f"{error}; change the window, or leave that law out of laws") from None
+    return QuadraturePredictions(reduction, edges, singular_ends, margin, built, missing, masses)
+
+
+class Exact(NamedTuple):
+    """The exact marginal of a protocol as a formula, and whether it needs the orbit integral."""
+
+    formula: Formula
+    with_orbit: bool
+
+
+def exact_formula(reduction: Reduction, point: Params, slab: float | None) -> Exact:
+    """The exact marginal at the run's finite κ or λ, in any number of dimensions.
+
+    Args:
+        reduction: model, confinement, temperature.
+        point: some point of the slice, at which the orbit integral's conditions are checked.
+        slab: ε of a run that keeps draws on a slab; there is no quadrature for it.
+
+    Raises:
+        LawError: there is no exact marginal, or no way to compute it.
+    """
+    if reduction.confinement.constrained:
+        return Exact(family_formula(1.0 if reduction.confinement.fixman else 0.0, "exact"), False)
+    if slab is not None or not reduction.proper:
+        raise LawError("law exact: no quadrature on a slab in more than one dimension")
+    if not reduction.confinement.proper:
+        return Exact(pushforward_formula()._replace(name="exact"), False)
+    if reduction.model.compact_dim:
+        raise LawError("law exact: no orbit quadrature for a group with a compact part")
+    check_splits(reduction.chart, reduction.confinement, point)
+    return Exact(orbit_formula(reduction.confinement), True)
+
+
+@dataclass(frozen=True)
+class SampledPredictions:
+    """Laws of many coordinates, by reweighting draws of one of them; every mass has an error bar of its own.
+
+    Attributes:
+        draws: draws of the law that was sampled.
+        edges: bin edges of each scalar.
+        margin: equivalence margin on total variation.
+        level: confidence of each verdict, so that all scalars together err in 5% at most.
+        formulas: the laws; `exact` with the orbit integral among its terms.
+        missing: one line for each law that there is none of.
+    """
+
+    draws: LawDraws
+    edges: dict[str, Float[np.ndarray, " edges"]]
+    margin: float
+    level: float
+    formulas: list[Formula]
+    missing: list[str]
+
+    @property
+    def laws(self) -> list[Named]:
+        """Name, measure and formula of each law."""
+        return [Named(f.name, f.measure, f.text) for f in self.formulas]
+
+    def mass(self, law: str, scalar: str) -> Float[np.ndarray, " bins"]:
+        """Self-normalised bin masses."""
+        return self.histogram(law, scalar).mass
+
+    def compare(self, law: str, scalar: str, sample: compare.Ensemble) -> compare.LawComparison:
+        """Two-sample comparison: chains of the run against chains of the reference."""
+        return compare.against_sample(sample, self.histogram(law, scalar), self.margin, self.level)
+
+    def correction(self, statistic: MaskedSum) -> dict[str, Any]:
+        """MCMC maximum likelihood."""
+        if np.sum(statistic.n) == 0:
+            return {"c": None, "why": "no draw counts"}
+        base = self.draws.log_weight(family_formula(0.0, "base"))
+        try:
+            found = compare.estimate_correction_by_reweighting(
+                np.asarray(statistic.total), np.asarray(statistic.n), self.draws.statistic, base
+            )
+        except ValueError as error:
+            return {"c": None, "why": str(error)}
+        return _found(found)
+
+    def law_correction(self, law: str) -> float | None:
+        """By reweighting."""
+        weight = self._weights[law].ravel()
+        t = self.draws.statistic.ravel()
+        base = self.draws.log_weight(family_formula(0.0, "base")).ravel()
+        try:
+            return compare.solve_family(float(weight @ t / weight.sum()), base, t)
+        except ValueError:
+            return None
+
+    def histogram(self, law: str, scalar: str) -> compare.Ensemble:
+        """Weighted counts of the reference chains."""
+        return self._histograms[law, scalar]
+
+    def shares(self) -> dict[str, float]:
+        """Share of the reference draws that each law's weights rest on."""
+        return {law: compare.effective_share(weight) for law, weight in self._weights.items()}
+
+    @cached_property
+    def _weights(self) -> dict[str, np.ndarray]:
+        return {f.name: compare.weights_of(self.draws.log_weight(f)) for f in self.formulas}
+
+    @cached_property
+    def _histograms(self) -> dict[tuple[str, str], compare.Ensemble]:
+        return {
+            (f.name, scalar): self.draws.histogram(scalar, edges, self._weights[f.name])
+            for f in self.formulas
+            for scalar, edges in self.edges.items()
+        }
+
+
+def sampled(
+    reduction: Reduction,
+    draws: LawDraws,
+    edges: dict[str, Float[np.ndarray, " edges"]],
+    *,
+    names: tuple[str, ...],
+    exact: Formula | LawError,
+    margin: float,
+) -> SampledPredictions:
+    """Weigh the draws of one law as each requested law; a law too far away is missing, with the reason.
+
+    Raises:
+        LawError: none of the requested laws exists here.
+    """
+    formulas, missing = [], []
+    for name in names:
+        if name == "exact" and isinstance(exact, LawError):
+            missing.append(str(exact))
+            continue
+        made = exact if name == "exact" else formula(reduction, name)
+        share = compare.effective_share(compare.weights_of(draws.log_weight(made)))
+        if share < compare.MIN_SHARE:
+            missing.append(
+                f"law {name}: its weights rest on {share:.1%} of the draws of law {draws.formula.name}, "
+                f"below {compare.MIN_SHARE:.0%}"
+            )
+            continue
+        formulas.append(made)
+    if not formulas:
+        raise LawError("none of the requested laws exists here: " + "; ".join(missing))
+    level = 1.0 - (1.0 - compare.LEVEL) / len(edges)
+    return SampledPredictions(draws, edges, margin, level, formulas, missing)

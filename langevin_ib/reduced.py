@@ -1,0 +1,217 @@
+"""Draws of a reduced law on a quotient of many coordinates: blackjax MALA in Z, NumPyro NUTS beside it.
+
+Both sample exp(log p(x)) dx in the chart x of Θ/G, with log p from the geometry by automatic differentiation. The draws
+carry the terms of every other law, so that these follow by reweighting.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from langevin_ib import compare
+from langevin_ib.checkpoint import Checkpoint
+from langevin_ib.diagnostics import Convergence, convergence
+from langevin_ib.dynamics import mala
+from langevin_ib.ensemble import Observer, Progress, Schedule, run_ensemble, starting_points, tune_step_size
+from langevin_ib.laws import Formula, Reduction
+from langevin_ib.laws.family import ReducedTerms
+from langevin_ib.laws.orbit import log_orbit_integral
+from langevin_ib.streaming import count
+
+CHAINS = 512
+TUNING = ((0.9, 1000), (0.57, 1500))
+SCHEDULE = Schedule(burn_in=2000, thin=10, records=1000, segments=(500, 1000))
+NUTS_CHAINS, NUTS_WARMUP, NUTS_DRAWS = 64, 250, 300
+
+Windows = dict[str, tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class LawDraws:
+    """Draws of one reduced law, chain axis first, and what other laws need to weigh them.
+
+    Attributes:
+        formula: the law that was sampled.
+        sampler: what sampled it.
+        scalars: {scalar: (chain, draw)}.
+        terms: the reduced terms at each draw, each (chain, draw); `log_orbit` where the exact law needs it.
+        acceptance: mean acceptance rate.
+        step_size: MALA's step; None for NUTS.
+        position: where each chain ended.
+    """
+
+    formula: Formula
+    sampler: str
+    scalars: dict[str, Float[np.ndarray, "chain draw"]]
+    terms: ReducedTerms
+    acceptance: float
+    step_size: float | None
+    position: Float[np.ndarray, "chain k"]
+
+    @cached_property
+    def convergence(self) -> dict[str, Convergence]:
+        """R-hat and bulk ESS of every scalar (over as many chains as a trace keeps)."""
+        return {name: convergence(values[:256]) for name, values in self.scalars.items()}
+
+    @property
+    def r_hat(self) -> float:
+        """The largest R-hat."""
+        return max(found.r_hat for found in self.convergence.values())
+
+    @property
+    def ess(self) -> float:
+        """The smallest bulk ESS of a scalar, scaled up to all chains."""
+        chains = next(iter(self.scalars.values())).shape[0]
+        return min(found.ess for found in self.convergence.values()) * chains / min(chains, 256)
+
+    def log_weight(self, formula: Formula) -> Float[np.ndarray, "chain draw"]:
+        """log (density of another law / density of the sampled one) at each draw."""
+        return np.asarray(formula.log_density(self.terms) - self.formula.log_density(self.terms))
+
+    @property
+    def statistic(self) -> Float[np.ndarray, "chain draw"]:
+        """t = −½ log det G."""
+        return -0.5 * np.asarray(self.terms.log_det)
+
+    def histogram(self, scalar: str, edges: Float[np.ndarray, " edges"], weight) -> compare.Ensemble:
+        """Weighted bin counts of each chain in a window."""
+        values = self.scalars[scalar]
+        counts = np.stack([np.histogram(v, edges, weights=w)[0] for v, w in zip(values, weight, strict=True)])
+        return compare.ensemble(counts)
+
+
+def log_density(reduction: Reduction, formula: Formula, windows: Windows) -> Callable[[Float[Array, " k"]], Array]:
+    """log p(x) of a law in the chart of the quotient; −∞ outside the windows of the scalars that are cut."""
+    chart, cut = reduction.chart, reduction.model.cut
+
+    def log_p(x):
+        value = formula.log_density(reduction.terms_at(x))
+        inside = jnp.isfinite(value)
+        scalars = chart.scalars(x)
+        for name in cut:
+            low, high = windows[name]
+            inside = inside & (scalars[name] > low) & (scalars[name] < high)
+        return jnp.where(inside, value, -jnp.inf)
+
+    return log_p
+
+
+def sample_mala(
+    reduction: Reduction,
+    formula: Formula,
+    windows: Windows,
+    center: Float[np.ndarray, " k"],
+    *,
+    key,
+    with_orbit: bool,
+    stage: str,
+    progress: Progress | None = None,
+    checkpoint: Checkpoint | None = None,
+    chunk_records: int | None = None,
+) -> LawDraws:
+    """MALA in Z: 512 chains from the model's own starts (from `center` where a start lies outside a window)."""
+    key_start, key_tune, key_run = jax.random.split(key, 3)
+    chart = reduction.chart
+    log_p = log_density(reduction, formula, windows)
+
+    def potential(x):
+        return -log_p(x)
+
+    def build(step_size):
+        return mala(potential, temperature=1.0, step_size=step_size)
+
+    starts = _starts(reduction, log_p, center, key_start, CHAINS)
+    step_size, starts = tune_step_size(build, starts, key=key_tune, initial=1e-3, stages=TUNING)
+    names = chart.scalar_names
+
+    def observe(x):
+        scalars, terms = chart.scalars(x), reduction.terms_at(x)
+        if with_orbit:
+            point = chart.section(x)
+            orbit = log_orbit_integral(chart, reduction.confinement, reduction.temperature, point)
+            terms = terms._replace(log_orbit=orbit)
+        return {"scalars": jnp.stack([scalars[name] for name in names]), "terms": jnp.stack(terms)}
+
+    result = run_ensemble(
+        build(step_size),
+        starts,
+        Observer(observe, count(), lambda seen: seen),
+        key=key_run,
+        schedule=SCHEDULE,
+        escaped=lambda x: jnp.asarray(False),
+        stage=stage,
+        step_size=step_size,
+        progress=progress,
+        checkpoint=checkpoint,
+        chunk_records=chunk_records,
+        trace_chains=CHAINS,
+        trace_rows=SCHEDULE.records,
+    )
+    trace = result.trace
+    return LawDraws(
+        formula,
+        "blackjax.mala on Z",
+        {name: trace["scalars"][..., i] for i, name in enumerate(names)},
+        ReducedTerms(*np.moveaxis(trace["terms"], -1, 0)),
+        float(np.mean(result.info["acceptance_rate"])),
+        step_size,
+        np.asarray(result.position),
+    )
+
+
+def _starts(reduction: Reduction, log_p: Callable, center: Float[np.ndarray, " k"], key, chains: int):
+    """The model's own starts, seen from the quotient; `center` where a start lies outside a window."""
+
+    def init(k):
+        x = reduction.chart.of(jax.tree.map(lambda leaf: leaf.astype(jnp.float64), reduction.model.init(k)))
+        return jnp.where(jnp.isfinite(log_p(x)), x, jnp.asarray(center))
+
+    return starting_points(init, key, chains, jnp.float64)
+
+
+def sample_nuts(
+    reduction: Reduction, formula: Formula, windows: Windows, center: Float[np.ndarray, " k"], *, key
+) -> LawDraws:
+    """NumPyro's NUTS on the same density: a second sampler, of another kind, against which MALA is checked."""
+    from numpyro.infer import MCMC, NUTS  # noqa: PLC0415  # slow to import, and only these models need it
+
+    log_p = log_density(reduction, formula, windows)
+    chart = reduction.chart
+    kernel = NUTS(potential_fn=lambda x: -log_p(x), max_tree_depth=6)
+    key_start, key_run = jax.random.split(key)
+    starts = _starts(reduction, log_p, center, key_start, NUTS_CHAINS)
+    mcmc = MCMC(
+        kernel,
+        num_warmup=NUTS_WARMUP,
+        num_samples=NUTS_DRAWS,
+        num_chains=NUTS_CHAINS,
+        chain_method="vectorized",
+        progress_bar=False,
+    )
+    mcmc.run(key_run, init_params=starts, extra_fields=("accept_prob",))
+    x = mcmc.get_samples(group_by_chain=True)
+    names = chart.scalar_names
+
+    def observe(point):
+        scalars = chart.scalars(point)
+        return jnp.stack([scalars[name] for name in names]), jnp.stack(reduction.terms_at(point))
+
+    scalars, terms = jax.jit(lambda xs: jax.lax.map(jax.vmap(observe), xs))(x)
+    accepted: Any = mcmc.get_extra_fields()["accept_prob"]
+    return LawDraws(
+        formula,
+        "numpyro.NUTS on Z",
+        {name: np.asarray(scalars[..., i]) for i, name in enumerate(names)},
+        ReducedTerms(*np.moveaxis(np.asarray(terms), -1, 0)),
+        float(np.mean(np.asarray(accepted))),
+        None,
+        np.asarray(x[:, -1]),
+    )

@@ -1,0 +1,586 @@
+"""Models of the paper: their contract, and autodiff geometry against the closed forms."""
+
+import dataclasses
+import inspect
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.flatten_util import ravel_pytree
+
+from langevin_ib import geometry
+from langevin_ib.errors import ConfigError, ModelError
+from langevin_ib.models import (
+    REGISTRY,
+    Chart,
+    attention,
+    build_model,
+    hadamard,
+    matrix,
+    options_of,
+    relu,
+    rotation,
+    uv,
+    with_metric,
+    with_moment_map,
+)
+from langevin_ib.models.pair import PairPoint, balanced, frame_avoiding, to_chart
+from langevin_ib.models.relu import population_misfit
+from langevin_ib.models.spectrum import polar_factors, singular_values
+
+GL2 = {"rows": 2, "cols": 2, "group": "gl"}
+GL3 = {"rows": 3, "cols": 3, "rank": 3, "group": "gl"}
+CASES = [
+    ("hadamard", {}),
+    ("hadamard", {"dim": 2, "operator": "random", "rows": 4, "seed": 3}),
+    ("relu", {}),
+    ("relu", {"inputs": 2, "width": 3, "population": True}),
+    ("attention", {}),
+    ("attention", {"inputs": 3, "width": 1, "heads": 2}),
+    ("matrix", {}),
+    ("matrix", {"rows": 2, "cols": 4, "rank": 1, "observed": 0.6, "noise": 0.1}),
+    ("matrix", GL2),
+    ("matrix", GL3),
+    ("rotation", {}),
+    ("uv", {"depth": 3}),
+]
+
+
+def starts(model, count=4, seed=5):
+    return [
+        jax.tree.map(lambda leaf: leaf.astype(jnp.float64), model.init(key))
+        for key in jax.random.split(jax.random.key(seed), count)
+    ]
+
+
+@pytest.mark.parametrize(("name", "options"), CASES)
+def test_every_model_keeps_its_contract(name, options):
+    geometry.check_model(build_model(name, options), jax.random.key(0))
+
+
+@pytest.mark.parametrize(("name", "options"), CASES)
+def test_float32_parameters_stay_float32_where_float64_is_enabled(name, options, x64):
+    model = build_model(name, options)
+    params = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), model.init(jax.random.key(0)))
+    t = jnp.zeros(model.group_dim, jnp.float32)
+    found = model.invariants(params)
+    made = (model.loss(params), model.moment_map(params), model.act(t, params), found, model.section(found))
+    assert {leaf.dtype for leaf in jax.tree.leaves(made)} == {jnp.dtype(jnp.float32)}
+
+
+@pytest.mark.parametrize("name", sorted(REGISTRY))
+def test_starts_are_at_home_with_finite_gradients(name, x64):
+    model = build_model(name)
+    for params in starts(model):
+        assert np.isfinite(ravel_pytree(jax.grad(model.loss)(params))[0]).all()
+        assert bool(Chart(model).at_home(params))
+
+
+CLOSED = {
+    "eq. (15)": (hadamard, lambda p: jnp.log(p["u"] ** 2 + p["v"] ** 2)),
+    "eq. (46)": (relu, lambda p: jnp.log(jnp.sum(p["W"] ** 2, 1) + p["v"] ** 2)),
+    "eq. (50)": (attention, lambda p: jnp.log(jnp.sum(p["Q"] ** 2, 1) + jnp.sum(p["K"] ** 2, 1))),
+    "eq. (58)": (matrix, lambda p: jnp.log(jnp.sum(p["U"] ** 2, 0) + jnp.sum(p["V"] ** 2, 0))),
+}
+
+
+@pytest.mark.parametrize("equation", CLOSED)
+def test_log_det_gram_is_the_closed_form_of_the_paper(equation, x64):
+    builder, closed = CLOSED[equation]
+    model = builder()
+    for params in starts(model):
+        np.testing.assert_allclose(geometry.log_det_gram(model, params), jnp.sum(closed(params)), atol=1e-10)
+
+
+@pytest.mark.parametrize("builder", [relu, attention, matrix])
+def test_on_the_slice_log_det_gram_is_the_sum_of_log_2s(builder, x64):
+    # Eqs. (47), (51), (59): |a_j| = |b_j| = √s_j.
+    model = builder()
+    for params in starts(model):
+        found = model.invariants(params)
+        s = jnp.array([value for name, value in Chart(model).scalars_of(params).items() if name.startswith("s_")])
+        np.testing.assert_allclose(
+            geometry.log_det_gram(model, model.section(found)), jnp.sum(jnp.log(2 * s)), atol=1e-10
+        )
+
+
+@pytest.mark.parametrize("options", [GL2, GL3])
+def test_log_det_gram_of_the_full_linear_group_at_balanced_points(options, x64):
+    model = matrix(**options)
+    for params in starts(model):
+        sigma = np.linalg.svd(params["U"] @ params["V"].T, compute_uv=False)
+        wanted = np.sum(np.log(2 * sigma)) + sum_of_pairs(sigma)
+        section = model.section(model.invariants(params))
+        np.testing.assert_allclose(geometry.log_det_gram(model, section), wanted, atol=1e-10)
+
+
+def sum_of_pairs(sigma):
+    """Σ_{i<j} log(σ_i + σ_j)."""
+    i, j = np.triu_indices(sigma.size, 1)
+    return np.sum(np.log(sigma[i] + sigma[j]))
+
+
+def slice_law_residuals(model, points):
+    """log p(P) dP of the law c = 1 without its energy, minus the closed form of the singular values' law divided by the
+    Jacobian Π_{i<j} |σ_i² − σ_j²| of the singular value decomposition: a constant, if the two are one law."""
+    chart = Chart(model)
+
+    def log_p(x):
+        return -0.5 * geometry.log_det_gram(model, chart.section(x)) + geometry.log_slice_volume(chart, x)
+
+    found = []
+    for params in points:
+        sigma = np.linalg.svd(params["U"] @ params["V"].T, compute_uv=False)
+        i, j = np.triu_indices(sigma.size, 1)
+        law = np.sum(np.log(np.abs(sigma[i] - sigma[j]))) - np.sum(np.log(sigma))
+        vandermonde = np.sum(np.log(np.abs(sigma[i] ** 2 - sigma[j] ** 2)))
+        found.append(float(log_p(chart.of(params))) - law + vandermonde)
+    return np.array(found)
+
+
+@pytest.mark.parametrize("options", [GL2, GL3])
+def test_the_slice_law_of_the_full_linear_group_in_singular_values(options, x64):
+    model = matrix(**options)
+    points = starts(model, 6)
+    assert np.ptp(slice_law_residuals(model, points)) < 1e-9
+    # Negative control: the surface measure that forgets the compact part is another law.
+    bare = dataclasses.replace(model, compact_act=None, compact_dim=0)
+    assert np.ptp(slice_law_residuals(bare, points)) > 0.1
+
+
+@pytest.mark.parametrize(("p", "q"), [(2, 2), (2, 4), (3, 2)])
+def test_the_volume_of_a_vector_pair(p, q, x64):
+    # da db = s^((p+q−2)/2) e^((p−q)t) ds dt dâ db̂, with dw = s^(p−1) ds dâ and db̂ = (2/(1+|η|²))^(q−1) dη.
+    model = matrix(rows=p, cols=q, rank=1)
+    chart = Chart(model)
+    for t, params in zip([0.0, 0.7, -1.3], starts(model, 3), strict=True):
+        found = model.invariants(params)
+        s, eta = jnp.linalg.norm(found["w"]), found["eta"]
+        wanted = ((p + q - 2) / 2 - (p - 1)) * jnp.log(s) + (q - 1) * jnp.log(2 / (1 + jnp.sum(eta**2)))
+        x = chart.of(params)
+        gram = geometry.orbit_gram(model, chart.section(x))
+        volume = 0.5 * geometry.log_det_spd(gram) + geometry.log_slice_volume(chart, x)
+        np.testing.assert_allclose(volume, wanted, atol=1e-10)
+        np.testing.assert_allclose(
+            geometry.log_orbit_jacobian(chart, jnp.array([t]), x), wanted + (p - q) * t, atol=1e-10
+        )
+
+
+@pytest.mark.parametrize("q", [2, 3, 5])
+def test_the_chart_of_a_pair_is_inverted_and_its_pole_avoids_given_directions(q, x64):
+    b = jax.random.normal(jax.random.key(q), (4, q))
+    a = jax.random.normal(jax.random.key(10 + q), (4, 3))
+    frame = frame_avoiding(np.asarray(b[:1]))
+    np.testing.assert_allclose(frame @ frame.T, np.eye(q), atol=1e-12)
+    cosine = abs(frame[-1] @ np.asarray(b[0] / jnp.linalg.norm(b[0])))
+    assert cosine < 0.02
+    point = to_chart(a, b, frame)
+    back = to_chart(*balanced(PairPoint(point.w, point.eta), frame), frame)
+    np.testing.assert_allclose(back.w, point.w, atol=1e-12)
+    np.testing.assert_allclose(back.eta, point.eta, rtol=1e-10)
+
+
+def test_equation_40_holds_for_an_orthogonal_slice_that_is_not_canonical(x64):
+    for model in (uv(depth=3), matrix()):
+
+        def moment_map(params, model=model):
+            return (1 + jnp.sum(ravel_pytree(params)[0] ** 2)) * model.moment_map(params)
+
+        other = with_moment_map(model, moment_map)
+        geometry.check_model(other, jax.random.key(1))
+        points = jax.tree.map(lambda *leaves: jnp.stack(leaves), *starts(other))
+        report = geometry.slice_report(other, points)
+        assert report.equation_40 < 1e-10
+        assert report.canonical_gap > 0.1
+        # G = (1 + |θ|²)² H on the slice.
+        sizes = [jnp.sum(ravel_pytree(other.section(other.invariants(p)))[0] ** 2) for p in starts(other)]
+        wanted = 2 * model.group_dim * np.ptp(np.log(1 + np.array(sizes)))
+        np.testing.assert_allclose(report.log_det_spread, wanted, rtol=1e-8)
+
+
+def test_equation_40_fails_for_a_slice_that_is_not_orthogonal(x64):
+    # On u = 2v: G = 80 v², M = 16 v², H = 5 v², so that 1 − M²/(H G) = 0.36.
+    def section(invariants):
+        z = invariants["z"]
+        modulus = jnp.sqrt(jnp.abs(z) / 2)
+        return jnp.stack([2 * modulus, jnp.sign(z) * modulus])
+
+    other = with_moment_map(uv(), lambda p: (p[0] ** 2 - 4 * p[1] ** 2)[None], section)
+    geometry.check_model(other, jax.random.key(1))
+    report = geometry.slice_report(other, jnp.stack(starts(other)))
+    np.testing.assert_allclose(report.equation_40, 0.36, rtol=1e-10)
+
+
+def test_another_slice_without_its_section_is_refused():
+    with pytest.raises(ModelError, match="the section misses the slice"):
+        geometry.check_model(with_moment_map(uv(), lambda p: (p[0] ** 2 - 4 * p[1] ** 2)[None]), jax.random.key(1))
+
+
+def spd(q):
+    root = np.random.default_rng(q).normal(size=(q, q))
+    return root @ root.T + np.eye(q)
+
+
+@pytest.mark.parametrize("model", [uv(depth=3), hadamard(dim=2), rotation()], ids=lambda model: model.name)
+@pytest.mark.parametrize("full", [False, True])
+def test_whitened_geometry_is_that_of_the_metric(model, full, x64):
+    params = starts(model, 1)[0]
+    flat = ravel_pytree(params)[0]
+    g = spd(flat.size) if full else np.diag(np.linspace(0.5, 3.0, flat.size))
+    white = with_metric(model, g if full else np.diag(g))
+    values, vectors = np.linalg.eigh(g)
+    phi = (vectors * np.sqrt(values)) @ vectors.T @ flat
+    xi, slope = geometry.fundamental_fields(model, params), geometry.moment_jacobian(model, params)
+    inverse = np.linalg.inv(g)
+    np.testing.assert_allclose(geometry.orbit_gram(white, phi), xi @ g @ xi.T, rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(geometry.coupling(white, phi), slope @ xi.T, rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(geometry.constraint_gram(white, phi), slope @ inverse @ slope.T, rtol=1e-10, atol=1e-12)
+    # dφ = −∇L dt is dθ = −g⁻¹ ∇L dt.
+    drift = (vectors / np.sqrt(values)) @ vectors.T @ jax.grad(white.loss)(phi)
+    np.testing.assert_allclose(drift, inverse @ ravel_pytree(jax.grad(model.loss)(params))[0], rtol=1e-10, atol=1e-12)
+    chart = Chart(model)
+    x = chart.of(params)
+    ds = jax.jacfwd(lambda y: ravel_pytree(chart.section(y))[0])(x)
+    wanted = 0.5 * jnp.linalg.slogdet(ds.T @ g @ ds)[1]
+    np.testing.assert_allclose(geometry.log_slice_volume(Chart(white), x), wanted, atol=1e-10)
+    np.testing.assert_allclose(ravel_pytree(white.invariants(phi))[0], ravel_pytree(model.invariants(params))[0])
+    geometry.check_model(white, jax.random.key(0))
+
+
+def test_a_metric_in_which_a_compact_group_is_no_isometry_is_refused():
+    with pytest.raises(ModelError, match="the compact action is no isometry"):
+        geometry.check_model(with_metric(matrix(**GL2), np.linspace(1.0, 2.0, 8)), jax.random.key(0))
+    geometry.check_model(with_metric(matrix(**GL2), np.full(8, 2.0)), jax.random.key(0))
+
+
+@pytest.mark.parametrize(
+    ("metric", "message"),
+    [
+        (np.array([1.0, -1.0]), "metric must be made of positive weights, got -1 among them"),
+        (np.ones(3), r"metric must be 2 weights or a 2 by 2 matrix, got shape \(3,\)"),
+        (np.array([[1.0, 0.5], [0.0, 1.0]]), "metric must be a symmetric matrix"),
+        (np.array([[1.0, 2.0], [2.0, 1.0]]), "metric must be positive definite, got the eigenvalue -1"),
+    ],
+)
+def test_a_bad_metric_is_refused(metric, message):
+    with pytest.raises(ValueError, match=message):
+        with_metric(uv(), metric)
+
+
+def network(rng, width, d=3):
+    return rng.uniform(-1.5, 1.5, width), rng.normal(size=(width, d))
+
+
+def z_scores(misfit, networks=6, samples=100_000):
+    """(Monte Carlo mean of ½(f − f*)² − closed form) / standard error, over pairs of random networks."""
+    rng = np.random.default_rng(11)
+    found = []
+    for _ in range(networks):
+        (v, W), (v_teacher, W_teacher) = network(rng, 2), network(rng, 3)
+        x = rng.normal(size=(samples, 3))
+        error = np.maximum(x @ W.T, 0) @ v - np.maximum(x @ W_teacher.T, 0) @ v_teacher
+        values = 0.5 * error**2
+        exact = float(misfit(*map(jnp.asarray, (v, W, v_teacher, W_teacher))))
+        found.append((values.mean() - exact) / (values.std() / np.sqrt(samples)))
+    return np.abs(found)
+
+
+def test_population_loss_is_what_samples_estimate(x64):
+    # False-positive rate: 6 × P(|N(0,1)| > 4) = 4e-4.
+    assert z_scores(population_misfit).max() < 4
+
+    def without_sine(v, W, v_teacher, W_teacher):  # negative control: half of the linear network's loss
+        error = v @ W - v_teacher @ W_teacher
+        return 0.25 * error @ error
+
+    assert z_scores(without_sine).max() > 4
+
+
+def test_population_loss_is_smooth_where_neurons_are_parallel(x64):
+    rng = np.random.default_rng(1)
+    w = jnp.asarray(rng.normal(size=3))
+    v_teacher, W_teacher = jnp.array([1.0, 0.7]), jnp.stack([w, jnp.asarray(rng.normal(size=3))])
+
+    def misfit(flat):
+        return population_misfit(flat[:3], flat[3:].reshape(3, 3), v_teacher, W_teacher)
+
+    def differences(function, at, step=1e-5):
+        return jnp.stack([(function(at + step * e) - function(at - step * e)) / (2 * step) for e in jnp.eye(12)])
+
+    # Parallel to each other and to the teacher, and opposite to both.
+    at = jnp.concatenate([jnp.array([0.5, 1.2, 0.8]), w, 2 * w, -w])
+    np.testing.assert_allclose(jax.grad(misfit)(at), differences(misfit, at), atol=1e-7)
+    np.testing.assert_allclose(jax.hessian(misfit)(at), differences(jax.grad(misfit), at), atol=1e-3)
+    assert np.isfinite(jax.hessian(misfit)(at.at[9:].set(0.0))).all()  # a neuron that is zero: a kink, but no NaN
+
+
+def test_the_population_loss_vanishes_at_the_teacher_of_the_data(x64):
+    # One seed makes one teacher: a fit of the noiseless data is one of the population.
+    from scipy.optimize import minimize  # noqa: PLC0415
+
+    data, population = relu(samples=200, ridge=0.0), relu(population=True, ridge=0.0)
+    flat, unravel = ravel_pytree(starts(data, 1, seed=2)[0])
+    found = minimize(jax.jit(jax.value_and_grad(lambda x: data.loss(unravel(x)))), flat, jac=True, tol=1e-14)
+    assert found.fun < 1e-10
+    assert abs(float(population.loss(unravel(jnp.asarray(found.x))))) < 1e-8
+
+
+@pytest.mark.parametrize("rank", [1, 2, 3])
+def test_singular_values_agree_with_lapack(rank, x64):
+    left, right = jax.random.normal(jax.random.key(rank), (2, rank, 4))
+    wanted = np.linalg.svd(left.T @ right, compute_uv=False)[:rank]
+    np.testing.assert_allclose(singular_values(left, right), wanted, rtol=1e-10)
+
+
+@pytest.mark.parametrize("n", [2, 3])
+def test_polar_factors_balance_and_are_smooth_where_singular_values_coincide(n, x64):
+    rotation_matrix = jax.random.orthogonal(jax.random.key(n), n)
+    for p in (1.5 * rotation_matrix, jax.random.normal(jax.random.key(7), (n, n))):
+        u, v = polar_factors(p)
+        np.testing.assert_allclose(u @ v.T, p, atol=1e-10)
+        np.testing.assert_allclose(u.T @ u, v.T @ v, atol=1e-10)
+        direction = jax.random.normal(jax.random.key(8), (n, n))
+
+        def value(t, p=p, direction=direction):
+            return jnp.stack(polar_factors(p + t * direction))
+
+        slope, bend = jax.jacfwd(value)(0.0), jax.jacfwd(jax.jacrev(value))(0.0)
+        h = 1e-4
+        np.testing.assert_allclose(slope, (value(h) - value(-h)) / (2 * h), atol=1e-5)
+        np.testing.assert_allclose(bend, (value(h) - 2 * value(0.0) + value(-h)) / h**2, atol=1e-4)
+
+
+@pytest.mark.parametrize(("builder", "axis"), [(relu, 0), (attention, 2), (matrix, 1)])
+def test_scalars_do_not_change_when_equivalent_pairs_are_exchanged(builder, axis, x64):
+    model = builder()
+    params = starts(model, 1)[0]
+    flipped = {name: jnp.flip(leaf, axis) for name, leaf in params.items()}
+    np.testing.assert_allclose(model.loss(flipped), model.loss(params), rtol=1e-12)
+    before, after = Chart(model).scalars_of(params), Chart(model).scalars_of(flipped)
+    assert list(before) == list(after)
+    np.testing.assert_allclose(list(before.values()), list(after.values()), rtol=1e-12)
+    s = [float(value) for name, value in before.items() if name.startswith("s_")]
+    assert s == sorted(s, reverse=True)
+
+
+def test_scalars_of_several_heads_are_named_by_head():
+    assert Chart(attention(heads=2)).scalar_names == ("s_1_1", "s_1_2", "s_2_1", "s_2_2")
+
+
+def test_hadamard_takes_its_home_from_the_least_squares_solution():
+    model = hadamard(matrix=np.eye(3), y=np.array([1.0, -2.0, 0.5]))
+    assert [model.home_of(f"z_{i}")[1] > 0 for i in (1, 2, 3)] == [True, False, True]
+    z = [model.invariants(model.init(key))["z"] for key in jax.random.split(jax.random.key(0), 20)]
+    assert (np.sign(z) == [1, -1, 1]).all()
+    assert np.abs(z).min() >= 0.25
+    with pytest.raises(ValueError, match=r"y must be 3 finite numbers, got shape \(2,\)"):
+        hadamard(matrix=np.eye(3), y=np.ones(2))
+    with pytest.raises(ValueError, match=r"matrix must be a matrix of finite numbers, got shape \(3,\)"):
+        hadamard(matrix=np.ones(3))
+
+
+def test_rotation_is_canonical_on_its_ray_and_its_orbits_have_length_r(x64):
+    model = rotation()
+    for r in (0.3, 2.0):
+        x = jnp.array([r])
+        np.testing.assert_allclose(geometry.coupling(model, Chart(model).section(x)), [[r**2]], rtol=1e-12)
+        np.testing.assert_allclose(geometry.log_slice_volume(Chart(model), x), 0.0, atol=1e-12)
+        length = geometry.log_orbit_jacobian(Chart(model), jnp.array([0.4]), x)
+        np.testing.assert_allclose(length, np.log(r), atol=1e-12)
+    report = geometry.slice_report(model, jnp.stack(starts(model)))
+    assert max(report) < 1e-12
+
+
+def test_a_completion_of_everything_has_the_target_for_its_minimum(x64):
+    model = matrix(rows=4, cols=3, ridge=0.0)
+    from scipy.optimize import minimize  # noqa: PLC0415
+
+    flat, unravel = ravel_pytree(starts(model, 1)[0])
+    found = minimize(jax.jit(jax.value_and_grad(lambda x: model.loss(unravel(x)))), flat, jac=True, tol=1e-14)
+    scalars = Chart(model).scalars_of(unravel(jnp.asarray(found.x)))
+    np.testing.assert_allclose([scalars["sigma_1"], scalars["sigma_2"]], [2.0, 1.0], atol=1e-5)
+
+
+@pytest.mark.parametrize("name", sorted(REGISTRY))
+def test_options_are_those_that_a_command_line_can_set(name):
+    found = options_of(name)
+    assert {type(default) for default in found.values()} <= {int, float, str, bool}
+    assert build_model(name, found).name == name
+    named = {parameter.name for parameter in inspect.signature(REGISTRY[name]).parameters.values()}
+    assert named - set(found) == ({"matrix", "y"} if name == "hadamard" else set())
+
+
+REFUSED = [
+    (
+        "nope",
+        {},
+        "model must be one of attention, hadamard, matrix, relu, rotation, uv, or module:function, got",
+    ),
+    ("uv", {"depth": 1}, "set must be such that depth is at least 2, got 1"),
+    ("uv", {"depth": 2.0}, "set must be such that depth is a whole number, got 2.0"),
+    ("uv", {"depth": True}, "set must be such that depth is a whole number, got True"),
+    ("uv", {"target": "x"}, "set must be such that target is a finite number, got 'x'"),
+    ("uv", {"target": float("nan")}, "set must be such that target is a finite number, got nan"),
+    ("uv", {"target": 10**400}, "set must be such that target is a finite number, got 1000"),
+    ("uv", {"width": 2}, "set must be made of options of uv (target, depth), got 'width'"),
+    ("rotation", {"width": 2}, "set must be left out for rotation, got 'width'"),
+    ("hadamard", {"matrix": [1.0]}, "set must be made of options of hadamard"),
+    ("hadamard", {"dim": 0}, "set must be such that dim is at least 1, got 0"),
+    ("hadamard", {"operator": "sparse"}, "set must be such that operator is one of identity, random, got 'sparse'"),
+    ("hadamard", {"operator": 1}, "set must be such that operator is a word, got 1"),
+    ("hadamard", {"rows": -1}, "set must be such that rows is at least 0, got -1"),
+    ("relu", {"inputs": 1}, "set must be such that inputs is at least 2, got 1"),
+    ("relu", {"population": 1}, "set must be such that population is yes or no, got 1"),
+    ("relu", {"ridge": -0.1}, "set must be such that ridge is a number from 0, got -0.1"),
+    ("relu", {"width": [2]}, "set must be such that width is a whole number, got [2]"),
+    (
+        "attention",
+        {"length": 1},
+        "set must be such that length is at least 2, for one token attends to itself",
+    ),
+    ("attention", {"seed": -1}, "set must be such that seed is at least 0, got -1"),
+    ("matrix", {"rank": 4}, "set must be such that rank is at most rows and cols (3), got 4"),
+    ("matrix", {"group": "gl"}, "set must be such that rank is equal to rows and cols (3, 3) with group gl, got 2"),
+    ("matrix", {"observed": 0}, "set must be such that observed is a probability above 0, got 0"),
+    (
+        "matrix",
+        {"observed": 1e-9},
+        "set must be such that observed is large enough that some entry is observed, got 1e-09",
+    ),
+    ("matrix", {"noise": float("inf")}, "set must be such that noise is a finite number, got inf"),
+]
+
+
+@pytest.mark.parametrize(("name", "options", "message"), REFUSED)
+def test_bad_options_are_refused_in_one_line(name, options, message):
+    with pytest.raises(ConfigError) as caught:
+        build_model(name, options)
+    assert str(caught.value).startswith(message)
+    assert "\n" not in str(caught.value)
+
+
+OWN = """
+import dataclasses
+import jax.numpy as jnp
+from langevin_ib.models import uv
+
+def good(target: float = 1.0, *, depth=2):
+    return dataclasses.replace(uv(target=target, depth=depth), name="mine")
+
+def needs(scale):
+    return uv(target=scale)
+
+def anything(**options):
+    return uv(**options)
+
+def loss_not_invariant():
+    return dataclasses.replace(uv(), loss=lambda p: jnp.sum(p**2))
+
+def section_off():
+    return dataclasses.replace(uv(), section=lambda i: jnp.stack([i["z"], jnp.ones_like(i["z"])]))
+
+def not_free():
+    return dataclasses.replace(uv(), init=lambda key: jnp.zeros(2))
+
+def wrong_names():
+    return dataclasses.replace(uv(), section=lambda i: i["w"])
+
+def wrong_structure():
+    return dataclasses.replace(uv(), section=lambda i: {"u": i["z"], "v": i["z"]})
+
+def fails():
+    raise RuntimeError("no data here\\nsecond line")
+
+def leaves():
+    raise SystemExit(3)
+
+def other():
+    return 7
+
+number = 7
+"""
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """A module of a user's, importable only from the current directory."""
+    (tmp_path / "own_models.py").write_text(OWN)
+    (tmp_path / "broken_module.py").write_text("def broken(:\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delitem(__import__("sys").modules, "own_models", raising=False)
+
+
+def test_a_model_of_ones_own_is_imported_from_the_current_directory(own):
+    model = build_model("own_models:good", {"target": 2, "depth": 3})
+    assert (model.name, model.group_dim) == ("mine", 2)
+    geometry.check_model(model, jax.random.key(0))
+    assert options_of("own_models:good") == {"target": 1.0, "depth": 2}
+    assert build_model("own_models:anything", {"depth": 4}).group_dim == 3
+    assert float(build_model("own_models:needs", {"scale": 2.0}).loss(jnp.ones(2))) == 0.5
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        (
+            "no_such_module:f",
+            {},
+            "model must be in a module that can be imported, got no_such_module:f: Module",
+        ),
+        ("broken_module:f", {}, "model must be in a module that can be imported, got broken_module:f: SyntaxError"),
+        ("own_models:nothing", {}, "model must be a function of module own_models, got own_models:nothing, of which"),
+        ("own_models:number", {}, "model must be a function of module own_models, got own_models:number"),
+        ("own_models:", {}, "model must be module:function, got 'own_models:'"),
+        (":f", {}, "model must be module:function, got ':f'"),
+        (
+            "own_models:fails",
+            {},
+            "model must be a function that builds a model, got own_models:fails, which",
+        ),
+        (
+            "own_models:leaves",
+            {},
+            "model must be a function that builds a model, got own_models:leaves, which",
+        ),
+        (
+            "own_models:other",
+            {},
+            "model must be a function that returns a langevin_ib Model, got own_models:other",
+        ),
+        (
+            "own_models:good",
+            {"depth": 1},
+            "model must be a function that builds a model, got own_models:good",
+        ),
+        (
+            "own_models:good",
+            {"width": 1},
+            "set must be made of options of own_models:good (target, depth), got",
+        ),
+        ("own_models:good", {"target": "x"}, "set must be such that target is a finite number, got 'x'"),
+        ("own_models:needs", {}, "set must be given for scale, which own_models:needs has no default for, got nothing"),
+    ],
+)
+def test_a_bad_model_of_ones_own_is_refused_in_one_line(own, name, options, message):
+    with pytest.raises(ConfigError) as caught:
+        build_model(name, options)
+    assert str(caught.value).startswith(message)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("loss_not_invariant", "the loss changes along the orbit by"),
+        ("section_off", "the section misses the slice"),
+        ("not_free", "the action is not free"),
+        ("wrong_names", "one of its functions fails: KeyError"),
+        ("wrong_structure", "the section returns parameters of another structure than init"),
+    ],
+)
+def test_a_model_of_ones_own_that_breaks_the_contract_is_refused_in_one_line(own, name, message):
+    with pytest.raises(ModelError) as caught:
+        geometry.check_model(build_model(f"own_models:{name}"), jax.random.key(0))
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
