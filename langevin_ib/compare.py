@@ -325,7 +325,7 @@ def energy_test(
 
 
 def _chain_distances(chains: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Sum of the Euclidean distances between the draws of every two chains, zero on the diagonal; and draws per chain."""
+    """Summed Euclidean distances between the draws of every two chains, zero on the diagonal; and draws per chain."""
     size = np.array([len(chain) for chain in chains])
     flat, owner = np.concatenate(chains), np.repeat(np.arange(len(chains)), size)
     found = np.zeros((len(chains), len(chains)))

@@ -25,7 +25,13 @@ REFERENCES = ("mala", "none")
 LAWS = ("exact", "slice", "hard", "pushforward", "printed", "naive")
 
 DEFAULT_TARGET, DEFAULT_DEPTH = 1.0, 2  # of uv
-DEFAULT_KAPPA = 100.0
+# (one coordinate, many coordinates): with many, a step costs more, and a softer confinement allows larger ones; it is
+# compared at its finite κ all the same.
+DEFAULT_KAPPA = (100.0, 20.0)
+DEFAULT_CHAINS = (4096, 1024)
+DEFAULT_STEPS = (100_000, 50_000)
+DEFAULT_BINS = (40, 20)
+SCALAR_MODELS = ("uv", "rotation")
 DEFAULT_WEIGHT_DECAY = 0.3
 MIN_CHAINS = 16  # chains are the independent unit of every error bar; fewer carry none
 MAX_BINS = 1000
@@ -37,6 +43,11 @@ LIMIT = 2**31 - 1
 def _option(default: Any, group: str, text: str, **parse: Any) -> Any:
     """A field with what the command line needs to show and parse it."""
     return field(default=default, metadata={"group": group, "help": text, **parse})
+
+
+def _of(defaults: tuple[float, float]) -> str:
+    """Both defaults of a setting, for its help text."""
+    return f"[{defaults[0]:g}; {defaults[1]:g} with many coordinates]"
 
 
 @dataclass(frozen=True)
@@ -76,7 +87,7 @@ class RunConfig:
     )
 
     confine: str = _option("stiff", "protocol", "what makes the measure proper", choices=CONFINEMENTS)
-    kappa: float | None = _option(None, "protocol", f"κ of κ|χ|²/2, with stiff [{DEFAULT_KAPPA:g}]", kind="positive")
+    kappa: float | None = _option(None, "protocol", f"κ of κ|χ|²/2, with stiff {_of(DEFAULT_KAPPA)}", kind="positive")
     weight_decay: float | None = _option(
         None, "protocol", f"λ of λ|θ|²/2, with weight-decay [{DEFAULT_WEIGHT_DECAY:g}]", kind="positive"
     )
@@ -88,8 +99,24 @@ class RunConfig:
         AUTO, "dynamics", "kernel of the chains; auto: leimkuhler-matthews, or projected if hard", choices=INTEGRATORS
     )
     step_size: float | Auto = _option(AUTO, "dynamics", "h; auto: from the curvature, checked at h/2", kind="positive")
-    chains: int = _option(4096, "dynamics", "independent chains", kind="count", low=MIN_CHAINS, high=10**7)
-    steps: int = _option(100_000, "dynamics", "steps of each chain, burn-in included", kind="count", low=10, high=LIMIT)
+    chains: int = _option(
+        AUTO,
+        "dynamics",
+        f"independent chains {_of(DEFAULT_CHAINS)}",
+        kind="count",
+        low=MIN_CHAINS,
+        high=10**7,
+        auto=True,
+    )
+    steps: int = _option(
+        AUTO,
+        "dynamics",
+        f"steps of a chain, with burn-in {_of(DEFAULT_STEPS)}",
+        kind="count",
+        low=10,
+        high=LIMIT,
+        auto=True,
+    )
     burn_in: int | Auto = _option(
         AUTO, "dynamics", "steps to discard; auto: a fifth (unconfined: 1/32)", kind="count", low=0, high=LIMIT
     )
@@ -108,7 +135,15 @@ class RunConfig:
     invariant: tuple[str, ...] | None = _option(
         None, "comparison", "invariants to compare [all of the model]", kind="names", many=True
     )
-    bins: int = _option(40, "comparison", "histogram bins in the window", kind="count", low=2, high=MAX_BINS)
+    bins: int = _option(
+        AUTO,
+        "comparison",
+        f"histogram bins in the window {_of(DEFAULT_BINS)}",
+        kind="count",
+        low=2,
+        high=MAX_BINS,
+        auto=True,
+    )
     laws: tuple[str, ...] = _option(LAWS, "comparison", "laws to compare with", choices=LAWS, many=True)
     margin: float = _option(0.01, "comparison", "equivalence margin on total variation", kind="positive")
     reference: str = _option("mala", "comparison", "reference sampler", choices=REFERENCES)
@@ -117,20 +152,8 @@ class RunConfig:
         for spec in dataclasses.fields(self):
             value = _checked(spec.name, getattr(self, spec.name), spec)
             object.__setattr__(self, spec.name, value)
-        for name, protocol in (("kappa", "stiff"), ("weight_decay", "weight-decay"), ("slab", "none")):
-            if getattr(self, name) is not None and self.confine != protocol:
-                raise ConfigError(name, f"left out unless confine is {protocol}", f"{getattr(self, name):g}")
-        if self.confine == "stiff" and self.kappa is None:
-            object.__setattr__(self, "kappa", DEFAULT_KAPPA)
-        if self.confine == "weight-decay" and self.weight_decay is None:
-            object.__setattr__(self, "weight_decay", DEFAULT_WEIGHT_DECAY)
         self._settle_model()
-        if self.integrator == AUTO:
-            projected = self.confine in CONSTRAINED
-            object.__setattr__(self, "integrator", "projected" if projected else "leimkuhler-matthews")
-        if (self.integrator == "projected") != (self.confine in CONSTRAINED):
-            wanted = "projected" if self.confine in CONSTRAINED else "another than projected"
-            raise ConfigError("integrator", f"{wanted} when confine is {self.confine}", self.integrator)
+        self._settle_protocol()
         if self.burn_in != AUTO and self.burn_in >= self.steps:
             raise ConfigError("burn_in", f"below steps ({self.steps})", self.burn_in)
         if self.margin >= 1:
@@ -150,6 +173,32 @@ class RunConfig:
         for name in ("target", "depth"):
             if self.model != "uv" and getattr(self, name) is not None:
                 raise ConfigError(name, "left out unless model is uv", getattr(self, name))
+
+    def _settle_protocol(self) -> None:
+        many = self.model not in SCALAR_MODELS
+        strength = {
+            "kappa": ("stiff", DEFAULT_KAPPA[many]),
+            "weight_decay": ("weight-decay", DEFAULT_WEIGHT_DECAY),
+            "slab": ("none", None),
+        }
+        for name, (protocol, default) in strength.items():
+            if self.confine == protocol and getattr(self, name) is None:
+                object.__setattr__(self, name, default)
+            if self.confine != protocol and getattr(self, name) is not None:
+                raise ConfigError(name, f"left out unless confine is {protocol}", f"{getattr(self, name):g}")
+        projected = self.confine in CONSTRAINED
+        rules = {
+            "integrator": "projected" if projected else "leimkuhler-matthews",
+            "chains": DEFAULT_CHAINS[many],
+            "steps": DEFAULT_STEPS[many],
+            "bins": DEFAULT_BINS[many],
+        }
+        for name, value in rules.items():
+            if getattr(self, name) == AUTO:
+                object.__setattr__(self, name, value)
+        if (self.integrator == "projected") != projected:
+            wanted = "projected" if projected else "another than projected"
+            raise ConfigError("integrator", f"{wanted} when confine is {self.confine}", self.integrator)
 
     def model_options(self) -> dict[str, Any]:
         """What the model's builder is called with."""
@@ -211,7 +260,7 @@ def read_toml(path: str | Path) -> dict[str, Any]:
 def _checked(name: str, value: Any, spec: dataclasses.Field) -> Any:
     """`value` in its canonical type, or a ConfigError."""
     meta = spec.metadata
-    auto_allowed = AUTO in str(spec.type).lower()
+    auto_allowed = AUTO in str(spec.type).lower() or meta.get("auto", False)
     if value is None and "None" in str(spec.type):
         return None
     if isinstance(value, str) and value == AUTO and auto_allowed:

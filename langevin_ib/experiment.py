@@ -206,7 +206,7 @@ def _joint(prepared: Prepared, sample: Sample) -> dict[str, Any] | None:
         return None
     plan, trace = prepared.plan, sample.result.trace
     features = np.concatenate([np.asarray(trace["value"]), np.asarray(trace["energy"])[..., None]], axis=-1)
-    counts = np.isfinite(features).all(axis=-1)
+    counts = np.asarray(np.isfinite(features).all(axis=-1))
     for name in plan.reduction.model.cut:
         low, high = plan.edges[name][[0, -1]]
         counts &= (sample.trace(name) >= low) & (sample.trace(name) < high)
@@ -217,7 +217,7 @@ def _joint(prepared: Prepared, sample: Sample) -> dict[str, Any] | None:
     drawn = [chain[times][kept[times]] for chain, kept in zip(features, counts, strict=True)]
     drawn = [chain for chain in drawn if len(chain)]
     if len(drawn) < MIN_CHAINS:
-        return {"law": law.formula.name, "why": f"only {len(drawn)} chains have a draw that counts at the times looked at"}
+        return {"law": law.formula.name, "why": f"only {len(drawn)} chains have a draw that counts where looked at"}
     predicted = np.stack([*(law.scalars[name] for name in plan.scalars), np.asarray(law.terms.energy)], axis=-1)
     times = np.linspace(0, predicted.shape[1] - 1, JOINT_DRAWS).round().astype(int)
     rng = np.random.default_rng([plan.config.seed, STREAM["joint"]])

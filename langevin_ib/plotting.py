@@ -66,7 +66,8 @@ def figure(summary: dict[str, Any]) -> Figure:
 def _share_legend(axes: Axes, picture: Figure | None) -> None:
     """One legend for all panels: verdicts over all invariants are in the table."""
     handles, labels = axes.get_legend_handles_labels()
-    axes.get_legend().remove()
+    if (own := axes.get_legend()) is not None:
+        own.remove()
     if picture is not None:
         picture.legend(handles, labels, loc="outside lower left", ncols=4, frameon=False, fontsize=8)
 

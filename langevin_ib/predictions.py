@@ -37,7 +37,10 @@ class Named(NamedTuple):
 class Predictions(Protocol):
     """The laws of one run."""
 
-    missing: list[str]
+    @property
+    def missing(self) -> list[str]:
+        """One line for each law that does not exist here."""
+        ...
 
     @property
     def laws(self) -> list[Named]:
@@ -102,7 +105,9 @@ class QuadraturePredictions:
             return {"c": None, "why": "the window reaches the end of the branch, where the family is not normalisable"}
         _, log_base, t = self._nodes
         try:
-            return _found(compare.estimate_correction(statistic.total, np.asarray(statistic.n), log_base, t))
+            return _found(
+                compare.estimate_correction(np.asarray(statistic.total), np.asarray(statistic.n), log_base, t)
+            )
         except ValueError as error:
             return {"c": None, "why": str(error)}
 
@@ -275,10 +280,10 @@ def sampled(
     """
     formulas, missing = [], []
     for name in names:
-        if name == "exact" and isinstance(exact, LawError):
-            missing.append(str(exact))
-            continue
         made = exact if name == "exact" else formula(reduction, name)
+        if isinstance(made, LawError):
+            missing.append(str(made))
+            continue
         share = compare.effective_share(compare.weights_of(draws.log_weight(made)))
         if share < compare.MIN_SHARE:
             missing.append(

@@ -163,12 +163,13 @@ def _slice_lines(found: dict[str, float]) -> list[tuple[str, str]]:
     """Only where χ is not the canonical moment map."""
     if found["canonical_gap"] < CANONICAL:
         return []
-    holds = "holds" if found["equation_40_gap"] < CANONICAL else f"fails, by {found['equation_40_gap']:.2g}"
+    holds = "holds" if found["equation_40"] < CANONICAL else f"fails, by {found['equation_40']:.2g} of |G_χ|"
     return [
         (
             "yellow",
-            f"the slice is not canonical (eq. (42) off by {found['canonical_gap']:.2g} of |H|): log det G_χ − log det H "
-            f"varies by ± {found['log_det_spread']:.2g} over it, and the theorem's law with it; eq. (40) {holds}",
+            f"the slice is not canonical, eq. (42) is off by {found['canonical_gap']:.2g} of |H|: "
+            f"log det G_χ − log det H varies by {found['log_det_spread']:.2g} over it, and the theorem's law with it; "
+            f"eq. (40) {holds}",
         )
     ]
 

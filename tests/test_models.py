@@ -25,6 +25,7 @@ from langevin_ib.models import (
     with_metric,
     with_moment_map,
 )
+from langevin_ib.models.attention import attend
 from langevin_ib.models.pair import PairPoint, balanced, frame_avoiding, to_chart
 from langevin_ib.models.relu import population_misfit
 from langevin_ib.models.spectrum import polar_factors, singular_values
@@ -362,6 +363,19 @@ def test_scalars_do_not_change_when_equivalent_pairs_are_exchanged(builder, axis
     np.testing.assert_allclose(list(before.values()), list(after.values()), rtol=1e-12)
     s = [float(value) for name, value in before.items() if name.startswith("s_")]
     assert s == sorted(s, reverse=True)
+
+
+def test_attention_is_the_softmax_of_scaled_products(x64):
+    rng = np.random.default_rng(4)
+    n, tokens, d, h, r, e = 3, 4, 2, 2, 3, 5
+    x, values = rng.normal(size=(n, tokens, d)), rng.normal(size=(h, n, tokens, e))
+    Q, K = rng.normal(size=(2, h, d, r))
+    wanted = np.zeros((n, tokens, e))
+    for i in range(n):
+        for j in range(h):
+            weights = np.exp(x[i] @ Q[j] @ (x[i] @ K[j]).T / np.sqrt(r))
+            wanted[i] += weights / weights.sum(axis=1, keepdims=True) @ values[j, i]
+    np.testing.assert_allclose(attend(x, values, jnp.asarray(Q), jnp.asarray(K)), wanted, rtol=1e-10)
 
 
 def test_scalars_of_several_heads_are_named_by_head():

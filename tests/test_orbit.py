@@ -31,7 +31,7 @@ def pair_model(p, q, pairs=1):
 
     def section(invariants):
         root = jnp.sqrt(invariants["s"])[:, None]
-        return {"a": jnp.zeros((pairs, p)).at[:, 0].set(1.0) * root, "b": jnp.zeros((pairs, q)).at[:, 0].set(1.0) * root}
+        return {"a": jnp.eye(1, p) * root, "b": jnp.eye(1, q) * root}
 
     return Model(
         name="pair",
@@ -85,9 +85,7 @@ def test_the_generators_traces_are_the_difference_of_the_dimensions():
 def test_a_confinement_that_couples_the_generators_is_refused():
     chart, point = Chart(pair_model(2, 2, pairs=2)), {"a": jnp.ones((2, 2)), "b": jnp.ones((2, 2))}
     check_splits(chart, stiff(4.0), point)
-    coupled = dataclasses.replace(
-        stiff(4.0), energy=lambda model, params: jnp.sum(model.moment_map(params)) ** 2
-    )
+    coupled = dataclasses.replace(stiff(4.0), energy=lambda model, params: jnp.sum(model.moment_map(params)) ** 2)
     with pytest.raises(LawError, match="no sum over the generators"):
         check_splits(chart, coupled, point)
 

@@ -19,7 +19,7 @@ from langevin_ib.models.base import Model, Params
 MomentMap = Callable[[Params], Float[Array, " m"]]
 Charge = Callable[[Float[Array, " q"]], Float[Array, " m"]]
 
-NEWTON_STEPS = 6  # quadratic: 0.1, 1e-2, 1e-4, 1e-8, 1e-16, and one to begin with; more reject hardly fewer steps
+NEWTON_STEPS = 6  # quadratic: 0.1, 1e-2, 1e-4, 1e-8, 1e-16, and one to begin with; more than six save few rejections
 LANDING_STEPS = 60  # far off the slice a Gauss–Newton step no more than halves the distance
 ROUND_OFF = 64.0  # a |χ_i| that counts as zero, in units of eps |∇χ_i| |θ|, the rounding of χ itself
 LONGEST_MOVE = 2.0  # the nearby solution moves about as far as the free step; one twice as far is another sheet's

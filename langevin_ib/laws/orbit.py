@@ -23,9 +23,10 @@ from langevin_ib.errors import LawError
 from langevin_ib.geometry import fundamental_fields
 from langevin_ib.models.base import Chart, Params
 
-NODES = 256
+NODES = 128
 NEGLIGIBLE = 40.0  # the integral ends on either side where the integrand has fallen by e^−40
-FURTHEST = 100.0  # bound on that
+LADDER = np.geomspace(1e-3, 100.0, 29)
+NEWTON_STEPS = 15  # the top only centres the nodes; it need not be exact
 SPLITS = 1e-6  # relative departure from a sum over generators that still counts as one
 
 
@@ -53,17 +54,13 @@ def log_orbit_integral(chart: Chart, confinement: Confinement, temperature: floa
         def step(_, t):
             return t - jnp.clip(slope(t) / jnp.maximum(curve(t), 1e-9), -1.0, 1.0)
 
-        top = jax.lax.fori_loop(0, 30, step, jnp.zeros_like(growth[a]))
+        top = jax.lax.fori_loop(0, NEWTON_STEPS, step, jnp.zeros_like(growth[a]))
         least = exponent(a, top)
 
         def end(side):
-            def halve(_, bracket):
-                low, high = bracket
-                middle = 0.5 * (low + high)
-                gone = exponent(a, top + side * middle) - least > NEGLIGIBLE
-                return jnp.where(gone, low, middle), jnp.where(gone, middle, high)
-
-            return top + side * jax.lax.fori_loop(0, 45, halve, (0.0 * top, 0.0 * top + FURTHEST))[1]
+            # The first of a ladder of distances that is far enough: half as far again as needed, at worst.
+            rises = jax.vmap(lambda far: exponent(a, top + side * far) - least)(jnp.asarray(LADDER))
+            return top + side * jnp.asarray(LADDER)[jnp.argmax(rises > NEGLIGIBLE)]
 
         low, high = end(-1.0), end(1.0)
         values = -jax.vmap(lambda t: exponent(a, t))(low + (high - low) * jnp.asarray(np.linspace(0.0, 1.0, NODES + 1)))

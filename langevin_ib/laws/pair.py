@@ -1,4 +1,4 @@
-"""Closed forms for one vector pair (a ∈ R^p, b ∈ R^q), s = |a||b|, action (e^t a, e^{−t} b): powers of s and Bessel laws.
+"""Closed forms for one vector pair (a ∈ R^p, b ∈ R^q), action (e^t a, e^{−t} b), s = |a||b|: powers and Bessel laws.
 
 From da db = s^{(p+q−2)/2} e^{(p−q)t} ds dt dâ db̂, det G = 2s on the slice and dσ_S ∝ s^{−1/2} s^{(p+q−2)/2} ds dâ db̂.
 They hold for the marginal of s where the loss depends on s alone, and for each pair where it is a sum over pairs.
@@ -55,24 +55,19 @@ def bessel_law(p: int, q: int, loss: Loss, temperature: float, confinement: Conf
         LawError: another confinement.
     """
     strength = confinement.strength
-    if confinement.name == "weight-decay":
-        order, text = 0.5 * (p - q), "K_{(p−q)/2}(λs/T)"
-
-        def log_orbit(s):
-            x = strength * s / temperature
-            return np.log(special.kve(order, x)) - x
-
-    elif confinement.name == "stiff":
-        order, text = 0.25 * (p - q), "e^x K_{(p−q)/4}(x), x = κs²/4T"
-
-        def log_orbit(s):
-            return np.log(special.kve(order, strength * s**2 / (4 * temperature)))
-
-    else:
+    orbit = {
+        # kve(ν, x) = K_ν(x) e^x. Under weight decay ℓ is the loss alone, so e^{−x} stays.
+        "weight-decay": lambda s: (
+            np.log(special.kve(0.5 * (p - q), strength * s / temperature)) - strength * s / temperature
+        ),
+        "stiff": lambda s: np.log(special.kve(0.25 * (p - q), strength * s**2 / (4 * temperature))),
+    }.get(confinement.name)
+    if orbit is None:
         raise LawError(f"law exact: no closed form for a vector pair under confinement {confinement.name}")
+    text = {"weight-decay": "K_{(p−q)/2}(λs/T)", "stiff": "e^x K_{(p−q)/4}(x), x = κs²/4T"}[confinement.name]
 
     def log_density(s):
         s = np.asarray(s, np.float64)
-        return -loss(s) / temperature + 0.5 * (p + q - 2) * np.log(s) + log_orbit(s)
+        return -loss(s) / temperature + 0.5 * (p + q - 2) * np.log(s) + orbit(s)
 
     return Law("exact", MEASURE, f"exp(−ℓ/T) s^({0.5 * (p + q - 2):g}) {text}", log_density)

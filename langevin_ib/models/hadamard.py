@@ -34,7 +34,7 @@ def hadamard(
         rows: number of rows of A; 0 stands for `dim`. With fewer rows than columns the loss is flat along some z.
         seed: of the random operator.
         matrix: A itself, (n, m), from Python; then `dim`, `operator` and `rows` are not looked at.
-        y: the data, (n,), from Python. The signs of the least-squares solution decide the branches that the laws live on.
+        y: the data, (n,), from Python. The signs of the least-squares solution decide the branches of the laws.
 
     Raises:
         ValueError: an argument is out of range, or the shapes of `matrix` and `y` do not fit.

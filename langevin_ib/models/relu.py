@@ -19,7 +19,7 @@ def relu(
     width: int = 2,
     samples: int = 32,
     population: bool = False,
-    ridge: float = 0.05,
+    ridge: float = 0.2,
     seed: int = 0,
 ) -> Model:
     """A one-hidden-layer ReLU network that learns from a teacher of its own form.

@@ -68,8 +68,9 @@ def main() -> None:
     parser.add_argument("--replicates", type=int, default=1000)
     replicates = parser.parse_args().replicates
     plan = resolve(RunConfig())
-    mass = bin_masses(family(plan.reduction, 1.0, "slice"), plan.edges)
-    wrong = bin_masses(plan.reduction.law(formula(plan.reduction, "printed")), plan.edges)
+    (edges,) = plan.edges.values()
+    mass = bin_masses(family(plan.reduction, 1.0, "slice"), edges)
+    wrong = bin_masses(plan.reduction.law(formula(plan.reduction, "printed")), edges)
     rng = np.random.default_rng(2026)
     for correlation in (0.0, 0.5, 0.9, 0.98):
         made = [counts(rng, mass, correlation) for _ in range(replicates)]

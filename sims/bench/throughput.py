@@ -43,7 +43,7 @@ def rate(kernel: Kernel, chains: int, thin: int, records: int) -> float:
     result: EnsembleResult = run_ensemble(
         kernel,
         0.5 * starts,
-        build_observer(reduction, np.linspace(0.2265, 2.265, 41), None),
+        build_observer(reduction, {"z": np.linspace(0.2265, 2.265, 41)}, None),
         key=jax.random.key(1),
         schedule=Schedule(0, thin, records, (records,)),
         escaped=lambda p: potential(p) > 1e9,
