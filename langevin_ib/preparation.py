@@ -78,7 +78,7 @@ def _prepare_many(
     draws = sample_mala(
         reduction, sampled_law, windows, lowest.x,
         key=key_of(config, "law"), with_orbit=not isinstance(exact, LawError) and exact.with_orbit,
-        **stage_of(config, "law", report, chunk_records, checkpoints),
+        stage=lambda name: stage_of(config, name, report, chunk_records, checkpoints),
     )  # fmt: skip
     report("law again")
     nuts = sample_nuts(reduction, sampled_law, windows, lowest.x, key=key_of(config, "nuts"))

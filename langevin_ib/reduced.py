@@ -17,19 +17,22 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from langevin_ib import compare
-from langevin_ib.checkpoint import Checkpoint
 from langevin_ib.diagnostics import Convergence, convergence
 from langevin_ib.dynamics import mala
-from langevin_ib.ensemble import Observer, Progress, Schedule, run_ensemble, starting_points, tune_step_size
+from langevin_ib.ensemble import Observer, Schedule, run_ensemble, starting_points, tune_step_size
 from langevin_ib.laws import Formula, Reduction
 from langevin_ib.laws.family import ReducedTerms
 from langevin_ib.laws.orbit import log_orbit_integral
 from langevin_ib.streaming import count
 
 CHAINS = 512
-TUNING = ((0.9, 1000), (0.57, 1500))
-SCHEDULE = Schedule(burn_in=2000, thin=10, records=1000, segments=(500, 1000))
-NUTS_CHAINS, NUTS_WARMUP, NUTS_DRAWS = 64, 250, 300
+TUNING = ((0.9, 750), (0.57, 750))
+RECORDS = 1000
+# Steps between records, tried in turn until the draws are worth ENOUGH independent ones: what decides is how well the
+# law's own chains mix, never what they are compared with.
+THINS = (2, 8, 24)
+ENOUGH = 50_000
+NUTS_CHAINS, NUTS_WARMUP, NUTS_DRAWS = 64, 150, 200
 
 Windows = dict[str, tuple[float, float]]
 
@@ -112,12 +115,12 @@ def sample_mala(
     *,
     key,
     with_orbit: bool,
-    stage: str,
-    progress: Progress | None = None,
-    checkpoint: Checkpoint | None = None,
-    chunk_records: int | None = None,
+    stage: Callable[[str], dict[str, Any]],
 ) -> LawDraws:
-    """MALA in Z: 512 chains from the model's own starts (from `center` where a start lies outside a window)."""
+    """MALA in Z: 512 chains from the model's own starts (from `center` where a start lies outside a window).
+
+    `stage` gives a stage's name, progress bar, chunk and checkpoint, as the runner takes them.
+    """
     key_start, key_tune, key_run = jax.random.split(key, 3)
     chart = reduction.chart
     log_p = log_density(reduction, formula, windows)
@@ -140,31 +143,34 @@ def sample_mala(
             terms = terms._replace(log_orbit=orbit)
         return {"scalars": jnp.stack([scalars[name] for name in names]), "terms": jnp.stack(terms)}
 
-    result = run_ensemble(
-        build(step_size),
-        starts,
-        Observer(observe, count(), lambda seen: seen),
-        key=key_run,
-        schedule=SCHEDULE,
-        escaped=lambda x: jnp.asarray(False),
-        stage=stage,
-        step_size=step_size,
-        progress=progress,
-        checkpoint=checkpoint,
-        chunk_records=chunk_records,
-        trace_chains=CHAINS,
-        trace_rows=SCHEDULE.records,
-    )
-    trace = result.trace
-    return LawDraws(
-        formula,
-        "blackjax.mala on Z",
-        {name: trace["scalars"][..., i] for i, name in enumerate(names)},
-        ReducedTerms(*np.moveaxis(trace["terms"], -1, 0)),
-        float(np.mean(result.info["acceptance_rate"])),
-        step_size,
-        np.asarray(result.position),
-    )
+    def draw(thin: int, starts) -> LawDraws:
+        result = run_ensemble(
+            build(step_size),
+            starts,
+            Observer(observe, count(), lambda seen: seen),
+            key=jax.random.fold_in(key_run, thin),
+            schedule=Schedule(RECORDS * thin // 4, thin, RECORDS, (RECORDS,)),
+            escaped=lambda x: jnp.asarray(False),
+            step_size=step_size,
+            trace_chains=CHAINS,
+            trace_rows=RECORDS,
+            **stage(f"law, every {thin} steps"),
+        )
+        return LawDraws(
+            formula,
+            "blackjax.mala on Z",
+            {name: result.trace["scalars"][..., i] for i, name in enumerate(names)},
+            ReducedTerms(*np.moveaxis(result.trace["terms"], -1, 0)),
+            float(np.mean(result.info["acceptance_rate"])),
+            step_size,
+            np.asarray(result.position),
+        )
+
+    drawn = draw(THINS[0], starts)
+    for thin in THINS[1:]:
+        if drawn.ess < ENOUGH:
+            drawn = draw(thin, drawn.position)
+    return drawn
 
 
 def _starts(reduction: Reduction, log_p: Callable, center: Float[np.ndarray, " k"], key, chains: int):

@@ -2,8 +2,8 @@
 
     python -m sims.charge_drift [--inputs D]
 
-For a pair (a ∈ R^p, b ∈ R^q) and χ = ½(|a|² − |b|²) the loss does not move χ, its gradient being orthogonal to the orbit,
-but the noise does: E dχ = T(p − q) dt. With a = W_j (p = d) and b = v_j (q = 1) the noise pushes |W_j|² above v_j².
+For a pair (a ∈ R^p, b ∈ R^q) and χ = ½(|a|² − |b|²) the loss does not move χ, its gradient being orthogonal to the
+orbit, but the noise does: E dχ = T(p − q) dt. With a = W_j (p = d) and b = v_j (q = 1) it pushes |W_j|² above v_j².
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
     python -m sims.vector_pair
 
-Under stiff confinement the slice law s^{(p+q)/2 − 2} is accepted and the powers a half above and below are rejected; at the
-finite κ and λ of the runs the Bessel laws are accepted, and those of the neighbouring half-integer power rejected. The
+Under stiff confinement the slice law s^{(p+q)/2 − 2} is accepted, and the powers a half above and below are rejected; at
+the finite κ and λ of the runs the Bessel laws are accepted, and their neighbours by a half in the power rejected. The
 window, step and number of draws are constants below, the same for all.
 """
 
@@ -30,7 +30,7 @@ MARGIN = 0.01
 SIZES = ((1, 3), (2, 2), (3, 5))
 PROTOCOLS = (stiff(100.0), weight_decay(0.3))
 STEP = {"stiff": 1e-3, "weight-decay": 0.02}
-TITLE = "   (p, q)      protocol  law                                                   TV   floor    upper          p  verdict"
+TITLE = f"   (p, q)      protocol  {'law':<50}     TV   floor    upper          p  verdict"
 
 
 def reduced_loss(s):
@@ -78,12 +78,12 @@ def sample(p: int, q: int, confinement: Confinement) -> compare.Ensemble:
     starts = starting_points(model.init, jax.random.key(1), CHAINS, jnp.float32)
     step = STEP[confinement.name]
     result = run_ensemble(
-        leimkuhler_matthews(
-            potential, jax.tree.map(lambda x: x[0], starts), temperature=TEMPERATURE, step_size=step
-        ),
+        leimkuhler_matthews(potential, jax.tree.map(lambda x: x[0], starts), temperature=TEMPERATURE, step_size=step),
         starts,
         Observer(
-            lambda params: WindowDraw(modulus(params), jnp.asarray(True)), window_histogram(EDGES), lambda d: {"s": d.value}
+            lambda params: WindowDraw(modulus(params), jnp.asarray(True)),
+            window_histogram(EDGES),
+            lambda d: {"s": d.value},
         ),
         key=jax.random.fold_in(jax.random.key(2), 100 * p + q),
         schedule=Schedule(BURN_IN, THIN, RECORDS, (RECORDS,)),
@@ -108,7 +108,10 @@ def laws(p: int, q: int, confinement: Confinement) -> list[tuple[Law, bool]]:
 
 
 def _shifted(law: Law, shift: float) -> Law:
-    return Law(law.name, law.measure, f"{law.formula} · s^({shift:+g})", lambda s: law.log_density(s) + shift * np.log(s))
+    def log_density(s):
+        return law.log_density(s) + shift * np.log(s)
+
+    return Law(law.name, law.measure, f"{law.formula} · s^({shift:+g})", log_density)
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
 """Langevin dynamics on the slice: where it is, which law it obeys, and how its bias goes with the step."""
 
 import dataclasses
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -9,9 +10,9 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 from langevin_ib import compare
-from langevin_ib.confinement import unconfined
+from langevin_ib.confinement import hard_fixman, unconfined
 from langevin_ib.corrections import implicit_bias
-from langevin_ib.dynamics import Kernel, constrained_langevin, euler_maruyama, fixman
+from langevin_ib.dynamics import Kernel, constrained_langevin, euler_maruyama
 from langevin_ib.ensemble import Observer, Schedule, run_ensemble, starting_points
 from langevin_ib.laws import Reduction, bin_masses, family
 from langevin_ib.models import hadamard, matrix, relu, uv
@@ -125,7 +126,7 @@ def test_a_moment_map_of_the_wrong_shape_is_refused():
 
 def test_fixman_is_the_implicit_bias():
     params = jnp.array([1.0, 0.3])
-    np.testing.assert_allclose(fixman(uv(), T)(params), implicit_bias(uv(), params, T))
+    np.testing.assert_allclose(hard_fixman(T).energy(uv(), params), implicit_bias(uv(), params, T))
 
 
 def rebalanced(model, step_size):
@@ -166,7 +167,7 @@ def test_the_law_in_the_window_is_the_one_named_and_not_the_other(name):
     if name == "rebalanced":
         kernel = rebalanced(model, step_size=0.005)
     else:
-        correction = fixman(model, T) if c == 1.0 else no_force
+        correction = partial(hard_fixman(T).energy, model) if c == 1.0 else no_force
         kernel = kernel_of(model, lambda p: model.loss(p) + correction(p), step_size=0.02)
     result = histogram(kernel, model, thin=24 if name == "rebalanced" else 6)
     sample = compare.ensemble(np.asarray(result.segments[0].counts))

@@ -1,8 +1,8 @@
 """Samplers as kernels `(draw, init, step)`."""
 
 from langevin_ib.dynamics.base import Kernel
-from langevin_ib.dynamics.constrained import constrained_langevin, fixman
+from langevin_ib.dynamics.constrained import constrained_langevin
 from langevin_ib.dynamics.langevin import euler_maruyama, leimkuhler_matthews
 from langevin_ib.dynamics.mala import mala
 
-__all__ = ["Kernel", "constrained_langevin", "euler_maruyama", "fixman", "leimkuhler_matthews", "mala"]
+__all__ = ["Kernel", "constrained_langevin", "euler_maruyama", "leimkuhler_matthews", "mala"]

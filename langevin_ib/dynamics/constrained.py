@@ -13,8 +13,8 @@ from jaxtyping import Array, Bool, Float
 
 from langevin_ib.dynamics.base import Kernel
 from langevin_ib.dynamics.langevin import Potential, _normal_like
-from langevin_ib.geometry import UNROLLED_SIZE, log_det_gram
-from langevin_ib.models.base import Model, Params
+from langevin_ib.geometry import UNROLLED_SIZE
+from langevin_ib.models.base import Params
 
 MomentMap = Callable[[Params], Float[Array, " m"]]
 Charge = Callable[[Float[Array, " q"]], Float[Array, " m"]]
@@ -47,7 +47,8 @@ def constrained_langevin(
     in the Euclidean metric: with the gradients at the new point in place of the old (the closest point of S) the limit
     is the same, the bias at finite h another. Going back along the orbit instead, to χ(g·θ̃) = 0, has another limit. A
     step off the slice is then carried along a curved orbit, whose mean curvature acts as a drift; for linear actions
-    with ∇χ_a = ξ_a it is −T/2 ∇log det G, and the law is c = 1. Here `fixman`, added to V, gives c = 1.
+    with ∇χ_a = ξ_a it is −T/2 ∇log det G, and the law is c = 1. Fixman's term
+    (`confinement.hard_fixman`), added to V, gives c = 1.
 
     A weak scheme of order 2 where S is flat, and of order 1 where it is curved. The average of two steps' noise, taken
     over from Leimkuhler & Matthews, costs nothing and was measured against plain √(2hT) ξ at h = 0.1, T = 0.1: on an
@@ -101,21 +102,6 @@ def constrained_langevin(
         return ConstrainedState(position, noise), ConstrainedInfo(stays.astype(old.dtype))
 
     return Kernel(draw=_normal_like(like), init=init, step=step)
-
-
-def fixman(model: Model, temperature: float) -> Potential:
-    """θ ↦ (T/2) log det G_χ(θ), which turns the constrained sampler's law c = 0 into the paper's c = 1, eqs. (8)–(9).
-
-    Its gradient is singular where the action is not free, and there the law c = 1 is not integrable (z⁻¹ at z = 0 for
-    uv): a chain that gets there is thrown about by an explicit step. Keep such points behind a barrier of several T.
-
-    Args:
-        model: gives χ.
-        temperature: T = σ²/β.
-
-    Source: Fixman, PNAS 71, 3050 (1974); Ciccotti, Lelièvre & Vanden-Eijnden, CPAM 61, 371–408 (2008).
-    """
-    return lambda params: 0.5 * temperature * log_det_gram(model, params)
 
 
 def _project(
