@@ -292,7 +292,9 @@ def tune_step_size(
 ) -> tuple[float, Params]:
     """Dual averaging of one step size towards a target acceptance, pooled over all chains.
 
-    Pooling makes the acceptance of one step a nearly noiseless number, so a few hundred steps settle it.
+    Pooling makes the acceptance of one step a nearly noiseless number, so a few hundred steps settle it. It runs on one
+    device: the pooled mean would be a collective at every step, and on a CPU with as many devices as cores XLA was seen
+    to deadlock in it.
 
     Args:
         build: step_size ↦ kernel whose info has `acceptance_rate`.
@@ -306,7 +308,6 @@ def tune_step_size(
     Source: Hoffman & Gelman, JMLR 15 (2014), section 3.2.1, through blackjax.
     """
     chains = jax.tree.leaves(starts)[0].shape[0]
-    sharding, _ = chain_sharding(chains)
 
     @partial(jax.jit, static_argnames=("target", "steps"))
     def adapt(position, first_step, guess, *, target, steps):
@@ -315,7 +316,7 @@ def tune_step_size(
         def one(n, carry):
             position, adaptation = carry
             kernel = build(jnp.exp(adaptation.log_step_size))
-            noise = jax.lax.with_sharding_constraint(kernel.draw(jax.random.fold_in(key, n), chains), sharding)
+            noise = kernel.draw(jax.random.fold_in(key, n), chains)
             state, info = jax.vmap(kernel.step)(noise, jax.vmap(kernel.init)(position))
             return state.position, da_update(adaptation, jnp.mean(info.acceptance_rate))
 
@@ -324,7 +325,7 @@ def tune_step_size(
         position, adaptation = jax.lax.fori_loop(first_step, first_step + steps, one, (position, start))
         return position, da_final(adaptation)
 
-    position, guess, first_step = jax.device_put(starts, sharding), jnp.asarray(initial, jnp.float64), 0
+    position, guess, first_step = jax.device_put(starts, jax.devices()[0]), jnp.asarray(initial, jnp.float64), 0
     for target, steps in stages:
         position, guess = adapt(position, first_step, guess, target=target, steps=steps)
         first_step += steps

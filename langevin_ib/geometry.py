@@ -17,7 +17,7 @@ from jaxtyping import Array, Float, Key
 from langevin_ib.errors import LangevinIBError, ModelError
 from langevin_ib.models.base import Chart, Model, Params
 
-UNROLLED_SIZE = 6
+UNROLLED_SIZE = 12
 
 
 def fundamental_fields(model: Model, params: Params) -> Float[Array, "m q"]:

@@ -2,7 +2,7 @@
 
     python -m sims.vector_pair
 
-Under stiff confinement the slice law s^{(p+q)/2 − 2} is accepted, and the powers a half above and below are rejected; at
+Under stiff confinement the slice law s^{(p+q)/2 − 2} is accepted, and the powers a half above and below are rejected. At
 the finite κ and λ of the runs the Bessel laws are accepted, and their neighbours by a half in the power rejected. The
 window, step and number of draws are constants below, the same for all.
 """
@@ -128,8 +128,8 @@ def main() -> None:
                     right += found.verdict == ("agrees" if obeyed else "differs")
                     total += 1
                     print(
-                        f"   ({p}, {q})  {confinement.name:>12}  {law.formula:<50} {found.tv:.4f}  {found.tv_floor:.4f}  "
-                        f"{found.tv_upper95:.4f}  {found.p_value:9.2g}  {found.verdict}",
+                        f"   ({p}, {q})  {confinement.name:>12}  {law.formula:<50} {found.tv:.4f}  "
+                        f"{found.tv_floor:.4f}  {found.tv_upper95:.4f}  {found.p_value:9.2g}  {found.verdict}",
                         flush=True,
                     )
     print(f"{right} of {total} verdicts are those of the theory (margin {MARGIN:g} in total variation)")

@@ -13,7 +13,6 @@ from jaxtyping import Array, Bool, Float
 
 from langevin_ib.dynamics.base import Kernel
 from langevin_ib.dynamics.langevin import Potential, _normal_like
-from langevin_ib.geometry import UNROLLED_SIZE
 from langevin_ib.models.base import Params
 
 MomentMap = Callable[[Params], Float[Array, " m"]]
@@ -22,6 +21,7 @@ Charge = Callable[[Float[Array, " q"]], Float[Array, " m"]]
 NEWTON_STEPS = 6  # quadratic: 0.1, 1e-2, 1e-4, 1e-8, 1e-16, and one to begin with; more than six save few rejections
 LANDING_STEPS = 60  # far off the slice a Gauss–Newton step no more than halves the distance
 ROUND_OFF = 64.0  # a |χ_i| that counts as zero, in units of eps |∇χ_i| |θ|, the rounding of χ itself
+SMALL = 6  # equations that are eliminated without LAPACK
 LONGEST_MOVE = 2.0  # the nearby solution moves about as far as the free step; one twice as far is another sheet's
 
 
@@ -151,7 +151,7 @@ def _solve(matrix: Float[Array, "m m"], right: Float[Array, " m"]) -> Float[Arra
     Without pivoting: the matrix is near Dχ Dχᵀ, which is positive definite; where it is not, the step is rejected.
     """
     m = right.shape[0]
-    if m > UNROLLED_SIZE:
+    if m > SMALL:
         return jnp.linalg.solve(matrix, right)
     if m == 1:
         return right / matrix[0, 0]

@@ -26,15 +26,16 @@ def attention(
     inputs: int = 2,
     width: int = 2,
     heads: int = 1,
-    length: int = 4,
-    samples: int = 8,
+    length: int = 3,
+    samples: int = 4,
+    gain: float = 400.0,
     ridge: float = 0.2,
     seed: int = 0,
 ) -> Model:
     """Multi-head attention that learns queries and keys from a teacher; the value matrices are fixed.
 
-    f(X) = Σ_heads softmax(XQ (XK)ᵀ/√r) X V, and L = ½ mean |f(X) − f*(X)|² + ½ ridge Σ_j |q_j|²|k_j|², the mean over
-    sequences and positions, the square summed over output channels; q_j and k_j are the columns of all heads' Q and K.
+    f(X) = Σ_heads softmax(XQ (XK)ᵀ/√r) X V, and L = ½ gain mean |f(X) − f*(X)|² + ½ ridge Σ_j |q_j|²|k_j|², the mean
+    over sequences and positions, the square summed over output channels; q_j and k_j are the columns of all heads' Q and K.
     The group R_{>0}^m, m = heads × r, acts by q_j ↦ e^{t_j} q_j, k_j ↦ e^{−t_j} k_j; χ_j = ½(|q_j|² − |k_j|²), so that
     ∇χ_j = ξ_j; log det G = Σ_j log(|q_j|² + |k_j|²), eq. (50).
 
@@ -49,6 +50,8 @@ def attention(
         heads: number of heads.
         length: tokens per sequence, at least 2.
         samples: number of sequences, with tokens ~ N(0, I).
+        gain: ≥ 0, the weight of the misfit. The default keeps the laws at β = 10 away from s = 0, where the mean
+            alone would leave little but the ridge; the paper's losses have gain 1 and a factor 2.
         ridge: ≥ 0; with 0 no reduced law exists.
         seed: of data, values and teacher. The teacher is balanced, with |q_j||k_j| about 2.
 
@@ -61,6 +64,7 @@ def attention(
     h, tokens = at_least("heads", heads, 1), at_least("length", length, 2, "for one token attends to itself only")
     n = at_least("samples", samples, 1)
     non_negative("ridge", ridge)
+    non_negative("gain", gain)
     random = np.random.default_rng(at_least("seed", seed, 0))
     root = np.sqrt(np.linspace(*STRENGTH, r) if r > 1 else np.full(1, 2.0))
     teacher = {name: np.swapaxes(root[:, None] * unit_vectors(random, (h, r, d)), 1, 2) for name in ("Q", "K")}
@@ -76,7 +80,7 @@ def attention(
     def loss(params):
         error = predict(params) - jnp.asarray(wanted, params["Q"].dtype)
         sizes = jnp.sum(params["Q"] ** 2, axis=1) * jnp.sum(params["K"] ** 2, axis=1)
-        return 0.5 * jnp.sum(error**2) / (n * tokens) + 0.5 * ridge * jnp.sum(sizes)
+        return 0.5 * gain * jnp.sum(error**2) / (n * tokens) + 0.5 * ridge * jnp.sum(sizes)
 
     def columns(matrices: Float[Array, "h d r"]) -> Float[Array, "h r d"]:
         return jnp.swapaxes(matrices, 1, 2)

@@ -30,7 +30,7 @@ def matrix(
     rank: int = 2,
     observed: float = 1.0,
     group: str = "diagonal",
-    ridge: float = 0.2,
+    ridge: float = 0.5,
     noise: float = 0.0,
     seed: int = 0,
 ) -> Model:

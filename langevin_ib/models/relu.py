@@ -19,12 +19,13 @@ def relu(
     width: int = 2,
     samples: int = 32,
     population: bool = False,
+    gain: float = 20.0,
     ridge: float = 0.2,
     seed: int = 0,
 ) -> Model:
     """A one-hidden-layer ReLU network that learns from a teacher of its own form.
 
-    L = ½ mean_i (f(x_i) − y_i)² + ½ ridge Σ_j v_j²|W_j|², with x ~ N(0, I). The group R_{>0}^h acts by
+    L = ½ gain mean_i (f(x_i) − y_i)² + ½ ridge Σ_j v_j²|W_j|², with x ~ N(0, I). The group R_{>0}^h acts by
     W_j ↦ e^{t_j} W_j, v_j ↦ e^{−t_j} v_j; χ_j = ½(|W_j|² − v_j²), so that ∇χ_j = ξ_j (eq. (45) prints v_j without its
     square, but the gradient below it and eq. (47) are those of v_j²); log det G = Σ_j log(|W_j|² + v_j²), eq. (46).
 
@@ -37,6 +38,8 @@ def relu(
         width: h ≥ 1. Neurons of one sign may be exchanged, so the scalars are s_j = |v_j||W_j| in descending order.
         samples: n ≥ 1, the size of the data set; not looked at with `population`.
         population: whether the mean is over the Gaussian itself, in closed form by the arc-cosine kernel.
+        gain: ≥ 0, the weight of the misfit. The default keeps the laws at β = 10 away from s = 0, where the mean
+            alone would leave little but the ridge; the paper's losses have gain 1 and a factor 2.
         ridge: ≥ 0; with 0 no reduced law may exist.
         seed: of data and teacher. The teacher is balanced, with all v_j > 0 and |v_j||W_j| about 2.
 
@@ -48,6 +51,7 @@ def relu(
     d, h = at_least("inputs", inputs, 2), at_least("width", width, 1)
     n = at_least("samples", samples, 1)
     non_negative("ridge", ridge)
+    non_negative("gain", gain)
     random = np.random.default_rng(at_least("seed", seed, 0))
     strength = np.linspace(*STRENGTH, h) if h > 1 else np.full(1, 2.0)
     teacher = {"v": np.sqrt(strength), "W": np.sqrt(strength)[:, None] * unit_vectors(random, (h, d))}
@@ -62,7 +66,7 @@ def relu(
         return 0.5 * jnp.mean((out - jnp.asarray(y, v.dtype)) ** 2)
 
     def loss(params):
-        return misfit(params) + 0.5 * ridge * jnp.sum(params["v"] ** 2 * jnp.sum(params["W"] ** 2, axis=1))
+        return gain * misfit(params) + 0.5 * ridge * jnp.sum(params["v"] ** 2 * jnp.sum(params["W"] ** 2, axis=1))
 
     def section(invariants):
         w = invariants["w"]
