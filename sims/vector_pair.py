@@ -2,7 +2,7 @@
 
     python -m sims.vector_pair
 
-Under stiff confinement the slice law s^{(p+q)/2 − 2} is accepted, and the powers a half above and below are rejected. At
+Under stiff confinement the slice law s^{(p+q)/2 − 2} is accepted, and the powers a half above and below rejected. At
 the finite κ and λ of the runs the Bessel laws are accepted, and their neighbours by a half in the power rejected. The
 window, step and number of draws are constants below, the same for all.
 """

@@ -34,10 +34,10 @@ def attention(
 ) -> Model:
     """Multi-head attention that learns queries and keys from a teacher; the value matrices are fixed.
 
-    f(X) = Σ_heads softmax(XQ (XK)ᵀ/√r) X V, and L = ½ gain mean |f(X) − f*(X)|² + ½ ridge Σ_j |q_j|²|k_j|², the mean
-    over sequences and positions, the square summed over output channels; q_j and k_j are the columns of all heads' Q and K.
-    The group R_{>0}^m, m = heads × r, acts by q_j ↦ e^{t_j} q_j, k_j ↦ e^{−t_j} k_j; χ_j = ½(|q_j|² − |k_j|²), so that
-    ∇χ_j = ξ_j; log det G = Σ_j log(|q_j|² + |k_j|²), eq. (50).
+    f(X) = Σ_heads softmax(XQ (XK)ᵀ/√r) X V, and L = ½ gain mean |f(X) − f*(X)|² + ½ ridge Σ_j |q_j|²|k_j|², the
+    mean over sequences and positions, the square summed over output channels; q_j and k_j are the columns of all heads'
+    Q and K. The group R_{>0}^m, m = heads × r, acts by q_j ↦ e^{t_j} q_j, k_j ↦ e^{−t_j} k_j;
+    χ_j = ½(|q_j|² − |k_j|²), so that ∇χ_j = ξ_j; log det G = Σ_j log(|q_j|² + |k_j|²), eq. (50).
 
     Softmax saturates, so the misfit is bounded: without the ridge, a function of the invariants, no law on the quotient
     could be normalised.

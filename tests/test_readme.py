@@ -1,0 +1,58 @@
+"""The README's own model, taken from the page letter for letter: it runs, and broken copies are refused in one line."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from langevin_ib import sim
+
+README = Path(__file__).parent.parent / "README.md"
+
+
+@pytest.fixture
+def example(tmp_path, monkeypatch):
+    code = re.search(r"<!-- own model -->\n```python\n(.*?)```", README.read_text(encoding="utf-8"), flags=re.DOTALL)
+    assert code is not None
+    monkeypatch.chdir(tmp_path)
+
+    def write(name, *changes):
+        text = code[1]
+        for old, new in changes:
+            assert old in text
+            text = text.replace(old, new)
+        (tmp_path / f"{name}.py").write_text(text, encoding="utf-8")
+        return f"{name}:model"
+
+    return write
+
+
+QUICK = ["--chains", "64", "--steps", "4000", "--reference", "none", "--step-check", "no"]
+
+
+def test_the_model_of_the_readme_runs_as_it_stands(example, tmp_path, capsys):
+    name = example("cubic_of_the_readme")
+    assert sim.main(["--model", name, "--set", "target=1.5", *QUICK]) == 0
+    text = capsys.readouterr().out
+    assert "slice" in text
+    assert "c = " in text
+    assert [path.name.split("-model")[0] for path in (tmp_path / "runs").iterdir()] == ["cubic_of_the_readme"]
+
+
+BROKEN = {
+    "loss": (("p[0] * p[1] ** 2 - target", "p[0] * p[1] - target"), "the loss changes along the orbit by"),
+    "section": (("jnp.array([1.0, 2.0**0.5])", "jnp.array([1.0, 1.0])"), "the section misses the slice"),
+    "start": (("0.5 + jax.random.uniform(key, (2,))", "0.0 * jax.random.uniform(key, (2,))"), "the action is not free"),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_a_broken_copy_is_refused_with_what_failed_by_how_much_and_where(case, example, tmp_path, capsys):
+    change, message = BROKEN[case]
+    name = example(f"broken_{case}", change)
+    assert sim.main(["--model", name, *QUICK]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert message in lines[0]
+    assert "at θ = [" in lines[0]
+    assert not (tmp_path / "runs").exists()
