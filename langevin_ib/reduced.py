@@ -6,6 +6,7 @@ carry the terms of every other law, so that these follow by reweighting.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -28,10 +29,10 @@ from langevin_ib.streaming import count
 CHAINS = 512
 TUNING = ((0.9, 750), (0.57, 750))
 RECORDS = 1000
-# Steps between records, tried in turn until the draws are worth ENOUGH independent ones: what decides is how well the
-# law's own chains mix, never what they are compared with.
-THINS = (2, 8, 24)
-ENOUGH = 50_000
+# Steps between records: two at first, then, if the draws are not worth ENOUGH independent ones, as many as they need by
+# that count. What decides is how well the law's own chains mix, never what they are compared with.
+FIRST_THIN, LAST_THIN = 2, 24
+ENOUGH = 40_000
 NUTS_CHAINS, NUTS_WARMUP, NUTS_DRAWS = 64, 150, 200
 
 Windows = dict[str, tuple[float, float]]
@@ -166,11 +167,10 @@ def sample_mala(
             np.asarray(result.position),
         )
 
-    drawn = draw(THINS[0], starts)
-    for thin in THINS[1:]:
-        if drawn.ess < ENOUGH:
-            drawn = draw(thin, drawn.position)
-    return drawn
+    drawn = draw(FIRST_THIN, starts)
+    if drawn.ess >= ENOUGH:
+        return drawn
+    return draw(min(LAST_THIN, math.ceil(FIRST_THIN * 1.25 * ENOUGH / drawn.ess)), drawn.position)
 
 
 def _starts(reduction: Reduction, log_p: Callable, center: Float[np.ndarray, " k"], key, chains: int):
