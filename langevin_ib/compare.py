@@ -290,8 +290,8 @@ def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> tuple[float, float
 
 
 def energy_test(
-    first: list[Float[np.ndarray, "draw feature"]],
-    second: list[Float[np.ndarray, "draw feature"]],
+    first: list[Float[np.ndarray, "_ feature"]],
+    second: list[Float[np.ndarray, "_ feature"]],
     rng: np.random.Generator,
     permutations: int = 999,
 ) -> JointTest:
