@@ -103,6 +103,7 @@ def run_ensemble(
     escaped: Callable[[Params], Bool[Array, ""]],
     stage: str,
     step_size: float,
+    remedy: str = "use a smaller step_size",
     chunk_records: int | None = None,
     progress: Progress | None = None,
     checkpoint: Checkpoint | None = None,
@@ -120,6 +121,7 @@ def run_ensemble(
         escaped: θ ↦ True where a chain has run away; non-finite parameters count as escaped in any case.
         stage: named in errors.
         step_size: named in errors.
+        remedy: what an error advises.
         chunk_records: records per device call; changes no number, only how often the host looks.
         progress: called with (steps done, steps in all) after each chunk.
         checkpoint: where to save the state now and then, and to resume from.
@@ -145,7 +147,7 @@ def run_ensemble(
         first_bad = np.asarray(carry.first_bad)
         if (first_bad >= 0).any():
             bad = first_bad[first_bad >= 0]
-            raise DivergenceError(stage, bad.size, chains, int(bad.min()), step_size)
+            raise DivergenceError(stage, bad.size, chains, int(bad.min()), step_size, remedy)
         if progress is not None:
             progress(done_steps, schedule.steps)
 

@@ -30,9 +30,17 @@ class LawError(LangevinIBError, ValueError):
 class DivergenceError(LangevinIBError, RuntimeError):
     """Chains left every reasonable region or became non-finite."""
 
-    def __init__(self, stage: str, diverged: int, chains: int, step: int, step_size: float):
+    def __init__(
+        self,
+        stage: str,
+        diverged: int,
+        chains: int,
+        step: int,
+        step_size: float,
+        remedy: str = "use a smaller step_size",
+    ):
         self.stage, self.diverged, self.chains, self.step, self.step_size = stage, diverged, chains, step, step_size
         super().__init__(
             f"{stage}: {diverged} of {chains} chains diverged, the first by step {step} "
-            f"at step_size {step_size:.6g}; use a smaller step_size"
+            f"at step_size {step_size:.6g}; {remedy}"
         )

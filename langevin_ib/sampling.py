@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,6 +26,10 @@ RUNAWAY_TEMPERATURES = 1e6  # a chain this far above zero, and 1000 × above eve
 RUNAWAY_STARTS = 1e3
 # One stream of random numbers for each use; the numbers are part of the interface "same seed, same run".
 STREAM = {"check": 0, "starts": 1, "chains": 2, "companion": 3, "reference": 4, "law": 5, "nuts": 6, "joint": 7}
+
+FIXMAN_REMEDY = (
+    "with Fixman's term chains fall for good into points where the action is not free: raise beta, or run for less time"
+)
 
 Report = Callable[[str], Progress | None]
 
@@ -88,7 +93,12 @@ class Sampler:
         potential = self.plan.reduction.confinement.potential(model)
         dtype = jnp.float64 if config.precision == 64 else jnp.float32
         # The companion's chains begin elsewhere too: the two ensembles are compared as independent.
-        starts = starting_points(model.init, jax.random.fold_in(self._key("starts"), STREAM[stream]), chains, dtype)
+        reduction = self.plan.reduction
+        init = model.init
+        if reduction.confinement.constrained:
+            windows = {name: (float(self.plan.edges[name][0]), float(self.plan.edges[name][-1])) for name in model.cut}
+            init = partial(reduction.chart.start_within, windows)
+        starts = starting_points(init, jax.random.fold_in(self._key("starts"), STREAM[stream]), chains, dtype)
         like = jax.tree.map(lambda leaf: leaf[0], starts)
         kernel = self._kernel(like, step_size)
         highest = float(jax.jit(lambda xs: jnp.max(jax.lax.map(potential, xs, batch_size=1024)))(starts))
@@ -101,6 +111,7 @@ class Sampler:
             schedule=schedule,
             escaped=lambda params: potential(params) > limit,
             step_size=step_size,
+            remedy=FIXMAN_REMEDY if self.plan.reduction.confinement.fixman else "use a smaller step_size",
             **self._stage(stage),
         )
         return self._drawn(result, step_size)

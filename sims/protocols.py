@@ -36,7 +36,10 @@ PROTOCOLS: dict[str, dict[str, Any]] = {
     "slab": {"confine": "none"},
 }
 # With Fixman's term at β = 10 the chains of these two fall into z = 0, where the law c = 1 is not integrable.
-COLDER = {("uv", "hard-fixman"): {"beta": 40.0}, ("hadamard", "hard-fixman"): {"beta": 40.0}}
+COLDER: dict[tuple[str, str], dict[str, Any]] = {
+    ("uv", "hard-fixman"): {"beta": 40.0},
+    ("hadamard", "hard-fixman"): {"beta": 40.0},
+}
 THEORY = {"stiff": "+1", "hard": "0", "hard-fixman": "+1", "weight-decay": "→ 0", "slab": "+1"}
 HEAD = (
     "model        protocol      theory  c ± se              c of exact  exact      slice      hard       R-hat  seconds"

@@ -50,11 +50,11 @@ def test_the_two_samplers_of_the_law_agree_and_are_named(stiff):
 
 def test_under_the_hard_constraint_the_law_is_c_0_and_with_fixman_c_1():
     for confine, c in (("hard", 0.0), ("hard-fixman", 1.0)):
-        result = langevin_ib.run(RunConfig(confine=confine, **SMALL | {"chains": 1024, "steps": 10_000}))
+        result = langevin_ib.run(RunConfig(confine=confine, beta=40, **SMALL | {"chains": 1024, "steps": 10_000}))
         found = result.summary["invariants"]["z"]["correction"]
         # Ten margins of a step whose bias is below one hundredth in total variation, and four standard errors.
         assert abs(found["c"] - c) < 4 * found["se"] + 0.1
-        assert found["se"] < 0.1
+        assert found["se"] < 0.12
         assert result.summary["diagnostics"]["rejected"] < 0.01
 
 
@@ -101,3 +101,8 @@ def test_invariant_narrows_what_is_shown_and_not_what_the_law_is_conditioned_on(
     np.testing.assert_array_equal(
         narrow.summary["invariants"]["z_2"]["empirical"], stiff.summary["invariants"]["z_2"]["empirical"]
     )
+
+
+def test_fixmans_chains_that_fall_into_the_singular_point_fail_the_run_with_the_reason():
+    with pytest.raises(langevin_ib.DivergenceError, match="with Fixman's term chains fall for good"):
+        langevin_ib.run(RunConfig(confine="hard-fixman", beta=2, **SMALL))

@@ -16,6 +16,7 @@ Invariants: TypeAlias = Mapping[str, Float[Array, "..."]]
 Scalars: TypeAlias = Mapping[str, Float[Array, ""]]
 Branch: TypeAlias = tuple[float, float]
 
+HOME_TRIES = 100
 LINE: Branch = (-math.inf, math.inf)
 POSITIVE: Branch = (0.0, math.inf)
 NEGATIVE: Branch = (-math.inf, 0.0)
@@ -139,6 +140,26 @@ class Chart:
         found = self.model.invariants(params)
         agree = [jnp.all(found[name] == value.astype(found[name].dtype)) for name, value in self.labels.items()]
         return jnp.all(jnp.stack(agree)) if agree else jnp.asarray(True)
+
+    def start_within(self, windows: Mapping[str, Branch], key: Key[Array, ""]) -> Params:
+        """The model's start, drawn again (100 times at most) until every scalar lies in its window, or else its branch.
+
+        A chain that is held on the slice cannot leave its component: z > 0 and z < 0 of uv meet in one point.
+        """
+        home = {name: windows.get(name, self.model.home_of(name)) for name in self.scalar_names}
+
+        def away(carry):
+            params, _, tries = carry
+            scalars = self.scalars_of(params)
+            inside = [(scalars[name] > low) & (scalars[name] < high) for name, (low, high) in home.items()]
+            return ~jnp.all(jnp.stack(inside)) & (tries < HOME_TRIES)
+
+        def again(carry):
+            _, key, tries = carry
+            key, fresh = jax.random.split(key)
+            return self.model.init(fresh), key, tries + 1
+
+        return jax.lax.while_loop(away, again, (self.model.init(key), key, 0))[0]
 
     def _scalars(self, invariants: Invariants) -> Scalars:
         if self.model.scalars is not None:
