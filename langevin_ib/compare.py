@@ -299,8 +299,8 @@ def energy_test(
 
     E = 2 E|X − Y| − E|X − X'| − E|Y − Y'|, zero only for equal laws, estimated over draws of different chains. Features
     are scaled by their pooled standard deviation first. Chains may bring different numbers of draws (those inside a
-    window): each draw weighs the same. Under the null the chains are exchangeable if both sets are as autocorrelated;
-    with equally many chains in both, the test is also right asymptotically where they are not.
+    window), as long as both sets have the same numbers of them: each draw weighs the same. Under the null the chains
+    are then exchangeable if both sets are as autocorrelated; give draws far enough apart.
 
     Source: Székely & Rizzo, J. Stat. Plan. Infer. 143, 1249–1272 (2013); Phipson & Smyth, Stat. Appl. Genet. Mol. Biol.
     9(1), 39 (2010) for the p-value.

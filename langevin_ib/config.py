@@ -47,7 +47,7 @@ def _option(default: Any, group: str, text: str, **parse: Any) -> Any:
 
 def _of(defaults: tuple[float, float]) -> str:
     """Both defaults of a setting, for its help text."""
-    return f"[{defaults[0]:g}; {defaults[1]:g} with many coordinates]"
+    return f"[{defaults[0]:g}; {defaults[1]:g} for other models than uv and rotation]"
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,10 @@ class RunConfig:
         None, "protocol", f"λ of λ|θ|²/2, with weight-decay [{DEFAULT_WEIGHT_DECAY:g}]", kind="positive"
     )
     slab: float | None = _option(
-        None, "protocol", "keep draws with |χ| < ε, with none [window's top / 20]", kind="positive"
+        None,
+        "protocol",
+        "keep draws with |χ| < ε, with none [window's top × dimension of the group / 20]",
+        kind="positive",
     )
 
     integrator: str | Auto = _option(

@@ -248,6 +248,13 @@ def _check_dimensions(model: Model, params: Params) -> None:
     ):
         if _shapes(made) != _shapes(params):
             raise ModelError(f"model {model.name}: the {what} returns parameters of another structure than init")
+    if chart.dim == 1:
+        x = chart.of(params)
+        found = tuple(chart.scalars(x).values())
+        if len(found) != 1 or not bool(jnp.allclose(found[0], x[0])):
+            raise ModelError(
+                f"model {model.name}: the scalar of a quotient of one coordinate has to be that coordinate"
+            )
     for name in (*model.branches, *model.home, *model.cut):
         if name not in chart.scalar_names:
             raise ModelError(f"model {model.name}: {name} is none of its scalars ({', '.join(chart.scalar_names)})")

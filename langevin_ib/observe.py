@@ -42,6 +42,12 @@ def build_observer(
         parts["marginal"] = law
     bounds = {name: (np.float64(e[0]), np.float64(e[-1])) for name, e in edges.items() if name in model.cut}
 
+    def in_all_windows(scalars):
+        within = jnp.asarray(True)
+        for name, (low, high) in bounds.items():
+            within = within & (scalars[name] >= low) & (scalars[name] < high)
+        return within
+
     def counted(scalars, statistic, here) -> dict[str, Any]:
         inside = {name: (scalars[name] >= low) & (scalars[name] < high) for name, (low, high) in bounds.items()}
         draws = {}
@@ -50,10 +56,7 @@ def build_observer(
             for other, within in inside.items():
                 counts = counts if other == name else counts & within
             draws[name] = streaming.WindowDraw(scalars[name], counts)
-        everywhere = here
-        for within in inside.values():
-            everywhere = everywhere & within
-        return {"windows": draws, "statistic": (statistic, everywhere)}
+        return {"windows": draws, "statistic": (statistic, here & in_all_windows(scalars))}
 
     def observe(params) -> dict[str, Any]:
         x = chart.of(params)
@@ -65,6 +68,7 @@ def build_observer(
             "law": counted(scalars, statistic, here),
             "value": jnp.stack([scalars[name] for name in edges]),
             "charge": charge,
+            "counts": here & in_all_windows(scalars),
             "energy": reduction.confinement.reduced_loss(model)(chart.section(x)) / reduction.temperature,
         }
         return draw if slab is None else draw | {"marginal": counted(scalars, statistic, home)}
@@ -76,7 +80,7 @@ def build_observer(
     return Observer(
         observe,
         streaming.Accumulator(accumulator.init, update, accumulator.merge, accumulator.finalize),
-        lambda draw: {name: draw[name] for name in ("value", "charge", "energy")},
+        lambda draw: {name: draw[name] for name in ("value", "charge", "energy", "counts")},
     )
 
 

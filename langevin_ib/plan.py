@@ -10,7 +10,7 @@ thin       a draw every 0.25/ω (unconfined: 0.05/ω, for a visit to the slab is
            the middle of the window (at the minimum, with many coordinates); the draws between would add under 1% to
            the information.
 burn_in    a fifth of the steps; 1/32 without confinement, where no stationary law is waited for.
-slab       a twentieth of z_hi (of the largest scalar's, with many coordinates, times their number).
+slab       a twentieth of z_hi (of the largest scalar's, with many coordinates) times the dimension of the group.
 """
 
 from __future__ import annotations

@@ -52,6 +52,9 @@ def figure(summary: dict[str, Any]) -> Figure:
             top.tick_params(labelbottom=False)
             bottom.set_xlabel(f"invariant {names[place]}")
             if len(names) > 1:
+                # The long labels of a single panel would run into each other.
+                top.set_ylabel(f"density in d{names[place]}")
+                bottom.set_ylabel("law − draws\n(symlog)")
                 _share_legend(top, picture if place == 0 else None)
                 top.set_title("{} in [{:g}, {:g}], {:.1%} of the draws".format(
                     names[place], *summary["invariants"][names[place]]["window"],

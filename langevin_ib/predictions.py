@@ -179,7 +179,9 @@ def exact_formula(reduction: Reduction, point: Params, slab: float | None) -> Ex
     if reduction.confinement.constrained:
         return Exact(family_formula(1.0 if reduction.confinement.fixman else 0.0, "exact"), False)
     if slab is not None or not reduction.proper:
-        raise LawError("law exact: no quadrature on a slab in more than one dimension")
+        raise LawError(
+            "law exact: no quadrature on a slab in more than one dimension; slice is the limit of a thin one"
+        )
     if not reduction.confinement.proper:
         return Exact(pushforward_formula()._replace(name="exact"), False)
     if reduction.model.compact_dim:

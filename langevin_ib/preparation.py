@@ -15,14 +15,14 @@ from jaxtyping import Array, Float
 
 from langevin_ib import compare, geometry
 from langevin_ib.config import LAWS, RunConfig
-from langevin_ib.diagnostics import R_HAT_LIMIT
+from langevin_ib.diagnostics import DRIFT_LEVEL, R_HAT_LIMIT
 from langevin_ib.errors import LawError
 from langevin_ib.laws import Reduction, formula
 from langevin_ib.plan import Plan, build_reduction, resolve, resolve_many
 from langevin_ib.predictions import Exact, Predictions, SampledPredictions, exact_formula, quadrature, sampled
 from langevin_ib.reduced import LawDraws, sample_mala, sample_nuts
 from langevin_ib.sampling import Report, key_of, stage_of
-from langevin_ib.windows import Window, cut_windows, minimum, quantile_window
+from langevin_ib.windows import Window, cut_windows, given_window, is_given, minimum, quantile_window
 
 
 class Prepared(NamedTuple):
@@ -82,7 +82,7 @@ def _prepare_many(
     )  # fmt: skip
     report("law again")
     nuts = sample_nuts(reduction, sampled_law, windows, lowest.x, key=key_of(config, "nuts"))
-    every = _all_windows(reduction, draws, windows)
+    every = _all_windows(config, reduction, draws, windows)
     plan = resolve_many(config, reduction, every, lowest, draws.position)
     made = sampled(
         reduction,
@@ -110,8 +110,10 @@ def _exact(reduction: Reduction, x: Float[Array, " k"], slab: float | None) -> E
         return error
 
 
-def _all_windows(reduction: Reduction, draws: LawDraws, windows: dict[str, Window]) -> dict[str, Window]:
-    """The windows of cut scalars, and of the others by the quantiles of the laws."""
+def _all_windows(
+    config: RunConfig, reduction: Reduction, draws: LawDraws, windows: dict[str, Window]
+) -> dict[str, Window]:
+    """The windows of cut scalars; of the others as given, or by the quantiles of the laws."""
     weights = []
     for name in LAWS[1:]:
         weight = compare.weights_of(draws.log_weight(formula(reduction, name)))
@@ -119,8 +121,11 @@ def _all_windows(reduction: Reduction, draws: LawDraws, windows: dict[str, Windo
             weights.append(weight.ravel())
     found = {}
     for name in reduction.chart.scalar_names:
-        home = reduction.model.home_of(name)
-        found[name] = windows.get(name) or quantile_window(draws.scalars[name].ravel(), weights, home)
+        if name not in windows and is_given(config, name):
+            found[name] = given_window(config, reduction, name)
+        else:
+            home = reduction.model.home_of(name)
+            found[name] = windows.get(name) or quantile_window(draws.scalars[name].ravel(), weights, home)
     return found
 
 
@@ -138,6 +143,12 @@ def _agreement(made: SampledPredictions, nuts: LawDraws) -> tuple[dict[str, Any]
         if found.verdict == "differs":
             doubts.append(
                 f"MALA and NUTS disagree on the law {law.name} of {scalar}: TV {found.tv:.4f}, p = {found.p_value:.1g}"
+            )
+        halves = [draws.histogram(scalar, edges, flat, half).counts for half in (0, 1)]
+        drift = compare.p_value_of_drift(*halves)
+        if drift is not None and drift * len(made.edges) < DRIFT_LEVEL:
+            doubts.append(
+                f"the draws of the law {law.name} still move in {scalar} between their halves, p = {drift:.1g}"
             )
     for one in (draws, nuts):
         if not one.r_hat <= R_HAT_LIMIT:

@@ -85,9 +85,17 @@ class LawDraws:
         """t = −½ log det G."""
         return -0.5 * np.asarray(self.terms.log_det)
 
-    def histogram(self, scalar: str, edges: Float[np.ndarray, " edges"], weight) -> compare.Ensemble:
-        """Weighted bin counts of each chain in a window."""
+    def histogram(
+        self,
+        scalar: str,
+        edges: Float[np.ndarray, " edges"],
+        weight: Float[np.ndarray, "chain draw"],
+        half: int | None = None,
+    ) -> compare.Ensemble:
+        """Weighted bin counts of each chain in a window; of its first (0) or second (1) half only, if asked for."""
         values = self.scalars[scalar]
+        if half is not None:
+            values, weight = (np.array_split(x, 2, axis=1)[half] for x in (values, weight))
         counts = np.stack([np.histogram(v, edges, weights=w)[0] for v, w in zip(values, weight, strict=True)])
         return compare.ensemble(counts)
 
@@ -170,7 +178,8 @@ def sample_mala(
     drawn = draw(FIRST_THIN, starts)
     if drawn.ess >= ENOUGH:
         return drawn
-    return draw(min(LAST_THIN, math.ceil(FIRST_THIN * 1.25 * ENOUGH / drawn.ess)), drawn.position)
+    wanted = FIRST_THIN * 1.25 * ENOUGH / max(drawn.ess, 1.0) if math.isfinite(drawn.ess) else LAST_THIN
+    return draw(min(LAST_THIN, math.ceil(wanted)), drawn.position)
 
 
 def _starts(reduction: Reduction, log_p: Callable, center: Float[np.ndarray, " k"], key, chains: int):

@@ -134,8 +134,9 @@ def _joint_lines(summary: dict[str, Any]) -> list[tuple[str, str]]:
         *lines,
         (
             "",
-            f"joint test of all invariants and ℓ/T against the law {joint['law']}: energy distance "
-            f"{joint['energy_distance']:.2g}, p = {_p(joint['p_value'])} ({joint['chains']} chains of each permuted)",
+            f"joint test of all invariants and ℓ/T against the law {joint['law']} (a limit, not the exact one): "
+            f"energy distance {joint['energy_distance']:.2g}, p = {_p(joint['p_value'])} "
+            f"({joint['chains']} chains of each permuted)",
         ),
     ]
 
@@ -282,7 +283,7 @@ def _verdict_line(laws: Laws, margin: float) -> str:
     close = {
         name: None
         for (_, name), law in laws.items()
-        if law["verdict"] == "agrees" and (law["p_value"] or 1) < EQUALITY_LEVEL
+        if law["verdict"] == "agrees" and law["p_value"] is not None and law["p_value"] < EQUALITY_LEVEL
     }
     line = f"agrees, differs: TV below, above the margin {margin:g} with 95% confidence each; "
     line += "undecided: neither, or no verdict is given; p tests exact equality"

@@ -77,7 +77,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except DivergenceError as error:
         return _fail(f"{error}; no run folder was written", FAILED_RUN)
     except MemoryError as error:
-        return _fail(f"out of memory: use fewer chains or bins ({str(error).splitlines()[0]})", FAILED_RUN)
+        return _fail(f"out of memory: use fewer chains or bins ({error})", FAILED_RUN)
+    except RuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):  # XLA's way to say the same
+            raise
+        return _fail("out of memory: use fewer chains or bins", FAILED_RUN)
     except OSError as error:
         return _fail(f"cannot write: {error.strerror or error}", FAILED_RUN)
     except KeyboardInterrupt:

@@ -104,19 +104,37 @@ def cut_windows(config: RunConfig, reduction: Reduction, lowest: Minimum) -> dic
     values, vectors = np.linalg.eigh(lowest.hessian)
     if not values[0] > FLAT * values[-1]:
         raise ConfigError(
-            "window", "given: the reduced loss is flat at its minimum, so no window follows from it", "auto"
-        )
+            "options", "such that the reduced loss has one minimum (it is flat there, so no window follows from it), "
+            "or confine weight-decay", config.model_options(),
+        )  # fmt: skip
     covariance = (vectors / values) @ vectors.T
     windows = {}
     for name in model.cut:
-        if config.window != AUTO and config.invariant == (name,):
-            _branch_of(config, reduction, name)
-            windows[name] = interval(config)
+        if is_given(config, name):
+            windows[name] = given_window(config, reduction, name)
+            value = float(chart.scalars(jnp.asarray(lowest.x))[name])
+            if not windows[name][0] < value < windows[name][1]:
+                raise ConfigError(
+                    "window",
+                    f"around the minimum of the reduced loss, {name} = {value:.4g}",
+                    "{:g} {:g}".format(*windows[name]),
+                )
             continue
         value, gradient = jax.value_and_grad(lambda x, name=name: chart.scalars(x)[name])(jnp.asarray(lowest.x))
         spread = float(np.sqrt(2 * WINDOW_ENERGY * gradient @ covariance @ gradient))
         windows[name] = _between(float(value), spread, model.home_of(name))
     return windows
+
+
+def is_given(config: RunConfig, name: str) -> bool:
+    """Whether the configuration's window is that of this one scalar of several."""
+    return config.window != AUTO and config.invariant == (name,)
+
+
+def given_window(config: RunConfig, reduction: Reduction, name: str) -> Window:
+    """The configuration's window, inside one branch of the scalar."""
+    _branch_of(config, reduction, name)
+    return interval(config)
 
 
 def _between(value: float, spread: float, branch: Branch) -> Window:

@@ -27,6 +27,7 @@ class ReducedTerms(NamedTuple):
     log_det: Any  # log det G_χ(s(z))
     log_volume: Any  # log dσ_S/dz
     log_coupling: Any  # log |det M(s(z))|, equal to log det G_χ for a canonical χ
+    log_flat: Any = 0.0  # log density of the flat measure in dz, where a model has one of its own
     log_orbit: Any = 0.0  # log of the orbit integral of `laws.orbit`, filled in where the exact law needs it
 
 
@@ -66,7 +67,9 @@ class Reduction:
 
     @cached_property
     def flat_measure(self) -> str:
-        """Lebesgue measure in the coordinates of the quotient, as tables and legends name it."""
+        """The measure of `printed` and `naive`: Lebesgue's in the coordinates, or the model's own."""
+        if self.model.flat is not None:
+            return self.model.flat[0]
         return " ".join(f"d{name}" for name in self.chart.shapes)
 
     @cached_property
@@ -86,6 +89,7 @@ class Reduction:
             log_det=geometry.log_det_gram(self.model, point),
             log_volume=geometry.log_slice_volume(self.chart, x),
             log_coupling=geometry.log_abs_det(geometry.coupling(self.model, point)),
+            log_flat=0.0 if self.model.flat is None else self.model.flat[1](self.chart.invariants(x)),
         )
 
     def statistic(self, x: Float[Array, " k"]) -> Float[Array, ""]:
@@ -126,12 +130,14 @@ def orbit_formula(confinement: Confinement) -> Formula:
 
 def printed_formula(flat_measure: str = FLAT_MEASURE) -> Formula:
     """Law (P): exp(−ℓ/T) det G^(−1/2) read against dz, as eq. (6) is printed, without the Jacobian dσ_S/dz."""
-    return Formula("printed", flat_measure, "exp(−ℓ/T) det G^(−1/2)", lambda t: -t.energy - 0.5 * t.log_det)
+    return Formula(
+        "printed", flat_measure, "exp(−ℓ/T) det G^(−1/2)", lambda t: -t.energy - 0.5 * t.log_det + t.log_flat
+    )
 
 
 def naive_formula(flat_measure: str = FLAT_MEASURE) -> Formula:
     """exp(−ℓ/T) dz: the control without any correction."""
-    return Formula("naive", flat_measure, "exp(−ℓ/T)", lambda t: -t.energy)
+    return Formula("naive", flat_measure, "exp(−ℓ/T)", lambda t: -t.energy + t.log_flat)
 
 
 def formula(reduction: Reduction, name: str) -> Formula:

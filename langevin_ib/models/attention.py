@@ -14,6 +14,7 @@ from langevin_ib.models.pair import (
     balanced,
     descending,
     frame_avoiding,
+    log_sphere,
     starting_vectors,
     to_chart,
     unit_vectors,
@@ -122,6 +123,8 @@ def attention(
         invariants=lambda params: to_chart(columns(params["Q"]), columns(params["K"]), frame)._asdict(),
         section=section,
         init=init,
+        # dη is not bounded at the chart's pole, and would depend on where that is.
+        flat=("dw db̂", lambda invariants: log_sphere(invariants["eta"])),
         scalars=scalars,
         branches={name: (POSITIVE,) for head in names for name in head},
         notes=("value matrices are fixed", "the diagonal part of GL(r) is divided out, as in the paper"),

@@ -43,6 +43,8 @@ class Model:
         home: {scalar: the branch that holds the minimum of the loss}; by default the only branch.
         cut: scalars at the end of whose branch a law may not be integrable: the laws are those of draws inside the
             windows of these scalars.
+        flat: (name, z ↦ log density in the coordinates z) of the measure that `printed` and `naive` are read against,
+            where it is not Lebesgue measure in z: for an angle that z holds in a chart without bounds, say.
         discrete: invariants that are constant on each component of Θ/G (signs); not coordinates.
         compact_dim: dimension of a compact group that acts by isometries, leaves the slice and `invariants` alone,
             and is divided out together with G.
@@ -67,6 +69,7 @@ class Model:
     branches: Mapping[str, tuple[Branch, ...]] = field(default_factory=dict)
     home: Mapping[str, Branch] = field(default_factory=dict)
     cut: tuple[str, ...] = ()
+    flat: tuple[str, Callable[[Invariants], Float[Array, ""]]] | None = None
     discrete: tuple[str, ...] = ()
     compact_dim: int = 0
     compact_act: Callable[[Float[Array, " mc"], Params], Params] | None = None

@@ -16,6 +16,7 @@ from langevin_ib.models.pair import (
     descending,
     direction,
     frame_avoiding,
+    log_sphere,
     starting_vectors,
     to_chart,
 )
@@ -123,6 +124,8 @@ def _diagonal(misfit, ridge: float, target: np.ndarray, right: np.ndarray, rank:
         invariants=lambda params: to_chart(params["U"].T, params["V"].T, frame)._asdict(),
         section=section,
         init=init,
+        # dη is not bounded at the chart's pole, and would depend on where that is.
+        flat=("dw db̂", lambda invariants: log_sphere(invariants["eta"])),
         scalars=scalars,
         branches={f"{name}_{j + 1}": (POSITIVE,) for name in ("s", "sigma") for j in range(rank)},
         notes=("the diagonal part of GL(r) is divided out, as in the paper; group=gl divides by all of it",),

@@ -50,6 +50,11 @@ def direction(eta: Float[Array, "... q1"], frame: Float[np.ndarray, "q q"]) -> F
     return y @ jnp.asarray(frame, eta.dtype)
 
 
+def log_sphere(eta: Float[Array, "... q1"]) -> Float[Array, ""]:
+    """log of db̂/dη, the surface measure of the spheres in stereographic coordinates, Π (2/(1 + |η|²))^{q−1}."""
+    return eta.shape[-1] * jnp.sum(jnp.log(2.0 / (1.0 + jnp.sum(eta**2, axis=-1))))
+
+
 def balanced(point: PairPoint, frame: Float[np.ndarray, "q q"]) -> tuple[Float[Array, "... p"], Float[Array, "... q"]]:
     """The pairs (a, b) of given (w, η) with |a| = |b| = √s, s = |w|: the section of χ = ½(|a|² − |b|²)."""
     root = jnp.sqrt(jnp.linalg.norm(point.w, axis=-1, keepdims=True))
