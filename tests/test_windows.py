@@ -1,0 +1,47 @@
+"""Windows by rule: the quadratic rule of many coordinates is that of one, and what it cannot decide is refused."""
+
+import numpy as np
+import pytest
+
+from langevin_ib.config import RunConfig
+from langevin_ib.errors import ConfigError
+from langevin_ib.plan import build_reduction
+from langevin_ib.windows import cut_windows, minimum, quantile_window, scalar_window
+
+pytestmark = pytest.mark.usefixtures("x64")
+
+
+def windows_of(**settings):
+    config = RunConfig(model="hadamard", **settings)
+    reduction = build_reduction(config)
+    return cut_windows(config, reduction, minimum(reduction))
+
+
+def test_each_coordinate_of_a_separable_quadratic_loss_has_the_window_of_uv_with_its_target():
+    config = RunConfig(model="hadamard")
+    reduction = build_reduction(config)
+    lowest = minimum(reduction)
+    found = cut_windows(config, reduction, lowest)
+    for name, target in zip(found, lowest.x, strict=True):
+        uv = RunConfig(target=float(target))
+        assert found[name] == pytest.approx(scalar_window(uv, build_reduction(uv))[1], rel=2e-3)
+
+
+def test_a_given_window_is_taken_for_the_scalar_that_is_named_and_no_other():
+    found, rule = windows_of(invariant=("z_2",), window=(0.5, 1.5)), windows_of()
+    assert found["z_2"] == (0.5, 1.5)
+    assert found["z_1"] == rule["z_1"]
+
+
+def test_a_window_without_the_minimum_and_a_flat_loss_are_refused():
+    with pytest.raises(ConfigError, match="window must be around the minimum of the reduced loss, z_2 = "):
+        windows_of(invariant=("z_2",), window=(2.5, 3.0))
+    with pytest.raises(ConfigError, match="it is flat there"):
+        windows_of(options={"dim": 3, "rows": 2, "operator": "random"})
+
+
+def test_the_quantile_window_reaches_as_far_as_the_furthest_law():
+    values = np.linspace(0.0, 10.0, 10_001)
+    low, high = np.where(values < 2, 1.0, 0.0), np.where(values > 8, 1.0, 0.0)
+    assert quantile_window(values, [low, high], (0.0, np.inf)) == pytest.approx((0.01, 9.99), abs=2e-3)
+    assert quantile_window(values, [high], (0.0, np.inf))[0] > 8.0
