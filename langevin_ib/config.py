@@ -47,7 +47,7 @@ def _option(default: Any, group: str, text: str, **parse: Any) -> Any:
 
 def _of(defaults: tuple[float, float]) -> str:
     """Both defaults of a setting, for its help text."""
-    return f"[{defaults[0]:g}; {defaults[1]:g} for other models than uv and rotation]"
+    return f"[{defaults[0]:g}; {defaults[1]:g} except uv, rotation]"
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog=PROGRAM,
         description="Simulate noisy training of a symmetric model and measure which reduced law its draws obey.",
-        formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=32, width=110),
+        formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=32, width=118),
         allow_abbrev=False,
     )
     groups = {key: parser.add_argument_group(title) for key, title in TITLES.items()}
