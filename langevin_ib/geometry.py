@@ -6,6 +6,7 @@ the dimension of the group. Equation numbers are those of arXiv:2601.06597.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -69,26 +70,22 @@ def log_det_spd(matrix: Float[Array, "n n"]) -> Float[Array, ""]:
     Written out as a Cholesky factorisation for small n: a LAPACK call per chain, which is what `slogdet` becomes under
     vmap on a CPU, made a recorded draw cost as much as a hundred steps.
     """
-    n = matrix.shape[0]
-    if n > UNROLLED_SIZE:
-        return jnp.linalg.slogdet(matrix)[1]
-    log_det, rest = jnp.zeros((), matrix.dtype), matrix
-    for _ in range(n):
-        pivot = rest[0, 0]
-        log_det = log_det + jnp.log(pivot)
-        rest = rest[1:, 1:] - jnp.outer(rest[1:, 0], rest[0, 1:]) / pivot
-    return log_det
+    return _log_det_by_elimination(matrix, lambda pivot: pivot)
 
 
 def log_abs_det(matrix: Float[Array, "n n"]) -> Float[Array, ""]:
     """log |det| of a matrix whose leading minors do not vanish, such as M near its canonical value H."""
+    return _log_det_by_elimination(matrix, jnp.abs)
+
+
+def _log_det_by_elimination(matrix: Float[Array, "n n"], size: Callable[[Array], Array]) -> Float[Array, ""]:
     n = matrix.shape[0]
     if n > UNROLLED_SIZE:
         return jnp.linalg.slogdet(matrix)[1]
     log_det, rest = jnp.zeros((), matrix.dtype), matrix
     for _ in range(n):
         pivot = rest[0, 0]
-        log_det = log_det + jnp.log(jnp.abs(pivot))
+        log_det = log_det + jnp.log(size(pivot))
         rest = rest[1:, 1:] - jnp.outer(rest[1:, 0], rest[0, 1:]) / pivot
     return log_det
 
