@@ -25,7 +25,7 @@ TEMPERATURE, STEP, TIME, CHAINS = 0.1, 1e-3, 2.0, 16384
 
 def drift(inputs: int) -> tuple[np.ndarray, np.ndarray]:
     """Mean of (χ_j(t) − χ_j(0))/t over the ensemble for each neuron, and its standard error, chains as the unit."""
-    # The loss is not in the drift, but a steep one adds the error of the step, ½h(|∇_W L|² − |∇_v L|²) per unit of time.
+    # The loss is not in the drift, but a steep one adds the step's error, ½h(|∇_W L|² − |∇_v L|²) per unit of time.
     model = relu(inputs=inputs, gain=1.0)
     starts = starting_points(model.init, jax.random.key(1), CHAINS, jnp.float64)
     like = jax.tree.map(lambda leaf: leaf[0], starts)
