@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from langevin_ib import compare, geometry
+from langevin_ib import compare, geometry, joint
 from langevin_ib.config import MIN_CHAINS, RunConfig
 from langevin_ib.diagnostics import DRIFT_LEVEL, R_HAT_LIMIT, convergence, ensemble_ess
 from langevin_ib.errors import ConfigError
@@ -220,7 +220,7 @@ def _joint(prepared: Prepared, sample: Sample) -> dict[str, Any] | None:
         chain[times][rng.choice(JOINT_DRAWS, len(own), replace=False)]
         for own, chain in zip(drawn, predicted, strict=False)
     ]
-    found = compare.energy_test(drawn, against, rng)
+    found = joint.energy_test(drawn, against, rng)
     return {"law": law.formula.name, "test": "energy distance, chains permuted", **found._asdict()}
 
 

@@ -7,7 +7,7 @@ are stated where they are used.
 import numpy as np
 import pytest
 
-from langevin_ib import compare
+from langevin_ib import compare, joint
 from langevin_ib.confinement import stiff
 from langevin_ib.laws import Reduction, bin_masses, family, formula
 from langevin_ib.laws.base import bin_nodes
@@ -200,10 +200,10 @@ def test_the_joint_test_is_level_under_the_null_also_for_sticky_chains_of_unequa
         draws = stay * centre + np.sqrt(1 - stay**2) * rng.standard_normal((40, 6, 2)) + shift
         return [chain[: rng.integers(1, 7)] for chain in draws]
 
-    p = np.array([compare.energy_test(chains(), chains(stay=0.2), rng, 199).p_value for _ in range(200)])
+    p = np.array([joint.energy_test(chains(), chains(stay=0.2), rng, 199).p_value for _ in range(200)])
     assert np.mean(p <= 0.05) <= 0.10
     assert np.mean(p <= 0.5) == pytest.approx(0.5, abs=0.12)
-    assert max(compare.energy_test(chains(), chains(shift=1.0), rng, 199).p_value for _ in range(20)) <= 0.01
+    assert max(joint.energy_test(chains(), chains(shift=1.0), rng, 199).p_value for _ in range(20)) <= 0.01
 
 
 def test_the_joint_test_sees_a_dependence_that_no_margin_shows():
@@ -211,4 +211,4 @@ def test_the_joint_test_sees_a_dependence_that_no_margin_shows():
     x = rng.standard_normal((60, 8, 2))
     y = rng.standard_normal((60, 8, 2))
     y[..., 1] = 0.9 * y[..., 0] + np.sqrt(1 - 0.81) * y[..., 1]
-    assert compare.energy_test(list(x), list(y), rng, 199).p_value <= 0.01
+    assert joint.energy_test(list(x), list(y), rng, 199).p_value <= 0.01

@@ -12,7 +12,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float
 
 from langevin_ib.dynamics.base import Kernel
-from langevin_ib.dynamics.langevin import Potential, _normal_like
+from langevin_ib.dynamics.langevin import Potential, normal_like
 from langevin_ib.models.base import Params
 
 MomentMap = Callable[[Params], Float[Array, " m"]]
@@ -101,7 +101,7 @@ def constrained_langevin(
         position = unravel(jnp.where(stays, old, new))
         return ConstrainedState(position, noise), ConstrainedInfo(stays.astype(old.dtype))
 
-    return Kernel(draw=_normal_like(like), init=init, step=step)
+    return Kernel(draw=normal_like(like), init=init, step=step)
 
 
 def _project(

@@ -51,7 +51,7 @@ def euler_maruyama(potential: Potential, like: Params, *, temperature: float, st
         position = jax.tree.map(lambda x, g, n: x - step_size * g + amplitude * n, state.position, gradient, noise)
         return EulerMaruyamaState(position), LangevinInfo()
 
-    return Kernel(draw=_normal_like(like), init=EulerMaruyamaState, step=step)
+    return Kernel(draw=normal_like(like), init=EulerMaruyamaState, step=step)
 
 
 def leimkuhler_matthews(potential: Potential, like: Params, *, temperature: float, step_size: float) -> Kernel:
@@ -79,10 +79,10 @@ def leimkuhler_matthews(potential: Potential, like: Params, *, temperature: floa
         )
         return LeimkuhlerMatthewsState(position, noise), LangevinInfo()
 
-    return Kernel(draw=_normal_like(like), init=init, step=step)
+    return Kernel(draw=normal_like(like), init=init, step=step)
 
 
-def _normal_like(like: Params):
+def normal_like(like: Params):
     """One (chains, q) normal a step for the whole ensemble, cut into the leaves of `like`.
 
     One batched draw is 2–3 times faster than a key per chain (uv, two cores; `sims/bench/throughput.py`).
