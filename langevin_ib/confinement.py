@@ -47,10 +47,6 @@ class Confinement:
         """V(θ) = L(θ) + C(θ)."""
         return lambda params: model.loss(params) + self.energy(model, params)
 
-    def reduced_loss(self, model: Model) -> Callable[[Params], Float[Array, ""]]:
-        """ℓ(z) + (kept part of C)(s(z)), as a function of θ = s(z) on the slice."""
-        return lambda params: model.loss(params) + self.reduced(model, params)
-
 
 def _zero(model: Model, params: Params) -> Float[Array, ""]:
     return jnp.zeros_like(model.loss(params))

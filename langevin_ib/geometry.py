@@ -6,7 +6,6 @@ the dimension of the group. Equation numbers are those of arXiv:2601.06597.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -16,9 +15,8 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Key
 
 from langevin_ib.errors import LangevinIBError, ModelError
-from langevin_ib.models.base import Chart, Model, Params
-
-UNROLLED_SIZE = 12
+from langevin_ib.linalg import log_det_spd
+from langevin_ib.models.base import Chart, Model, Params, SliceTerms
 
 
 def fundamental_fields(model: Model, params: Params) -> Float[Array, "m q"]:
@@ -64,32 +62,6 @@ def log_det_gram(model: Model, params: Params) -> Float[Array, ""]:
     return log_det_spd(constraint_gram(model, params))
 
 
-def log_det_spd(matrix: Float[Array, "n n"]) -> Float[Array, ""]:
-    """log det of a symmetric positive definite matrix; −inf or NaN where it is singular.
-
-    Written out as a Cholesky factorisation for small n: a LAPACK call per chain, which is what `slogdet` becomes under
-    vmap on a CPU, made a recorded draw cost as much as a hundred steps.
-    """
-    return _log_det_by_elimination(matrix, lambda pivot: pivot)
-
-
-def log_abs_det(matrix: Float[Array, "n n"]) -> Float[Array, ""]:
-    """log |det| of a matrix whose leading minors do not vanish, such as M near its canonical value H."""
-    return _log_det_by_elimination(matrix, jnp.abs)
-
-
-def _log_det_by_elimination(matrix: Float[Array, "n n"], size: Callable[[Array], Array]) -> Float[Array, ""]:
-    n = matrix.shape[0]
-    if n > UNROLLED_SIZE:
-        return jnp.linalg.slogdet(matrix)[1]
-    log_det, rest = jnp.zeros((), matrix.dtype), matrix
-    for _ in range(n):
-        pivot = rest[0, 0]
-        log_det = log_det + jnp.log(size(pivot))
-        rest = rest[1:, 1:] - jnp.outer(rest[1:, 0], rest[0, 1:]) / pivot
-    return log_det
-
-
 def log_slice_volume(chart: Chart, x: Float[Array, " k"]) -> Float[Array, ""]:
     """log(dσ_S/dx) = ½ log det(DsᵀDs): the surface measure of the slice in the coordinates x of the quotient.
 
@@ -101,6 +73,19 @@ def log_slice_volume(chart: Chart, x: Float[Array, " k"]) -> Float[Array, ""]:
         fields = _fields(chart.model.compact_act, chart.model.compact_dim, chart.section(x))
         jacobian = jnp.concatenate([jacobian, fields.T], axis=1)
     return 0.5 * log_det_spd(jacobian.T @ jacobian)
+
+
+def slice_terms(chart: Chart, x: Float[Array, " k"]) -> SliceTerms:
+    """log det G, log dσ_S/dx and ℓ at s(x): the model's closed forms where it has them, else from the geometry."""
+    if chart.model.slice_terms is not None:
+        return chart.model.slice_terms(chart.invariants(x))
+    return derived_slice_terms(chart, x)
+
+
+def derived_slice_terms(chart: Chart, x: Float[Array, " k"]) -> SliceTerms:
+    """The same from the loss, χ and the section by automatic differentiation, whatever the model has."""
+    point = chart.section(x)
+    return SliceTerms(log_det_gram(chart.model, point), log_slice_volume(chart, x), chart.model.loss(point))
 
 
 def log_orbit_jacobian(chart: Chart, t: Float[Array, " m"], x: Float[Array, " k"]) -> Float[Array, ""]:
@@ -183,6 +168,8 @@ class _Probe(NamedTuple):
     orbit_spectrum: Any
     coupling_on_slice: Any
     compact: _Compact | None
+    slice_terms: Any
+    derived_terms: Any
     point: Any
 
 
@@ -192,7 +179,8 @@ def check_model(model: Model, key: Key[Array, ""], points: int = 8, tolerance: f
     Checked: L and the invariants do not change along the orbit; discrete invariants do not either, and are the same at
     every start; χ(s(z)) = 0; z(s(z)) = z; the Gram matrix of all orbit directions is non-singular (the action is free)
     at the point, and M is on the slice (the slice is transversal); dim Z = q − m; a compact group leaves L, the
-    invariants and the slice alone and acts by isometries.
+    invariants and the slice alone and acts by isometries; closed forms of `slice_terms` are what automatic
+    differentiation gives.
 
     Raises:
         ModelError: one line that says what failed, by how much, at which point.
@@ -203,9 +191,10 @@ def check_model(model: Model, key: Key[Array, ""], points: int = 8, tolerance: f
             inits = [_as_float64(model.init(k)) for k in jax.random.split(key_init, points)]
             moves = 0.5 * jax.random.normal(key_move, (points, model.group_dim))
             turns = 2.0 * jax.random.normal(key_turn, (points, model.compact_dim))
-            _check_dimensions(model, inits[0])
+            chart = Chart(model)
+            _check_dimensions(chart, inits[0])
             stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *inits)
-            probes = jax.jit(lambda xs: jax.lax.map(lambda x: _probe(model, *x), xs))((stacked, moves, turns))
+            probes = jax.jit(lambda xs: jax.lax.map(lambda x: _probe(chart, *x), xs))((stacked, moves, turns))
         except LangevinIBError:
             raise
         except Exception as error:  # of a user's functions, whose shapes or names do not fit
@@ -226,9 +215,9 @@ def _shapes(params: Params) -> tuple:
     return jax.tree.structure(params), [jnp.shape(leaf) for leaf in jax.tree.leaves(params)]
 
 
-def _check_dimensions(model: Model, params: Params) -> None:
+def _check_dimensions(chart: Chart, params: Params) -> None:
+    model = chart.model
     q = ravel_pytree(params)[0].size
-    chart = Chart(model)
     m = model.moment_map(params).size
     if m != model.group_dim:
         raise ModelError(f"model {model.name}: moment_map has {m} components, group_dim is {model.group_dim}")
@@ -257,7 +246,8 @@ def _check_dimensions(model: Model, params: Params) -> None:
             raise ModelError(f"model {model.name}: {name} is none of its scalars ({', '.join(chart.scalar_names)})")
 
 
-def _probe(model: Model, params: Params, move: Float[Array, " m"], turn: Float[Array, " mc"]) -> _Probe:
+def _probe(chart: Chart, params: Params, move: Float[Array, " m"], turn: Float[Array, " mc"]) -> _Probe:
+    model = chart.model
     moved = model.act(move, params)
     invariants, invariants_moved = model.invariants(params), model.invariants(moved)
     balanced = model.section(invariants)
@@ -283,6 +273,8 @@ def _probe(model: Model, params: Params, move: Float[Array, " m"], turn: Float[A
         orbit_spectrum=jnp.linalg.eigvalsh(fields @ fields.T),
         coupling_on_slice=jnp.linalg.svd(coupling(model, balanced), compute_uv=False),
         compact=_probe_compact(model, params, balanced, turn),
+        slice_terms=jnp.stack(slice_terms(chart, chart.of(params))),
+        derived_terms=jnp.stack(derived_slice_terms(chart, chart.of(params))),
         point=flat(params),
     )
 
@@ -328,6 +320,7 @@ def _judge(model: Model, probe: _Probe, home: np.ndarray, tolerance: float) -> N
     differ("the section does not invert the invariants", probe.invariants_of_section, probe.invariants)
     if not float(probe.coupling_on_slice[-1]) > 1e-12 * max(float(probe.coupling_on_slice[0]), 1e-300):
         raise ModelError(f"model {model.name}: the slice is not transversal to the orbit, M is singular {where}")
+    differ("slice_terms are not log det G, log dσ_S/dz and ℓ,", probe.slice_terms, probe.derived_terms)
     if probe.compact is not None:
         turned = probe.compact
         differ("the loss changes under the compact action", turned.loss_turned, probe.loss)

@@ -62,14 +62,15 @@ def build_observer(
         x = chart.of(params)
         scalars, charge = chart.scalars_of(params), model.moment_map(params)
         home = chart.at_home(params)
-        statistic = reduction.statistic(x)
+        terms = reduction.terms_at(x)
+        statistic = -0.5 * terms.log_det
         here = home if slab is None else home & (jnp.linalg.norm(charge) < slab)
         draw = {
             "law": counted(scalars, statistic, here),
             "value": jnp.stack([scalars[name] for name in edges]),
             "charge": charge,
             "counts": here & in_all_windows(scalars),
-            "energy": reduction.confinement.reduced_loss(model)(chart.section(x)) / reduction.temperature,
+            "energy": terms.energy,
         }
         return draw if slab is None else draw | {"marginal": counted(scalars, statistic, home)}
 

@@ -31,9 +31,9 @@ TUNING = ((0.9, 750), (0.57, 750))
 RECORDS = 1000
 # Steps between records: two at first, then, if the draws are not worth ENOUGH independent ones, as many as they need by
 # that count. What decides is how well the law's own chains mix, never what they are compared with.
-FIRST_THIN, LAST_THIN = 2, 24
-ENOUGH = 40_000
-NUTS_CHAINS, NUTS_WARMUP, NUTS_DRAWS = 64, 150, 200
+FIRST_THIN, LAST_THIN = 2, 48
+ENOUGH = 150_000
+NUTS_CHAINS, NUTS_WARMUP, NUTS_DRAWS = 128, 200, 400
 
 Windows = dict[str, tuple[float, float]]
 

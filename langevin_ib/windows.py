@@ -76,7 +76,7 @@ def minimum(reduction: Reduction) -> Minimum:
     chart = reduction.chart
 
     def energy(x):
-        return reduction.confinement.reduced_loss(reduction.model)(chart.section(x)) / reduction.temperature
+        return reduction.terms_at(x).energy
 
     value_and_gradient = jax.jit(jax.value_and_grad(energy))
 

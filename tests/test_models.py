@@ -11,6 +11,7 @@ from jax.flatten_util import ravel_pytree
 
 from langevin_ib import geometry
 from langevin_ib.errors import ConfigError, ModelError
+from langevin_ib.linalg import log_det_spd
 from langevin_ib.models import (
     REGISTRY,
     Chart,
@@ -26,7 +27,7 @@ from langevin_ib.models import (
     with_moment_map,
 )
 from langevin_ib.models.attention import attend
-from langevin_ib.models.pair import PairPoint, balanced, frame_avoiding, to_chart
+from langevin_ib.models.pair import PairPoint, balanced, direction, frame_avoiding, log_sphere, to_chart
 from langevin_ib.models.relu import population_misfit
 from langevin_ib.models.spectrum import polar_factors, singular_values
 
@@ -158,10 +159,10 @@ def test_the_volume_of_a_vector_pair(p, q, x64):
     for t, params in zip([0.0, 0.7, -1.3], starts(model, 3), strict=True):
         found = model.invariants(params)
         s, eta = jnp.linalg.norm(found["w"]), found["eta"]
-        wanted = ((p + q - 2) / 2 - (p - 1)) * jnp.log(s) + (q - 1) * jnp.log(2 / (1 + jnp.sum(eta**2)))
+        wanted = ((p + q - 2) / 2 - (p - 1)) * jnp.log(s) + log_sphere(eta)
         x = chart.of(params)
         gram = geometry.orbit_gram(model, chart.section(x))
-        volume = 0.5 * geometry.log_det_spd(gram) + geometry.log_slice_volume(chart, x)
+        volume = 0.5 * log_det_spd(gram) + geometry.log_slice_volume(chart, x)
         np.testing.assert_allclose(volume, wanted, atol=1e-10)
         np.testing.assert_allclose(
             geometry.log_orbit_jacobian(chart, jnp.array([t]), x), wanted + (p - q) * t, atol=1e-10

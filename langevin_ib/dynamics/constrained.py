@@ -13,6 +13,7 @@ from jaxtyping import Array, Bool, Float
 
 from langevin_ib.dynamics.base import Kernel
 from langevin_ib.dynamics.langevin import Potential, normal_like
+from langevin_ib.linalg import solve
 from langevin_ib.models.base import Params
 
 MomentMap = Callable[[Params], Float[Array, " m"]]
@@ -21,7 +22,6 @@ Charge = Callable[[Float[Array, " q"]], Float[Array, " m"]]
 NEWTON_STEPS = 6  # quadratic: 0.1, 1e-2, 1e-4, 1e-8, 1e-16, and one to begin with; more than six save few rejections
 LANDING_STEPS = 60  # far off the slice a Gauss–Newton step no more than halves the distance
 ROUND_OFF = 64.0  # a |χ_i| that counts as zero, in units of eps |∇χ_i| |θ|, the rounding of χ itself
-SMALL = 6  # equations that are eliminated without LAPACK
 LONGEST_MOVE = 2.0  # the nearby solution moves about as far as the free step; one twice as far is another sheet's
 
 
@@ -117,7 +117,7 @@ def _project(
     multiplier = jnp.zeros(jacobian.shape[0], old.dtype)
     for _ in range(NEWTON_STEPS):
         slope, value = jax.jacfwd(residual, has_aux=True)(multiplier)
-        multiplier = multiplier - _solve(slope, value)
+        multiplier = multiplier - solve(slope, value)
     new = free + multiplier @ jacobian
     return new, _vanishes(charge(new), jacobian, jnp.maximum(jnp.sum(old**2), jnp.sum(new**2)))
 
@@ -127,7 +127,7 @@ def _land(charge: Charge, start: Float[Array, " q"]) -> Float[Array, " q"]:
 
     def one(_, x):
         value, jacobian = _linearised(charge, x)
-        return x - _solve(jacobian @ jacobian.T, value) @ jacobian
+        return x - solve(jacobian @ jacobian.T, value) @ jacobian
 
     x = jax.lax.fori_loop(0, LANDING_STEPS, one, start)
     value, jacobian = _linearised(charge, x)
@@ -143,22 +143,6 @@ def _vanishes(value: Float[Array, " m"], jacobian: Float[Array, "m q"], square: 
     """Whether χ is zero up to the rounding of a point of squared length `square`."""
     scale = jnp.sqrt(jnp.sum(jacobian**2, axis=1) * square)
     return jnp.all(jnp.abs(value) <= ROUND_OFF * jnp.finfo(value.dtype).eps * scale)
-
-
-def _solve(matrix: Float[Array, "m m"], right: Float[Array, " m"]) -> Float[Array, " m"]:
-    """matrix⁻¹ right, by elimination written out for small m: LAPACK, chain by chain under vmap, is far slower.
-
-    Without pivoting: the matrix is near Dχ Dχᵀ, which is positive definite; where it is not, the step is rejected.
-    """
-    m = right.shape[0]
-    if m > SMALL:
-        return jnp.linalg.solve(matrix, right)
-    if m == 1:
-        return right / matrix[0, 0]
-    factor = matrix[1:, 0] / matrix[0, 0]
-    rest = _solve(matrix[1:, 1:] - jnp.outer(factor, matrix[0, 1:]), right[1:] - factor * right[0])
-    first = (right[0] - matrix[0, 1:] @ rest) / matrix[0, 0]
-    return jnp.concatenate([first[None], rest])
 
 
 def _check_shape(moment_map: MomentMap, like: Params) -> None:

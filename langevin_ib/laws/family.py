@@ -14,6 +14,7 @@ from jaxtyping import Array, Float
 from langevin_ib import geometry
 from langevin_ib.confinement import Confinement
 from langevin_ib.laws.base import Law, on_host
+from langevin_ib.linalg import log_abs_det
 from langevin_ib.models.base import Chart, Model
 
 SLICE_MEASURE = "dσ_S"
@@ -84,17 +85,14 @@ class Reduction:
     def terms_at(self, x: Float[Array, " k"]) -> ReducedTerms:
         """The terms at one point of the quotient."""
         point = self.chart.section(x)
+        terms = geometry.slice_terms(self.chart, x)
         return ReducedTerms(
-            energy=self.confinement.reduced_loss(self.model)(point) / self.temperature,
-            log_det=geometry.log_det_gram(self.model, point),
-            log_volume=geometry.log_slice_volume(self.chart, x),
-            log_coupling=geometry.log_abs_det(geometry.coupling(self.model, point)),
+            energy=(terms.loss + self.confinement.reduced(self.model, point)) / self.temperature,
+            log_det=terms.log_det,
+            log_volume=terms.log_volume,
+            log_coupling=log_abs_det(geometry.coupling(self.model, point)),
             log_flat=0.0 if self.model.flat is None else self.model.flat[1](self.chart.invariants(x)),
         )
-
-    def statistic(self, x: Float[Array, " k"]) -> Float[Array, ""]:
-        """t(z) = −½ log det G(s(z)), whose coefficient in log p_c is c."""
-        return -0.5 * geometry.log_det_gram(self.model, self.chart.section(x))
 
     def law(self, formula: Formula) -> Law:
         """A formula as a law of a scalar invariant."""

@@ -12,6 +12,7 @@ from langevin_ib.models.checks import at_least, non_negative
 from langevin_ib.models.pair import (
     PairPoint,
     balanced,
+    chart_terms,
     descending,
     frame_avoiding,
     log_sphere,
@@ -125,6 +126,9 @@ def attention(
         init=init,
         # dη is not bounded at the chart's pole, and would depend on where that is.
         flat=("dw db̂", lambda invariants: log_sphere(invariants["eta"])),
+        slice_terms=lambda invariants: chart_terms(
+            loss(section(invariants)), PairPoint(invariants["w"], invariants["eta"])
+        ),
         scalars=scalars,
         branches={name: (POSITIVE,) for head in names for name in head},
         notes=("value matrices are fixed", "the diagonal part of GL(r) is divided out, as in the paper"),

@@ -9,6 +9,7 @@ from jaxtyping import Float
 
 from langevin_ib.models.base import NEGATIVE, POSITIVE, Model
 from langevin_ib.models.checks import among, at_least
+from langevin_ib.models.pair import slice_terms
 
 OPERATORS = ("identity", "random")
 SPREAD = (0.7, 1.3)  # singular values of the random operator
@@ -58,8 +59,7 @@ def hadamard(
         solution = np.linalg.lstsq(a, data, rcond=None)[0]
     signs = np.where(solution < 0, -1.0, 1.0)
 
-    def loss(params):
-        z = params["u"] * params["v"]
+    def reduced_loss(z):
         return 0.5 * jnp.sum((jnp.asarray(a, z.dtype) @ z - jnp.asarray(data, z.dtype)) ** 2)
 
     def section(invariants):
@@ -79,12 +79,13 @@ def hadamard(
         name="hadamard",
         group=f"R_{{>0}}^{m}, rescaling u_i against v_i",
         group_dim=m,
-        loss=loss,
+        loss=lambda params: reduced_loss(params["u"] * params["v"]),
         act=lambda t, params: {"u": params["u"] * jnp.exp(t), "v": params["v"] * jnp.exp(-t)},
         moment_map=lambda params: 0.5 * (params["u"] ** 2 - params["v"] ** 2),
         invariants=lambda params: {"z": params["u"] * params["v"]},
         section=section,
         init=init,
+        slice_terms=lambda invariants: slice_terms(reduced_loss(invariants["z"]), jnp.abs(invariants["z"]), 1, 1),
         branches=dict.fromkeys(names, (NEGATIVE, POSITIVE)),
         home={name: NEGATIVE if sign < 0 else POSITIVE for name, sign in zip(names, signs, strict=True)},
         cut=tuple(names),

@@ -8,11 +8,13 @@ import numpy as np
 from jax.scipy.linalg import expm
 from jaxtyping import Array, Float
 
-from langevin_ib.models.base import POSITIVE, Model, Params
+from langevin_ib.linalg import log_det_spd
+from langevin_ib.models.base import POSITIVE, Model, Params, SliceTerms
 from langevin_ib.models.checks import among, at_least, non_negative
 from langevin_ib.models.pair import (
     PairPoint,
     balanced,
+    chart_terms,
     descending,
     direction,
     frame_avoiding,
@@ -20,7 +22,13 @@ from langevin_ib.models.pair import (
     starting_vectors,
     to_chart,
 )
-from langevin_ib.models.spectrum import antisymmetric_basis, polar_factors, singular_values, symmetric_basis
+from langevin_ib.models.spectrum import (
+    antisymmetric_basis,
+    modulus,
+    polar_factors,
+    singular_values,
+    symmetric_basis,
+)
 
 GROUPS = ("diagonal", "gl")
 
@@ -126,6 +134,9 @@ def _diagonal(misfit, ridge: float, target: np.ndarray, right: np.ndarray, rank:
         init=init,
         # dη is not bounded at the chart's pole, and would depend on where that is.
         flat=("dw db̂", lambda invariants: log_sphere(invariants["eta"])),
+        slice_terms=lambda invariants: chart_terms(
+            loss(section(invariants)), PairPoint(invariants["w"], invariants["eta"])
+        ),
         scalars=scalars,
         branches={f"{name}_{j + 1}": (POSITIVE,) for name in ("s", "sigma") for j in range(rank)},
         notes=("the diagonal part of GL(r) is divided out, as in the paper; group=gl divides by all of it",),
@@ -148,8 +159,7 @@ def _general_linear(misfit, ridge: float, target: np.ndarray, right: np.ndarray,
         turn = expm(combine(t, antisymmetric))
         return {"U": params["U"] @ turn, "V": params["V"] @ turn}
 
-    def loss(params):
-        product = params["U"] @ params["V"].T
+    def reduced_loss(product):
         return misfit(product) + 0.5 * ridge * jnp.sum(product**2)
 
     def moment_map(params):
@@ -163,6 +173,14 @@ def _general_linear(misfit, ridge: float, target: np.ndarray, right: np.ndarray,
     def section(found):
         u, v = polar_factors(found["P"])
         return {"U": u, "V": v}
+
+    def slice_terms(found):
+        # At a balanced point G is the form tr A(HB + BH) on symmetric matrices, H = (PᵀP)^{1/2}; and dσ_S over the
+        # compact orbits is det G^{−1/2} dP, because dU dV = dP dX for U ↦ U e^X, V ↦ V e^{−Xᵀ} over all X.
+        basis = jnp.asarray(symmetric, found["P"].dtype)
+        gram = 2.0 * jnp.einsum("aij,jk,bki->ab", basis, modulus(found["P"]), basis)
+        log_det = log_det_spd(gram)
+        return SliceTerms(log_det, -0.5 * log_det, reduced_loss(found["P"]))
 
     def scalars(found):
         sigma = singular_values(found["P"].T, jnp.eye(rank, dtype=found["P"].dtype))
@@ -182,12 +200,13 @@ def _general_linear(misfit, ridge: float, target: np.ndarray, right: np.ndarray,
         name="matrix",
         group=f"GL({rank}), U ↦ U g, V ↦ V g^(−T)",
         group_dim=len(symmetric),
-        loss=loss,
+        loss=lambda params: reduced_loss(params["U"] @ params["V"].T),
         act=act,
         moment_map=moment_map,
         invariants=invariants,
         section=section,
         init=init,
+        slice_terms=slice_terms,
         scalars=scalars,
         branches=dict.fromkeys(names, (POSITIVE,)),
         cut=(names[-1],),

@@ -1,8 +1,11 @@
 """The vector pair (a ∈ R^p, b ∈ R^q) under (e^t a, e^{−t} b): the chart of its orbits, and its starts.
 
 A ReLU neuron, a query/key channel and a column pair of U Vᵀ are such pairs. With s = |a||b| and directions â, b̂, an
-orbit is given by w = |b| a = s â ∈ R^p and by b̂ ∈ S^{q−1}, in stereographic coordinates η ∈ R^{q−1}. The chart leaves
-out one direction of b̂, its pole: callers choose it far from where the mass is, with `frame_avoiding`.
+orbit is given by w = |b| a = s â ∈ R^p and by b̂ ∈ S^{q−1}, in coordinates η ∈ R^{q−1}: at the angle φ from the middle of
+the chart, |η| = ρ with tan(φ/2) = sinh ρ. That is the stereographic projection tan(φ/2) with its radius drawn in: the
+surface measure of the sphere falls like e^{−(q−1)ρ}, where the projection itself would have tails of a power, in which
+a sampler loses its way. The chart leaves out one direction of b̂, its pole φ = π: callers choose it far from where the
+mass is, with `frame_avoiding`.
 """
 
 from __future__ import annotations
@@ -14,11 +17,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
+from langevin_ib.models.base import SliceTerms
+
 TRIALS = 4096
+SERIES = 1e-3  # ρ² below which five terms of a power series are exact in float64
 
 
 class PairPoint(NamedTuple):
-    """Chart coordinates of pairs: w = |b| a, (..., p), and the stereographic η of b/|b|, (..., q−1)."""
+    """Chart coordinates of pairs: w = |b| a, (..., p), and η of b/|b|, (..., q−1)."""
 
     w: Float[Array, "... p"]
     eta: Float[Array, "... q1"]
@@ -27,8 +33,9 @@ class PairPoint(NamedTuple):
 def to_chart(a: Float[Array, "... p"], b: Float[Array, "... q"], frame: Float[np.ndarray, "q q"]) -> PairPoint:
     """(w, η) of pairs (a, b).
 
-    With y = F b/|b| and F the frame, η_i = y_i / (1 − y_q), i < q: the projection from the pole y_q = 1, which is the
-    last row of F as a direction of b. For q = 2, η = 0 is opposite to the pole and |η| = 1 orthogonal to it.
+    With y = F b/|b| and F the frame, the stereographic projection from the pole y_q = 1, which is the last row of F as
+    a direction of b, has the coordinates y_i / (1 − y_q), i < q, of length sinh |η|. For q = 2, η = 0 is opposite to the
+    pole and sinh |η| = 1 orthogonal to it.
 
     Args:
         a, b: batches of vectors, none of them zero.
@@ -40,19 +47,63 @@ def to_chart(a: Float[Array, "... p"], b: Float[Array, "... q"], frame: Float[np
     """
     length = jnp.linalg.norm(b, axis=-1, keepdims=True)
     y = (b / length) @ jnp.asarray(frame, b.dtype).T
-    return PairPoint(length * a, y[..., :-1] / (1.0 - y[..., -1:]))
+    side, last = y[..., :-1], y[..., -1:]
+    # Near the pole 1 − y_q is lost to rounding, in float32 to the last digit; there it is |y'|²/(1 + y_q).
+    below = last < 0.0
+    far = jnp.where(below, 1.0, jnp.sum(side**2, axis=-1, keepdims=True))
+    projected = side * jnp.where(below, 1.0 / (1.0 - last), (1.0 + last) / far)
+    square = jnp.sum(projected**2, axis=-1, keepdims=True)
+    return PairPoint(length * a, projected * _asinh_ratio(square))
 
 
 def direction(eta: Float[Array, "... q1"], frame: Float[np.ndarray, "q q"]) -> Float[Array, "... q"]:
-    """b/|b| of stereographic coordinates: y = (2η, |η|² − 1)/(|η|² + 1), b/|b| = Fᵀ y."""
+    """b/|b| of η: with ρ = |η| and x = η sinh ρ/ρ, y = (2x, |x|² − 1)/cosh² ρ and b/|b| = Fᵀ y."""
     square = jnp.sum(eta**2, axis=-1, keepdims=True)
-    y = jnp.concatenate([2.0 * eta, square - 1.0], axis=-1) / (square + 1.0)
+    projected = eta * _sinh_ratio(square)
+    far = jnp.sum(projected**2, axis=-1, keepdims=True)
+    y = jnp.concatenate([2.0 * projected, far - 1.0], axis=-1) / (far + 1.0)
     return y @ jnp.asarray(frame, eta.dtype)
 
 
 def log_sphere(eta: Float[Array, "... q1"]) -> Float[Array, ""]:
-    """log of db̂/dη, the surface measure of the spheres in stereographic coordinates, Π (2/(1 + |η|²))^{q−1}."""
-    return eta.shape[-1] * jnp.sum(jnp.log(2.0 / (1.0 + jnp.sum(eta**2, axis=-1))))
+    """log of db̂/dη, summed over pairs: db̂ = (2/cosh² ρ)^{q−1} dx and dx = (sinh ρ/ρ)^{q−2} cosh ρ dη, ρ = |η|."""
+    square = jnp.sum(eta**2, axis=-1)
+    q = eta.shape[-1] + 1
+    ratio = _sinh_ratio(square)
+    log_cosh = 0.5 * jnp.log1p(square * ratio**2)
+    return jnp.sum((q - 1) * jnp.log(2.0) - (2 * q - 3) * log_cosh + (q - 2) * jnp.log(ratio))
+
+
+def _sinh_ratio(square: Float[Array, "..."]) -> Float[Array, "..."]:
+    """sinh ρ/ρ of ρ², smooth at 0."""
+    small = square < SERIES
+    rho = jnp.sqrt(jnp.where(small, 1.0, square))
+    series = 1.0 + square / 6.0 * (1.0 + square / 20.0 * (1.0 + square / 42.0 * (1.0 + square / 72.0)))
+    return jnp.where(small, series, jnp.sinh(rho) / rho)
+
+
+def _asinh_ratio(square: Float[Array, "..."]) -> Float[Array, "..."]:
+    """arsinh r/r of r², smooth at 0."""
+    small = square < SERIES
+    r = jnp.sqrt(jnp.where(small, 1.0, square))
+    series = 1.0 - square * (1 / 6 - square * (3 / 40 - square * (5 / 112 - square * (35 / 1152 - square * 63 / 2816))))
+    return jnp.where(small, series, jnp.arcsinh(r) / r)
+
+
+def slice_terms(loss: Float[Array, ""], s: Float[Array, "..."], p: int, q: int) -> SliceTerms:
+    """log det G = Σ log 2s, and log dσ_S/(dw db̂) = Σ log(2^{−1/2} s^{(q−p−1)/2}), over pairs of |a||b| = s; ℓ as given.
+
+    On the slice |da|² + |db|² = ds²/2s + s |dâ|² + s |db̂|², while dw = s^{p−1} ds dâ.
+    """
+    log_s = jnp.log(s)
+    log_volume = -0.5 * jnp.log(2.0) + 0.5 * (q - p - 1) * log_s
+    return SliceTerms(jnp.sum(jnp.log(2.0) + log_s), jnp.sum(log_volume), loss)
+
+
+def chart_terms(loss: Float[Array, ""], point: PairPoint) -> SliceTerms:
+    """`slice_terms` in the coordinates (w, η)."""
+    bare = slice_terms(loss, jnp.linalg.norm(point.w, axis=-1), point.w.shape[-1], point.eta.shape[-1] + 1)
+    return bare._replace(log_volume=bare.log_volume + log_sphere(point.eta))
 
 
 def balanced(point: PairPoint, frame: Float[np.ndarray, "q q"]) -> tuple[Float[Array, "... p"], Float[Array, "... q"]]:

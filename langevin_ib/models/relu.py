@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 
 from langevin_ib.models.base import POSITIVE, Model, Params
 from langevin_ib.models.checks import at_least, non_negative
-from langevin_ib.models.pair import descending, starting_vectors, unit_vectors
+from langevin_ib.models.pair import descending, slice_terms, starting_vectors, unit_vectors
 
 STRENGTH = (2.2, 1.8)  # |v_j||W_j| of the teacher's first and last neuron
 
@@ -94,6 +94,9 @@ def relu(
         invariants=lambda params: {"w": params["v"][:, None] * params["W"], "sign": jnp.sign(params["v"])},
         section=section,
         init=init,
+        slice_terms=lambda invariants: slice_terms(
+            loss(section(invariants)), jnp.linalg.norm(invariants["w"], axis=1), d, 1
+        ),
         scalars=scalars,
         branches={f"s_{j + 1}": (POSITIVE,) for j in range(h)},
         discrete=("sign",),

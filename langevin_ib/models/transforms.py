@@ -69,6 +69,7 @@ def with_metric(model: Model, metric: Float[np.ndarray, "..."]) -> Model:
         moment_map=lambda phi: model.moment_map(unwhiten(phi)),
         invariants=lambda phi: model.invariants(unwhiten(phi)),
         section=lambda invariants: whiten(model.section(invariants)),
+        slice_terms=None,
         init=lambda key: whiten(model.init(key)),
         compact_act=None if model.compact_act is None else moved(model.compact_act),
         minibatch_loss=None if batch is None else lambda phi, key: batch(unwhiten(phi), key),
@@ -94,7 +95,7 @@ def with_moment_map(
 
     Source: arXiv:2601.06597, eqs. (40)–(43): the theorem holds for transversal χ, its closed form for canonical ones.
     """
-    return dataclasses.replace(model, moment_map=moment_map, section=section or model.section)
+    return dataclasses.replace(model, moment_map=moment_map, section=section or model.section, slice_terms=None)
 
 
 def _roots(metric: np.ndarray, q: int) -> tuple[np.ndarray, np.ndarray]:
