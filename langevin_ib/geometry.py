@@ -108,6 +108,21 @@ def largest_curvature(potential, params: Params) -> Float[Array, ""]:
     return jnp.max(jnp.abs(jnp.linalg.eigvalsh(hessian)))
 
 
+def reduced_curvatures(chart: Chart, x: Float[Array, " k"]) -> Float[Array, " k"]:
+    """Eigenvalues, ascending, of the Hessian of L at s(x) without the directions along the orbit.
+
+    At a minimum of the loss they are the rates at which the coordinates of the quotient settle.
+    """
+    point = chart.section(x)
+    flat, unravel = ravel_pytree(point)
+    fields = fundamental_fields(chart.model, point)
+    if chart.model.compact_act is not None:
+        fields = jnp.concatenate([fields, _fields(chart.model.compact_act, chart.model.compact_dim, point)])
+    across = jnp.linalg.svd(fields, full_matrices=True)[2][fields.shape[0] :]
+    hessian = jax.hessian(lambda y: chart.model.loss(unravel(y)))(flat)
+    return jnp.linalg.eigvalsh(across @ hessian @ across.T)
+
+
 class SliceReport(NamedTuple):
     """How a slice stands to the orbits, over some of its points; see `slice_report`."""
 

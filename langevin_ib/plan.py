@@ -9,7 +9,8 @@ step_size  h = s/Λ, with Λ the largest curvature of the potential over the win
 thin       a draw every 0.25/ω (unconfined: 0.05/ω, for a visit to the slab is short), ω the curvature of the loss at
            the middle of the window (at the minimum, with many coordinates); the draws between would add under 1% to
            the information.
-burn_in    a fifth of the steps; 1/32 without confinement, where no stationary law is waited for.
+burn_in    a fifth of the steps. Without confinement, where no stationary law is waited for, 1/32 of them, or as long
+           as the reduced loss needs to settle: 8/ω, ω its smallest curvature at the same point, but no more than 1/4.
 slab       a twentieth of z_hi (of the largest scalar's, with many coordinates) times the dimension of the group.
 """
 
@@ -45,6 +46,7 @@ UNCONFINED_REACH = 12.0  # χ has an exponential tail of scale T t: e^-12 of the
 THIN_INTERVAL = {True: 0.25, False: 0.05}  # by whether the measure is proper: a visit to a slab is short
 BURN_IN_SHARE = {True: 1 / 5, False: 1 / 32}
 SLAB_SHARE = 1 / 20
+SETTLING, SETTLING_SHARE = 8.0, 1 / 4
 UNCONFINED_SEGMENTS = 5  # octaves of time in which the drifting marginal is reported
 STARTS = 256
 POINTS = 16  # of the window, or of the predicted law's draws times 8, at which curvature is looked at
@@ -146,7 +148,7 @@ def _settle(
     if config.thin == AUTO:
         config = config.replace(thin=_thin(config, reduction, middle))
     if config.burn_in == AUTO:
-        config = config.replace(burn_in=round(config.steps * BURN_IN_SHARE[reduction.proper]))
+        config = config.replace(burn_in=_burn_in(config, reduction, middle))
     _check_precision(config, reduction, points)
     return config
 
@@ -243,6 +245,15 @@ def _thin(config: RunConfig, reduction: Reduction, middle: np.ndarray) -> int:
     rate = float(on_host(at)(middle)[0])
     wanted = THIN_INTERVAL[reduction.proper] / (rate * float(config.step_size))
     return int(np.clip(round(wanted), 1, max(1, config.steps // 500)))
+
+
+def _burn_in(config: RunConfig, reduction: Reduction, middle: np.ndarray) -> int:
+    share = round(config.steps * BURN_IN_SHARE[reduction.proper])
+    if reduction.proper or config.integrator == "mala":
+        return share
+    slowest = float(on_host(lambda x: geometry.reduced_curvatures(reduction.chart, x)[0])(middle)[0])
+    settled = SETTLING / (max(slowest, 1e-12) * float(config.step_size))
+    return max(share, int(min(settled, SETTLING_SHARE * config.steps)))
 
 
 def _schedule(config: RunConfig, proper: bool) -> Schedule:

@@ -81,7 +81,7 @@ def _prepare_many(
         stage=lambda name: stage_of(config, name, report, chunk_records, checkpoints),
     )  # fmt: skip
     report("law again")
-    nuts = sample_nuts(reduction, sampled_law, windows, lowest.x, key=key_of(config, "nuts"))
+    nuts = sample_nuts(reduction, sampled_law, windows, lowest.x, mala_step=draws.step_size, key=key_of(config, "nuts"))
     every = _all_windows(config, reduction, draws, windows)
     plan = resolve_many(config, reduction, every, lowest, draws.position)
     made = sampled(

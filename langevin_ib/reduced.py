@@ -31,9 +31,12 @@ TUNING = ((0.9, 750), (0.57, 750))
 RECORDS = 1000
 # Steps between records: two at first, then, if the draws are not worth ENOUGH independent ones, as many as they need by
 # that count. What decides is how well the law's own chains mix, never what they are compared with.
-FIRST_THIN, LAST_THIN = 2, 48
+FIRST_THIN, LAST_THIN = 2, 64
 ENOUGH = 150_000
 NUTS_CHAINS, NUTS_WARMUP, NUTS_DRAWS = 128, 200, 400
+# Leapfrog step in units of √2h, the noise of MALA's step h: acceptance 0.9. NumPyro would adapt a step to each chain,
+# and one that meets the wall of a window while it does ends with a step so small that it never mixes.
+NUTS_STEP = 0.5
 
 Windows = dict[str, tuple[float, float]]
 
@@ -48,7 +51,7 @@ class LawDraws:
         scalars: {scalar: (chain, draw)}.
         terms: the reduced terms at each draw, each (chain, draw); `log_orbit` where the exact law needs it.
         acceptance: mean acceptance rate.
-        step_size: MALA's step; None for NUTS.
+        step_size: MALA's h, or NUTS's leapfrog step.
         position: where each chain ended.
     """
 
@@ -57,7 +60,7 @@ class LawDraws:
     scalars: dict[str, Float[np.ndarray, "chain draw"]]
     terms: ReducedTerms
     acceptance: float
-    step_size: float | None
+    step_size: float
     position: Float[np.ndarray, "chain k"]
 
     @cached_property
@@ -178,7 +181,7 @@ def sample_mala(
     drawn = draw(FIRST_THIN, starts)
     if drawn.ess >= ENOUGH:
         return drawn
-    wanted = FIRST_THIN * 1.25 * ENOUGH / max(drawn.ess, 1.0) if math.isfinite(drawn.ess) else LAST_THIN
+    wanted = FIRST_THIN * 2.0 * ENOUGH / max(drawn.ess, 1.0) if math.isfinite(drawn.ess) else LAST_THIN
     return draw(min(LAST_THIN, math.ceil(wanted)), drawn.position)
 
 
@@ -193,14 +196,30 @@ def _starts(reduction: Reduction, log_p: Callable, center: Float[np.ndarray, " k
 
 
 def sample_nuts(
-    reduction: Reduction, formula: Formula, windows: Windows, center: Float[np.ndarray, " k"], *, key
+    reduction: Reduction,
+    formula: Formula,
+    windows: Windows,
+    center: Float[np.ndarray, " k"],
+    *,
+    mala_step: float,
+    key,
 ) -> LawDraws:
-    """NumPyro's NUTS on the same density: a second sampler, of another kind, against which MALA is checked."""
+    """NumPyro's NUTS on the same density: a second sampler, of another kind, against which MALA is checked.
+
+    From starts of its own; of MALA it takes nothing but the scale of the step.
+    """
     from numpyro.infer import MCMC, NUTS  # noqa: PLC0415  # slow to import, and only these models need it
 
     log_p = log_density(reduction, formula, windows)
     chart = reduction.chart
-    kernel = NUTS(potential_fn=lambda x: -log_p(x), max_tree_depth=6)
+    step_size = NUTS_STEP * math.sqrt(2.0 * mala_step)
+    kernel = NUTS(
+        potential_fn=lambda x: -log_p(x),
+        step_size=step_size,
+        adapt_step_size=False,
+        adapt_mass_matrix=False,
+        max_tree_depth=6,
+    )
     key_start, key_run = jax.random.split(key)
     starts = _starts(reduction, log_p, center, key_start, NUTS_CHAINS)
     mcmc = MCMC(
@@ -229,6 +248,6 @@ def sample_nuts(
         {name: np.asarray(scalars[..., i]) for i, name in enumerate(names)},
         ReducedTerms(*np.moveaxis(np.asarray(terms), -1, 0)),
         float(np.mean(np.asarray(accepted))),
-        None,
+        step_size,
         np.asarray(x[:, -1]),
     )

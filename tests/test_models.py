@@ -1,7 +1,6 @@
 """Models of the paper: their contract, and autodiff geometry against the closed forms."""
 
 import dataclasses
-import inspect
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +9,7 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 from langevin_ib import geometry
-from langevin_ib.errors import ConfigError, ModelError
+from langevin_ib.errors import ModelError
 from langevin_ib.linalg import log_det_spd
 from langevin_ib.models import (
     REGISTRY,
@@ -19,7 +18,6 @@ from langevin_ib.models import (
     build_model,
     hadamard,
     matrix,
-    options_of,
     relu,
     rotation,
     uv,
@@ -59,6 +57,18 @@ def starts(model, count=4, seed=5):
 @pytest.mark.parametrize(("name", "options"), CASES)
 def test_every_model_keeps_its_contract(name, options):
     geometry.check_model(build_model(name, options), jax.random.key(0))
+
+
+@pytest.mark.parametrize(("name", "options"), CASES)
+def test_closed_forms_of_the_slice_are_those_of_the_geometry(name, options, x64):
+    model = build_model(name, options)
+    chart = Chart(model)
+    for params in starts(model):
+        x = chart.of(params)
+        closed, derived = geometry.slice_terms(chart, x), geometry.derived_slice_terms(chart, x)
+        np.testing.assert_allclose(closed, derived, atol=1e-10)
+    assert (model.slice_terms is None) == (name in ("rotation", "uv"))
+    assert with_moment_map(model, model.moment_map).slice_terms is None  # another slice, other terms
 
 
 @pytest.mark.parametrize(("name", "options"), CASES)
@@ -181,6 +191,24 @@ def test_the_chart_of_a_pair_is_inverted_and_its_pole_avoids_given_directions(q,
     back = to_chart(*balanced(PairPoint(point.w, point.eta), frame), frame)
     np.testing.assert_allclose(back.w, point.w, atol=1e-12)
     np.testing.assert_allclose(back.eta, point.eta, rtol=1e-10)
+
+
+@pytest.mark.parametrize("q", [2, 3, 5])
+def test_the_surface_measure_in_the_chart_of_a_direction(q, x64):
+    frame = np.eye(q)
+    for eta in 0.1 * jnp.arange(q - 1) + jnp.array([[0.0], [1e-3], [0.7], [-4.0]]):
+        jacobian = jax.jacfwd(lambda y: direction(y, frame))(eta)
+        wanted = 0.5 * log_det_spd(jacobian.T @ jacobian)
+        np.testing.assert_allclose(log_sphere(eta), wanted, atol=1e-10)
+
+
+def test_the_chart_of_a_direction_is_finite_next_to_its_pole_in_float32():
+    # In float32 the cosine of these angles to the pole is 1, so 1 − cosine would be 0.
+    for angle in (1e-4, 1e-6, 1e-12):
+        b = jnp.array([np.sin(angle), np.cos(angle)], jnp.float32)
+        eta = to_chart(jnp.ones(2, jnp.float32), b, np.eye(2)).eta
+        np.testing.assert_allclose(eta, np.arcsinh(2.0 / angle), rtol=1e-5)
+        np.testing.assert_allclose(direction(eta, np.eye(2)), b, atol=1e-6)
 
 
 def test_equation_40_holds_for_an_orthogonal_slice_that_is_not_canonical(x64):
@@ -415,187 +443,3 @@ def test_a_completion_of_everything_has_the_target_for_its_minimum(x64):
     found = minimize(jax.jit(jax.value_and_grad(lambda x: model.loss(unravel(x)))), flat, jac=True, tol=1e-14)
     scalars = Chart(model).scalars_of(unravel(jnp.asarray(found.x)))
     np.testing.assert_allclose([scalars["sigma_1"], scalars["sigma_2"]], [2.0, 1.0], atol=1e-5)
-
-
-@pytest.mark.parametrize("name", sorted(REGISTRY))
-def test_options_are_those_that_a_command_line_can_set(name):
-    found = options_of(name)
-    assert {type(default) for default in found.values()} <= {int, float, str, bool}
-    assert build_model(name, found).name == name
-    named = {parameter.name for parameter in inspect.signature(REGISTRY[name]).parameters.values()}
-    assert named - set(found) == ({"matrix", "y"} if name == "hadamard" else set())
-
-
-REFUSED = [
-    (
-        "nope",
-        {},
-        "model must be one of attention, hadamard, matrix, relu, rotation, uv, or module:function, got",
-    ),
-    ("uv", {"depth": 1}, "set must be such that depth is at least 2, got 1"),
-    ("uv", {"depth": 2.0}, "set must be such that depth is a whole number, got 2.0"),
-    ("uv", {"depth": True}, "set must be such that depth is a whole number, got True"),
-    ("uv", {"target": "x"}, "set must be such that target is a finite number, got 'x'"),
-    ("uv", {"target": float("nan")}, "set must be such that target is a finite number, got nan"),
-    ("uv", {"target": 10**400}, "set must be such that target is a finite number, got 1000"),
-    ("uv", {"width": 2}, "set must be made of options of uv (target, depth), got 'width'"),
-    ("rotation", {"width": 2}, "set must be left out for rotation, got 'width'"),
-    ("hadamard", {"matrix": [1.0]}, "set must be made of options of hadamard"),
-    ("hadamard", {"dim": 0}, "set must be such that dim is at least 1, got 0"),
-    ("hadamard", {"operator": "sparse"}, "set must be such that operator is one of identity, random, got 'sparse'"),
-    ("hadamard", {"operator": 1}, "set must be such that operator is a word, got 1"),
-    ("hadamard", {"rows": -1}, "set must be such that rows is at least 0, got -1"),
-    ("relu", {"inputs": 1}, "set must be such that inputs is at least 2, got 1"),
-    ("relu", {"population": 1}, "set must be such that population is yes or no, got 1"),
-    ("relu", {"ridge": -0.1}, "set must be such that ridge is a number from 0, got -0.1"),
-    ("relu", {"width": [2]}, "set must be such that width is a whole number, got [2]"),
-    (
-        "attention",
-        {"length": 1},
-        "set must be such that length is at least 2, for one token attends to itself",
-    ),
-    ("attention", {"seed": -1}, "set must be such that seed is at least 0, got -1"),
-    ("matrix", {"rank": 4}, "set must be such that rank is at most rows and cols (3), got 4"),
-    ("matrix", {"group": "gl"}, "set must be such that rank is equal to rows and cols (3, 3) with group gl, got 2"),
-    ("matrix", {"observed": 0}, "set must be such that observed is a probability above 0, got 0"),
-    (
-        "matrix",
-        {"observed": 1e-9},
-        "set must be such that observed is large enough that some entry is observed, got 1e-09",
-    ),
-    ("matrix", {"noise": float("inf")}, "set must be such that noise is a finite number, got inf"),
-]
-
-
-@pytest.mark.parametrize(("name", "options", "message"), REFUSED)
-def test_bad_options_are_refused_in_one_line(name, options, message):
-    with pytest.raises(ConfigError) as caught:
-        build_model(name, options)
-    assert str(caught.value).startswith(message)
-    assert "\n" not in str(caught.value)
-
-
-OWN = """
-import dataclasses
-import jax.numpy as jnp
-from langevin_ib.models import uv
-
-def good(target: float = 1.0, *, depth=2):
-    return dataclasses.replace(uv(target=target, depth=depth), name="mine")
-
-def needs(scale):
-    return uv(target=scale)
-
-def anything(**options):
-    return uv(**options)
-
-def loss_not_invariant():
-    return dataclasses.replace(uv(), loss=lambda p: jnp.sum(p**2))
-
-def section_off():
-    return dataclasses.replace(uv(), section=lambda i: jnp.stack([i["z"], jnp.ones_like(i["z"])]))
-
-def not_free():
-    return dataclasses.replace(uv(), init=lambda key: jnp.zeros(2))
-
-def wrong_names():
-    return dataclasses.replace(uv(), section=lambda i: i["w"])
-
-def wrong_structure():
-    return dataclasses.replace(uv(), section=lambda i: {"u": i["z"], "v": i["z"]})
-
-def fails():
-    raise RuntimeError("no data here\\nsecond line")
-
-def leaves():
-    raise SystemExit(3)
-
-def other():
-    return 7
-
-number = 7
-"""
-
-
-@pytest.fixture
-def own(tmp_path, monkeypatch):
-    """A module of a user's, importable only from the current directory."""
-    (tmp_path / "own_models.py").write_text(OWN)
-    (tmp_path / "broken_module.py").write_text("def broken(:\n")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delitem(__import__("sys").modules, "own_models", raising=False)
-
-
-def test_a_model_of_ones_own_is_imported_from_the_current_directory(own):
-    model = build_model("own_models:good", {"target": 2, "depth": 3})
-    assert (model.name, model.group_dim) == ("mine", 2)
-    geometry.check_model(model, jax.random.key(0))
-    assert options_of("own_models:good") == {"target": 1.0, "depth": 2}
-    assert build_model("own_models:anything", {"depth": 4}).group_dim == 3
-    assert float(build_model("own_models:needs", {"scale": 2.0}).loss(jnp.ones(2))) == 0.5
-
-
-@pytest.mark.parametrize(
-    ("name", "options", "message"),
-    [
-        (
-            "no_such_module:f",
-            {},
-            "model must be in a module that can be imported, got no_such_module:f: Module",
-        ),
-        ("broken_module:f", {}, "model must be in a module that can be imported, got broken_module:f: SyntaxError"),
-        ("own_models:nothing", {}, "model must be a function of module own_models, got own_models:nothing, of which"),
-        ("own_models:number", {}, "model must be a function of module own_models, got own_models:number"),
-        ("own_models:", {}, "model must be module:function, got 'own_models:'"),
-        (":f", {}, "model must be module:function, got ':f'"),
-        (
-            "own_models:fails",
-            {},
-            "model must be a function that builds a model, got own_models:fails, which",
-        ),
-        (
-            "own_models:leaves",
-            {},
-            "model must be a function that builds a model, got own_models:leaves, which",
-        ),
-        (
-            "own_models:other",
-            {},
-            "model must be a function that returns a langevin_ib Model, got own_models:other",
-        ),
-        (
-            "own_models:good",
-            {"depth": 1},
-            "model must be a function that builds a model, got own_models:good",
-        ),
-        (
-            "own_models:good",
-            {"width": 1},
-            "set must be made of options of own_models:good (target, depth), got",
-        ),
-        ("own_models:good", {"target": "x"}, "set must be such that target is a finite number, got 'x'"),
-        ("own_models:needs", {}, "set must be given for scale, which own_models:needs has no default for, got nothing"),
-    ],
-)
-def test_a_bad_model_of_ones_own_is_refused_in_one_line(own, name, options, message):
-    with pytest.raises(ConfigError) as caught:
-        build_model(name, options)
-    assert str(caught.value).startswith(message)
-    assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [
-        ("loss_not_invariant", "the loss changes along the orbit by"),
-        ("section_off", "the section misses the slice"),
-        ("not_free", "the action is not free"),
-        ("wrong_names", "one of its functions fails: KeyError"),
-        ("wrong_structure", "the section returns parameters of another structure than init"),
-    ],
-)
-def test_a_model_of_ones_own_that_breaks_the_contract_is_refused_in_one_line(own, name, message):
-    with pytest.raises(ModelError) as caught:
-        geometry.check_model(build_model(f"own_models:{name}"), jax.random.key(0))
-    assert message in str(caught.value)
-    assert "\n" not in str(caught.value)

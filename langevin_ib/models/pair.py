@@ -1,8 +1,8 @@
 """The vector pair (a ∈ R^p, b ∈ R^q) under (e^t a, e^{−t} b): the chart of its orbits, and its starts.
 
 A ReLU neuron, a query/key channel and a column pair of U Vᵀ are such pairs. With s = |a||b| and directions â, b̂, an
-orbit is given by w = |b| a = s â ∈ R^p and by b̂ ∈ S^{q−1}, in coordinates η ∈ R^{q−1}: at the angle φ from the middle of
-the chart, |η| = ρ with tan(φ/2) = sinh ρ. That is the stereographic projection tan(φ/2) with its radius drawn in: the
+orbit is given by w = |b| a = s â ∈ R^p and by b̂ ∈ S^{q−1}, in coordinates η ∈ R^{q−1}: at the angle φ from the middle
+of the chart, |η| = ρ with tan(φ/2) = sinh ρ. That is the stereographic projection tan(φ/2) with its radius drawn in: the
 surface measure of the sphere falls like e^{−(q−1)ρ}, where the projection itself would have tails of a power, in which
 a sampler loses its way. The chart leaves out one direction of b̂, its pole φ = π: callers choose it far from where the
 mass is, with `frame_avoiding`.
@@ -34,8 +34,8 @@ def to_chart(a: Float[Array, "... p"], b: Float[Array, "... q"], frame: Float[np
     """(w, η) of pairs (a, b).
 
     With y = F b/|b| and F the frame, the stereographic projection from the pole y_q = 1, which is the last row of F as
-    a direction of b, has the coordinates y_i / (1 − y_q), i < q, of length sinh |η|. For q = 2, η = 0 is opposite to the
-    pole and sinh |η| = 1 orthogonal to it.
+    a direction of b, has the coordinates y_i / (1 − y_q), i < q, of length sinh |η|. For q = 2, η = 0 is opposite to
+    the pole and sinh |η| = 1 orthogonal to it.
 
     Args:
         a, b: batches of vectors, none of them zero.

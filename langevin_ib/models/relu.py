@@ -19,8 +19,8 @@ def relu(
     width: int = 2,
     samples: int = 32,
     population: bool = False,
-    gain: float = 20.0,
-    ridge: float = 0.2,
+    gain: float = 2.0,
+    ridge: float = 0.3,
     seed: int = 0,
 ) -> Model:
     """A one-hidden-layer ReLU network that learns from a teacher of its own form.
@@ -38,8 +38,7 @@ def relu(
         width: h ≥ 1. Neurons of one sign may be exchanged, so the scalars are s_j = |v_j||W_j| in descending order.
         samples: n ≥ 1, the size of the data set; not looked at with `population`.
         population: whether the mean is over the Gaussian itself, in closed form by the arc-cosine kernel.
-        gain: ≥ 0, the weight of the misfit. The default keeps the laws at β = 10 away from s = 0, where the mean
-            alone would leave little but the ridge; the paper's losses have gain 1 and a factor 2.
+        gain: ≥ 0, the weight of the misfit; 2 is the paper's mean squared error.
         ridge: ≥ 0; with 0 no reduced law may exist.
         seed: of data and teacher. The teacher is balanced, with all v_j > 0 and |v_j||W_j| about 2.
 

@@ -1,0 +1,201 @@
+"""Building models by name: options, a user's own, and what is refused."""
+
+import inspect
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from langevin_ib import geometry
+from langevin_ib.errors import ConfigError, ModelError
+from langevin_ib.models import REGISTRY, build_model, options_of
+
+
+@pytest.mark.parametrize("name", sorted(REGISTRY))
+def test_options_are_those_that_a_command_line_can_set(name):
+    found = options_of(name)
+    assert {type(default) for default in found.values()} <= {int, float, str, bool}
+    assert build_model(name, found).name == name
+    named = {parameter.name for parameter in inspect.signature(REGISTRY[name]).parameters.values()}
+    assert named - set(found) == ({"matrix", "y"} if name == "hadamard" else set())
+
+
+REFUSED = [
+    (
+        "nope",
+        {},
+        "model must be one of attention, hadamard, matrix, relu, rotation, uv, or module:function, got",
+    ),
+    ("uv", {"depth": 1}, "set must be such that depth is at least 2, got 1"),
+    ("uv", {"depth": 2.0}, "set must be such that depth is a whole number, got 2.0"),
+    ("uv", {"depth": True}, "set must be such that depth is a whole number, got True"),
+    ("uv", {"target": "x"}, "set must be such that target is a finite number, got 'x'"),
+    ("uv", {"target": float("nan")}, "set must be such that target is a finite number, got nan"),
+    ("uv", {"target": 10**400}, "set must be such that target is a finite number, got 1000"),
+    ("uv", {"width": 2}, "set must be made of options of uv (target, depth), got 'width'"),
+    ("rotation", {"width": 2}, "set must be left out for rotation, got 'width'"),
+    ("hadamard", {"matrix": [1.0]}, "set must be made of options of hadamard"),
+    ("hadamard", {"dim": 0}, "set must be such that dim is at least 1, got 0"),
+    ("hadamard", {"operator": "sparse"}, "set must be such that operator is one of identity, random, got 'sparse'"),
+    ("hadamard", {"operator": 1}, "set must be such that operator is a word, got 1"),
+    ("hadamard", {"rows": -1}, "set must be such that rows is at least 0, got -1"),
+    ("relu", {"inputs": 1}, "set must be such that inputs is at least 2, got 1"),
+    ("relu", {"population": 1}, "set must be such that population is yes or no, got 1"),
+    ("relu", {"ridge": -0.1}, "set must be such that ridge is a number from 0, got -0.1"),
+    ("relu", {"width": [2]}, "set must be such that width is a whole number, got [2]"),
+    (
+        "attention",
+        {"length": 1},
+        "set must be such that length is at least 2, for one token attends to itself",
+    ),
+    ("attention", {"seed": -1}, "set must be such that seed is at least 0, got -1"),
+    ("matrix", {"rank": 4}, "set must be such that rank is at most rows and cols (3), got 4"),
+    ("matrix", {"group": "gl"}, "set must be such that rank is equal to rows and cols (3, 3) with group gl, got 2"),
+    ("matrix", {"observed": 0}, "set must be such that observed is a probability above 0, got 0"),
+    (
+        "matrix",
+        {"observed": 1e-9},
+        "set must be such that observed is large enough that some entry is observed, got 1e-09",
+    ),
+    ("matrix", {"noise": float("inf")}, "set must be such that noise is a finite number, got inf"),
+]
+
+
+@pytest.mark.parametrize(("name", "options", "message"), REFUSED)
+def test_bad_options_are_refused_in_one_line(name, options, message):
+    with pytest.raises(ConfigError) as caught:
+        build_model(name, options)
+    assert str(caught.value).startswith(message)
+    assert "\n" not in str(caught.value)
+
+
+OWN = """
+import dataclasses
+import jax.numpy as jnp
+from langevin_ib.models import hadamard, uv
+
+def good(target: float = 1.0, *, depth=2):
+    return dataclasses.replace(uv(target=target, depth=depth), name="mine")
+
+def needs(scale):
+    return uv(target=scale)
+
+def anything(**options):
+    return uv(**options)
+
+def loss_not_invariant():
+    return dataclasses.replace(uv(), loss=lambda p: jnp.sum(p**2))
+
+def section_off():
+    return dataclasses.replace(uv(), section=lambda i: jnp.stack([i["z"], jnp.ones_like(i["z"])]))
+
+def not_free():
+    return dataclasses.replace(uv(), init=lambda key: jnp.zeros(2))
+
+def wrong_names():
+    return dataclasses.replace(uv(), section=lambda i: i["w"])
+
+def wrong_structure():
+    return dataclasses.replace(uv(), section=lambda i: {"u": i["z"], "v": i["z"]})
+
+def wrong_terms():
+    model = hadamard(dim=1)
+    closed = model.slice_terms
+    return dataclasses.replace(model, slice_terms=lambda i: closed(i)._replace(log_volume=closed(i).log_volume + 0.1))
+
+def fails():
+    raise RuntimeError("no data here\\nsecond line")
+
+def leaves():
+    raise SystemExit(3)
+
+def other():
+    return 7
+
+number = 7
+"""
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """A module of a user's, importable only from the current directory."""
+    (tmp_path / "own_models.py").write_text(OWN)
+    (tmp_path / "broken_module.py").write_text("def broken(:\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delitem(__import__("sys").modules, "own_models", raising=False)
+
+
+def test_a_model_of_ones_own_is_imported_from_the_current_directory(own):
+    model = build_model("own_models:good", {"target": 2, "depth": 3})
+    assert (model.name, model.group_dim) == ("mine", 2)
+    geometry.check_model(model, jax.random.key(0))
+    assert options_of("own_models:good") == {"target": 1.0, "depth": 2}
+    assert build_model("own_models:anything", {"depth": 4}).group_dim == 3
+    assert float(build_model("own_models:needs", {"scale": 2.0}).loss(jnp.ones(2))) == 0.5
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        (
+            "no_such_module:f",
+            {},
+            "model must be in a module that can be imported, got no_such_module:f: Module",
+        ),
+        ("broken_module:f", {}, "model must be in a module that can be imported, got broken_module:f: SyntaxError"),
+        ("own_models:nothing", {}, "model must be a function of module own_models, got own_models:nothing, of which"),
+        ("own_models:number", {}, "model must be a function of module own_models, got own_models:number"),
+        ("own_models:", {}, "model must be module:function, got 'own_models:'"),
+        (":f", {}, "model must be module:function, got ':f'"),
+        (
+            "own_models:fails",
+            {},
+            "model must be a function that builds a model, got own_models:fails, which",
+        ),
+        (
+            "own_models:leaves",
+            {},
+            "model must be a function that builds a model, got own_models:leaves, which",
+        ),
+        (
+            "own_models:other",
+            {},
+            "model must be a function that returns a langevin_ib Model, got own_models:other",
+        ),
+        (
+            "own_models:good",
+            {"depth": 1},
+            "model must be a function that builds a model, got own_models:good",
+        ),
+        (
+            "own_models:good",
+            {"width": 1},
+            "set must be made of options of own_models:good (target, depth), got",
+        ),
+        ("own_models:good", {"target": "x"}, "set must be such that target is a finite number, got 'x'"),
+        ("own_models:needs", {}, "set must be given for scale, which own_models:needs has no default for, got nothing"),
+    ],
+)
+def test_a_bad_model_of_ones_own_is_refused_in_one_line(own, name, options, message):
+    with pytest.raises(ConfigError) as caught:
+        build_model(name, options)
+    assert str(caught.value).startswith(message)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("loss_not_invariant", "the loss changes along the orbit by"),
+        ("section_off", "the section misses the slice"),
+        ("not_free", "the action is not free"),
+        ("wrong_names", "one of its functions fails: KeyError"),
+        ("wrong_terms", "slice_terms are not log det G, log dσ_S/dz and ℓ, by 0.1"),
+        ("wrong_structure", "the section returns parameters of another structure than init"),
+    ],
+)
+def test_a_model_of_ones_own_that_breaks_the_contract_is_refused_in_one_line(own, name, message):
+    with pytest.raises(ModelError) as caught:
+        geometry.check_model(build_model(f"own_models:{name}"), jax.random.key(0))
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
