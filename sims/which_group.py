@@ -2,7 +2,7 @@
 
     python -m sims.which_group [--rank N]
 
-The chain is held near the slice UᵀU = VᵀV of GL(r), non-compact part, at κ = 20. Its singular values should obey
+The chain is held near the slice UᵀU = VᵀV of GL(r), non-compact part, at κ = 100. Its singular values should obey
 
     exp(−ℓ/T) Π_{i<j} |σ_i − σ_j| Π_i σ_i⁻¹ Π dσ_i     (all of GL(r))
 
@@ -40,7 +40,9 @@ def main() -> None:
     use_all_cores()
     with jax.enable_x64(True):
         options = {"group": "gl", "rank": r, "rows": r, "cols": r}
-        prepared = prepare(RunConfig(model="matrix", options=options, step_check=False), silent)
+        prepared = prepare(
+            RunConfig(model="matrix", options=options, kappa=100.0, steps=200_000, step_check=False), silent
+        )
         if prepared.law_draws is None:
             raise SystemExit("rank 1 has one coordinate and no repulsion: give --rank 2 or more")
         plan, law = prepared.plan, prepared.law_draws

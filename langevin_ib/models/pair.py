@@ -2,9 +2,9 @@
 
 A ReLU neuron, a query/key channel and a column pair of U Vᵀ are such pairs. With s = |a||b| and directions â, b̂, an
 orbit is given by w = |b| a = s â ∈ R^p and by b̂ ∈ S^{q−1}, in coordinates η ∈ R^{q−1}: at the angle φ from the middle
-of the chart, |η| = ρ with tan(φ/2) = sinh ρ. That is the stereographic projection tan(φ/2) with its radius drawn in: the
-surface measure of the sphere falls like e^{−(q−1)ρ}, where the projection itself would have tails of a power, in which
-a sampler loses its way. The chart leaves out one direction of b̂, its pole φ = π: callers choose it far from where the
+of the chart, |η| = ρ with tan(φ/2) = sinh ρ. That is the stereographic projection with its radius drawn in: the surface
+measure of the sphere falls like e^{−(q−1)ρ}, where the projection itself would have the tails of a power, in which a
+sampler loses its way. The chart leaves out one direction of b̂, its pole φ = π: callers choose it far from where the
 mass is, with `frame_avoiding`.
 """
 
