@@ -182,6 +182,7 @@ def _judged(predictions: Predictions, sample: Sample, scalar: str, doubted: bool
             "measure": law.measure,
             "formula": law.formula,
             "mass": predictions.mass(law.name, scalar).tolist(),
+            "mass_se": predictions.mass_se(law.name, scalar).tolist(),
             "c": predictions.law_correction(law.name),
             **found._asdict(),
             "verdict": "undecided" if doubted else found.verdict,

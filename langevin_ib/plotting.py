@@ -127,10 +127,14 @@ def plot_histogram(summary: dict[str, Any], axes: Axes, name: str) -> Axes:
 
 
 def plot_residuals(summary: dict[str, Any], axes: Axes, name: str) -> Axes:
-    """(Law − draws) per bin, in units of the tallest bin, with the 95% band of the draws."""
+    """(Law − draws) per bin, in units of the tallest bin, with the 95% band of the difference.
+
+    Where the laws are weighed from draws of one of them, the band has the largest of their errors in it.
+    """
     invariant = summary["invariants"][name]
     edges = np.asarray(invariant["bins"])
     mass, se = np.asarray(invariant["empirical"]), np.asarray(invariant["empirical_se"])
+    se = np.hypot(se, np.max([law["mass_se"] for law in invariant["laws"].values()], axis=0))
     top = mass.max()
     centres = 0.5 * (edges[1:] + edges[:-1])
     axes.stairs(1.96 * se / top, edges, baseline=-1.96 * se / top, fill=True, color="0.6")

@@ -52,6 +52,10 @@ class Predictions(Protocol):
         """Bin masses of a law, given the scalar's window."""
         ...
 
+    def mass_se(self, law: str, scalar: str) -> Float[np.ndarray, " bins"]:
+        """Their standard errors."""
+        ...
+
     def compare(self, law: str, scalar: str, sample: compare.Ensemble) -> compare.LawComparison:
         """A sample's histogram against a law."""
         ...
@@ -94,6 +98,11 @@ class QuadraturePredictions:
         """Bin masses by quadrature."""
         del scalar
         return self.masses[law]
+
+    def mass_se(self, law: str, scalar: str) -> Float[np.ndarray, " bins"]:
+        """None: a quadrature has settled to 1e-10."""
+        del scalar
+        return np.zeros_like(self.masses[law])
 
     def compare(self, law: str, scalar: str, sample: compare.Ensemble) -> compare.LawComparison:
         """One-sample comparison: the masses have no noise."""
@@ -218,6 +227,10 @@ class SampledPredictions:
     def mass(self, law: str, scalar: str) -> Float[np.ndarray, " bins"]:
         """Self-normalised bin masses."""
         return self.histogram(law, scalar).mass
+
+    def mass_se(self, law: str, scalar: str) -> Float[np.ndarray, " bins"]:
+        """From the scatter of the reference chains."""
+        return np.sqrt(np.diag(self.histogram(law, scalar).covariance))
 
     def compare(self, law: str, scalar: str, sample: compare.Ensemble) -> compare.LawComparison:
         """Two-sample comparison: chains of the run against chains of the reference."""
