@@ -116,7 +116,8 @@ def against_law(
     (the chains being stationary), however correlated the draws within a chain.
     """
     difference = sample.mass - law_mass
-    return _compare(difference, sample.noise, margin, p_value_of_law(sample.counts, law_mass), level)
+    noise = sample.noise if level == LEVEL else noise_of(sample.covariance, level)
+    return _compare(difference, noise, margin, p_value_of_law(sample.counts, law_mass), level)
 
 
 def against_sample(first: Ensemble, second: Ensemble, margin: float, level: float = LEVEL) -> LawComparison:
@@ -146,6 +147,16 @@ def p_value_of_drift(first: Num[np.ndarray, "chain bins"], second: Num[np.ndarra
     both = first + second
     groups = merged_bins(both.sum(axis=0) / max(both.sum(), 1.0), both)
     return _hotelling(np.add.reduceat(second - first, groups, axis=1))
+
+
+def p_value_of_change(first: Num[np.ndarray, "chain bins"], second: Num[np.ndarray, "chain bins"]) -> float | None:
+    """The same for stretches of any length or share of counted draws; None where either has none.
+
+    They are compared as two ensembles. Chains being in both, which makes them more alike, the level is at most nominal.
+    """
+    if min(np.sum(first), np.sum(second)) == 0:
+        return None
+    return p_value_of_samples(ensemble(first), ensemble(second))
 
 
 def p_value_of_samples(first: Ensemble, second: Ensemble) -> float | None:

@@ -121,7 +121,7 @@ class RunConfig:
         auto=True,
     )
     burn_in: int | Auto = _option(
-        AUTO, "dynamics", "steps to discard; auto: a fifth (unconfined: 1/32)", kind="count", low=0, high=LIMIT
+        AUTO, "dynamics", "steps to discard; auto: a fifth (unconfined: 1/32 to 1/4)", kind="count", low=0, high=LIMIT
     )
     thin: int | Auto = _option(
         AUTO, "dynamics", "steps between recorded draws; auto: from the curvature", kind="count", low=1, high=10**6

@@ -86,7 +86,7 @@ def _run(config: RunConfig, report: Report, chunk_records: int | None, checkpoin
     _check_not_empty(plan, sample)
 
     correction = predictions.correction(sample.statistic)
-    checks: dict[str, Any] = _convergence(sample, reduction.proper) | {"step_check": None}
+    checks: dict[str, Any] = convergence_checks(sample, reduction.proper) | {"step_check": None}
     if config.step_check:
         checks["step_check"] = _step_check(prepared, sample, sampler.companion(step_size), correction, step_size)
     reference, doubts = None, list(prepared.doubts)
@@ -99,7 +99,7 @@ def _run(config: RunConfig, report: Report, chunk_records: int | None, checkpoin
     if place is not None:
         shutil.rmtree(place, ignore_errors=True)
 
-    doubts += _doubts(plan, checks, reference)
+    doubts += doubts_of(plan, checks, reference)
     judged = {name: _judged(predictions, sample, name, bool(doubts)) for name in plan.scalars}
     shown = [name for name in plan.scalars if config.invariant is None or name in config.invariant]
     steps_done = config.chains * plan.schedule.steps
@@ -225,21 +225,24 @@ def _joint(prepared: Prepared, sample: Sample) -> dict[str, Any] | None:
     return {"law": law.formula.name, "test": "energy distance, chains permuted", **found._asdict()}
 
 
-def _convergence(sample: Sample, stationary: bool) -> dict[str, Any]:
+def convergence_checks(sample: Sample, stationary: bool) -> dict[str, Any]:
+    """R-hat, ESS, drift between the parts of a run, acceptance, rejections: what `doubts_of` looks at."""
     found = {name: convergence(sample.trace(name)) for name in sample.scalars}
-    drift = [compare.p_value_of_drift(*sample.halves(name)) for name in sample.scalars] if stationary else []
+    test = compare.p_value_of_drift if stationary else compare.p_value_of_change
+    drift = [test(*sample.halves(name)) for name in sample.scalars]
     known = [p for p in drift if p is not None]
     info = {name: float(np.mean(values)) for name, values in sample.result.info.items()}
     return {
-        "r_hat": max(one.r_hat for one in found.values()),
-        "ess": min(ensemble_ess(*sample.value_moments(name)) for name in sample.scalars),
-        "ess_traced": min(one.ess for one in found.values()),
+        # NumPy's, which do not pass over a NaN.
+        "r_hat": float(np.max([one.r_hat for one in found.values()])),
+        "ess": float(np.min([ensemble_ess(*sample.value_moments(name)) for name in sample.scalars])),
+        "ess_traced": float(np.min([one.ess for one in found.values()])),
         "traced": list(sample.trace(sample.scalars[0]).shape),
         "diverged": 0,  # a run with a diverged chain has no summary
         "acceptance": info.get("acceptance_rate"),
         "rejected": info.get("rejected"),
-        # Without a stationary law there is nothing to drift from, and the stretches differ in length. The least of
-        # several, each of which has to be that small by itself, times their number: Bonferroni.
+        # On a slab, of the last octave of time against all before. The least of several, each of which has to be that
+        # small by itself, times their number: Bonferroni.
         "drift_p_value": min(1.0, min(known) * len(known)) if known else None,
     }
 
@@ -286,7 +289,7 @@ def _level(sample: Sample) -> float:
 
 def _reference(prepared: Prepared, sample: Sample, drawn: Drawn) -> dict[str, Any]:
     reference, predictions = drawn.sample, prepared.predictions
-    checks = _convergence(reference, stationary=True)
+    checks = convergence_checks(reference, stationary=True)
     margin = prepared.plan.config.margin
     against_draws = {
         name: compare.against_sample(sample.ensemble(name), reference.ensemble(name), margin, _level(sample))
@@ -336,18 +339,24 @@ def _drift(predictions: Predictions, plan: Plan, sample: Sample, step_size: floa
     return {"stationary": False, "stretches": rows}
 
 
-def _doubts(plan: Plan, checks: dict[str, Any], reference: dict[str, Any] | None) -> list[str]:
+def doubts_of(plan: Plan, checks: dict[str, Any], reference: dict[str, Any] | None = None) -> list[str]:
     """Reasons why no verdict on a law is given, each with its number."""
     doubts = []
+    drift = checks["drift_p_value"]
+    drifts = drift is not None and drift < DRIFT_LEVEL
     if plan.reduction.proper:
         if not checks["r_hat"] <= R_HAT_LIMIT:
             doubts.append(f"the chains have not mixed: R-hat {checks['r_hat']:.3f} > {R_HAT_LIMIT}; run more steps")
-        drift = checks["drift_p_value"]
-        if drift is not None and drift < DRIFT_LEVEL:
+        if drifts:
             doubts.append(
                 f"the histogram still moves between the halves of the run (p = {drift:.1g}); raise burn_in or steps"
             )
-    step = checks["step_check"]
+    elif drifts:
+        doubts.append(
+            f"on the slab the histogram of the last octave of time is not that of the time before (p = {drift:.1g}): "
+            "the coordinates of the quotient have not settled; raise burn_in or steps"
+        )
+    step = checks.get("step_check")
     if step is not None and step["verdict"] == "differs":
         doubts.append(
             f"the draws change by TV {step['tv']:.4f} when the step is halved, more than the margin allows; "

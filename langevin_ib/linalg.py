@@ -5,8 +5,6 @@ Under vmap on a CPU jax.numpy.linalg becomes one LAPACK call per chain, and each
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -16,24 +14,20 @@ SMALLEST = 6  # equations that are eliminated without LAPACK
 
 def log_det_spd(matrix: Float[Array, "n n"]) -> Float[Array, ""]:
     """log det of a symmetric positive definite matrix; −inf or NaN where it is singular."""
-    return _log_det(matrix, lambda pivot: pivot)
-
-
-def log_abs_det(matrix: Float[Array, "n n"]) -> Float[Array, ""]:
-    """log |det| of a matrix whose leading minors do not vanish, such as M near its canonical value H."""
-    return _log_det(matrix, jnp.abs)
-
-
-def _log_det(matrix: Float[Array, "n n"], size: Callable[[Array], Array]) -> Float[Array, ""]:
     n = matrix.shape[0]
     if n > UNROLLED_SIZE:
         return jnp.linalg.slogdet(matrix)[1]
     log_det, rest = jnp.zeros((), matrix.dtype), matrix
     for _ in range(n):
         pivot = rest[0, 0]
-        log_det = log_det + jnp.log(size(pivot))
+        log_det = log_det + jnp.log(pivot)
         rest = rest[1:, 1:] - jnp.outer(rest[1:, 0], rest[0, 1:]) / pivot
     return log_det
+
+
+def log_abs_det(matrix: Float[Array, "n n"]) -> Float[Array, ""]:
+    """log |det| of a non-singular matrix A, as ½ log det AᵀA, which needs no pivoting."""
+    return 0.5 * log_det_spd(matrix.T @ matrix)
 
 
 def solve(matrix: Float[Array, "m m"], right: Float[Array, " m"]) -> Float[Array, " m"]:

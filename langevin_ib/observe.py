@@ -155,6 +155,6 @@ class Sample:
         return np.asarray(self.result.trace["value"])[..., self.scalars.index(scalar)]
 
     def halves(self, scalar: str) -> tuple[Int[np.ndarray, "chain bins"], Int[np.ndarray, "chain bins"]]:
-        """Window counts of the first and the last segment."""
-        first, last = self.result.segments[0], self.result.segments[-1]
-        return first["law"]["windows"][scalar].counts, last["law"]["windows"][scalar].counts
+        """Window counts before and in the last segment: half of a stationary run, the last octave of another."""
+        last = np.asarray(self.result.segments[-1]["law"]["windows"][scalar].counts)
+        return np.asarray(self.window(scalar).counts) - last, last

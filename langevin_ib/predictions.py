@@ -301,7 +301,7 @@ def sampled(
             missing.append(str(made))
             continue
         share = compare.effective_share(compare.weights_of(draws.log_weight(made)))
-        if share < compare.MIN_SHARE:
+        if not share >= compare.MIN_SHARE:
             missing.append(
                 f"law {name}: its weights rest on {share:.1%} of the draws of law {draws.formula.name}, "
                 f"below {compare.MIN_SHARE:.0%}"

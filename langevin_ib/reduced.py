@@ -1,7 +1,7 @@
 """Draws of a reduced law on a quotient of many coordinates: blackjax MALA in Z, NumPyro NUTS beside it.
 
-Both sample exp(log p(x)) dx in the chart x of Θ/G, with log p from the geometry by automatic differentiation. The draws
-carry the terms of every other law, so that these follow by reweighting.
+Both sample exp(log p(x)) dx in the chart x of Θ/G, with log p from `Reduction.terms_at`. The draws carry the terms of
+every other law, so that these follow by reweighting.
 """
 
 from __future__ import annotations
@@ -71,13 +71,13 @@ class LawDraws:
     @property
     def r_hat(self) -> float:
         """The largest R-hat."""
-        return max(found.r_hat for found in self.convergence.values())
+        return float(np.max([found.r_hat for found in self.convergence.values()]))
 
     @property
     def ess(self) -> float:
         """The smallest bulk ESS of a scalar, scaled up to all chains."""
         chains = next(iter(self.scalars.values())).shape[0]
-        return min(found.ess for found in self.convergence.values()) * chains / min(chains, 256)
+        return float(np.min([found.ess for found in self.convergence.values()])) * chains / min(chains, 256)
 
     def log_weight(self, formula: Formula) -> Float[np.ndarray, "chain draw"]:
         """log (density of another law / density of the sampled one) at each draw."""

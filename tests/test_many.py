@@ -53,7 +53,7 @@ def test_under_the_hard_constraint_the_law_is_c_0_and_with_fixman_c_1():
         result = langevin_ib.run(RunConfig(confine=confine, beta=40, **SMALL | {"chains": 1024, "steps": 10_000}))
         found = result.summary["invariants"]["z"]["correction"]
         # Ten margins of a step whose bias is below one hundredth in total variation, and four standard errors.
-        assert abs(found["c"] - c) < 4 * found["se"] + 0.1
+        assert abs(found["c"] - c) < min(4 * found["se"] + 0.1, 0.45)  # nearer to its own law than to the other
         assert found["se"] < 0.12
         assert result.summary["diagnostics"]["rejected"] < 0.01
 

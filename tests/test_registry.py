@@ -190,7 +190,7 @@ def test_a_bad_model_of_ones_own_is_refused_in_one_line(own, name, options, mess
         ("section_off", "the section misses the slice"),
         ("not_free", "the action is not free"),
         ("wrong_names", "one of its functions fails: KeyError"),
-        ("wrong_terms", "slice_terms are not log det G, log dσ_S/dz and ℓ, by 0.1"),
+        ("wrong_terms", "slice_terms gives another log_volume than the geometry, by 0.1 at θ"),
         ("wrong_structure", "the section returns parameters of another structure than init"),
     ],
 )

@@ -57,6 +57,8 @@ def exact(reduction: Reduction, slab: float | None = None) -> Law:
     if m not in GRID:
         raise LawError(f"law exact: no orbit quadrature for a group of dimension {m}")
     formula = f"exp(−ℓ/T) ∫ exp(−C/T) dθ along the orbit, C = {reduction.confinement.formula}"
+    if reduction.model.compact_orbits:
+        raise LawError("law exact: no quadrature along a compact orbit under a confinement, which it does not need")
     return Law("exact", FLAT_MEASURE, formula, _confined_log_density(reduction))
 
 

@@ -17,23 +17,40 @@ NEWTON_STEPS = 8  # enough for singular values in the ratio 1e5
 
 
 def singular_values(left: Float[Array, "r n"], right: Float[Array, "r p"]) -> Float[Array, " r"]:
-    """Singular values, in descending order, of Σ_j left_j right_jᵀ, r ≤ min(n, p); for r = 2 those of the closed form.
+    """Singular values, in descending order, of Σ_j left_j right_jᵀ, r ≤ min(n, p); for r = 2 in closed form.
 
-    σ₁σ₂ = √(det LLᵀ det RRᵀ) and σ₁² + σ₂² = tr LLᵀRRᵀ give σ₁ ± σ₂. Differentiable where they are distinct.
+    With L and R reduced to triangles, σ₁ ± σ₂ of the 2×2 matrix C that is left are |(c₁₁ ± c₂₂, c₁₂ ∓ c₂₁)|: no
+    difference of large numbers, so exact to rounding also where columns are parallel or values equal. Differentiable
+    where they are distinct and none is zero.
 
     >>> singular_values(jnp.array([[3.0, 0.0], [0.0, 4.0]]), jnp.eye(2)).tolist()
     [4.0, 3.0]
     """
     rank = left.shape[0]
-    a, b = left @ left.T, right @ right.T
     if rank == 1:
-        return jnp.sqrt(a[0] * b[0])
+        return jnp.sqrt(jnp.sum(left**2) * jnp.sum(right**2))[None]
     if rank > 2:
         return jnp.linalg.svd(left.T @ right, compute_uv=False)[:rank]
-    square = jnp.sum(a * b)
-    product = jnp.sqrt(_det2(a) * _det2(b))
-    plus, minus = jnp.sqrt(square + 2.0 * product), jnp.sqrt(square - 2.0 * product)
-    return 0.5 * jnp.stack([plus + minus, plus - minus])
+    (a, b, c), (d, e, f) = _triangle(left), _triangle(right)
+    c11, c12, c21, c22 = a * d + b * e, b * f, c * e, c * f
+    plus, minus = _hypot(c11 + c22, c12 - c21), _hypot(c11 - c22, c12 + c21)
+    # c₁₁c₂₂ − c₁₂c₂₁ = a c d f = σ₁σ₂, which keeps its digits where plus − minus would not.
+    larger = 0.5 * (plus + minus)
+    return jnp.stack([larger, a * c * d * f / larger])
+
+
+def _triangle(rows: Float[Array, "2 n"]) -> tuple[Float[Array, ""], Float[Array, ""], Float[Array, ""]]:
+    """(a, b, c) with rows = [[a, 0], [b, c]] Q, Q of two orthonormal rows: Gram and Schmidt's."""
+    first, second = rows
+    a = jnp.sqrt(jnp.sum(first**2))
+    # |first|²|second|² − (first·second)² by Lagrange's identity.
+    areas = jnp.outer(first, second)
+    c = jnp.sqrt(0.5 * jnp.sum((areas - areas.T) ** 2)) / a
+    return a, first @ second / a, c
+
+
+def _hypot(x: Float[Array, ""], y: Float[Array, ""]) -> Float[Array, ""]:
+    return jnp.sqrt(x**2 + y**2)
 
 
 def polar_factors(p: Float[Array, "n n"]) -> tuple[Float[Array, "n n"], Float[Array, "n n"]]:
