@@ -335,11 +335,12 @@ def _judge(model: Model, probe: _Probe, home: np.ndarray, tolerance: float) -> N
     differ("the section does not invert the invariants", probe.invariants_of_section, probe.invariants)
     if not float(probe.coupling_on_slice[-1]) > 1e-12 * max(float(probe.coupling_on_slice[0]), 1e-300):
         raise ModelError(f"model {model.name}: the slice is not transversal to the orbit, M is singular {where}")
-    for name, given, derived in zip(SliceTerms._fields, probe.slice_terms, probe.derived_terms, strict=True):
-        differ(f"slice_terms gives another {name} than the geometry,", given, derived)
     if probe.compact is not None:
         turned = probe.compact
         differ("the loss changes under the compact action", turned.loss_turned, probe.loss)
         differ("an invariant changes under the compact action", turned.invariants_turned, probe.invariants)
         differ("the compact action leaves the slice", turned.charge_turned, np.zeros_like(turned.charge_turned))
         differ("the compact action is no isometry", turned.stretch, np.eye(len(turned.stretch)))
+    # Last: where the action or the slice is broken, these are consequences.
+    for name, given, derived in zip(SliceTerms._fields, probe.slice_terms, probe.derived_terms, strict=True):
+        differ(f"slice_terms gives another {name} than the geometry,", np.atleast_1d(given), np.atleast_1d(derived))
