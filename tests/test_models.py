@@ -10,7 +10,7 @@ from jax.flatten_util import ravel_pytree
 
 from langevin_ib import geometry
 from langevin_ib.errors import ModelError
-from langevin_ib.linalg import log_det_spd
+from langevin_ib.linalg import log_abs_det, log_det_spd
 from langevin_ib.models import (
     REGISTRY,
     Chart,
@@ -242,6 +242,16 @@ def test_equation_40_fails_for_a_slice_that_is_not_orthogonal(x64):
     np.testing.assert_allclose(report.equation_40, 0.36, rtol=1e-10)
 
 
+def test_charges_may_come_in_another_order_than_the_generators(x64):
+    model = hadamard(dim=2)
+    other = with_moment_map(model, lambda params: jnp.flip(model.moment_map(params)))
+    geometry.check_model(other, jax.random.key(0))
+    for params in starts(model):
+        point = model.section(model.invariants(params))
+        found = log_abs_det(geometry.coupling(other, point))  # its leading minor is 0
+        np.testing.assert_allclose(found, geometry.log_det_gram(model, point), atol=1e-10)
+
+
 def test_another_slice_without_its_section_is_refused():
     with pytest.raises(ModelError, match="the section misses the slice"):
         geometry.check_model(with_moment_map(uv(), lambda p: (p[0] ** 2 - 4 * p[1] ** 2)[None]), jax.random.key(1))
@@ -361,6 +371,18 @@ def test_singular_values_agree_with_lapack(rank, x64):
     left, right = jax.random.normal(jax.random.key(rank), (2, rank, 4))
     wanted = np.linalg.svd(left.T @ right, compute_uv=False)[:rank]
     np.testing.assert_allclose(singular_values(left, right), wanted, rtol=1e-10)
+
+
+def test_two_singular_values_keep_their_digits_in_float32():
+    rows = jax.random.normal(jax.random.key(0), (2, 3))
+    right = jax.random.normal(jax.random.key(1), (2, 4))
+    for angle in (1e-2, 1e-4, 1e-6):
+        left = jnp.stack([rows[0], 1.3 * rows[0] + angle * rows[1]])
+        found = singular_values(left, right)
+        wanted = np.linalg.svd(np.asarray(left, np.float64).T @ np.asarray(right, np.float64), compute_uv=False)[:2]
+        assert found.dtype == jnp.float32
+        np.testing.assert_allclose(found[0], wanted[0], rtol=1e-6)
+        np.testing.assert_allclose(found[1], wanted[1], rtol=2e-7 / angle)  # the rounding of the input itself
 
 
 @pytest.mark.parametrize("n", [2, 3])

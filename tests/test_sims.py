@@ -1,0 +1,40 @@
+"""The studies of `sims/`: each can be imported, says how it is run, and its laws are those of the package."""
+
+import importlib
+import pkgutil
+
+import jax
+import numpy as np
+import pytest
+
+import sims
+from langevin_ib import geometry
+from langevin_ib.laws import bin_masses
+from langevin_ib.models import Chart, with_metric
+from sims.metric import neuron
+from sims.vector_pair import EDGES, PROTOCOLS, SIZES, laws
+
+MODULES = [found.name for found in pkgutil.walk_packages(sims.__path__, "sims.") if not found.ispkg]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_each_study_says_how_it_is_run_and_has_a_main(name):
+    module = importlib.import_module(name)
+    assert f"python -m {name}" in module.__doc__
+    assert callable(module.main)
+
+
+def test_the_neuron_of_the_metric_study_keeps_its_contract_in_every_metric(x64):
+    for weights in (np.ones(3), np.array([25.0, 1.0, 25.0])):
+        geometry.check_model(with_metric(neuron(), weights), jax.random.key(0))
+    assert Chart(neuron()).scalar_names == ("w_1", "w_2")
+
+
+def test_neighbouring_laws_of_the_vector_pair_are_further_apart_than_the_margin():
+    """Else a wrong law could agree: every law that is to be rejected is at least 0.015 from the one to be accepted."""
+    for p, q in SIZES:
+        for confinement, _ in PROTOCOLS:
+            found = [(bin_masses(law, EDGES), obeyed) for law, obeyed in laws(p, q, confinement)]
+            (right,) = (mass for mass, obeyed in found if obeyed)
+            distances = [0.5 * np.abs(mass - right).sum() for mass, obeyed in found if not obeyed]
+            assert min(distances) > 0.015
