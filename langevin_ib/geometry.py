@@ -203,6 +203,7 @@ def check_model(model: Model, key: Key[Array, ""], points: int = 8, tolerance: f
     with jax.enable_x64(True):
         key_init, key_move, key_turn = jax.random.split(key, 3)
         try:
+            _check_fields(model)
             inits = [_as_float64(model.init(k)) for k in jax.random.split(key_init, points)]
             moves = 0.5 * jax.random.normal(key_move, (points, model.group_dim))
             turns = 2.0 * jax.random.normal(key_turn, (points, model.compact_dim))
@@ -220,6 +221,27 @@ def check_model(model: Model, key: Key[Array, ""], points: int = 8, tolerance: f
         found = [jax.tree.map(lambda leaf, i=i: np.asarray(leaf[i]), probes) for i in range(points)]
         for probe in found:
             _judge(model, probe, found[0].discrete, tolerance)
+        _check_start(chart, inits[0])
+
+
+def _check_fields(model: Model) -> None:
+    """Mistakes in the fields that are data, not functions, and in the types that functions return."""
+    if any(
+        not jnp.issubdtype(jnp.result_type(leaf), jnp.floating)
+        for leaf in jax.tree.leaves(model.init(jax.random.key(0)))
+    ):
+        raise ModelError(f"model {model.name}: init must return floating-point parameters")
+    if isinstance(model.cut, str) or not all(isinstance(name, str) for name in model.cut):
+        raise ModelError(f"model {model.name}: cut must be a tuple of names, got {model.cut!r}")
+    for name, intervals in (*model.branches.items(), *((name, (one,)) for name, one in model.home.items())):
+        if not (isinstance(intervals, tuple) and intervals and all(_is_interval(one) for one in intervals)):
+            raise ModelError(
+                f"model {model.name}: branches of {name} must be a tuple of intervals (low, high), got {intervals!r}"
+            )
+
+
+def _is_interval(one) -> bool:
+    return isinstance(one, tuple) and len(one) == 2 and float(one[0]) < float(one[1])
 
 
 def _as_float64(params: Params) -> Params:
@@ -259,6 +281,16 @@ def _check_dimensions(chart: Chart, params: Params) -> None:
     for name in (*model.branches, *model.home, *model.cut):
         if name not in chart.scalar_names:
             raise ModelError(f"model {model.name}: {name} is none of its scalars ({', '.join(chart.scalar_names)})")
+
+
+def _check_start(chart: Chart, params: Params) -> None:
+    for name, value in chart.scalars_of(params).items():
+        intervals = chart.model.branches_of(name)
+        if not any(low < float(value) < high for low, high in intervals):
+            raise ModelError(
+                f"model {chart.model.name}: init starts at {name} = {float(value):.4g}, "
+                f"in none of its branches {intervals}"
+            )
 
 
 def _probe(chart: Chart, params: Params, move: Float[Array, " m"], turn: Float[Array, " mc"]) -> _Probe:

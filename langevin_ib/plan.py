@@ -27,10 +27,10 @@ from langevin_ib import geometry
 from langevin_ib.config import AUTO, RunConfig
 from langevin_ib.confinement import build_confinement
 from langevin_ib.ensemble import Schedule
-from langevin_ib.errors import ConfigError
+from langevin_ib.errors import ConfigError, LangevinIBError, ModelError
 from langevin_ib.laws.base import on_host
 from langevin_ib.laws.family import Reduction
-from langevin_ib.models import build_model
+from langevin_ib.models import Chart, build_model
 from langevin_ib.models.transforms import with_metric
 from langevin_ib.windows import Minimum, Window, rounded, scalar_window
 
@@ -51,6 +51,7 @@ UNCONFINED_SEGMENTS = 5  # octaves of time in which the drifting marginal is rep
 STARTS = 256
 POINTS = 16  # of the window, or of the predicted law's draws times 8, at which curvature is looked at
 MIN_RECORDS = 10
+FREE_POINTS = 257  # odd: the middle of a window around 0, where rescalings fix the origin, is one of them
 
 
 @dataclass(frozen=True)
@@ -84,13 +85,39 @@ def build_reduction(config: RunConfig) -> Reduction:
             )
         model = with_metric(model, np.asarray(config.metric))
     reduction = Reduction(model, build_confinement(config), config.temperature)
-    known = reduction.chart.scalar_names
+    known = _chart_of(reduction).scalar_names
     for name in config.invariant or ():
         if name not in known:
             raise ConfigError("invariant", f"among {', '.join(known)}", name)
     if config.window != AUTO and len(known) > 1 and (config.invariant is None or len(config.invariant) != 1):
         raise ConfigError("window", f"auto, or given with --invariant naming one of {', '.join(known)}", "a range")
     return reduction
+
+
+def _chart_of(reduction: Reduction) -> Chart:
+    """The chart; an error of a user's `init`, `invariants` or `scalars` in one line."""
+    try:
+        return reduction.chart
+    except LangevinIBError:
+        raise
+    except Exception as error:  # of a user's functions
+        line = (str(error).strip().splitlines() or [""])[0]
+        raise ModelError(
+            f"model {reduction.model.name}: its init, invariants or scalars fail: {type(error).__name__}: {line} "
+            "(invariants and scalars are mappings of names to arrays)"
+        ) from error
+
+
+def _check_free(reduction: Reduction, window: Window) -> None:
+    """The laws are written where the action is free: at every point of the window the section has an orbit."""
+    z = np.linspace(*window, FREE_POINTS)[1:-1]
+    log_det = np.asarray(reduction.terms(z).log_det)
+    if not np.isfinite(log_det).all():
+        at = z[~np.isfinite(log_det)][0]
+        raise ModelError(
+            f"model {reduction.model.name}: the action is not free, or the section fails, at {reduction.name} = "
+            f"{at:.4g}, inside the window [{window[0]:g}, {window[1]:g}]: end its branches there"
+        )
 
 
 def resolve(config: RunConfig) -> Plan:
@@ -101,6 +128,7 @@ def resolve(config: RunConfig) -> Plan:
     """
     reduction = build_reduction(config)
     branch, window = scalar_window(config, reduction)
+    _check_free(reduction, window)
     config = config.replace(window=window)
     points = np.linspace(*window, POINTS + 2)[1:-1, None]
     config = _settle(config, reduction, points, np.array([[0.5 * sum(window)]]), max(abs(window[0]), abs(window[1])))
@@ -242,7 +270,7 @@ def _thin(config: RunConfig, reduction: Reduction, middle: np.ndarray) -> int:
     def at(x):
         return geometry.largest_curvature(reduction.model.loss, reduction.chart.section(x))
 
-    rate = float(on_host(at)(middle)[0])
+    rate = max(float(on_host(at)(middle)[0]), 1e-12)
     wanted = THIN_INTERVAL[reduction.proper] / (rate * float(config.step_size))
     return int(np.clip(round(wanted), 1, max(1, config.steps // 500)))
 

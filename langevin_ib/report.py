@@ -23,21 +23,31 @@ CHECKED = {
     "undecided": "not bounded by the margin at this sample size",
 }
 COLUMNS = ("law", "measure", "TV", "floor", "95% range", "p", "c of law", "verdict")
+WIDE_ONLY = ("floor", "95% range")  # left out where a terminal is too narrow for them
 LEFT = ("invariant", "law", "measure", "verdict")
 
 
 def print_report(summary: dict[str, Any], console: Console) -> None:
     """The verdict table, then c, the diagnostics and whatever stands against a verdict."""
-    table = Table(title=table_title(summary), title_justify="left", title_style="bold")
-    for column in columns(summary):
-        table.add_column(column, justify="left" if column in LEFT else "right", no_wrap=True)
-    for rows in law_rows(summary):
-        for row in rows:
-            table.add_row(*row[:-1], Text(row[-1], style=COLOURS[row[-1]]))
-        table.add_section()
+    table = _table(summary, columns(summary))
+    if console.measure(table).maximum > console.width:
+        table = _table(summary, tuple(column for column in columns(summary) if column not in WIDE_ONLY))
     console.print(table)
     for style, line in findings(summary):
         console.print(Text(line, style=style), soft_wrap=True)
+
+
+def _table(summary: dict[str, Any], shown: tuple[str, ...]) -> Table:
+    table = Table(title=table_title(summary), title_justify="left", title_style="bold")
+    for column in shown:
+        table.add_column(column, justify="left" if column in LEFT else "right", no_wrap=True)
+    for rows in law_rows(summary):
+        for row in rows:
+            cells = dict(zip(columns(summary), row, strict=True))
+            verdict = Text(cells["verdict"], style=COLOURS[cells["verdict"]])
+            table.add_row(*(verdict if column == "verdict" else cells[column] for column in shown))
+        table.add_section()
+    return table
 
 
 def columns(summary: dict[str, Any]) -> tuple[str, ...]:

@@ -6,9 +6,10 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from langevin_ib import geometry
+from langevin_ib import RunConfig, geometry
 from langevin_ib.errors import ConfigError, ModelError
 from langevin_ib.models import REGISTRY, build_model, options_of
+from langevin_ib.plan import resolve
 
 
 @pytest.mark.parametrize("name", sorted(REGISTRY))
@@ -103,6 +104,30 @@ def wrong_terms():
     closed = model.slice_terms
     return dataclasses.replace(model, slice_terms=lambda i: closed(i)._replace(log_volume=closed(i).log_volume + 0.1))
 
+def forced(**fields):
+    model = uv()
+    for name, value in fields.items():
+        object.__setattr__(model, name, value)  # past the type checks that the tests switch on
+    return model
+
+def loose_branches():
+    return forced(branches={"z": (0.0, jnp.inf)})
+
+def whole_numbers():
+    return dataclasses.replace(uv(), init=lambda key: jnp.array([1, 1]))
+
+def cut_as_word():
+    return forced(cut="z")
+
+def starts_outside():
+    return dataclasses.replace(uv(), branches={"z": ((9.0, 10.0),)}, home={})
+
+def no_branches():
+    return dataclasses.replace(uv(), branches={}, home={}, loss=lambda p: 0.25 * ((p[0] * p[1]) ** 2 - 1.0) ** 2)
+
+def a_list():
+    return dataclasses.replace(uv(), invariants=lambda p: [p[0] * p[1]])
+
 def fails():
     raise RuntimeError("no data here\\nsecond line")
 
@@ -190,6 +215,10 @@ def test_a_bad_model_of_ones_own_is_refused_in_one_line(own, name, options, mess
         ("section_off", "the section misses the slice"),
         ("not_free", "the action is not free"),
         ("wrong_names", "one of its functions fails: KeyError"),
+        ("loose_branches", "branches of z must be a tuple of intervals (low, high), got (0.0, inf)"),
+        ("whole_numbers", "init must return floating-point parameters"),
+        ("cut_as_word", "cut must be a tuple of names, got 'z'"),
+        ("starts_outside", "in none of its branches ((9.0, 10.0),)"),
         ("wrong_terms", "slice_terms gives another log_volume than the geometry, by 0.1 at θ"),
         ("wrong_structure", "the section returns parameters of another structure than init"),
     ],
@@ -199,3 +228,10 @@ def test_a_model_of_ones_own_that_breaks_the_contract_is_refused_in_one_line(own
         geometry.check_model(build_model(f"own_models:{name}"), jax.random.key(0))
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_what_only_the_plan_can_see_of_a_model_of_ones_own_is_refused_in_one_line(own, x64):
+    with pytest.raises(ModelError, match=r"its init, invariants or scalars fail: AttributeError"):
+        resolve(RunConfig(model="own_models:a_list"))
+    with pytest.raises(ModelError, match=r"the action is not free, or the section fails, at z = 0, inside the window"):
+        resolve(RunConfig(model="own_models:no_branches"))

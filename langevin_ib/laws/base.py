@@ -100,7 +100,7 @@ def bin_masses(
         previous = masses
     raise LawError(
         f"law {law.label}: bin masses on [{edges[0]:g}, {edges[-1]:g}] do not settle to {TOLERANCE:g}; "
-        "use a narrower window or more bins"
+        "use a narrower window or more bins, or end the model's branches where a law is singular"
     )
 
 
