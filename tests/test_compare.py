@@ -85,9 +85,8 @@ def test_drift_between_halves_is_found_and_not_invented():
     assert compare.p_value_of_drift(independent_chains(rng), independent_chains(rng, mass=PRINTED)) < 1e-6
 
 
-@pytest.mark.parametrize("true", [SLICE, PRINTED])
 def test_change_between_unequal_stretches_is_found_and_not_invented():
-    """At level 0.01 more than 12 of 400 null replicates come up in 2e-4 of keys."""
+    """At level 0.01 more than 12 of 400 null replicates come up in 3e-4 of keys."""
     rng = np.random.default_rng(8)
     still = [compare.p_value_of_change(independent_chains(rng), independent_chains(rng, draws=40)) for _ in range(400)]
     assert sum(p < 0.01 for p in still) <= 12
@@ -95,6 +94,7 @@ def test_change_between_unequal_stretches_is_found_and_not_invented():
     assert compare.p_value_of_change(independent_chains(rng), np.zeros((400, SLICE.size))) is None
 
 
+@pytest.mark.parametrize("true", [SLICE, PRINTED])
 def test_the_bounds_of_the_distance_cover_it(true):
     """Each one-sided bound may fail in 5% of replicates; over 400 a true 5% exceeds 8% in 0.6% of keys."""
     rng = np.random.default_rng(11)
