@@ -30,7 +30,7 @@ CHAINS, THIN, RECORDS, BURN_IN = 4096, 50, 1600, 20_000
 MARGIN = 0.01
 SIZES = ((1, 3), (2, 2), (3, 5))
 PROTOCOLS = ((stiff(100.0), 1e-3), (stiff(2.0), 5e-3), (weight_decay(0.3), 0.02))  # and the step
-TITLE = f"   (p, q)      protocol      {'law':<50}     TV   floor    upper          p  verdict"
+TITLE = f"   (p, q)      protocol      {'law':<56}     TV   floor    upper          p  verdict"
 
 
 def reduced_loss(s):
@@ -131,7 +131,7 @@ def main() -> None:
                     total += 1
                     where = f"({p}, {q})  {confinement.name:>12} {confinement.strength:<4g}"
                     print(
-                        f"   {where} {law.formula:<50} {found.tv:.4f}  {found.tv_floor:.4f}  "
+                        f"   {where} {law.formula:<56} {found.tv:.4f}  {found.tv_floor:.4f}  "
                         f"{found.tv_upper95:.4f}  {found.p_value:9.2g}  {found.verdict}",
                         flush=True,
                     )

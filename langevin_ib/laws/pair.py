@@ -64,7 +64,10 @@ def bessel_law(p: int, q: int, loss: Loss, temperature: float, confinement: Conf
     }.get(confinement.name)
     if orbit is None:
         raise LawError(f"law exact: no closed form for a vector pair under confinement {confinement.name}")
-    text = {"weight-decay": "K_{(p−q)/2}(λs/T)", "stiff": "e^x K_{(p−q)/4}(x), x = κs²/4T"}[confinement.name]
+    text = {
+        "weight-decay": f"K_{{{0.5 * (p - q):g}}}(λs/T)",
+        "stiff": f"e^x K_{{{0.25 * (p - q):g}}}(x), x = κs²/4T",
+    }[confinement.name]
 
     def log_density(s):
         s = np.asarray(s, np.float64)
