@@ -279,7 +279,7 @@ def _checked(name: str, value: Any, spec: dataclasses.Field) -> Any:
         return _checked_interval(name, value, suffix)
     if meta["kind"] == "name":
         if not isinstance(value, str) or not value:
-            raise ConfigError(name, "a name", f"a {type(value).__name__}" if name == "model" else repr(value))
+            raise ConfigError(name, "a name", repr(value) if isinstance(value, str) else f"a {type(value).__name__}")
         return value
     if meta["kind"] == "count":
         low, high = meta["low"], meta["high"]

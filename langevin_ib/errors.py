@@ -44,3 +44,9 @@ class DivergenceError(LangevinIBError, RuntimeError):
             f"{stage}: {diverged} of {chains} chains diverged, the first by step {step} "
             f"at step_size {step_size:.6g}; {remedy}"
         )
+
+
+def one_line(error: BaseException) -> str:
+    """An exception, of a user's code for instance, as one line."""
+    text = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__

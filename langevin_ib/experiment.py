@@ -68,7 +68,7 @@ def run(
         DivergenceError: chains diverged.
     """
     with jax.enable_x64(True):  # accumulators and laws; the chains' own precision is the configuration's
-        return _run(config, report or (lambda stage: None), chunk_records, checkpoints)
+        return _run(config, report or _silent, chunk_records, checkpoints)
 
 
 def _run(config: RunConfig, report: Report, chunk_records: int | None, checkpoints: Path | None) -> RunResult:
@@ -152,6 +152,21 @@ def _run(config: RunConfig, report: Report, chunk_records: int | None, checkpoin
     }
     summary["run"]["total_wall_s"] = round(time.perf_counter() - began, 3)
     return RunResult(plan, summary, sample.result.trace)
+
+
+def draw(config: RunConfig) -> tuple[Prepared, Sample, list[str]]:
+    """A run's laws, its draws, and the doubts about either, for studies that hold laws of their own against them.
+
+    Without companion, reference and summary. To be called with float64 enabled, as `run` does it.
+    """
+    prepared = prepare(config, _silent)
+    plan = prepared.plan
+    sample, _ = Sampler(plan, build_observer(plan.reduction, plan.edges, plan.config.slab), _silent).draws()
+    return prepared, sample, prepared.doubts + doubts_of(plan, convergence_checks(sample, plan.reduction.proper))
+
+
+def _silent(stage: str) -> None:
+    del stage
 
 
 def run_name(config: RunConfig) -> str:

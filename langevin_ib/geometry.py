@@ -14,7 +14,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Key
 
-from langevin_ib.errors import LangevinIBError, ModelError
+from langevin_ib.errors import LangevinIBError, ModelError, one_line
 from langevin_ib.linalg import log_det_spd
 from langevin_ib.models.base import Chart, Model, Params, SliceTerms
 
@@ -214,10 +214,7 @@ def check_model(model: Model, key: Key[Array, ""], points: int = 8, tolerance: f
         except LangevinIBError:
             raise
         except Exception as error:  # of a user's functions, whose shapes or names do not fit
-            line = (str(error).strip().splitlines() or [""])[0]
-            raise ModelError(
-                f"model {model.name}: one of its functions fails: {type(error).__name__}: {line}"
-            ) from error
+            raise ModelError(f"model {model.name}: one of its functions fails: {one_line(error)}") from error
         found = [jax.tree.map(lambda leaf, i=i: np.asarray(leaf[i]), probes) for i in range(points)]
         for probe in found:
             _judge(model, probe, found[0].discrete, tolerance)

@@ -27,7 +27,7 @@ from langevin_ib import geometry
 from langevin_ib.config import AUTO, RunConfig
 from langevin_ib.confinement import build_confinement
 from langevin_ib.ensemble import Schedule
-from langevin_ib.errors import ConfigError, LangevinIBError, ModelError
+from langevin_ib.errors import ConfigError, LangevinIBError, ModelError, one_line
 from langevin_ib.laws.base import on_host
 from langevin_ib.laws.family import Reduction
 from langevin_ib.models import Chart, build_model
@@ -101,9 +101,8 @@ def _chart_of(reduction: Reduction) -> Chart:
     except LangevinIBError:
         raise
     except Exception as error:  # of a user's functions
-        line = (str(error).strip().splitlines() or [""])[0]
         raise ModelError(
-            f"model {reduction.model.name}: its init, invariants or scalars fail: {type(error).__name__}: {line} "
+            f"model {reduction.model.name}: its init, invariants or scalars fail: {one_line(error)} "
             "(invariants and scalars are mappings of names to arrays)"
         ) from error
 

@@ -23,16 +23,16 @@ CHECKED = {
     "undecided": "not bounded by the margin at this sample size",
 }
 COLUMNS = ("law", "measure", "TV", "floor", "95% range", "p", "c of law", "verdict")
-WIDE_ONLY = ("floor", "95% range")  # left out where a terminal is too narrow for them
+# What is left out, one set after the other, where a terminal is too narrow: never a measure, or a distance's error bar.
+SPARE = ((), ("floor", "c of law"), ("floor", "c of law", "p"))
 LEFT = ("invariant", "law", "measure", "verdict")
 
 
 def print_report(summary: dict[str, Any], console: Console) -> None:
     """The verdict table, then c, the diagnostics and whatever stands against a verdict."""
-    table = _table(summary, columns(summary))
-    if console.measure(table).maximum > console.width:
-        table = _table(summary, tuple(column for column in columns(summary) if column not in WIDE_ONLY))
-    console.print(table)
+    tables = [_table(summary, tuple(c for c in columns(summary) if c not in spared)) for spared in SPARE]
+    fitting = [table for table in tables if console.measure(table).maximum <= console.width]
+    console.print((fitting or tables[-1:])[0])
     for style, line in findings(summary):
         console.print(Text(line, style=style), soft_wrap=True)
 

@@ -15,19 +15,17 @@ protocol obeys `slice` and rejects the metric's law c = 0 (for w_2; the two diff
 from __future__ import annotations
 
 import argparse
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from langevin_ib import LangevinIBError, RunConfig, compare
-from langevin_ib.experiment import convergence_checks, doubts_of
+from langevin_ib.experiment import draw
 from langevin_ib.laws import Reduction, formula
 from langevin_ib.laws.base import on_host
-from langevin_ib.models import Model, with_metric
-from langevin_ib.observe import build_observer
-from langevin_ib.preparation import prepare
-from langevin_ib.sampling import Sampler
+from langevin_ib.models import Model
 from langevin_ib.sim import use_all_cores
 
 TARGET = (1.2, 1.2)
@@ -71,43 +69,55 @@ def main() -> None:
         for confine, laws in ROWS:
             settings = {"confine": confine, "beta": arguments.beta, "metric": tuple(arguments.metric)}
             try:
-                report(RunConfig(model="sims.metric:neuron", step_check=False, **settings), laws)
+                made = study(RunConfig(model="sims.metric:neuron", step_check=False, **settings), laws)
             except LangevinIBError as error:
-                print(f"{confine:<12} {error}")
+                raise SystemExit(f"{confine}: {error}") from None
+            for (law, scalar), found in made.found.items():
+                print(
+                    f"{confine:<12} {scalar:<11} {law:<14} {found.tv:.4f}  {found.tv_floor:.4f}  "
+                    f"{found.tv_lower95:.4f}–{found.tv_upper95:.4f}  {found.p_value:9.2g}  {found.verdict}"
+                )
+            print(f"{'':12} log `slice` in the metric and without differ by a constant to {made.spread:.1e}")
+            for doubt in made.doubts:
+                print(f"{'':12} in doubt: {doubt}")
 
 
-def report(config: RunConfig, laws: tuple[str, ...]) -> None:
-    """One protocol: prepare, draw, and weigh the law's draws by each law of the metric and of Euclid."""
-    prepared = prepare(config, lambda stage: None)
+class Study(NamedTuple):
+    """One protocol.
+
+    Attributes:
+        found: {(law, coordinate): comparison of the draws with it}.
+        spread: by how much log `slice` in the metric and without differ from a constant.
+        doubts: reasons not to trust the chains, or the law's draws.
+    """
+
+    found: dict[tuple[str, str], compare.LawComparison]
+    spread: float
+    doubts: list[str]
+
+
+def study(config: RunConfig, laws: tuple[str, ...]) -> Study:
+    """Draw under one protocol, and weigh the law's draws by each law of the metric and of Euclid (", Euclid")."""
+    prepared, sample, doubts = draw(config)
     plan, drawn = prepared.plan, prepared.law_draws
     assert drawn is not None  # of two coordinates
-    level = 1.0 - 0.05 / len(plan.edges)
+    level = 1.0 - (1.0 - compare.LEVEL) / len(plan.edges)
     reduction = plan.reduction
-    plain = Reduction(with_metric(neuron(), np.ones(3)), reduction.confinement, reduction.temperature)
+    plain = Reduction(neuron(), reduction.confinement, reduction.temperature)
     # The scalars of this model are all its coordinates.
     x = np.stack([drawn.scalars[name] for name in reduction.chart.scalar_names], axis=-1)
     flat = on_host(plain.terms_at)(x.reshape(-1, x.shape[-1]))
     euclid = type(flat)(*(np.reshape(term, x.shape[:2]) for term in flat))
-    sampler = Sampler(plan, build_observer(reduction, plan.edges, None), lambda stage: None)
-    sample, _ = sampler.draws()
+    found = {}
     for law in laws:
-        name = law.split(",")[0]
-        terms = euclid if "Euclid" in law else drawn.terms
-        log_weight = formula(reduction, name).log_density(terms) - drawn.formula.log_density(drawn.terms)
+        terms = euclid if law.endswith(", Euclid") else drawn.terms
+        log_weight = formula(reduction, law.split(",")[0]).log_density(terms) - drawn.formula.log_density(drawn.terms)
         weight = compare.weights_of(log_weight)
         for scalar, edges in plan.edges.items():
-            found = compare.against_sample(
-                sample.ensemble(scalar), drawn.histogram(scalar, edges, weight), config.margin, level
-            )
-            print(
-                f"{config.confine:<12} {scalar:<11} {law:<14} {found.tv:.4f}  {found.tv_floor:.4f}  "
-                f"{found.tv_lower95:.4f}–{found.tv_upper95:.4f}  {found.p_value:9.2g}  {found.verdict}"
-            )
+            predicted = drawn.histogram(scalar, edges, weight)
+            found[law, scalar] = compare.against_sample(sample.ensemble(scalar), predicted, config.margin, level)
     slice_law = formula(reduction, "slice").log_density
-    gap = slice_law(drawn.terms) - slice_law(euclid)
-    print(f"{'':12} the law `slice` in the metric and without: log densities differ by a constant to {np.ptp(gap):.1e}")
-    for doubt in prepared.doubts + doubts_of(plan, convergence_checks(sample, stationary=True)):
-        print(f"{'':12} in doubt: {doubt}")
+    return Study(found, float(np.ptp(slice_law(drawn.terms) - slice_law(euclid))), doubts)
 
 
 if __name__ == "__main__":

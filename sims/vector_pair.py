@@ -21,6 +21,7 @@ from langevin_ib.ensemble import Observer, Schedule, run_ensemble, starting_poin
 from langevin_ib.laws import Law, bin_masses
 from langevin_ib.laws.pair import bessel_law, power_law, power_of_s
 from langevin_ib.models import Model
+from langevin_ib.models.pair import PairPoint, balanced, to_chart
 from langevin_ib.sim import use_all_cores
 from langevin_ib.streaming import WindowDraw, window_histogram
 
@@ -44,14 +45,16 @@ def modulus(params):
 
 
 def pair(p: int, q: int) -> Model:
-    """What the sampler needs of the pair; its laws are in closed form, so no chart of the quotient."""
+    """The pair in the chart of `models.pair`; the study itself needs s alone, whose laws are in closed form."""
+    frame = np.eye(q)
 
     def init(key):
         a, b = jax.random.split(key)
         return {"a": _of_unit_length(a, p), "b": _of_unit_length(b, q)}
 
-    def no_chart(_):
-        raise NotImplementedError("the laws of this study are in closed form")
+    def section(found):
+        a, b = balanced(PairPoint(found["w"], found["eta"]), frame)
+        return {"a": a, "b": b}
 
     return Model(
         name=f"pair({p}, {q})",
@@ -60,8 +63,8 @@ def pair(p: int, q: int) -> Model:
         loss=lambda params: reduced_loss(modulus(params)),
         act=lambda t, params: {"a": params["a"] * jnp.exp(t), "b": params["b"] * jnp.exp(-t)},
         moment_map=lambda params: 0.5 * jnp.stack([jnp.sum(params["a"] ** 2) - jnp.sum(params["b"] ** 2)]),
-        invariants=lambda params: {"s": modulus(params)},
-        section=no_chart,
+        invariants=lambda params: to_chart(params["a"], params["b"], frame)._asdict(),
+        section=section,
         init=init,
     )
 

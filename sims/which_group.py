@@ -23,18 +23,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from langevin_ib import RunConfig, compare, geometry
-from langevin_ib.experiment import convergence_checks, doubts_of
+from langevin_ib.experiment import draw
 from langevin_ib.laws.base import on_host
 from langevin_ib.laws.family import family_formula
-from langevin_ib.observe import build_observer
-from langevin_ib.preparation import prepare
-from langevin_ib.sampling import Sampler
 from langevin_ib.sim import use_all_cores
-
-
-def silent(stage: str) -> None:
-    """No progress bar."""
-    del stage
 
 
 def main() -> None:
@@ -57,12 +49,10 @@ def study(r: int, kappa: float) -> None:
         options = {"group": "gl", "rank": r, "rows": r, "cols": r}
         steps = max(50_000, round(2000 * kappa))  # the stiffer, the smaller the step
         config = RunConfig(model="matrix", options=options, kappa=kappa, steps=steps, step_check=False)
-        prepared = prepare(config, silent)
+        prepared, sample, doubts = draw(config)
         plan, law = prepared.plan, prepared.law_draws
         assert law is not None  # of more coordinates than one
         chart = plan.reduction.chart
-        sampler = Sampler(plan, build_observer(plan.reduction, plan.edges, None), silent)
-        sample, _ = sampler.draws()
 
         sigma = [law.scalars[f"sigma_{i + 1}"] for i in range(r)]
         gaps = np.sum([np.log(np.abs(a - b)) for a, b in combinations(sigma, 2)], axis=0)
@@ -96,7 +86,6 @@ def study(r: int, kappa: float) -> None:
                     f"{kappa:<5g}  {name:<9}  {group:<9} {found.tv:.4f}  {found.tv_floor:.4f}  "
                     f"{found.tv_lower95:.4f}–{found.tv_upper95:.4f}  {found.p_value:9.2g}  {found.verdict}"
                 )
-        doubts = prepared.doubts + doubts_of(plan, convergence_checks(sample, stationary=True))
         print(f"κ = {kappa:g}: doubts:", "; ".join(doubts) or "none")
 
 

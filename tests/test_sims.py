@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 import sims
-from langevin_ib import geometry
+from langevin_ib import RunConfig, geometry
 from langevin_ib.laws import bin_masses
 from langevin_ib.models import Chart, with_metric
-from sims.metric import neuron
-from sims.vector_pair import EDGES, PROTOCOLS, SIZES, laws
+from sims.metric import neuron, study
+from sims.vector_pair import EDGES, PROTOCOLS, SIZES, laws, pair
 
 MODULES = [found.name for found in pkgutil.walk_packages(sims.__path__, "sims.") if not found.ispkg]
 
@@ -38,3 +38,24 @@ def test_neighbouring_laws_of_the_vector_pair_are_further_apart_than_the_margin(
             (right,) = (mass for mass, obeyed in found if obeyed)
             distances = [0.5 * np.abs(mass - right).sum() for mass, obeyed in found if not obeyed]
             assert min(distances) > 0.015
+
+
+@pytest.mark.parametrize(("p", "q"), SIZES)
+def test_the_vector_pair_keeps_its_contract(p, q):
+    geometry.check_model(pair(p, q), jax.random.key(0))
+
+
+def test_the_constrained_chain_obeys_the_law_of_its_metric_and_not_euclids(x64):
+    """p > 1e-4 for the true law fails in 2e-4 of keys over both coordinates; the Euclidean law is the control."""
+    config = RunConfig(
+        model="sims.metric:neuron",
+        metric=(25.0, 1.0, 25.0),
+        confine="hard",
+        chains=256,
+        steps=20_000,
+        reference="none",
+        step_check=False,
+    )
+    found = study(config, ("hard", "hard, Euclid")).found
+    assert min(found["hard", name].p_value for name in ("w_1", "w_2")) > 1e-4
+    assert max(found["hard, Euclid", name].p_value for name in ("w_1", "w_2")) < 1e-6

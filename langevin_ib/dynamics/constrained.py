@@ -135,8 +135,12 @@ def _land(charge: Charge, start: Float[Array, " q"]) -> Float[Array, " q"]:
 
 
 def _linearised(charge: Charge, x: Float[Array, " q"]) -> tuple[Float[Array, " m"], Float[Array, "m q"]]:
-    value, pull = jax.vjp(charge, x)
-    return value, jax.vmap(lambda row: pull(row)[0])(jnp.eye(value.size, dtype=x.dtype))
+    def twice(y):
+        value = charge(y)
+        return value, value
+
+    jacobian, value = jax.jacrev(twice, has_aux=True)(x)
+    return value, jacobian
 
 
 def _vanishes(value: Float[Array, " m"], jacobian: Float[Array, "m q"], square: Float[Array, ""]) -> Bool[Array, ""]:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias, get_type_hints
 
-from langevin_ib.errors import ConfigError
+from langevin_ib.errors import ConfigError, one_line
 from langevin_ib.models.attention import attention
 from langevin_ib.models.base import Model
 from langevin_ib.models.hadamard import hadamard
@@ -97,7 +97,7 @@ def _build_own(name: str, options: Mapping[str, Option]) -> Model:
             model = builder(**settings)
         except (Exception, SystemExit) as error:
             raise ConfigError(
-                "model", "a function that builds a model", f"{name}, which raised {_line(error)}"
+                "model", "a function that builds a model", f"{name}, which raised {one_line(error)}"
             ) from None
     if not isinstance(model, Model):
         raise ConfigError(
@@ -113,7 +113,7 @@ def _imported(name: str) -> Callable[..., Any]:
     try:
         module = importlib.import_module(module_name)
     except (Exception, SystemExit) as error:
-        raise ConfigError("model", "in a module that can be imported", f"{name}: {_line(error)}") from None
+        raise ConfigError("model", "in a module that can be imported", f"{name}: {one_line(error)}") from None
     builder = getattr(module, function, None)
     if not callable(builder):
         raise ConfigError("model", f"a function of module {module_name}", f"{name}, of which there is none")
@@ -191,11 +191,5 @@ def _as_config_error(error: ValueError) -> ConfigError:
     """`NAME must be WANTED, got GOT` of a builder as the error of the setting that it came from."""
     found = re.fullmatch(r"(\w+) must be (.*), got (.*)", str(error), flags=re.DOTALL)
     if found is None:
-        return ConfigError("set", "options that the model can be built with", _line(error))
+        return ConfigError("set", "options that the model can be built with", one_line(error))
     return ConfigError("set", f"such that {found[1]} is {found[2]}", found[3])
-
-
-def _line(error: BaseException) -> str:
-    """An exception as one line."""
-    text = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__

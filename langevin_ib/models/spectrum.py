@@ -33,7 +33,7 @@ def singular_values(left: Float[Array, "r n"], right: Float[Array, "r p"]) -> Fl
         return jnp.linalg.svd(left.T @ right, compute_uv=False)[:rank]
     (a, b, c), (d, e, f) = _triangle(left), _triangle(right)
     c11, c12, c21, c22 = a * d + b * e, b * f, c * e, c * f
-    plus, minus = _hypot(c11 + c22, c12 - c21), _hypot(c11 - c22, c12 + c21)
+    plus, minus = jnp.hypot(c11 + c22, c12 - c21), jnp.hypot(c11 - c22, c12 + c21)
     # c₁₁c₂₂ − c₁₂c₂₁ = a c d f = σ₁σ₂, which keeps its digits where plus − minus would not.
     larger = 0.5 * (plus + minus)
     return jnp.stack([larger, a * c * d * f / larger])
@@ -47,10 +47,6 @@ def _triangle(rows: Float[Array, "2 n"]) -> tuple[Float[Array, ""], Float[Array,
     areas = jnp.outer(first, second)
     c = jnp.sqrt(0.5 * jnp.sum((areas - areas.T) ** 2)) / a
     return a, first @ second / a, c
-
-
-def _hypot(x: Float[Array, ""], y: Float[Array, ""]) -> Float[Array, ""]:
-    return jnp.sqrt(x**2 + y**2)
 
 
 def polar_factors(p: Float[Array, "n n"]) -> tuple[Float[Array, "n n"], Float[Array, "n n"]]:
