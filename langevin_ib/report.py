@@ -24,6 +24,7 @@ CHECKED = {
 }
 COLUMNS = ("law", "measure", "TV", "floor", "95% range", "p", "c of law", "verdict")
 # What is left out, one set after the other, where a terminal is too narrow: never a measure, or a distance's error bar.
+UNBOUNDED = 1000  # a table measures what it is cut to, so it is measured on a page that cuts nothing
 SPARE = ((), ("floor", "c of law"), ("floor", "c of law", "p"))
 LEFT = ("invariant", "law", "measure", "verdict")
 
@@ -31,7 +32,8 @@ LEFT = ("invariant", "law", "measure", "verdict")
 def print_report(summary: dict[str, Any], console: Console) -> None:
     """The verdict table, then c, the diagnostics and whatever stands against a verdict."""
     tables = [_table(summary, tuple(c for c in columns(summary) if c not in spared)) for spared in SPARE]
-    fitting = [table for table in tables if console.measure(table).maximum <= console.width]
+    page = console.options.update(width=UNBOUNDED)
+    fitting = [t for t in tables if console.measure(t, options=page).maximum <= console.width]
     console.print((fitting or tables[-1:])[0])
     for style, line in findings(summary):
         console.print(Text(line, style=style), soft_wrap=True)

@@ -1,16 +1,18 @@
 """Models of many coordinates, from a configuration to a verdict; several invariants in the output."""
 
+import io
 import json
 
 import arviz
 import numpy as np
 import pytest
+from rich.console import Console
 
 import langevin_ib
 from langevin_ib import RunConfig
 from langevin_ib.config import read_toml
 from langevin_ib.plotting import figure
-from langevin_ib.report import findings, law_rows
+from langevin_ib.report import findings, law_rows, print_report
 from langevin_ib.store import save
 
 SMALL = {"chains": 256, "steps": 20_000, "reference": "none", "step_check": False, "margin": 0.03}
@@ -92,6 +94,19 @@ def test_all_invariants_are_in_the_folder_the_table_and_the_picture(stiff, tmp_p
     assert len(figure(stiff.summary).axes) == 4
     again = RunConfig.from_dict(read_toml(folder / "config.toml"))
     assert again == stiff.plan.config
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_no_number_of_the_table_is_cut_on_a_narrow_terminal(stiff, width):
+    screen = Console(width=width, record=True, file=io.StringIO())
+    print_report(stiff.summary, screen)
+    table = "\n".join(line for line in screen.export_text().splitlines() if line.startswith(("┃", "│")))
+    assert "…" not in table
+    for invariant in stiff.summary["invariants"].values():
+        for law in invariant["laws"].values():  # a distance is never without its error bar and its measure
+            assert f"{law['tv']:.4f}" in table
+            assert f"{law['tv_lower95']:.4f}–{law['tv_upper95']:.4f}" in table
+            assert law["measure"] in table
 
 
 def test_invariant_narrows_what_is_shown_and_not_what_the_law_is_conditioned_on(stiff):
