@@ -17,6 +17,9 @@ from jaxtyping import Array, Float, Key
 from langevin_ib.errors import LangevinIBError, ModelError, one_line
 from langevin_ib.linalg import log_det_spd
 from langevin_ib.models.base import Chart, Model, Params, SliceTerms
+from langevin_ib.models.training import Examples, Training, cast
+
+PROBED = 16  # fresh inputs at which predictions are compared along an orbit
 
 
 def fundamental_fields(model: Model, params: Params) -> Float[Array, "m q"]:
@@ -33,6 +36,14 @@ def moment_jacobian(model: Model, params: Params) -> Float[Array, "m q"]:
     """Dχ(θ), whose rows are the gradients ∇χ_i."""
     flat, unravel = ravel_pytree(params)
     return jax.jacrev(lambda x: model.moment_map(unravel(x)))(flat)
+
+
+def all_fields(model: Model, params: Params) -> Float[Array, "k q"]:
+    """The fundamental fields of G and, below them, of the compact group that is divided out too."""
+    fields = fundamental_fields(model, params)
+    if model.compact_act is None:
+        return fields
+    return jnp.concatenate([fields, _fields(model.compact_act, model.compact_dim, params)])
 
 
 def orbit_gram(model: Model, params: Params) -> Float[Array, "m m"]:
@@ -115,9 +126,7 @@ def reduced_curvatures(chart: Chart, x: Float[Array, " k"]) -> Float[Array, " k"
     """
     point = chart.section(x)
     flat, unravel = ravel_pytree(point)
-    fields = fundamental_fields(chart.model, point)
-    if chart.model.compact_act is not None:
-        fields = jnp.concatenate([fields, _fields(chart.model.compact_act, chart.model.compact_dim, point)])
+    fields = all_fields(chart.model, point)
     across = jnp.linalg.svd(fields, full_matrices=True)[2][fields.shape[0] :]
     hessian = jax.hessian(lambda y: chart.model.loss(unravel(y)))(flat)
     return jnp.linalg.eigvalsh(across @ hessian @ across.T)
@@ -185,6 +194,9 @@ class _Probe(NamedTuple):
     compact: _Compact | None
     slice_terms: Any
     derived_terms: Any
+    predictions: Any
+    predictions_moved: Any
+    risk: Any
     point: Any
 
 
@@ -195,7 +207,7 @@ def check_model(model: Model, key: Key[Array, ""], points: int = 8, tolerance: f
     every start; χ(s(z)) = 0; z(s(z)) = z; the Gram matrix of all orbit directions is non-singular (the action is free)
     at the point, and M is on the slice (the slice is transversal); dim Z = q − m; a compact group leaves L, the
     invariants and the slice alone and acts by isometries; closed forms of `slice_terms` are what automatic
-    differentiation gives.
+    differentiation gives; predictions do not change along the orbit, and the mean over the data set is L.
 
     Raises:
         ModelError: one line that says what failed, by how much, at which point.
@@ -302,9 +314,7 @@ def _probe(chart: Chart, params: Params, move: Float[Array, " m"], turn: Float[A
     def signs(found):
         return flat([found[name] for name in model.discrete])
 
-    fields = fundamental_fields(model, params)
-    if model.compact_act is not None:
-        fields = jnp.concatenate([fields, _fields(model.compact_act, model.compact_dim, params)])
+    fields = all_fields(model, params)
     return _Probe(
         loss=model.loss(params),
         loss_moved=model.loss(moved),
@@ -319,8 +329,36 @@ def _probe(chart: Chart, params: Params, move: Float[Array, " m"], turn: Float[A
         compact=_probe_compact(model, params, balanced, turn),
         slice_terms=jnp.stack(slice_terms(chart, chart.of(params))),
         derived_terms=jnp.stack(derived_slice_terms(chart, chart.of(params))),
+        predictions=_predictions(model, params),
+        predictions_moved=_predictions(model, moved),
+        risk=_risk(model, params),
         point=flat(params),
     )
+
+
+def _predictions(model: Model, params: Params) -> Float[Array, " n"]:
+    """f(θ, x_i) over a data set, or over fixed fresh inputs; empty for a model that is not trained on examples."""
+    training = model.training
+    if training is None:
+        return jnp.zeros(0)
+    if training.size:
+        x = cast(training.task, params)["x"]
+    else:
+        x = training.fresh(cast(training.task, params), _fixed_normals(training, params)).x
+    return jnp.ravel(training.predict(params, x))
+
+
+def _fixed_normals(training: Training, params: Params) -> Float[Array, "n ..."]:
+    return jax.random.normal(jax.random.key(0), (PROBED, *training.fresh_shape), jax.tree.leaves(params)[0].dtype)
+
+
+def _risk(model: Model, params: Params) -> Float[Array, " n"]:
+    """L as the examples give it, where they are a data set."""
+    training = model.training
+    if training is None or not training.size:
+        return jnp.zeros(0)
+    known = cast(training.task, params)
+    return training.batch_loss(params, Examples(known["x"], known["y"]), known["weight"])[None]
 
 
 def _probe_compact(model: Model, params: Params, balanced: Params, turn: Float[Array, " mc"]) -> _Compact | None:
@@ -370,6 +408,8 @@ def _judge(model: Model, probe: _Probe, home: np.ndarray, tolerance: float) -> N
         differ("an invariant changes under the compact action", turned.invariants_turned, probe.invariants)
         differ("the compact action leaves the slice", turned.charge_turned, np.zeros_like(turned.charge_turned))
         differ("the compact action is no isometry", turned.stretch, np.eye(len(turned.stretch)))
+    differ("a prediction changes along the orbit", probe.predictions_moved, probe.predictions)
+    differ("the mean over the examples is not the loss,", probe.risk, np.full_like(probe.risk, probe.loss))
     # Last: where the action or the slice is broken, these are consequences.
     for name, given, derived in zip(SliceTerms._fields, probe.slice_terms, probe.derived_terms, strict=True):
         differ(f"slice_terms gives another {name} than the geometry,", np.atleast_1d(given), np.atleast_1d(derived))

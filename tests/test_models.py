@@ -22,7 +22,7 @@ from langevin_ib.models import (
     rotation,
     with_moment_map,
 )
-from langevin_ib.models.attention import attend
+from langevin_ib.models.attention import attend, attend_pairs
 from langevin_ib.models.pair import PairPoint, balanced, direction, frame_avoiding, log_sphere, to_chart
 from langevin_ib.models.relu import population_misfit
 from langevin_ib.models.spectrum import polar_factors, singular_values
@@ -313,14 +313,16 @@ def test_scalars_do_not_change_when_equivalent_pairs_are_exchanged(builder, axis
 def test_attention_is_the_softmax_of_scaled_products(x64):
     rng = np.random.default_rng(4)
     n, tokens, d, h, r, e = 3, 4, 2, 2, 3, 5
-    x, values = rng.normal(size=(n, tokens, d)), rng.normal(size=(h, n, tokens, e))
+    x, values = rng.normal(size=(n, tokens, d)), rng.normal(size=(h, d, e))
     Q, K = rng.normal(size=(2, h, d, r))
     wanted = np.zeros((n, tokens, e))
     for i in range(n):
         for j in range(h):
             weights = np.exp(x[i] @ Q[j] @ (x[i] @ K[j]).T / np.sqrt(r))
-            wanted[i] += weights / weights.sum(axis=1, keepdims=True) @ values[j, i]
-    np.testing.assert_allclose(attend(x, values, jnp.asarray(Q), jnp.asarray(K)), wanted, rtol=1e-10)
+            wanted[i] += weights / weights.sum(axis=1, keepdims=True) @ x[i] @ values[j]
+    Q, K = jnp.asarray(Q), jnp.asarray(K)
+    np.testing.assert_allclose(attend(jnp.asarray(x), jnp.asarray(values), Q, K), wanted, rtol=1e-10)
+    np.testing.assert_allclose(attend_pairs(x, values)(Q, K), wanted, rtol=1e-10)
 
 
 def test_scalars_of_several_heads_are_named_by_head():

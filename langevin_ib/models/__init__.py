@@ -9,6 +9,7 @@ from langevin_ib.models.matrix import matrix
 from langevin_ib.models.registry import REGISTRY, build_model, options_of
 from langevin_ib.models.relu import relu
 from langevin_ib.models.rotation import rotation
+from langevin_ib.models.training import Examples, Task, Training, stack_tasks
 from langevin_ib.models.transforms import with_metric, with_moment_map
 from langevin_ib.models.uv import uv
 
@@ -16,10 +17,13 @@ __all__ = [
     "REGISTRY",
     "Branch",
     "Chart",
+    "Examples",
     "Invariants",
     "Model",
     "Params",
     "Scalars",
+    "Task",
+    "Training",
     "attention",
     "build_model",
     "hadamard",
@@ -27,6 +31,7 @@ __all__ = [
     "options_of",
     "relu",
     "rotation",
+    "stack_tasks",
     "uv",
     "with_metric",
     "with_moment_map",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from langevin_ib.models.base import POSITIVE, Model, Params
+from langevin_ib.models.base import POSITIVE, Model
 from langevin_ib.models.checks import at_least, non_negative
 from langevin_ib.models.pair import (
     PairPoint,
@@ -20,6 +22,7 @@ from langevin_ib.models.pair import (
     to_chart,
     unit_vectors,
 )
+from langevin_ib.models.training import Examples, Training, data_risk, gaussian, imbalance
 
 STRENGTH = (2.2, 1.8)  # |q_j||k_j| of the teacher's first and last channel
 
@@ -33,10 +36,15 @@ def attention(
     gain: float = 400.0,
     ridge: float = 0.2,
     seed: int = 0,
+    train_values: bool = False,
+    teacher_scale: float = 0.0,
+    start_scale: float = 0.0,
+    skew: float = 0.0,
+    boost: bool = False,
 ) -> Model:
-    """Multi-head attention that learns queries and keys from a teacher; the value matrices are fixed.
+    """Multi-head attention that learns queries and keys from a teacher; the value matrices are the teacher's, or learnt.
 
-    f(X) = Σ_heads softmax(XQ (XK)ᵀ/√r) X V, and L = ½ gain mean |f(X) − f*(X)|² + ½ ridge Σ_j |q_j|²|k_j|², the
+    f(X) = Σ_heads softmax(XQ (XK)ᵀ/√r) X V, with V of shape (d, d), or (d, r) where it is learnt, and L = ½ gain mean |f(X) − f*(X)|² + ½ ridge Σ_j |q_j|²|k_j|², the
     mean over sequences and positions, the square summed over output channels; q_j and k_j are the columns of all heads'
     Q and K. The group R_{>0}^m, m = heads × r, acts by q_j ↦ e^{t_j} q_j, k_j ↦ e^{−t_j} k_j;
     χ_j = ½(|q_j|² − |k_j|²), so that ∇χ_j = ξ_j; log det G = Σ_j log(|q_j|² + |k_j|²), eq. (50).
@@ -56,6 +64,11 @@ def attention(
             alone would leave little but the ridge; the paper's losses have gain 1 and a factor 2.
         ridge: ≥ 0; with 0 no reduced law exists.
         seed: of data, values and teacher. The teacher is balanced, with |q_j||k_j| about 2.
+        train_values: whether V is learnt too; the group leaves it alone, so that it is a coordinate of the quotient.
+        teacher_scale: if not 0, the teacher's entries, V among them, are ~ N(0, teacher_scale²) instead.
+        start_scale: if not 0, a start's entries are ~ N(0, start_scale²); else of order one.
+        skew: λ ≥ 0: a start's q_j is multiplied, its k_j divided by exp(2λ(j − 1)/(r − 1) − λ), eqs. (65)–(66).
+        boost: whether the teacher's Q is multiplied by 4 + 4|z| and a start's by (1 + |z|)/4, z ~ N(0, 1).
 
     Raises:
         ValueError: an argument is out of range.
@@ -67,39 +80,75 @@ def attention(
     n = at_least("samples", samples, 1)
     non_negative("ridge", ridge)
     non_negative("gain", gain)
-    random = np.random.default_rng(at_least("seed", seed, 0))
+    at_least("seed", seed, 0)
+    for name, value in (("teacher_scale", teacher_scale), ("start_scale", start_scale), ("skew", skew)):
+        non_negative(name, value)
     root = np.sqrt(np.linspace(*STRENGTH, r) if r > 1 else np.full(1, 2.0))
-    teacher = {name: np.swapaxes(root[:, None] * unit_vectors(random, (h, r, d)), 1, 2) for name in ("Q", "K")}
-    x = random.normal(size=(n, tokens, d))
-    values = np.einsum("nld,hde->hnle", x, random.normal(size=(h, d, d)) / np.sqrt(d))
+    stretch = imbalance(r, skew)
+    channels = r if train_values else d
 
-    def predict(params: Params) -> Float[Array, "n l d"]:
+    def draw_task(random):
+        if teacher_scale:
+            task = {name: gaussian(random, (h, d, r), teacher_scale) for name in ("Q", "K")}
+        else:
+            task = {name: np.swapaxes(root[:, None] * unit_vectors(random, (h, r, d)), 1, 2) for name in ("Q", "K")}
+        if boost:
+            task["Q"] = task["Q"] * (4.0 + 4.0 * abs(random.normal()))
+        x = random.normal(size=(n, tokens, d))
+        values = random.normal(size=(h, d, channels)) * (teacher_scale or 1.0 / np.sqrt(d))
+        with jax.enable_x64(True):
+            y = np.asarray(attend(jnp.asarray(x), jnp.asarray(values), *(jnp.asarray(task[name]) for name in "QK")))
+        return {**task, "V": values, "x": x, "y": y, "weight": gain / tokens}
+
+    task = draw_task(np.random.default_rng(seed))
+
+    def predict(params, x):
+        values = params["V"] if train_values else jnp.asarray(task["V"], x.dtype)
         return attend(x, values, params["Q"], params["K"])
 
-    with jax.enable_x64(True):
-        wanted = np.asarray(predict(jax.tree.map(jnp.asarray, teacher)))
+    def penalty(params):
+        sizes = jnp.sum(params["Q"] ** 2, axis=1) * jnp.sum(params["K"] ** 2, axis=1)
+        return 0.5 * ridge * jnp.sum(sizes)
+
+    risk = data_risk(predict, penalty)
+    training = Training(
+        predict=predict,
+        task=task,
+        risk=risk,
+        penalty=penalty,
+        # With fixed values another task would be another model.
+        draw_task=draw_task if train_values else None,
+        fresh_shape=(tokens, d),
+        fresh=lambda task, normals: Examples(normals, attend(normals, *(task[name] for name in ("V", "Q", "K")))),
+        fresh_weight=gain / tokens,
+    )
+    fixed = None if train_values else attend_pairs(task["x"], task["V"])
 
     def loss(params):
-        error = predict(params) - jnp.asarray(wanted, params["Q"].dtype)
-        sizes = jnp.sum(params["Q"] ** 2, axis=1) * jnp.sum(params["K"] ** 2, axis=1)
-        return 0.5 * gain * jnp.sum(error**2) / (n * tokens) + 0.5 * ridge * jnp.sum(sizes)
+        if fixed is None:
+            return risk(task, params)
+        error = fixed(params["Q"], params["K"]) - jnp.asarray(task["y"], params["Q"].dtype)
+        return 0.5 * gain * jnp.sum(error**2) / (n * tokens) + penalty(params)
 
     def columns(matrices: Float[Array, "h d r"]) -> Float[Array, "h r d"]:
         return jnp.swapaxes(matrices, 1, 2)
 
     # The pole of the chart of k_j/|k_j|: far from all the teacher's keys and their opposites.
-    frame = frame_avoiding(np.swapaxes(teacher["K"], 1, 2).reshape(h * r, d))
+    frame = frame_avoiding(np.swapaxes(task["K"], 1, 2).reshape(h * r, d))
 
     def act(t, params):
         factor = jnp.exp(t).reshape(h, 1, r)
-        return {"Q": params["Q"] * factor, "K": params["K"] / factor}
+        return {**params, "Q": params["Q"] * factor, "K": params["K"] / factor}
 
     def moment_map(params):
         return 0.5 * jnp.ravel(jnp.sum(params["Q"] ** 2, axis=1) - jnp.sum(params["K"] ** 2, axis=1))
 
     def section(invariants):
         queries, keys = balanced(PairPoint(invariants["w"], invariants["eta"]), frame)
-        return {"Q": columns(queries), "K": columns(keys)}
+        return kept(invariants) | {"Q": columns(queries), "K": columns(keys)}
+
+    def kept(tree):
+        return {"V": tree["V"]} if train_values else {}
 
     names = [[f"s_{j + 1}" if h == 1 else f"s_{i + 1}_{j + 1}" for j in range(r)] for i in range(h)]
 
@@ -111,8 +160,19 @@ def attention(
         return found
 
     def init(key):
-        queries, keys = jax.random.split(key)
-        return {"Q": columns(starting_vectors(queries, (h, r, d))), "K": columns(starting_vectors(keys, (h, r, d)))}
+        queries, keys, values, size = jax.random.split(key, 4)
+        if start_scale:
+            params = {name: start_scale * jax.random.normal(k, (h, d, r)) for name, k in (("Q", queries), ("K", keys))}
+        else:
+            # The two keys that it had before there were values to start.
+            queries, keys = jax.random.split(key)
+            params = {"Q": columns(starting_vectors(queries, (h, r, d))), "K": columns(starting_vectors(keys, (h, r, d)))}
+        factor = jnp.asarray(stretch, params["Q"].dtype)
+        boosted = 0.25 * (1.0 + jnp.abs(jax.random.normal(size))) if boost else 1.0
+        params = {"Q": params["Q"] * factor * boosted, "K": params["K"] / factor}
+        if train_values:
+            params["V"] = (start_scale or 1.0) * jax.random.normal(values, (h, d, r))
+        return params
 
     return Model(
         name="attention",
@@ -121,7 +181,9 @@ def attention(
         loss=loss,
         act=act,
         moment_map=moment_map,
-        invariants=lambda params: to_chart(columns(params["Q"]), columns(params["K"]), frame)._asdict(),
+        invariants=lambda params: (
+            to_chart(columns(params["Q"]), columns(params["K"]), frame)._asdict() | kept(params)
+        ),
         section=section,
         init=init,
         # dη is not bounded at the chart's pole, and would depend on where that is.
@@ -131,24 +193,42 @@ def attention(
         ),
         scalars=scalars,
         branches={name: (POSITIVE,) for head in names for name in head},
-        notes=("value matrices are fixed", "the diagonal part of GL(r) is divided out, as in the paper"),
+        notes=(
+            *(() if train_values else ("value matrices are fixed",)),
+            "the diagonal part of GL(r) is divided out, as in the paper",
+        ),
+        training=training,
     )
 
 
 def attend(
-    x: Float[np.ndarray, "n l d"],
-    values: Float[np.ndarray, "h n l e"],
-    Q: Float[Array, "h d r"],
-    K: Float[Array, "h d r"],
+    x: Float[Array, "n l d"], values: Float[Array, "h d e"], Q: Float[Array, "h d r"], K: Float[Array, "h d r"]
 ) -> Float[Array, "n l e"]:
-    """Σ_heads softmax(XQ (XK)ᵀ/√r) V over n sequences X of l tokens, with V the fixed values of each head.
+    """Σ_heads softmax(XQ (XK)ᵀ/√r) X V over n sequences X of l tokens.
 
     Source: arXiv:2601.06597, eq. (48).
     """
-    (n, tokens, d), (h, _, r) = x.shape, Q.shape
-    # Scores as a fixed matrix of token pairs x ⊗ x' times QKᵀ: one product for all chains, 3.4 times as fast on a CPU
-    # as the small products XQ and XK of each chain.
+    queries, keys = (jnp.einsum("nld,hdr->hnlr", x, weights) for weights in (Q, K))
+    scores = jnp.einsum("hnlr,hnkr->hnlk", queries, keys) / Q.shape[2] ** 0.5
+    return jnp.einsum("hnlk,nkd,hde->nle", jax.nn.softmax(scores, axis=-1), x, values)
+
+
+def attend_pairs(
+    x: Float[np.ndarray, "n l d"], values: Float[np.ndarray, "h d e"]
+) -> Callable[[Float[Array, "h d r"], Float[Array, "h d r"]], Float[Array, "n l e"]]:
+    """The same as a function of Q and K alone, for sequences and values that never change.
+
+    Scores are a fixed matrix of token pairs x ⊗ x' times QKᵀ: one product for all chains, 3.4 times as fast on a CPU as
+    the small products XQ and XK of each chain.
+    """
+    n, tokens, d = x.shape
+    h = values.shape[0]
     pairs = np.einsum("nld,nke->nlkde", x, x).reshape(n * tokens * tokens, d * d)
-    forms = jnp.sum(Q[:, :, None, :] * K[:, None, :, :], axis=-1).reshape(h, d * d)
-    scores = (forms @ jnp.asarray(pairs, Q.dtype).T).reshape(h, n, tokens, tokens) / r**0.5
-    return jnp.einsum("hnlk,hnke->nle", jax.nn.softmax(scores, axis=-1), jnp.asarray(values, Q.dtype))
+    mixed = np.einsum("nld,hde->hnle", x, values)
+
+    def predict(Q: Float[Array, "h d r"], K: Float[Array, "h d r"]) -> Float[Array, "n l e"]:
+        forms = jnp.sum(Q[:, :, None, :] * K[:, None, :, :], axis=-1).reshape(h, d * d)
+        scores = (forms @ jnp.asarray(pairs, Q.dtype).T).reshape(h, n, tokens, tokens) / Q.shape[2] ** 0.5
+        return jnp.einsum("hnlk,hnke->nle", jax.nn.softmax(scores, axis=-1), jnp.asarray(mixed, Q.dtype))
+
+    return predict

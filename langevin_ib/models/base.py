@@ -9,9 +9,10 @@ from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key, PyTree
+from jaxtyping import Array, Float, Key
 
-Params: TypeAlias = PyTree[Float[Array, "..."]]
+from langevin_ib.models.training import Params, Training
+
 Invariants: TypeAlias = Mapping[str, Float[Array, "..."]]
 Scalars: TypeAlias = Mapping[str, Float[Array, ""]]
 Branch: TypeAlias = tuple[float, float]
@@ -67,7 +68,7 @@ class Model:
         compact_act: (t ∈ R^compact_dim, θ) ↦ its action.
         compact_orbits: whether G is compact, so that exp(−L/T) dθ is proper without confinement.
         notes: what a reader of the result has to know about the model, one line each.
-        minibatch_loss: (θ, key) ↦ loss on one random batch, for models trained by SGD.
+        training: the examples that L is a mean over, for models trained by SGD.
 
     Source: arXiv:2601.06597, Methods, eqs. (19)–(22).
     """
@@ -92,7 +93,7 @@ class Model:
     compact_act: Callable[[Float[Array, " mc"], Params], Params] | None = None
     compact_orbits: bool = False
     notes: tuple[str, ...] = ()
-    minibatch_loss: Callable[[Params, Key[Array, ""]], Float[Array, ""]] | None = None
+    training: Training | None = None
 
     def branches_of(self, scalar: str) -> tuple[Branch, ...]:
         """The intervals on which a scalar's laws live."""

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from langevin_ib.models.base import NEGATIVE, POSITIVE, Model
 from langevin_ib.models.checks import among, at_least
 from langevin_ib.models.pair import slice_terms
+from langevin_ib.models.training import Examples, Training, data_risk, no_penalty
 
 OPERATORS = ("identity", "random")
 SPREAD = (0.7, 1.3)  # singular values of the random operator
@@ -27,7 +28,8 @@ def hadamard(
     """A linear model of a product of two vectors: L = ½|A z − y|², z = u ⊙ v.
 
     The group R_{>0}^m acts by u_i ↦ e^{t_i} u_i, v_i ↦ e^{−t_i} v_i; χ_i = ½(u_i² − v_i²), so that ∇χ_i = ξ_i;
-    log det G = Σ_i log(u_i² + v_i²). By default y = A z* with every z*_i positive and about one.
+    log det G = Σ_i log(u_i² + v_i²). By default y = A z* with every z*_i positive and about one. For SGD an example is
+    a row of A and its y_i, with weight n; a fresh one is a random combination ξᵀA, ξᵀy of them, ξ ~ N(0, I).
 
     Args:
         dim: m ≥ 1, the length of u, v and z. Parameters are {"u": (m,), "v": (m,)}.
@@ -74,6 +76,18 @@ def hadamard(
         flip = jax.random.rademacher(side, (m,), u.dtype)
         return {"u": flip * u, "v": flip * jnp.asarray(signs, u.dtype) * v}
 
+    def predict(params, x):
+        return x @ (params["u"] * params["v"])
+
+    training = Training(
+        predict=predict,
+        task={"x": a, "y": data, "weight": float(a.shape[0])},
+        risk=data_risk(predict, no_penalty),
+        penalty=no_penalty,
+        fresh_shape=(a.shape[0],),
+        fresh=lambda task, normals: Examples(normals @ task["x"], normals @ task["y"]),
+    )
+
     names = [f"z_{i + 1}" for i in range(m)]
     return Model(
         name="hadamard",
@@ -89,6 +103,7 @@ def hadamard(
         branches=dict.fromkeys(names, (NEGATIVE, POSITIVE)),
         home={name: NEGATIVE if sign < 0 else POSITIVE for name, sign in zip(names, signs, strict=True)},
         cut=tuple(names),
+        training=training,
     )
 
 

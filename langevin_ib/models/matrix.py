@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -29,6 +31,7 @@ from langevin_ib.models.spectrum import (
     singular_values,
     symmetric_basis,
 )
+from langevin_ib.models.training import Examples, Training, cast
 
 GROUPS = ("diagonal", "gl")
 
@@ -42,10 +45,13 @@ def matrix(
     ridge: float = 0.5,
     noise: float = 0.0,
     seed: int = 0,
+    spectrum: str = "",
+    start_scale: float = 0.0,
 ) -> Model:
     """Low-rank completion of a matrix: L = ½ Σ_{observed ij} ((UVᵀ)_ij − Y_ij)² + ridge, U ∈ R^{n×r}, V ∈ R^{p×r}.
 
-    The target Y has the singular values r, r − 1, ..., 1. Which group is divided out changes the prediction:
+    The target Y has the singular values r, r − 1, ..., 1, or those given. For SGD an example is an observed entry, with
+    their number as its weight; a fresh one, where all are observed, is xᵀUVᵀx' of two Gaussian vectors. Which group is divided out changes the prediction:
 
     `diagonal`: R_{>0}^r, u_j ↦ e^{t_j} u_j, v_j ↦ e^{−t_j} v_j; χ_j = ½(|u_j|² − |v_j|²); log det G = Σ_j log(|u_j|² +
     |v_j|²), eq. (58), at every point, orthogonal columns or not; the ridge is ½ ridge Σ_j |u_j|²|v_j|². Scalars: the
@@ -65,6 +71,8 @@ def matrix(
         ridge: ≥ 0; with 0 the diagonal quotient carries no law, for column pairs may cancel each other at any size.
         noise: standard deviation of Gaussian noise on the target's entries, ≥ 0.
         seed: of target, noise and observed entries.
+        spectrum: the target's singular values as numbers with commas, at most `rank` of them; empty for r, ..., 1.
+        start_scale: if not 0, a start's entries are ~ N(0, start_scale²); else of order one.
 
     Raises:
         ValueError: an argument is out of range, or no entry is observed.
@@ -83,31 +91,86 @@ def matrix(
         raise ValueError(f"observed must be a probability above 0, got {observed:g}")
     non_negative("ridge", ridge)
     non_negative("noise", noise)
-    random = np.random.default_rng(at_least("seed", seed, 0))
-    left = np.linalg.qr(random.normal(size=(rows, rank)))[0]
-    right = np.linalg.qr(random.normal(size=(cols, rank)))[0]
-    target = (left * np.arange(rank, 0, -1)) @ right.T + noise * random.normal(size=(rows, cols))
-    mask = (random.uniform(size=(rows, cols)) < observed).astype(float)
-    if not mask.any():
-        raise ValueError(
-            f"observed must be large enough that some entry is observed, got {observed:g} with seed {seed}"
-        )
+    non_negative("start_scale", start_scale)
+    singular = _spectrum(spectrum, rank)
+    at_least("seed", seed, 0)
 
-    def misfit(product: Float[Array, "n p"]) -> Float[Array, ""]:
-        error = product - jnp.asarray(target, product.dtype)
-        return 0.5 * jnp.sum(jnp.asarray(mask, product.dtype) * error**2)
+    def draw_task(random):
+        left = np.linalg.qr(random.normal(size=(rows, rank)))[0]
+        right = np.linalg.qr(random.normal(size=(cols, rank)))[0]
+        target = (left * singular) @ right.T + noise * random.normal(size=(rows, cols))
+        mask = (random.uniform(size=(rows, cols)) < observed).astype(float)
+        if not mask.any():
+            raise ValueError(
+                f"observed must be large enough that some entry is observed, got {observed:g} with seed {seed}"
+            )
+        i, j = np.nonzero(mask)
+        x = np.concatenate([np.eye(rows)[i], np.eye(cols)[j]], axis=1)
+        return {"target": target, "mask": mask, "right": right, "x": x, "y": target[i, j], "weight": float(len(x))}
 
+    def misfit(task, params):
+        known = cast({"target": task["target"], "mask": task["mask"]}, params)
+        return 0.5 * jnp.sum(known["mask"] * (params["U"] @ params["V"].T - known["target"]) ** 2)
+
+    def predict(params, x):
+        return jnp.sum((x[:, :rows] @ params["U"]) * (x[:, rows:] @ params["V"]), axis=1)
+
+    def fresh(task, normals):
+        return Examples(normals, jnp.einsum("bi,ij,bj->b", normals[:, :rows], task["target"], normals[:, rows:]))
+
+    penalty = {"diagonal": _pair_ridge, "gl": _product_ridge}[group]
+    training = Training(
+        predict=predict,
+        task=draw_task(np.random.default_rng(seed)),
+        risk=lambda task, params: misfit(task, params) + 0.5 * ridge * penalty(params),
+        penalty=lambda params: 0.5 * ridge * penalty(params),
+        draw_task=draw_task,
+        fresh_shape=(rows + cols,) if observed == 1 else None,
+        fresh=fresh if observed == 1 else None,
+    )
     build = {"diagonal": _diagonal, "gl": _general_linear}[group]
-    return build(misfit, ridge, target, right, rank)
+    model = build(training, rank)
+    if not start_scale:
+        return model
+
+    def small(key):
+        u, v = jax.random.split(key)
+        return {
+            "U": start_scale * jax.random.normal(u, (rows, rank)),
+            "V": start_scale * jax.random.normal(v, (cols, rank)),
+        }
+
+    return dataclasses.replace(model, init=small)
 
 
-def _diagonal(misfit, ridge: float, target: np.ndarray, right: np.ndarray, rank: int) -> Model:
-    rows, cols = target.shape
-    frame = frame_avoiding(right.T)  # the pole of the chart of v_j/|v_j|: far from all right singular vectors
+def _spectrum(text: str, rank: int) -> np.ndarray:
+    """The target's singular values, filled up with zeros."""
+    if not text:
+        return np.arange(rank, 0, -1.0)
+    try:
+        values = [float(part) for part in text.split(",")]
+    except ValueError:
+        values = []
+    if not 0 < len(values) <= rank or not all(np.isfinite(v) and v > 0 for v in values):
+        raise ValueError(f"spectrum must be 1 to {rank} positive numbers with commas between, got {text!r}")
+    return np.array(values + [0.0] * (rank - len(values)))
+
+
+def _pair_ridge(params: Params) -> Float[Array, ""]:
+    return jnp.sum(jnp.sum(params["U"] ** 2, axis=0) * jnp.sum(params["V"] ** 2, axis=0))
+
+
+def _product_ridge(params: Params) -> Float[Array, ""]:
+    return jnp.sum((params["U"] @ params["V"].T) ** 2)
+
+
+def _diagonal(training: Training, rank: int) -> Model:
+    task = training.task
+    rows, cols = task["target"].shape
+    frame = frame_avoiding(task["right"].T)  # the pole of the chart of v_j/|v_j|: far from all right singular vectors
 
     def loss(params):
-        sizes = jnp.sum(params["U"] ** 2, axis=0) * jnp.sum(params["V"] ** 2, axis=0)
-        return misfit(params["U"] @ params["V"].T) + 0.5 * ridge * jnp.sum(sizes)
+        return training.risk(task, params)
 
     def section(invariants):
         u, v = balanced(PairPoint(invariants["w"], invariants["eta"]), frame)
@@ -140,13 +203,14 @@ def _diagonal(misfit, ridge: float, target: np.ndarray, right: np.ndarray, rank:
         scalars=scalars,
         branches={f"{name}_{j + 1}": (POSITIVE,) for name in ("s", "sigma") for j in range(rank)},
         notes=("the diagonal part of GL(r) is divided out, as in the paper; group=gl divides by all of it",),
+        training=training,
     )
 
 
-def _general_linear(misfit, ridge: float, target: np.ndarray, right: np.ndarray, rank: int) -> Model:
-    del right
+def _general_linear(training: Training, rank: int) -> Model:
+    task = training.task
     symmetric, antisymmetric = symmetric_basis(rank), antisymmetric_basis(rank)
-    home = float(np.sign(np.linalg.det(target)))
+    home = float(np.sign(np.linalg.det(task["target"])))
 
     def combine(t: Float[Array, " k"], basis: Float[np.ndarray, "k r r"]) -> Float[Array, "r r"]:
         return jnp.einsum("a,aij->ij", t, jnp.asarray(basis, t.dtype))
@@ -159,8 +223,8 @@ def _general_linear(misfit, ridge: float, target: np.ndarray, right: np.ndarray,
         turn = expm(combine(t, antisymmetric))
         return {"U": params["U"] @ turn, "V": params["V"] @ turn}
 
-    def reduced_loss(product):
-        return misfit(product) + 0.5 * ridge * jnp.sum(product**2)
+    def loss(params):
+        return training.risk(task, params)
 
     def moment_map(params):
         gap = params["U"].T @ params["U"] - params["V"].T @ params["V"]
@@ -180,7 +244,9 @@ def _general_linear(misfit, ridge: float, target: np.ndarray, right: np.ndarray,
         basis = jnp.asarray(symmetric, found["P"].dtype)
         gram = 2.0 * jnp.einsum("aij,jk,bki->ab", basis, modulus(found["P"]), basis)
         log_det = log_det_spd(gram)
-        return SliceTerms(log_det, -0.5 * log_det, reduced_loss(found["P"]))
+        # L depends on UVᵀ alone.
+        identity = jnp.eye(rank, dtype=found["P"].dtype)
+        return SliceTerms(log_det, -0.5 * log_det, loss({"U": found["P"], "V": identity}))
 
     def scalars(found):
         sigma = singular_values(found["P"].T, jnp.eye(rank, dtype=found["P"].dtype))
@@ -200,7 +266,7 @@ def _general_linear(misfit, ridge: float, target: np.ndarray, right: np.ndarray,
         name="matrix",
         group=f"GL({rank}), U ↦ U g, V ↦ V g^(−T)",
         group_dim=len(symmetric),
-        loss=lambda params: reduced_loss(params["U"] @ params["V"].T),
+        loss=loss,
         act=act,
         moment_map=moment_map,
         invariants=invariants,
@@ -213,6 +279,7 @@ def _general_linear(misfit, ridge: float, target: np.ndarray, right: np.ndarray,
         discrete=("sign",),
         compact_dim=len(antisymmetric),
         compact_act=compact_act,
+        training=training,
         notes=(
             f"all of GL({rank}) is divided out: χ fixes its symmetric part, and O({rank}) acts by isometries",
             "laws and draws are those with the target's sign of det UVᵀ",

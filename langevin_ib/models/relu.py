@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 from langevin_ib.models.base import POSITIVE, Model, Params
 from langevin_ib.models.checks import at_least, non_negative
 from langevin_ib.models.pair import descending, slice_terms, starting_vectors, unit_vectors
+from langevin_ib.models.training import Examples, Training, cast, data_risk, gaussian, imbalance
 
 STRENGTH = (2.2, 1.8)  # |v_j||W_j| of the teacher's first and last neuron
 
@@ -22,6 +23,9 @@ def relu(
     gain: float = 2.0,
     ridge: float = 0.3,
     seed: int = 0,
+    teacher_scale: float = 0.0,
+    start_scale: float = 0.0,
+    skew: float = 0.0,
 ) -> Model:
     """A one-hidden-layer ReLU network that learns from a teacher of its own form.
 
@@ -41,6 +45,10 @@ def relu(
         gain: ≥ 0, the weight of the misfit; 2 is the paper's mean squared error.
         ridge: ≥ 0; with 0 no reduced law may exist.
         seed: of data and teacher. The teacher is balanced, with all v_j > 0 and |v_j||W_j| about 2.
+        teacher_scale: if not 0, the teacher's entries are ~ N(0, teacher_scale²) instead.
+        start_scale: if not 0, a start's entries are ~ N(0, start_scale²), but for the signs of v_j, which alternate, so
+            that a Gaussian teacher can be learnt; else of order one, with all v_j > 0.
+        skew: λ ≥ 0: a start's W_j is multiplied, its v_j divided by exp(2λ(j − 1)/(h − 1) − λ), eqs. (62)–(63).
 
     Raises:
         ValueError: an argument is out of range.
@@ -51,21 +59,47 @@ def relu(
     n = at_least("samples", samples, 1)
     non_negative("ridge", ridge)
     non_negative("gain", gain)
-    random = np.random.default_rng(at_least("seed", seed, 0))
+    at_least("seed", seed, 0)
+    for name, value in (("teacher_scale", teacher_scale), ("start_scale", start_scale), ("skew", skew)):
+        non_negative(name, value)
     strength = np.linspace(*STRENGTH, h) if h > 1 else np.full(1, 2.0)
-    teacher = {"v": np.sqrt(strength), "W": np.sqrt(strength)[:, None] * unit_vectors(random, (h, d))}
-    x = random.normal(size=(n, d))
-    y = np.maximum(x @ teacher["W"].T, 0.0) @ teacher["v"]
+    stretch = imbalance(h, skew)
+    signs = np.where(np.arange(h) % 2 == 0, 1.0, -1.0)
 
-    def misfit(params: Params) -> Float[Array, ""]:
-        v, W = params["v"], params["W"]
+    def draw_task(random):
+        if teacher_scale:
+            v, W = gaussian(random, (h,), teacher_scale), gaussian(random, (h, d), teacher_scale)
+        else:
+            v, W = np.sqrt(strength), np.sqrt(strength)[:, None] * unit_vectors(random, (h, d))
+        task = {"v": v, "W": W, "weight": gain}
         if population:
-            return population_misfit(v, W, jnp.asarray(teacher["v"], v.dtype), jnp.asarray(teacher["W"], v.dtype))
-        out = jax.nn.relu(jnp.asarray(x, v.dtype) @ W.T) @ v
-        return 0.5 * jnp.mean((out - jnp.asarray(y, v.dtype)) ** 2)
+            return task
+        x = random.normal(size=(n, d))
+        return {**task, "x": x, "y": np.maximum(x @ W.T, 0.0) @ v}
+
+    def predict(params, x):
+        return jax.nn.relu(x @ params["W"].T) @ params["v"]
+
+    def penalty(params):
+        return 0.5 * ridge * jnp.sum(params["v"] ** 2 * jnp.sum(params["W"] ** 2, axis=1))
+
+    def population_risk(task, params):
+        known = cast(task, params)
+        return gain * population_misfit(params["v"], params["W"], known["v"], known["W"]) + penalty(params)
+
+    training = Training(
+        predict=predict,
+        task=draw_task(np.random.default_rng(seed)),
+        risk=population_risk if population else data_risk(predict, penalty),
+        penalty=penalty,
+        draw_task=draw_task,
+        fresh_shape=(d,),
+        fresh=lambda task, normals: Examples(normals, predict(task, normals)),
+        fresh_weight=gain,
+    )
 
     def loss(params):
-        return gain * misfit(params) + 0.5 * ridge * jnp.sum(params["v"] ** 2 * jnp.sum(params["W"] ** 2, axis=1))
+        return training.risk(training.task, params)
 
     def section(invariants):
         w = invariants["w"]
@@ -78,10 +112,14 @@ def relu(
 
     def init(key):
         outgoing, incoming = jax.random.split(key)
-        return {
-            "v": jax.random.uniform(outgoing, (h,), minval=0.5, maxval=1.5),
-            "W": starting_vectors(incoming, (h, d)),
-        }
+        if start_scale:
+            v = start_scale * jnp.abs(jax.random.normal(outgoing, (h,)))
+            v = v * jnp.asarray(signs, v.dtype)
+            W = start_scale * jax.random.normal(incoming, (h, d))
+        else:
+            v = jax.random.uniform(outgoing, (h,), minval=0.5, maxval=1.5)
+            W = starting_vectors(incoming, (h, d))
+        return {"v": v / jnp.asarray(stretch, v.dtype), "W": W * jnp.asarray(stretch, v.dtype)[:, None]}
 
     return Model(
         name="relu",
@@ -99,7 +137,9 @@ def relu(
         scalars=scalars,
         branches={f"s_{j + 1}": (POSITIVE,) for j in range(h)},
         discrete=("sign",),
-        notes=("laws and draws are those with all outgoing weights v_j > 0",),
+        notes=("laws and draws are those with " + ("alternating signs of" if start_scale else "all outgoing weights")
+               + " v_j" + ("" if start_scale else " > 0"),),
+        training=training,
     )
 
 

@@ -12,6 +12,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
 from langevin_ib.models.base import Invariants, Model, Params
+from langevin_ib.models.training import Training
 
 SYMMETRY = 1e-12  # relative asymmetry of a metric that counts as rounding
 
@@ -61,7 +62,7 @@ def with_metric(model: Model, metric: Float[np.ndarray, "..."]) -> Model:
     def moved(act: Callable) -> Callable:
         return lambda t, phi: whiten(act(t, unwhiten(phi)))
 
-    batch = model.minibatch_loss
+    training = model.training
     return dataclasses.replace(
         model,
         loss=lambda phi: model.loss(unwhiten(phi)),
@@ -72,7 +73,7 @@ def with_metric(model: Model, metric: Float[np.ndarray, "..."]) -> Model:
         slice_terms=None,
         init=lambda key: whiten(model.init(key)),
         compact_act=None if model.compact_act is None else moved(model.compact_act),
-        minibatch_loss=None if batch is None else lambda phi, key: batch(unwhiten(phi), key),
+        training=None if training is None else _through(training, unwhiten),
         notes=(
             *model.notes,
             "parameters are φ = g^{1/2} θ: geometry, noise and weight decay are those of the metric g",
@@ -96,6 +97,16 @@ def with_moment_map(
     Source: arXiv:2601.06597, eqs. (40)–(43): the theorem holds for transversal χ, its closed form for canonical ones.
     """
     return dataclasses.replace(model, moment_map=moment_map, section=section or model.section, slice_terms=None)
+
+
+def _through(training: Training, unwhiten: Callable[[Float[Array, " q"]], Params]) -> Training:
+    """The same examples, for parameters that are whitened."""
+    return dataclasses.replace(
+        training,
+        predict=lambda phi, x: training.predict(unwhiten(phi), x),
+        risk=lambda task, phi: training.risk(task, unwhiten(phi)),
+        penalty=lambda phi: training.penalty(unwhiten(phi)),
+    )
 
 
 def _roots(metric: np.ndarray, q: int) -> tuple[np.ndarray, np.ndarray]:

@@ -1,0 +1,192 @@
+"""Stochastic gradient descent: θ' = θ − η ĝ(θ), ĝ from a batch of examples, through an optax optimiser."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Float, Int
+
+from langevin_ib.dynamics.base import Kernel
+from langevin_ib.models.base import Model, Params
+from langevin_ib.models.training import Examples, Task, Training, cast
+from langevin_ib.noise import Noise
+
+Watch = Callable[[Params, Params], Any]  # (θ, ĝ) ↦ a NamedTuple of arrays, averaged by the runner
+
+
+class Deck(NamedTuple):
+    """The examples of an epoch in their order, and how many of them have been used."""
+
+    order: Int[Array, " n"]
+    used: Int[Array, ""]
+
+
+class SGDState(NamedTuple):
+    """Position of one chain, its optimiser's state, and the deck of a run by epochs (else None)."""
+
+    position: Params
+    optimiser: Any
+    deck: Deck | None
+
+
+class SGDInfo(NamedTuple):
+    """A step has nothing to report unless it is watched."""
+
+
+class _Draw(NamedTuple):
+    """One step's randomness for each chain, and the task that each of them learns."""
+
+    batch: Any
+    labels: Any
+    direction: Any
+    task: Any
+
+
+def nothing(params: Params, gradient: Params) -> SGDInfo:
+    """Watch nothing."""
+    del params, gradient
+    return SGDInfo()
+
+
+def sgd(
+    model: Model,
+    like: Params,
+    *,
+    noise: Noise,
+    lr: float,
+    momentum: float = 0.0,
+    weight_decay: float = 0.0,
+    tasks: Task | None = None,
+    watch: Watch = nothing,
+) -> Kernel:
+    """θ' = θ − η (ĝ(θ) + λθ), with heavy-ball momentum μ: m' = μ m + ĝ + λθ, θ' = θ − η m' (optax's).
+
+    ĝ is the gradient of ½ w mean |f(θ, x_b) − y_b − s ε_b|² + penalty over the batch of a step; with `noise.turned` it is
+    ∇L + |ĝ − ∇L| ξ/|ξ|, ξ ~ N(0, I). A model without `training` can be run with noise `none` only, on its loss.
+
+    Args:
+        model: gives L and the examples.
+        like: a parameter pytree whose shapes and dtype the noise takes.
+        noise: where the noise comes from.
+        lr: η > 0.
+        momentum: μ in [0, 1).
+        weight_decay: λ ≥ 0.
+        tasks: what each chain learns, leading axis the chain; None for the model's own task in all of them.
+        watch: what to average along the run, from θ and ĝ before each step.
+
+    Raises:
+        ConfigError: the model does not have what the noise needs.
+    """
+    lr = float(lr)
+    training = None if model.training is None and noise.kind == "none" else noise.check(model)
+    steps = [optax.add_decayed_weights(float(weight_decay))] if weight_decay else []
+    optimiser = optax.chain(*steps, optax.sgd(lr, momentum=float(momentum) if momentum else None))
+    flat = ravel_pytree(like)[0]
+
+    def init(params: Params) -> SGDState:
+        deck = None
+        if training is not None and noise.kind == "minibatch" and not noise.replace:
+            deck = Deck(jnp.arange(training.size), jnp.zeros((), jnp.int32))
+        return SGDState(params, optimiser.init(params), deck)
+
+    def draw(key: Array, chains: int) -> _Draw:
+        batch_key, label_key, direction_key = jax.random.split(key, 3)
+        batch, labels = jnp.zeros((chains, 0)), jnp.zeros((chains, 0))
+        if training is not None and noise.kind == "minibatch":
+            # Uniform numbers, not indices: by epochs the range of the next index shrinks.
+            batch = jax.random.uniform(batch_key, (chains, noise.batch_size), jnp.float32)
+        if training is not None and noise.kind == "fresh":
+            batch = jax.random.normal(batch_key, (chains, noise.batch_size, *(training.fresh_shape or ())), flat.dtype)
+        if training is not None and noise.label_noise:
+            labels = jax.random.normal(label_key, (chains, *_label_shape(training, noise, like)), flat.dtype)
+        direction = jax.random.normal(direction_key, (chains, flat.size if noise.turned else 0), flat.dtype)
+        return _Draw(batch, labels, direction, None if tasks is None else cast(tasks, like))
+
+    def gradient(noise_draw: _Draw, params: Params, deck: Deck | None) -> tuple[Params, Deck | None]:
+        if training is None:
+            return jax.grad(model.loss)(params), deck
+        task = cast(training.task, like) if noise_draw.task is None else noise_draw.task
+
+        def risk(p):
+            return model.loss(p) if noise_draw.task is None else training.risk(task, p)
+
+        if noise.kind == "none":
+            return jax.grad(risk)(params), deck
+        examples, weight, deck = _batch(training, noise, noise_draw.batch, task, deck)
+        if noise.label_noise:
+            examples = examples._replace(y=examples.y + noise.label_noise * noise_draw.labels)
+        found = jax.grad(training.batch_loss)(params, examples, weight)
+        if noise.turned:
+            found = _turned(found, jax.grad(risk)(params), noise_draw.direction)
+        return found, deck
+
+    def step(noise_draw: _Draw, state: SGDState) -> tuple[SGDState, Any]:
+        found, deck = gradient(noise_draw, state.position, state.deck)
+        info = watch(state.position, found)
+        updates, optimiser_state = optimiser.update(found, state.optimiser, state.position)
+        return SGDState(optax.apply_updates(state.position, updates), optimiser_state, deck), info
+
+    return Kernel(draw=draw, init=init, step=step)
+
+
+def _label_shape(training: Training, noise: Noise, like: Params) -> tuple[int, ...]:
+    """Shape of a batch's labels."""
+    size = noise.batch_size or training.size
+    task = cast(training.task, like)
+    if training.size:
+        x = jax.ShapeDtypeStruct((size, *task["x"].shape[1:]), task["x"].dtype)
+    else:
+        x = jax.eval_shape(training.fresh, task, jax.ShapeDtypeStruct((size, *(training.fresh_shape or ())), jnp.float32)).x
+    return jax.eval_shape(training.predict, like, x).shape
+
+
+def _batch(
+    training: Training, noise: Noise, drawn: Any, task: Task, deck: Deck | None
+) -> tuple[Examples, Any, Deck | None]:
+    """The examples of a step, their weight, and the deck that is left."""
+    if noise.kind == "fresh":
+        assert training.fresh is not None  # for the type checker: Noise.check has seen to it
+        return training.fresh(task, drawn), training.fresh_weight, deck
+    everything = Examples(task["x"], task["y"])
+    if noise.kind == "label":
+        return everything, task["weight"], deck
+    if deck is None:
+        chosen = _index(drawn, 0, training.size)
+    else:
+        chosen, deck = _deal(deck, drawn)
+    return jax.tree.map(lambda leaf: leaf[chosen], everything), task["weight"], deck
+
+
+def _index(uniform: Float[Array, "*n"], low: Any, high: int) -> Int[Array, "*n"]:
+    """A whole number in [low, high); float32 uniforms may round up to one."""
+    return jnp.minimum(low + jnp.floor(uniform * (high - low)).astype(jnp.int32), high - 1)
+
+
+def _deal(deck: Deck, drawn: Float[Array, " batch"]) -> tuple[Int[Array, " batch"], Deck]:
+    """The next B examples of an epoch, by Fisher and Yates' shuffle: each is swapped in from those not yet used.
+
+    The order that one epoch ends with is where the next begins: a uniform shuffle of any order is uniform.
+    """
+    n, size = deck.order.size, drawn.size
+    used = jnp.where(deck.used + size > n, 0, deck.used)
+
+    def swap(b, order):
+        place = used + b
+        other = _index(drawn[b], place, n)
+        first, second = order[place], order[other]
+        return order.at[place].set(second).at[other].set(first)
+
+    order = jax.lax.fori_loop(0, size, swap, deck.order)
+    return jax.lax.dynamic_slice(order, (used,), (size,)), Deck(order, used + size)
+
+
+def _turned(gradient: Params, mean: Params, direction: Float[Array, " q"]) -> Params:
+    """mean + |gradient − mean| ξ/|ξ|."""
+    drift, unravel = ravel_pytree(mean)
+    length = jnp.linalg.norm(ravel_pytree(gradient)[0] - drift)
+    return unravel(drift + length * direction / jnp.linalg.norm(direction))

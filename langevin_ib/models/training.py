@@ -1,0 +1,121 @@
+"""What a model is trained on: examples of a data set, or fresh Gaussian ones, and the loss that both stand for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeAlias
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PyTree
+
+Params: TypeAlias = PyTree[Float[Array, "..."]]
+Task: TypeAlias = Mapping[str, Any]
+Output: TypeAlias = Float[Array, "batch ..."]
+
+
+class Examples(NamedTuple):
+    """Inputs and labels, leading axis the example."""
+
+    x: Any
+    y: Any
+
+
+@dataclass(frozen=True)
+class Training:
+    """A regression, L(θ) = E ½ w |f(θ, x) − y|² + penalty(θ), whose predictor f does not change along the orbits.
+
+    A *task* is what the labels come from, as a mapping of arrays: a data set under the keys `x` and `y`, a teacher's
+    parameters, and `weight`, the w of its data set. The functions take it as an argument so that an ensemble can be
+    trained on as many tasks as it has chains.
+
+    Attributes:
+        predict: (θ, x) ↦ f(θ, x), over a leading axis of examples.
+        task: the model's own.
+        risk: (task, θ) ↦ L(θ), the mean over the data set or over the population.
+        penalty: θ ↦ the part of L that no example decides, a function of the invariants; its gradient has no noise.
+        draw_task: NumPy generator ↦ another task by the same recipe; None where there is only one.
+        fresh_shape: shape of the standard normal numbers that one fresh example is made of; None where there is no
+            population whose loss L is.
+        fresh: (task, normals with a leading axis) ↦ fresh examples, without label noise.
+        fresh_weight: w of fresh examples.
+    """
+
+    predict: Callable[[Params, Any], Output]
+    task: Task
+    risk: Callable[[Task, Params], Float[Array, ""]]
+    penalty: Callable[[Params], Float[Array, ""]]
+    draw_task: Callable[[np.random.Generator], Task] | None = None
+    fresh_shape: tuple[int, ...] | None = None
+    fresh: Callable[[Task, Float[Array, "batch ..."]], Examples] | None = None
+    fresh_weight: float = 1.0
+
+    @property
+    def size(self) -> int:
+        """Number of examples in the data set; 0 if the loss is a population's."""
+        return len(self.task["x"]) if "x" in self.task else 0
+
+    def batch_loss(self, params: Params, examples: Examples, weight: Any) -> Float[Array, ""]:
+        """½ w mean |f(θ, x_i) − y_i|² over some examples, and the penalty."""
+        error = self.predict(params, examples.x) - examples.y
+        return 0.5 * weight * jnp.sum(error**2) / error.shape[0] + self.penalty(params)
+
+
+def cast(task: Task, like: Params) -> dict[str, Any]:
+    """A task's arrays in the precision of the parameters."""
+    dtype = jax.tree.leaves(like)[0].dtype
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), dict(task))
+
+
+def data_risk(
+    predict: Callable[[Params, Any], Output], penalty: Callable[[Params], Float[Array, ""]]
+) -> Callable[[Task, Params], Float[Array, ""]]:
+    """`risk` of a task that is a data set: the mean over all of its examples."""
+
+    def risk(task: Task, params: Params) -> Float[Array, ""]:
+        known = cast(task, params)
+        error = predict(params, known["x"]) - known["y"]
+        return 0.5 * known["weight"] * jnp.sum(error**2) / error.shape[0] + penalty(params)
+
+    return risk
+
+
+def stack_tasks(tasks: list[Task]) -> Task:
+    """One task for each chain, as arrays with a leading axis.
+
+    Data sets of unequal size are filled up with examples 0 ↦ 0, and their weights scaled so that L stays what it was:
+    where the model predicts 0 at x = 0, as all of this package do, these have no gradient.
+    """
+    longest = max((len(task["x"]) for task in tasks if "x" in task), default=0)
+
+    def filled(task: Task) -> Task:
+        missing = longest - len(task["x"]) if "x" in task else 0
+        if not missing:
+            return task
+        grown = {key: np.pad(task[key], [(0, missing)] + [(0, 0)] * (np.ndim(task[key]) - 1)) for key in ("x", "y")}
+        return {**task, **grown, "weight": task["weight"] * longest / (longest - missing)}
+
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *(filled(task) for task in tasks))
+
+
+def no_penalty(params: Params) -> Float[Array, ""]:
+    """For losses that are all misfit."""
+    return jnp.zeros((), jax.tree.leaves(params)[0].dtype)
+
+
+def gaussian(random: np.random.Generator, shape: tuple[int, ...], scale: float) -> Float[np.ndarray, "..."]:
+    """A teacher's entries ~ N(0, scale²)."""
+    return scale * random.normal(size=shape)
+
+
+def imbalance(count: int, strength: float) -> Float[np.ndarray, " count"]:
+    """s_j = exp(2λ(j − 1)/(count − 1) − λ), which stretches one factor of pair j and shrinks the other.
+
+    Source: arXiv:2601.06597, eqs. (63), (66).
+
+    >>> imbalance(3, 0.5).round(3).tolist()
+    [0.607, 1.0, 1.649]
+    """
+    return np.exp(np.linspace(-strength, strength, count)) if count > 1 else np.exp(np.array([-strength]))
