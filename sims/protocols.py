@@ -19,7 +19,7 @@ from typing import Any
 
 import langevin_ib
 from langevin_ib import LangevinIBError, RunConfig
-from langevin_ib.sim import use_all_cores
+from langevin_ib.cli import use_all_cores
 
 MODELS: dict[str, dict[str, Any]] = {
     "uv": {"model": "uv"},

@@ -22,7 +22,7 @@ from langevin_ib.laws import Law, bin_masses
 from langevin_ib.laws.pair import bessel_law, power_law, power_of_s
 from langevin_ib.models import Model
 from langevin_ib.models.pair import PairPoint, balanced, to_chart
-from langevin_ib.sim import use_all_cores
+from langevin_ib.cli import use_all_cores
 from langevin_ib.streaming import WindowDraw, window_histogram
 
 TEMPERATURE = 0.1

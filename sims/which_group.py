@@ -26,7 +26,7 @@ from langevin_ib import RunConfig, compare, geometry
 from langevin_ib.experiment import draw
 from langevin_ib.laws.base import on_host
 from langevin_ib.laws.family import family_formula
-from langevin_ib.sim import use_all_cores
+from langevin_ib.cli import use_all_cores
 
 
 def main() -> None:

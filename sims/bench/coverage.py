@@ -14,7 +14,7 @@ import numpy as np
 
 import langevin_ib
 from langevin_ib import RunConfig
-from langevin_ib.sim import use_all_cores
+from langevin_ib.cli import use_all_cores
 
 WRONG = ("hard", "pushforward", "printed", "naive")
 

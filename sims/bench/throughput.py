@@ -19,7 +19,7 @@ from langevin_ib.ensemble import EnsembleResult, Schedule, run_ensemble, startin
 from langevin_ib.laws import Reduction
 from langevin_ib.models import uv
 from langevin_ib.observe import build_observer
-from langevin_ib.sim import use_all_cores
+from langevin_ib.cli import use_all_cores
 
 H, T, KAPPA = 1e-3, 0.1, 100.0
 

@@ -1,0 +1,124 @@
+"""What the package's command lines share: parsing that answers in one line, exit codes, the number of devices."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import sys
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from langevin_ib.errors import ConfigError, DivergenceError, LawError, ModelError
+
+BAD_INPUT, FAILED_RUN, INTERRUPTED = 2, 3, 130
+MAX_DEVICES = 64
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message.replace("argument ", "", 1))
+
+
+class UsageError(Exception):
+    """A command line that cannot be parsed."""
+
+
+class FailedRunError(Exception):
+    """A run that ended without its result, for a reason that is one line."""
+
+
+def new_parser(program: str, description: str) -> Parser:
+    """A parser with wide help and no abbreviations."""
+    return Parser(
+        prog=program,
+        description=description,
+        formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=32, width=118),
+        allow_abbrev=False,
+    )
+
+
+def guarded(program: str, work: Callable[[], int]) -> int:
+    """Do the work and return its exit code: 0 done, 2 bad input (nothing written), 3 failed run, 130 interrupted."""
+    try:
+        return work()
+    except UsageError as error:
+        return _fail(program, str(error), BAD_INPUT)
+    except ConfigError as error:
+        return _fail(program, f"{flag(error.option)}{str(error)[len(error.option) :]}", BAD_INPUT)
+    except (LawError, ModelError) as error:
+        return _fail(program, str(error), BAD_INPUT)
+    except DivergenceError as error:
+        return _fail(program, f"{error}; no run folder was written", FAILED_RUN)
+    except FailedRunError as error:
+        return _fail(program, str(error), FAILED_RUN)
+    except MemoryError as error:
+        return _fail(program, f"out of memory: use fewer chains or bins ({error})", FAILED_RUN)
+    except RuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):  # XLA's way to say the same
+            raise
+        return _fail(program, "out of memory: use fewer chains or bins", FAILED_RUN)
+    except OSError as error:
+        return _fail(program, f"cannot write: {error.strerror or error}", FAILED_RUN)
+    except KeyboardInterrupt:
+        return _fail(
+            program,
+            "interrupted; if a stage ran for over half a minute, the same command goes on from its checkpoint",
+            INTERRUPTED,
+        )
+
+
+def flag(name: str) -> str:
+    """The option of a setting."""
+    return "--set" if name == "options" else "--" + name.replace("_", "-")
+
+
+def number(text: str) -> Any:
+    """Text as the number it spells, or as itself."""
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def options(pairs: list[str]) -> dict[str, Any]:
+    """NAME=VALUE … as a table; yes and no are truth values.
+
+    Raises:
+        ConfigError: a pair is none.
+
+    >>> options(["width=3", "population=yes"])
+    {'width': 3, 'population': True}
+    """
+    found: dict[str, Any] = {}
+    for pair in pairs:
+        name, sign, value = pair.partition("=")
+        if not (name and sign and value):
+            raise ConfigError("set", "NAME=VALUE pairs", pair)
+        found[name] = {"yes": True, "no": False}.get(value, number(value))
+    return found
+
+
+def use_all_cores() -> None:
+    """Every core a device of its own: XLA by itself splits only large loops over cores."""
+    import jax  # noqa: PLC0415
+
+    # RuntimeError: a caller in the same process has started the backend already; the numbers are the same.
+    with contextlib.suppress(RuntimeError):
+        jax.config.update("jax_num_cpu_devices", min(_cores(), MAX_DEVICES))
+
+
+def _cores() -> int:
+    """Cores that this process may use: fewer than the machine has in a container or under taskset."""
+    affinity = getattr(os, "sched_getaffinity", None)  # not on every system
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def _fail(program: str, message: str, code: int) -> int:
+    line = " ".join(message.split())
+    print(f"{program}: error: {line}", file=sys.stderr)
+    return code
