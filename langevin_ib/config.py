@@ -7,6 +7,7 @@ import hashlib
 import json
 import math
 import tomllib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -23,6 +24,19 @@ CONSTRAINED = ("hard", "hard-fixman")
 INTEGRATORS = ("leimkuhler-matthews", "euler-maruyama", "mala", "projected")
 REFERENCES = ("mala", "none")
 LAWS = ("exact", "slice", "hard", "pushforward", "printed", "naive")
+SAMPLERS = ("langevin", "sgd")
+NOISES = ("label", "minibatch", "fresh", "isotropic", "none")
+# Settings of one sampler, with their defaults; None under the other.
+LANGEVIN: dict[str, Any] = {
+    "beta": 10.0,
+    "sigma": 1.0,
+    "integrator": AUTO,
+    "step_size": AUTO,
+    "step_check": AUTO,
+    "laws": LAWS,
+    "reference": "mala",
+}
+SGD: dict[str, Any] = {"noise": "label", "lr": AUTO, "label_noise": AUTO, "batch_size": AUTO, "momentum": 0.0, "replacement": True}
 
 DEFAULT_TARGET, DEFAULT_DEPTH = 1.0, 2  # of uv
 # (one coordinate, many coordinates): with many, a step costs more, and a softer confinement allows larger ones; it is
@@ -71,8 +85,9 @@ class RunConfig:
         "uv", "model", "uv, hadamard, relu, attention, matrix, rotation, or module:function", kind="name"
     )
     options: dict[str, Any] | None = _option(None, "model", "options of the model, NAME=VALUE each", kind="options")
-    beta: float = _option(10.0, "model", "inverse temperature β", kind="positive")
-    sigma: float = _option(1.0, "model", "noise level σ; the temperature is T = σ²/β", kind="positive")
+    sampler: str = _option("langevin", "model", "what trains the model", choices=SAMPLERS)
+    beta: float = _option(None, "model", "inverse temperature β [10]", kind="positive")
+    sigma: float = _option(None, "model", "noise level σ; the temperature is T = σ²/β [1]", kind="positive")
     target: float | None = _option(
         None, "model", f"uv: target y of the loss ½(z − y)² [{DEFAULT_TARGET:g}]", kind="number"
     )
@@ -86,7 +101,9 @@ class RunConfig:
         kind="metric",
     )
 
-    confine: str = _option("stiff", "protocol", "what makes the measure proper", choices=CONFINEMENTS)
+    confine: str = _option(
+        AUTO, "protocol", "what makes the measure proper; auto: stiff, or none with sgd", choices=CONFINEMENTS, auto=True
+    )
     kappa: float | None = _option(None, "protocol", f"κ of κ|χ|²/2, with stiff {_of(DEFAULT_KAPPA)}", kind="positive")
     weight_decay: float | None = _option(
         None, "protocol", f"λ of λ|θ|²/2, with weight-decay [{DEFAULT_WEIGHT_DECAY:g}]", kind="positive"
@@ -99,9 +116,14 @@ class RunConfig:
     )
 
     integrator: str | Auto = _option(
-        AUTO, "dynamics", "kernel of the chains; auto: leimkuhler-matthews, or projected if hard", choices=INTEGRATORS
+        None,
+        "dynamics",
+        "kernel of the chains; auto: leimkuhler-matthews, or projected if hard [auto]",
+        choices=INTEGRATORS,
     )
-    step_size: float | Auto = _option(AUTO, "dynamics", "h; auto: from the curvature, checked at h/2", kind="positive")
+    step_size: float | Auto = _option(
+        None, "dynamics", "h; auto: from the curvature, checked at h/2 [auto]", kind="positive"
+    )
     chains: int = _option(
         AUTO,
         "dynamics",
@@ -127,10 +149,32 @@ class RunConfig:
         AUTO, "dynamics", "steps between recorded draws; auto: from the curvature", kind="count", low=1, high=10**6
     )
     step_check: bool | Auto = _option(
-        AUTO, "dynamics", "companion run at h/2; auto: if h is auto", choices=("yes", "no", AUTO)
+        None, "dynamics", "companion run at h/2; auto: if h is auto [auto]", choices=("yes", "no", AUTO)
     )
     precision: int = _option(32, "dynamics", "bits of the chains' floats", choices=(32, 64))
     seed: int = _option(0, "dynamics", "seed of all randomness", kind="count", low=0, high=LIMIT)
+
+    noise: str | None = _option(
+        None,
+        "descent",
+        "label: all examples, noisy labels; minibatch: of the data set; fresh: new examples; isotropic: as strong as "
+        "minibatch (with --batch-size) or label, in a random direction; none: gradient descent [label]",
+        choices=NOISES,
+    )
+    lr: float | Auto | None = _option(None, "descent", "learning rate η; auto: 0.02 over the curvature", kind="positive")
+    label_noise: float | Auto | None = _option(
+        None,
+        "descent",
+        "s, noise on the labels; auto: 2√(n/w) for n examples of weight w with label, 0 with others",
+        kind="non-negative",
+    )
+    batch_size: int | Auto | None = _option(
+        None, "descent", "B, examples in a step of minibatch or fresh; auto: 1", kind="count", low=1, high=10**6
+    )
+    momentum: float | None = _option(None, "descent", "μ of heavy-ball momentum [0]", kind="momentum")
+    replacement: bool | None = _option(
+        None, "descent", "minibatch: with replacement; else by epochs [yes]", choices=("yes", "no")
+    )
 
     window: tuple[float, float] | Auto = _option(
         AUTO, "comparison", "LO HI: range of z that is compared", kind="interval"
@@ -147,29 +191,64 @@ class RunConfig:
         high=MAX_BINS,
         auto=True,
     )
-    laws: tuple[str, ...] = _option(LAWS, "comparison", "laws to compare with", choices=LAWS, many=True)
+    laws: tuple[str, ...] = _option(None, "comparison", "laws to compare with", choices=LAWS, many=True)
     margin: float = _option(0.01, "comparison", "equivalence margin on total variation", kind="positive")
-    reference: str = _option("mala", "comparison", "reference sampler", choices=REFERENCES)
+    reference: str = _option(None, "comparison", "reference sampler [mala]", choices=REFERENCES)
 
     def __post_init__(self) -> None:
+        self._settle_sampler()
         for spec in dataclasses.fields(self):
-            value = _checked(spec.name, getattr(self, spec.name), spec)
-            object.__setattr__(self, spec.name, value)
+            value = getattr(self, spec.name)
+            if not (value is None and spec.name in (*LANGEVIN, *SGD)):  # the other sampler's
+                object.__setattr__(self, spec.name, _checked(spec.name, value, spec))
         self._settle_model()
         self._settle_protocol()
-        if self.burn_in != AUTO and self.burn_in >= self.steps:
+        if AUTO not in (self.burn_in, self.steps) and self.burn_in >= self.steps:
             raise ConfigError("burn_in", f"below steps ({self.steps})", self.burn_in)
         if self.margin >= 1:
             raise ConfigError("margin", "below 1 (a total-variation distance)", self.margin)
         if self.target is not None and abs(self.target) > MAX_TARGET:
             raise ConfigError("target", f"between −{MAX_TARGET:g} and {MAX_TARGET:g}", f"{self.target:g}")
-        if not (self.sigma < 1e100 and 1e-8 <= self.temperature <= 1e8):
+        if self.sampler == "langevin" and not (self.sigma < 1e100 and 1e-8 <= self.temperature <= 1e8):
             raise ConfigError("beta", "such that T = sigma²/beta lies in [1e-8, 1e8]", f"{self.beta:g}")
+
+    def _settle_sampler(self) -> None:
+        """Defaults of the sampler's own settings; those of the other have to be left out."""
+        own, other = (SGD, LANGEVIN) if self.sampler == "sgd" else (LANGEVIN, SGD)
+        for name, default in own.items():
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, default)
+        for name in other:
+            if getattr(self, name) is not None:
+                raise ConfigError(name, f"left out with sampler {self.sampler}", getattr(self, name))
+        if self.confine == AUTO:
+            object.__setattr__(self, "confine", "none" if self.sampler == "sgd" else "stiff")
+
+    def _settle_noise(self) -> None:
+        """What the noise of SGD leaves to the rules, and what contradicts it."""
+        if self.confine not in ("none", "weight-decay"):
+            raise ConfigError("confine", "none or weight-decay with sampler sgd", self.confine)
+        if self.slab is not None:
+            raise ConfigError("slab", "left out with sampler sgd", f"{self.slab:g}")
+        batched = self.noise in ("minibatch", "fresh")
+        if self.batch_size == AUTO:
+            object.__setattr__(self, "batch_size", 1 if batched else None)
+        elif not batched and self.noise != "isotropic" and self.batch_size is not None:
+            raise ConfigError("batch_size", f"left out with noise {self.noise}", self.batch_size)
+        if self.label_noise == AUTO and (self.noise == "none" or self.batch_size is not None):
+            object.__setattr__(self, "label_noise", 0.0)
+        if self.noise == "none" and self.label_noise:
+            raise ConfigError("label_noise", "left out with noise none", self.label_noise)
+        if self.label_noise == 0.0 and self.batch_size is None and self.noise != "none":
+            raise ConfigError("label_noise", f"a positive number with noise {self.noise}", self.label_noise)
+        if not self.replacement and self.noise != "minibatch":
+            raise ConfigError("replacement", f"yes with noise {self.noise}", "no")
 
     def _settle_model(self) -> None:
         if self.model == "uv":
-            if self.options:
-                raise ConfigError("options", "left out for uv, which has --target and --depth", repr(self.options))
+            for name in ("target", "depth"):
+                if name in (self.options or {}):
+                    raise ConfigError("options", f"without {name}, which has an option of its own, --{name}", name)
             for name, default in (("target", DEFAULT_TARGET), ("depth", DEFAULT_DEPTH)):
                 if getattr(self, name) is None:
                     object.__setattr__(self, name, default)
@@ -191,25 +270,31 @@ class RunConfig:
                 raise ConfigError(name, f"left out unless confine is {protocol}", f"{getattr(self, name):g}")
         projected = self.confine in CONSTRAINED
         rules = {
-            "integrator": "projected" if projected else "leimkuhler-matthews",
             "chains": DEFAULT_CHAINS[many],
             "steps": DEFAULT_STEPS[many],
             "bins": DEFAULT_BINS[many],
         }
+        if self.sampler == "langevin":
+            rules["integrator"] = "projected" if projected else "leimkuhler-matthews"
         for name, value in rules.items():
-            if getattr(self, name) == AUTO:
+            # With SGD the number of steps follows from how fast χ decays.
+            if getattr(self, name) == AUTO and not (name == "steps" and self.sampler == "sgd"):
                 object.__setattr__(self, name, value)
+        if self.sampler == "sgd":
+            self._settle_noise()
+            return
         if (self.integrator == "projected") != projected:
             wanted = "projected" if projected else "another than projected"
             raise ConfigError("integrator", f"{wanted} when confine is {self.confine}", self.integrator)
 
     def model_options(self) -> dict[str, Any]:
         """What the model's builder is called with."""
-        return {"target": self.target, "depth": self.depth} if self.model == "uv" else dict(self.options or {})
+        own = {"target": self.target, "depth": self.depth} if self.model == "uv" else {}
+        return own | (self.options or {})
 
     @property
     def temperature(self) -> float:
-        """T = σ²/β."""
+        """T = σ²/β, of Langevin dynamics."""
         return self.sigma**2 / self.beta
 
     def replace(self, **changes: Any) -> RunConfig:
@@ -260,6 +345,14 @@ def read_toml(path: str | Path) -> dict[str, Any]:
         raise ConfigError("config", "valid TOML", f"{path} ({str(error).splitlines()[0]})") from None
 
 
+NUMBERS: dict[str, tuple[str, Callable[[float], bool]]] = {
+    "positive": ("a positive number", lambda x: x > 0),
+    "non-negative": ("a number from 0", lambda x: x >= 0),
+    "momentum": ("a number from 0 to below 1", lambda x: 0 <= x < 1),
+    "number": ("a finite number", lambda x: True),
+}
+
+
 def _checked(name: str, value: Any, spec: dataclasses.Field) -> Any:
     """`value` in its canonical type, or a ConfigError."""
     meta = spec.metadata
@@ -286,19 +379,19 @@ def _checked(name: str, value: Any, spec: dataclasses.Field) -> Any:
         if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
             raise ConfigError(name, f"a whole number from {low} to {high}{suffix}", value)
         return value
-    wanted = {"positive": "a positive number", "number": "a finite number"}[meta["kind"]] + suffix
+    wanted, allowed = NUMBERS[meta["kind"]]
     number = _finite(value)
-    if number is None or (meta["kind"] == "positive" and number <= 0):
-        raise ConfigError(name, wanted, value)
+    if number is None or not allowed(number):
+        raise ConfigError(name, wanted + suffix, value)
     return number
 
 
 def _checked_choice(name: str, value: Any, meta: Any) -> Any:
     choices = meta["choices"]
-    if name == "step_check":
+    if name in ("step_check", "replacement"):
         value = {"yes": True, "no": False}.get(value, value) if isinstance(value, str) else value
         if not isinstance(value, bool):
-            raise ConfigError(name, "yes, no or auto", value)
+            raise ConfigError(name, "yes, no or auto" if AUTO in choices else "yes or no", value)
         return value
     wanted = "one of " + ", ".join(str(c) for c in choices)
     if meta.get("many"):

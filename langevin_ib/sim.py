@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from langevin_ib.cli import FailedRunError, Parser, flag, guarded, new_parser, number, options, use_all_cores
-from langevin_ib.config import AUTO, RunConfig, read_toml
+from langevin_ib.config import AUTO, LANGEVIN, NUMBERS, SGD, RunConfig, read_toml
 from langevin_ib.errors import ConfigError
 
 PROGRAM = "python -m langevin_ib.sim"
@@ -17,11 +17,13 @@ RULED = ("window", "slab", "step_size", "thin", "burn_in")
 FROM_RULES_OF = {
     *("model", "options", "beta", "sigma", "target", "depth", "metric"),
     *("confine", "kappa", "weight_decay", "integrator", "steps"),
+    *("noise", "lr", "label_noise", "batch_size", "momentum"),
 }
 TITLES = {
     "model": "model and temperature",
     "protocol": "confinement",
     "dynamics": "chains",
+    "descent": "stochastic gradient descent, with --sampler sgd",
     "comparison": "comparison",
 }
 
@@ -87,6 +89,9 @@ def _simulate(arguments: dict[str, Any]) -> int:
 
 def _reconcile(settings: dict[str, Any], given: dict[str, Any]) -> list[str]:
     """Drop the file's constants of another protocol; name the file's numbers that a rule would now set differently."""
+    if given.get("sampler", settings.get("sampler", "langevin")) != settings.get("sampler", "langevin"):
+        for constant in (*LANGEVIN, *SGD, "confine", "kappa", "slab", "steps", "burn_in", "thin", "window"):
+            settings.pop(constant, None)
     if given.get("confine", settings.get("confine")) != settings.get("confine"):
         for constant in ("kappa", "weight_decay", "slab", "integrator"):
             settings.pop(constant, None)
@@ -108,7 +113,7 @@ def _add_option(group: Any, spec: dataclasses.Field) -> None:
         text += f": {', '.join(str(c) for c in meta['choices'])} [{spec.default}]"
     elif spec.default is not None and spec.name != "model":
         text += f" [{spec.default}]"
-    metavar = "X" if meta.get("kind") in ("positive", "number") else "N" if meta.get("kind") == "count" else "NAME"
+    metavar = "X" if meta.get("kind") in NUMBERS else "N" if meta.get("kind") == "count" else "NAME"
     extra: dict[str, Any] = {"metavar": metavar}
     if spec.name == "window":
         extra = {"metavar": "Z", "nargs": "+"}

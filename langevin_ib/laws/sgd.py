@@ -1,0 +1,278 @@
+"""Law (S): where SGD's own noise leads the invariants, from the Itô process of a coordinate on the slice.
+
+On χ = 0, with Σ the covariance of the gradient, a coordinate x(θ) of the quotient obeys, per unit of t = nη,
+
+    dx = a dt + b dW,   a = −∇x·∇L + (η/2) tr(Σ D²x),   b² = η ∇xᵀ Σ ∇x,
+
+whose stationary density is b⁻² exp(∫ 2a/b² dx). For uv, a = −2zℓ' + ηSz and b² = 4ηz²S, so that
+
+    p(z) dz ∝ z^{−3/2} S(z)^{−1} exp(−∫ ℓ'(z)/(η z S(z)) dz) dz,
+
+and for label noise on ½(z − y)², where S = s², a Gamma law of shape y/(ηs²) − ½ and scale ηs². It is the leading order
+in η. Where there are several coordinates there is such a law if each of them goes its own way.
+
+Source: arXiv:2308.06671 for uv; the process itself: Li, Tai & E, JMLR 20 (40), 1–47 (2019).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple, NoReturn
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Float
+from numpy.polynomial import Chebyshev
+from scipy import stats
+
+from langevin_ib.confinement import Confinement
+from langevin_ib.errors import LawError
+from langevin_ib.laws.base import Law, on_host
+from langevin_ib.models.base import LINE, Branch, Chart, Model, Params
+from langevin_ib.noise import Noise, gradient_noise
+
+NAME, MEASURE = "sgd", "dz"
+FORMULA = "b⁻² exp(∫ 2a/b² dz), drift a and diffusion b² of SGD on χ = 0"
+FAR = 1e6  # how far from the middle the ends of a branch are looked at, as a factor
+SCAN = 4001
+REACH = (-14.0, 6.0)  # log z around the middle in which the bulk of the law is looked for
+NOISELESS = 1e-9  # noise this much below its largest value on the window counts as none
+DEGREES = (32, 64, 128, 256, 512)
+ACCURACY = 1e-9
+SEPARATE = 1e-7
+PROBES = 6
+
+
+class Process(NamedTuple):
+    """Drift a (k,) and diffusion b² (k, k) of the coordinates at s(x), and how fast χ leaves zero there."""
+
+    drift: Any
+    diffusion: Any
+    charge_drift: Any
+    charge_diffusion: Any
+
+
+@dataclass(frozen=True)
+class Descent:
+    """SGD of a model, seen from its quotient.
+
+    Attributes:
+        model: with `training`.
+        confinement: `unconfined` or `weight_decay`, whose energy counts to the loss.
+        noise: of the gradient.
+        lr: η; with momentum μ, η/(1 − μ), which is what the leading order depends on.
+    """
+
+    model: Model
+    confinement: Confinement
+    noise: Noise
+    lr: float
+
+    @cached_property
+    def chart(self) -> Chart:
+        """The coordinates of the quotient."""
+        return Chart(self.model)
+
+    def process_at(self, params: Params) -> Process:
+        """The process of the chart's coordinates at a point θ."""
+        model = self.model
+        training = self.noise.check(model)
+        flat, unravel = ravel_pytree(params)
+        found = gradient_noise(training, self.noise, params)
+        slope = ravel_pytree(jax.grad(self.confinement.potential(model))(params))[0]
+
+        def ito(function):
+            jacobian = jax.jacrev(lambda x: function(unravel(x)))(flat)
+            hessian = jax.jacfwd(jax.jacrev(lambda x: function(unravel(x))))(flat)
+            second = jnp.einsum("kij,ij->k", hessian, found.covariance)
+            return -jacobian @ slope + 0.5 * self.lr * second, self.lr * jacobian @ found.covariance @ jacobian.T
+
+        drift, diffusion = ito(self.chart.of)
+        return Process(drift, diffusion, *ito(model.moment_map))
+
+    def process(self, x: Float[Array, " k"]) -> Process:
+        """The process at the balanced point of x."""
+        return self.process_at(self.chart.section(x))
+
+
+def check_closed(descent: Descent) -> None:
+    """Whether the coordinates, started on the slice, stay there, and each goes its own way.
+
+    Raises:
+        LawError: noise moves χ away from zero, or a coordinate's drift or noise depends on the others.
+    """
+    chart = descent.chart
+    if descent.noise.kind == "none":
+        raise LawError("law sgd: there is no noise, and gradient descent ends in a minimum of the loss")
+    if not descent.noise.replace:
+        raise LawError(
+            "law sgd: without replacement the noise of an epoch's steps cancels to leading order, and (S) is the law of "
+            "independent steps"
+        )
+    if descent.noise.turned:
+        raise LawError("law sgd: isotropic noise does not leave χ at zero, it lets χ diffuse without end")
+
+    def probe(key):
+        x = chart.of(descent.model.init(key))
+        found = descent.process(x)
+        own = jax.jacfwd(lambda y: (lambda p: (p.drift, jnp.diagonal(p.diffusion)))(descent.process(y)))(x)
+        return found, own, x
+
+    with jax.enable_x64(True):
+        found, own, x = jax.jit(lambda keys: jax.lax.map(probe, keys))(jax.random.split(jax.random.key(0), PROBES))
+    found, own, x = jax.tree.map(np.asarray, (found, own, x))
+    rate = np.abs(found.drift).max() + np.abs(found.diffusion).max()
+    stray = max(np.abs(found.charge_drift).max(), np.abs(found.charge_diffusion).max())
+    if not stray <= SEPARATE * max(rate, 1e-300):
+        raise LawError(
+            f"law sgd: on χ = 0 the noise moves χ at a rate up to {stray:.2g} (the coordinates: {rate:.2g}), "
+            f"so the chain does not stay on the slice and no law in the invariants alone follows"
+        )
+    if descent.model.scalars is not None and chart.dim > 1:
+        raise LawError("law sgd: its scalars are not its coordinates, and (S) is a law of the latter")
+    k = chart.dim
+    others = ~np.eye(k, dtype=bool)
+    size = 1.0 + np.abs(x).max()
+    mixing = max(
+        np.abs(found.diffusion[:, others]).max(initial=0.0),
+        size * max(np.abs(part[:, others]).max(initial=0.0) for part in own),
+    )
+    if not mixing <= SEPARATE * rate:
+        raise LawError(
+            f"law sgd: the {k} coordinates do not go their own ways (their rates mix by {mixing / rate:.2g}); "
+            "(S) is the law of a single one"
+        )
+
+
+class Coordinate:
+    """One coordinate z of a `Descent`, seen in x = log |z| on a half-line from 0 and in x = z on the whole line.
+
+    Args:
+        descent: checked by `check_closed`.
+        index: the coordinate's place in the chart.
+        middle: a point of the quotient inside the branches, the minimum of the loss.
+        branch: the interval that the coordinate lives on.
+
+    Raises:
+        LawError: the branch is another kind of interval, or the law does not exist on it: the noise vanishes, or the
+            mass runs to an end.
+    """
+
+    def __init__(self, descent: Descent, index: int, middle: Float[np.ndarray, " k"], branch: Branch):
+        if branch != LINE and 0.0 not in branch:
+            raise LawError(f"law sgd: the branch {branch} neither is the whole line nor begins at 0")
+        self.name = descent.chart.scalar_names[index]
+        self.line = branch == LINE
+        self.sign = -1.0 if branch[1] <= 0 else 1.0
+        self.middle = float(middle[index])
+        held = np.asarray(middle, np.float64)
+
+        def at(z):
+            found = descent.process(jnp.asarray(held).at[index].set(z))
+            return found.drift[index], found.diffusion[index, index]
+
+        self._at = on_host(at)
+        self._check_exists()
+
+    def law(self, low: float, high: float) -> Law:
+        """Law (S) on the window [low, high].
+
+        Raises:
+            LawError: the noise vanishes there.
+        """
+        ends = sorted(float(x) for x in self._place(np.array([low, high])))
+        log_density = self._log_density(ends[0], ends[1])
+        return Law(NAME, MEASURE, FORMULA, lambda z: log_density(np.asarray(z, np.float64)))
+
+    def window(self, share: float) -> tuple[float, float]:
+        """The range that leaves out `share` of law (S) at either end."""
+        if self.line:
+            x = self.middle + max(abs(self.middle), 1.0) * np.linspace(-50.0, 50.0, SCAN)
+        else:
+            x = np.log(abs(self.middle)) + np.linspace(*REACH, SCAN)
+        pull, log_noise = self._terms(x)
+        rise = np.concatenate([[0.0], np.cumsum(0.5 * (pull[1:] + pull[:-1]) * np.diff(x))])
+        log_mass = rise - log_noise + self._log_jacobian(x)
+        total = np.cumsum(np.exp(log_mass - log_mass.max()))
+        low, high = (float(self._value(np.interp(part, total / total[-1], x))) for part in (share, 1.0 - share))
+        return min(low, high), max(low, high)
+
+    def _check_exists(self) -> None:
+        """Near the ends of a half-line |z| p(z) is a power of |z|, which has to rise from 0 and to fall to infinity."""
+        if self.line:
+            return
+        near, far = (np.log(abs(self.middle)) + side * np.log(FAR) + np.array([-0.5, 0.5]) for side in (-1.0, 1.0))
+        powers = []
+        for x in (near, far):
+            pull, log_noise = self._terms(x)
+            powers.append(float(pull.mean() - (log_noise[1] - log_noise[0]) + 1.0))
+        for power, bad, where in ((powers[0], powers[0] <= 0, "0"), (powers[1], powers[1] >= 0, "infinity")):
+            if bad:
+                meaning = f": the noise is too strong, and chains collapse to {self.name} = 0" if where == "0" else ""
+                raise LawError(
+                    f"law sgd: it cannot be normalised at {self.name} = {where}, where its density is like "
+                    f"|{self.name}|^({power - 1:.3g}){meaning}"
+                )
+
+    def _log_density(self, low: float, high: float) -> Callable[[np.ndarray], np.ndarray]:
+        """log p(z) up to a constant over a range of x, from Chebyshev series that have settled."""
+        for degree in DEGREES:
+            nodes = 0.5 * (low + high) + 0.5 * (high - low) * np.cos(np.pi * (np.arange(degree) + 0.5) / degree)
+            pull, log_noise = self._terms(nodes)
+            relative = log_noise - 2.0 * self._log_jacobian(nodes)
+            if np.exp(relative.min() - relative.max()) < NOISELESS:
+                self._at_rest(nodes[np.argmin(relative)])
+            rate, noise = (Chebyshev.fit(nodes, part, degree - 1, domain=[low, high]) for part in (pull, log_noise))
+            if all(np.abs(s.coef[-4:]).max() < ACCURACY * max(1.0, np.abs(s.coef).max()) for s in (rate, noise)):
+                rise = rate.integ()
+                return lambda z: rise(self._place(z)) - noise(self._place(z))
+        raise LawError(f"law sgd: drift and noise of {self.name} are not smooth enough to be integrated on the window")
+
+    def _terms(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(2a/b²) dz/dx and log b², a and b those of z."""
+        drift, diffusion = self._at(np.atleast_1d(self._value(x)))
+        if not (diffusion > 0).all():
+            self._at_rest(np.atleast_1d(x)[~(diffusion > 0)][0])
+        return 2.0 * drift / diffusion * (1.0 if self.line else self._value(x)), np.log(diffusion)
+
+    def _at_rest(self, x: float) -> NoReturn:
+        raise LawError(
+            f"law sgd: the noise vanishes near {self.name} = {float(self._value(np.array(x))):.4g}, "
+            "where chains come to rest: there is no density"
+        )
+
+    def _place(self, z: np.ndarray) -> np.ndarray:
+        return z if self.line else np.log(np.abs(z))
+
+    def _value(self, x: Any) -> np.ndarray:
+        return np.asarray(x) if self.line else self.sign * np.exp(x)
+
+    def _log_jacobian(self, x: np.ndarray) -> np.ndarray:
+        """log |dz/dx|."""
+        return np.zeros_like(x) if self.line else x
+
+
+def label_noise_gamma(target: float, lr: float, label_noise: float) -> Any:
+    """Law (S) of uv under label noise in closed form: Gamma of shape y/(ηs²) − ½ and scale ηs², of |z|.
+
+    Returns:
+        A frozen SciPy distribution.
+
+    Raises:
+        LawError: ηs² ≥ 2|y|: the shape is not positive, chains collapse to z = 0.
+
+    >>> law = label_noise_gamma(1.0, 0.01, 2.0)
+    >>> round(float(law.mean()), 12), round(float(law.var()), 12)
+    (0.98, 0.0392)
+    """
+    scale = lr * label_noise**2
+    shape = abs(target) / scale - 0.5
+    if not shape > 0:
+        raise LawError(
+            f"law sgd: ηs² = {scale:g} is at least 2|y| = {2 * abs(target):g}: no Gamma law, chains collapse to z = 0"
+        )
+    return stats.gamma(shape, scale=scale)
