@@ -14,6 +14,7 @@ import numpy as np
 
 from langevin_ib import compare, geometry, joint
 from langevin_ib.config import MIN_CHAINS, RunConfig
+from langevin_ib.descent import run_descent
 from langevin_ib.diagnostics import DRIFT_LEVEL, R_HAT_LIMIT, convergence, ensemble_ess
 from langevin_ib.errors import ConfigError
 from langevin_ib.laws import Reduction
@@ -68,6 +69,8 @@ def run(
         DivergenceError: chains diverged.
     """
     with jax.enable_x64(True):  # accumulators and laws; the chains' own precision is the configuration's
+        if config.sampler == "sgd":
+            return _run_sgd(config, report or _silent, chunk_records, checkpoints)
         return _run(config, report or _silent, chunk_records, checkpoints)
 
 
@@ -125,7 +128,7 @@ def _run(config: RunConfig, report: Report, chunk_records: int | None, checkpoin
             "stationary": reduction.proper,
             "conditioned_on": None if config.slab is None else f"|χ| < {config.slab:g}",
             "cut": {name: list(map(float, plan.edges[name][[0, -1]])) for name in reduction.model.cut},
-            "slice": _slice(reduction, sample),
+            "slice": slice_summary(reduction, sample),
             "notes": list(reduction.model.notes),
         },
         "diagnostics": checks,
@@ -144,7 +147,7 @@ def _run(config: RunConfig, report: Report, chunk_records: int | None, checkpoin
             }
             for name in shown
         },
-        "verdicts": _overall(judged),
+        "verdicts": overall(judged),
         "joint": _joint(prepared, sample),
         "drift": None if reduction.proper else _drift(predictions, plan, sample, step_size),
         "law_reference": prepared.law_reference,
@@ -152,6 +155,14 @@ def _run(config: RunConfig, report: Report, chunk_records: int | None, checkpoin
     }
     summary["run"]["total_wall_s"] = round(time.perf_counter() - began, 3)
     return RunResult(plan, summary, sample.result.trace)
+
+
+def _run_sgd(config: RunConfig, report: Report, chunk_records: int | None, checkpoints: Path | None) -> RunResult:
+    place = None if checkpoints is None else checkpoints / f"{run_name(config)}-{config.digest()}"
+    result = RunResult(*run_descent(config, report, chunk_records, place))
+    if place is not None:
+        shutil.rmtree(place, ignore_errors=True)
+    return result
 
 
 def draw(config: RunConfig) -> tuple[Prepared, Sample, list[str]]:
@@ -182,7 +193,7 @@ def _check_not_empty(plan: Plan, sample: Sample) -> None:
         raise ConfigError("window", f"where the chains go: no draw of {name} fell into it", window)
 
 
-def _slice(reduction: Reduction, sample: Sample) -> dict[str, Any]:
+def slice_summary(reduction: Reduction, sample: Sample) -> dict[str, Any]:
     """How far χ is from the canonical moment map of eq. (42), at the sections of some draws."""
     last = jax.tree.map(lambda leaf: jnp.asarray(leaf[:SLICE_POINTS], jnp.float64), sample.result.position)
     found = geometry.slice_report(reduction.model, last)
@@ -205,7 +216,7 @@ def _judged(predictions: Predictions, sample: Sample, scalar: str, doubted: bool
     return judged
 
 
-def _overall(judged: dict[str, Any]) -> dict[str, str]:
+def overall(judged: dict[str, Any]) -> dict[str, str]:
     """One verdict for each law: it differs if it does for some scalar, and agrees if it does for all."""
     laws = next(iter(judged.values()))
     found = {}

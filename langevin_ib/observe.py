@@ -18,7 +18,11 @@ from langevin_ib.laws.family import Reduction
 
 
 def build_observer(
-    reduction: Reduction, edges: Mapping[str, Float[np.ndarray, " edges"]], slab: float | None
+    reduction: Reduction,
+    edges: Mapping[str, Float[np.ndarray, " edges"]],
+    slab: float | None,
+    *,
+    with_energy: bool = False,
 ) -> Observer:
     """Histograms of the scalars, the statistic t of the family, moments of the scalars and of χ.
 
@@ -29,10 +33,12 @@ def build_observer(
         reduction: model, confinement, temperature.
         edges: bin edges of each scalar that is put into a histogram; those that are cut must be among them.
         slab: ε, or None.
+        with_energy: whether to sum the reduced loss too, over the same draws as t.
     """
     model, chart = reduction.model, reduction.chart
     windows = streaming.product({name: streaming.window_histogram(e) for name, e in edges.items()})
-    law = streaming.product({"windows": windows, "statistic": streaming.masked_sum()})
+    sums = ("statistic", "energy") if with_energy else ("statistic",)
+    law = streaming.product({"windows": windows, **{name: streaming.masked_sum() for name in sums}})
     parts = {
         "law": law,
         "value": streaming.moments((len(edges),)),
@@ -48,7 +54,7 @@ def build_observer(
             within = within & (scalars[name] >= low) & (scalars[name] < high)
         return within
 
-    def counted(scalars, statistic, here) -> dict[str, Any]:
+    def counted(scalars, terms, here) -> dict[str, Any]:
         inside = {name: (scalars[name] >= low) & (scalars[name] < high) for name, (low, high) in bounds.items()}
         draws = {}
         for name in edges:
@@ -56,23 +62,24 @@ def build_observer(
             for other, within in inside.items():
                 counts = counts if other == name else counts & within
             draws[name] = streaming.WindowDraw(scalars[name], counts)
-        return {"windows": draws, "statistic": (statistic, here & in_all_windows(scalars))}
+        everywhere = here & in_all_windows(scalars)
+        values = {"statistic": -0.5 * terms.log_det, "energy": terms.energy}
+        return {"windows": draws, **{name: (values[name], everywhere) for name in sums}}
 
     def observe(params) -> dict[str, Any]:
         x = chart.of(params)
         scalars, charge = chart.scalars_of(params), model.moment_map(params)
         home = chart.at_home(params)
         terms = reduction.terms_at(x)
-        statistic = -0.5 * terms.log_det
         here = home if slab is None else home & (jnp.linalg.norm(charge) < slab)
         draw = {
-            "law": counted(scalars, statistic, here),
+            "law": counted(scalars, terms, here),
             "value": jnp.stack([scalars[name] for name in edges]),
             "charge": charge,
             "counts": here & in_all_windows(scalars),
             "energy": terms.energy,
         }
-        return draw if slab is None else draw | {"marginal": counted(scalars, statistic, home)}
+        return draw if slab is None else draw | {"marginal": counted(scalars, terms, home)}
 
     def update(acc, draw):
         return accumulator.update(acc, {name: draw[name] for name in parts})

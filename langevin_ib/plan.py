@@ -70,8 +70,8 @@ class Plan:
         return tuple(self.edges)
 
 
-def build_reduction(config: RunConfig) -> Reduction:
-    """The model, with its metric, and the confinement that a configuration names.
+def build_reduction(config: RunConfig, temperature: float | None = None) -> Reduction:
+    """The model, with its metric, and the confinement that a configuration names; at another temperature if given.
 
     Raises:
         ConfigError: there is no such model or invariant, or an option does not fit it.
@@ -84,7 +84,7 @@ def build_reduction(config: RunConfig) -> Reduction:
                 "metric", f"{q} positive numbers, one for each parameter", f"{len(config.metric)} numbers"
             )
         model = with_metric(model, np.asarray(config.metric))
-    reduction = Reduction(model, build_confinement(config), config.temperature)
+    reduction = Reduction(model, build_confinement(config), temperature or config.temperature)
     known = _chart_of(reduction).scalar_names
     for name in config.invariant or ():
         if name not in known:

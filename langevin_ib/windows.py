@@ -173,6 +173,11 @@ def _branch_of(config: RunConfig, reduction: Reduction, name: str) -> Branch:
     return branches[0]
 
 
+def lowest_point(reduction: Reduction) -> float:
+    """Where on its home branch the reduced loss of a scalar invariant is least."""
+    return _lowest(reduction, reduction.model.home_of(reduction.name))[0]
+
+
 def _default_window(reduction: Reduction, branch: Branch) -> Window:
     if branch == LINE:
         return _window_on_the_line(reduction)

@@ -1,0 +1,468 @@
+"""One run of SGD from configuration to verdict: its own law (S), against the isotropic family at its best temperature.
+
+Rules (before any draw of the chains): lr 0.02/Λ, Λ the largest curvature of the loss at its minimum; windows leave out
+0.1% of law (S) at either end, or where there is none are those of the isotropic law `slice` at the temperature that the
+noise meter gives; burn-in until χ has fallen by e^−10 at the predicted rate and the slowest coordinate has relaxed ten
+times; then 400 relaxation times. Where χ would need more than 200 000 steps, chains start on the slice instead.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.flatten_util import ravel_pytree
+
+from langevin_ib import compare, geometry, isotropic
+from langevin_ib.charges import charge_rate
+from langevin_ib.config import AUTO, RunConfig
+from langevin_ib.dynamics import sgd
+from langevin_ib.ensemble import Schedule, run_ensemble, starting_points
+from langevin_ib.errors import ConfigError, LawError
+from langevin_ib.laws import Law, Reduction, bin_masses, formula
+from langevin_ib.laws.base import on_host
+from langevin_ib.laws.sgd import FORMULA, MEASURE, NAME, Coordinate, Descent, check_closed
+from langevin_ib.models import Params
+from langevin_ib.noise import Noise, NoiseReport, gradient_noise, measure
+from langevin_ib.observe import Sample, build_observer
+from langevin_ib.plan import Plan, build_reduction
+from langevin_ib.reduced import sample_mala
+from langevin_ib.sampling import RUNAWAY_STARTS, Report, key_of, stage_of
+from langevin_ib.windows import (
+    Window,
+    cut_windows,
+    given_window,
+    is_given,
+    lowest_point,
+    minimum,
+    quantile_window,
+    rounded,
+    scalar_window,
+)
+
+LR_SHARE = 0.02
+STRENGTH = 2.0  # of the default label noise, for one example of weight one
+TAIL = 1e-3
+DECAY = 10.0
+LONGEST_DECAY = 200_000
+RELAXATIONS = {"burn_in": 10, "records": 400}
+STEPS_RANGE = (20_000, 400_000)
+THIN_INTERVAL = 0.25
+OFF_SLICE = 0.05  # rms χ over |a|² + |b|² halved above which (S) is not yet the law to compare with
+NUDGE = 0.1  # along the orbit, to read off the rate at which χ decays
+ISOTROPIC = "(F): exp(−ℓ/T) det G^(−c/2) dσ_S"
+
+
+@dataclass(frozen=True)
+class _Ground:
+    """What the rules have found out before the first draw."""
+
+    config: RunConfig
+    descent: Descent
+    reduction: Reduction  # at T = 1: its energies are ℓ
+    middle: np.ndarray
+    meter: NoiseReport
+    laws: dict[str, Law]
+    missing: list[str]
+    family: isotropic.IsotropicFamily | None
+    edges: dict[str, np.ndarray]
+    schedule: Schedule
+    balanced: bool
+    decay: float
+
+
+def noise_of(config: RunConfig) -> Noise:
+    """The gradient noise that a configuration names; its label noise has to be a number."""
+    label = float(config.label_noise or 0.0)
+    if config.noise != "isotropic":
+        return Noise(str(config.noise), config.batch_size, label, replace=bool(config.replacement))  # pyright: ignore
+    kind = "label" if config.batch_size is None else "minibatch"
+    return Noise(kind, config.batch_size, label, turned=True)  # pyright: ignore[reportArgumentType]
+
+
+def run_descent(config: RunConfig, report: Report, chunk_records: int | None, place: Path | None):
+    """Simulate SGD, compare with law (S) and with the isotropic family, and say which is nearer.
+
+    Returns:
+        (plan, summary, trace), as a `RunResult` has them.
+
+    Raises:
+        ConfigError, ModelError, DivergenceError: as `langevin_ib.run`.
+    """
+    began = time.perf_counter()
+    report("planning")
+    ground = _prepare(config, lambda name: stage_of(config, name, report, chunk_records, place))
+    config, reduction = ground.config, ground.reduction
+    plan = Plan(config, reduction, ground.schedule, ground.edges, (False, False))
+    stage_began = time.perf_counter()
+    sample, starts = _sample(ground, plan, stage_of(config, "sampling", report, chunk_records, place))
+    wall = time.perf_counter() - stage_began
+    for name in sample.empty:
+        window = f"{plan.edges[name][0]!s} {plan.edges[name][-1]!s}"
+        raise ConfigError("window", f"where the chains go: no draw of {name} fell into it", window)
+
+    from langevin_ib.experiment import convergence_checks, doubts_of, overall, slice_summary  # noqa: PLC0415
+
+    checks = convergence_checks(sample, stationary=True) | {"step_check": None}
+    charge = _charge(ground, sample, starts)
+    doubts = doubts_of(plan, checks, None) + _doubts(ground, charge)
+    judged, fits, missing = _judge(ground, sample, bool(doubts))
+    shown = [name for name in plan.scalars if config.invariant is None or name in config.invariant]
+    steps_done = config.chains * plan.schedule.steps
+    summary: dict[str, Any] = {
+        "schema_version": 1,
+        "config": config.to_dict(),
+        "temperature": None,
+        "run": {
+            "chains": config.chains,
+            "steps": plan.schedule.steps,
+            "draws": sample.draws,
+            "step_size": config.lr,
+            "time": float(config.lr or 0) * plan.schedule.steps,
+            "devices": sample.result.devices,
+            "wall_s": round(wall, 3),
+            "chain_steps_per_s": round(steps_done / wall),
+            "total_wall_s": 0.0,
+        },
+        "protocol": {
+            "group": reduction.model.group,
+            "coordinates": reduction.chart.dim,
+            "confinement": reduction.confinement.formula,
+            "stationary": bool(ground.laws),
+            "conditioned_on": None,
+            "cut": {name: list(map(float, plan.edges[name][[0, -1]])) for name in reduction.model.cut},
+            "slice": slice_summary(reduction, sample),
+            "notes": list(reduction.model.notes),
+        },
+        "diagnostics": checks,
+        "doubts": doubts,
+        "invariants": {
+            name: {
+                "window": list(map(float, plan.edges[name][[0, -1]])),
+                "in_window": sample.in_window(name),
+                "counted": sample.counted(name),
+                "bins": plan.edges[name].tolist(),
+                "empirical": sample.ensemble(name).mass.tolist(),
+                "empirical_se": np.sqrt(np.diag(sample.ensemble(name).covariance)).tolist(),
+                "mean": float(np.mean(sample.value_moments(name)[0])),
+                "variance": sample.value_moments(name)[1],
+                "laws": judged[name],
+                "unavailable": missing,
+                "correction": {"c": None, "why": "SGD's noise is not isotropic: see the fitted c of the family"},
+            }
+            for name in shown
+        },
+        "verdicts": overall(judged),
+        "joint": None,
+        "drift": None,
+        "law_reference": None,
+        "reference": None,
+        "descent": {
+            "noise": config.noise,
+            "start": "slice" if ground.balanced else "own",
+            "decay": ground.decay,
+            "meter": {name: float(value) for name, value in ground.meter._asdict().items()},
+            "fits": {name: fit._asdict() for name, fit in fits.items()},
+            "nearest": _nearest(judged),
+            "charge": charge,
+        },
+    }
+    summary["run"]["total_wall_s"] = round(time.perf_counter() - began, 3)
+    return plan, summary, sample.result.trace
+
+
+def _prepare(config: RunConfig, stage) -> _Ground:
+    reduction = build_reduction(config, temperature=1.0)
+    model = reduction.model
+    geometry.check_model(model, key_of(config, "check"))
+    lowest = minimum(reduction)
+    # One coordinate: on the home branch, where L-BFGS may not have looked.
+    middle = np.array([lowest_point(reduction)]) if reduction.chart.dim == 1 else lowest.x
+    config = _settle_noise(config, reduction, middle)
+    effective = float(config.lr or 0) / (1.0 - float(config.momentum or 0))
+    descent = Descent(model, reduction.confinement, noise_of(config), effective)
+    training = noise_of(config).check(model) if config.noise != "none" or model.training is not None else None
+    del training
+    point = reduction.chart.section(jnp.asarray(middle))
+    meter, decay, rates = _meter(descent, point, reduction)
+    schedule_config, schedule, balanced = _schedule(config, descent, decay, rates)
+
+    coordinates, missing = _coordinates(descent, middle)
+    family, windows, why = None, {}, None
+    if float(meter.temperature) > 0:
+        cold = build_reduction(config, temperature=rounded(float(meter.temperature)))
+        family, windows, why = _family(config, cold, coordinates, stage)
+    elif coordinates is None:
+        raise ConfigError("noise", "another than none for a comparison: without noise no law has a width", config.noise)
+    missing += [why] if why else []
+    if config.window == AUTO and reduction.chart.dim == 1:
+        schedule_config = schedule_config.replace(window=next(iter(windows.values())))
+    edges = {name: np.linspace(*window, config.bins + 1) for name, window in windows.items()}
+    laws = {}
+    if coordinates is not None:
+        for name, coordinate in coordinates.items():
+            try:
+                laws[name] = coordinate.law(*windows[name])
+            except LawError as error:
+                missing.append(str(error))
+    if len(laws) < len(edges):
+        laws = {}
+    return _Ground(
+        schedule_config, descent, reduction, middle, meter, laws, missing, family, edges, schedule, balanced, decay
+    )
+
+
+def _settle_noise(config: RunConfig, reduction: Reduction, middle: np.ndarray) -> RunConfig:
+    """Learning rate and label noise."""
+    model = reduction.model
+    if config.lr == AUTO:
+        potential = reduction.confinement.potential(model)
+        curvature = on_host(lambda x: geometry.largest_curvature(potential, reduction.chart.section(x)))(middle[None])
+        config = config.replace(lr=rounded(LR_SHARE / float(curvature[0])))
+    if config.label_noise == AUTO:
+        training = model.training
+        if training is None:
+            raise ConfigError("noise", f"none for {model.name}, which says nothing of its examples", config.noise)
+        task = training.task
+        config = config.replace(label_noise=rounded(STRENGTH * (max(training.size, 1) / float(task["weight"])) ** 0.5))
+    return config
+
+
+def _meter(descent: Descent, point: Params, reduction: Reduction) -> tuple[NoiseReport, float, np.ndarray]:
+    """The noise at the minimum, the rate at which χ decays near it, and those at which the coordinates relax."""
+    model = descent.model
+    training = descent.noise.check(model) if model.training is not None else None
+    with jax.enable_x64(True):
+        chart = reduction.chart
+        rates = np.asarray(geometry.reduced_curvatures(chart, chart.of(point)))
+        if training is None:
+            q = ravel_pytree(point)[0].size
+            return NoiseReport(*(0.0 for _ in NoiseReport._fields)), 0.0, rates
+        noise = gradient_noise(training, descent.noise, point)
+        meter = measure(model, noise.covariance, point, descent.lr)
+        away = model.act(jnp.full(model.group_dim, NUDGE), point)
+        found = gradient_noise(training, descent.noise, away)
+        charge = model.moment_map(away)
+        decay = -charge_rate(model, found, away, descent.lr) / charge
+    return jax.tree.map(float, meter), float(jnp.min(decay)), rates
+
+
+def _schedule(
+    config: RunConfig, descent: Descent, decay: float, rates: np.ndarray
+) -> tuple[RunConfig, Schedule, bool]:
+    """Steps, burn-in, thinning, and whether chains start on the slice."""
+    lr = descent.lr
+    slowest = max(float(rates.min()), 1e-3 * float(rates.max()))
+    needed = DECAY / (decay * lr) if decay > 0 else np.inf
+    balanced = needed > LONGEST_DECAY
+    burn_in = int(np.ceil(max(0.0 if balanced else needed, RELAXATIONS["burn_in"] / (slowest * lr))))
+    thin = config.thin
+    if thin == AUTO:
+        thin = max(1, round(THIN_INTERVAL / (float(rates.max()) * lr)))
+    if config.burn_in != AUTO:
+        burn_in = int(config.burn_in)
+    steps = config.steps
+    if isinstance(steps, str):
+        steps = burn_in + int(np.clip(RELAXATIONS["records"] / (slowest * lr), *STEPS_RANGE))
+    elif config.burn_in == AUTO:
+        burn_in = min(burn_in, steps // 2)
+    thin = int(min(int(thin), max(1, (steps - burn_in) // 10)))
+    records = (steps - burn_in) // thin
+    records -= records % 2
+    if records < 2:
+        raise ConfigError("steps", f"at least burn_in + 2 thin = {burn_in + 2 * thin}", steps)
+    settled = config.replace(steps=steps, burn_in=burn_in, thin=thin)
+    return settled, Schedule(burn_in, thin, records, (records // 2, records)), balanced
+
+
+def _coordinates(descent: Descent, middle: np.ndarray) -> tuple[dict[str, Coordinate] | None, list[str]]:
+    """The coordinates that have a law (S), or why there are none."""
+    chart, model = descent.chart, descent.model
+    try:
+        check_closed(descent)
+        return {
+            name: Coordinate(descent, i, middle, model.home_of(name)) for i, name in enumerate(chart.scalar_names)
+        }, []
+    except LawError as error:
+        return None, [str(error)]
+
+
+def _family(config: RunConfig, cold: Reduction, coordinates: dict[str, Coordinate] | None, stage):
+    """The isotropic family near the noise meter's temperature, the windows, and why there is no family.
+
+    `cold` has that temperature.
+    """
+    temperature = cold.temperature
+    warm = Reduction(cold.model, cold.confinement, 1.0)
+    if cold.chart.dim == 1:
+        name = cold.name
+        if coordinates is not None and config.window == AUTO:
+            low, high = (rounded(end) for end in coordinates[name].window(TAIL))
+        else:
+            low, high = scalar_window(config, cold)[1]
+        edges = np.linspace(low, high, config.bins + 1)
+        return isotropic.from_quadrature(warm, edges, temperature), {name: (low, high)}, None
+    lowest = minimum(cold)
+    cuts: dict[str, Window] = cut_windows(config, cold, lowest)
+    if coordinates is not None:
+        cuts = {
+            name: given_window(config, cold, name) if is_given(config, name)
+            else tuple(rounded(end) for end in coordinates[name].window(TAIL))
+            for name in cuts
+        }  # fmt: skip
+    draws = sample_mala(
+        cold, formula(cold, "slice"), cuts, lowest.x, key=key_of(config, "law"), with_orbit=False, stage=stage
+    )
+    windows = {}
+    ones = [np.ones(draws.statistic.size)]
+    for name in cold.chart.scalar_names:
+        if name not in cuts and is_given(config, name):
+            windows[name] = given_window(config, cold, name)
+        else:
+            windows[name] = cuts.get(name) or quantile_window(
+                draws.scalars[name].ravel(), ones, cold.model.home_of(name)
+            )
+    edges = {name: np.linspace(*window, config.bins + 1) for name, window in windows.items()}
+    return isotropic.from_draws(draws, temperature, edges), windows, None
+
+
+class _Starts(NamedTuple):
+    """χ of every chain at its start."""
+
+    charge: np.ndarray
+
+
+def _sample(ground: _Ground, plan: Plan, stage: dict[str, Any]) -> tuple[Sample, np.ndarray]:
+    """Run the chains; also χ at their starts."""
+    config, reduction = ground.config, ground.reduction
+    model, chart = reduction.model, reduction.chart
+    dtype = jnp.float64 if config.precision == 64 else jnp.float32
+
+    def init(key):
+        params = model.init(key)
+        if not ground.balanced:
+            return params
+        windows = {name: (float(plan.edges[name][0]), float(plan.edges[name][-1])) for name in model.cut}
+        return chart.section(chart.of(chart.start_within(windows, key)))
+
+    starts = starting_points(init, key_of(config, "starts"), config.chains, dtype)
+    potential = reduction.confinement.potential(model)
+    highest = float(jax.jit(lambda xs: jnp.max(jax.lax.map(potential, xs, batch_size=1024)))(starts))
+    noisy = float(ground.meter.trace) * float(config.lr or 0)
+    limit = RUNAWAY_STARTS * (highest + noisy + 1e-12)
+    observer = build_observer(reduction, plan.edges, None, with_energy=True)
+    kernel = sgd(
+        model,
+        jax.tree.map(lambda leaf: leaf[0], starts),
+        noise=ground.descent.noise,
+        lr=float(config.lr or 0),
+        momentum=float(config.momentum or 0),
+        weight_decay=float(config.weight_decay or 0),
+    )
+    result = run_ensemble(
+        kernel,
+        starts,
+        observer,
+        key=key_of(config, "chains"),
+        schedule=ground.schedule,
+        escaped=lambda params: potential(params) > limit,
+        step_size=float(config.lr or 0),
+        remedy="use a smaller lr, or less noise",
+        **stage,
+    )
+    return Sample(result, observer, plan.scalars), np.asarray(jax.vmap(model.moment_map)(starts))
+
+
+def _charge(ground: _Ground, sample: Sample, starts: np.ndarray) -> dict[str, float]:
+    """Root mean square of χ at the starts and over the draws, in units of half the squared length of the pair."""
+    reduction = ground.reduction
+    point = reduction.chart.section(jnp.asarray(ground.middle))
+    size = 0.5 * float(jnp.mean(jnp.diagonal(geometry.orbit_gram(reduction.model, point))))
+    moments = sample.moments("charge")
+    square = np.asarray(moments.mean) ** 2 + np.asarray(moments.variance)
+    return {"start": float(np.sqrt(np.mean(starts**2))) / size, "draws": float(np.sqrt(np.mean(square))) / size}
+
+
+def _doubts(ground: _Ground, charge: dict[str, float]) -> list[str]:
+    if ground.descent.noise.turned:
+        return ["isotropic noise on an unconfined model: χ diffuses without end, nothing is stationary"]
+    if ground.laws and charge["draws"] > OFF_SLICE:
+        return [
+            f"χ has not decayed: over the draws it is {charge['draws']:.2g} of the pairs' size (at the start "
+            f"{charge['start']:.2g}), and (S) is the law at χ = 0: run more steps"
+        ]
+    return []
+
+
+def _judge(ground: _Ground, sample: Sample, doubted: bool):
+    """Every law against every scalar, the fits of the isotropic family, and what there is not."""
+    config, family = ground.config, ground.family
+    level = 1.0 - (1.0 - compare.LEVEL) / len(ground.edges)
+    fits, missing = {}, list(ground.missing)
+    if family is not None:
+        energy, statistic = sample.total["law"]["energy"], sample.statistic
+        mean_energy = float(np.sum(energy.total) / np.sum(energy.n))
+        mean_statistic = float(np.sum(statistic.total) / np.sum(statistic.n))
+        for name, c in {**isotropic.FIXED, isotropic.FREE: None}.items():
+            try:
+                fits[name] = family.fit(mean_energy, mean_statistic, c)
+            except LawError as error:
+                missing.append(f"law {name}: {error}")
+    judged: dict[str, dict[str, Any]] = {}
+    for scalar, edges in ground.edges.items():
+        draws, rows = sample.ensemble(scalar), {}
+        if ground.laws:
+            mass = bin_masses(ground.laws[scalar], edges)
+            found = compare.against_law(draws, mass, config.margin, level)
+            rows[NAME] = _row(MEASURE, FORMULA, mass, np.zeros_like(mass), None, None, found)
+        for name, fit in fits.items():
+            assert family is not None
+            made = family.masses(fit, scalar)
+            if isinstance(made, compare.Ensemble):
+                found = compare.against_sample(draws, made, config.margin, level)
+                mass, se = made.mass, np.sqrt(np.diag(made.covariance))
+            else:
+                found = compare.against_law(draws, made, config.margin, level)
+                mass, se = made, np.zeros_like(made)
+            rows[name] = _row("dσ_S", ISOTROPIC, mass, se, fit.temperature, fit.c, found)
+        for row in rows.values():
+            row["verdict"] = "undecided" if doubted else row["verdict"]
+        judged[scalar] = rows
+    if not any(judged.values()):
+        raise LawError("no law to compare with: " + "; ".join(missing))
+    return judged, fits, missing
+
+
+def _row(measure_name, text, mass, se, temperature, c, found: compare.LawComparison) -> dict[str, Any]:
+    return {
+        "measure": measure_name,
+        "formula": text,
+        "mass": mass.tolist(),
+        "mass_se": se.tolist(),
+        "temperature": temperature,
+        "c": c,
+        **found._asdict(),
+    }
+
+
+def _nearest(judged: dict[str, dict[str, Any]]) -> dict[str, Any] | None:
+    """(S) against the nearest isotropic law, each by its worst scalar; decided if their 95% bounds do not overlap."""
+    names = {name for rows in judged.values() for name in rows}
+    if NAME not in names or len(names) < 2:
+        return None
+    worst = {name: max((rows[name] for rows in judged.values()), key=lambda row: row["tv"]) for name in names}
+    own = worst.pop(NAME)
+    rival = min(worst, key=lambda name: worst[name]["tv"])
+    other = worst[rival]
+    return {
+        "law": NAME if own["tv"] <= other["tv"] else rival,
+        "isotropic_law": rival,
+        "sgd_tv": own["tv"],
+        "isotropic_tv": other["tv"],
+        "decided": own["tv_upper95"] < other["tv_lower95"] or other["tv_upper95"] < own["tv_lower95"],
+    }

@@ -1,0 +1,151 @@
+"""The isotropic family (F) at the temperature, and the c, that fit a sample best: what SGD's own law is held against.
+
+p_{β,c} ∝ exp(−βℓ) det G^(−c/2) dσ_S is an exponential family in (β, c) = (1/T, c) with the statistics −ℓ and
+t = −½ log det G: maximum likelihood matches their means. The fit is to the draws that are then compared, which favours
+the isotropic laws.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+from scipy import optimize
+
+from langevin_ib import compare
+from langevin_ib.errors import LawError
+from langevin_ib.laws import Reduction
+from langevin_ib.laws.base import bin_nodes
+from langevin_ib.laws.family import family_formula
+from langevin_ib.reduced import LawDraws
+
+FIXED = {"slice": 1.0, "hard": 0.0, "pushforward": -1.0}
+FREE = "isotropic"
+PANELS = 8
+SPAN = 1e6  # how far a best temperature may be from the one that the noise meter gives
+EXTREME_C = 60.0
+
+
+class Fit(NamedTuple):
+    """The best temperature of a law of the family, and its c."""
+
+    temperature: float
+    c: float
+
+
+@dataclass(frozen=True)
+class IsotropicFamily:
+    """The family over points of the quotient inside the windows: quadrature nodes, or draws of one of its laws.
+
+    Attributes:
+        energy: ℓ at the points.
+        statistic: t there.
+        log_base: log (c = 0 measure dσ_S over the density that the points have, or times their quadrature weight).
+        temperature: about where the best one is looked for.
+        draws: the draws that the points are, chain axis first; None for nodes.
+        edges: bin edges of each scalar.
+    """
+
+    energy: Float[np.ndarray, "*points"]
+    statistic: Float[np.ndarray, "*points"]
+    log_base: Float[np.ndarray, "*points"]
+    temperature: float
+    draws: LawDraws | None
+    edges: dict[str, Float[np.ndarray, " edges"]]
+
+    def fit(self, mean_energy: float, mean_statistic: float, c: float | None) -> Fit:
+        """Match the mean of ℓ, at a given c; or those of ℓ and t, c being free.
+
+        Raises:
+            LawError: no temperature (and c) does, or it is too far for the draws that the family is known by.
+        """
+        if c is None:
+            found = self._both(mean_energy, mean_statistic)
+        else:
+            found = Fit(1.0 / self._coldness(mean_energy, c), c)
+        if self.draws is not None:
+            share = compare.effective_share(self._weight(found))
+            if share < compare.MIN_SHARE:
+                raise LawError(
+                    f"at T = {found.temperature:.3g}, c = {found.c:.2f} the weights rest on {share:.1%} of the draws "
+                    f"at T = {self.temperature:.3g}, below {compare.MIN_SHARE:.0%}"
+                )
+        return found
+
+    def masses(self, fit: Fit, scalar: str) -> compare.Ensemble | Float[np.ndarray, " bins"]:
+        """Bin masses of a law of the family: exact ones of nodes, weighted counts of draws."""
+        if self.draws is not None:
+            return self.draws.histogram(scalar, self.edges[scalar], self._weight(fit))
+        mass = self._weight(fit).sum(axis=1)
+        return mass / mass.sum()
+
+    def _weight(self, fit: Fit) -> np.ndarray:
+        return compare.weights_of(self.log_base - self.energy / fit.temperature + fit.c * self.statistic)
+
+    def _means(self, coldness: float, c: float) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and covariance of (−ℓ, t)."""
+        weight = self._weight(Fit(1.0 / coldness, c)).ravel()
+        weight = weight / weight.sum()
+        pair = np.stack([-self.energy.ravel(), self.statistic.ravel()])
+        mean = pair @ weight
+        return mean, (pair - mean[:, None]) * weight @ (pair - mean[:, None]).T
+
+    def _coldness(self, mean_energy: float, c: float) -> float:
+        """β with E[ℓ] = the mean: E[ℓ] falls with β."""
+
+        def gap(log_coldness: float) -> float:
+            return float(self._means(np.exp(log_coldness), c)[0][0] + mean_energy)
+
+        low, high = (-np.log(self.temperature) + side * np.log(SPAN) for side in (-1.0, 1.0))
+        if not gap(low) < 0 < gap(high):
+            raise LawError(f"no temperature gives the mean loss {mean_energy:.4g} at c = {c:g}")
+        return float(np.exp(optimize.brentq(gap, low, high, xtol=1e-12)))  # pyright: ignore[reportArgumentType]
+
+    def _both(self, mean_energy: float, mean_statistic: float) -> Fit:
+        """Newton's method, through SciPy, on the convex log Z(β, c) + β ℓ̄ − c t̄, with β in units of 1/T."""
+        wanted = np.array([-mean_energy, mean_statistic])
+        unit = np.array([1.0 / self.temperature, 1.0])
+
+        def function(x):
+            log_weight = self.log_base - x[0] * unit[0] * self.energy + x[1] * self.statistic
+            top = log_weight.max()
+            return float(top + np.log(np.exp(log_weight - top).sum()) - (x * unit) @ wanted)
+
+        def gradient(x):
+            return (self._means(x[0] * unit[0], x[1])[0] - wanted) * unit
+
+        def hessian(x):
+            return self._means(x[0] * unit[0], x[1])[1] * np.outer(unit, unit)
+
+        start = np.array([self._coldness(mean_energy, 0.0) * self.temperature, 0.0])
+        found = optimize.minimize(function, start, jac=gradient, hess=hessian, method="trust-exact")
+        if not (found.success and found.x[0] > 0 and abs(found.x[1]) < EXTREME_C):
+            raise LawError("no temperature and c give the means of the loss and of log det G")
+        return Fit(float(self.temperature / found.x[0]), float(found.x[1]))
+
+
+def from_quadrature(reduction: Reduction, edges: Float[np.ndarray, " edges"], temperature: float) -> IsotropicFamily:
+    """The family of a scalar invariant on a window; `reduction` has T = 1, so that its energies are ℓ."""
+    nodes = bin_nodes(edges, (False, False), PANELS)
+    terms = reduction.terms(nodes.z.ravel())
+    shape = nodes.z.shape
+    return IsotropicFamily(
+        np.asarray(terms.energy).reshape(shape),
+        -0.5 * np.asarray(terms.log_det).reshape(shape),
+        nodes.log_weight + np.asarray(terms.log_volume).reshape(shape),
+        temperature,
+        None,
+        {reduction.name: edges},
+    )
+
+
+def from_draws(draws: LawDraws, temperature: float, edges: dict[str, Float[np.ndarray, " edges"]]) -> IsotropicFamily:
+    """The family of many coordinates, by weighing draws of one of its laws at the temperature given."""
+    energy = np.asarray(draws.terms.energy) * temperature
+    log_base = draws.log_weight(family_formula(0.0, "base")) + energy / temperature
+    return IsotropicFamily(energy, draws.statistic, log_base, temperature, draws, edges)
+
+
