@@ -36,7 +36,14 @@ LANGEVIN: dict[str, Any] = {
     "laws": LAWS,
     "reference": "mala",
 }
-SGD: dict[str, Any] = {"noise": "label", "lr": AUTO, "label_noise": AUTO, "batch_size": AUTO, "momentum": 0.0, "replacement": True}
+SGD: dict[str, Any] = {
+    "noise": "label",
+    "lr": AUTO,
+    "label_noise": AUTO,
+    "batch_size": AUTO,
+    "momentum": 0.0,
+    "replacement": True,
+}
 
 DEFAULT_TARGET, DEFAULT_DEPTH = 1.0, 2  # of uv
 # (one coordinate, many coordinates): with many, a step costs more, and a softer confinement allows larger ones; it is
@@ -102,7 +109,11 @@ class RunConfig:
     )
 
     confine: str = _option(
-        AUTO, "protocol", "what makes the measure proper; auto: stiff, or none with sgd", choices=CONFINEMENTS, auto=True
+        AUTO,
+        "protocol",
+        "what makes the measure proper; auto: stiff, or none with sgd",
+        choices=CONFINEMENTS,
+        auto=True,
     )
     kappa: float | None = _option(None, "protocol", f"κ of κ|χ|²/2, with stiff {_of(DEFAULT_KAPPA)}", kind="positive")
     weight_decay: float | None = _option(
@@ -161,11 +172,11 @@ class RunConfig:
         "minibatch (with --batch-size) or label, in a random direction; none: gradient descent [label]",
         choices=NOISES,
     )
-    lr: float | Auto | None = _option(None, "descent", "learning rate η; auto: 0.02 over the curvature", kind="positive")
+    lr: float | Auto | None = _option(None, "descent", "learning rate η; auto: 0.01/curvature", kind="positive")
     label_noise: float | Auto | None = _option(
         None,
         "descent",
-        "s, noise on the labels; auto: 2√(n/w) for n examples of weight w with label, 0 with others",
+        "s, noise on the labels; auto: 2.8√(n/w) for n examples of weight w with label, 0 with others",
         kind="non-negative",
     )
     batch_size: int | Auto | None = _option(
@@ -203,7 +214,7 @@ class RunConfig:
                 object.__setattr__(self, spec.name, _checked(spec.name, value, spec))
         self._settle_model()
         self._settle_protocol()
-        if AUTO not in (self.burn_in, self.steps) and self.burn_in >= self.steps:
+        if isinstance(self.burn_in, int) and isinstance(self.steps, int) and self.burn_in >= self.steps:
             raise ConfigError("burn_in", f"below steps ({self.steps})", self.burn_in)
         if self.margin >= 1:
             raise ConfigError("margin", "below 1 (a total-variation distance)", self.margin)
@@ -269,7 +280,7 @@ class RunConfig:
             if self.confine != protocol and getattr(self, name) is not None:
                 raise ConfigError(name, f"left out unless confine is {protocol}", f"{getattr(self, name):g}")
         projected = self.confine in CONSTRAINED
-        rules = {
+        rules: dict[str, Any] = {
             "chains": DEFAULT_CHAINS[many],
             "steps": DEFAULT_STEPS[many],
             "bins": DEFAULT_BINS[many],

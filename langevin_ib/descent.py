@@ -1,6 +1,6 @@
 """One run of SGD from configuration to verdict: its own law (S), against the isotropic family at its best temperature.
 
-Rules (before any draw of the chains): lr 0.02/Λ, Λ the largest curvature of the loss at its minimum; windows leave out
+Rules (before any draw of the chains): lr 0.01/Λ, Λ the largest curvature of the loss at its minimum; windows leave out
 0.1% of law (S) at either end, or where there is none are those of the isotropic law `slice` at the temperature that the
 noise meter gives; burn-in until χ has fallen by e^−10 at the predicted rate and the slowest coordinate has relaxed ten
 times; then 400 relaxation times. Where χ would need more than 200 000 steps, chains start on the slice instead.
@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -21,9 +21,10 @@ from jax.flatten_util import ravel_pytree
 from langevin_ib import compare, geometry, isotropic
 from langevin_ib.charges import charge_rate
 from langevin_ib.config import AUTO, RunConfig
-from langevin_ib.dynamics import sgd
+from langevin_ib.dynamics import euler_maruyama, sgd
 from langevin_ib.ensemble import Schedule, run_ensemble, starting_points
 from langevin_ib.errors import ConfigError, LawError
+from langevin_ib.findings import RunResult, convergence_checks, doubts_of, head, invariant, overall, shown
 from langevin_ib.laws import Law, Reduction, bin_masses, formula
 from langevin_ib.laws.base import on_host
 from langevin_ib.laws.sgd import FORMULA, MEASURE, NAME, Coordinate, Descent, check_closed
@@ -45,8 +46,8 @@ from langevin_ib.windows import (
     scalar_window,
 )
 
-LR_SHARE = 0.02
-STRENGTH = 2.0  # of the default label noise, for one example of weight one
+LR_SHARE = 0.01
+STRENGTH = 2.8  # of the default label noise, for one example of weight one
 TAIL = 1e-3
 DECAY = 10.0
 LONGEST_DECAY = 200_000
@@ -54,7 +55,9 @@ RELAXATIONS = {"burn_in": 10, "records": 400}
 STEPS_RANGE = (20_000, 400_000)
 THIN_INTERVAL = 0.25
 OFF_SLICE = 0.05  # rms χ over |a|² + |b|² halved above which (S) is not yet the law to compare with
+NOISELESS_SPREAD = 0.01
 NUDGE = 0.1  # along the orbit, to read off the rate at which χ decays
+NO_CORRECTION = {"c": None, "why": "SGD's noise is not isotropic; the c of the isotropic family is fitted with its T"}
 ISOTROPIC = "(F): exp(−ℓ/T) det G^(−c/2) dσ_S"
 
 
@@ -85,11 +88,8 @@ def noise_of(config: RunConfig) -> Noise:
     return Noise(kind, config.batch_size, label, turned=True)  # pyright: ignore[reportArgumentType]
 
 
-def run_descent(config: RunConfig, report: Report, chunk_records: int | None, place: Path | None):
+def run_descent(config: RunConfig, report: Report, chunk_records: int | None, place: Path | None) -> RunResult:
     """Simulate SGD, compare with law (S) and with the isotropic family, and say which is nearer.
-
-    Returns:
-        (plan, summary, trace), as a `RunResult` has them.
 
     Raises:
         ConfigError, ModelError, DivergenceError: as `langevin_ib.run`.
@@ -106,56 +106,19 @@ def run_descent(config: RunConfig, report: Report, chunk_records: int | None, pl
         window = f"{plan.edges[name][0]!s} {plan.edges[name][-1]!s}"
         raise ConfigError("window", f"where the chains go: no draw of {name} fell into it", window)
 
-    from langevin_ib.experiment import convergence_checks, doubts_of, overall, slice_summary  # noqa: PLC0415
-
     checks = convergence_checks(sample, stationary=True) | {"step_check": None}
     charge = _charge(ground, sample, starts)
-    doubts = doubts_of(plan, checks, None) + _doubts(ground, charge)
+    # Without noise every chain ends in a point, and there is nothing to judge.
+    doubts = [] if config.noise == "none" else doubts_of(checks) + _doubts(ground, charge)
     judged, fits, missing = _judge(ground, sample, bool(doubts))
-    shown = [name for name in plan.scalars if config.invariant is None or name in config.invariant]
-    steps_done = config.chains * plan.schedule.steps
     summary: dict[str, Any] = {
-        "schema_version": 1,
-        "config": config.to_dict(),
-        "temperature": None,
-        "run": {
-            "chains": config.chains,
-            "steps": plan.schedule.steps,
-            "draws": sample.draws,
-            "step_size": config.lr,
-            "time": float(config.lr or 0) * plan.schedule.steps,
-            "devices": sample.result.devices,
-            "wall_s": round(wall, 3),
-            "chain_steps_per_s": round(steps_done / wall),
-            "total_wall_s": 0.0,
-        },
-        "protocol": {
-            "group": reduction.model.group,
-            "coordinates": reduction.chart.dim,
-            "confinement": reduction.confinement.formula,
-            "stationary": bool(ground.laws),
-            "conditioned_on": None,
-            "cut": {name: list(map(float, plan.edges[name][[0, -1]])) for name in reduction.model.cut},
-            "slice": slice_summary(reduction, sample),
-            "notes": list(reduction.model.notes),
-        },
+        **head(plan, sample, float(config.lr or 0), wall, stationary=bool(ground.laws)),
         "diagnostics": checks,
         "doubts": doubts,
         "invariants": {
-            name: {
-                "window": list(map(float, plan.edges[name][[0, -1]])),
-                "in_window": sample.in_window(name),
-                "counted": sample.counted(name),
-                "bins": plan.edges[name].tolist(),
-                "empirical": sample.ensemble(name).mass.tolist(),
-                "empirical_se": np.sqrt(np.diag(sample.ensemble(name).covariance)).tolist(),
-                "mean": float(np.mean(sample.value_moments(name)[0])),
-                "variance": sample.value_moments(name)[1],
-                "laws": judged[name],
-                "unavailable": missing,
-                "correction": {"c": None, "why": "SGD's noise is not isotropic: see the fitted c of the family"},
-            }
-            for name in shown
+            name: invariant(plan, sample, name, judged[name], missing, NO_CORRECTION)
+            | {"mean": float(np.mean(sample.value_moments(name)[0])), "variance": sample.value_moments(name)[1]}
+            for name in shown(plan)
         },
         "verdicts": overall(judged),
         "joint": None,
@@ -173,7 +136,7 @@ def run_descent(config: RunConfig, report: Report, chunk_records: int | None, pl
         },
     }
     summary["run"]["total_wall_s"] = round(time.perf_counter() - began, 3)
-    return plan, summary, sample.result.trace
+    return RunResult(plan, summary, sample.result.trace)
 
 
 def _prepare(config: RunConfig, stage) -> _Ground:
@@ -186,8 +149,6 @@ def _prepare(config: RunConfig, stage) -> _Ground:
     config = _settle_noise(config, reduction, middle)
     effective = float(config.lr or 0) / (1.0 - float(config.momentum or 0))
     descent = Descent(model, reduction.confinement, noise_of(config), effective)
-    training = noise_of(config).check(model) if config.noise != "none" or model.training is not None else None
-    del training
     point = reduction.chart.section(jnp.asarray(middle))
     meter, decay, rates = _meter(descent, point, reduction)
     schedule_config, schedule, balanced = _schedule(config, descent, decay, rates)
@@ -197,8 +158,9 @@ def _prepare(config: RunConfig, stage) -> _Ground:
     if float(meter.temperature) > 0:
         cold = build_reduction(config, temperature=rounded(float(meter.temperature)))
         family, windows, why = _family(config, cold, coordinates, stage)
-    elif coordinates is None:
-        raise ConfigError("noise", "another than none for a comparison: without noise no law has a width", config.noise)
+    else:
+        values = reduction.chart.scalars(jnp.asarray(middle))
+        windows = {name: _around(float(value)) for name, value in values.items()}
     missing += [why] if why else []
     if config.window == AUTO and reduction.chart.dim == 1:
         schedule_config = schedule_config.replace(window=next(iter(windows.values())))
@@ -215,6 +177,12 @@ def _prepare(config: RunConfig, stage) -> _Ground:
     return _Ground(
         schedule_config, descent, reduction, middle, meter, laws, missing, family, edges, schedule, balanced, decay
     )
+
+
+def _around(value: float) -> Window:
+    """A window for gradient descent without noise, which ends where the loss is least."""
+    spread = NOISELESS_SPREAD * max(abs(value), NOISELESS_SPREAD)
+    return rounded(value - spread), rounded(value + spread)
 
 
 def _settle_noise(config: RunConfig, reduction: Reduction, middle: np.ndarray) -> RunConfig:
@@ -241,7 +209,6 @@ def _meter(descent: Descent, point: Params, reduction: Reduction) -> tuple[Noise
         chart = reduction.chart
         rates = np.asarray(geometry.reduced_curvatures(chart, chart.of(point)))
         if training is None:
-            q = ravel_pytree(point)[0].size
             return NoiseReport(*(0.0 for _ in NoiseReport._fields)), 0.0, rates
         noise = gradient_noise(training, descent.noise, point)
         meter = measure(model, noise.covariance, point, descent.lr)
@@ -252,15 +219,13 @@ def _meter(descent: Descent, point: Params, reduction: Reduction) -> tuple[Noise
     return jax.tree.map(float, meter), float(jnp.min(decay)), rates
 
 
-def _schedule(
-    config: RunConfig, descent: Descent, decay: float, rates: np.ndarray
-) -> tuple[RunConfig, Schedule, bool]:
+def _schedule(config: RunConfig, descent: Descent, decay: float, rates: np.ndarray) -> tuple[RunConfig, Schedule, bool]:
     """Steps, burn-in, thinning, and whether chains start on the slice."""
     lr = descent.lr
     slowest = max(float(rates.min()), 1e-3 * float(rates.max()))
     needed = DECAY / (decay * lr) if decay > 0 else np.inf
-    balanced = needed > LONGEST_DECAY
-    burn_in = int(np.ceil(max(0.0 if balanced else needed, RELAXATIONS["burn_in"] / (slowest * lr))))
+    balanced = needed > LONGEST_DECAY and descent.noise.kind != "none"
+    burn_in = int(np.ceil(max(needed if needed <= LONGEST_DECAY else 0.0, RELAXATIONS["burn_in"] / (slowest * lr))))
     thin = config.thin
     if thin == AUTO:
         thin = max(1, round(THIN_INTERVAL / (float(rates.max()) * lr)))
@@ -331,12 +296,6 @@ def _family(config: RunConfig, cold: Reduction, coordinates: dict[str, Coordinat
     return isotropic.from_draws(draws, temperature, edges), windows, None
 
 
-class _Starts(NamedTuple):
-    """χ of every chain at its start."""
-
-    charge: np.ndarray
-
-
 def _sample(ground: _Ground, plan: Plan, stage: dict[str, Any]) -> tuple[Sample, np.ndarray]:
     """Run the chains; also χ at their starts."""
     config, reduction = ground.config, ground.reduction
@@ -347,8 +306,7 @@ def _sample(ground: _Ground, plan: Plan, stage: dict[str, Any]) -> tuple[Sample,
         params = model.init(key)
         if not ground.balanced:
             return params
-        windows = {name: (float(plan.edges[name][0]), float(plan.edges[name][-1])) for name in model.cut}
-        return chart.section(chart.of(chart.start_within(windows, key)))
+        return chart.section(chart.of(chart.start_within({}, key)))
 
     starts = starting_points(init, key_of(config, "starts"), config.chains, dtype)
     potential = reduction.confinement.potential(model)
@@ -356,14 +314,12 @@ def _sample(ground: _Ground, plan: Plan, stage: dict[str, Any]) -> tuple[Sample,
     noisy = float(ground.meter.trace) * float(config.lr or 0)
     limit = RUNAWAY_STARTS * (highest + noisy + 1e-12)
     observer = build_observer(reduction, plan.edges, None, with_energy=True)
-    kernel = sgd(
-        model,
-        jax.tree.map(lambda leaf: leaf[0], starts),
-        noise=ground.descent.noise,
-        lr=float(config.lr or 0),
-        momentum=float(config.momentum or 0),
-        weight_decay=float(config.weight_decay or 0),
-    )
+    like, lr = jax.tree.map(lambda leaf: leaf[0], starts), float(config.lr or 0)
+    if config.noise == "isotropic":
+        kernel = euler_maruyama(potential, like, temperature=ground.meter.temperature, step_size=lr)
+    else:
+        momentum, decay = float(config.momentum or 0), float(config.weight_decay or 0)
+        kernel = sgd(model, like, noise=ground.descent.noise, lr=lr, momentum=momentum, weight_decay=decay)
     result = run_ensemble(
         kernel,
         starts,
@@ -371,25 +327,34 @@ def _sample(ground: _Ground, plan: Plan, stage: dict[str, Any]) -> tuple[Sample,
         key=key_of(config, "chains"),
         schedule=ground.schedule,
         escaped=lambda params: potential(params) > limit,
-        step_size=float(config.lr or 0),
+        step_size=lr,
         remedy="use a smaller lr, or less noise",
         **stage,
     )
     return Sample(result, observer, plan.scalars), np.asarray(jax.vmap(model.moment_map)(starts))
 
 
-def _charge(ground: _Ground, sample: Sample, starts: np.ndarray) -> dict[str, float]:
-    """Root mean square of χ at the starts and over the draws, in units of half the squared length of the pair."""
+def _charge(ground: _Ground, sample: Sample, starts: np.ndarray) -> dict[str, Any]:
+    """Root mean square of χ at the starts and over the draws, in units of half the squared length of the pair.
+
+    And the median over chains of |χ(end) − χ(start)|/|χ(start)|, where chains do not start on the slice.
+    """
     reduction = ground.reduction
     point = reduction.chart.section(jnp.asarray(ground.middle))
     size = 0.5 * float(jnp.mean(jnp.diagonal(geometry.orbit_gram(reduction.model, point))))
     moments = sample.moments("charge")
     square = np.asarray(moments.mean) ** 2 + np.asarray(moments.variance)
-    return {"start": float(np.sqrt(np.mean(starts**2))) / size, "draws": float(np.sqrt(np.mean(square))) / size}
+    last = jax.tree.map(jnp.asarray, sample.result.position)
+    moved = np.abs(np.asarray(jax.vmap(reduction.model.moment_map)(last)) - starts)
+    return {
+        "start": float(np.sqrt(np.mean(starts**2))) / size,
+        "draws": float(np.sqrt(np.mean(square))) / size,
+        "change": None if ground.balanced else float(np.median(moved / np.maximum(np.abs(starts), 1e-300))),
+    }
 
 
-def _doubts(ground: _Ground, charge: dict[str, float]) -> list[str]:
-    if ground.descent.noise.turned:
+def _doubts(ground: _Ground, charge: dict[str, Any]) -> list[str]:
+    if ground.descent.noise.turned and not ground.reduction.proper:
         return ["isotropic noise on an unconfined model: χ diffuses without end, nothing is stationary"]
     if ground.laws and charge["draws"] > OFF_SLICE:
         return [
@@ -433,7 +398,7 @@ def _judge(ground: _Ground, sample: Sample, doubted: bool):
         for row in rows.values():
             row["verdict"] = "undecided" if doubted else row["verdict"]
         judged[scalar] = rows
-    if not any(judged.values()):
+    if not any(judged.values()) and ground.descent.noise.kind != "none":
         raise LawError("no law to compare with: " + "; ".join(missing))
     return judged, fits, missing
 

@@ -4,46 +4,35 @@ from __future__ import annotations
 
 import shutil
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from langevin_ib import compare, geometry, joint
+from langevin_ib import compare, joint
 from langevin_ib.config import MIN_CHAINS, RunConfig
 from langevin_ib.descent import run_descent
-from langevin_ib.diagnostics import DRIFT_LEVEL, R_HAT_LIMIT, convergence, ensemble_ess
 from langevin_ib.errors import ConfigError
-from langevin_ib.laws import Reduction
+from langevin_ib.findings import (
+    RunResult,
+    convergence_checks,
+    doubts_of,
+    head,
+    invariant,
+    overall,
+    run_name,
+    shown,
+    silent,
+)
 from langevin_ib.observe import Sample, build_observer
 from langevin_ib.plan import Plan
 from langevin_ib.predictions import Predictions
 from langevin_ib.preparation import Prepared, prepare
 from langevin_ib.sampling import STREAM, Drawn, Report, Sampler
 
-SCHEMA_VERSION = 1
 ORDER = {"leimkuhler-matthews": 2, "euler-maruyama": 1, "projected": 1}
-SLICE_POINTS = 64
 JOINT_DRAWS = 8
-
-
-@dataclass(frozen=True)
-class RunResult:
-    """What a run found.
-
-    Attributes:
-        plan: the configuration with every `auto` filled in, and the laws' common ground.
-        summary: the content of `summary.json`.
-        trace: {"value": (chain, draw, scalar), "charge": (chain, draw, m), "energy", "counts": (chain, draw)}, thinned
-            and capped.
-    """
-
-    plan: Plan
-    summary: dict[str, Any]
-    trace: dict[str, np.ndarray]
 
 
 def run(
@@ -70,8 +59,8 @@ def run(
     """
     with jax.enable_x64(True):  # accumulators and laws; the chains' own precision is the configuration's
         if config.sampler == "sgd":
-            return _run_sgd(config, report or _silent, chunk_records, checkpoints)
-        return _run(config, report or _silent, chunk_records, checkpoints)
+            return _run_sgd(config, report or silent, chunk_records, checkpoints)
+        return _run(config, report or silent, chunk_records, checkpoints)
 
 
 def _run(config: RunConfig, report: Report, chunk_records: int | None, checkpoints: Path | None) -> RunResult:
@@ -102,50 +91,14 @@ def _run(config: RunConfig, report: Report, chunk_records: int | None, checkpoin
     if place is not None:
         shutil.rmtree(place, ignore_errors=True)
 
-    doubts += doubts_of(plan, checks, reference)
+    doubts += doubts_of(checks, reference, stationary=reduction.proper)
     judged = {name: _judged(predictions, sample, name, bool(doubts)) for name in plan.scalars}
-    shown = [name for name in plan.scalars if config.invariant is None or name in config.invariant]
-    steps_done = config.chains * plan.schedule.steps
     summary: dict[str, Any] = {
-        "schema_version": SCHEMA_VERSION,
-        "config": config.to_dict(),
-        "temperature": config.temperature,
-        "run": {
-            "chains": config.chains,
-            "steps": plan.schedule.steps,
-            "draws": sample.draws,
-            "step_size": step_size,
-            "time": step_size * plan.schedule.steps,
-            "devices": sample.result.devices,
-            "wall_s": round(wall, 3),
-            "chain_steps_per_s": round(steps_done / wall),
-            "total_wall_s": 0.0,
-        },
-        "protocol": {
-            "group": reduction.model.group,
-            "coordinates": reduction.chart.dim,
-            "confinement": reduction.confinement.formula,
-            "stationary": reduction.proper,
-            "conditioned_on": None if config.slab is None else f"|χ| < {config.slab:g}",
-            "cut": {name: list(map(float, plan.edges[name][[0, -1]])) for name in reduction.model.cut},
-            "slice": slice_summary(reduction, sample),
-            "notes": list(reduction.model.notes),
-        },
+        **head(plan, sample, step_size, wall, stationary=reduction.proper),
         "diagnostics": checks,
         "doubts": doubts,
         "invariants": {
-            name: {
-                "window": list(map(float, plan.edges[name][[0, -1]])),
-                "in_window": sample.in_window(name),
-                "counted": sample.counted(name),
-                "bins": plan.edges[name].tolist(),
-                "empirical": sample.ensemble(name).mass.tolist(),
-                "empirical_se": np.sqrt(np.diag(sample.ensemble(name).covariance)).tolist(),
-                "laws": judged[name],
-                "unavailable": predictions.missing,
-                "correction": correction,
-            }
-            for name in shown
+            name: invariant(plan, sample, name, judged[name], predictions.missing, correction) for name in shown(plan)
         },
         "verdicts": overall(judged),
         "joint": _joint(prepared, sample),
@@ -159,7 +112,7 @@ def _run(config: RunConfig, report: Report, chunk_records: int | None, checkpoin
 
 def _run_sgd(config: RunConfig, report: Report, chunk_records: int | None, checkpoints: Path | None) -> RunResult:
     place = None if checkpoints is None else checkpoints / f"{run_name(config)}-{config.digest()}"
-    result = RunResult(*run_descent(config, report, chunk_records, place))
+    result = run_descent(config, report, chunk_records, place)
     if place is not None:
         shutil.rmtree(place, ignore_errors=True)
     return result
@@ -170,19 +123,15 @@ def draw(config: RunConfig) -> tuple[Prepared, Sample, list[str]]:
 
     Without companion, reference and summary. To be called with float64 enabled, as `run` does it.
     """
-    prepared = prepare(config, _silent)
+    prepared = prepare(config, silent)
     plan = prepared.plan
-    sample, _ = Sampler(plan, build_observer(plan.reduction, plan.edges, plan.config.slab), _silent).draws()
-    return prepared, sample, prepared.doubts + doubts_of(plan, convergence_checks(sample, plan.reduction.proper))
-
-
-def _silent(stage: str) -> None:
-    del stage
-
-
-def run_name(config: RunConfig) -> str:
-    """A model's name as a part of a file name."""
-    return config.model.replace(":", "-")
+    sample, _ = Sampler(plan, build_observer(plan.reduction, plan.edges, plan.config.slab), silent).draws()
+    return (
+        prepared,
+        sample,
+        prepared.doubts
+        + doubts_of(convergence_checks(sample, plan.reduction.proper), stationary=plan.reduction.proper),
+    )
 
 
 def _check_not_empty(plan: Plan, sample: Sample) -> None:
@@ -191,13 +140,6 @@ def _check_not_empty(plan: Plan, sample: Sample) -> None:
             raise ConfigError("slab", "wide enough for some draw to lie on it", f"{plan.config.slab:g}")
         window = f"{plan.edges[name][0]!s} {plan.edges[name][-1]!s}"
         raise ConfigError("window", f"where the chains go: no draw of {name} fell into it", window)
-
-
-def slice_summary(reduction: Reduction, sample: Sample) -> dict[str, Any]:
-    """How far χ is from the canonical moment map of eq. (42), at the sections of some draws."""
-    last = jax.tree.map(lambda leaf: jnp.asarray(leaf[:SLICE_POINTS], jnp.float64), sample.result.position)
-    found = geometry.slice_report(reduction.model, last)
-    return {name: float(value) for name, value in found._asdict().items()}
 
 
 def _judged(predictions: Predictions, sample: Sample, scalar: str, doubted: bool) -> dict[str, Any]:
@@ -214,16 +156,6 @@ def _judged(predictions: Predictions, sample: Sample, scalar: str, doubted: bool
             "verdict": "undecided" if doubted else found.verdict,
         }
     return judged
-
-
-def overall(judged: dict[str, Any]) -> dict[str, str]:
-    """One verdict for each law: it differs if it does for some scalar, and agrees if it does for all."""
-    laws = next(iter(judged.values()))
-    found = {}
-    for law in laws:
-        verdicts = {scalar[law]["verdict"] for scalar in judged.values()}
-        found[law] = "differs" if "differs" in verdicts else "agrees" if verdicts == {"agrees"} else "undecided"
-    return found
 
 
 def _joint(prepared: Prepared, sample: Sample) -> dict[str, Any] | None:
@@ -249,28 +181,6 @@ def _joint(prepared: Prepared, sample: Sample) -> dict[str, Any] | None:
     ]
     found = joint.energy_test(drawn, against, rng)
     return {"law": law.formula.name, "test": "energy distance, chains permuted", **found._asdict()}
-
-
-def convergence_checks(sample: Sample, stationary: bool) -> dict[str, Any]:
-    """R-hat, ESS, drift between the parts of a run, acceptance, rejections: what `doubts_of` looks at."""
-    found = {name: convergence(sample.trace(name)) for name in sample.scalars}
-    test = compare.p_value_of_drift if stationary else compare.p_value_of_change
-    drift = [test(*sample.halves(name)) for name in sample.scalars]
-    known = [p for p in drift if p is not None]
-    info = {name: float(np.mean(values)) for name, values in sample.result.info.items()}
-    return {
-        # NumPy's, which do not pass over a NaN.
-        "r_hat": float(np.max([one.r_hat for one in found.values()])),
-        "ess": float(np.min([ensemble_ess(*sample.value_moments(name)) for name in sample.scalars])),
-        "ess_traced": float(np.min([one.ess for one in found.values()])),
-        "traced": list(sample.trace(sample.scalars[0]).shape),
-        "diverged": 0,  # a run with a diverged chain has no summary
-        "acceptance": info.get("acceptance_rate"),
-        "rejected": info.get("rejected"),
-        # On a slab, of the last octave of time against all before. The least of several, each of which has to be that
-        # small by itself, times their number: Bonferroni.
-        "drift_p_value": min(1.0, min(known) * len(known)) if known else None,
-    }
 
 
 def _worst(found: dict[str, compare.LawComparison]) -> dict[str, Any]:
@@ -363,40 +273,3 @@ def _drift(predictions: Predictions, plan: Plan, sample: Sample, step_size: floa
             }
         )
     return {"stationary": False, "stretches": rows}
-
-
-def doubts_of(plan: Plan, checks: dict[str, Any], reference: dict[str, Any] | None = None) -> list[str]:
-    """Reasons why no verdict on a law is given, each with its number."""
-    doubts = []
-    drift = checks["drift_p_value"]
-    drifts = drift is not None and drift < DRIFT_LEVEL
-    if plan.reduction.proper:
-        if not checks["r_hat"] <= R_HAT_LIMIT:
-            doubts.append(f"the chains have not mixed: R-hat {checks['r_hat']:.3f} > {R_HAT_LIMIT}; run more steps")
-        if drifts:
-            doubts.append(
-                f"the histogram still moves between the halves of the run (p = {drift:.1g}); raise burn_in or steps"
-            )
-    elif drifts:
-        doubts.append(
-            f"on the slab the histogram of the last octave of time is not that of the time before (p = {drift:.1g}): "
-            "the coordinates of the quotient have not settled; raise burn_in or steps"
-        )
-    step = checks.get("step_check")
-    if step is not None and step["verdict"] == "differs":
-        doubts.append(
-            f"the draws change by TV {step['tv']:.4f} when the step is halved, more than the margin allows; "
-            "use a smaller step_size"
-        )
-    if reference is not None:
-        if not reference["r_hat"] <= R_HAT_LIMIT:
-            doubts.append(f"the reference has not mixed: R-hat {reference['r_hat']:.3f} > {R_HAT_LIMIT}")
-        exact = reference["against_exact"]
-        if reference["verdict"] == "differs":
-            doubts.append(
-                f"the draws and MALA differ by TV {reference['tv']:.4f} (p = {reference['p_value']:.1g}), more than "
-                "the margin: the step is too large or the chains have not settled"
-            )
-        if exact is not None and exact["verdict"] == "differs":
-            doubts.append(f"MALA and the exact law disagree (TV {exact['tv']:.4f}): one of them is wrong")
-    return doubts

@@ -17,7 +17,7 @@ from jaxtyping import Array, Float, Key
 from langevin_ib.errors import LangevinIBError, ModelError, one_line
 from langevin_ib.linalg import log_det_spd
 from langevin_ib.models.base import Chart, Model, Params, SliceTerms
-from langevin_ib.models.training import Examples, Training, cast
+from langevin_ib.models.training import Examples, cast
 
 PROBED = 16  # fresh inputs at which predictions are compared along an orbit
 
@@ -341,15 +341,14 @@ def _predictions(model: Model, params: Params) -> Float[Array, " n"]:
     training = model.training
     if training is None:
         return jnp.zeros(0)
-    if training.size:
-        x = cast(training.task, params)["x"]
+    known = cast(training.task, params)
+    if training.size or training.fresh is None:
+        x = known["x"]
     else:
-        x = training.fresh(cast(training.task, params), _fixed_normals(training, params)).x
+        dtype = jax.tree.leaves(params)[0].dtype
+        normals = jax.random.normal(jax.random.key(0), (PROBED, *(training.fresh_shape or ())), dtype)
+        x = training.fresh(known, normals).x
     return jnp.ravel(training.predict(params, x))
-
-
-def _fixed_normals(training: Training, params: Params) -> Float[Array, "n ..."]:
-    return jax.random.normal(jax.random.key(0), (PROBED, *training.fresh_shape), jax.tree.leaves(params)[0].dtype)
 
 
 def _risk(model: Model, params: Params) -> Float[Array, " n"]:

@@ -7,7 +7,6 @@ the isotropic laws.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -27,6 +26,7 @@ FREE = "isotropic"
 PANELS = 8
 SPAN = 1e6  # how far a best temperature may be from the one that the noise meter gives
 EXTREME_C = 60.0
+GRADIENT = 1e-9  # in standard deviations
 
 
 class Fit(NamedTuple):
@@ -62,10 +62,7 @@ class IsotropicFamily:
         Raises:
             LawError: no temperature (and c) does, or it is too far for the draws that the family is known by.
         """
-        if c is None:
-            found = self._both(mean_energy, mean_statistic)
-        else:
-            found = Fit(1.0 / self._coldness(mean_energy, c), c)
+        found = self._both(mean_energy, mean_statistic) if c is None else Fit(1.0 / self._coldness(mean_energy, c), c)
         if self.draws is not None:
             share = compare.effective_share(self._weight(found))
             if share < compare.MIN_SHARE:
@@ -105,26 +102,33 @@ class IsotropicFamily:
         return float(np.exp(optimize.brentq(gap, low, high, xtol=1e-12)))  # pyright: ignore[reportArgumentType]
 
     def _both(self, mean_energy: float, mean_statistic: float) -> Fit:
-        """Newton's method, through SciPy, on the convex log Z(β, c) + β ℓ̄ − c t̄, with β in units of 1/T."""
+        """Newton's method, through SciPy, on the convex log Z(β, c) + β ℓ̄ − c t̄.
+
+        In units of the statistics' own spread: t may hardly vary on a narrow window, and its gradient with it.
+        """
         wanted = np.array([-mean_energy, mean_statistic])
-        unit = np.array([1.0 / self.temperature, 1.0])
+        begin = np.array([self._coldness(mean_energy, 0.0), 0.0])
+        unit = 1.0 / np.sqrt(np.diag(self._means(*begin)[1]))
 
         def function(x):
-            log_weight = self.log_base - x[0] * unit[0] * self.energy + x[1] * self.statistic
+            coldness, c = begin + x * unit
+            log_weight = self.log_base - coldness * self.energy + c * self.statistic
             top = log_weight.max()
-            return float(top + np.log(np.exp(log_weight - top).sum()) - (x * unit) @ wanted)
+            return float(top + np.log(np.exp(log_weight - top).sum()) - np.array([coldness, c]) @ wanted)
 
         def gradient(x):
-            return (self._means(x[0] * unit[0], x[1])[0] - wanted) * unit
+            return (self._means(*(begin + x * unit))[0] - wanted) * unit
 
         def hessian(x):
-            return self._means(x[0] * unit[0], x[1])[1] * np.outer(unit, unit)
+            return self._means(*(begin + x * unit))[1] * np.outer(unit, unit)
 
-        start = np.array([self._coldness(mean_energy, 0.0) * self.temperature, 0.0])
-        found = optimize.minimize(function, start, jac=gradient, hess=hessian, method="trust-exact")
-        if not (found.success and found.x[0] > 0 and abs(found.x[1]) < EXTREME_C):
+        found = optimize.minimize(
+            function, np.zeros(2), jac=gradient, hess=hessian, method="trust-exact", options={"gtol": GRADIENT}
+        )
+        coldness, c = begin + found.x * unit
+        if not (np.abs(gradient(found.x)).max() < 100 * GRADIENT and coldness > 0 and abs(c) < EXTREME_C):
             raise LawError("no temperature and c give the means of the loss and of log det G")
-        return Fit(float(self.temperature / found.x[0]), float(found.x[1]))
+        return Fit(float(1.0 / coldness), float(c))
 
 
 def from_quadrature(reduction: Reduction, edges: Float[np.ndarray, " edges"], temperature: float) -> IsotropicFamily:
@@ -147,5 +151,3 @@ def from_draws(draws: LawDraws, temperature: float, edges: dict[str, Float[np.nd
     energy = np.asarray(draws.terms.energy) * temperature
     log_base = draws.log_weight(family_formula(0.0, "base")) + energy / temperature
     return IsotropicFamily(energy, draws.statistic, log_base, temperature, draws, edges)
-
-

@@ -33,8 +33,8 @@ class Noise:
         label_noise: s, standard deviation of the noise added to each label of a step.
         replace: whether a minibatch is drawn with replacement, independently at each step; else by epochs, each of
             which takes the examples in a new random order (and leaves n mod B of them out).
-        turned: whether the noise vector is replaced by one of the same length in a uniformly random direction: isotropic
-            noise whose strength matches at every point, of covariance (tr Σ/q) I.
+        turned: whether the noise vector is replaced by one of the same length in a uniformly random direction:
+            isotropic noise whose strength matches at every point, of covariance (tr Σ/q) I.
 
     Raises:
         ConfigError: settings that contradict each other.
@@ -53,7 +53,9 @@ class Noise:
         if batched and not (self.batch_size and self.batch_size >= 1):
             raise ConfigError("batch_size", f"a whole number from 1 with noise {self.kind}", self.batch_size)
         if not batched and self.batch_size is not None:
-            raise ConfigError("batch_size", f"left out with noise {self.kind}, which takes all examples", self.batch_size)
+            raise ConfigError(
+                "batch_size", f"left out with noise {self.kind}, which takes all examples", self.batch_size
+            )
         if self.kind == "label" and not self.label_noise > 0:
             raise ConfigError("label_noise", "a positive number with noise label", self.label_noise)
         if self.kind == "none" and (self.label_noise or self.turned):
@@ -86,15 +88,14 @@ class GradientNoise(NamedTuple):
     covariance: Float[Array, "q q"]
 
 
-def gradient_noise(
-    training: Training, noise: Noise, params: Params, task: Task | None = None
-) -> GradientNoise:
+def gradient_noise(training: Training, noise: Noise, params: Params, task: Task | None = None) -> GradientNoise:
     """∇L(θ) and the covariance Σ(θ) of one step's gradient.
 
     With f_i = f(θ, x_i), its Jacobian J_i and per-example gradients g_i = w J_iᵀ(f_i − y_i): Σ = (Cov g_i + w² s²
-    E J_iᵀJ_i)/B over the data set, or over the population by Gauss–Hermite quadrature (more than three inputs: over 8192
-    fixed draws, with a relative error of about 1%); for label noise on the whole data set w² s² E J_iᵀJ_i / n. Without
-    replacement, the covariance of a single step, (n − B)/(n − 1) times that; the steps of an epoch then are correlated.
+    E J_iᵀJ_i)/B over the data set, or over the population by Gauss–Hermite quadrature (more than three inputs: over
+    8192 fixed draws, with a relative error of about 1%); for label noise on the whole data set w² s² E J_iᵀJ_i / n.
+    Without replacement, the covariance of a single step, (n − B)/(n − 1) times that; the steps of an epoch then are
+    correlated.
 
     Args:
         training: of the model.
@@ -115,7 +116,7 @@ def gradient_noise(
     gradients = weight * jnp.einsum("io,ioq->iq", outputs, jacobian)
     mean = share @ gradients
     mean_gradient = mean + ravel_pytree(jax.grad(training.penalty)(params))[0]
-    size = float(noise.batch_size or training.size or 1)
+    size = float(noise.batch_size or share.size)
     spread = gradients - mean
     sampling = (share[:, None] * spread).T @ spread / size
     if noise.kind == "minibatch" and not noise.replace:
@@ -146,7 +147,9 @@ def _normals(training: Training) -> tuple[np.ndarray, np.ndarray]:
     shape = training.fresh_shape or ()
     size = int(np.prod(shape))
     if size > HERMITE_INPUTS:
-        return np.random.default_rng(0).normal(size=(SAMPLED_INPUTS, *shape)), np.full(SAMPLED_INPUTS, 1 / SAMPLED_INPUTS)
+        return np.random.default_rng(0).normal(size=(SAMPLED_INPUTS, *shape)), np.full(
+            SAMPLED_INPUTS, 1 / SAMPLED_INPUTS
+        )
     nodes, weights = np.polynomial.hermite_e.hermegauss(HERMITE_NODES)
     grid = np.stack([g.ravel() for g in np.meshgrid(*[nodes] * size, indexing="ij")], axis=-1)
     product = np.prod(np.stack([g.ravel() for g in np.meshgrid(*[weights] * size, indexing="ij")]), axis=0)

@@ -9,6 +9,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from langevin_ib.report_sgd import descent_title
+
 STYLE: dict[str, tuple[str, Any]] = {
     "exact": ("#000000", "-"),
     "slice": ("#0072B2", (0, (6, 2))),
@@ -16,6 +18,8 @@ STYLE: dict[str, tuple[str, Any]] = {
     "pushforward": ("#009E73", (0, (1, 1.2))),
     "printed": ("#CC79A7", (0, (5, 1, 1, 1))),
     "naive": ("#E69F00", (0, (4, 1, 1, 1, 1, 1))),
+    "sgd": ("#000000", "-"),
+    "isotropic": ("#CC79A7", (0, (5, 1, 1, 1))),
 }
 SAME_LAW = 1e-9  # largest difference of bin masses of laws that share a curve
 
@@ -89,6 +93,11 @@ def caption(summary: dict[str, Any]) -> str:
         where = " in [{:g}, {:g}] ({:.1%})".format(*first["window"], first["in_window"])
     options = config.get("options") or {key: config[key] for key in ("depth",) if key in config}
     words = "".join(f", {name} {value}" for name, value in options.items())
+    if "descent" in summary:
+        return (
+            f"{config['model']}{words}, {descent_title(summary)}\n{run['chains']} chains, "
+            f"{first['counted'] * first['in_window']:.3g} draws{where}" + (" (in doubt)" if summary["doubts"] else "")
+        )
     return (
         f"{config['model']}{words}, T = {summary['temperature']:.4g}, "
         f"confinement {summary['protocol']['confinement']}{', draws with ' + condition if condition else ''}\n"
@@ -134,7 +143,8 @@ def plot_residuals(summary: dict[str, Any], axes: Axes, name: str) -> Axes:
     invariant = summary["invariants"][name]
     edges = np.asarray(invariant["bins"])
     mass, se = np.asarray(invariant["empirical"]), np.asarray(invariant["empirical_se"])
-    se = np.hypot(se, np.max([law["mass_se"] for law in invariant["laws"].values()], axis=0))
+    errors = [law["mass_se"] for law in invariant["laws"].values()]
+    se = np.hypot(se, np.max(errors, axis=0) if errors else 0.0)
     top = mass.max()
     centres = 0.5 * (edges[1:] + edges[:-1])
     axes.stairs(1.96 * se / top, edges, baseline=-1.96 * se / top, fill=True, color="0.6")
@@ -171,7 +181,16 @@ def _groups(laws: dict[str, Any], verdict: dict[str, str]) -> list[tuple[str, st
                 break
         else:
             groups.append([name])
-    labels = [" = ".join(f"{name} [{laws[name]['measure']}]" for name in group) for group in groups]
+    labels = [" = ".join(_label(name, laws[name]) for name in group) for group in groups]
     return [
         (f"{label}: {verdict[group[0]]}", group[0], laws[group[0]]) for label, group in zip(labels, groups, strict=True)
     ]
+
+
+def _label(name: str, law: dict[str, Any]) -> str:
+    """Law and measure, and the temperature where it was fitted."""
+    fitted = law.get("temperature")
+    if fitted is None:
+        return f"{name} [{law['measure']}]"
+    free = f", c = {law['c']:.2f}" if name == "isotropic" else ""
+    return f"{name} [{law['measure']}], T = {fitted:.2g}{free}"

@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from langevin_ib.report_sgd import descent_lines, descent_title, nearest_lines
+
 COLOURS = {"agrees": "green", "differs": "red", "undecided": "yellow"}
 EQUALITY_LEVEL = 1e-3
 CANONICAL = 1e-6  # relative departure from eqs. (40) and (42) that counts as none
@@ -23,9 +25,10 @@ CHECKED = {
     "undecided": "not bounded by the margin at this sample size",
 }
 COLUMNS = ("law", "measure", "TV", "floor", "95% range", "p", "c of law", "verdict")
+SGD_COLUMNS = ("law", "measure", "T", "c", "TV", "floor", "95% range", "p", "verdict")
 # What is left out, one set after the other, where a terminal is too narrow: never a measure, or a distance's error bar.
 UNBOUNDED = 1000  # a table measures what it is cut to, so it is measured on a page that cuts nothing
-SPARE = ((), ("floor", "c of law"), ("floor", "c of law", "p"))
+SPARE = ((), ("floor", "c of law"), ("floor", "c of law", "p"), ("floor", "c of law", "p", "c"))
 LEFT = ("invariant", "law", "measure", "verdict")
 
 
@@ -34,13 +37,15 @@ def print_report(summary: dict[str, Any], console: Console) -> None:
     tables = [_table(summary, tuple(c for c in columns(summary) if c not in spared)) for spared in SPARE]
     page = console.options.update(width=UNBOUNDED)
     fitting = [t for t in tables if console.measure(t, options=page).maximum <= console.width]
-    console.print((fitting or tables[-1:])[0])
+    console.print(Text(table_title(summary), style="bold"), soft_wrap=True)
+    if any(one["laws"] for one in summary["invariants"].values()):
+        console.print((fitting or tables[-1:])[0])
     for style, line in findings(summary):
         console.print(Text(line, style=style), soft_wrap=True)
 
 
 def _table(summary: dict[str, Any], shown: tuple[str, ...]) -> Table:
-    table = Table(title=table_title(summary), title_justify="left", title_style="bold")
+    table = Table()
     for column in shown:
         table.add_column(column, justify="left" if column in LEFT else "right", no_wrap=True)
     for rows in law_rows(summary):
@@ -54,7 +59,8 @@ def _table(summary: dict[str, Any], shown: tuple[str, ...]) -> Table:
 
 def columns(summary: dict[str, Any]) -> tuple[str, ...]:
     """Headings; the invariant's only where there are several."""
-    return COLUMNS if len(summary["invariants"]) == 1 else ("invariant", *COLUMNS)
+    own = SGD_COLUMNS if "descent" in summary else COLUMNS
+    return own if len(summary["invariants"]) == 1 else ("invariant", *own)
 
 
 def table_title(summary: dict[str, Any]) -> str:
@@ -64,6 +70,8 @@ def table_title(summary: dict[str, Any]) -> str:
     if len(summary["invariants"]) == 1:
         ((name, invariant),) = summary["invariants"].items()
         where = "{} in [{:g}, {:g}], ".format(name, *invariant["window"])
+    if "descent" in summary:
+        return f"{config['model']}: {where}{descent_title(summary)}"
     return (
         f"{config['model']}: {where}T = {summary['temperature']:.4g}, confinement "
         f"{summary['protocol']['confinement']}" + (f", draws with {condition}" if condition else "")
@@ -77,17 +85,18 @@ def law_rows(summary: dict[str, Any]) -> list[list[tuple[str, ...]]]:
     for name, invariant in summary["invariants"].items():
         rows = []
         for law_name, law in invariant["laws"].items():
-            c = law["c"]
-            row = (
-                law_name,
-                law["measure"],
+            c = "–" if law["c"] is None else f"{law['c'] + 0.0:.3f}"
+            distance = (
                 f"{law['tv']:.4f}",
                 f"{law['tv_floor']:.4f}",
                 f"{law['tv_lower95']:.4f}–{law['tv_upper95']:.4f}",
-                _p(law["p_value"]),
-                "–" if c is None else f"{c + 0.0:.3f}",
-                law["verdict"],
+                p_text(law["p_value"]),
             )
+            if "descent" in summary:
+                temperature = "–" if law["temperature"] is None else f"{law['temperature']:.3g}"
+                row = (law_name, law["measure"], temperature, c, *distance, law["verdict"])
+            else:
+                row = (law_name, law["measure"], *distance, c, law["verdict"])
             rows.append((name if not rows else "", *row) if several else row)
         blocks.append(rows)
     return blocks
@@ -100,7 +109,9 @@ def findings(summary: dict[str, Any]) -> list[tuple[str, str]]:
     first = next(iter(invariants.values()))
     c = first["correction"]
     doubt = ", in doubt: see below" if summary["doubts"] else ""
-    if c["c"] is None:
+    if "descent" in summary:
+        lines = nearest_lines(summary)
+    elif c["c"] is None:
         lines = [("yellow", f"c not estimated: {c['why']}")]
     else:
         lines = [
@@ -109,6 +120,7 @@ def findings(summary: dict[str, Any]) -> list[tuple[str, str]]:
     acceptance = "" if checks["acceptance"] is None else f", acceptance {checks['acceptance']:.3f}"
     if checks["rejected"] is not None:
         acceptance += f", projections rejected {checks['rejected']:.2g}"
+    step = "η" if "descent" in summary else "h"
     windows = ", ".join(
         (f"{name} " if len(invariants) > 1 else "") + f"{one['in_window']:.1%} of {one['counted']} draws"
         + ("" if len(invariants) == 1 else " in [{:g}, {:g}]".format(*one["window"]))
@@ -117,13 +129,16 @@ def findings(summary: dict[str, Any]) -> list[tuple[str, str]]:
     lines.append(
         (
             "",
-            f"{run['chains']} chains × {run['steps']} steps of h = {run['step_size']:.4g} (time {run['time']:.4g}), "
+            f"{run['chains']} chains × {run['steps']} steps of {step} = {run['step_size']:.4g} (time {run['time']:.4g}), "
             f"{windows}{' in the window' if len(invariants) == 1 else ''}; R-hat {checks['r_hat']:.3f}, "
             f"ESS {checks['ess']:.3g}{acceptance}, diverged {checks['diverged']}",
         )
     )
     laws = {(name, law): entry for name, one in invariants.items() for law, entry in one["laws"].items()}
-    lines.append(("", _verdict_line(laws, margin)))
+    if laws:
+        lines.append(("", _verdict_line(laws, margin)))
+    if "descent" in summary:
+        lines += descent_lines(summary)
     lines += _joint_lines(summary) + _law_reference_lines(summary["law_reference"])
     lines += _step_line(checks["step_check"]) + _reference_line(summary["reference"]) + _drift_lines(summary["drift"])
     lines += _slice_lines(summary["protocol"]["slice"])
@@ -147,7 +162,7 @@ def _joint_lines(summary: dict[str, Any]) -> list[tuple[str, str]]:
         (
             "",
             f"joint test of all invariants and ℓ/T against the law {joint['law']} (a limit, not the exact one): "
-            f"energy distance {joint['energy_distance']:.2g}, p = {_p(joint['p_value'])} "
+            f"energy distance {joint['energy_distance']:.2g}, p = {p_text(joint['p_value'])} "
             f"({joint['chains']} chains of each permuted)",
         ),
     ]
@@ -167,7 +182,7 @@ def _law_reference_lines(reference: dict[str, Any] | None) -> list[tuple[str, st
         (
             "",
             f"predictions from draws of the law {reference['law']}, {samplers}; largest TV between the two "
-            f"{furthest:.4f} (least p = {_p(least)}); weights rest on {shares} of them",
+            f"{furthest:.4f} (least p = {p_text(least)}); weights rest on {shares} of them",
         )
     ]
 
@@ -224,7 +239,7 @@ pre {{ background: #f5f5f5; padding: .7rem; overflow-x: auto; }}
 """
 
 
-def _p(value: float | None) -> str:
+def p_text(value: float | None) -> str:
     """A p-value; a dash where the chains are too few for one."""
     if value is None:
         return "–"
@@ -249,7 +264,7 @@ def _step_line(check: dict[str, Any] | None) -> list[tuple[str, str]]:
             "",
             f"step check: at h/2 = {check['companion_step_size']:.4g} the histogram{_worst(check)} changes by TV "
             f"{check['tv']:.4f} "
-            f"(floor {check['tv_floor']:.4f}, p = {_p(check['p_value'])}){c}; bias {CHECKED[check['verdict']]}",
+            f"(floor {check['tv_floor']:.4f}, p = {p_text(check['p_value'])}){c}; bias {CHECKED[check['verdict']]}",
         )
     ]
 
@@ -259,13 +274,13 @@ def _reference_line(reference: dict[str, Any] | None) -> list[tuple[str, str]]:
         return []
     exact = reference["against_exact"]
     against = (
-        "" if exact is None else f", against exact{_worst(exact)} TV {exact['tv']:.4f} (p = {_p(exact['p_value'])})"
+        "" if exact is None else f", against exact{_worst(exact)} TV {exact['tv']:.4f} (p = {p_text(exact['p_value'])})"
     )
     return [
         (
             "",
             f"reference {reference['sampler']}: against the draws{_worst(reference)} TV {reference['tv']:.4f} "
-            f"(p = {_p(reference['p_value'])}){against}; acceptance {reference['acceptance']:.3f}, "
+            f"(p = {p_text(reference['p_value'])}){against}; acceptance {reference['acceptance']:.3f}, "
             f"R-hat {reference['r_hat']:.3f}, ESS {reference['ess']:.3g}",
         )
     ]

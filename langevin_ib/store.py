@@ -15,7 +15,7 @@ import numpy as np
 import xarray as xr
 
 from langevin_ib.errors import ConfigError
-from langevin_ib.experiment import RunResult, run_name
+from langevin_ib.findings import RunResult, run_name
 from langevin_ib.plotting import figure
 from langevin_ib.report import html_page
 
@@ -91,7 +91,7 @@ def draws(result: RunResult) -> xr.DataTree:
         variables,
         coords={"chain": np.arange(chains), "draw": np.arange(count)},
         attrs={
-            "sampler": result.plan.config.integrator,
+            "sampler": result.plan.config.integrator or result.plan.config.sampler,
             "charge": "moment map chi; the slice is chi = 0",
             "energy": "reduced loss over temperature",
         },

@@ -66,8 +66,8 @@ def sgd(
 ) -> Kernel:
     """θ' = θ − η (ĝ(θ) + λθ), with heavy-ball momentum μ: m' = μ m + ĝ + λθ, θ' = θ − η m' (optax's).
 
-    ĝ is the gradient of ½ w mean |f(θ, x_b) − y_b − s ε_b|² + penalty over the batch of a step; with `noise.turned` it is
-    ∇L + |ĝ − ∇L| ξ/|ξ|, ξ ~ N(0, I). A model without `training` can be run with noise `none` only, on its loss.
+    ĝ is the gradient of ½ w mean |f(θ, x_b) − y_b − s ε_b|² + penalty over the batch of a step; with `noise.turned` it
+    is ∇L + |ĝ − ∇L| ξ/|ξ|, ξ ~ N(0, I). A model without `training` can be run with noise `none` only, on its loss.
 
     Args:
         model: gives L and the examples.
@@ -87,6 +87,7 @@ def sgd(
     steps = [optax.add_decayed_weights(float(weight_decay))] if weight_decay else []
     optimiser = optax.chain(*steps, optax.sgd(lr, momentum=float(momentum) if momentum else None))
     flat = ravel_pytree(like)[0]
+    size = noise.batch_size or 0
 
     def init(params: Params) -> SGDState:
         deck = None
@@ -99,9 +100,9 @@ def sgd(
         batch, labels = jnp.zeros((chains, 0)), jnp.zeros((chains, 0))
         if training is not None and noise.kind == "minibatch":
             # Uniform numbers, not indices: by epochs the range of the next index shrinks.
-            batch = jax.random.uniform(batch_key, (chains, noise.batch_size), jnp.float32)
+            batch = jax.random.uniform(batch_key, (chains, size), jnp.float32)
         if training is not None and noise.kind == "fresh":
-            batch = jax.random.normal(batch_key, (chains, noise.batch_size, *(training.fresh_shape or ())), flat.dtype)
+            batch = jax.random.normal(batch_key, (chains, size, *(training.fresh_shape or ())), flat.dtype)
         if training is not None and noise.label_noise:
             labels = jax.random.normal(label_key, (chains, *_label_shape(training, noise, like)), flat.dtype)
         direction = jax.random.normal(direction_key, (chains, flat.size if noise.turned else 0), flat.dtype)
@@ -113,7 +114,7 @@ def sgd(
         task = cast(training.task, like) if noise_draw.task is None else noise_draw.task
 
         def risk(p):
-            return model.loss(p) if noise_draw.task is None else training.risk(task, p)
+            return model.loss(p) if training is None or noise_draw.task is None else training.risk(task, p)
 
         if noise.kind == "none":
             return jax.grad(risk)(params), deck
@@ -141,7 +142,9 @@ def _label_shape(training: Training, noise: Noise, like: Params) -> tuple[int, .
     if training.size:
         x = jax.ShapeDtypeStruct((size, *task["x"].shape[1:]), task["x"].dtype)
     else:
-        x = jax.eval_shape(training.fresh, task, jax.ShapeDtypeStruct((size, *(training.fresh_shape or ())), jnp.float32)).x
+        x = jax.eval_shape(
+            training.fresh, task, jax.ShapeDtypeStruct((size, *(training.fresh_shape or ())), jnp.float32)
+        ).x
     return jax.eval_shape(training.predict, like, x).shape
 
 
@@ -156,7 +159,7 @@ def _batch(
     if noise.kind == "label":
         return everything, task["weight"], deck
     if deck is None:
-        chosen = _index(drawn, 0, training.size)
+        chosen = _index(drawn, 0, len(everything.y))  # not training.size: stacked tasks may be filled up
     else:
         chosen, deck = _deal(deck, drawn)
     return jax.tree.map(lambda leaf: leaf[chosen], everything), task["weight"], deck

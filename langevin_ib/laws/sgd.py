@@ -110,16 +110,20 @@ def check_closed(descent: Descent) -> None:
         raise LawError("law sgd: there is no noise, and gradient descent ends in a minimum of the loss")
     if not descent.noise.replace:
         raise LawError(
-            "law sgd: without replacement the noise of an epoch's steps cancels to leading order, and (S) is the law of "
-            "independent steps"
+            "law sgd: without replacement the noise of an epoch's steps cancels to leading order, and (S) is the law "
+            "of independent steps"
         )
     if descent.noise.turned:
         raise LawError("law sgd: isotropic noise does not leave χ at zero, it lets χ diffuse without end")
 
+    def rates(y):
+        process = descent.process(y)
+        return process.drift, jnp.diagonal(process.diffusion)
+
     def probe(key):
         x = chart.of(descent.model.init(key))
         found = descent.process(x)
-        own = jax.jacfwd(lambda y: (lambda p: (p.drift, jnp.diagonal(p.diffusion)))(descent.process(y)))(x)
+        own = jax.jacfwd(rates)(x)
         return found, own, x
 
     with jax.enable_x64(True):

@@ -41,10 +41,11 @@ def attention(
     start_scale: float = 0.0,
     skew: float = 0.0,
     boost: bool = False,
-) -> Model:
-    """Multi-head attention that learns queries and keys from a teacher; the value matrices are the teacher's, or learnt.
+) -> Model:  # noqa: PLR0915  # one closure over the data and the options
+    """Multi-head attention that learns queries and keys from a teacher; its values are the teacher's, or learnt too.
 
-    f(X) = Σ_heads softmax(XQ (XK)ᵀ/√r) X V, with V of shape (d, d), or (d, r) where it is learnt, and L = ½ gain mean |f(X) − f*(X)|² + ½ ridge Σ_j |q_j|²|k_j|², the
+    f(X) = Σ_heads softmax(XQ (XK)ᵀ/√r) X V, with V of shape (d, d), or (d, r) where it is learnt, and
+    L = ½ gain mean |f(X) − f*(X)|² + ½ ridge Σ_j |q_j|²|k_j|², the
     mean over sequences and positions, the square summed over output channels; q_j and k_j are the columns of all heads'
     Q and K. The group R_{>0}^m, m = heads × r, acts by q_j ↦ e^{t_j} q_j, k_j ↦ e^{−t_j} k_j;
     χ_j = ½(|q_j|² − |k_j|²), so that ∇χ_j = ξ_j; log det G = Σ_j log(|q_j|² + |k_j|²), eq. (50).
@@ -166,7 +167,10 @@ def attention(
         else:
             # The two keys that it had before there were values to start.
             queries, keys = jax.random.split(key)
-            params = {"Q": columns(starting_vectors(queries, (h, r, d))), "K": columns(starting_vectors(keys, (h, r, d)))}
+            params = {
+                "Q": columns(starting_vectors(queries, (h, r, d))),
+                "K": columns(starting_vectors(keys, (h, r, d))),
+            }
         factor = jnp.asarray(stretch, params["Q"].dtype)
         boosted = 0.25 * (1.0 + jnp.abs(jax.random.normal(size))) if boost else 1.0
         params = {"Q": params["Q"] * factor * boosted, "K": params["K"] / factor}
@@ -181,9 +185,7 @@ def attention(
         loss=loss,
         act=act,
         moment_map=moment_map,
-        invariants=lambda params: (
-            to_chart(columns(params["Q"]), columns(params["K"]), frame)._asdict() | kept(params)
-        ),
+        invariants=lambda params: to_chart(columns(params["Q"]), columns(params["K"]), frame)._asdict() | kept(params),
         section=section,
         init=init,
         # dη is not bounded at the chart's pole, and would depend on where that is.

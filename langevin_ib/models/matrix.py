@@ -51,7 +51,8 @@ def matrix(
     """Low-rank completion of a matrix: L = ½ Σ_{observed ij} ((UVᵀ)_ij − Y_ij)² + ridge, U ∈ R^{n×r}, V ∈ R^{p×r}.
 
     The target Y has the singular values r, r − 1, ..., 1, or those given. For SGD an example is an observed entry, with
-    their number as its weight; a fresh one, where all are observed, is xᵀUVᵀx' of two Gaussian vectors. Which group is divided out changes the prediction:
+    their number as its weight; a fresh one, where all are observed, is xᵀUVᵀx' of two Gaussian vectors. Which group is
+    divided out changes the prediction:
 
     `diagonal`: R_{>0}^r, u_j ↦ e^{t_j} u_j, v_j ↦ e^{−t_j} v_j; χ_j = ½(|u_j|² − |v_j|²); log det G = Σ_j log(|u_j|² +
     |v_j|²), eq. (58), at every point, orthogonal columns or not; the ridge is ½ ridge Σ_j |u_j|²|v_j|². Scalars: the

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from langevin_ib.models.base import POSITIVE, Model, Params
+from langevin_ib.models.base import POSITIVE, Model
 from langevin_ib.models.checks import at_least, non_negative
 from langevin_ib.models.pair import descending, slice_terms, starting_vectors, unit_vectors
 from langevin_ib.models.training import Examples, Training, cast, data_risk, gaussian, imbalance
@@ -137,8 +137,12 @@ def relu(
         scalars=scalars,
         branches={f"s_{j + 1}": (POSITIVE,) for j in range(h)},
         discrete=("sign",),
-        notes=("laws and draws are those with " + ("alternating signs of" if start_scale else "all outgoing weights")
-               + " v_j" + ("" if start_scale else " > 0"),),
+        notes=(
+            "laws and draws are those with "
+            + ("alternating signs of" if start_scale else "all outgoing weights")
+            + " v_j"
+            + ("" if start_scale else " > 0"),
+        ),
         training=training,
     )
 

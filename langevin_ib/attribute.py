@@ -1,0 +1,101 @@
+"""`python -m langevin_ib.attribute`: which mechanism balances the factors of a model? Parse, call, print, save."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from langevin_ib.attribution_config import NOISES, SETUPS, AttributionConfig, from_setup
+from langevin_ib.cli import FailedRunError, Parser, guarded, new_parser, number, options, use_all_cores
+
+PROGRAM = "python -m langevin_ib.attribute"
+VALUES = {
+    "lr": ("X", "η, the same for every mechanism [0.05 over the curvature at the starts]"),
+    "batch_size": ("N", "B, examples in a batch [4]"),
+    "data_noise": ("X", "s₀, label noise that belongs to the data, in every run with batches [0]"),
+    "label_noise": ("X", "s, what the mechanism label noise adds to it [root mean square of the labels]"),
+    "weight_decay": ("X", "λ of the mechanism weight decay [1/4t, t the time of the run]"),
+    "momentum": ("X", "μ of heavy-ball momentum [0]"),
+    "steps": ("N", "steps of each run [20000; 2000 with a compact group]"),
+    "seeds": ("N", "starts, each with a task of its own where the model can draw some [32]"),
+    "seed": ("N", "seed of all randomness [0]"),
+}
+
+
+def build_parser() -> Parser:
+    """Options are the fields of `AttributionConfig`; None stands for 'not given'."""
+    parser = new_parser(
+        PROGRAM,
+        "Train one model from the same starts by gradient descent, SGD, label noise, isotropic noise, weight decay and "
+        "Langevin dynamics, and say which of them balances its factors.",
+    )
+    parser.add_argument("--model", metavar="NAME", help="a model of the package, or module:function [uv]")
+    parser.add_argument(
+        "--set", dest="options", metavar="NAME=VALUE", nargs="+", action="extend", help="options of the model"
+    )
+    parser.add_argument(
+        "--setup", metavar="NAME", help=f"a set-up of the paper: {', '.join(SETUPS)}; options override it"
+    )
+    parser.add_argument(
+        "--noise", metavar="NAME", help=f"batches: {' or '.join(NOISES)} [minibatch if there is a data set, else fresh]"
+    )
+    for name, (metavar, text) in VALUES.items():
+        parser.add_argument("--" + name.replace("_", "-"), metavar=metavar, help=text)
+    parser.add_argument("--one-task", action="store_true", help="all seeds train on the model's own task")
+    parser.add_argument("--out", metavar="DIR", default="runs", help="where the run folder goes [runs]")
+    parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
+    parser.add_argument(
+        "--json", action="store_true", help="print summary.json on standard output instead of the table"
+    )
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns its exit code: 0 done, 2 bad input (nothing written), 3 failed run."""
+    return guarded(PROGRAM, lambda: _attribute(vars(build_parser().parse_args(argv))))
+
+
+def _attribute(arguments: dict[str, Any]) -> int:
+    out, quiet, as_json = arguments.pop("out"), arguments.pop("quiet"), arguments.pop("json")
+    config = _config(arguments)
+
+    use_all_cores()
+    # After the settings are known to be good, so that a typing error is answered at once; after the devices are set.
+    from langevin_ib.attribution import attribute  # noqa: PLC0415
+    from langevin_ib.attribution_report import print_attribution, save, sentences  # noqa: PLC0415
+    from langevin_ib.progress import console, stages  # noqa: PLC0415
+    from langevin_ib.store import CHECKPOINTS, check_writable, summary_json, tidy  # noqa: PLC0415
+
+    check_writable(out)
+    with stages(quiet or as_json) as report:
+        result = attribute(config, report=report, checkpoints=Path(out) / CHECKPOINTS)
+        report("writing")
+        try:
+            folder = save(result, out)
+        except OSError as error:
+            raise FailedRunError(f"cannot write the run folder: {error.strerror or error}") from None
+    tidy(out)
+    if as_json:
+        sys.stdout.write(summary_json(result.summary | {"sentences": sentences(result.summary)}))
+    elif not quiet:
+        print_attribution(result.summary, console())
+        console().print(f"saved in {folder}", soft_wrap=True, highlight=False)
+    return 0
+
+
+def _config(arguments: dict[str, Any]) -> AttributionConfig:
+    """Text as the number it spells, or as itself: `AttributionConfig` says what is wrong with it."""
+    given = {name: value for name, value in arguments.items() if value is not None}
+    for name in VALUES:
+        if name in given:
+            given[name] = number(given[name])
+    if "options" in given:
+        given["options"] = options(given["options"])
+    setup = given.pop("setup", None)
+    return AttributionConfig(**given) if setup is None else from_setup(setup, **given)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,173 @@
+"""Which mechanism balances the factors? One model, from the same starts on the same batches, under five at one η.
+
+Gradient flow keeps the charge χ = ½(|a|² − |b|²), and still the ratio |a|/|b| tends to one where training grows the
+norms. A ratio near one is therefore no evidence of noise. Here the same seeds train by gradient descent, by SGD, by SGD
+with label noise, by SGD whose noise is turned to a random direction at each step, and by gradient descent with weight
+decay; a sixth run is isotropic Langevin dynamics at the one T that has the strength of SGD's noise. What each of them
+removes of the imbalance is split into growth and loss of charge, and set against gradient descent.
+
+    config, runs, statistics → attribution → report, plot → `python -m langevin_ib.attribute`
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Bool
+
+from langevin_ib import charges, geometry
+from langevin_ib.attribution_config import SETUPS, AttributionConfig, from_setup
+from langevin_ib.attribution_runs import (
+    DESCENT,
+    LANGEVIN,
+    MECHANISMS,
+    SGD,
+    Report,
+    Setting,
+    descent,
+    follow,
+    isotropic_temperature,
+    langevin,
+    noise_meter,
+    settle,
+    simulate,
+)
+from langevin_ib.attribution_statistics import across, describe, mean, state
+from langevin_ib.errors import DivergenceError
+from langevin_ib.models import Model, Params
+
+__all__ = ["MECHANISMS", "SETUPS", "Attribution", "AttributionConfig", "attribute", "from_setup"]
+
+SCHEMA_VERSION = 1
+NUDGE = 0.1  # along an orbit, to see whether a generator rescales a pair
+PAIR = 1e-6
+
+
+class Attribution(NamedTuple):
+    """The settled configuration, and the content of `summary.json`."""
+
+    config: AttributionConfig
+    summary: dict[str, Any]
+
+
+def attribute(
+    config: AttributionConfig, *, report: Report | None = None, checkpoints: Path | None = None
+) -> Attribution:
+    """Run every mechanism, and say what each of them does to the ratios and to the charge.
+
+    Args:
+        config: what to run.
+        report: called with the name of each stage, returns a progress callback for it or None.
+        checkpoints: a folder in which a long stage saves its state, and from which the same configuration resumes.
+
+    Raises:
+        ConfigError: a setting does not fit the model.
+        ModelError: a user's model breaks its contract.
+        DivergenceError: a seed diverged under a mechanism other than Langevin, whose T nobody chose.
+    """
+    with jax.enable_x64(True):
+        return _attribute(config, report or (lambda _: None), checkpoints)
+
+
+def _attribute(config: AttributionConfig, report: Report, checkpoints: Path | None) -> Attribution:
+    began = time.perf_counter()
+    report("planning")
+    setting = settle(config)
+    config = setting.config
+    parameters = {
+        name: simulate(setting, descent(setting, name), name, report, checkpoints)
+        for name in MECHANISMS
+        if name != LANGEVIN
+    }
+    report("noise meter")
+    temperatures = isotropic_temperature(setting, parameters[SGD])
+    meter = noise_meter(setting, parameters[SGD][:, -1])
+    diverged = None
+    try:
+        kernel = langevin(setting, float(temperatures.mean()))
+        parameters[LANGEVIN] = simulate(setting, kernel, LANGEVIN, report, checkpoints)
+    except DivergenceError as error:
+        diverged = f"diverged at this T: {error.diverged} of {error.chains} seeds, the first by step {error.step}"
+    report("summary")
+    paths = {name: follow(setting, found) for name, found in parameters.items()}
+    entries: dict[str, Any] = {name: describe(found) for name, found in paths.items()}
+    if diverged is not None:
+        entries[LANGEVIN] = {"diverged": diverged}
+
+    model, schedule = setting.model, setting.schedule
+    directions = model.group_dim + model.compact_dim
+    summary = {
+        "schema_version": SCHEMA_VERSION,
+        "config": config.to_dict(),
+        "model": {"group": model.group, "generators": model.group_dim, "parameters": setting.size},
+        "run": {
+            "seeds": config.seeds,
+            "steps": config.steps,
+            "time": config.time,
+            "record_steps": [0, *range(schedule.burn_in + schedule.thin, schedule.steps + 1, schedule.thin)],
+            "wall_s": 0.0,
+        },
+        "start": state(paths[DESCENT], 0),
+        "mechanisms": entries,
+        "across": across(paths, DESCENT, SGD),
+        "noise": {
+            "temperature": mean(temperatures),
+            "metered_seeds": len(meter.trace),
+            "typical": {name: float(part[0]) for name, part in meter._asdict().items()},
+            "mean": {name: float(np.mean(part)) for name, part in meter._asdict().items()},
+            "isotropic_orbit_share": directions / setting.size,
+        },
+        "notes": _notes(setting),
+    }
+    summary["run"]["wall_s"] = round(time.perf_counter() - began, 1)
+    return Attribution(config, summary)
+
+
+def pairs(model: Model, params: Params) -> Bool[np.ndarray, " m"]:
+    """Which generators rescale a vector pair, ρ_a(exp(t e_a)·θ) = ρ_a(θ) + 2t, of conserved charge, ∇χ_a = ξ_a."""
+    moves = NUDGE * jnp.eye(model.group_dim)
+    before = charges.log_ratio(model, params)
+    after = jnp.diagonal(jax.vmap(lambda t: charges.log_ratio(model, model.act(t, params)))(moves))
+    fields, gradients = geometry.fundamental_fields(model, params), geometry.moment_jacobian(model, params)
+    kept = jnp.max(jnp.abs(fields - gradients), axis=1) < PAIR * (1.0 + jnp.max(jnp.abs(fields), axis=1))
+    return np.asarray(kept & (jnp.abs(after - before - 2.0 * NUDGE) < PAIR))
+
+
+def _notes(setting: Setting) -> list[str]:
+    """What a reader of the numbers has to know."""
+    config, training = setting.config, setting.training
+    notes = []
+    found = pairs(setting.model, setting.start_of(0))
+    if not found.all():
+        notes.append(
+            f"{int((~found).sum())} of {found.size} generators do not rescale a vector pair of conserved charge: for "
+            "them ρ = artanh(2χ/|ξ|²) is no log ratio of norms, and the split into growth and charge is one of numbers"
+        )
+    if training.draw_task is None:
+        notes.append("the model has one task: seeds differ by start and batches only")
+    elif config.one_task:
+        notes.append("all seeds train on the model's own task: they differ by start and batches only")
+    if config.noise == "fresh" and training.size > 1:
+        notes.append(
+            f"gradient descent, weight decay, Langevin, the mean gradient of isotropic noise and the loss use each "
+            f"seed's data set of {training.size} examples, which stands in for the population of the fresh batches"
+        )
+    if config.noise == "minibatch":
+        notes.append(f"minibatches are {config.batch_size} examples drawn independently, with replacement")
+    if setting.tasks is not None and "x" in setting.tasks:
+        x = np.asarray(setting.tasks["x"])
+        sizes = np.any(x.reshape(*x.shape[:2], -1) != 0, axis=-1).sum(axis=1)
+        if sizes.min() < sizes.max():
+            notes.append(
+                f"data sets have {sizes.min()} to {sizes.max()} examples and are filled up to the longest, so that a "
+                "batch from a shorter one holds fewer of its own: its Σ is larger, by up to "
+                f"{sizes.max() / sizes.min() - 1:.0%}"
+            )
+    if config.momentum:
+        notes.append("Langevin has no momentum; its step is η/(1 − μ), and T is that of this rate")
+    return notes

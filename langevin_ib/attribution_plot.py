@@ -1,0 +1,58 @@
+"""The picture of an attribution: from a summary and axes to axes; colours of Okabe & Ito, a dash for each mechanism."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from langevin_ib.attribution_runs import DECAY, DESCENT, ISOTROPIC, LABEL, LANGEVIN, SGD
+
+STYLE: dict[str, tuple[str, Any]] = {
+    DESCENT: ("#000000", "-"),
+    SGD: ("#0072B2", (0, (6, 2))),
+    LABEL: ("#D55E00", (0, (3, 1.5))),
+    ISOTROPIC: ("#009E73", (0, (1, 1.2))),
+    DECAY: ("#CC79A7", (0, (5, 1, 1, 1))),
+    LANGEVIN: ("#E69F00", (0, (4, 1, 1, 1, 1, 1))),
+}
+SIZE = (3.6, 6.6)  # inches: one column of a paper
+PANELS = {
+    "ratio_factor": "|a|/|b| off by a factor",
+    "charge_left": "|χ(t)/χ(0)|",
+    "loss": "loss",
+}
+
+
+def figure(summary: dict[str, Any]) -> Figure:
+    """Ratio, charge and loss against the step, one above the other, under one legend."""
+    with plt.rc_context({"font.size": 8, "axes.spines.top": False, "axes.spines.right": False}):
+        picture, grid = plt.subplots(len(PANELS), 1, figsize=SIZE, sharex=True, layout="constrained")
+        for axes, name in zip(grid, PANELS, strict=True):
+            plot_curve(summary, axes, name)
+        grid[-1].set_xlabel("step")
+        handles, labels = grid[0].get_legend_handles_labels()
+        picture.legend(
+            handles, labels, loc="outside upper left", ncols=2, frameon=False, fontsize=7.5, handlelength=3.2
+        )
+    return picture
+
+
+def plot_curve(summary: dict[str, Any], axes: Axes, name: str) -> Axes:
+    """Median over seeds of one quantity under each mechanism, with the band of 90% of the seeds."""
+    steps = np.asarray(summary["run"]["record_steps"])
+    for mechanism, entry in summary["mechanisms"].items():
+        colour, dash = STYLE[mechanism]
+        if entry["diverged"]:
+            axes.plot([], [], color=colour, linestyle=dash, linewidth=1.5, label=f"{mechanism} (diverged)")
+            continue
+        curve = {key: np.asarray(values) for key, values in entry["curves"][name].items()}
+        axes.fill_between(steps, curve["low90"], curve["high90"], color=colour, alpha=0.12, linewidth=0)
+        axes.plot(steps, curve["median"], color=colour, linestyle=dash, linewidth=1.5, label=mechanism)
+    axes.set_yscale("log")
+    axes.set_ylabel(PANELS[name])
+    axes.margins(x=0)
+    return axes

@@ -1,0 +1,226 @@
+"""The answer of an attribution in sentences, as a table, as a page, and as a folder: all from its summary."""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from langevin_ib.attribution import Attribution
+from langevin_ib.attribution_plot import figure
+from langevin_ib.attribution_runs import DECAY, DESCENT, ISOTROPIC, LABEL, LANGEVIN, SGD
+from langevin_ib.store import _replace, summary_json
+
+COLUMNS = ("mechanism", "|a|/|b| off by", "min–max", "|χ/χ(0)|", "loss", "removed", "growth", "charge")
+KEPT = 0.1  # a median |χ/χ(0)| this near to one counts as kept
+WANDERS = 0.3  # if the band of seeds is within this of one, as kept by each of them
+SUBJECT = {
+    DESCENT: "gradient descent alone",
+    SGD: "SGD",
+    LABEL: "SGD with label noise",
+    ISOTROPIC: "isotropic noise as strong as SGD's at every step",
+    DECAY: "gradient descent with weight decay",
+    LANGEVIN: "isotropic Langevin dynamics at the T of SGD's noise",
+}
+CAUSE = {SGD: "its noise", LABEL: "its noise", ISOTROPIC: "its noise", DECAY: "weight decay", LANGEVIN: "its noise"}
+
+
+def title(summary: dict[str, Any]) -> str:
+    """Model, learning rate, steps and seeds in one line."""
+    config, run = summary["config"], summary["run"]
+    where = f"{config['setup']}, " if "setup" in config else ""
+    momentum = f", momentum {config['momentum']:g}" if config["momentum"] else ""
+    return (
+        f"{where}{config['model']}: η = {config['lr']:g}{momentum}, {run['steps']} steps (time {run['time']:.4g}), "
+        f"{config['noise']} batches of {config['batch_size']}, {run['seeds']} seeds"
+    )
+
+
+def rows(summary: dict[str, Any]) -> list[tuple[str, ...]]:
+    """One row of text for the start and for each mechanism, in the order of `COLUMNS`."""
+    start = summary["start"]
+    found: list[tuple[str, ...]] = [
+        ("start", _banded(start["ratio_factor"]), _range(start), "1", _number(start["loss"]["median"]), "", "", "")
+    ]
+    for name, entry in summary["mechanisms"].items():
+        if entry["diverged"]:
+            found.append((name, entry["diverged"], "", "", "", "", "", ""))
+            continue
+        removed, shares = entry["reduction"], entry["shares"]
+        parts = ("–", "–") if shares is None else tuple(f"{shares[key]['value']:.1%}" for key in ("growth", "charge"))
+        found.append(
+            (
+                name,
+                _banded(entry["ratio_factor"]),
+                _range(entry),
+                _banded(entry["charge_left"]),
+                _number(entry["loss"]["median"]),
+                f"{100 * removed['value']:.1f} ± {100 * removed['se']:.1f}%",
+                *parts,
+            )
+        )
+    return found
+
+
+def sentences(summary: dict[str, Any]) -> list[str]:
+    """What the numbers say: one sentence for each mechanism, then the comparison across them."""
+    found = [_sentence(name, entry, summary["across"]["added"]) for name, entry in summary["mechanisms"].items()]
+    share = summary["across"]["descent_share"]
+    if share is None:
+        return [
+            *found,
+            "SGD removes no imbalance, with 95% confidence, so there is no share of it that gradient descent gives",
+        ]
+    return [
+        *found,
+        f"of what SGD removes, gradient descent alone gives {share['value']:.1%} ± {share['se']:.1%} "
+        f"(95% interval {share['low95']:.1%} to {share['high95']:.1%}), paired over {summary['run']['seeds']} seeds",
+    ]
+
+
+def _sentence(name: str, entry: dict[str, Any], added: dict[str, Any]) -> str:
+    if entry["diverged"]:
+        return f"{SUBJECT[name]} {entry['diverged']}"
+    removed, who = entry["reduction"], SUBJECT[name]
+    if entry["shares"] is None and removed["high95"] < 0:
+        text = f"{who} makes the imbalance larger, by {-removed['value']:.1%}"
+    elif entry["shares"] is None:
+        error = f"{removed['value']:+.1%} ± {removed['se']:.1%} removed"
+        text = f"{who} does not change the imbalance beyond its error ({error})"
+    else:
+        growth, charge = (entry["shares"][key]["value"] for key in ("growth", "charge"))
+        text = (
+            f"{who} removes {removed['value']:.1%} of the imbalance, {growth:.1%} of that by growth of the norms at the "
+            f"charge they began with and {charge:.1%} by change of charge"
+        )
+    text += "; " + _charge(name, entry["charge_left"])
+    if name in added:
+        more = added[name]
+        interval = f"95% interval {more['low95']:+.2%} to {more['high95']:+.2%}"
+        text += f"; to what gradient descent removes it adds {more['value']:+.2%} ({interval})"
+    return text
+
+
+def _charge(name: str, left: dict[str, float]) -> str:
+    """What became of the charge; where it is what it was, the noise has balanced nothing."""
+    low, median, high = (left[key] for key in ("low90", "median", "high90"))
+    said = f"(|χ/χ(0)| = {median:.3f}, 90% of seeds {_number(low)} to {_number(high)})"
+    if abs(median - 1.0) > KEPT:
+        return f"the charge {'falls' if median < 1.0 else 'grows'} {said}"
+    verb = "stays" if low >= 1.0 - WANDERS and high <= 1.0 + WANDERS else "wanders without a trend"
+    return f"the charge {verb} {said}" + (f", so {CAUSE[name]} balances nothing" if name in CAUSE else "")
+
+
+def details(summary: dict[str, Any]) -> list[str]:
+    """The noise of SGD, and what a reader has to know."""
+    config, noise = summary["config"], summary["noise"]
+    T, typical, average = noise["temperature"], noise["typical"], noise["mean"]
+    seeds = noise["metered_seeds"]
+    over = f"mean of {seeds} seeds" if seeds > 1 else "seed 0 only: Σ of all seeds costs too much"
+    return [
+        f"T of Langevin = η tr Σ/2q = {T['value']:.3g} ± {T['se']:.2g} over seeds, averaged over recorded times of SGD",
+        f"noise of SGD at its end, seed 0 ({over}): largest eigenvalue of Σ over the mean one "
+        f"{typical['anisotropy']:.3g} ({average['anisotropy']:.3g}), misfit of one T {typical['misfit']:.3f} "
+        f"({average['misfit']:.3f}), share along the orbits {typical['orbit_share']:.1e} "
+        f"({average['orbit_share']:.1e}); of isotropic noise {noise['isotropic_orbit_share']:.3f} (m/q)",
+        f"label noise s = {config['label_noise']:g} on top of the data's {config['data_noise']:g}; weight decay "
+        f"λ = {config['weight_decay']:g}",
+        *summary["notes"],
+    ]
+
+
+def print_attribution(summary: dict[str, Any], console: Console) -> None:
+    """Table, sentences, details."""
+    table = Table(title=title(summary), title_justify="left", title_style="bold")
+    for column in COLUMNS:
+        table.add_column(column, justify="left" if column == "mechanism" else "right")
+    for row in rows(summary):
+        table.add_row(*row)
+    console.print(table)
+    console.print(Text(LEGEND, style="dim"), soft_wrap=True)
+    for line in sentences(summary):
+        console.print(Text(line, style="bold"), soft_wrap=True)
+    for line in details(summary):
+        console.print(Text(line), soft_wrap=True)
+
+
+LEGEND = (
+    "medians over seeds [90% of seeds]; off by: exp(median |ρ|) over generators, ρ = log |a|/|b|; removed: "
+    "1 − D(end)/D(start), D = Σ |ρ| over generators and seeds, ± standard error over seeds; growth, charge: shares of "
+    "D(start) − D(end)"
+)
+
+
+def html_page(summary: dict[str, Any], picture: Path) -> str:
+    """One self-contained page: picture, table, sentences and the configuration."""
+    image = base64.b64encode(picture.read_bytes()).decode()
+    head = "".join(f"<th>{html.escape(column)}</th>" for column in COLUMNS)
+    body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows(summary))
+    said = "".join(f"<li>{html.escape(line)}</li>" for line in sentences(summary))
+    lines = "".join(f"<p>{html.escape(line)}</p>" for line in (LEGEND, *details(summary)))
+    name = html.escape(title(summary))
+    return f"""<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>{name}</title>
+<style>
+body {{ font-family: system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; line-height: 1.45; }}
+table {{ border-collapse: collapse; }}
+td, th {{ padding: .25rem .7rem; border-bottom: 1px solid #ccc; text-align: right; }}
+td:first-child, th:first-child {{ text-align: left; }}
+img {{ max-width: 100%; }}
+pre {{ background: #f5f5f5; padding: .7rem; overflow-x: auto; }}
+</style></head><body>
+<h1>{name}</h1>
+<img alt="Ratio, charge and loss along training, by mechanism" src="data:image/png;base64,{image}">
+<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>
+<h2>Which mechanism balances the factors?</h2><ul>{said}</ul>
+{lines}
+<h2>Configuration</h2><pre>{html.escape(json.dumps(summary["config"], indent=1))}</pre>
+</body></html>
+"""
+
+
+def save(result: Attribution, out: str | Path) -> Path:
+    """Write `config.toml`, `summary.json`, `attribution.png` and `report.html` into a folder of `out`; returns it.
+
+    Raises:
+        OSError: the folder cannot be written; what stood there before is untouched.
+    """
+    config, summary = result
+    folder = Path(out) / f"attribution-{config.name}-{config.digest()}"
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        fresh.chmod(0o755)
+        (fresh / "config.toml").write_text(config.to_toml(), encoding="utf-8")
+        content = summary | {"sentences": sentences(summary)}
+        (fresh / "summary.json").write_text(summary_json(content), encoding="utf-8")
+        picture = figure(summary)
+        picture.savefig(fresh / "attribution.png", dpi=200)
+        plt.close(picture)
+        (fresh / "report.html").write_text(html_page(summary, fresh / "attribution.png"), encoding="utf-8")
+        _replace(fresh, folder)
+    except BaseException:
+        shutil.rmtree(fresh, ignore_errors=True)
+        raise
+    return folder
+
+
+def _banded(found: dict[str, float]) -> str:
+    return f"{_number(found['median'])} [{found['low90']:.2g}, {found['high90']:.2g}]"
+
+
+def _range(entry: dict[str, Any]) -> str:
+    return f"{_number(entry['ratio_smallest']['median'])}–{_number(entry['ratio_largest']['median'])}"
+
+
+def _number(value: float) -> str:
+    return f"{value:.3g}"

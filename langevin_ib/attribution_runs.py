@@ -1,0 +1,358 @@
+"""The runs of an attribution: what all mechanisms share, their kernels and paths, and the noise of SGD on the way."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Float, Key
+
+from langevin_ib import charges, geometry, streaming
+from langevin_ib.attribution_config import AttributionConfig
+from langevin_ib.attribution_statistics import Paths
+from langevin_ib.checkpoint import Checkpoint
+from langevin_ib.dynamics import Kernel, sgd
+from langevin_ib.dynamics.langevin import normal_like
+from langevin_ib.ensemble import Observer, Progress, Schedule, run_ensemble, starting_points
+from langevin_ib.errors import ConfigError, one_line
+from langevin_ib.models import Model, Params, Task, Training, build_model, stack_tasks
+from langevin_ib.models.training import cast
+from langevin_ib.noise import HERMITE_INPUTS, Noise, NoiseReport, gradient_noise, measure
+
+DESCENT, SGD, LABEL, ISOTROPIC, DECAY, LANGEVIN = MECHANISMS = (
+    "gradient descent",
+    "SGD",
+    "label noise",
+    "isotropic",
+    "weight decay",
+    "Langevin",
+)
+
+ROWS = 200  # times at which parameters are kept, besides the start
+STEPS = {False: 20_000, True: 2_000}  # by whether orbits are compact: such a model may shrink to a point without any ρ
+LOOKS = 20  # times at which the host looks for divergence, and reports progress
+RUNAWAY = 1e4  # a parameter this much larger than 1 + the largest of all starts has left for good
+LR_SHARE = 0.05  # η Λ
+CURVATURES = 8  # starts over which Λ is a median
+LABELS = 4096  # fresh examples whose labels are looked at
+DECAY_TIME = 0.25  # λt of the default weight decay, which takes |χ| to e^{−2λt} = 61%
+METER_TIMES, METER_BATCHES = 20, 32  # recorded times, and batches at each, at which tr Σ is read off
+METER_EXAMPLES = 2048  # fresh ones that stand for a population of too many inputs for quadrature
+METER_WORK = 4e6  # numbers in the Jacobian of all examples above which only one seed is metered
+# One stream of random numbers for each use.
+STREAM = {"starts": 1, "chains": 2, "meter": 3, "check": 4}
+
+Report = Callable[[str], Progress | None]
+
+
+class Setting(NamedTuple):
+    """What all mechanisms have in common: settled configuration, model, each seed's task (or None) and its start."""
+
+    config: AttributionConfig
+    model: Model
+    training: Training
+    tasks: Task | None
+    starts: Params
+
+    @property
+    def like(self) -> Params:
+        """One start, for shapes and precision."""
+        return jax.tree.map(lambda leaf: leaf[0], self.starts)
+
+    @property
+    def size(self) -> int:
+        """q."""
+        return ravel_pytree(self.like)[0].size
+
+    @property
+    def schedule(self) -> Schedule:
+        """200 rows at most, the last one after all steps; where they do not divide these, the first one is later."""
+        steps = int(self.config.steps or 0)
+        thin = -(-steps // ROWS)
+        records = steps // thin
+        return Schedule(steps - records * thin, thin, records, (records,))
+
+    def key(self, use: str) -> Key[Array, ""]:
+        """The key of one use of randomness: the same for all mechanisms, which so see the same batches."""
+        return jax.random.fold_in(jax.random.key(self.config.seed), STREAM[use])
+
+    def task_of(self, seed: int) -> Task:
+        """What a seed learns."""
+        return self.training.task if self.tasks is None else jax.tree.map(lambda leaf: leaf[seed], dict(self.tasks))
+
+    def start_of(self, seed: int) -> Params:
+        """Where it starts."""
+        return jax.tree.map(lambda leaf: leaf[seed], self.starts)
+
+
+def settle(config: AttributionConfig) -> Setting:
+    """The model, its tasks and starts, and a configuration in which every rule has been applied.
+
+    Raises:
+        ConfigError: the model says nothing of its examples, or a setting does not fit it.
+        ModelError: a user's model breaks its contract.
+    """
+    model = build_model(config.model, config.options)
+    training = model.training
+    if training is None:
+        raise ConfigError("model", "one that says what its examples are, a Model with training", config.model)
+    setting = Setting(config, model, training, None, {})
+    if ":" in config.model:
+        geometry.check_model(model, setting.key("check"))
+    one_task = config.one_task or training.draw_task is None
+    setting = setting._replace(
+        tasks=None if one_task else _draw_tasks(training, config),
+        starts=starting_points(model.init, setting.key("starts"), config.seeds, jnp.float64),
+    )
+    changes: dict[str, Any] = {"one_task": one_task, "steps": config.steps or STEPS[model.compact_orbits]}
+    if config.noise is None:
+        # A data set of one example has no minibatches to speak of.
+        changes["noise"] = "minibatch" if training.size > 1 or training.fresh is None else "fresh"
+    if config.label_noise is None:
+        changes["label_noise"] = _short(_label_size(setting)) or 1.0
+    if config.lr is None:
+        changes["lr"] = _short(LR_SHARE / _curvature(setting))
+    config = dataclasses.replace(config, **changes)
+    if config.weight_decay is None:
+        config = dataclasses.replace(config, weight_decay=_short(DECAY_TIME / config.time))
+    for noise, _ in protocols(config).values():
+        noise.check(model)
+    return setting._replace(config=config)
+
+
+def protocols(config: AttributionConfig) -> dict[str, tuple[Noise, float]]:
+    """(Noise, λ) of each mechanism but Langevin; label noise comes on top of the data's, so that variances add."""
+    batches = Noise(str(config.noise), config.batch_size, config.data_noise)
+    label = math.hypot(config.data_noise, config.label_noise or 0.0)
+    return {
+        DESCENT: (Noise("none"), 0.0),
+        SGD: (batches, 0.0),
+        LABEL: (dataclasses.replace(batches, label_noise=label), 0.0),
+        ISOTROPIC: (dataclasses.replace(batches, turned=True), 0.0),
+        DECAY: (Noise("none"), float(config.weight_decay or 0.0)),
+    }
+
+
+def descent(setting: Setting, mechanism: str) -> Kernel:
+    """The kernel of a mechanism other than Langevin."""
+    config = setting.config
+    noise, weight_decay = protocols(config)[mechanism]
+    return sgd(
+        setting.model,
+        setting.like,
+        noise=noise,
+        lr=float(config.lr or 0.0),
+        momentum=config.momentum,
+        weight_decay=weight_decay,
+        tasks=setting.tasks,
+    )
+
+
+def langevin(setting: Setting, temperature: float) -> Kernel:
+    """θ' = θ − h∇L_i(θ) + √(2hT) ξ, with L_i the loss of seed i and h = η/(1 − μ): Euler and Maruyama's step.
+
+    `euler_maruyama` takes one potential for all chains; here each has its task, which comes with the draws of `sgd`.
+    """
+    rate = setting.config.rate
+    plain = sgd(setting.model, setting.like, noise=Noise("none"), lr=rate, tasks=setting.tasks)
+    normals = normal_like(setting.like)
+    amplitude = math.sqrt(2.0 * rate * temperature)
+
+    def draw(key, chains: int):
+        plain_key, normal_key = jax.random.split(key)
+        return plain.draw(plain_key, chains), normals(normal_key, chains)
+
+    def step(noise, state):
+        moved, info = plain.step(noise[0], state)
+        kicked = jax.tree.map(lambda x, n: x + amplitude * n, moved.position, noise[1])
+        return moved._replace(position=kicked), info
+
+    return Kernel(draw=draw, init=plain.init, step=step)
+
+
+def simulate(
+    setting: Setting, kernel: Kernel, name: str, report: Report, checkpoints: Path | None = None
+) -> Float[np.ndarray, "seed time q"]:
+    """Parameters of every seed at the start and at the recorded times.
+
+    Raises:
+        DivergenceError: some seed's parameters ran away.
+    """
+    config, schedule = setting.config, setting.schedule
+    first = np.asarray(jax.vmap(lambda x: ravel_pytree(x)[0])(setting.starts))
+    limit = RUNAWAY * (1.0 + float(np.abs(first).max()))
+    saved = None
+    if checkpoints is not None:
+        fingerprint = f"attribution {config.digest()} {name} {version('langevin-ib')} {version('jax')}"
+        saved = Checkpoint(checkpoints / f"{name.replace(' ', '-')}.npz", fingerprint)
+    result = run_ensemble(
+        kernel,
+        setting.starts,
+        Observer(lambda x: ravel_pytree(x)[0], streaming.count(), lambda flat: {"params": flat}),
+        key=setting.key("chains"),
+        schedule=schedule,
+        escaped=lambda x: jnp.max(jnp.abs(ravel_pytree(x)[0])) > limit,
+        stage=name,
+        step_size=config.rate,
+        remedy="use a smaller lr",
+        chunk_records=-(-schedule.records // LOOKS),
+        progress=report(name),
+        checkpoint=saved,
+        trace_chains=config.seeds,
+        trace_rows=ROWS,
+    )
+    return np.concatenate([first[:, None], result.trace["params"]], axis=1)
+
+
+def follow(setting: Setting, parameters: Float[np.ndarray, "seed time q"]) -> Paths:
+    """χ, s, ρ and each seed's own loss along its path.
+
+    Raises:
+        ConfigError: one of them is not finite.
+    """
+    model, training = setting.model, setting.training
+    unravel = ravel_pytree(setting.like)[1]
+
+    def at(task: Task, flat: Float[Array, " q"]) -> Paths:
+        params = unravel(flat)
+        return Paths(
+            charge=model.moment_map(params),
+            size=charges.pair_size(model, params),
+            log_ratio=charges.log_ratio(model, params),
+            loss=training.risk(task, params),
+        )
+
+    over_seeds = jax.vmap(at, in_axes=(None if setting.tasks is None else 0, 0))
+    task = cast(training.task if setting.tasks is None else setting.tasks, setting.like)
+    # Row by row: the fields of all generators at all points at once would not fit into memory.
+    rows = jnp.swapaxes(jnp.asarray(parameters), 0, 1)
+    found = jax.jit(lambda known, xs: jax.lax.map(partial(over_seeds, known), xs))(task, rows)
+    paths = Paths(*(np.swapaxes(np.asarray(part), 0, 1) for part in found))
+    if not all(np.isfinite(part).all() for part in paths):
+        raise ConfigError(
+            "steps", "few enough that no pair shrinks to nothing, where it has no ratio", setting.config.steps
+        )
+    return paths
+
+
+class _Watched(NamedTuple):
+    gradient: Float[Array, " q"]
+
+
+def isotropic_temperature(setting: Setting, parameters: Float[np.ndarray, "seed time q"]) -> Float[np.ndarray, " seed"]:
+    """T = η tr Σ/2q of each seed, averaged over recorded times after the start; with momentum, of the rate η/(1 − μ).
+
+    tr Σ is the variance of 32 gradients of the run's own kernel at each of 20 times: no (q, q) matrix, and no Jacobian
+    of a network's every output, is formed.
+
+    Args:
+        setting: gives noise and rate.
+        parameters: of the SGD run.
+    """
+    config = setting.config
+    unravel = ravel_pytree(setting.like)[1]
+    noise, _ = protocols(config)[SGD]
+    kernel = sgd(
+        setting.model, setting.like, noise=noise, lr=config.rate, tasks=setting.tasks,
+        watch=lambda params, gradient: _Watched(ravel_pytree(gradient)[0]),
+    )  # fmt: skip
+
+    def trace(key: Key[Array, ""], flat: Float[Array, "seed q"]) -> Float[Array, " seed"]:
+        states = jax.vmap(lambda x: kernel.init(unravel(x)))(flat)
+
+        def gradients(one: Key[Array, ""]) -> Float[Array, "seed q"]:
+            return jax.vmap(kernel.step)(kernel.draw(one, config.seeds), states)[1].gradient
+
+        found = jax.lax.map(gradients, jax.random.split(key, METER_BATCHES))
+        return jnp.sum(jnp.var(found, axis=0, ddof=1), axis=-1)
+
+    last = parameters.shape[1] - 1
+    rows = np.unique(np.linspace(1, last, min(METER_TIMES, last)).round().astype(int))
+    keys = jax.random.split(setting.key("meter"), rows.size)
+    points = jnp.swapaxes(jnp.asarray(parameters[:, rows]), 0, 1)
+    traces = jax.jit(lambda xs: jax.lax.map(lambda x: trace(*x), xs))((keys, points))
+    return np.asarray(config.rate * traces.mean(axis=0) / (2.0 * setting.size))
+
+
+def noise_meter(setting: Setting, ends: Float[np.ndarray, "seed q"]) -> NoiseReport:
+    """`measure` of SGD's noise at the end of its run, for all seeds, or for the first alone where Σ costs too much.
+
+    A population of more inputs than quadrature can do is represented by 2048 fixed fresh examples.
+
+    Args:
+        setting: gives the noise and each seed's task.
+        ends: parameters.
+    """
+    config, model, training = setting.config, setting.model, setting.training
+    unravel = ravel_pytree(setting.like)[1]
+    noise, _ = protocols(config)[SGD]
+    shape = training.fresh_shape or ()
+    sampled = noise.kind == "fresh" and math.prod(shape) > HERMITE_INPUTS
+    normals = np.random.default_rng(0).normal(size=(METER_EXAMPLES, *shape)) if sampled else None
+
+    def examples(task: Task) -> tuple[Noise, Task]:
+        if normals is None or training.fresh is None:
+            return noise, task
+        drawn = training.fresh(task, jnp.asarray(normals))
+        data = {"x": drawn.x, "y": drawn.y, "weight": training.fresh_weight}
+        return dataclasses.replace(noise, kind="minibatch"), {**task, **data}
+
+    def at(flat: Float[Array, " q"], task: Task) -> NoiseReport:
+        params = unravel(flat)
+        kind, data = examples(task)
+        return measure(model, gradient_noise(training, kind, params, data).covariance, params, config.rate)
+
+    work = setting.size * (METER_EXAMPLES if sampled else 1) * _outputs(training, setting.like, sampled)
+    seeds = 1 if work > METER_WORK else config.seeds
+    meter = jax.jit(at)
+    found = [meter(jnp.asarray(ends[i]), cast(setting.task_of(i), setting.like)) for i in range(seeds)]
+    return NoiseReport(*(np.stack(part) for part in zip(*found, strict=True)))
+
+
+def _draw_tasks(training: Training, config: AttributionConfig) -> Task:
+    assert training.draw_task is not None  # for the type checker
+    try:
+        return stack_tasks([training.draw_task(np.random.default_rng([config.seed, i])) for i in range(config.seeds)])
+    except ValueError as error:
+        raise ConfigError("set", "such that every seed's task can be drawn", one_line(error)) from None
+
+
+def _curvature(setting: Setting) -> float:
+    """Median over some seeds of the largest curvature of their loss at the start."""
+    found = [
+        float(geometry.largest_curvature(partial(setting.training.risk, setting.task_of(seed)), setting.start_of(seed)))
+        for seed in range(min(CURVATURES, setting.config.seeds))
+    ]
+    return float(np.median(found))
+
+
+def _outputs(training: Training, like: Params, each: bool) -> int:
+    """Numbers that the model predicts: for one example, or for all of its data set."""
+    if not training.size:
+        return 1
+    x = cast(training.task, like)["x"]
+    return jax.eval_shape(training.predict, like, x[:1] if each else x).size
+
+
+def _label_size(setting: Setting) -> float:
+    """Root mean square of the labels of the model's own task."""
+    training = setting.training
+    task = cast(training.task, setting.like)
+    if not training.size and training.fresh is not None:
+        normals = jnp.asarray(np.random.default_rng(0).normal(size=(LABELS, *(training.fresh_shape or ()))))
+        return float(jnp.sqrt(jnp.mean(training.fresh(task, normals).y ** 2)))
+    return float(jnp.sqrt(jnp.mean(jnp.asarray(task["y"]) ** 2)))
+
+
+def _short(value: float) -> float:
+    """Two significant digits, so that a saved configuration is short and reruns exactly."""
+    return float(f"{value:.2g}")

@@ -1,0 +1,144 @@
+"""What a mechanism did to the balance of factors: per run, split into growth and charge, and against gradient descent.
+
+For a vector pair ρ = log |a|/|b| = arsinh(χ/s), s = |a||b|. With D(t) the mean of |ρ| over the generators and
+D₀(t) the mean of |arsinh(χ(0)/s(t))|, what the ratios would be at the charge they began with, exactly
+
+    D(0) − D(t) = [D(0) − D₀(t)] + [D₀(t) − D(t)],
+
+the first by growth of the norms alone, the second by change of charge. Seeds are the unit of every error bar. A
+mechanism's reduction of the imbalance is R = 1 − D(T)/D(0) with D summed over the seeds: the mean of the seeds' own R
+would hang on those that start in balance. All mechanisms share D(0).
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+from scipy import stats
+
+from langevin_ib.charges import log_ratio_at
+
+BAND = (0.05, 0.5, 0.95)
+
+
+class Paths(NamedTuple):
+    """One mechanism's runs: χ, s and ρ of every generator, and the loss."""
+
+    charge: Any  # (seed, time, m)
+    size: Any
+    log_ratio: Any
+    loss: Any  # (seed, time)
+
+
+def spread(values: Float[np.ndarray, "seed ..."]) -> dict[str, Any]:
+    """Median over seeds, with the band that holds 90% of them."""
+    low, median, high = np.quantile(values, BAND, axis=0)
+    return {"median": median.tolist(), "low90": low.tolist(), "high90": high.tolist()}
+
+
+def mean(values: Float[np.ndarray, " seed"]) -> dict[str, float]:
+    """Mean over seeds, its standard error and Student's 95% interval.
+
+    >>> mean(np.array([1.0, 2.0, 3.0]))["value"]
+    2.0
+    """
+    return _estimate(float(values.mean()), float(values.std(ddof=1)), values.size)
+
+
+def ratio(top: Float[np.ndarray, " seed"], bottom: Float[np.ndarray, " seed"]) -> dict[str, float]:
+    """Σ top/Σ bottom, paired over seeds, with the standard error of its linearisation.
+
+    >>> ratio(np.array([1.0, 2.0, 3.0]), np.array([2.0, 4.0, 6.0]))["value"]
+    0.5
+    """
+    value = float(top.sum() / bottom.sum())
+    return _estimate(value, float(np.std(top - value * bottom, ddof=1) / abs(bottom.mean())), top.size)
+
+
+def _estimate(value: float, deviation: float, seeds: int) -> dict[str, float]:
+    se = deviation / seeds**0.5
+    reach = float(stats.t.ppf(0.975, seeds - 1)) * se
+    return {"value": value, "se": se, "low95": value - reach, "high95": value + reach}
+
+
+def imbalance(paths: Paths) -> Float[np.ndarray, "seed time"]:
+    """D(t), the mean of |ρ| over the generators."""
+    return np.abs(paths.log_ratio).mean(axis=-1)
+
+
+def imbalance_by_growth(paths: Paths) -> Float[np.ndarray, "seed time"]:
+    """D₀(t), the mean of |arsinh(χ(0)/s(t))|: the imbalance if each pair had kept its charge."""
+    return np.abs(np.asarray(log_ratio_at(paths.charge[:, :1], paths.size))).mean(axis=-1)
+
+
+def removed(paths: Paths) -> Float[np.ndarray, " seed"]:
+    """D(0) − D(T)."""
+    D = imbalance(paths)
+    return D[:, 0] - D[:, -1]
+
+
+def ratio_factor(paths: Paths) -> Float[np.ndarray, "seed time"]:
+    """The factor by which a typical pair is off, exp(median |ρ|) over the generators."""
+    return np.exp(np.median(np.abs(paths.log_ratio), axis=-1))
+
+
+def charge_left(paths: Paths) -> Float[np.ndarray, "seed time"]:
+    """The median of |χ(t)/χ(0)| over the generators."""
+    return np.median(np.abs(paths.charge / paths.charge[:, :1]), axis=-1)
+
+
+def state(paths: Paths, time: int) -> dict[str, Any]:
+    """Where the seeds stand at one recorded time."""
+    ratios = np.exp(paths.log_ratio[:, time])
+    return {
+        "ratio_factor": spread(ratio_factor(paths)[:, time]),
+        "ratio_smallest": spread(ratios.min(axis=-1)),
+        "ratio_largest": spread(ratios.max(axis=-1)),
+        "imbalance": mean(imbalance(paths)[:, time]),
+        "loss": spread(paths.loss[:, time]),
+    }
+
+
+def describe(paths: Paths) -> dict[str, Any]:
+    """A mechanism's entry in the summary: where it ends, what it removed, by which part, and curves in time.
+
+    `growth` and `charge_change` are the two parts of D(0) − D(T). They are shares of it only where it is positive with
+    95% confidence; else `shares` is None.
+    """
+    D, grown, left = imbalance(paths), imbalance_by_growth(paths), charge_left(paths)
+    total = removed(paths)
+    by_growth, by_charge = D[:, 0] - grown[:, -1], grown[:, -1] - D[:, -1]
+    shares = None
+    if mean(total)["low95"] > 0:
+        shares = {"growth": ratio(by_growth, total), "charge": ratio(by_charge, total)}
+    return {
+        "diverged": None,
+        **state(paths, -1),
+        "charge_left": {**spread(left[:, -1]), "mean": mean(left[:, -1])},
+        "reduction": {**ratio(total, D[:, 0]), "by_seed": spread(total / D[:, 0]) | {"mean": mean(total / D[:, 0])}},
+        "removed": mean(total),
+        "growth": mean(by_growth),
+        "charge_change": mean(by_charge),
+        "shares": shares,
+        "curves": {
+            "ratio_factor": spread(ratio_factor(paths)),
+            "charge_left": spread(left),
+            "loss": spread(paths.loss),
+        },
+    }
+
+
+def across(paths: dict[str, Paths], descent: str, sgd: str) -> dict[str, Any]:
+    """Mechanisms against gradient descent, paired over seeds.
+
+    Returns:
+        `descent_share`: R of gradient descent over R of SGD, None where the latter is not positive with 95% confidence;
+        `added`: R_k − R of gradient descent of every other mechanism k.
+    """
+    start = imbalance(paths[descent])[:, 0]
+    total = {name: removed(one) for name, one in paths.items()}
+    share = ratio(total[descent], total[sgd]) if mean(total[sgd])["low95"] > 0 else None
+    added = {name: ratio(one - total[descent], start) for name, one in total.items() if name != descent}
+    return {"descent_share": share, "added": added}

@@ -1,0 +1,176 @@
+"""What every run is asked, whatever made its draws: the head of its summary, convergence, doubts, verdicts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from langevin_ib import compare, geometry
+from langevin_ib.config import RunConfig
+from langevin_ib.diagnostics import DRIFT_LEVEL, R_HAT_LIMIT, convergence, ensemble_ess
+from langevin_ib.laws import Reduction
+from langevin_ib.observe import Sample
+from langevin_ib.plan import Plan
+
+SCHEMA_VERSION = 1
+SLICE_POINTS = 64
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run found.
+
+    Attributes:
+        plan: the configuration with every `auto` filled in, and the laws' common ground.
+        summary: the content of `summary.json`.
+        trace: {"value": (chain, draw, scalar), "charge": (chain, draw, m), "energy", "counts": (chain, draw)}, thinned
+            and capped.
+    """
+
+    plan: Plan
+    summary: dict[str, Any]
+    trace: dict[str, np.ndarray]
+
+
+def silent(stage: str) -> None:
+    del stage
+
+
+def run_name(config: RunConfig) -> str:
+    """A model's name as a part of a file name."""
+    return config.model.replace(":", "-")
+
+
+def shown(plan: Plan) -> list[str]:
+    """The scalars that the configuration asks to see."""
+    wanted = plan.config.invariant
+    return [name for name in plan.scalars if wanted is None or name in wanted]
+
+
+def head(plan: Plan, sample: Sample, step_size: float, wall: float, *, stationary: bool) -> dict[str, Any]:
+    """Configuration, run and protocol, as every summary begins."""
+    config, reduction = plan.config, plan.reduction
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "config": config.to_dict(),
+        "temperature": config.temperature if config.sampler == "langevin" else None,
+        "run": {
+            "chains": config.chains,
+            "steps": plan.schedule.steps,
+            "draws": sample.draws,
+            "step_size": step_size,
+            "time": step_size * plan.schedule.steps,
+            "devices": sample.result.devices,
+            "wall_s": round(wall, 3),
+            "chain_steps_per_s": round(config.chains * plan.schedule.steps / wall),
+            "total_wall_s": 0.0,
+        },
+        "protocol": {
+            "group": reduction.model.group,
+            "coordinates": reduction.chart.dim,
+            "confinement": reduction.confinement.formula,
+            "stationary": stationary,
+            "conditioned_on": None if config.slab is None else f"|χ| < {config.slab:g}",
+            "cut": {name: list(map(float, plan.edges[name][[0, -1]])) for name in reduction.model.cut},
+            "slice": _slice(reduction, sample),
+            "notes": list(reduction.model.notes),
+        },
+    }
+
+
+def invariant(
+    plan: Plan, sample: Sample, name: str, laws: dict[str, Any], missing: list[str], correction: dict[str, Any]
+) -> dict[str, Any]:
+    """A scalar's histogram and the laws that it was held against."""
+    edges, draws = plan.edges[name], sample.ensemble(name)
+    return {
+        "window": list(map(float, edges[[0, -1]])),
+        "in_window": sample.in_window(name),
+        "counted": sample.counted(name),
+        "bins": edges.tolist(),
+        "empirical": draws.mass.tolist(),
+        "empirical_se": np.sqrt(np.diag(draws.covariance)).tolist(),
+        "laws": laws,
+        "unavailable": missing,
+        "correction": correction,
+    }
+
+
+def _slice(reduction: Reduction, sample: Sample) -> dict[str, Any]:
+    """How far χ is from the canonical moment map of eq. (42), at the sections of some draws."""
+    last = jax.tree.map(lambda leaf: jnp.asarray(leaf[:SLICE_POINTS], jnp.float64), sample.result.position)
+    found = geometry.slice_report(reduction.model, last)
+    return {name: float(value) for name, value in found._asdict().items()}
+
+
+def overall(judged: dict[str, Any]) -> dict[str, str]:
+    """One verdict for each law: it differs if it does for some scalar, and agrees if it does for all."""
+    laws = next(iter(judged.values()))
+    found = {}
+    for law in laws:
+        verdicts = {scalar[law]["verdict"] for scalar in judged.values()}
+        found[law] = "differs" if "differs" in verdicts else "agrees" if verdicts == {"agrees"} else "undecided"
+    return found
+
+
+def convergence_checks(sample: Sample, stationary: bool) -> dict[str, Any]:
+    """R-hat, ESS, drift between the parts of a run, acceptance, rejections: what `doubts_of` looks at."""
+    found = {name: convergence(sample.trace(name)) for name in sample.scalars}
+    test = compare.p_value_of_drift if stationary else compare.p_value_of_change
+    drift = [test(*sample.halves(name)) for name in sample.scalars]
+    known = [p for p in drift if p is not None]
+    info = {name: float(np.mean(values)) for name, values in sample.result.info.items()}
+    return {
+        # NumPy's, which do not pass over a NaN.
+        "r_hat": float(np.max([one.r_hat for one in found.values()])),
+        "ess": float(np.min([ensemble_ess(*sample.value_moments(name)) for name in sample.scalars])),
+        "ess_traced": float(np.min([one.ess for one in found.values()])),
+        "traced": list(sample.trace(sample.scalars[0]).shape),
+        "diverged": 0,  # a run with a diverged chain has no summary
+        "acceptance": info.get("acceptance_rate"),
+        "rejected": info.get("rejected"),
+        # On a slab, of the last octave of time against all before. The least of several, each of which has to be that
+        # small by itself, times their number: Bonferroni.
+        "drift_p_value": min(1.0, min(known) * len(known)) if known else None,
+    }
+
+
+def doubts_of(checks: dict[str, Any], reference: dict[str, Any] | None = None, *, stationary: bool = True) -> list[str]:
+    """Reasons why no verdict on a law is given, each with its number."""
+    doubts = []
+    drift = checks["drift_p_value"]
+    drifts = drift is not None and drift < DRIFT_LEVEL
+    if stationary:
+        if not checks["r_hat"] <= R_HAT_LIMIT:
+            doubts.append(f"the chains have not mixed: R-hat {checks['r_hat']:.3f} > {R_HAT_LIMIT}; run more steps")
+        if drifts:
+            doubts.append(
+                f"the histogram still moves between the halves of the run (p = {drift:.1g}); raise burn_in or steps"
+            )
+    elif drifts:
+        doubts.append(
+            f"on the slab the histogram of the last octave of time is not that of the time before (p = {drift:.1g}): "
+            "the coordinates of the quotient have not settled; raise burn_in or steps"
+        )
+    step = checks.get("step_check")
+    if step is not None and step["verdict"] == "differs":
+        doubts.append(
+            f"the draws change by TV {step['tv']:.4f} when the step is halved, more than the margin allows; "
+            "use a smaller step_size"
+        )
+    if reference is not None:
+        if not reference["r_hat"] <= R_HAT_LIMIT:
+            doubts.append(f"the reference has not mixed: R-hat {reference['r_hat']:.3f} > {R_HAT_LIMIT}")
+        exact = reference["against_exact"]
+        if reference["verdict"] == "differs":
+            doubts.append(
+                f"the draws and MALA differ by TV {reference['tv']:.4f} (p = {reference['p_value']:.1g}), more than "
+                "the margin: the step is too large or the chains have not settled"
+            )
+        if exact is not None and exact["verdict"] == "differs":
+            doubts.append(f"MALA and the exact law disagree (TV {exact['tv']:.4f}): one of them is wrong")
+    return doubts

@@ -1,0 +1,88 @@
+"""What a run of SGD says beyond its table: which law is nearer, the noise, the charge."""
+
+from __future__ import annotations
+
+from typing import Any
+
+NOISES = {
+    "label": "label noise",
+    "minibatch": "minibatches",
+    "fresh": "fresh batches",
+    "isotropic": "isotropic noise",
+    "none": "no noise",
+}
+
+
+def descent_title(summary: dict[str, Any]) -> str:
+    """Noise, learning rate and confinement in one line."""
+    config = summary["config"]
+    words = [NOISES[config["noise"]]]
+    if config.get("batch_size"):
+        words.append(f"B = {config['batch_size']}" + ("" if config["replacement"] else " by epochs"))
+    if config["label_noise"]:
+        words.append(f"s = {config['label_noise']:g}")
+    if config["momentum"]:
+        words.append(f"momentum {config['momentum']:g}")
+    return f"SGD with η = {config['lr']:g}, {', '.join(words)}, confinement {summary['protocol']['confinement']}"
+
+
+def nearest_lines(summary: dict[str, Any]) -> list[tuple[str, str]]:
+    """(S) or the isotropic family: which is nearer, and by how much."""
+    found = summary["descent"]["nearest"]
+    if found is None and summary["config"]["noise"] == "none":
+        return [("bold", "gradient descent without noise: no law; see where the chains end, and what becomes of χ")]
+    if found is None:
+        return [("yellow", "no comparison of SGD's own law with the isotropic family here")]
+    near, far = sorted((found["sgd_tv"], found["isotropic_tv"]))
+    names = {"sgd": "SGD's own law (S)"}
+    winner = names.get(found["law"], f"the isotropic law {found['isotropic_law']}")
+    rival = f"the nearest isotropic law ({found['isotropic_law']} at its best T)"
+    loser = rival if found["law"] == "sgd" else names["sgd"]
+    ratio = f", {far / near:.1f} times as far" if near > 0 else ""
+    decided = "" if found["decided"] else "; their 95% ranges overlap, so this does not decide"
+    doubt = ", in doubt: see below" if summary["doubts"] else ""
+    return [("bold", f"nearer: {winner}, TV {near:.4f}; {loser} {far:.4f}{ratio}{decided}{doubt}")]
+
+
+def descent_lines(summary: dict[str, Any]) -> list[tuple[str, str]]:
+    """Noise meter, charge, moments."""
+    descent = summary["descent"]
+    meter, charge = descent["meter"], descent["charge"]
+    lines = [
+        (
+            "",
+            "; ".join(
+                f"{name}: mean {one['mean']:.5g}, variance {one['variance']:.4g} over all draws"
+                for name, one in summary["invariants"].items()
+            ),
+        )
+    ]
+    if meter["trace"] > 0:
+        lines.append(
+            (
+                "",
+                f"noise at the minimum: tr Σ = {meter['trace']:.4g}, which a Langevin step matches at T = η tr Σ/2q = "
+                f"{meter['temperature']:.4g}; largest eigenvalue {meter['anisotropy']:.3g} times the mean, effective "
+                f"rank {meter['effective_rank']:.3g}, share along the orbits {abs(meter['orbit_share']):.1e}, misfit "
+                f"of one T {meter['misfit']:.3f}",
+            )
+        )
+    start = "the model's own starts" if descent["start"] == "own" else "starts on the slice"
+    decay, turned = descent["decay"], summary["config"]["noise"] == "isotropic"
+    if meter["trace"] > 0 and not turned:
+        start += (
+            f"; χ decays at {decay:.4g} per unit of t = nη, predicted near the slice"
+            if decay > 0
+            else "; the noise does not take χ to zero here"
+        )
+    change = "" if charge["change"] is None else f"; median |χ(end) − χ(start)|/|χ(start)| {charge['change']:.2g}"
+    lines.append(
+        (
+            "",
+            f"{start}; rms χ in units of the pairs' size: {charge['start']:.3g} at the start, "
+            f"{charge['draws']:.2g} over the draws{change}",
+        )
+    )
+    if summary["protocol"]["stationary"]:
+        lines.append(("", "(S) is the leading order in η: a distance of that order is its own error, not noise"))
+    return lines
