@@ -8,6 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from langevin_ib.attribution_runs import DECAY, DESCENT, ISOTROPIC, LABEL, LANGEVIN, SGD
 
@@ -20,6 +21,7 @@ STYLE: dict[str, tuple[str, Any]] = {
     LANGEVIN: ("#E69F00", (0, (4, 1, 1, 1, 1, 1))),
 }
 SIZE = (3.6, 6.6)  # inches: one column of a paper
+DECADES = 6  # shown below the top, at most: a loss without noise goes to rounding
 PANELS = {
     "ratio_factor": "|a|/|b| off by a factor",
     "charge_left": "|χ(t)/χ(0)|",
@@ -33,7 +35,7 @@ def figure(summary: dict[str, Any]) -> Figure:
         picture, grid = plt.subplots(len(PANELS), 1, figsize=SIZE, sharex=True, layout="constrained")
         for axes, name in zip(grid, PANELS, strict=True):
             plot_curve(summary, axes, name)
-        grid[-1].set_xlabel("step")
+        grid[-1].set_xlabel("thousand steps")
         handles, labels = grid[0].get_legend_handles_labels()
         picture.legend(
             handles, labels, loc="outside upper left", ncols=2, frameon=False, fontsize=7.5, handlelength=3.2
@@ -43,7 +45,7 @@ def figure(summary: dict[str, Any]) -> Figure:
 
 def plot_curve(summary: dict[str, Any], axes: Axes, name: str) -> Axes:
     """Median over seeds of one quantity under each mechanism, with the band of 90% of the seeds."""
-    steps = np.asarray(summary["run"]["record_steps"])
+    steps = np.asarray(summary["run"]["record_steps"]) / 1000.0
     for mechanism, entry in summary["mechanisms"].items():
         colour, dash = STYLE[mechanism]
         if entry["diverged"]:
@@ -53,6 +55,11 @@ def plot_curve(summary: dict[str, Any], axes: Axes, name: str) -> Axes:
         axes.fill_between(steps, curve["low90"], curve["high90"], color=colour, alpha=0.12, linewidth=0)
         axes.plot(steps, curve["median"], color=colour, linestyle=dash, linewidth=1.5, label=mechanism)
     axes.set_yscale("log")
+    bottom, top = axes.get_ylim()
+    axes.set_ylim(max(bottom, top * 10.0**-DECADES), top)
+    plain = FuncFormatter(lambda value, _: f"{value:g}")
+    axes.yaxis.set_major_formatter(plain)
+    axes.yaxis.set_minor_formatter(plain if top < 10.0 * bottom else NullFormatter())
     axes.set_ylabel(PANELS[name])
     axes.margins(x=0)
     return axes

@@ -99,8 +99,8 @@ def _sentence(name: str, entry: dict[str, Any], added: dict[str, Any]) -> str:
     else:
         growth, charge = (entry["shares"][key]["value"] for key in ("growth", "charge"))
         text = (
-            f"{who} removes {removed['value']:.1%} of the imbalance, {growth:.1%} of that by growth of the norms at the "
-            f"charge they began with and {charge:.1%} by change of charge"
+            f"{who} removes {removed['value']:.1%} of the imbalance, {growth:.1%} of that by growth of the norms at "
+            f"constant charge and {charge:.1%} by change of charge"
         )
     text += "; " + _charge(name, entry["charge_left"])
     if name in added:
@@ -130,8 +130,8 @@ def details(summary: dict[str, Any]) -> list[str]:
         f"T of Langevin = η tr Σ/2q = {T['value']:.3g} ± {T['se']:.2g} over seeds, averaged over recorded times of SGD",
         f"noise of SGD at its end, seed 0 ({over}): largest eigenvalue of Σ over the mean one "
         f"{typical['anisotropy']:.3g} ({average['anisotropy']:.3g}), misfit of one T {typical['misfit']:.3f} "
-        f"({average['misfit']:.3f}), share along the orbits {typical['orbit_share']:.1e} "
-        f"({average['orbit_share']:.1e}); of isotropic noise {noise['isotropic_orbit_share']:.3f} (m/q)",
+        f"({average['misfit']:.3f}), share along the orbits {max(typical['orbit_share'], 0.0):.1g} "
+        f"({max(average['orbit_share'], 0.0):.1g}); of isotropic noise {noise['isotropic_orbit_share']:.3f} (m/q)",
         f"label noise s = {config['label_noise']:g} on top of the data's {config['data_noise']:g}; weight decay "
         f"λ = {config['weight_decay']:g}",
         *summary["notes"],

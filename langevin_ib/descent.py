@@ -9,14 +9,15 @@ times; then 400 relaxation times. Where χ would need more than 200 000 steps, c
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.flatten_util import ravel_pytree
+from scipy import stats
 
 from langevin_ib import compare, geometry, isotropic
 from langevin_ib.charges import charge_rate
@@ -24,7 +25,7 @@ from langevin_ib.config import AUTO, RunConfig
 from langevin_ib.dynamics import euler_maruyama, sgd
 from langevin_ib.ensemble import Schedule, run_ensemble, starting_points
 from langevin_ib.errors import ConfigError, LawError
-from langevin_ib.findings import RunResult, convergence_checks, doubts_of, head, invariant, overall, shown
+from langevin_ib.findings import RunResult, convergence_checks, doubts_of, head, invariant, overall, shown, silent
 from langevin_ib.laws import Law, Reduction, bin_masses, formula
 from langevin_ib.laws.base import on_host
 from langevin_ib.laws.sgd import FORMULA, MEASURE, NAME, Coordinate, Descent, check_closed
@@ -62,12 +63,27 @@ ISOTROPIC = "(F): exp(−ℓ/T) det G^(−c/2) dσ_S"
 
 
 @dataclass(frozen=True)
-class _Ground:
-    """What the rules have found out before the first draw."""
+class Ground:
+    """What the rules have found out before the first draw.
+
+    Attributes:
+        config: without `auto`.
+        descent: the process whose law is (S).
+        reduction: model and confinement at T = 1, so that its energies are ℓ.
+        middle: the minimum of the reduced loss.
+        meter: the noise there.
+        laws: (S) of each scalar, or none of any.
+        missing: one line for each law that there is none of.
+        family: the isotropic laws; None without noise.
+        edges: bin edges of each scalar.
+        schedule: burn-in and records.
+        balanced: whether chains start on the slice.
+        decay: rate at which χ is predicted to decay near the minimum, per unit of t = nη.
+    """
 
     config: RunConfig
     descent: Descent
-    reduction: Reduction  # at T = 1: its energies are ℓ
+    reduction: Reduction
     middle: np.ndarray
     meter: NoiseReport
     laws: dict[str, Law]
@@ -77,6 +93,15 @@ class _Ground:
     schedule: Schedule
     balanced: bool
     decay: float
+
+    @property
+    def plan(self) -> Plan:
+        """The same as other runs have it."""
+        return Plan(self.config, self.reduction, self.schedule, self.edges, (False, False))
+
+    def descent_with(self, noise: Noise) -> Descent:
+        """The same process under another noise."""
+        return replace(self.descent, noise=noise)
 
 
 def noise_of(config: RunConfig) -> Noise:
@@ -96,11 +121,10 @@ def run_descent(config: RunConfig, report: Report, chunk_records: int | None, pl
     """
     began = time.perf_counter()
     report("planning")
-    ground = _prepare(config, lambda name: stage_of(config, name, report, chunk_records, place))
-    config, reduction = ground.config, ground.reduction
-    plan = Plan(config, reduction, ground.schedule, ground.edges, (False, False))
+    ground = prepare_descent(config, lambda name: stage_of(config, name, report, chunk_records, place))
+    config, plan = ground.config, ground.plan
     stage_began = time.perf_counter()
-    sample, starts = _sample(ground, plan, stage_of(config, "sampling", report, chunk_records, place))
+    sample, starts = _sample(ground, stage_of(config, "sampling", report, chunk_records, place))
     wall = time.perf_counter() - stage_began
     for name in sample.empty:
         window = f"{plan.edges[name][0]!s} {plan.edges[name][-1]!s}"
@@ -117,7 +141,7 @@ def run_descent(config: RunConfig, report: Report, chunk_records: int | None, pl
         "doubts": doubts,
         "invariants": {
             name: invariant(plan, sample, name, judged[name], missing, NO_CORRECTION)
-            | {"mean": float(np.mean(sample.value_moments(name)[0])), "variance": sample.value_moments(name)[1]}
+            | moments_with_errors(sample, name)
             for name in shown(plan)
         },
         "verdicts": overall(judged),
@@ -139,7 +163,34 @@ def run_descent(config: RunConfig, report: Report, chunk_records: int | None, pl
     return RunResult(plan, summary, sample.result.trace)
 
 
-def _prepare(config: RunConfig, stage) -> _Ground:
+def draw_descent(config: RunConfig) -> tuple[Ground, Sample]:
+    """A run's laws and draws, for studies that hold laws of their own against them.
+
+    To be called with float64 enabled, as `langevin_ib.run` does it.
+    """
+    ground = prepare_descent(config, lambda name: stage_of(config, name, silent, None, None))
+    return ground, _sample(ground, stage_of(ground.config, "sampling", silent, None, None))[0]
+
+
+def moments_with_errors(sample: Sample, name: str) -> dict[str, float]:
+    """Mean and variance of a scalar over all draws, in the window or not, with standard errors from the chains."""
+    moments, i = sample.moments("value"), sample.scalars.index(name)
+    means, variances = (np.asarray(part)[:, i] for part in (moments.mean, moments.variance))
+    squares = variances + (means - means.mean()) ** 2
+    return {
+        "mean": float(means.mean()),
+        "mean_se": float(stats.sem(means)),
+        "variance": float(squares.mean()),
+        "variance_se": float(stats.sem(squares)),
+    }
+
+
+def prepare_descent(config: RunConfig, stage: Callable[[str], dict[str, Any]]) -> Ground:
+    """Fill in every `auto`, and find out which laws there are; before any draw of the chains.
+
+    Raises:
+        ConfigError, ModelError: as `langevin_ib.run`.
+    """
     reduction = build_reduction(config, temperature=1.0)
     model = reduction.model
     geometry.check_model(model, key_of(config, "check"))
@@ -174,7 +225,7 @@ def _prepare(config: RunConfig, stage) -> _Ground:
                 missing.append(str(error))
     if len(laws) < len(edges):
         laws = {}
-    return _Ground(
+    return Ground(
         schedule_config, descent, reduction, middle, meter, laws, missing, family, edges, schedule, balanced, decay
     )
 
@@ -283,7 +334,7 @@ def _family(config: RunConfig, cold: Reduction, coordinates: dict[str, Coordinat
     draws = sample_mala(
         cold, formula(cold, "slice"), cuts, lowest.x, key=key_of(config, "law"), with_orbit=False, stage=stage
     )
-    windows = {}
+    windows: dict[str, Window] = {}
     ones = [np.ones(draws.statistic.size)]
     for name in cold.chart.scalar_names:
         if name not in cuts and is_given(config, name):
@@ -296,9 +347,9 @@ def _family(config: RunConfig, cold: Reduction, coordinates: dict[str, Coordinat
     return isotropic.from_draws(draws, temperature, edges), windows, None
 
 
-def _sample(ground: _Ground, plan: Plan, stage: dict[str, Any]) -> tuple[Sample, np.ndarray]:
+def _sample(ground: Ground, stage: dict[str, Any]) -> tuple[Sample, np.ndarray]:
     """Run the chains; also χ at their starts."""
-    config, reduction = ground.config, ground.reduction
+    config, reduction, plan = ground.config, ground.reduction, ground.plan
     model, chart = reduction.model, reduction.chart
     dtype = jnp.float64 if config.precision == 64 else jnp.float32
 
@@ -334,7 +385,7 @@ def _sample(ground: _Ground, plan: Plan, stage: dict[str, Any]) -> tuple[Sample,
     return Sample(result, observer, plan.scalars), np.asarray(jax.vmap(model.moment_map)(starts))
 
 
-def _charge(ground: _Ground, sample: Sample, starts: np.ndarray) -> dict[str, Any]:
+def _charge(ground: Ground, sample: Sample, starts: np.ndarray) -> dict[str, Any]:
     """Root mean square of χ at the starts and over the draws, in units of half the squared length of the pair.
 
     And the median over chains of |χ(end) − χ(start)|/|χ(start)|, where chains do not start on the slice.
@@ -353,7 +404,7 @@ def _charge(ground: _Ground, sample: Sample, starts: np.ndarray) -> dict[str, An
     }
 
 
-def _doubts(ground: _Ground, charge: dict[str, Any]) -> list[str]:
+def _doubts(ground: Ground, charge: dict[str, Any]) -> list[str]:
     if ground.descent.noise.turned and not ground.reduction.proper:
         return ["isotropic noise on an unconfined model: χ diffuses without end, nothing is stationary"]
     if ground.laws and charge["draws"] > OFF_SLICE:
@@ -364,7 +415,7 @@ def _doubts(ground: _Ground, charge: dict[str, Any]) -> list[str]:
     return []
 
 
-def _judge(ground: _Ground, sample: Sample, doubted: bool):
+def _judge(ground: Ground, sample: Sample, doubted: bool):
     """Every law against every scalar, the fits of the isotropic family, and what there is not."""
     config, family = ground.config, ground.family
     level = 1.0 - (1.0 - compare.LEVEL) / len(ground.edges)

@@ -14,10 +14,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from langevin_ib.cli import use_all_cores
 from langevin_ib.dynamics import euler_maruyama
 from langevin_ib.ensemble import Observer, Schedule, run_ensemble, starting_points
 from langevin_ib.models import relu
-from langevin_ib.cli import use_all_cores
 from langevin_ib.streaming import moments
 
 TEMPERATURE, STEP, TIME, CHAINS = 0.1, 1e-3, 2.0, 16384

@@ -22,11 +22,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from langevin_ib import LangevinIBError, RunConfig, compare
+from langevin_ib.cli import use_all_cores
 from langevin_ib.experiment import draw
 from langevin_ib.laws import Reduction, formula
 from langevin_ib.laws.base import on_host
 from langevin_ib.models import Model
-from langevin_ib.cli import use_all_cores
 
 TARGET = (1.2, 1.2)
 ROWS = (("hard", ("hard", "hard, Euclid")), ("stiff", ("slice", "hard")), ("hard-fixman", ("slice", "hard")))

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from langevin_ib import compare
+from langevin_ib.cli import use_all_cores
 from langevin_ib.confinement import Confinement, stiff, weight_decay
 from langevin_ib.dynamics import leimkuhler_matthews
 from langevin_ib.ensemble import Observer, Schedule, run_ensemble, starting_points
@@ -22,7 +23,6 @@ from langevin_ib.laws import Law, bin_masses
 from langevin_ib.laws.pair import bessel_law, power_law, power_of_s
 from langevin_ib.models import Model
 from langevin_ib.models.pair import PairPoint, balanced, to_chart
-from langevin_ib.cli import use_all_cores
 from langevin_ib.streaming import WindowDraw, window_histogram
 
 TEMPERATURE = 0.1

@@ -23,10 +23,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from langevin_ib import RunConfig, compare, geometry
+from langevin_ib.cli import use_all_cores
 from langevin_ib.experiment import draw
 from langevin_ib.laws.base import on_host
 from langevin_ib.laws.family import family_formula
-from langevin_ib.cli import use_all_cores
 
 
 def main() -> None:

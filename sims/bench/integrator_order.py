@@ -17,11 +17,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from langevin_ib.cli import use_all_cores
 from langevin_ib.confinement import weight_decay
 from langevin_ib.dynamics import euler_maruyama, leimkuhler_matthews
 from langevin_ib.ensemble import Observer, Schedule, run_ensemble, starting_points
 from langevin_ib.models import uv
-from langevin_ib.cli import use_all_cores
 from langevin_ib.streaming import moments
 
 TEMPERATURE = 0.1  # of the quadratic

@@ -13,13 +13,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from langevin_ib.cli import use_all_cores
 from langevin_ib.confinement import stiff
 from langevin_ib.dynamics import Kernel, leimkuhler_matthews, mala
 from langevin_ib.ensemble import EnsembleResult, Schedule, run_ensemble, starting_points
 from langevin_ib.laws import Reduction
 from langevin_ib.models import uv
 from langevin_ib.observe import build_observer
-from langevin_ib.cli import use_all_cores
 
 H, T, KAPPA = 1e-3, 0.1, 100.0
 

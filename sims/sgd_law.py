@@ -1,0 +1,193 @@
+"""Law (S) of SGD: where it holds, and how far from it a finite learning rate is.
+
+    python -m sims.sgd_law
+
+1. uv under label noise. Against the Gamma law of shape y/(ηs²) − ½ and scale ηs²: distance, moments; against the
+   isotropic family at its best temperature. The distance from (S), which is the leading order in η, is fitted as a
+   power of η, both at fixed s and at fixed ηs² (then it is always the same law).
+2. uv as the slope of a line through 16 points, minibatches of 1 and 4. Against (S) with the S(z) of the data, and
+   against wrong ones: S held at its value at the minimum of the loss, and S of the other batch size.
+3. The same by epochs, without replacement: the noise of an epoch's steps cancels, and (S) does not apply.
+4. Where (S) does not exist: ηs² ≥ 2y.
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from langevin_ib import LawError, RunConfig, compare
+from langevin_ib.cli import use_all_cores
+from langevin_ib.descent import Ground, draw_descent, moments_with_errors
+from langevin_ib.laws import Law, bin_masses
+from langevin_ib.laws.sgd import Coordinate, label_noise_gamma
+from langevin_ib.noise import Noise
+
+RATES = (0.02, 0.01, 0.005)
+STRENGTH = 2.0  # label noise s, at η = 0.01
+DATA = {"samples": 16, "scatter": 2.0, "seed": 2}
+BATCHES = {1: 0.001, 4: 0.002}  # learning rates at which S(z) and S(z*) are apart by more than the margin
+
+
+class Row(NamedTuple):
+    """One run against the Gamma law: χ² distance √Σ(q − p)²/p freed of noise, and errors of the moments."""
+
+    lr: float
+    distance: float
+    distance_se: float
+    variance_error: float
+    variance_se: float
+
+
+def gamma_row(lr: float, strength: float, chains: int) -> Row:
+    """Run uv under label noise and print what the first part promises."""
+    config = RunConfig(sampler="sgd", noise="label", lr=lr, label_noise=strength, chains=chains)
+    ground, sample = draw_descent(config)
+    edges, draws = ground.edges["z"], sample.ensemble("z")
+    gamma = label_noise_gamma(1.0, lr, strength)
+    mass = np.diff(gamma.cdf(edges)) / np.diff(gamma.cdf(edges[[0, -1]]))
+    found = compare.against_law(draws, mass, config.margin)
+    derived = np.abs(bin_masses(ground.laws["z"], edges) - mass).max()
+    moments = moments_with_errors(sample, "z")
+    variance = moments["variance"] / gamma.var() - 1.0
+    print(
+        f"η = {lr:g}, s = {strength:.4g}: TV to Gamma {found.tv:.4f} (95% range {found.tv_lower95:.4f} to "
+        f"{found.tv_upper95:.4f}, floor {found.tv_floor:.4f}); mean {moments['mean']:.5f} (Gamma {gamma.mean():.5f}, "
+        f"{moments['mean'] / gamma.mean() - 1.0:+.3%}); variance {moments['variance']:.5f} ({gamma.var():.5f}, "
+        f"{variance:+.2%} ± {moments['variance_se'] / gamma.var():.2%}); derived (S) = Gamma to {derived:.0e}"
+    )
+    print(f"    isotropic family at its best T: {isotropic(ground, sample, config)}", flush=True)
+    noise = np.diag(draws.covariance)
+    square = float(np.sum(((draws.mass - mass) ** 2 - noise) / mass))
+    error = 2.0 * float(np.sqrt(np.sum((draws.mass - mass) ** 2 * noise / mass**2)))
+    distance = max(square, 0.0) ** 0.5
+    return Row(lr, distance, error / (2.0 * max(distance, 1e-9)), variance, moments["variance_se"] / gamma.var())
+
+
+def isotropic(ground: Ground, sample: Any, config: RunConfig) -> str:
+    """Distances of the isotropic laws, each at the temperature that fits the draws best."""
+    assert ground.family is not None
+    energy, statistic = sample.total["law"]["energy"], sample.statistic
+    mean_energy, mean_statistic = (float(np.sum(part.total) / np.sum(part.n)) for part in (energy, statistic))
+    words = []
+    for name, c in (("slice", 1.0), ("hard", 0.0), ("pushforward", -1.0), ("c free", None)):
+        fit = ground.family.fit(mean_energy, mean_statistic, c)
+        mass = ground.family.masses(fit, "z")
+        assert not isinstance(mass, compare.Ensemble)
+        found = compare.against_law(sample.ensemble("z"), mass, config.margin)
+        words.append(f"{name} (T = {fit.temperature:.4f}, c = {fit.c:.2f}) TV {found.tv:.4f}, p = {found.p_value:.1g}")
+    return "; ".join(words)
+
+
+def order(rates: np.ndarray, values: np.ndarray, errors: np.ndarray) -> tuple[float, float]:
+    """Slope of log |value| in log η by weighted least squares, and its standard error."""
+    weight = (np.abs(values) / errors) ** 2
+    x, y = np.log(rates), np.log(np.abs(values))
+    centre = np.sum(weight * x) / weight.sum()
+    spread = np.sum(weight * (x - centre) ** 2)
+    return float(np.sum(weight * (x - centre) * y) / spread), float(spread**-0.5)
+
+
+def label_noise(chains: int) -> None:
+    """Part 1."""
+    for title, strengths in (
+        ("fixed s", [STRENGTH] * len(RATES)),
+        ("fixed ηs²", [STRENGTH * (0.01 / lr) ** 0.5 for lr in RATES]),
+    ):
+        print(f"uv, label noise, {title}")
+        rows = [gamma_row(lr, s, chains) for lr, s in zip(RATES, strengths, strict=True)]
+        rates = np.array([row.lr for row in rows])
+        for name, values, errors in (
+            ("distance √Σ(q − p)²/p", [row.distance for row in rows], [row.distance_se for row in rows]),
+            ("variance", [row.variance_error for row in rows], [row.variance_se for row in rows]),
+        ):
+            slope, error = order(rates, np.array(values), np.array(errors))
+            shown = ", ".join(f"{v:.4f} ± {e:.4f}" for v, e in zip(values, errors, strict=True))
+            print(f"  {name}, discrepancy from (S) at η = 0.02, 0.01, 0.005: {shown}: order {slope:.2f} ± {error:.2f}")
+
+
+def minibatch() -> None:
+    """Parts 2 and 3."""
+    print("uv through 16 points, minibatches")
+    for batch, lr in BATCHES.items():
+        config = RunConfig(sampler="sgd", noise="minibatch", options=DATA, batch_size=batch, lr=lr)
+        ground, sample = draw_descent(config)
+        edges, draws = ground.edges["z"], sample.ensemble("z")
+        other = next(size for size in BATCHES if size != batch)
+        masses = {
+            "(S) with the data's S(z)": bin_masses(ground.laws["z"], edges),
+            "(S) with S held at S(z*)": constant_mass(ground, edges),
+            f"(S) with the S of batch {other}": bin_masses(law_of(ground, Noise("minibatch", other)), edges),
+        }
+        for name, mass in masses.items():
+            found = compare.against_law(draws, mass, config.margin)
+            print(
+                f"  B = {batch}, η = {lr:g}: {name}: TV {found.tv:.4f} (95% range {found.tv_lower95:.4f} to "
+                f"{found.tv_upper95:.4f}), p = {found.p_value:.1g}: {found.verdict}"
+            )
+        print(f"    isotropic family at its best T: {isotropic(ground, sample, config)}", flush=True)
+    config = RunConfig(sampler="sgd", noise="minibatch", options=DATA, batch_size=4, lr=BATCHES[4], replacement=False)
+    ground, sample = draw_descent(config)
+    variance = moments_with_errors(sample, "z")["variance"]
+    coordinate = coordinate_of(ground, Noise("minibatch", 4))
+    edges = np.linspace(*coordinate.window(1e-4), 201)
+    mass, middles = bin_masses(coordinate.law(*edges[[0, -1]]), edges), 0.5 * (edges[1:] + edges[:-1])
+    expected = mass @ (middles - mass @ middles) ** 2
+    print(
+        f"  B = 4 by epochs: variance {variance:.3g}, {variance / expected:.3f} of that of (S) with replacement: "
+        f"{'; '.join(ground.missing)}"
+    )
+
+
+def law_of(ground: Ground, noise: Noise) -> Law:
+    """(S) of the same descent under another noise, on the same window."""
+    return coordinate_of(ground, noise).law(*ground.edges["z"][[0, -1]])
+
+
+def coordinate_of(ground: Ground, noise: Noise) -> Coordinate:
+    """z of the same descent under another noise."""
+    descent = ground.descent_with(noise)
+    return Coordinate(descent, 0, ground.middle, descent.model.home_of("z"))
+
+
+def constant_mass(ground: Ground, edges: np.ndarray) -> np.ndarray:
+    """Bin masses of z^{−3/2} exp(−∫ℓ'/(ηzS)) with S = S(z*) throughout: a wrong law."""
+    task = ground.descent.model.training.task  # pyright: ignore[reportOptionalMemberAccess]
+    square, product = float(np.mean(task["x"] ** 2)), float(np.mean(task["x"] * task["y"]))
+    z = float(ground.middle[0])
+    diffusion = float(ground.descent.process(ground.middle).diffusion[0, 0])
+    strength = diffusion / (4.0 * z**2)  # η S(z*)
+
+    def log_density(x):
+        return -1.5 * np.log(x) - (square * x - product * np.log(x)) / strength
+
+    return bin_masses(Law("wrong", "dz", "S = S(z*)", log_density), edges)
+
+
+def collapse() -> None:
+    """Part 4."""
+    for lr in (0.4, 0.6):
+        try:
+            shape = label_noise_gamma(1.0, lr, STRENGTH).args[0]
+            print(f"label noise s = 2, η = {lr:g}: Gamma of shape {shape:.3f}")
+        except LawError as error:
+            print(f"label noise s = 2, η = {lr:g}: {error}")
+
+
+def main() -> None:
+    """Print all four parts."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--chains", type=int, default=16384, help="chains of the first part")
+    chains = parser.parse_args().chains
+    use_all_cores()
+    with jax.enable_x64(True):
+        label_noise(chains)
+        minibatch()
+        collapse()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,326 @@
+"""Attribution: growth and loss of charge told apart, each mechanism from the same starts, and no noise praised in vain."""
+
+import dataclasses
+import json
+import tomllib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.flatten_util import ravel_pytree
+
+from langevin_ib import attribute as command
+from langevin_ib import attribution_runs as runs
+from langevin_ib import charges
+from langevin_ib.attribution import MECHANISMS, AttributionConfig, attribute, from_setup, pairs
+from langevin_ib.attribution_report import rows, save, sentences
+from langevin_ib.attribution_statistics import Paths, across, describe
+from langevin_ib.dynamics import euler_maruyama, sgd
+from langevin_ib.errors import ConfigError, DivergenceError
+from langevin_ib.models import build_model, stack_tasks
+from langevin_ib.models.training import Examples, cast
+from langevin_ib.noise import Noise, gradient_noise
+from langevin_ib.store import summary_json
+from tests.helpers import starts
+
+SMALL = {"steps": 60, "seeds": 8}
+SEEDS = 12
+
+
+def made(charge, size) -> Paths:
+    """Paths of given χ and s, as vector pairs have them."""
+    charge, size = np.broadcast_arrays(np.asarray(charge, float), np.asarray(size, float))
+    ratio = np.asarray(charges.log_ratio_at(jnp.asarray(charge), jnp.asarray(size)))
+    return Paths(charge, size, ratio, np.ones(charge.shape[:2]))
+
+
+@pytest.fixture
+def random_paths(x64) -> Paths:
+    random = np.random.default_rng(0)
+    return made(random.normal(size=(SEEDS, 5, 3)), np.exp(random.normal(size=(SEEDS, 5, 3))))
+
+
+@pytest.fixture(scope="module")
+def found():
+    """A model with a task for each seed, whose data sets differ in size."""
+    return attribute(AttributionConfig(model="matrix", options={"observed": 0.6}, **SMALL))
+
+
+def test_growth_and_charge_add_up_to_what_was_removed(random_paths):
+    entry = describe(random_paths)
+    assert entry["growth"]["value"] + entry["charge_change"]["value"] == pytest.approx(
+        entry["removed"]["value"], abs=1e-12
+    )
+    start = np.abs(random_paths.log_ratio[:, 0]).mean()
+    assert entry["reduction"]["value"] == pytest.approx(entry["removed"]["value"] / start, abs=1e-12)
+
+
+def test_growth_at_constant_charge_is_all_growth_and_decay_at_constant_size_none_of_it(x64):
+    charge = np.random.default_rng(1).normal(size=(SEEDS, 1, 3))
+    time = np.arange(5.0)[:, None]
+    grown, decayed = made(charge, 0.1 * np.exp(time)), made(charge * np.exp(-time), 0.1)
+    for paths, left, growth in ((grown, 1.0, 1.0), (decayed, np.exp(-4.0), 0.0)):
+        entry = describe(paths)
+        assert entry["charge_left"]["median"] == pytest.approx(left)
+        assert entry["shares"]["growth"]["value"] == pytest.approx(growth, abs=1e-12)
+        assert entry["shares"]["charge"]["value"] == pytest.approx(1.0 - growth, abs=1e-12)
+        assert entry["reduction"]["value"] > 0.9
+    assert describe(made(charge, 0.1 * np.exp(-time)))["shares"] is None  # the imbalance grows
+
+
+def test_mechanisms_are_compared_seed_by_seed(random_paths):
+    """A difference that is the same in all seeds has no error, however much the seeds themselves differ."""
+    shifted = random_paths.log_ratio.copy()
+    size = np.abs(shifted[:, 0]).mean(axis=-1)[:, None]
+    shifted[:, -1] = np.sign(shifted[:, -1]) * (np.abs(shifted[:, -1]) + 0.1 * size)
+    compared = across({"a": random_paths, "b": random_paths._replace(log_ratio=shifted)}, "a", "b")
+    assert compared["added"]["b"]["value"] == pytest.approx(-0.1)
+    assert compared["added"]["b"]["se"] < 1e-12
+
+
+@pytest.mark.parametrize("name", ["uv", "hadamard", "relu", "attention", "matrix"])
+def test_the_ratio_is_arsinh_of_charge_over_size_and_the_generators_rescale_pairs(name, x64):
+    model = build_model(name, {"depth": 3} if name == "uv" else {})
+    for params in starts(model):
+        exact = charges.log_ratio_at(model.moment_map(params), charges.pair_size(model, params))
+        np.testing.assert_allclose(charges.log_ratio(model, params), exact, atol=1e-9)
+        assert pairs(model, params).all()
+
+
+def test_a_rotation_and_what_mixes_columns_rescale_no_pair(x64):
+    assert not pairs(build_model("rotation"), jnp.array([0.8, 0.3])).any()
+    model = build_model("matrix", {"group": "gl", "rows": 2, "cols": 2, "rank": 2})
+    assert pairs(model, starts(model)[0]).sum() == 2
+
+
+def test_tasks_that_are_filled_up_have_the_same_loss_and_gradient(x64):
+    model = build_model("matrix", {"observed": 0.5})
+    tasks = [model.training.draw_task(np.random.default_rng([0, i])) for i in range(6)]
+    assert len({len(task["x"]) for task in tasks}) > 1
+    stacked = stack_tasks(tasks)
+    for i, (task, params) in enumerate(zip(tasks, starts(model, 6), strict=True)):
+        filled = cast(jax.tree.map(lambda leaf, i=i: leaf[i], dict(stacked)), params)
+
+        def whole(p, filled=filled):
+            return model.training.batch_loss(p, Examples(filled["x"], filled["y"]), filled["weight"])
+
+        np.testing.assert_allclose(whole(params), model.training.risk(task, params))
+        np.testing.assert_allclose(model.training.risk(filled, params), model.training.risk(task, params))
+        own, grown = (
+            gradient_noise(model.training, Noise("label", label_noise=1.0), params, t) for t in (task, filled)
+        )
+        np.testing.assert_allclose(grown.covariance, own.covariance, atol=1e-12)
+
+
+def test_minibatches_reach_every_example_of_a_longer_task(x64):
+    """Mean of 200 000 draws: the gradient to 1% of its length; without the examples beyond the model's own n it is not."""
+    model = build_model("matrix", {"observed": 0.3, "seed": 1})
+    tasks = [model.training.draw_task(np.random.default_rng([0, i])) for i in range(8)]
+    longest = int(np.argmax([len(task["x"]) for task in tasks]))
+    own = model.training.size
+    assert own < len(tasks[longest]["x"])
+    params = jax.tree.map(lambda leaf: jnp.stack([leaf] * 8), starts(model, 1)[0])
+    like = jax.tree.map(lambda leaf: leaf[0], params)
+    kernel = sgd(model, like, noise=Noise("minibatch", 200_000), lr=1.0, tasks=stack_tasks(tasks))
+    noise = jax.tree.map(lambda leaf: leaf[longest], kernel.draw(jax.random.key(0), 8))
+    moved = kernel.step(noise, kernel.init(like))[0].position
+    step = ravel_pytree(like)[0] - ravel_pytree(moved)[0]
+    task = tasks[longest]
+    wanted = ravel_pytree(jax.grad(lambda p: model.training.risk(task, p))(like))[0]
+    cut = {**task, "mask": task["mask"] * (np.cumsum(task["mask"]).reshape(task["mask"].shape) <= own)}
+    short = ravel_pytree(jax.grad(lambda p: model.training.risk(cut, p))(like))[0]
+    assert jnp.linalg.norm(step - wanted) < 0.02 * jnp.linalg.norm(wanted)
+    assert jnp.linalg.norm(short - wanted) > 0.05 * jnp.linalg.norm(wanted)
+
+
+def test_all_mechanisms_begin_together_and_gradient_descent_is_langevin_without_temperature(x64):
+    setting = runs.settle(AttributionConfig(model="matrix", options={"observed": 0.6}, noise="minibatch", **SMALL))
+    paths = {
+        name: runs.simulate(setting, kernel, name, lambda _: None)
+        for name, kernel in {
+            **{name: runs.descent(setting, name) for name in MECHANISMS[:-1]},
+            "cold": runs.langevin(setting, 0.0),
+        }.items()
+    }
+    for name, found in paths.items():
+        np.testing.assert_array_equal(found[:, 0], paths[runs.SGD][:, 0], err_msg=name)
+    np.testing.assert_allclose(paths["cold"], paths[runs.DESCENT], atol=1e-12)
+
+
+def test_langevin_takes_euler_and_maruyamas_step(x64):
+    setting = runs.settle(AttributionConfig(lr=0.01, **SMALL))
+    kernel, like = runs.langevin(setting, 0.3), setting.like
+    noise = jax.tree.map(lambda leaf: leaf[0], kernel.draw(jax.random.key(0), 1))
+    plain = euler_maruyama(setting.model.loss, like, temperature=0.3, step_size=0.01)
+    wanted = plain.step(noise[1], plain.init(like))[0].position
+    np.testing.assert_allclose(kernel.step(noise, kernel.init(like))[0].position, wanted, atol=1e-15)
+
+
+def test_label_noise_adds_to_the_variance_of_the_datas():
+    config = AttributionConfig(noise="fresh", data_noise=0.3, label_noise=0.4, weight_decay=0.1)
+    protocols = runs.protocols(config)
+    assert protocols[runs.SGD][0].label_noise == 0.3
+    assert protocols[runs.LABEL][0].label_noise == pytest.approx(0.5)
+    assert protocols[runs.ISOTROPIC][0] == dataclasses.replace(protocols[runs.SGD][0], turned=True)
+    assert [weight for _, weight in protocols.values()] == [0, 0, 0, 0, 0.1]
+
+
+def test_the_temperature_is_that_of_the_noise_meter(x64):
+    """η tr Σ/2q with tr Σ = (s²/B)|θ|², to 10%, five standard errors of 160 variances of 31 degrees each: 6e-7 of keys.
+
+    The control is the same noise in batches of two: half of it.
+    """
+    config = AttributionConfig(
+        noise="minibatch", batch_size=1, data_noise=2.0, label_noise=1.0, lr=0.01, steps=20, seeds=8
+    )
+    for batch, within in ((1, True), (2, False)):
+        setting = runs.settle(dataclasses.replace(config, batch_size=batch))
+        points = np.repeat(np.asarray(setting.starts)[:, None], 21, axis=1)
+        trace = 4.0 * (points[:, 0] ** 2).sum(axis=-1)
+        ratio = runs.isotropic_temperature(setting, points).mean() / (0.01 * trace / 4.0).mean()
+        assert (abs(ratio - 1.0) < 0.1) == within
+        meter = runs.noise_meter(setting, points[:, -1])
+        np.testing.assert_allclose(meter.trace, trace / batch)
+        np.testing.assert_allclose(meter.orbit_share, 0.0, atol=1e-12)
+
+
+def test_label_noise_takes_the_charge_of_uv_at_the_predicted_rate_and_gradient_descent_does_not(x64):
+    """dχ = −ηs²χ dt: the mean rate over 64 seeds has an error of 0.3% and a bias of 1% (of the product's own variance),
+    so that 4% is failed in about 1e-20 of keys; the control is gradient descent, whose charge stays within 5%."""
+    config = AttributionConfig(
+        noise="minibatch", batch_size=1, label_noise=2.0, lr=0.01, steps=4000, seeds=64, weight_decay=0.01
+    )
+    setting = runs.settle(config)
+    rate = {}
+    for name in (runs.LABEL, runs.DESCENT):
+        paths = runs.follow(setting, runs.simulate(setting, runs.descent(setting, name), name, lambda _: None))
+        left = np.abs(paths.charge[:, -1, 0] / paths.charge[:, 0, 0])
+        rate[name] = -np.log(left).mean() / config.time
+    predicted = 0.01 * 2.0**2
+    assert rate[runs.LABEL] == pytest.approx(predicted, rel=0.04)
+    assert 0.0 <= rate[runs.DESCENT] * config.time < 0.05
+
+
+def test_the_summary_has_every_mechanism_and_says_what_it_stands_on(found):
+    summary = json.loads(summary_json(found.summary))
+    assert tuple(summary["mechanisms"]) == MECHANISMS
+    assert len(sentences(found.summary)) == len(MECHANISMS) + 1
+    assert [row[0] for row in rows(found.summary)] == ["start", *MECHANISMS]
+    for entry in summary["mechanisms"].values():
+        assert entry["charge_left"]["median"] > 0  # with the ratio, always
+        assert entry["ratio_factor"]["median"] >= 1
+        assert len(entry["curves"]["loss"]["median"]) == len(summary["run"]["record_steps"]) == SMALL["steps"] + 1
+    assert summary["run"]["record_steps"][-1] == SMALL["steps"]
+    assert set(summary["across"]["added"]) == set(MECHANISMS[1:])
+    assert any("with replacement" in note for note in summary["notes"])
+    assert any("filled up" in note for note in summary["notes"])
+    assert summary["noise"]["typical"]["orbit_share"] == pytest.approx(0, abs=1e-12)
+    assert summary["noise"]["isotropic_orbit_share"] == pytest.approx(2 / 12)
+
+
+def test_the_run_folder_is_complete_and_reruns(found, tmp_path):
+    folder = save(found, tmp_path / "new" / "place")
+    assert folder.name == f"attribution-matrix-{found.config.digest()}"
+    assert {path.name for path in folder.iterdir()} == {"config.toml", "summary.json", "attribution.png", "report.html"}
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name]
+    again = AttributionConfig(**tomllib.loads((folder / "config.toml").read_text(encoding="utf-8")))
+    assert again == found.config
+    assert json.loads((folder / "summary.json").read_text())["sentences"] == sentences(found.summary)
+    assert "gradient descent alone" in (folder / "report.html").read_text(encoding="utf-8")
+    assert save(found, tmp_path / "new" / "place") == folder
+
+
+def test_a_ratio_that_improves_at_constant_charge_is_never_the_work_of_noise(found):
+    """The sentence follows χ/χ(0), whatever the ratio does."""
+    summary = json.loads(summary_json(found.summary))
+    entry = summary["mechanisms"][runs.SGD]
+    entry["shares"] = {"growth": {"value": 0.2}, "charge": {"value": 0.8}}
+    for left, said in ((0.99, True), (0.2, False), (7.0, False)):
+        entry["charge_left"] = {"median": left, "low90": left, "high90": left}
+        sentence = sentences(summary)[1]
+        assert ("its noise balances nothing" in sentence) == said
+        assert "|χ/χ(0)| = " in sentence
+
+
+def test_langevin_may_diverge_and_says_so_but_no_other_mechanism(monkeypatch):
+    monkeypatch.setattr("langevin_ib.attribution.isotropic_temperature", lambda setting, _: np.full(8, 1e6))
+    result = attribute(AttributionConfig(**SMALL))
+    assert "diverged at this T" in result.summary["mechanisms"][runs.LANGEVIN]["diverged"]
+    assert "diverged at this T" in sentences(result.summary)[5]
+    assert runs.LANGEVIN not in result.summary["across"]["added"]
+    with pytest.raises(DivergenceError, match="gradient descent: .* use a smaller lr"):
+        attribute(AttributionConfig(lr=30.0, **SMALL))
+
+
+def test_setups_are_overridden_option_by_option():
+    config = from_setup("figure-2", options={"width": 8}, steps=100)
+    assert (config.options["width"], config.options["inputs"], config.steps, config.lr) == (8, 3, 100, 5e-5)
+    assert AttributionConfig(**config.to_dict()) == config
+
+
+BAD = {
+    "too few seeds": (["--seeds", "4"], "--seeds must be a whole number from 8 to 4096, got 4"),
+    "half a step": (["--steps", "0.5"], "--steps must be a whole number from 20"),
+    "negative rate": (["--lr", "-1"], "--lr must be a positive number, got -1"),
+    "rate of 400 digits": (["--lr", "1" + 400 * "0"], "--lr must be a positive number"),
+    "momentum of one": (["--momentum", "1"], "--momentum must be a number from 0 to below 1, got 1"),
+    "no label noise": (["--label-noise", "0"], "--label-noise must be a positive number, got 0"),
+    "unknown noise": (["--noise", "pink"], "--noise must be one of minibatch, fresh, got pink"),
+    "noise without a population": (
+        ["--model", "matrix", "--noise", "fresh", "--set", "observed=0.5"],
+        "--noise must be",
+    ),
+    "noise without a data set": (
+        ["--model", "relu", "--noise", "minibatch", "--set", "population=yes"],
+        "--noise must be fresh or none for relu here: it has no data set, got minibatch",
+    ),
+    "unknown model": (["--model", "transformer"], "--model must be one of attention"),
+    "option that a model lacks": (["--model", "relu", "--set", "depth=3"], "--set must be made of options of relu"),
+    "a task that cannot be drawn": (
+        ["--model", "matrix", "--set", "observed=0.1", "--seeds", "64"],
+        "--set must be such that every seed's task can be drawn",
+    ),
+    "unknown set-up": (["--setup", "figure-9"], "--setup must be one of figure-2, figure-3, figure-4, got figure-9"),
+    "another model": (["--setup", "figure-2", "--model", "uv"], "--model must be relu with setup figure-2, got uv"),
+    "no examples": (["--model", "tests.test_attribution:untrained"], "--model must be one that says what its examples"),
+    "unknown option": (["--sed", "4"], "unrecognized arguments: --sed 4"),
+}
+
+
+def untrained():
+    """A model that says nothing of its examples."""
+    return dataclasses.replace(build_model("uv"), training=None)
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_one_clear_line_and_nothing_is_written(case, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    options, message = BAD[case]
+    assert command.main([*options, "--out", "runs/deep"]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("python -m langevin_ib.attribute: error: ")
+    assert len(captured.err.splitlines()) == 1
+    assert message in captured.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_command_writes_a_folder_or_says_why_not(tmp_path, capsys):
+    small = ["--steps", "60", "--seeds", "8", "--out", str(tmp_path / "runs")]
+    assert command.main(["--lr", "30", *small]) == 3
+    assert "diverged" in capsys.readouterr().err
+    assert not list(tmp_path.glob("runs/attribution*"))
+    assert command.main(["--json", *small]) == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert tuple(summary["mechanisms"]) == MECHANISMS
+    assert command.main(small) == 0
+    shown = capsys.readouterr().out
+    assert all(name in shown for name in MECHANISMS)
+    (folder,) = (tmp_path / "runs").iterdir()
+    assert str(folder) in shown.replace("\n", "")
+
+
+def test_a_pair_that_shrinks_to_nothing_is_an_error_not_a_number():
+    with pytest.raises(ConfigError, match="steps must be few enough"):
+        attribute(AttributionConfig(model="rotation", steps=12_000, data_noise=0.1, seeds=8))
