@@ -11,6 +11,7 @@ removes of the imbalance is split into growth and loss of charge, and set agains
 
 from __future__ import annotations
 
+import shutil
 import time
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,7 +19,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Array, Bool
 
 from langevin_ib import charges, geometry
 from langevin_ib.attribution_config import SETUPS, AttributionConfig, from_setup
@@ -79,10 +80,9 @@ def _attribute(config: AttributionConfig, report: Report, checkpoints: Path | No
     report("planning")
     setting = settle(config)
     config = setting.config
+    place = None if checkpoints is None else checkpoints / f"attribution-{config.name}-{config.digest()}"
     parameters = {
-        name: simulate(setting, descent(setting, name), name, report, checkpoints)
-        for name in MECHANISMS
-        if name != LANGEVIN
+        name: simulate(setting, descent(setting, name), name, report, place) for name in MECHANISMS if name != LANGEVIN
     }
     report("noise meter")
     temperatures = isotropic_temperature(setting, parameters[SGD])
@@ -90,7 +90,7 @@ def _attribute(config: AttributionConfig, report: Report, checkpoints: Path | No
     diverged = None
     try:
         kernel = langevin(setting, float(temperatures.mean()))
-        parameters[LANGEVIN] = simulate(setting, kernel, LANGEVIN, report, checkpoints)
+        parameters[LANGEVIN] = simulate(setting, kernel, LANGEVIN, report, place)
     except DivergenceError as error:
         diverged = f"diverged at this T: {error.diverged} of {error.chains} seeds, the first by step {error.step}"
     report("summary")
@@ -98,6 +98,8 @@ def _attribute(config: AttributionConfig, report: Report, checkpoints: Path | No
     entries: dict[str, Any] = {name: describe(found) for name, found in paths.items()}
     if diverged is not None:
         entries[LANGEVIN] = {"diverged": diverged}
+    if place is not None:
+        shutil.rmtree(place, ignore_errors=True)
 
     model, schedule = setting.model, setting.schedule
     directions = model.group_dim + model.compact_dim
@@ -130,12 +132,17 @@ def _attribute(config: AttributionConfig, report: Report, checkpoints: Path | No
 
 def pairs(model: Model, params: Params) -> Bool[np.ndarray, " m"]:
     """Which generators rescale a vector pair, ρ_a(exp(t e_a)·θ) = ρ_a(θ) + 2t, of conserved charge, ∇χ_a = ξ_a."""
-    moves = NUDGE * jnp.eye(model.group_dim)
-    before = charges.log_ratio(model, params)
-    after = jnp.diagonal(jax.vmap(lambda t: charges.log_ratio(model, model.act(t, params)))(moves))
-    fields, gradients = geometry.fundamental_fields(model, params), geometry.moment_jacobian(model, params)
-    kept = jnp.max(jnp.abs(fields - gradients), axis=1) < PAIR * (1.0 + jnp.max(jnp.abs(fields), axis=1))
-    return np.asarray(kept & (jnp.abs(after - before - 2.0 * NUDGE) < PAIR))
+
+    @jax.jit
+    def at(params: Params) -> Bool[Array, " m"]:
+        moves = NUDGE * jnp.eye(model.group_dim)
+        before = charges.log_ratio(model, params)
+        after = jnp.diagonal(jax.vmap(lambda t: charges.log_ratio(model, model.act(t, params)))(moves))
+        fields, gradients = geometry.fundamental_fields(model, params), geometry.moment_jacobian(model, params)
+        kept = jnp.max(jnp.abs(fields - gradients), axis=1) < PAIR * (1.0 + jnp.max(jnp.abs(fields), axis=1))
+        return kept & (jnp.abs(after - before - 2.0 * NUDGE) < PAIR)
+
+    return np.asarray(at(params))
 
 
 def _notes(setting: Setting) -> list[str]:

@@ -22,7 +22,7 @@ from langevin_ib.store import _replace, summary_json
 
 COLUMNS = ("mechanism", "|a|/|b| off by", "min–max", "|χ/χ(0)|", "loss", "removed", "growth", "charge")
 KEPT = 0.1  # a median |χ/χ(0)| this near to one counts as kept
-WANDERS = 0.3  # if the band of seeds is within this of one, as kept by each of them
+WANDERS = 0.3  # band of seeds around one within which it is kept by each of them, not on the median only
 SUBJECT = {
     DESCENT: "gradient descent alone",
     SGD: "SGD",
@@ -56,7 +56,7 @@ def rows(summary: dict[str, Any]) -> list[tuple[str, ...]]:
             found.append((name, entry["diverged"], "", "", "", "", "", ""))
             continue
         removed, shares = entry["reduction"], entry["shares"]
-        parts = ("–", "–") if shares is None else tuple(f"{shares[key]['value']:.1%}" for key in ("growth", "charge"))
+        parts = ("–", "–") if shares is None else tuple(_share(shares[key]) for key in ("growth", "charge"))
         found.append(
             (
                 name,
@@ -97,10 +97,10 @@ def _sentence(name: str, entry: dict[str, Any], added: dict[str, Any]) -> str:
         error = f"{removed['value']:+.1%} ± {removed['se']:.1%} removed"
         text = f"{who} does not change the imbalance beyond its error ({error})"
     else:
-        growth, charge = (entry["shares"][key]["value"] for key in ("growth", "charge"))
+        growth, charge = (_share(entry["shares"][key]) for key in ("growth", "charge"))
         text = (
-            f"{who} removes {removed['value']:.1%} of the imbalance, {growth:.1%} of that by growth of the norms at "
-            f"constant charge and {charge:.1%} by change of charge"
+            f"{who} removes {removed['value']:.1%} of the imbalance, {growth} of that by growth of the norms at "
+            f"constant charge and {charge} by change of charge"
         )
     text += "; " + _charge(name, entry["charge_left"])
     if name in added:
@@ -116,8 +116,8 @@ def _charge(name: str, left: dict[str, float]) -> str:
     said = f"(|χ/χ(0)| = {median:.3f}, 90% of seeds {_number(low)} to {_number(high)})"
     if abs(median - 1.0) > KEPT:
         return f"the charge {'falls' if median < 1.0 else 'grows'} {said}"
-    verb = "stays" if low >= 1.0 - WANDERS and high <= 1.0 + WANDERS else "wanders without a trend"
-    return f"the charge {verb} {said}" + (f", so {CAUSE[name]} balances nothing" if name in CAUSE else "")
+    stays = "stays" if low >= 1.0 - WANDERS and high <= 1.0 + WANDERS else "stays on the median"
+    return f"the charge {stays} {said}" + (f", so it is not {CAUSE[name]} that balances" if name in CAUSE else "")
 
 
 def details(summary: dict[str, Any]) -> list[str]:
@@ -216,6 +216,10 @@ def save(result: Attribution, out: str | Path) -> Path:
 
 def _banded(found: dict[str, float]) -> str:
     return f"{_number(found['median'])} [{found['low90']:.2g}, {found['high90']:.2g}]"
+
+
+def _share(found: dict[str, float]) -> str:
+    return f"{round(100.0 * found['value'], 1) + 0.0:.1f}%"  # + 0.0: there is no −0.0%
 
 
 def _range(entry: dict[str, Any]) -> str:

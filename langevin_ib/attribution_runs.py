@@ -105,6 +105,10 @@ def settle(config: AttributionConfig) -> Setting:
     training = model.training
     if training is None:
         raise ConfigError("model", "one that says what its examples are, a Model with training", config.model)
+    # A data set of one example has no minibatches to speak of.
+    batches = "minibatch" if training.size > 1 or training.fresh is None else "fresh"
+    config = dataclasses.replace(config, noise=config.noise or batches)
+    Noise(str(config.noise), config.batch_size).check(model)
     setting = Setting(config, model, training, None, {})
     if ":" in config.model:
         geometry.check_model(model, setting.key("check"))
@@ -114,9 +118,6 @@ def settle(config: AttributionConfig) -> Setting:
         starts=starting_points(model.init, setting.key("starts"), config.seeds, jnp.float64),
     )
     changes: dict[str, Any] = {"one_task": one_task, "steps": config.steps or STEPS[model.compact_orbits]}
-    if config.noise is None:
-        # A data set of one example has no minibatches to speak of.
-        changes["noise"] = "minibatch" if training.size > 1 or training.fresh is None else "fresh"
     if config.label_noise is None:
         changes["label_noise"] = _short(_label_size(setting)) or 1.0
     if config.lr is None:
@@ -124,8 +125,6 @@ def settle(config: AttributionConfig) -> Setting:
     config = dataclasses.replace(config, **changes)
     if config.weight_decay is None:
         config = dataclasses.replace(config, weight_decay=_short(DECAY_TIME / config.time))
-    for noise, _ in protocols(config).values():
-        noise.check(model)
     return setting._replace(config=config)
 
 
