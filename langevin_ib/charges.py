@@ -18,7 +18,7 @@ from langevin_ib.noise import GradientNoise
 
 
 def charge_increment(model: Model, gradient: Params, lr: float) -> Float[Array, " m"]:
-    """χ(θ − ηĝ) − χ(θ) = η² χ(ĝ), for a χ that is a quadratic form with ∇χ = ξ, as in all models of this package.
+    """χ(θ − ηĝ) − χ(θ) = η² χ(ĝ), for a quadratic form χ with ∇χ = ξ, as in all models but `rotation`.
 
     >>> from langevin_ib.models import uv
     >>> u, v, g = 2.0, 1.0, 0.5

@@ -37,7 +37,9 @@ def batch_gradients(model, params, batches):
     return np.asarray(jax.lax.map(one, jnp.asarray(batches)))
 
 
-@pytest.mark.parametrize(("name", "options"), [("uv", {"samples": 5}), ("relu", {"samples": 5}), ("matrix", {"rows": 2})])
+@pytest.mark.parametrize(
+    ("name", "options"), [("uv", {"samples": 5}), ("relu", {"samples": 5}), ("matrix", {"rows": 2})]
+)
 @pytest.mark.parametrize("replace", [True, False])
 def test_minibatch_covariance_is_that_of_all_batches(name, options, replace, x64):
     model = build_model(name, options)

@@ -253,7 +253,7 @@ class Coordinate:
         return z if self.line else np.log(np.abs(z))
 
     def _value(self, x: Any) -> np.ndarray:
-        return np.asarray(x) if self.line else self.sign * np.exp(x)
+        return np.asarray(x if self.line else self.sign * np.exp(x))
 
     def _log_jacobian(self, x: np.ndarray) -> np.ndarray:
         """log |dz/dx|."""
