@@ -29,15 +29,15 @@ def descent_title(summary: dict[str, Any]) -> str:
 def nearest_lines(summary: dict[str, Any]) -> list[tuple[str, str]]:
     """(S) or the isotropic family: which is nearer, and by how much."""
     found = summary["descent"]["nearest"]
-    if found is None and summary["config"]["noise"] == "none":
-        return [("bold", "gradient descent without noise: no law; see where the chains end, and what becomes of χ")]
+    if not summary["verdicts"]:
+        return [("bold", "no noise at the minimum, and no law there: see where the chains end, and what becomes of χ")]
     if found is None:
         return [("yellow", "no comparison of SGD's own law with the isotropic family here")]
     near, far = sorted((found["sgd_tv"], found["isotropic_tv"]))
-    names = {"sgd": "SGD's own law (S)"}
-    winner = names.get(found["law"], f"the isotropic law {found['isotropic_law']}")
-    rival = f"the nearest isotropic law ({found['isotropic_law']} at its best T)"
-    loser = rival if found["law"] == "sgd" else names["sgd"]
+    own = "SGD's own law (S)"
+    free = "T and c at their best" if found["isotropic_law"] == "isotropic" else "at its best T"
+    rival = f"the nearest isotropic law ({found['isotropic_law']}, {free})"
+    winner, loser = (own, rival) if found["law"] == "sgd" else (rival, own)
     ratio = f", {far / near:.1f} times as far" if near > 0 else ""
     decided = "" if found["decided"] else "; their 95% ranges overlap, so this does not decide"
     doubt = ", in doubt: see below" if summary["doubts"] else ""

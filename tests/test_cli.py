@@ -68,6 +68,37 @@ BAD = {
         ["--model", "matrix", "--set", "group=gl"],
         "--set must be such that rank is equal to rows",
     ),
+    "temperature of SGD": (["--sampler", "sgd", "--beta", "3"], "--beta must be left out with sampler sgd, got 3"),
+    "learning rate of Langevin": (["--lr", "0.1"], "--lr must be left out with sampler langevin, got 0.1"),
+    "SGD held stiffly": (["--sampler", "sgd", "--confine", "stiff"], "--confine must be none or weight-decay with"),
+    "unknown noise": (["--sampler", "sgd", "--noise", "pink"], "--noise must be one of label, minibatch, fresh"),
+    "negative learning rate": (["--sampler", "sgd", "--lr", "-1"], "--lr must be a positive number (or auto), got -1"),
+    "learning rate that never arrives": (["--sampler", "sgd", "--lr", "1e-9"], "--lr must be large enough for a run"),
+    "momentum of one": (["--sampler", "sgd", "--momentum", "1"], "--momentum must be a number from 0 to below 1"),
+    "batch of all labels": (
+        ["--sampler", "sgd", "--batch-size", "4"],
+        "--batch-size must be left out with noise label",
+    ),
+    "no label noise": (
+        ["--sampler", "sgd", "--label-noise", "0"],
+        "--label-noise must be a positive number with noise",
+    ),
+    "noise without noise": (
+        ["--sampler", "sgd", "--noise", "none", "--label-noise", "1"],
+        "--label-noise must be left out with noise none",
+    ),
+    "epochs of fresh data": (
+        ["--sampler", "sgd", "--noise", "fresh", "--replacement", "no"],
+        "--replacement must be yes with noise fresh",
+    ),
+    "minibatch of one example": (
+        ["--sampler", "sgd", "--noise", "minibatch"],
+        "--noise must be another for uv here, whose only example",
+    ),
+    "minibatch of a population": (
+        ["--sampler", "sgd", "--model", "relu", "--set", "population=yes", "--noise", "minibatch"],
+        "--noise must be fresh or none for relu here",
+    ),
     "unknown option": (["--kapa", "4"], "unrecognized arguments: --kapa 4"),
     "option without value": (["--beta"], "--beta: expected one argument"),
     "no such file": (["--config", "missing.toml"], "--config must be a readable TOML file, got missing.toml"),
@@ -209,3 +240,55 @@ def test_help_is_one_page(capsys):
         sim.main(["--help"])
     assert caught.value.code == 0
     assert len(capsys.readouterr().out.splitlines()) <= 75
+
+
+def test_sgd_writes_the_same_folder_and_its_configuration_runs_it_again(tmp_path, capsys):
+    quick = ["--sampler", "sgd", "--lr", "0.01", "--label-noise", "2", "--chains", "64", "--steps", "26000"]
+    assert sim.main([*quick, "--out", str(tmp_path / "a")]) == 0
+    text = capsys.readouterr().out
+    assert "nearer: SGD's own law (S)" in text
+    (folder,) = (tmp_path / "a").iterdir()
+    assert {path.name for path in folder.iterdir()} == {
+        "config.toml",
+        "summary.json",
+        "draws.nc",
+        "histogram.png",
+        "report.html",
+    }
+    assert sim.main(["--config", str(folder / "config.toml"), "--out", str(tmp_path / "b"), "--quiet"]) == 0
+    (again,) = (tmp_path / "b").iterdir()
+    assert again.name == folder.name
+    first, second = (json.loads((where / "summary.json").read_text(encoding="utf-8")) for where in (folder, again))
+    assert first["invariants"] == second["invariants"]
+    assert "(S)" in (folder / "report.html").read_text(encoding="utf-8")
+    assert sim.main(["--config", str(folder / "config.toml"), "--sampler", "langevin", "--beta", "-1"]) == 2
+    assert "--beta must be a positive number" in capsys.readouterr().err
+
+
+def test_gradient_descent_without_noise_has_no_law_and_says_so(tmp_path, capsys):
+    quick = ["--sampler", "sgd", "--noise", "none", "--lr", "0.01", "--chains", "32", "--steps", "2000"]
+    assert sim.main([*quick, "--out", str(tmp_path)]) == 0
+    text = capsys.readouterr().out
+    assert "no noise at the minimum, and no law there" in text
+    assert "|χ(end) − χ(start)|/|χ(start)| 0.00" in text
+
+
+def test_sgd_that_diverges_says_that_there_is_no_law(tmp_path, capsys):
+    options = [
+        "--sampler",
+        "sgd",
+        "--lr",
+        "0.6",
+        "--label-noise",
+        "2",
+        "--chains",
+        "64",
+        "--out",
+        str(tmp_path / "runs"),
+    ]
+    assert sim.main(options) == 3
+    error = capsys.readouterr().err
+    assert len(error.splitlines()) == 1
+    assert "chains diverged" in error
+    assert "cannot be normalised at z = 0" in error
+    assert not (tmp_path / "runs").exists()

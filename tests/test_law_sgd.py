@@ -4,10 +4,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers import advance
 
 from langevin_ib import LawError, RunConfig, compare
 from langevin_ib.confinement import unconfined, weight_decay
 from langevin_ib.descent import draw_descent, run_descent
+from langevin_ib.dynamics import sgd
 from langevin_ib.findings import silent
 from langevin_ib.laws import Law, bin_masses
 from langevin_ib.laws.sgd import Coordinate, Descent, check_closed, label_noise_gamma
@@ -109,19 +111,20 @@ def test_rotation_is_half_normal(x64):
     ],
 )
 def test_where_it_does_not_exist_it_says_why(name, options, noise, lr, message, x64):
+    model = build_model(name, options)
+
+    def law():
+        found = coordinate(model, noise, lr)
+        return found.law(*found.window(1e-3))
+
     with pytest.raises(LawError, match=message):
-        found = coordinate(build_model(name, options), noise, lr)
-        found.law(*found.window(1e-3))
+        law()
 
 
 def test_too_strong_noise_collapses_the_product(x64):
     """ηs² = 2.2 ≥ 2y: the median of z over 256 chains is below 1e-3; at ηs² = 0.5 it is of order one."""
     with pytest.raises(LawError, match="no Gamma law, chains collapse to z = 0"):
         label_noise_gamma(1.0, 0.002, 33.2)
-    from test_sgd import advance
-
-    from langevin_ib.dynamics import sgd
-
     model = build_model("uv")
     begin = jnp.tile(jnp.array([1.0, 1.0]), (256, 1))
     medians = []

@@ -6,13 +6,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers import starts
 from jax.flatten_util import ravel_pytree
 
 from langevin_ib import ConfigError
 from langevin_ib.models import Examples, build_model, uv
 from langevin_ib.models.training import cast
 from langevin_ib.noise import Noise, gradient_noise, measure
-from helpers import starts
 
 MODELS = [
     ("uv", {}),

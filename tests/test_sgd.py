@@ -4,16 +4,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers import starts
+from helpers import advance, starts
 from jax.flatten_util import ravel_pytree
 
 from langevin_ib import charges
 from langevin_ib.dynamics import sgd
-from langevin_ib.ensemble import Observer, Schedule, run_ensemble, starting_points
+from langevin_ib.ensemble import starting_points
 from langevin_ib.models import build_model, stack_tasks, uv
 from langevin_ib.models.training import cast
 from langevin_ib.noise import Noise, gradient_noise
-from langevin_ib.streaming import count
 from sims.sgd_charge import watched
 
 MODELS = [
@@ -24,20 +23,6 @@ MODELS = [
     ("matrix", {}),
     ("matrix", {"group": "gl", "rank": 3}),
 ]
-
-
-def advance(model, kernel, begin, steps, key=0, dtype=jnp.float64):
-    """The ends of some chains."""
-    return run_ensemble(
-        kernel,
-        jax.tree.map(lambda leaf: leaf.astype(dtype), begin),
-        Observer(model.loss, count(), lambda loss: {"loss": loss}),
-        key=jax.random.key(key),
-        schedule=Schedule(0, steps, 1, (1,)),
-        escaped=lambda p: model.loss(p) > 1e9,
-        stage="test",
-        step_size=0.0,
-    )
 
 
 def flat(params):

@@ -6,13 +6,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers import starts
 from jax.flatten_util import ravel_pytree
 
 from langevin_ib import ModelError, geometry
 from langevin_ib.models import REGISTRY, Examples, build_model, stack_tasks, uv, with_metric
 from langevin_ib.models.training import cast, imbalance
 from langevin_ib.noise import Noise, gradient_noise
-from helpers import starts
 
 MODELS = [(name, {}) for name in REGISTRY] + [
     ("uv", {"depth": 3}),

@@ -37,10 +37,11 @@ from langevin_ib.noise import Noise, gradient_noise
 
 NAME, MEASURE = "sgd", "dz"
 FORMULA = "b⁻² exp(∫ 2a/b² dz), drift a and diffusion b² of SGD on χ = 0"
-FAR = 1e6  # how far from the middle the ends of a branch are looked at, as a factor
+FAR = 1e6  # how far from the middle, or from one, the ends of a branch are looked at, as a factor
 SCAN = 4001
-REACH = (-14.0, 6.0)  # log z around the middle in which the bulk of the law is looked for
+BULK = 40.0  # log mass below its top within which the bulk of a law lies
 NOISELESS = 1e-9  # noise this much below its largest value on the window counts as none
+NEARLY_NOISELESS = 1e-4  # the same where drift over noise cannot be integrated
 DEGREES = (32, 64, 128, 256, 512)
 ACCURACY = 1e-9
 SEPARATE = 1e-7
@@ -194,22 +195,33 @@ class Coordinate:
 
     def window(self, share: float) -> tuple[float, float]:
         """The range that leaves out `share` of law (S) at either end."""
-        if self.line:
-            x = self.middle + max(abs(self.middle), 1.0) * np.linspace(-50.0, 50.0, SCAN)
-        else:
-            x = np.log(abs(self.middle)) + np.linspace(*REACH, SCAN)
-        pull, log_noise = self._terms(x)
-        rise = np.concatenate([[0.0], np.cumsum(0.5 * (pull[1:] + pull[:-1]) * np.diff(x))])
-        log_mass = rise - log_noise + self._log_jacobian(x)
+        x = np.linspace(*self._ends(), SCAN)
+        log_mass = self._log_mass(x)
+        bulk = np.nonzero(log_mass > log_mass.max() - BULK)[0]
+        x = np.linspace(x[max(bulk[0] - 1, 0)], x[min(bulk[-1] + 1, SCAN - 1)], SCAN)
+        log_mass = self._log_mass(x)
         total = np.cumsum(np.exp(log_mass - log_mass.max()))
         low, high = (float(self._value(np.interp(part, total / total[-1], x))) for part in (share, 1.0 - share))
         return min(low, high), max(low, high)
+
+    def _ends(self) -> tuple[float, float]:
+        """Places x far out on either side."""
+        scale = max(abs(self.middle), 1.0)
+        if self.line:
+            return self.middle - 50.0 * scale, self.middle + 50.0 * scale
+        return float(np.log(min(abs(self.middle), 1.0) / FAR)), float(np.log(scale * FAR))
+
+    def _log_mass(self, x: np.ndarray) -> np.ndarray:
+        """log (p dz/dx) on a grid, by the trapezoidal rule."""
+        pull, log_noise = self._terms(x)
+        rise = np.concatenate([[0.0], np.cumsum(0.5 * (pull[1:] + pull[:-1]) * np.diff(x))])
+        return rise - log_noise + self._log_jacobian(x)
 
     def _check_exists(self) -> None:
         """Near the ends of a half-line |z| p(z) is a power of |z|, which has to rise from 0 and to fall to infinity."""
         if self.line:
             return
-        near, far = (np.log(abs(self.middle)) + side * np.log(FAR) + np.array([-0.5, 0.5]) for side in (-1.0, 1.0))
+        near, far = (end + np.array([-0.5, 0.5]) for end in self._ends())
         powers = []
         for x in (near, far):
             pull, log_noise = self._terms(x)
@@ -224,6 +236,7 @@ class Coordinate:
 
     def _log_density(self, low: float, high: float) -> Callable[[np.ndarray], np.ndarray]:
         """log p(z) up to a constant over a range of x, from Chebyshev series that have settled."""
+        nodes, relative = np.zeros(0), np.zeros(0)
         for degree in DEGREES:
             nodes = 0.5 * (low + high) + 0.5 * (high - low) * np.cos(np.pi * (np.arange(degree) + 0.5) / degree)
             pull, log_noise = self._terms(nodes)
@@ -234,6 +247,8 @@ class Coordinate:
             if all(np.abs(s.coef[-4:]).max() < ACCURACY * max(1.0, np.abs(s.coef).max()) for s in (rate, noise)):
                 rise = rate.integ()
                 return lambda z: rise(self._place(z)) - noise(self._place(z))
+        if np.exp(relative.min() - relative.max()) < NEARLY_NOISELESS:
+            self._at_rest(nodes[np.argmin(relative)])
         raise LawError(f"law sgd: drift and noise of {self.name} are not smooth enough to be integrated on the window")
 
     def _terms(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
