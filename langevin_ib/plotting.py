@@ -121,7 +121,9 @@ def plot_histogram(summary: dict[str, Any], axes: Axes, name: str) -> Axes:
         # Bin means of the density, as the histogram shows: no curve is drawn where there is no integral.
         axes.plot(centres, np.asarray(law["mass"]) / width, color=colour, linestyle=dash, linewidth=1.6, label=label)
     axes.set_ylabel(f"density in d{name}, given the window")
-    axes.set_ylim(0, 1.12 * axes.get_ylim()[1])
+    # Room for the legend above the curves: the more lines it has, the more.
+    lines = len(axes.get_legend_handles_labels()[1]) if len(summary["invariants"]) == 1 else 0
+    axes.set_ylim(0, (1.12 + 0.11 * max(lines - 5, 0)) * axes.get_ylim()[1])
     # Away from the bulk of the draws.
     free = "upper right" if mass @ centres < 0.5 * (edges[0] + edges[-1]) else "upper left"
     axes.legend(

@@ -27,7 +27,7 @@ from langevin_ib.models.training import Examples, Training, data_risk, gaussian,
 STRENGTH = (2.2, 1.8)  # |q_j||k_j| of the teacher's first and last channel
 
 
-def attention(
+def attention(  # noqa: PLR0915  # one closure over the data and the options
     inputs: int = 2,
     width: int = 2,
     heads: int = 1,
@@ -41,7 +41,7 @@ def attention(
     start_scale: float = 0.0,
     skew: float = 0.0,
     boost: bool = False,
-) -> Model:  # noqa: PLR0915  # one closure over the data and the options
+) -> Model:
     """Multi-head attention that learns queries and keys from a teacher; its values are the teacher's, or learnt too.
 
     f(X) = Σ_heads softmax(XQ (XK)ᵀ/√r) X V, with V of shape (d, d), or (d, r) where it is learnt, and
