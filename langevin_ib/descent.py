@@ -22,6 +22,7 @@ from scipy import stats
 from langevin_ib import compare, geometry, isotropic
 from langevin_ib.charges import charge_rate
 from langevin_ib.config import AUTO, RunConfig
+from langevin_ib.diagnostics import R_HAT_LIMIT
 from langevin_ib.dynamics import euler_maruyama, sgd
 from langevin_ib.ensemble import Schedule, run_ensemble, starting_points
 from langevin_ib.errors import ConfigError, LawError
@@ -81,6 +82,7 @@ class Ground:
         schedule: burn-in and records.
         balanced: whether chains start on the slice.
         decay: rate at which χ is predicted to decay near the minimum, per unit of t = nη.
+        doubts: reasons not to trust the isotropic laws.
     """
 
     config: RunConfig
@@ -95,6 +97,7 @@ class Ground:
     schedule: Schedule
     balanced: bool
     decay: float
+    doubts: list[str]
 
     @property
     def plan(self) -> Plan:
@@ -135,7 +138,7 @@ def run_descent(config: RunConfig, report: Report, chunk_records: int | None, pl
     checks = convergence_checks(sample, stationary=True) | {"step_check": None}
     charge = _charge(ground, sample, starts)
     # Where the noise ends at the minimum every chain ends in a point, and there is nothing to judge.
-    doubts = [] if ground.family is None else doubts_of(checks) + _doubts(ground, charge)
+    doubts = [] if ground.family is None else [*ground.doubts, *doubts_of(checks), *_doubts(ground, charge)]
     judged, fits, missing = _judge(ground, sample, bool(doubts))
     summary: dict[str, Any] = {
         **head(plan, sample, float(config.lr or 0), wall, stationary=bool(ground.laws)),
@@ -207,15 +210,14 @@ def prepare_descent(config: RunConfig, stage: Callable[[str], dict[str, Any]]) -
     schedule_config, schedule, balanced = _schedule(config, descent, decay, rates)
 
     coordinates, missing = _coordinates(descent, middle)
-    family, windows, why = None, {}, None
+    family, windows, doubts = None, {}, []
     size = float(jnp.sqrt(sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(point))))
     if float(config.lr or 0) * meter.trace**0.5 > NOISELESS * size:
         cold = build_reduction(config, temperature=rounded(float(meter.temperature)))
-        family, windows, why = _family(config, cold, coordinates, stage)
+        family, windows, doubts = _family(config, cold, coordinates, stage)
     else:
         values = reduction.chart.scalars(jnp.asarray(middle))
         windows = {name: _around(float(value)) for name, value in values.items()}
-    missing += [why] if why else []
     if config.window == AUTO and reduction.chart.dim == 1:
         schedule_config = schedule_config.replace(window=next(iter(windows.values())))
     edges = {name: np.linspace(*window, config.bins + 1) for name, window in windows.items()}
@@ -229,7 +231,19 @@ def prepare_descent(config: RunConfig, stage: Callable[[str], dict[str, Any]]) -
     if len(laws) < len(edges):
         laws = {}
     return Ground(
-        schedule_config, descent, reduction, middle, meter, laws, missing, family, edges, schedule, balanced, decay
+        config=schedule_config,
+        descent=descent,
+        reduction=reduction,
+        middle=middle,
+        meter=meter,
+        laws=laws,
+        missing=missing,
+        family=family,
+        edges=edges,
+        schedule=schedule,
+        balanced=balanced,
+        decay=decay,
+        doubts=doubts,
     )
 
 
@@ -314,10 +328,7 @@ def _coordinates(descent: Descent, middle: np.ndarray) -> tuple[dict[str, Coordi
 
 
 def _family(config: RunConfig, cold: Reduction, coordinates: dict[str, Coordinate] | None, stage):
-    """The isotropic family near the noise meter's temperature, the windows, and why there is no family.
-
-    `cold` has that temperature.
-    """
+    """The isotropic family near the noise meter's temperature, which is that of `cold`, the windows, and doubts."""
     temperature = cold.temperature
     warm = Reduction(cold.model, cold.confinement, 1.0)
     if cold.chart.dim == 1:
@@ -327,15 +338,13 @@ def _family(config: RunConfig, cold: Reduction, coordinates: dict[str, Coordinat
         else:
             low, high = scalar_window(config, cold)[1]
         edges = np.linspace(low, high, config.bins + 1)
-        return isotropic.from_quadrature(warm, edges, temperature), {name: (low, high)}, None
+        return isotropic.from_quadrature(warm, edges, temperature), {name: (low, high)}, []
     lowest = minimum(cold)
     cuts: dict[str, Window] = cut_windows(config, cold, lowest)
-    if coordinates is not None:
-        cuts = {
-            name: given_window(config, cold, name) if is_given(config, name)
-            else tuple(rounded(end) for end in coordinates[name].window(TAIL))
-            for name in cuts
-        }  # fmt: skip
+    for name in cuts:
+        if coordinates is not None and not is_given(config, name):
+            low, high = coordinates[name].window(TAIL)
+            cuts[name] = rounded(low), rounded(high)
     draws = sample_mala(
         cold, formula(cold, "slice"), cuts, lowest.x, key=key_of(config, "law"), with_orbit=False, stage=stage
     )
@@ -349,7 +358,10 @@ def _family(config: RunConfig, cold: Reduction, coordinates: dict[str, Coordinat
                 draws.scalars[name].ravel(), ones, cold.model.home_of(name)
             )
     edges = {name: np.linspace(*window, config.bins + 1) for name, window in windows.items()}
-    return isotropic.from_draws(draws, temperature, edges), windows, None
+    doubts = []
+    if not draws.r_hat <= R_HAT_LIMIT:
+        doubts.append(f"MALA has not mixed on the isotropic law slice: R-hat {draws.r_hat:.3f} > {R_HAT_LIMIT}")
+    return isotropic.from_draws(draws, temperature, edges), windows, doubts
 
 
 def _sample(ground: Ground, stage: dict[str, Any]) -> tuple[Sample, np.ndarray]:

@@ -99,7 +99,8 @@ class IsotropicFamily:
         low, high = (-np.log(self.temperature) + side * np.log(SPAN) for side in (-1.0, 1.0))
         if not gap(low) < 0 < gap(high):
             raise LawError(f"no temperature gives the mean loss {mean_energy:.4g} at c = {c:g}")
-        return float(np.exp(optimize.brentq(gap, low, high, xtol=1e-12)))  # pyright: ignore[reportArgumentType]
+        found = optimize.brentq(gap, low, high, xtol=1e-12)  # pyright: ignore  # untyped overload
+        return float(np.exp(found))  # pyright: ignore[reportArgumentType, reportCallIssue]
 
     def _both(self, mean_energy: float, mean_statistic: float) -> Fit:
         """Newton's method, through SciPy, on the convex log Z(β, c) + β ℓ̄ − c t̄.
@@ -108,7 +109,7 @@ class IsotropicFamily:
         """
         wanted = np.array([-mean_energy, mean_statistic])
         begin = np.array([self._coldness(mean_energy, 0.0), 0.0])
-        unit = 1.0 / np.sqrt(np.diag(self._means(*begin)[1]))
+        unit = 1.0 / np.sqrt(np.diag(self._means(begin[0], begin[1])[1]))
 
         def function(x):
             coldness, c = begin + x * unit

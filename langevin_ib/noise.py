@@ -77,7 +77,9 @@ class Noise:
         if self.kind in ("minibatch", "label") and not training.size:
             raise ConfigError("noise", f"fresh or none for {model.name} here: it has no data set", self.kind)
         if self.kind == "minibatch" and training.size == 1:
-            raise ConfigError("noise", f"another for {model.name} here, whose only example is the whole batch", self.kind)
+            raise ConfigError(
+                "noise", f"another for {model.name} here, whose only example is the whole batch", self.kind
+            )
         if self.kind == "minibatch" and not self.replace and int(self.batch_size or 0) > training.size:
             raise ConfigError("batch_size", f"at most the {training.size} examples of an epoch", self.batch_size)
         return training

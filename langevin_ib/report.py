@@ -129,8 +129,9 @@ def findings(summary: dict[str, Any]) -> list[tuple[str, str]]:
     lines.append(
         (
             "",
-            f"{run['chains']} chains × {run['steps']} steps of {step} = {run['step_size']:.4g} (time {run['time']:.4g}), "
-            f"{windows}{' in the window' if len(invariants) == 1 else ''}; R-hat {checks['r_hat']:.3f}, "
+            f"{run['chains']} chains × {run['steps']} steps of {step} = {run['step_size']:.4g} "
+            f"(time {run['time']:.4g}), {windows}{' in the window' if len(invariants) == 1 else ''}; "
+            f"R-hat {checks['r_hat']:.3f}, "
             f"ESS {checks['ess']:.3g}{acceptance}, diverged {checks['diverged']}",
         )
     )

@@ -17,6 +17,7 @@ import argparse
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from langevin_ib import LawError, RunConfig, compare
@@ -158,7 +159,7 @@ def constant_mass(ground: Ground, edges: np.ndarray) -> np.ndarray:
     task = ground.descent.model.training.task  # pyright: ignore[reportOptionalMemberAccess]
     square, product = float(np.mean(task["x"] ** 2)), float(np.mean(task["x"] * task["y"]))
     z = float(ground.middle[0])
-    diffusion = float(ground.descent.process(ground.middle).diffusion[0, 0])
+    diffusion = float(ground.descent.process(jnp.asarray(ground.middle)).diffusion[0, 0])
     strength = diffusion / (4.0 * z**2)  # η S(z*)
 
     def log_density(x):
