@@ -59,7 +59,9 @@ def plot_curve(summary: dict[str, Any], axes: Axes, name: str) -> Axes:
     axes.set_ylim(max(bottom, top * 10.0**-DECADES), top)
     plain = FuncFormatter(lambda value, _: f"{value:g}")
     axes.yaxis.set_major_formatter(plain)
-    axes.yaxis.set_minor_formatter(plain if top < 10.0 * bottom else NullFormatter())
+    # Over more than a decade the labels of all minor ticks would run into each other.
+    some = FuncFormatter(lambda value, _: f"{value:g}" if f"{value:e}"[0] in "25" else "")
+    axes.yaxis.set_minor_formatter(plain if top < 10.0 * bottom else some if top < 100.0 * bottom else NullFormatter())
     axes.set_ylabel(PANELS[name])
     axes.margins(x=0)
     return axes

@@ -49,7 +49,7 @@ def rows(summary: dict[str, Any]) -> list[tuple[str, ...]]:
     """One row of text for the start and for each mechanism, in the order of `COLUMNS`."""
     start = summary["start"]
     found: list[tuple[str, ...]] = [
-        ("start", _banded(start["ratio_factor"]), _range(start), "1", _number(start["loss"]["median"]), "", "", "")
+        ("start", _banded(start["ratio_factor"]), _range(start), "1", f"{start['loss']['median']:.2g}", "", "", "")
     ]
     for name, entry in summary["mechanisms"].items():
         if entry["diverged"]:
@@ -63,7 +63,7 @@ def rows(summary: dict[str, Any]) -> list[tuple[str, ...]]:
                 _banded(entry["ratio_factor"]),
                 _range(entry),
                 _banded(entry["charge_left"]),
-                _number(entry["loss"]["median"]),
+                f"{entry['loss']['median']:.2g}",
                 f"{100 * removed['value']:.1f} ± {100 * removed['se']:.1f}%",
                 *parts,
             )
@@ -82,8 +82,8 @@ def sentences(summary: dict[str, Any]) -> list[str]:
         ]
     return [
         *found,
-        f"of what SGD removes, gradient descent alone gives {share['value']:.1%} ± {share['se']:.1%} "
-        f"(95% interval {share['low95']:.1%} to {share['high95']:.1%}), paired over {summary['run']['seeds']} seeds",
+        f"of what SGD removes, gradient descent alone gives {share['value']:.2%} ± {share['se']:.2%} "
+        f"(95% interval {share['low95']:.2%} to {share['high95']:.2%}), paired over {summary['run']['seeds']} seeds",
     ]
 
 
@@ -125,13 +125,17 @@ def details(summary: dict[str, Any]) -> list[str]:
     config, noise = summary["config"], summary["noise"]
     T, typical, average = noise["temperature"], noise["typical"], noise["mean"]
     seeds = noise["metered_seeds"]
-    over = f"mean of {seeds} seeds" if seeds > 1 else "seed 0 only: Σ of all seeds costs too much"
+    over = f"mean of {seeds} seeds" if seeds > 1 else "one seed: Σ costs too much"
+
+    def metered(name: str, form: str) -> str:
+        first = format(max(typical[name], 0.0), form)
+        return first if seeds == 1 else f"{first} ({format(max(average[name], 0.0), form)})"
+
     return [
         f"T of Langevin = η tr Σ/2q = {T['value']:.3g} ± {T['se']:.2g} over seeds, averaged over recorded times of SGD",
         f"noise of SGD at its end, seed 0 ({over}): largest eigenvalue of Σ over the mean one "
-        f"{typical['anisotropy']:.3g} ({average['anisotropy']:.3g}), misfit of one T {typical['misfit']:.3f} "
-        f"({average['misfit']:.3f}), share along the orbits {max(typical['orbit_share'], 0.0):.1g} "
-        f"({max(average['orbit_share'], 0.0):.1g}); of isotropic noise {noise['isotropic_orbit_share']:.3f} (m/q)",
+        f"{metered('anisotropy', '.3g')}, misfit of one T {metered('misfit', '.3f')}, share along the orbits "
+        f"{metered('orbit_share', '.1g')}; of isotropic noise {noise['isotropic_orbit_share']:.3f} (m/q)",
         f"label noise s = {config['label_noise']:g} on top of the data's {config['data_noise']:g}; weight decay "
         f"λ = {config['weight_decay']:g}",
         *summary["notes"],
@@ -140,7 +144,7 @@ def details(summary: dict[str, Any]) -> list[str]:
 
 def print_attribution(summary: dict[str, Any], console: Console) -> None:
     """Table, sentences, details."""
-    table = Table(title=title(summary), title_justify="left", title_style="bold")
+    table = Table(title=title(summary), title_justify="left", title_style="bold", pad_edge=False)
     for column in COLUMNS:
         table.add_column(column, justify="left" if column == "mechanism" else "right")
     for row in rows(summary):
@@ -215,7 +219,7 @@ def save(result: Attribution, out: str | Path) -> Path:
 
 
 def _banded(found: dict[str, float]) -> str:
-    return f"{_number(found['median'])} [{found['low90']:.2g}, {found['high90']:.2g}]"
+    return f"{_number(found['median'])} [{_number(found['low90'])}, {_number(found['high90'])}]"
 
 
 def _share(found: dict[str, float]) -> str:

@@ -22,7 +22,7 @@ def charge_increment(model: Model, gradient: Params, lr: float) -> Float[Array, 
 
     >>> from langevin_ib.models import uv
     >>> u, v, g = 2.0, 1.0, 0.5
-    >>> float(charge_increment(uv(), g * jnp.array([v, u]), 0.1)[0])  # −χ η²g², χ = 1.5
+    >>> round(float(charge_increment(uv(), g * jnp.array([v, u]), 0.1)[0]), 6)  # −χ η²g², χ = 1.5
     -0.00375
     """
     return lr**2 * model.moment_map(gradient)

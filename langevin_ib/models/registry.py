@@ -73,7 +73,7 @@ def options_of(name: str) -> dict[str, Any]:
         ConfigError: there is no such model.
 
     >>> options_of("uv")
-    {'target': 1.0, 'depth': 2}
+    {'target': 1.0, 'depth': 2, 'samples': 0, 'scatter': 0.5, 'seed': 0}
     """
     if ":" in name:
         with _current_directory():
