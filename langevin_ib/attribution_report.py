@@ -49,7 +49,7 @@ def rows(summary: dict[str, Any]) -> list[tuple[str, ...]]:
     """One row of text for the start and for each mechanism, in the order of `COLUMNS`."""
     start = summary["start"]
     found: list[tuple[str, ...]] = [
-        ("start", _banded(start["ratio_factor"]), _range(start), "1", f"{start['loss']['median']:.2g}", "", "", "")
+        ("start", _banded(start["ratio_factor"]), _range(start), "1", _number(start["loss"]["median"]), "", "", "")
     ]
     for name, entry in summary["mechanisms"].items():
         if entry["diverged"]:
@@ -63,7 +63,7 @@ def rows(summary: dict[str, Any]) -> list[tuple[str, ...]]:
                 _banded(entry["ratio_factor"]),
                 _range(entry),
                 _banded(entry["charge_left"]),
-                f"{entry['loss']['median']:.2g}",
+                _number(entry["loss"]["median"]),
                 f"{100 * removed['value']:.1f} ± {100 * removed['se']:.1f}%",
                 *parts,
             )
@@ -78,7 +78,7 @@ def sentences(summary: dict[str, Any]) -> list[str]:
     if share is None:
         return [
             *found,
-            "SGD removes no imbalance, with 95% confidence, so there is no share of it that gradient descent gives",
+            "what SGD removes is not positive with 95% confidence, so no share of gradient descent is given",
         ]
     return [
         *found,
