@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from langevin_ib.attribution_config import NOISES, SETUPS, AttributionConfig, from_setup
+from langevin_ib.attribution.config import NOISES, SETUPS, AttributionConfig, from_setup
 from langevin_ib.cli import FailedRunError, Parser, guarded, new_parser, number, options, use_all_cores
 
 PROGRAM = "python -m langevin_ib.attribute"
@@ -63,8 +63,8 @@ def _attribute(arguments: dict[str, Any]) -> int:
 
     use_all_cores()
     # After the settings are known to be good, so that a typing error is answered at once; after the devices are set.
-    from langevin_ib.attribution import attribute  # noqa: PLC0415
-    from langevin_ib.attribution_report import print_attribution, save, sentences  # noqa: PLC0415
+    from langevin_ib.attribution.mechanisms import attribute  # noqa: PLC0415
+    from langevin_ib.attribution.report import print_attribution, save, sentences  # noqa: PLC0415
     from langevin_ib.progress import console, stages  # noqa: PLC0415
     from langevin_ib.store import CHECKPOINTS, check_writable, summary_json, tidy  # noqa: PLC0415
 

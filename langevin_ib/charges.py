@@ -7,14 +7,19 @@ by its second order alone, χ(θ − ηĝ) = χ(θ) + η² χ(ĝ), exactly. For 
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
 from langevin_ib.geometry import fundamental_fields
 from langevin_ib.models.base import Model, Params
 from langevin_ib.noise import GradientNoise
+
+Numbers: TypeAlias = Float[Array, "..."] | Float[np.ndarray, "..."]
 
 
 def charge_increment(model: Model, gradient: Params, lr: float) -> Float[Array, " m"]:
@@ -58,7 +63,7 @@ def log_ratio(model: Model, params: Params) -> Float[Array, " m"]:
     return jnp.arctanh(2.0 * model.moment_map(params) / square)
 
 
-def log_ratio_at(charge: Float[Array, "..."], size: Float[Array, "..."]) -> Float[Array, "..."]:
+def log_ratio_at(charge: Numbers, size: Numbers) -> Float[Array, "..."]:
     """ρ = arsinh(χ/s), s = |a||b|: the log ratio of a pair of this charge once it has this size."""
     return jnp.arcsinh(charge / size)
 

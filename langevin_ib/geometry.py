@@ -346,8 +346,8 @@ def _predictions(model: Model, params: Params) -> Float[Array, " n"]:
         x = known["x"]
     else:
         dtype = jax.tree.leaves(params)[0].dtype
-        normals = jax.random.normal(jax.random.key(0), (PROBED, *(training.fresh_shape or ())), dtype)
-        x = training.fresh(known, normals).x
+        normals = jax.random.normal(jax.random.key(0), (PROBED, *training.fresh.shape), dtype)
+        x = training.fresh.examples(known, normals).x
     return jnp.ravel(training.predict(params, x))
 
 

@@ -124,7 +124,7 @@ def gradient_noise(training: Training, noise: Noise, params: Params, task: Task 
     spread = gradients - mean
     sampling = (share[:, None] * spread).T @ spread / size
     if noise.kind == "minibatch" and not noise.replace:
-        sampling = sampling * (training.size - size) / max(training.size - 1, 1)
+        sampling = sampling * (share.size - size) / max(share.size - 1, 1)
     if noise.kind in ("label", "none"):
         sampling = jnp.zeros_like(sampling)
     label = (weight * noise.label_noise) ** 2 / size * jnp.einsum("i,ioq,iop->qp", share, jacobian, jacobian)
@@ -141,14 +141,14 @@ def _population(
     if noise.kind == "fresh" or not training.size:
         normals, share = _normals(training)
         dtype = jax.tree.leaves(params)[0].dtype
-        assert training.fresh is not None  # for the type checker: Noise.check has seen to it
-        return training.fresh(task, jnp.asarray(normals, dtype)), jnp.asarray(share, dtype), training.fresh_weight
+        fresh = training.population
+        return fresh.examples(task, jnp.asarray(normals, dtype)), jnp.asarray(share, dtype), fresh.weight
     x, y = task["x"], task["y"]
     return Examples(x, y), jnp.full(len(y), 1.0 / len(y), y.dtype), task["weight"]
 
 
 def _normals(training: Training) -> tuple[np.ndarray, np.ndarray]:
-    shape = training.fresh_shape or ()
+    shape = training.population.shape
     size = int(np.prod(shape))
     if size > HERMITE_INPUTS:
         return np.random.default_rng(0).normal(size=(SAMPLED_INPUTS, *shape)), np.full(

@@ -7,6 +7,7 @@ import json
 import math
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -55,11 +56,8 @@ def save(result: RunResult, out: str | Path) -> Path:
     Raises:
         OSError: the folder cannot be written; what stood there before is untouched.
     """
-    folder = run_folder(result, out)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
-        fresh.chmod(0o755)
+
+    def fill(fresh: Path) -> None:
         (fresh / "config.toml").write_text(result.plan.config.to_toml(), encoding="utf-8")
         (fresh / "summary.json").write_text(summary_json(result.summary), encoding="utf-8")
         draws(result).to_netcdf(fresh / "draws.nc", engine="h5netcdf")
@@ -67,6 +65,21 @@ def save(result: RunResult, out: str | Path) -> Path:
         picture.savefig(fresh / "histogram.png", dpi=200)
         plt.close(picture)
         (fresh / "report.html").write_text(html_page(result.summary, fresh / "histogram.png"), encoding="utf-8")
+
+    return write_folder(run_folder(result, out), fill)
+
+
+def write_folder(folder: Path, fill: Callable[[Path], None]) -> Path:
+    """Make a folder under a temporary name, have it filled, and rename it; returns it.
+
+    Raises:
+        OSError: it cannot be written; what stood there before is untouched.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        fresh.chmod(0o755)
+        fill(fresh)
         _replace(fresh, folder)
     except BaseException:
         shutil.rmtree(fresh, ignore_errors=True)

@@ -8,21 +8,23 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers import starts
 from jax.flatten_util import ravel_pytree
 
 from langevin_ib import attribute as command
-from langevin_ib import attribution_runs as runs
 from langevin_ib import charges
-from langevin_ib.attribution import MECHANISMS, AttributionConfig, attribute, from_setup, pairs
-from langevin_ib.attribution_report import rows, save, sentences
-from langevin_ib.attribution_statistics import Paths, across, describe
+from langevin_ib.attribution import runs
+from langevin_ib.attribution.config import AttributionConfig, from_setup
+from langevin_ib.attribution.mechanisms import attribute, pairs
+from langevin_ib.attribution.report import rows, save, sentences
+from langevin_ib.attribution.runs import MECHANISMS
+from langevin_ib.attribution.statistics import Paths, across, describe
 from langevin_ib.dynamics import euler_maruyama, sgd
 from langevin_ib.errors import ConfigError
 from langevin_ib.models import build_model, stack_tasks
 from langevin_ib.models.training import Examples, cast
 from langevin_ib.noise import Noise, gradient_noise
 from langevin_ib.store import summary_json
-from tests.helpers import starts
 
 SMALL = {"steps": 60, "seeds": 8}
 SEEDS = 12
@@ -292,7 +294,7 @@ def test_bad_input_is_one_clear_line_and_nothing_is_written(case, tmp_path, monk
 
 
 def test_the_command_runs_and_langevin_may_diverge_but_no_other_mechanism(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("langevin_ib.attribution.isotropic_temperature", lambda setting, _: np.full(8, 1e6))
+    monkeypatch.setattr("langevin_ib.attribution.mechanisms.isotropic_temperature", lambda setting, _: np.full(8, 1e6))
     small = ["--steps", "60", "--seeds", "8", "--out", str(tmp_path / "runs")]
     assert command.main(["--lr", "30", *small]) == 3
     assert "gradient descent: 8 of 8 chains diverged" in capsys.readouterr().err
@@ -306,7 +308,7 @@ def test_the_command_runs_and_langevin_may_diverge_but_no_other_mechanism(tmp_pa
 
 
 def test_the_command_prints_the_table_and_where_it_is(found, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("langevin_ib.attribution.attribute", lambda *_, **__: found)
+    monkeypatch.setattr("langevin_ib.attribution.mechanisms.attribute", lambda *_, **__: found)
     assert command.main(["--out", str(tmp_path / "runs")]) == 0
     shown = capsys.readouterr().out
     assert all(name in shown for name in MECHANISMS)

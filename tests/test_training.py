@@ -61,9 +61,9 @@ def test_fresh_examples_of_the_relu_population_have_the_loss_as_their_mean(x64):
     model = build_model("relu", {"population": True})
     (params,) = starts(model, 1)
     task = cast(model.training.task, params)
-    examples = model.training.fresh(task, jax.random.normal(jax.random.key(0), (200_000, 3)))
+    examples = model.training.population.examples(task, jax.random.normal(jax.random.key(0), (200_000, 3)))
     square = (model.training.predict(params, examples.x) - examples.y) ** 2
-    half = 0.5 * model.training.fresh_weight
+    half = 0.5 * model.training.population.weight
     error = half * float(square.std()) / np.sqrt(square.size)
     expected = float(model.loss(params) - model.training.penalty(params))
     assert abs(half * float(square.mean()) - expected) < 4 * error

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Int
 
 from langevin_ib.dynamics.base import Kernel
 from langevin_ib.models.base import Model, Params
-from langevin_ib.models.training import Examples, Task, Training, cast
+from langevin_ib.models.training import Examples, Task, Training, cast, size_of
 from langevin_ib.noise import Noise
 
 Watch = Callable[[Params, Params], Any]  # (θ, ĝ) ↦ a NamedTuple of arrays, averaged by the runner
@@ -88,11 +88,13 @@ def sgd(
     optimiser = optax.chain(*steps, optax.sgd(lr, momentum=float(momentum) if momentum else None))
     flat = ravel_pytree(like)[0]
     size = noise.batch_size or 0
+    # Stacked data sets may be filled up beyond the size of the model's own.
+    examples = 0 if training is None else training.size if tasks is None else size_of(jax.tree.map(_first, dict(tasks)))
 
     def init(params: Params) -> SGDState:
         deck = None
         if training is not None and noise.kind == "minibatch" and not noise.replace:
-            deck = Deck(jnp.arange(training.size), jnp.zeros((), jnp.int32))
+            deck = Deck(jnp.arange(examples), jnp.zeros((), jnp.int32))
         return SGDState(params, optimiser.init(params), deck)
 
     def draw(key: Array, chains: int) -> _Draw:
@@ -102,9 +104,9 @@ def sgd(
             # Uniform numbers, not indices: by epochs the range of the next index shrinks.
             batch = jax.random.uniform(batch_key, (chains, size), jnp.float32)
         if training is not None and noise.kind == "fresh":
-            batch = jax.random.normal(batch_key, (chains, size, *(training.fresh_shape or ())), flat.dtype)
+            batch = jax.random.normal(batch_key, (chains, size, *training.population.shape), flat.dtype)
         if training is not None and noise.label_noise:
-            labels = jax.random.normal(label_key, (chains, *_label_shape(training, noise, like)), flat.dtype)
+            labels = jax.random.normal(label_key, (chains, *_label_shape(training, size or examples, like)), flat.dtype)
         direction = jax.random.normal(direction_key, (chains, flat.size if noise.turned else 0), flat.dtype)
         return _Draw(batch, labels, direction, None if tasks is None else cast(tasks, like))
 
@@ -135,16 +137,19 @@ def sgd(
     return Kernel(draw=draw, init=init, step=step)
 
 
-def _label_shape(training: Training, noise: Noise, like: Params) -> tuple[int, ...]:
-    """Shape of a batch's labels."""
-    size = noise.batch_size or training.size
+def _first(leaf: Any) -> Any:
+    """What the first chain has of a stack."""
+    return leaf[0]
+
+
+def _label_shape(training: Training, size: int, like: Params) -> tuple[int, ...]:
+    """Shape of the labels of a batch of a given size."""
     task = cast(training.task, like)
     if training.size:
         x = jax.ShapeDtypeStruct((size, *task["x"].shape[1:]), task["x"].dtype)
     else:
-        x = jax.eval_shape(
-            training.fresh, task, jax.ShapeDtypeStruct((size, *(training.fresh_shape or ())), jnp.float32)
-        ).x
+        fresh = training.population
+        x = jax.eval_shape(fresh.examples, task, jax.ShapeDtypeStruct((size, *fresh.shape), jnp.float32)).x
     return jax.eval_shape(training.predict, like, x).shape
 
 
@@ -153,13 +158,12 @@ def _batch(
 ) -> tuple[Examples, Any, Deck | None]:
     """The examples of a step, their weight, and the deck that is left."""
     if noise.kind == "fresh":
-        assert training.fresh is not None  # for the type checker: Noise.check has seen to it
-        return training.fresh(task, drawn), training.fresh_weight, deck
+        return training.population.examples(task, drawn), training.population.weight, deck
     everything = Examples(task["x"], task["y"])
     if noise.kind == "label":
         return everything, task["weight"], deck
     if deck is None:
-        chosen = _index(drawn, 0, len(everything.y))  # not training.size: stacked tasks may be filled up
+        chosen = _index(drawn, 0, len(everything.y))
     else:
         chosen, deck = _deal(deck, drawn)
     return jax.tree.map(lambda leaf: leaf[chosen], everything), task["weight"], deck

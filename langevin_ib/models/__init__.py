@@ -9,7 +9,7 @@ from langevin_ib.models.matrix import matrix
 from langevin_ib.models.registry import REGISTRY, build_model, options_of
 from langevin_ib.models.relu import relu
 from langevin_ib.models.rotation import rotation
-from langevin_ib.models.training import Examples, Task, Training, stack_tasks
+from langevin_ib.models.training import Examples, Fresh, Task, Training, stack_tasks
 from langevin_ib.models.transforms import with_metric, with_moment_map
 from langevin_ib.models.uv import uv
 
@@ -18,6 +18,7 @@ __all__ = [
     "Branch",
     "Chart",
     "Examples",
+    "Fresh",
     "Invariants",
     "Model",
     "Params",

@@ -22,7 +22,7 @@ from langevin_ib.models.pair import (
     to_chart,
     unit_vectors,
 )
-from langevin_ib.models.training import Examples, Training, data_risk, gaussian, imbalance
+from langevin_ib.models.training import Examples, Fresh, Training, data_risk, gaussian, imbalance
 
 STRENGTH = (2.2, 1.8)  # |q_j||k_j| of the teacher's first and last channel
 
@@ -119,9 +119,11 @@ def attention(  # noqa: PLR0915  # one closure over the data and the options
         penalty=penalty,
         # With fixed values another task would be another model.
         draw_task=draw_task if train_values else None,
-        fresh_shape=(tokens, d),
-        fresh=lambda task, normals: Examples(normals, attend(normals, *(task[name] for name in ("V", "Q", "K")))),
-        fresh_weight=gain / tokens,
+        fresh=Fresh(
+            (tokens, d),
+            lambda task, normals: Examples(normals, attend(normals, *(task[name] for name in ("V", "Q", "K")))),
+            gain / tokens,
+        ),
     )
     fixed = None if train_values else attend_pairs(task["x"], task["V"])
 

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from langevin_ib.models.base import NEGATIVE, POSITIVE, Model
 from langevin_ib.models.checks import among, at_least
 from langevin_ib.models.pair import slice_terms
-from langevin_ib.models.training import Examples, Training, data_risk, no_penalty
+from langevin_ib.models.training import Examples, Fresh, Training, data_risk, no_penalty
 
 OPERATORS = ("identity", "random")
 SPREAD = (0.7, 1.3)  # singular values of the random operator
@@ -84,8 +84,7 @@ def hadamard(
         task={"x": a, "y": data, "weight": float(a.shape[0])},
         risk=data_risk(predict, no_penalty),
         penalty=no_penalty,
-        fresh_shape=(a.shape[0],),
-        fresh=lambda task, normals: Examples(normals @ task["x"], normals @ task["y"]),
+        fresh=Fresh((a.shape[0],), lambda task, normals: Examples(normals @ task["x"], normals @ task["y"])),
     )
 
     names = [f"z_{i + 1}" for i in range(m)]

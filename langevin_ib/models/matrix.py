@@ -31,7 +31,7 @@ from langevin_ib.models.spectrum import (
     singular_values,
     symmetric_basis,
 )
-from langevin_ib.models.training import Examples, Training, cast
+from langevin_ib.models.training import Examples, Fresh, Training, cast
 
 GROUPS = ("diagonal", "gl")
 
@@ -126,8 +126,7 @@ def matrix(
         risk=lambda task, params: misfit(task, params) + 0.5 * ridge * penalty(params),
         penalty=lambda params: 0.5 * ridge * penalty(params),
         draw_task=draw_task,
-        fresh_shape=(rows + cols,) if observed == 1 else None,
-        fresh=fresh if observed == 1 else None,
+        fresh=Fresh((rows + cols,), fresh) if observed == 1 else None,
     )
     build = {"diagonal": _diagonal, "gl": _general_linear}[group]
     model = build(training, rank)

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 from langevin_ib.models.base import POSITIVE, Model
 from langevin_ib.models.checks import at_least, non_negative
 from langevin_ib.models.pair import descending, slice_terms, starting_vectors, unit_vectors
-from langevin_ib.models.training import Examples, Training, cast, data_risk, gaussian, imbalance
+from langevin_ib.models.training import Examples, Fresh, Training, cast, data_risk, gaussian, imbalance
 
 STRENGTH = (2.2, 1.8)  # |v_j||W_j| of the teacher's first and last neuron
 
@@ -93,9 +93,7 @@ def relu(
         risk=population_risk if population else data_risk(predict, penalty),
         penalty=penalty,
         draw_task=draw_task,
-        fresh_shape=(d,),
-        fresh=lambda task, normals: Examples(normals, predict(task, normals)),
-        fresh_weight=gain,
+        fresh=Fresh((d,), lambda task, normals: Examples(normals, predict(task, normals)), gain),
     )
 
     def loss(params):

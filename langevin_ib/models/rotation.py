@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from langevin_ib.models.base import POSITIVE, Model
-from langevin_ib.models.training import Examples, Training, data_risk, no_penalty
+from langevin_ib.models.training import Examples, Fresh, Training, data_risk, no_penalty
 
 
 def rotation() -> Model:
@@ -30,7 +30,7 @@ def rotation() -> Model:
         return jnp.stack([x * cos - y * sin, x * sin + y * cos])
 
     def radius(params):
-        return jnp.sqrt(jnp.sum(params**2))
+        return jnp.hypot(params[0], params[1])
 
     def predict(params, x):
         return x * radius(params)
@@ -55,7 +55,6 @@ def rotation() -> Model:
             task={"x": np.ones(1), "y": np.zeros(1), "weight": 1.0},
             risk=data_risk(predict, no_penalty),
             penalty=no_penalty,
-            fresh_shape=(),
-            fresh=lambda task, normals: Examples(normals, jnp.zeros_like(normals)),
+            fresh=Fresh((), lambda task, normals: Examples(normals, jnp.zeros_like(normals))),
         ),
     )

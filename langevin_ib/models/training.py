@@ -23,6 +23,20 @@ class Examples(NamedTuple):
     y: Any
 
 
+class Fresh(NamedTuple):
+    """A population of examples, of which L is the mean.
+
+    Attributes:
+        shape: of the standard normal numbers that one example is made of.
+        examples: (task, normals with a leading axis) ↦ examples, without label noise.
+        weight: their w.
+    """
+
+    shape: tuple[int, ...]
+    examples: Callable[[Task, Float[Array, "batch ..."]], Examples]
+    weight: float = 1.0
+
+
 @dataclass(frozen=True)
 class Training:
     """A regression, L(θ) = E ½ w |f(θ, x) − y|² + penalty(θ), whose predictor f does not change along the orbits.
@@ -37,10 +51,7 @@ class Training:
         risk: (task, θ) ↦ L(θ), the mean over the data set or over the population.
         penalty: θ ↦ the part of L that no example decides, a function of the invariants; its gradient has no noise.
         draw_task: NumPy generator ↦ another task by the same recipe; None where there is only one.
-        fresh_shape: shape of the standard normal numbers that one fresh example is made of; None where there is no
-            population whose loss L is.
-        fresh: (task, normals with a leading axis) ↦ fresh examples, without label noise.
-        fresh_weight: w of fresh examples.
+        fresh: the population, where there is one.
     """
 
     predict: Callable[[Params, Any], Output]
@@ -48,19 +59,29 @@ class Training:
     risk: Callable[[Task, Params], Float[Array, ""]]
     penalty: Callable[[Params], Float[Array, ""]]
     draw_task: Callable[[np.random.Generator], Task] | None = None
-    fresh_shape: tuple[int, ...] | None = None
-    fresh: Callable[[Task, Float[Array, "batch ..."]], Examples] | None = None
-    fresh_weight: float = 1.0
+    fresh: Fresh | None = None
+
+    @property
+    def population(self) -> Fresh:
+        """The population; that there is none is a ValueError."""
+        if self.fresh is None:
+            raise ValueError("the loss is no population's")
+        return self.fresh
 
     @property
     def size(self) -> int:
-        """Number of examples in the data set; 0 if the loss is a population's."""
-        return len(self.task["x"]) if "x" in self.task else 0
+        """Number of examples in the model's own data set; 0 if the loss is a population's."""
+        return size_of(self.task)
 
     def batch_loss(self, params: Params, examples: Examples, weight: Any) -> Float[Array, ""]:
         """½ w mean |f(θ, x_i) − y_i|² over some examples, and the penalty."""
         error = self.predict(params, examples.x) - examples.y
         return 0.5 * weight * jnp.sum(error**2) / error.shape[0] + self.penalty(params)
+
+
+def size_of(task: Task) -> int:
+    """Number of examples in a task's data set, those that fill it up included; 0 if it has none."""
+    return len(task["x"]) if "x" in task else 0
 
 
 def cast(task: Task, like: Params) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from langevin_ib.models.base import NEGATIVE, POSITIVE, Model
 from langevin_ib.models.checks import at_least, non_negative
-from langevin_ib.models.training import Examples, Training, data_risk, no_penalty
+from langevin_ib.models.training import Examples, Fresh, Training, data_risk, no_penalty
 
 
 def uv(target: float = 1.0, depth: int = 2, samples: int = 0, scatter: float = 0.5, seed: int = 0) -> Model:
@@ -83,8 +83,7 @@ def uv(target: float = 1.0, depth: int = 2, samples: int = 0, scatter: float = 0
         risk=risk,
         penalty=no_penalty,
         draw_task=draw_task if samples else None,
-        fresh_shape=None if samples else (),
-        fresh=None if samples else lambda task, normals: Examples(normals, task["y"][0] * normals),
+        fresh=None if samples else Fresh((), lambda task, normals: Examples(normals, task["y"][0] * normals)),
     )
 
     return Model(

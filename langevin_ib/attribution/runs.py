@@ -17,8 +17,8 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Key
 
 from langevin_ib import charges, geometry, streaming
-from langevin_ib.attribution_config import AttributionConfig
-from langevin_ib.attribution_statistics import Paths
+from langevin_ib.attribution.config import AttributionConfig
+from langevin_ib.attribution.statistics import Paths
 from langevin_ib.checkpoint import Checkpoint
 from langevin_ib.dynamics import Kernel, sgd
 from langevin_ib.dynamics.langevin import normal_like
@@ -294,15 +294,15 @@ def noise_meter(setting: Setting, ends: Float[np.ndarray, "seed q"]) -> NoiseRep
     config, model, training = setting.config, setting.model, setting.training
     unravel = ravel_pytree(setting.like)[1]
     noise, _ = protocols(config)[SGD]
-    shape = training.fresh_shape or ()
-    sampled = noise.kind == "fresh" and math.prod(shape) > HERMITE_INPUTS
+    shape = training.population.shape if noise.kind == "fresh" else ()
+    sampled = math.prod(shape) > HERMITE_INPUTS
     normals = np.random.default_rng(0).normal(size=(METER_EXAMPLES, *shape)) if sampled else None
 
     def examples(task: Task) -> tuple[Noise, Task]:
-        if normals is None or training.fresh is None:
+        if normals is None:
             return noise, task
-        drawn = training.fresh(task, jnp.asarray(normals))
-        data = {"x": drawn.x, "y": drawn.y, "weight": training.fresh_weight}
+        drawn = training.population.examples(task, jnp.asarray(normals))
+        data = {"x": drawn.x, "y": drawn.y, "weight": training.population.weight}
         return dataclasses.replace(noise, kind="minibatch"), {**task, **data}
 
     def at(flat: Float[Array, " q"], task: Task) -> NoiseReport:
@@ -347,8 +347,8 @@ def _label_size(setting: Setting) -> float:
     training = setting.training
     task = cast(training.task, setting.like)
     if not training.size and training.fresh is not None:
-        normals = jnp.asarray(np.random.default_rng(0).normal(size=(LABELS, *(training.fresh_shape or ()))))
-        return float(jnp.sqrt(jnp.mean(training.fresh(task, normals).y ** 2)))
+        normals = jnp.asarray(np.random.default_rng(0).normal(size=(LABELS, *training.fresh.shape)))
+        return float(jnp.sqrt(jnp.mean(training.fresh.examples(task, normals).y ** 2)))
     return float(jnp.sqrt(jnp.mean(jnp.asarray(task["y"]) ** 2)))
 
 

@@ -6,7 +6,7 @@ with label noise, by SGD whose noise is turned to a random direction at each ste
 decay; a sixth run is isotropic Langevin dynamics at the one T that has the strength of SGD's noise. What each of them
 removes of the imbalance is split into growth and loss of charge, and set against gradient descent.
 
-    config, runs, statistics → attribution → report, plot → `python -m langevin_ib.attribute`
+    config, runs, statistics → mechanisms → report, plot → `python -m langevin_ib.attribute`
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ import numpy as np
 from jaxtyping import Array, Bool
 
 from langevin_ib import charges, geometry
-from langevin_ib.attribution_config import SETUPS, AttributionConfig, from_setup
-from langevin_ib.attribution_runs import (
+from langevin_ib.attribution.config import AttributionConfig
+from langevin_ib.attribution.runs import (
     DESCENT,
     LANGEVIN,
     MECHANISMS,
@@ -38,11 +38,9 @@ from langevin_ib.attribution_runs import (
     settle,
     simulate,
 )
-from langevin_ib.attribution_statistics import across, describe, mean, state
+from langevin_ib.attribution.statistics import across, describe, mean, state
 from langevin_ib.errors import DivergenceError
 from langevin_ib.models import Model, Params
-
-__all__ = ["MECHANISMS", "SETUPS", "Attribution", "AttributionConfig", "attribute", "from_setup"]
 
 SCHEMA_VERSION = 1
 NUDGE = 0.1  # along an orbit, to see whether a generator rescales a pair

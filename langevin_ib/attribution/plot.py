@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
-from langevin_ib.attribution_runs import DECAY, DESCENT, ISOTROPIC, LABEL, LANGEVIN, SGD
+from langevin_ib.attribution.runs import DECAY, DESCENT, ISOTROPIC, LABEL, LANGEVIN, SGD
 
 STYLE: dict[str, tuple[str, Any]] = {
     DESCENT: ("#000000", "-"),

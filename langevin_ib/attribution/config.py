@@ -51,7 +51,7 @@ SETUPS: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class AttributionConfig:
-    """Everything that decides the numbers of one attribution; None stands for a rule of `attribution_runs.settle`.
+    """Everything that decides the numbers of one attribution; None stands for a rule of `attribution.runs.settle`.
 
     Attributes:
         model: name in the registry, or `module:function`.

@@ -5,8 +5,6 @@ from __future__ import annotations
 import base64
 import html
 import json
-import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +13,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from langevin_ib.attribution import Attribution
-from langevin_ib.attribution_plot import figure
-from langevin_ib.attribution_runs import DECAY, DESCENT, ISOTROPIC, LABEL, LANGEVIN, SGD
-from langevin_ib.store import _replace, summary_json
+from langevin_ib.attribution.mechanisms import Attribution
+from langevin_ib.attribution.plot import figure
+from langevin_ib.attribution.runs import DECAY, DESCENT, ISOTROPIC, LABEL, LANGEVIN, SGD
+from langevin_ib.store import summary_json, write_folder
 
 COLUMNS = ("mechanism", "|a|/|b| off by", "min–max", "|χ/χ(0)|", "loss", "removed", "growth", "charge")
 KEPT = 0.1  # a median |χ/χ(0)| this near to one counts as kept
@@ -199,11 +197,8 @@ def save(result: Attribution, out: str | Path) -> Path:
         OSError: the folder cannot be written; what stood there before is untouched.
     """
     config, summary = result
-    folder = Path(out) / f"attribution-{config.name}-{config.digest()}"
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
-        fresh.chmod(0o755)
+
+    def fill(fresh: Path) -> None:
         (fresh / "config.toml").write_text(config.to_toml(), encoding="utf-8")
         content = summary | {"sentences": sentences(summary)}
         (fresh / "summary.json").write_text(summary_json(content), encoding="utf-8")
@@ -211,11 +206,8 @@ def save(result: Attribution, out: str | Path) -> Path:
         picture.savefig(fresh / "attribution.png", dpi=200)
         plt.close(picture)
         (fresh / "report.html").write_text(html_page(summary, fresh / "attribution.png"), encoding="utf-8")
-        _replace(fresh, folder)
-    except BaseException:
-        shutil.rmtree(fresh, ignore_errors=True)
-        raise
-    return folder
+
+    return write_folder(Path(out) / f"attribution-{config.name}-{config.digest()}", fill)
 
 
 def _banded(found: dict[str, float]) -> str:

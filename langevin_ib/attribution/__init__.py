@@ -1,0 +1,1 @@
+"""Which mechanism balances the factors: the rooms behind `python -m langevin_ib.attribute`."""
