@@ -1,9 +1,10 @@
 """One run of SGD from configuration to verdict: its own law (S), against the isotropic family at its best temperature.
 
 Rules (before any draw of the chains): lr 0.01/Λ, Λ the largest curvature of the loss at its minimum; windows leave out
-0.1% of law (S) at either end, or where there is none are those of the isotropic law `slice` at the temperature that the
-noise meter gives; burn-in until χ has fallen by e^−10 at the predicted rate and the slowest coordinate has relaxed ten
-times; then 400 relaxation times. Where χ would need more than 200 000 steps, chains start on the slice instead.
+0.1% of law (S) at either end, or where there is none are those of the isotropic law `slice` at the temperature of a
+noise as strong as SGD's across the orbits; burn-in until χ has fallen by e^−10 at the predicted rate and the slowest
+coordinate has relaxed ten times; then 400 relaxation times. Where χ would need more than 200 000 steps, chains start on
+the slice instead.
 """
 
 from __future__ import annotations
@@ -159,7 +160,7 @@ def run_descent(config: RunConfig, report: Report, chunk_records: int | None, pl
             "start": "slice" if ground.balanced else "own",
             "decay": ground.decay,
             "meter": {name: float(value) for name, value in ground.meter._asdict().items()},
-            "fits": {name: fit._asdict() for name, fit in fits.items()},
+            "fits": None if ground.family is None else {name: fit._asdict() for name, fit in fits.items()},
             "nearest": _nearest(judged),
             "charge": charge,
         },
@@ -213,7 +214,7 @@ def prepare_descent(config: RunConfig, stage: Callable[[str], dict[str, Any]]) -
     family, windows, doubts = None, {}, []
     size = float(jnp.sqrt(sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(point))))
     if float(config.lr or 0) * meter.trace**0.5 > NOISELESS * size:
-        cold = build_reduction(config, temperature=rounded(float(meter.temperature)))
+        cold = build_reduction(config, temperature=rounded(_across(descent, meter, point)))
         family, windows, doubts = _family(config, cold, coordinates, stage)
     else:
         values = reduction.chart.scalars(jnp.asarray(middle))
@@ -245,6 +246,13 @@ def prepare_descent(config: RunConfig, stage: Callable[[str], dict[str, Any]]) -
         decay=decay,
         doubts=doubts,
     )
+
+
+def _across(descent: Descent, meter: NoiseReport, point: Params) -> float:
+    """The temperature of an isotropic noise that is as strong across the orbits: SGD's has nothing along them."""
+    q = sum(leaf.size for leaf in jax.tree.leaves(point))
+    along = descent.model.group_dim + descent.model.compact_dim
+    return float(meter.temperature) * (1.0 if descent.noise.turned else q / (q - along))
 
 
 def _around(value: float) -> Window:
@@ -328,7 +336,7 @@ def _coordinates(descent: Descent, middle: np.ndarray) -> tuple[dict[str, Coordi
 
 
 def _family(config: RunConfig, cold: Reduction, coordinates: dict[str, Coordinate] | None, stage):
-    """The isotropic family near the noise meter's temperature, which is that of `cold`, the windows, and doubts."""
+    """The isotropic family near the temperature of `cold`, the windows, and doubts about the family."""
     temperature = cold.temperature
     warm = Reduction(cold.model, cold.confinement, 1.0)
     if cold.chart.dim == 1:

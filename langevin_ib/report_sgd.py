@@ -29,10 +29,10 @@ def descent_title(summary: dict[str, Any]) -> str:
 def nearest_lines(summary: dict[str, Any]) -> list[tuple[str, str]]:
     """(S) or the isotropic family: which is nearer, and by how much."""
     found = summary["descent"]["nearest"]
-    if not summary["verdicts"]:
+    if not summary["verdicts"] and summary["descent"]["fits"] is None:
         return [("bold", "no noise at the minimum, and no law there: see where the chains end, and what becomes of χ")]
     if found is None:
-        return [("yellow", "no comparison of SGD's own law with the isotropic family here")]
+        return [("yellow", "no comparison of SGD's own law with the isotropic family here: see below why")]
     near, far = sorted((found["sgd_tv"], found["isotropic_tv"]))
     own = "SGD's own law (S)"
     free = "T and c at their best" if found["isotropic_law"] == "isotropic" else "at its best T"
@@ -41,7 +41,8 @@ def nearest_lines(summary: dict[str, Any]) -> list[tuple[str, str]]:
     ratio = f", {far / near:.1f} times as far" if near > 0 else ""
     decided = "" if found["decided"] else "; their 95% ranges overlap, so this does not decide"
     doubt = ", in doubt: see below" if summary["doubts"] else ""
-    return [("bold", f"nearer: {winner}, TV {near:.4f}; {loser} {far:.4f}{ratio}{decided}{doubt}")]
+    worst = ", each by its worst invariant" if summary["protocol"]["coordinates"] > 1 else ""
+    return [("bold", f"nearer: {winner}, TV {near:.4f}; {loser} {far:.4f}{worst}{ratio}{decided}{doubt}")]
 
 
 def descent_lines(summary: dict[str, Any]) -> list[tuple[str, str]]:
