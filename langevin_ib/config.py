@@ -147,14 +147,19 @@ class RunConfig:
     steps: int = _option(
         AUTO,
         "dynamics",
-        f"steps of a chain, with burn-in {_of(DEFAULT_STEPS)}",
+        f"steps of a chain, with burn-in {_of(DEFAULT_STEPS)[:-1]}; sgd: 400 relaxation times after it]",
         kind="count",
         low=10,
         high=LIMIT,
         auto=True,
     )
     burn_in: int | Auto = _option(
-        AUTO, "dynamics", "steps to discard; auto: a fifth (unconfined: 1/32 to 1/4)", kind="count", low=0, high=LIMIT
+        AUTO,
+        "dynamics",
+        "steps to discard; auto: a fifth (unconfined: 1/32 to 1/4; sgd: until χ has decayed and z relaxed)",
+        kind="count",
+        low=0,
+        high=LIMIT,
     )
     thin: int | Auto = _option(
         AUTO, "dynamics", "steps between recorded draws; auto: from the curvature", kind="count", low=1, high=10**6
@@ -172,7 +177,7 @@ class RunConfig:
         "minibatch (with --batch-size) or label, in a random direction; none: gradient descent [label]",
         choices=NOISES,
     )
-    lr: float | Auto | None = _option(None, "descent", "learning rate η; auto: 0.01/curvature", kind="positive")
+    lr: float | Auto | None = _option(None, "descent", "learning rate η; auto: 0.01 (1 − μ)/curvature", kind="positive")
     label_noise: float | Auto | None = _option(
         None,
         "descent",
@@ -202,7 +207,9 @@ class RunConfig:
         high=MAX_BINS,
         auto=True,
     )
-    laws: tuple[str, ...] = _option(None, "comparison", "laws to compare with", choices=LAWS, many=True)
+    laws: tuple[str, ...] = _option(
+        None, "comparison", "laws to compare with langevin (sgd has its own)", choices=LAWS, many=True
+    )
     margin: float = _option(0.01, "comparison", "equivalence margin on total variation", kind="positive")
     reference: str = _option(None, "comparison", "reference sampler [mala]", choices=REFERENCES)
 
@@ -245,13 +252,17 @@ class RunConfig:
         if self.batch_size == AUTO:
             object.__setattr__(self, "batch_size", 1 if batched else None)
         elif not batched and self.noise != "isotropic" and self.batch_size is not None:
-            raise ConfigError("batch_size", f"left out with noise {self.noise}", self.batch_size)
+            raise ConfigError(
+                "batch_size", f"left out with noise {self.noise} (or noise minibatch given)", self.batch_size
+            )
         if self.label_noise == AUTO and (self.noise == "none" or self.batch_size is not None):
             object.__setattr__(self, "label_noise", 0.0)
         if self.noise == "none" and self.label_noise:
             raise ConfigError("label_noise", "left out with noise none", self.label_noise)
         if self.label_noise == 0.0 and self.batch_size is None and self.noise != "none":
             raise ConfigError("label_noise", f"a positive number with noise {self.noise}", self.label_noise)
+        if self.noise == "isotropic" and self.momentum:
+            raise ConfigError("momentum", "left out with noise isotropic, whose steps are Langevin's", self.momentum)
         if not self.replacement and self.noise != "minibatch":
             raise ConfigError("replacement", f"yes with noise {self.noise}", "no")
 

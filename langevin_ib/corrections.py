@@ -111,8 +111,8 @@ def minimise_along_orbit(model: Model, params: Params) -> Balanced:
         return Balanced(found.t, model.act(found.t, start), found.value, gradient, converged)
 
 
-class _Iterate(NamedTuple):
-    """A point of the orbit: log det H, its gradient, the Hessian's eigenvectors, Newton's step along each of them."""
+class Iterate(NamedTuple):
+    """A point of a search: the function, its gradient, the Hessian's eigenvectors, Newton's step along each of them."""
 
     t: Float[Array, " m"]
     value: Float[Array, ""]
@@ -122,26 +122,47 @@ class _Iterate(NamedTuple):
 
 
 class _Search(NamedTuple):
-    at: _Iterate
+    at: Iterate
     longest: Float[Array, ""]
     tries: Int[Array, ""]
 
 
-def _search(model: Model, start: Params) -> _Iterate:
+def _search(model: Model, start: Params) -> Iterate:
     def log_det(t):
         # From the fields, not from H: the product would square their condition number, which is large far out.
         triangle = jnp.linalg.qr(fundamental_fields(model, model.act(t, start)).T)[1]
         return 2.0 * jnp.sum(jnp.log(jnp.abs(jnp.diagonal(triangle))))
 
+    return newton(log_det, model.group_dim)
+
+
+def newton(function: Callable[[Float[Array, " m"]], Float[Array, ""]], dim: int) -> Iterate:
+    """Where Newton's iteration from t = 0 ends on a function of t ∈ R^dim that grows like a logarithm far out.
+
+    Along each eigenvector of the Hessian the step is downhill and at most one long. For float64, inside `jax.jit`.
+
+    Args:
+        function: twice differentiable; where it is not finite no step goes.
+        dim: m, the length of t.
+
+    Returns:
+        The last iterate; whether its gradient vanishes is for the caller to judge.
+
+    >>> with jax.enable_x64(True):
+    ...     end = newton(lambda t: jnp.sum(jnp.log(jnp.cosh(t - 3.0))), 2)
+    >>> end.t.round(6).tolist()
+    [3.0, 3.0]
+    """
+
     def slope(t):
-        value, gradient = jax.value_and_grad(log_det)(t)
+        value, gradient = jax.value_and_grad(function)(t)
         return gradient, (value, gradient)
 
-    def iterate(t) -> _Iterate:
+    def iterate(t) -> Iterate:
         hessian, (value, gradient) = jax.jacfwd(slope, has_aux=True)(t)
         curvature, directions = jnp.linalg.eigh(hessian)
-        newton = (directions.T @ gradient) / jnp.maximum(jnp.abs(curvature), FLATTEST)
-        return _Iterate(t, value, gradient, directions, newton)
+        along = (directions.T @ gradient) / jnp.maximum(jnp.abs(curvature), FLATTEST)
+        return Iterate(t, value, gradient, directions, along)
 
     def unfinished(search: _Search) -> Bool[Array, ""]:
         left = (search.tries < MAX_TRIES) & (search.longest > SMALLEST_STEP)
@@ -161,8 +182,7 @@ def _search(model: Model, start: Params) -> _Iterate:
 
     # Nothing is known at θ itself yet, so that anything finite is accepted there: the derivatives, which take long to
     # compile, then stand in the program once.
-    m = model.group_dim
-    zeros, infinite = jnp.zeros(m, jnp.float64), jnp.asarray(jnp.inf, jnp.float64)
-    unknown = _Iterate(zeros, infinite, jnp.ones_like(zeros), jnp.eye(m, dtype=jnp.float64), zeros)
+    zeros, infinite = jnp.zeros(dim, jnp.float64), jnp.asarray(jnp.inf, jnp.float64)
+    unknown = Iterate(zeros, infinite, jnp.ones_like(zeros), jnp.eye(dim, dtype=jnp.float64), zeros)
     search = _Search(unknown, jnp.asarray(LONGEST_STEP, jnp.float64), jnp.asarray(0))
     return jax.lax.while_loop(unfinished, advance, search).at

@@ -1,10 +1,10 @@
 """One run of SGD from configuration to verdict: its own law (S), against the isotropic family at its best temperature.
 
-Rules (before any draw of the chains): lr 0.01/Λ, Λ the largest curvature of the loss at its minimum; windows leave out
-0.1% of law (S) at either end, or where there is none are those of the isotropic law `slice` at the temperature of a
-noise as strong as SGD's across the orbits; burn-in until χ has fallen by e^−10 at the predicted rate and the slowest
-coordinate has relaxed ten times; then 400 relaxation times. Where χ would need more than 200 000 steps, chains start on
-the slice instead.
+Rules (before any draw of the chains): lr 0.01 (1 − μ)/Λ, Λ the largest curvature of the loss at its minimum, μ the
+momentum; windows leave out 0.1% of law (S) at either end, or where there is none are those of the isotropic law `slice`
+at the temperature of a noise as strong as SGD's across the orbits; burn-in until χ has fallen by e^−10 at the predicted
+rate and the slowest coordinate has relaxed ten times; then 400 relaxation times. Where χ would need more than 200 000
+steps, chains start on the slice instead.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ from langevin_ib.windows import (
     scalar_window,
 )
 
-LR_SHARE = 0.01
+LR_SHARE = 0.01  # η Λ/(1 − μ)
 STRENGTH = 2.8  # of the default label noise, for one example of weight one
 TAIL = 1e-3
 DECAY = 10.0
@@ -62,8 +62,13 @@ OFF_SLICE = 0.05  # rms χ over |a|² + |b|² halved above which (S) is not yet 
 NOISELESS_SPREAD = 0.01
 NOISELESS = 1e-6  # a kick at the minimum below this share of the parameters leaves chains where they are
 NUDGE = 0.1  # along the orbit, to read off the rate at which χ decays
+ABSOLUTE = ("trace", "temperature")  # of the meter, no ratios
 NO_CORRECTION = {"c": None, "why": "SGD's noise is not isotropic; the c of the isotropic family is fitted with its T"}
-ISOTROPIC = "(F): exp(−ℓ/T) det G^(−c/2) dσ_S"
+AT_REST = "law sgd: the noise vanishes at the minimum of the loss, where chains come to rest: there is no density"
+BY_EPOCHS = (
+    "by epochs the noise of an epoch's steps cancels, while windows and temperatures are set for independent batches, "
+    "so that no law is judged"
+)
 
 
 @dataclass(frozen=True)
@@ -78,6 +83,7 @@ class Ground:
         meter: the noise there.
         laws: (S) of each scalar, or none of any.
         missing: one line for each law that there is none of.
+        independent: variance of each scalar under the law (S) of batches drawn with replacement; of runs by epochs.
         family: the isotropic laws; None without noise.
         edges: bin edges of each scalar.
         schedule: burn-in and records.
@@ -93,6 +99,7 @@ class Ground:
     meter: NoiseReport
     laws: dict[str, Law]
     missing: list[str]
+    independent: dict[str, float]
     family: isotropic.IsotropicFamily | None
     edges: dict[str, np.ndarray]
     schedule: Schedule
@@ -159,12 +166,20 @@ def run_descent(config: RunConfig, report: Report, chunk_records: int | None, pl
             "noise": config.noise,
             "start": "slice" if ground.balanced else "own",
             "decay": ground.decay,
-            "meter": {name: float(value) for name, value in ground.meter._asdict().items()},
+            # Ratios of rounding errors where there is no noise.
+            "meter": {
+                name: None if ground.family is None and name not in ABSOLUTE else float(value)
+                for name, value in ground.meter._asdict().items()
+            },
             "fits": None if ground.family is None else {name: fit._asdict() for name, fit in fits.items()},
             "nearest": _nearest(judged),
             "charge": charge,
         },
     }
+    for name, variance in ground.independent.items():
+        if name in summary["invariants"]:
+            own = summary["invariants"][name]
+            own["variance_to_independent"] = own["variance"] / variance
     summary["run"]["total_wall_s"] = round(time.perf_counter() - began, 3)
     return RunResult(plan, summary, sample.result.trace)
 
@@ -195,7 +210,7 @@ def prepare_descent(config: RunConfig, stage: Callable[[str], dict[str, Any]]) -
     """Fill in every `auto`, and find out which laws there are; before any draw of the chains.
 
     Raises:
-        ConfigError, ModelError: as `langevin_ib.run`.
+        ConfigError, ModelError, LawError: as `langevin_ib.run`.
     """
     reduction = build_reduction(config, temperature=1.0)
     model = reduction.model
@@ -208,14 +223,21 @@ def prepare_descent(config: RunConfig, stage: Callable[[str], dict[str, Any]]) -
     descent = Descent(model, reduction.confinement, noise_of(config), effective)
     point = reduction.chart.section(jnp.asarray(middle))
     meter, decay, rates = _meter(descent, point, reduction)
-    schedule_config, schedule, balanced = _schedule(config, descent, decay, rates)
-
-    coordinates, missing = _coordinates(descent, middle)
-    family, windows, doubts = None, {}, []
     size = float(jnp.sqrt(sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(point))))
-    if float(config.lr or 0) * meter.trace**0.5 > NOISELESS * size:
+    noisy = float(config.lr or 0) * meter.trace**0.5 > NOISELESS * size
+    schedule_config, schedule, balanced = _schedule(config, descent, decay if noisy else 0.0, rates, noisy)
+
+    family, windows, doubts, independent = None, {}, [], {}
+    if noisy or descent.noise.kind == "none":
+        coordinates, missing = _coordinates(descent, middle)
+    else:
+        coordinates, missing = None, [AT_REST]
+    if noisy:
         cold = build_reduction(config, temperature=rounded(_across(descent, meter, point)))
         family, windows, doubts = _family(config, cold, coordinates, stage)
+        if not descent.noise.replace:
+            doubts.append(BY_EPOCHS)
+            independent = _independent(descent, middle)
     else:
         values = reduction.chart.scalars(jnp.asarray(middle))
         windows = {name: _around(float(value)) for name, value in values.items()}
@@ -229,6 +251,8 @@ def prepare_descent(config: RunConfig, stage: Callable[[str], dict[str, Any]]) -
                 laws[name] = coordinate.law(*windows[name])
             except LawError as error:
                 missing.append(str(error))
+    for name, law in laws.items():
+        bin_masses(law, edges[name], remedy="use a smaller lr, less noise, or a narrower window")
     if len(laws) < len(edges):
         laws = {}
     return Ground(
@@ -239,6 +263,7 @@ def prepare_descent(config: RunConfig, stage: Callable[[str], dict[str, Any]]) -
         meter=meter,
         laws=laws,
         missing=missing,
+        independent=independent,
         family=family,
         edges=edges,
         schedule=schedule,
@@ -267,11 +292,14 @@ def _settle_noise(config: RunConfig, reduction: Reduction, middle: np.ndarray) -
     if config.lr == AUTO:
         potential = reduction.confinement.potential(model)
         curvature = on_host(lambda x: geometry.largest_curvature(potential, reduction.chart.section(x)))(middle[None])
-        config = config.replace(lr=rounded(LR_SHARE / float(curvature[0])))
+        # With momentum the same η/(1 − μ), which is what (S) and the relaxation depend on.
+        share = LR_SHARE * (1.0 - float(config.momentum or 0))
+        config = config.replace(lr=rounded(share / float(curvature[0])))
     if config.label_noise == AUTO:
         training = model.training
         if training is None:
-            raise ConfigError("noise", f"none for {model.name}, which says nothing of its examples", config.noise)
+            wanted = f"none for {model.name}, which says nothing of its examples (its field training)"
+            raise ConfigError("noise", wanted, config.noise)
         task = training.task
         config = config.replace(label_noise=rounded(STRENGTH * (max(training.size, 1) / float(task["weight"])) ** 0.5))
     return config
@@ -295,12 +323,14 @@ def _meter(descent: Descent, point: Params, reduction: Reduction) -> tuple[Noise
     return jax.tree.map(float, meter), float(jnp.min(decay)), rates
 
 
-def _schedule(config: RunConfig, descent: Descent, decay: float, rates: np.ndarray) -> tuple[RunConfig, Schedule, bool]:
+def _schedule(
+    config: RunConfig, descent: Descent, decay: float, rates: np.ndarray, noisy: bool
+) -> tuple[RunConfig, Schedule, bool]:
     """Steps, burn-in, thinning, and whether chains start on the slice."""
     lr = descent.lr
     slowest = max(float(rates.min()), 1e-3 * float(rates.max()))
     needed = DECAY / (decay * lr) if decay > 0 else np.inf
-    balanced = needed > LONGEST_DECAY and descent.noise.kind != "none"
+    balanced = needed > LONGEST_DECAY and noisy  # without noise what happens to χ is all there is to see
     burn_in = int(np.ceil(max(needed if needed <= LONGEST_DECAY else 0.0, RELAXATIONS["burn_in"] / (slowest * lr))))
     thin = config.thin
     if thin == AUTO:
@@ -333,6 +363,12 @@ def _coordinates(descent: Descent, middle: np.ndarray) -> tuple[dict[str, Coordi
         }, []
     except LawError as error:
         return None, [str(error)]
+
+
+def _independent(descent: Descent, middle: np.ndarray) -> dict[str, float]:
+    """Variance of each coordinate under law (S) of the same batches drawn with replacement, where there is one."""
+    coordinates, _ = _coordinates(replace(descent, noise=replace(descent.noise, replace=True)), middle)
+    return {name: coordinate.variance() for name, coordinate in (coordinates or {}).items()}
 
 
 def _family(config: RunConfig, cold: Reduction, coordinates: dict[str, Coordinate] | None, stage):
@@ -470,7 +506,8 @@ def _judge(ground: Ground, sample: Sample, doubted: bool):
             else:
                 found = compare.against_law(draws, made, config.margin, level)
                 mass, se = made, np.zeros_like(made)
-            rows[name] = _row("dσ_S", ISOTROPIC, mass, se, fit.temperature, fit.c, found)
+            text = f"(F): exp(−ℓ/T) det G^(−c/2) dσ_S, T = {fit.temperature:.4g}, c = {fit.c + 0.0:.4g}"
+            rows[name] = _row("dσ_S", text, mass, se, fit.temperature, fit.c, found)
         for row in rows.values():
             row["verdict"] = "undecided" if doubted else row["verdict"]
         judged[scalar] = rows

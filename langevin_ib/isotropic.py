@@ -27,6 +27,7 @@ PANELS = 8
 SPAN = 1e6  # how far a best temperature may be from the one that the noise meter gives
 EXTREME_C = 60.0
 GRADIENT = 1e-9  # in standard deviations
+REMEDY = "run more steps if chains are still coming down to the minimum, else use a smaller lr or less noise"
 
 
 class Fit(NamedTuple):
@@ -67,8 +68,9 @@ class IsotropicFamily:
             share = compare.effective_share(self._weight(found))
             if share < compare.MIN_SHARE:
                 raise LawError(
-                    f"at T = {found.temperature:.3g}, c = {found.c:.2f} the weights rest on {share:.1%} of the draws "
-                    f"at T = {self.temperature:.3g}, below {compare.MIN_SHARE:.0%}"
+                    f"left out, for its best T = {found.temperature:.3g} and c = {found.c:.2f} are too far from "
+                    f"T = {self.temperature:.3g}, at which the isotropic laws were sampled ({share:.1%} of those draws "
+                    f"would count, {compare.MIN_SHARE:.0%} are needed): {REMEDY}"
                 )
         return found
 
@@ -98,7 +100,9 @@ class IsotropicFamily:
 
         low, high = (-np.log(self.temperature) + side * np.log(SPAN) for side in (-1.0, 1.0))
         if not gap(low) < 0 < gap(high):
-            raise LawError(f"no temperature gives the mean loss {mean_energy:.4g} at c = {c:g}")
+            raise LawError(
+                f"left out, for at no temperature has it the mean loss of the draws, {mean_energy:.4g}: {REMEDY}"
+            )
         found = optimize.brentq(gap, low, high, xtol=1e-12)  # pyright: ignore  # untyped overload
         return float(np.exp(found))  # pyright: ignore[reportArgumentType, reportCallIssue]
 
@@ -128,7 +132,10 @@ class IsotropicFamily:
         )
         coldness, c = begin + found.x * unit
         if not (np.abs(gradient(found.x)).max() < 100 * GRADIENT and coldness > 0 and abs(c) < EXTREME_C):
-            raise LawError("no temperature and c give the means of the loss and of log det G")
+            raise LawError(
+                "left out, for no T and c together give it the draws' means of the loss and of log det G: see the "
+                "laws of fixed c"
+            )
         return Fit(float(1.0 / coldness), float(c))
 
 

@@ -17,7 +17,6 @@ from langevin_ib.models.base import Model, Params
 from langevin_ib.models.training import Examples, Task, Training, cast
 
 KINDS = ("minibatch", "bernoulli", "label", "fresh", "none")
-KEEP = 0.5  # probability with which `bernoulli` keeps an example
 HERMITE_NODES = 9  # exact for polynomials of degree 17 in each input
 HERMITE_INPUTS = 3  # more inputs than these are sampled instead
 SAMPLED_INPUTS = 8192
@@ -141,7 +140,7 @@ def gradient_noise(training: Training, noise: Noise, params: Params, task: Task 
     if noise.kind == "minibatch" and not noise.replace:
         sampling = sampling * (share.size - size) / max(share.size - 1, 1)
     if noise.kind == "bernoulli":
-        sampling = (1.0 - KEEP) / KEEP * (share[:, None] * gradients).T @ gradients / share.size
+        sampling = (share[:, None] * gradients).T @ gradients / share.size
     if noise.kind in ("label", "none"):
         sampling = jnp.zeros_like(sampling)
     label = (weight * noise.label_noise) ** 2 / size * jnp.einsum("i,ioq,iop->qp", share, jacobian, jacobian)

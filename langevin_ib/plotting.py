@@ -27,38 +27,44 @@ SAME_LAW = 1e-9  # largest difference of bin masses of laws that share a curve
 COLUMNS = 3
 SIZE = (7.0, 5.6)  # of a single panel, inches
 SMALL = (4.6, 4.2)
+BARE = 0.72  # of the height, without residuals
 
 
 def figure(summary: dict[str, Any]) -> Figure:
-    """Each invariant's histogram with every law, and the residuals below it: small multiples."""
+    """Each invariant's histogram with every law, and the residuals below it if there is one: small multiples."""
     names = list(summary["invariants"])
+    rows = 2 if any(one["laws"] for one in summary["invariants"].values()) else 1
     across = min(len(names), COLUMNS)
     down = -(-len(names) // across)
     width, height = SIZE if len(names) == 1 else (SMALL[0] * across, SMALL[1] * down)
     with plt.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
         picture, grid = plt.subplots(
-            2 * down,
+            rows * down,
             across,
-            figsize=(width, height),
-            height_ratios=(3, 1.3) * down,
+            figsize=(width, height if rows == 2 else BARE * height),
+            height_ratios=(3, 1.3)[:rows] * down,
             layout="constrained",
             squeeze=False,
         )
         for place in range(down * across):
-            top, bottom = (grid[2 * (place // across) + i, place % across] for i in range(2))
+            panels = [grid[rows * (place // across) + i, place % across] for i in range(rows)]
+            top, bottom = panels[0], panels[-1]
             if place >= len(names):
-                top.set_axis_off()
-                bottom.set_axis_off()
+                for axes in panels:
+                    axes.set_axis_off()
                 continue
             plot_histogram(summary, top, names[place])
-            plot_residuals(summary, bottom, names[place])
-            bottom.sharex(top)
-            top.tick_params(labelbottom=False)
+            if rows == 2:
+                plot_residuals(summary, bottom, names[place])
+                bottom.sharex(top)
+                top.tick_params(labelbottom=False)
             bottom.set_xlabel(f"invariant {names[place]}")
             if len(names) > 1:
                 # The long labels of a single panel would run into each other.
+                bottom.locator_params(axis="x", nbins=5)
                 top.set_ylabel(f"density in d{names[place]}")
-                bottom.set_ylabel("law − draws\n(symlog)")
+                if rows == 2:
+                    bottom.set_ylabel("law − draws\n(symlog)")
                 _share_legend(top, picture if place == 0 else None)
                 top.set_title("{} in [{:g}, {:g}], {:.1%} of the draws".format(
                     names[place], *summary["invariants"][names[place]]["window"],

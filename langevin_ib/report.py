@@ -120,6 +120,9 @@ def findings(summary: dict[str, Any]) -> list[tuple[str, str]]:
     acceptance = "" if checks["acceptance"] is None else f", acceptance {checks['acceptance']:.3f}"
     if checks["rejected"] is not None:
         acceptance += f", projections rejected {checks['rejected']:.2g}"
+    # Chains that end in a point have no mixing to speak of.
+    resting = "descent" in summary and summary["descent"]["fits"] is None
+    mixing = "" if resting else f"R-hat {checks['r_hat']:.3f}, ESS {checks['ess']:.3g}{acceptance}, "
     step = "η" if "descent" in summary else "h"
     windows = ", ".join(
         (f"{name} " if len(invariants) > 1 else "") + f"{one['in_window']:.1%} of {one['counted']} draws"
@@ -131,8 +134,7 @@ def findings(summary: dict[str, Any]) -> list[tuple[str, str]]:
             "",
             f"{run['chains']} chains × {run['steps']} steps of {step} = {run['step_size']:.4g} "
             f"(time {run['time']:.4g}), {windows}{' in the window' if len(invariants) == 1 else ''}; "
-            f"R-hat {checks['r_hat']:.3f}, "
-            f"ESS {checks['ess']:.3g}{acceptance}, diverged {checks['diverged']}",
+            f"{mixing}diverged {checks['diverged']}",
         )
     )
     laws = {(name, law): entry for name, one in invariants.items() for law, entry in one["laws"].items()}

@@ -18,7 +18,7 @@ def descent_title(summary: dict[str, Any]) -> str:
     config = summary["config"]
     words = [NOISES[config["noise"]]]
     if config.get("batch_size"):
-        words.append(f"B = {config['batch_size']}" + ("" if config["replacement"] else " by epochs"))
+        words.append(f"B = {config['batch_size']}" + ("" if config["replacement"] else ", by epochs"))
     if config["label_noise"]:
         words.append(f"s = {config['label_noise']:g}")
     if config["momentum"]:
@@ -49,28 +49,21 @@ def descent_lines(summary: dict[str, Any]) -> list[tuple[str, str]]:
     """Noise meter, charge, moments."""
     descent = summary["descent"]
     meter, charge = descent["meter"], descent["charge"]
-    lines = [
-        (
-            "",
-            "; ".join(
-                f"{name}: mean {one['mean']:.5g}, variance {one['variance']:.4g} over all draws"
-                for name, one in summary["invariants"].items()
-            ),
-        )
-    ]
-    if meter["trace"] > 0:
+    noisy = descent["fits"] is not None
+    lines = [("", "; ".join(_moments(name, one) for name, one in summary["invariants"].items()))]
+    if noisy:
         lines.append(
             (
                 "",
                 f"noise at the minimum: tr Σ = {meter['trace']:.4g}, which a Langevin step matches at T = η tr Σ/2q = "
                 f"{meter['temperature']:.4g}; largest eigenvalue {meter['anisotropy']:.3g} times the mean, effective "
-                f"rank {meter['effective_rank']:.3g}, share along the orbits {abs(meter['orbit_share']):.1e}, misfit "
+                f"rank {meter['effective_rank']:.3g}, share along the orbits {meter['orbit_share']:.1e}, misfit "
                 f"of one T {meter['misfit']:.3f}",
             )
         )
     start = "the model's own starts" if descent["start"] == "own" else "starts on the slice"
     decay, turned = descent["decay"], summary["config"]["noise"] == "isotropic"
-    if meter["trace"] > 0 and not turned:
+    if noisy and not turned:
         start += (
             f"; χ decays at {decay:.4g} per unit of t = nη, predicted near the slice"
             if decay > 0
@@ -87,3 +80,10 @@ def descent_lines(summary: dict[str, Any]) -> list[tuple[str, str]]:
     if summary["protocol"]["stationary"]:
         lines.append(("", "(S) is the leading order in η: a distance of that order is its own error, not noise"))
     return lines
+
+
+def _moments(name: str, invariant: dict[str, Any]) -> str:
+    """Mean and variance; by epochs also against the law of independent batches."""
+    text = f"{name}: mean {invariant['mean']:.5g}, variance {invariant['variance']:.4g} over all draws"
+    share = invariant.get("variance_to_independent")
+    return text if share is None else f"{text}, {share:.3g} times that of law (S) of batches drawn with replacement"

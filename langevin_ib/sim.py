@@ -110,7 +110,8 @@ def _add_option(group: Any, spec: dataclasses.Field) -> None:
     if meta.get("many") and "choices" in meta:
         text += f": {', '.join(meta['choices'])} [all]"
     elif "choices" in meta:
-        text += f": {', '.join(str(c) for c in meta['choices'])} [{spec.default}]"
+        text += f": {', '.join(str(c) for c in meta['choices'])}"
+        text += "" if spec.default is None else f" [{spec.default}]"
     elif spec.default is not None and spec.name != "model":
         text += f" [{spec.default}]"
     metavar = "X" if meta.get("kind") in NUMBERS else "N" if meta.get("kind") == "count" else "NAME"

@@ -106,7 +106,7 @@ def draws(result: RunResult) -> xr.DataTree:
         attrs={
             "sampler": result.plan.config.integrator or result.plan.config.sampler,
             "charge": "moment map chi; the slice is chi = 0",
-            "energy": "reduced loss over temperature",
+            "energy": "reduced loss" + (" over temperature" if result.plan.config.sampler == "langevin" else ""),
         },
     )
     return xr.DataTree.from_dict({"posterior": posterior})

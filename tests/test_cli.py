@@ -79,6 +79,22 @@ BAD = {
         ["--sampler", "sgd", "--batch-size", "4"],
         "--batch-size must be left out with noise label",
     ),
+    "isotropic noise as strong as no minibatch": (
+        ["--sampler", "sgd", "--noise", "isotropic", "--batch-size", "4"],
+        "--set samples=16 gives more, where a model has that option), got isotropic with batch_size 4",
+    ),
+    "isotropic noise of a population's labels": (
+        ["--sampler", "sgd", "--model", "relu", "--set", "population=yes", "--noise", "isotropic"],
+        "--noise must be fresh or none for relu here: it has no data set, got isotropic",
+    ),
+    "momentum of Langevin's step": (
+        ["--sampler", "sgd", "--noise", "isotropic", "--momentum", "0.5"],
+        "--momentum must be left out with noise isotropic",
+    ),
+    "noise too strong for a density's bins": (
+        ["--sampler", "sgd", "--lr", "0.01", "--momentum", "0.95", "--label-noise", "2.8"],
+        "do not settle to 1e-10; use a smaller lr, less noise, or a narrower window",
+    ),
     "no label noise": (
         ["--sampler", "sgd", "--label-noise", "0"],
         "--label-noise must be a positive number with noise",
@@ -270,6 +286,7 @@ def test_gradient_descent_without_noise_has_no_law_and_says_so(tmp_path, capsys)
     assert sim.main([*quick, "--out", str(tmp_path)]) == 0
     text = capsys.readouterr().out
     assert "no noise at the minimum, and no law there" in text
+    assert "R-hat" not in text
     assert "|χ(end) − χ(start)|/|χ(start)| 0.00" in text
 
 

@@ -8,14 +8,17 @@ from helpers import advance
 
 from langevin_ib import LawError, RunConfig, compare
 from langevin_ib.confinement import unconfined, weight_decay
-from langevin_ib.descent import draw_descent, run_descent
+from langevin_ib.descent import AT_REST, draw_descent, prepare_descent, run_descent
 from langevin_ib.dynamics import sgd
-from langevin_ib.findings import silent
+from langevin_ib.findings import RunResult, silent
 from langevin_ib.laws import Law, bin_masses
 from langevin_ib.laws.sgd import Coordinate, Descent, check_closed, label_noise_gamma
 from langevin_ib.models import build_model
 from langevin_ib.models.base import POSITIVE
 from langevin_ib.noise import Noise
+from langevin_ib.plotting import figure
+from langevin_ib.report import findings
+from langevin_ib.store import draws as saved_draws
 
 LABELS = Noise("label", None, 2.0)
 
@@ -25,6 +28,11 @@ def coordinate(model, noise, lr, confinement=None, middle=1.0):
     check_closed(descent)
     name = descent.chart.scalar_names[0]
     return Coordinate(descent, 0, np.full(descent.chart.dim, middle), model.home_of(name))
+
+
+def run(config) -> RunResult:
+    with jax.enable_x64(True):
+        return run_descent(config, silent, None, None)
 
 
 def masses(log_density, edges):
@@ -169,9 +177,8 @@ def test_the_best_isotropic_law_has_the_sample_s_means(draws):
 
 
 def test_a_run_says_which_law_is_nearer():
-    config = RunConfig(sampler="sgd", lr=0.01, label_noise=2.0, chains=256)
-    with jax.enable_x64(True):
-        summary = run_descent(config, silent, None, None).summary
+    result = run(RunConfig(sampler="sgd", lr=0.01, label_noise=2.0, chains=256))
+    summary = result.summary
     assert summary["verdicts"]["sgd"] == "agrees"
     assert summary["verdicts"]["slice"] == summary["verdicts"]["isotropic"] == "differs"
     nearest = summary["descent"]["nearest"]
@@ -180,11 +187,65 @@ def test_a_run_says_which_law_is_nearer():
     assert summary["descent"]["decay"] == pytest.approx(0.04, rel=1e-3)
     assert summary["descent"]["charge"]["draws"] < 1e-3 < summary["descent"]["charge"]["start"]
     assert summary["invariants"]["z"]["mean"] == pytest.approx(0.98, rel=0.01)
+    laws = summary["invariants"]["z"]["laws"]
+    assert laws["slice"]["formula"].endswith(f"T = {laws['slice']['temperature']:.4g}, c = 1")
+    assert saved_draws(result)["posterior"].attrs["energy"] == "reduced loss"
+
+
+@pytest.mark.parametrize(("noise", "options"), [("label", {}), ("minibatch", {"samples": 8, "seed": 1})])
+def test_its_variance_is_that_of_its_density(noise, options, x64):
+    """Against quadrature over the middle of the law, which leaves out 1e-6 of the mass at either end."""
+    found = coordinate(build_model("uv", options), Noise(noise, 2 if options else None, 0.0 if options else 2.0), 0.005)
+    low, high = found.window(1e-6)
+    z = np.linspace(low, high, 200_001)
+    log_density = found.law(low, high).log_density(z)
+    density = np.exp(log_density - log_density.max())
+    mass = density / density.sum()
+    assert found.variance() == pytest.approx(mass @ (z - mass @ z) ** 2, rel=1e-3)
+
+
+def test_by_epochs_no_law_is_judged_and_the_variance_is_set_against_independent_batches():
+    options = {"samples": 16, "scatter": 2.0}
+    config = RunConfig(
+        options=options, sampler="sgd", noise="minibatch", batch_size=4, replacement=False, chains=64, steps=6000
+    )
+    summary = run(config).summary
+    assert any("by epochs the noise of an epoch's steps cancels" in doubt for doubt in summary["doubts"])
+    assert set(summary["verdicts"].values()) == {"undecided"}
+    z = summary["invariants"]["z"]
+    assert 0.003 < z["variance_to_independent"] < 0.1
+    assert any("times that of law (S) of batches drawn with replacement" in line for _, line in findings(summary))
+    independent = run(config.replace(replacement=True)).summary["invariants"]["z"]
+    assert "variance_to_independent" not in independent
+    assert z["variance"] / independent["variance"] == pytest.approx(z["variance_to_independent"], rel=0.2)
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_the_automatic_rate_is_that_of_a_step_with_its_momentum(momentum):
+    with jax.enable_x64(True):
+        found = prepare_descent(RunConfig(sampler="sgd", momentum=momentum), lambda _: {})
+    assert found.config.lr / (1.0 - momentum) == pytest.approx(0.005, rel=1e-3)
+    assert found.descent.lr == pytest.approx(0.005, rel=1e-3)
+
+
+def test_minibatches_that_all_examples_agree_on_have_no_noise_at_the_minimum_and_say_so():
+    """Chains come to rest, from the model's own starts: no law, no ratio of rounding errors, no empty panel."""
+    summary = run(RunConfig(model="hadamard", sampler="sgd", noise="minibatch", chains=16, steps=4000)).summary
+    z = summary["invariants"]["z_1"]
+    assert z["laws"] == {}
+    assert z["unavailable"] == [AT_REST]
+    assert summary["descent"]["start"] == "own"
+    assert summary["descent"]["meter"]["anisotropy"] is None
+    text = "\n".join(line for _, line in findings(summary))
+    assert "the noise vanishes at the minimum" in text
+    assert "own ways" not in text
+    assert "tr Σ" not in text
+    assert "R-hat" not in text
+    assert len(figure(summary).axes) == 3
 
 
 def test_chains_that_still_carry_a_charge_leave_it_undecided():
     config = RunConfig(sampler="sgd", lr=0.01, label_noise=2.0, chains=64, steps=600, burn_in=100)
-    with jax.enable_x64(True):
-        summary = run_descent(config, silent, None, None).summary
+    summary = run(config).summary
     assert any("χ has not decayed" in doubt for doubt in summary["doubts"])
     assert set(summary["verdicts"].values()) == {"undecided"}

@@ -10,14 +10,21 @@ from langevin_ib import sim
 README = Path(__file__).parent.parent / "README.md"
 
 
+def block(name):
+    """The Python block under a marker of the page."""
+    page = README.read_text(encoding="utf-8")
+    code = re.search(rf"<!-- {name} -->\n```python\n(.*?)```", page, flags=re.DOTALL)
+    assert code is not None
+    return code[1]
+
+
 @pytest.fixture
 def example(tmp_path, monkeypatch):
-    code = re.search(r"<!-- own model -->\n```python\n(.*?)```", README.read_text(encoding="utf-8"), flags=re.DOTALL)
-    assert code is not None
+    code = block("own model")
     monkeypatch.chdir(tmp_path)
 
     def write(name, *changes):
-        text = code[1]
+        text = code
         for old, new in changes:
             assert old in text
             text = text.replace(old, new)
@@ -37,6 +44,14 @@ def test_the_model_of_the_readme_runs_as_it_stands(example, tmp_path, capsys):
     assert "slice" in text
     assert "c = " in text
     assert [path.name.split("-model")[0] for path in (tmp_path / "runs").iterdir()] == ["cubic_of_the_readme"]
+
+
+def test_with_its_examples_it_runs_under_sgd_and_has_law_s(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("trained_of_the_readme.py").write_text(block("own model") + block("own training"), encoding="utf-8")
+    name = "trained_of_the_readme:trained"
+    assert sim.main(["--model", name, "--sampler", "sgd", "--chains", "64", "--steps", "150000"]) == 0
+    assert "nearer: SGD's own law (S)" in capsys.readouterr().out
 
 
 BROKEN = {

@@ -41,6 +41,7 @@ from langevin_ib.attribution.runs import (
 from langevin_ib.attribution.statistics import across, describe, mean, state
 from langevin_ib.errors import DivergenceError
 from langevin_ib.models import Model, Params
+from langevin_ib.recording import record_steps
 
 SCHEMA_VERSION = 1
 NUDGE = 0.1  # along an orbit, to see whether a generator rescales a pair
@@ -99,7 +100,7 @@ def _attribute(config: AttributionConfig, report: Report, checkpoints: Path | No
     if place is not None:
         shutil.rmtree(place, ignore_errors=True)
 
-    model, schedule = setting.model, setting.schedule
+    model = setting.model
     directions = model.group_dim + model.compact_dim
     summary = {
         "schema_version": SCHEMA_VERSION,
@@ -109,7 +110,7 @@ def _attribute(config: AttributionConfig, report: Report, checkpoints: Path | No
             "seeds": config.seeds,
             "steps": config.steps,
             "time": config.time,
-            "record_steps": [0, *range(schedule.burn_in + schedule.thin, schedule.steps + 1, schedule.thin)],
+            "record_steps": record_steps(int(config.steps or 0)),
             "wall_s": 0.0,
         },
         "start": state(paths[DESCENT], 0),

@@ -30,17 +30,25 @@ PANELS = {
 
 
 def figure(summary: dict[str, Any]) -> Figure:
-    """Ratio, charge and loss against the step, one above the other, under one legend."""
+    """Ratio, charge and loss against the step, one above the other, under a short title and one legend."""
     with plt.rc_context({"font.size": 8, "axes.spines.top": False, "axes.spines.right": False}):
         picture, grid = plt.subplots(len(PANELS), 1, figsize=SIZE, sharex=True, layout="constrained")
         for axes, name in zip(grid, PANELS, strict=True):
             plot_curve(summary, axes, name)
         grid[-1].set_xlabel("thousand steps")
         handles, labels = grid[0].get_legend_handles_labels()
+        # The title is the legend's: constrained layout keeps no room between a figure's title and a legend outside.
         picture.legend(
-            handles, labels, loc="outside upper left", ncols=2, frameon=False, fontsize=7.5, handlelength=3.2
-        )
+            handles, labels, loc="outside upper left", ncols=2, frameon=False, fontsize=7.5, handlelength=3.2,
+            title=caption(summary), title_fontsize=8.5, alignment="left",
+        )  # fmt: skip
     return picture
+
+
+def caption(summary: dict[str, Any]) -> str:
+    """Set-up or model, learning rate and seeds, short enough for one column."""
+    config = summary["config"]
+    return f"{config.get('setup', config['model'])}, η = {config['lr']:g}, {summary['run']['seeds']} seeds"
 
 
 def plot_curve(summary: dict[str, Any], axes: Axes, name: str) -> Axes:

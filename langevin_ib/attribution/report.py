@@ -21,6 +21,8 @@ from langevin_ib.store import summary_json, write_folder
 COLUMNS = ("mechanism", "|a|/|b| off by", "min–max", "|χ/χ(0)|", "loss", "removed", "growth", "charge")
 KEPT = 0.1  # a median |χ/χ(0)| this near to one counts as kept
 WANDERS = 0.3  # band of seeds around one within which it is kept by each of them, not on the median only
+UNSURE = 0.3  # standard error of a share above which it is not shown
+SHOWN = (-1.0, 2.0)  # shares outside are of a removal that is all but none
 SUBJECT = {
     DESCENT: "gradient descent alone",
     SGD: "SGD",
@@ -28,6 +30,11 @@ SUBJECT = {
     ISOTROPIC: "isotropic noise as strong as SGD's at every step",
     DECAY: "gradient descent with weight decay",
     LANGEVIN: "isotropic Langevin dynamics at the T of SGD's noise",
+}
+BATCHES = {
+    "minibatch": "minibatches of {}",
+    "fresh": "fresh batches of {}",
+    "bernoulli": "each example kept with probability 1/2",
 }
 CAUSE = {SGD: "its noise", LABEL: "its noise", ISOTROPIC: "its noise", DECAY: "weight decay", LANGEVIN: "its noise"}
 
@@ -39,7 +46,7 @@ def title(summary: dict[str, Any]) -> str:
     momentum = f", momentum {config['momentum']:g}" if config["momentum"] else ""
     return (
         f"{where}{config['model']}: η = {config['lr']:g}{momentum}, {run['steps']} steps (time {run['time']:.4g}), "
-        f"{config['noise']} batches of {config['batch_size']}, {run['seeds']} seeds"
+        f"{BATCHES[config['noise']].format(config['batch_size'])}, {run['seeds']} seeds"
     )
 
 
@@ -54,7 +61,7 @@ def rows(summary: dict[str, Any]) -> list[tuple[str, ...]]:
             found.append((name, entry["diverged"], "", "", "", "", "", ""))
             continue
         removed, shares = entry["reduction"], entry["shares"]
-        parts = ("–", "–") if shares is None else tuple(_share(shares[key]) for key in ("growth", "charge"))
+        parts = tuple("–" if shares is None else _share(shares[key]) for key in ("growth", "charge"))
         found.append(
             (
                 name,
@@ -62,7 +69,7 @@ def rows(summary: dict[str, Any]) -> list[tuple[str, ...]]:
                 _range(entry),
                 _banded(entry["charge_left"]),
                 _number(entry["loss"]["median"]),
-                f"{100 * removed['value']:.1f} ± {100 * removed['se']:.1f}%",
+                f"{_percent(removed['value'])[:-1]} ± {_percent(removed['se'])}",
                 *parts,
             )
         )
@@ -80,8 +87,9 @@ def sentences(summary: dict[str, Any]) -> list[str]:
         ]
     return [
         *found,
-        f"of what SGD removes, gradient descent alone gives {share['value']:.2%} ± {share['se']:.2%} "
-        f"(95% interval {share['low95']:.2%} to {share['high95']:.2%}), paired over {summary['run']['seeds']} seeds",
+        f"of what SGD removes, gradient descent alone gives {_percent(share['value'], '.2f')} ± "
+        f"{_percent(share['se'], '.2f')} (95% interval {_percent(share['low95'], '.2f')} to "
+        f"{_percent(share['high95'], '.2f')}), paired over {summary['run']['seeds']} seeds",
     ]
 
 
@@ -90,32 +98,35 @@ def _sentence(name: str, entry: dict[str, Any], added: dict[str, Any]) -> str:
         return f"{SUBJECT[name]} {entry['diverged']}"
     removed, who = entry["reduction"], SUBJECT[name]
     if entry["shares"] is None and removed["high95"] < 0:
-        text = f"{who} makes the imbalance larger, by {-removed['value']:.1%}"
+        text = f"{who} makes the imbalance larger, by {_percent(-removed['value'])}"
     elif entry["shares"] is None:
-        error = f"{removed['value']:+.1%} ± {removed['se']:.1%} removed"
+        error = f"{_percent(removed['value'], '+.1f')} ± {_percent(removed['se'])} removed"
         text = f"{who} does not change the imbalance beyond its error ({error})"
     else:
         growth, charge = (_share(entry["shares"][key]) for key in ("growth", "charge"))
-        text = (
-            f"{who} removes {removed['value']:.1%} of the imbalance, {growth} of that by growth of the norms at "
-            f"constant charge and {charge} by change of charge"
-        )
-    text += "; " + _charge(name, entry["charge_left"])
+        text = f"{who} removes {_percent(removed['value'])} of the imbalance, "
+        if "–" in (growth, charge):
+            text += "too little to tell growth of the norms from change of charge"
+        else:
+            text += f"{growth} of that by growth of the norms at constant charge and {charge} by change of charge"
+    text += "; " + _charge(name, entry["charge_left"], added.get(name))
     if name in added:
         more = added[name]
-        interval = f"95% interval {more['low95']:+.2%} to {more['high95']:+.2%}"
-        text += f"; to what gradient descent removes it adds {more['value']:+.2%} ({interval})"
+        value, low, high = (_percent(more[key], "+.2f") for key in ("value", "low95", "high95"))
+        text += f"; to what gradient descent removes it adds {value} (95% interval {low} to {high})"
     return text
 
 
-def _charge(name: str, left: dict[str, float]) -> str:
-    """What became of the charge; where it is what it was, the noise has balanced nothing."""
+def _charge(name: str, left: dict[str, float], added: dict[str, float] | None) -> str:
+    """What became of the charge; a cause that keeps it in every seed and adds nothing has balanced nothing."""
     low, median, high = (left[key] for key in ("low90", "median", "high90"))
     said = f"(|χ/χ(0)| = {median:.3f}, 90% of seeds {_number(low)} to {_number(high)})"
     if abs(median - 1.0) > KEPT:
         return f"the charge {'falls' if median < 1.0 else 'grows'} {said}"
-    stays = "stays" if low >= 1.0 - WANDERS and high <= 1.0 + WANDERS else "stays on the median"
-    return f"the charge {stays} {said}" + (f", so it is not {CAUSE[name]} that balances" if name in CAUSE else "")
+    if low < 1.0 - WANDERS or high > 1.0 + WANDERS:
+        return f"the charge stays on the median {said}"
+    idle = name in CAUSE and added is not None and added["low95"] <= 0.0 <= added["high95"]
+    return f"the charge stays {said}" + (f", so it is not {CAUSE[name]} that balances" if idle else "")
 
 
 def details(summary: dict[str, Any]) -> list[str]:
@@ -126,8 +137,8 @@ def details(summary: dict[str, Any]) -> list[str]:
     over = f"mean of {seeds} seeds" if seeds > 1 else "one seed: Σ costs too much"
 
     def metered(name: str, form: str) -> str:
-        first = format(max(typical[name], 0.0), form)
-        return first if seeds == 1 else f"{first} ({format(max(average[name], 0.0), form)})"
+        first = format(typical[name], form)
+        return first if seeds == 1 else f"{first} ({format(average[name], form)})"
 
     return [
         f"T of Langevin = η tr Σ/2q = {T['value']:.3g} ± {T['se']:.2g} over seeds, averaged over recorded times of SGD",
@@ -158,7 +169,7 @@ def print_attribution(summary: dict[str, Any], console: Console) -> None:
 LEGEND = (
     "medians over seeds [90% of seeds]; off by: exp(median |ρ|) over generators, ρ = log |a|/|b|; removed: "
     "1 − D(end)/D(start), D = Σ |ρ| over generators and seeds, ± standard error over seeds; growth, charge: shares of "
-    "D(start) − D(end)"
+    "D(start) − D(end), – where their standard error is above 30 percentage points or they lie outside −100% to 200%"
 )
 
 
@@ -214,8 +225,15 @@ def _banded(found: dict[str, float]) -> str:
     return f"{_number(found['median'])} [{_number(found['low90'])}, {_number(found['high90'])}]"
 
 
-def _share(found: dict[str, float]) -> str:
-    return f"{round(100.0 * found['value'], 1) + 0.0:.1f}%"  # + 0.0: there is no −0.0%
+def _share(share: dict[str, float]) -> str:
+    """A share of what was removed, or a dash where it says nothing."""
+    known = share["se"] <= UNSURE and SHOWN[0] <= share["value"] <= SHOWN[1]
+    return _percent(share["value"]) if known else "–"
+
+
+def _percent(value: float, form: str = ".1f") -> str:
+    rounded = float(format(100.0 * value, form))
+    return f"{rounded + 0.0:{form}}%"  # + 0.0: there is no −0.0%
 
 
 def _range(entry: dict[str, Any]) -> str:

@@ -16,17 +16,18 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Key
 
-from langevin_ib import charges, geometry, streaming
+from langevin_ib import charges, geometry
 from langevin_ib.attribution.config import AttributionConfig
 from langevin_ib.attribution.statistics import Paths
 from langevin_ib.checkpoint import Checkpoint
 from langevin_ib.dynamics import Kernel, sgd
 from langevin_ib.dynamics.langevin import normal_like
-from langevin_ib.ensemble import Observer, Progress, Schedule, run_ensemble, starting_points
+from langevin_ib.ensemble import Progress, starting_points
 from langevin_ib.errors import ConfigError, one_line
 from langevin_ib.models import Model, Params, Task, Training, build_model, stack_tasks
 from langevin_ib.models.training import cast
 from langevin_ib.noise import HERMITE_INPUTS, Noise, NoiseReport, gradient_noise, measure
+from langevin_ib.recording import record
 
 DESCENT, SGD, LABEL, ISOTROPIC, DECAY, LANGEVIN = MECHANISMS = (
     "gradient descent",
@@ -37,10 +38,7 @@ DESCENT, SGD, LABEL, ISOTROPIC, DECAY, LANGEVIN = MECHANISMS = (
     "Langevin",
 )
 
-ROWS = 200  # times at which parameters are kept, besides the start
 STEPS = {False: 20_000, True: 2_000}  # by whether orbits are compact: such a model may shrink to a point without any ρ
-LOOKS = 20  # times at which the host looks for divergence, and reports progress
-RUNAWAY = 1e4  # a parameter this much larger than 1 + the largest of all starts has left for good
 LR_SHARE = 0.05  # η Λ
 CURVATURES = 8  # starts over which Λ is a median
 LABELS = 4096  # fresh examples whose labels are looked at
@@ -73,14 +71,6 @@ class Setting(NamedTuple):
         """q."""
         return ravel_pytree(self.like)[0].size
 
-    @property
-    def schedule(self) -> Schedule:
-        """200 rows at most, the last one after all steps; where they do not divide these, the first one is later."""
-        steps = int(self.config.steps or 0)
-        thin = -(-steps // ROWS)
-        records = steps // thin
-        return Schedule(steps - records * thin, thin, records, (records,))
-
     def key(self, use: str) -> Key[Array, ""]:
         """The key of one use of randomness: the same for all mechanisms, which so see the same batches."""
         return jax.random.fold_in(jax.random.key(self.config.seed), STREAM[use])
@@ -108,14 +98,14 @@ def settle(config: AttributionConfig) -> Setting:
     # A data set of one example has no minibatches to speak of.
     batches = "minibatch" if training.size > 1 or training.fresh is None else "fresh"
     config = dataclasses.replace(config, noise=config.noise or batches)
-    Noise(str(config.noise), config.batch_size).check(model)
+    _batches(config).check(model)
     setting = Setting(config, model, training, None, {})
     if ":" in config.model:
         geometry.check_model(model, setting.key("check"))
     one_task = config.one_task or training.draw_task is None
     setting = setting._replace(
         tasks=None if one_task else _draw_tasks(training, config),
-        starts=starting_points(model.init, setting.key("starts"), config.seeds, jnp.float64),
+        starts=starting_points(model.init, setting.key("starts"), config.seeds, f"float{config.precision}"),
     )
     changes: dict[str, Any] = {"one_task": one_task, "steps": config.steps or STEPS[model.compact_orbits]}
     if config.label_noise is None:
@@ -130,15 +120,24 @@ def settle(config: AttributionConfig) -> Setting:
 
 def protocols(config: AttributionConfig) -> dict[str, tuple[Noise, float]]:
     """(Noise, λ) of each mechanism but Langevin; label noise comes on top of the data's, so that variances add."""
-    batches = Noise(str(config.noise), config.batch_size, config.data_noise)
-    label = math.hypot(config.data_noise, config.label_noise or 0.0)
+    batches, label = _batches(config), math.hypot(config.data_noise, config.label_noise or 0.0)
     return {
         DESCENT: (Noise("none"), 0.0),
         SGD: (batches, 0.0),
-        LABEL: (dataclasses.replace(batches, label_noise=label), 0.0),
+        # With examples kept at random there is no label noise: it comes on the whole data set.
+        LABEL: (
+            Noise("label", None, label) if config.noise == "bernoulli" else dataclasses.replace(batches, label_noise=label),
+            0.0,
+        ),
         ISOTROPIC: (dataclasses.replace(batches, turned=True), 0.0),
         DECAY: (Noise("none"), float(config.weight_decay or 0.0)),
     }
+
+
+def _batches(config: AttributionConfig) -> Noise:
+    if config.noise == "bernoulli":
+        return Noise("bernoulli")
+    return Noise(str(config.noise), config.batch_size, config.data_noise)
 
 
 def descent(setting: Setting, mechanism: str) -> Kernel:
@@ -186,30 +185,21 @@ def simulate(
     Raises:
         DivergenceError: some seed's parameters ran away.
     """
-    config, schedule = setting.config, setting.schedule
-    first = np.asarray(jax.vmap(lambda x: ravel_pytree(x)[0])(setting.starts))
-    limit = RUNAWAY * (1.0 + float(np.abs(first).max()))
+    config = setting.config
     saved = None
     if checkpoints is not None:
         fingerprint = f"attribution {config.digest()} {name} {version('langevin-ib')} {version('jax')}"
         saved = Checkpoint(checkpoints / f"{name.replace(' ', '-')}.npz", fingerprint)
-    result = run_ensemble(
+    return record(
         kernel,
         setting.starts,
-        Observer(lambda x: ravel_pytree(x)[0], streaming.count(), lambda flat: {"params": flat}),
         key=setting.key("chains"),
-        schedule=schedule,
-        escaped=lambda x: jnp.max(jnp.abs(ravel_pytree(x)[0])) > limit,
+        steps=int(config.steps or 0),
         stage=name,
         step_size=config.rate,
-        remedy="use a smaller lr",
-        chunk_records=-(-schedule.records // LOOKS),
         progress=report(name),
         checkpoint=saved,
-        trace_chains=config.seeds,
-        trace_rows=ROWS,
     )
-    return np.concatenate([first[:, None], result.trace["params"]], axis=1)
 
 
 def follow(setting: Setting, parameters: Float[np.ndarray, "seed time q"]) -> Paths:

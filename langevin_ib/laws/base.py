@@ -70,7 +70,10 @@ def bin_nodes(edges: Float[np.ndarray, " edges"], singular_ends: tuple[bool, boo
 
 
 def bin_masses(
-    law: Law, edges: Float[np.ndarray, " edges"], singular_ends: tuple[bool, bool] = (False, False)
+    law: Law,
+    edges: Float[np.ndarray, " edges"],
+    singular_ends: tuple[bool, bool] = (False, False),
+    remedy: str = "use a narrower window or more bins, or end the model's branches where a law is singular",
 ) -> Float[np.ndarray, " bins"]:
     """Probability of each bin given that z lies in the window [e_0, e_B]: integrals of the density, normalised to one.
 
@@ -80,6 +83,7 @@ def bin_masses(
         law: the density.
         edges: increasing bin edges.
         singular_ends: whether the window's lower, upper end is the end of the branch, where a density may be infinite.
+        remedy: what to do where masses do not settle, for the error.
 
     Raises:
         LawError: the density is not integrable at an end (says where and how it diverges), or the masses do not settle.
@@ -99,8 +103,7 @@ def bin_masses(
             return masses
         previous = masses
     raise LawError(
-        f"law {law.label}: bin masses on [{edges[0]:g}, {edges[-1]:g}] do not settle to {TOLERANCE:g}; "
-        "use a narrower window or more bins, or end the model's branches where a law is singular"
+        f"law {law.label}: bin masses on [{edges[0]:g}, {edges[-1]:g}] do not settle to {TOLERANCE:g}; {remedy}"
     )
 
 

@@ -135,7 +135,8 @@ def check_closed(descent: Descent) -> None:
     if not stray <= SEPARATE * max(rate, 1e-300):
         raise LawError(
             f"law sgd: on χ = 0 the noise moves χ at a rate up to {stray:.2g} (the coordinates: {rate:.2g}), "
-            f"so the chain does not stay on the slice and no law in the invariants alone follows"
+            "so the chain does not stay on the slice and no law in the invariants alone follows: the draws are held "
+            "against the isotropic laws only"
         )
     if descent.model.scalars is not None and chart.dim > 1:
         raise LawError("law sgd: its scalars are not its coordinates, and (S) is a law of the latter")
@@ -195,14 +196,26 @@ class Coordinate:
 
     def window(self, share: float) -> tuple[float, float]:
         """The range that leaves out `share` of law (S) at either end."""
+        x, mass = self._bulk()
+        total = np.cumsum(mass)
+        low, high = (float(self._value(np.interp(part, total, x))) for part in (share, 1.0 - share))
+        return min(low, high), max(low, high)
+
+    def variance(self) -> float:
+        """Variance of z under law (S), over all of the branch."""
+        x, mass = self._bulk()
+        z = self._value(x)
+        return float(mass @ (z - mass @ z) ** 2)
+
+    def _bulk(self) -> tuple[np.ndarray, np.ndarray]:
+        """A grid in x over the bulk of law (S), and the mass at its points."""
         x = np.linspace(*self._ends(), SCAN)
         log_mass = self._log_mass(x)
         bulk = np.nonzero(log_mass > log_mass.max() - BULK)[0]
         x = np.linspace(x[max(bulk[0] - 1, 0)], x[min(bulk[-1] + 1, SCAN - 1)], SCAN)
         log_mass = self._log_mass(x)
-        total = np.cumsum(np.exp(log_mass - log_mass.max()))
-        low, high = (float(self._value(np.interp(part, total / total[-1], x))) for part in (share, 1.0 - share))
-        return min(low, high), max(low, high)
+        mass = np.exp(log_mass - log_mass.max())
+        return x, mass / mass.sum()
 
     def _ends(self) -> tuple[float, float]:
         """Places x far out on either side."""

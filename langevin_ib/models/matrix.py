@@ -128,8 +128,8 @@ def matrix(
         draw_task=draw_task,
         fresh=Fresh((rows + cols,), fresh) if observed == 1 else None,
     )
-    build = {"diagonal": _diagonal, "gl": _general_linear}[group]
-    model = build(training, rank)
+    diagonal = group == "diagonal"
+    model = columns(training, rows, training.task["right"]) if diagonal else _general_linear(training, rank)
     if not start_scale:
         return model
 
@@ -164,13 +164,29 @@ def _product_ridge(params: Params) -> Float[Array, ""]:
     return jnp.sum((params["U"] @ params["V"].T) ** 2)
 
 
-def _diagonal(training: Training, rank: int) -> Model:
-    task = training.task
-    rows, cols = task["target"].shape
-    frame = frame_avoiding(task["right"].T)  # the pole of the chart of v_j/|v_j|: far from all right singular vectors
+def _rescale(t: Float[Array, " r"], params: Params) -> Params:
+    return {"U": params["U"] * jnp.exp(t), "V": params["V"] * jnp.exp(-t)}
+
+
+def _imbalance(params: Params) -> Float[Array, " r"]:
+    return 0.5 * (jnp.sum(params["U"] ** 2, axis=0) - jnp.sum(params["V"] ** 2, axis=0))
+
+
+def columns(training: Training, rows: int, right: Float[np.ndarray, "p r"]) -> Model:
+    """The model of {"U": (n, r), "V": (p, r)} under R_{>0}^r, its columns' rescalings, for a loss that allows them.
+
+    Args:
+        training: gives the loss, L = risk(task, θ).
+        rows: n.
+        right: right singular vectors of the matrix that is sought, none of them zero: the chart's pole avoids them.
+
+    Source: arXiv:2601.06597, eqs. (17), (18), (58).
+    """
+    cols, rank = right.shape
+    frame = frame_avoiding(right.T)  # the pole of the chart of v_j/|v_j|: far from all right singular vectors
 
     def loss(params):
-        return training.risk(task, params)
+        return training.risk(training.task, params)
 
     def section(invariants):
         u, v = balanced(PairPoint(invariants["w"], invariants["eta"]), frame)
@@ -190,8 +206,8 @@ def _diagonal(training: Training, rank: int) -> Model:
         group=f"R_{{>0}}^{rank}, rescaling the columns of U against those of V",
         group_dim=rank,
         loss=loss,
-        act=lambda t, params: {"U": params["U"] * jnp.exp(t), "V": params["V"] * jnp.exp(-t)},
-        moment_map=lambda params: 0.5 * (jnp.sum(params["U"] ** 2, axis=0) - jnp.sum(params["V"] ** 2, axis=0)),
+        act=_rescale,
+        moment_map=_imbalance,
         invariants=lambda params: to_chart(params["U"].T, params["V"].T, frame)._asdict(),
         section=section,
         init=init,

@@ -1,0 +1,218 @@
+"""What an ensemble of seeds learns in figures 2 to 6: one model, and for each seed a task, a truth and a start."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from langevin_ib import design
+from langevin_ib.ensemble import starting_points
+from langevin_ib.models import Model, Params, Task, build_model, stack_tasks
+from langevin_ib.models.training import gaussian
+
+STARTS = 1  # the stream of random numbers of starts; tasks have NumPy's, seeded by (seed, index of the task)
+SPARSE = 3  # non-zero amplitudes of figure 5
+SEGMENTS = ((50, 1.0), (70, -1.5), (40, 0.5), (40, 2.0))  # lengths and heights of figure 6
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One model on as many tasks as there are seeds.
+
+    Attributes:
+        model: gives parameters, loss and symmetry.
+        tasks: stacked, leading axis the seed.
+        seeds: their number.
+        seed: of all randomness.
+        restart: standard deviation of the start's entries ↦ the model with such starts.
+        start_scale: the standard deviation that the problem has of itself.
+        recover: θ ↦ what is sought: amplitudes w (5), signal x (6), matrix T (4); None for a teacher.
+        truth: what is sought, leading axis the seed; None where it is not known.
+    """
+
+    model: Model
+    tasks: Task
+    seeds: int
+    seed: int
+    restart: Callable[[float], Model]
+    start_scale: float
+    recover: Callable[[Params], Float[Array, "..."]] | None = None
+    truth: Float[np.ndarray, "seed ..."] | None = None
+
+    def starts(self, scale: float | None = None) -> Params:
+        """Where each seed starts, in float32; the same directions at every scale."""
+        model = self.model if scale is None else self.restart(scale)
+        key = jax.random.fold_in(jax.random.key(self.seed), STARTS)
+        return starting_points(model.init, key, self.seeds, jnp.float32)
+
+
+RELU = {"inputs": 3, "width": 16, "population": True, "ridge": 0.0, "gain": 2.0, "teacher_scale": 1.5, "skew": 1.2}
+# Half the gain, of the sum over 8 output channels: the mean squared error over all entries.
+ATTENTION = {
+    "inputs": 16, "width": 8, "length": 8, "samples": 1, "ridge": 0.0, "gain": 0.25, "train_values": True,
+    "teacher_scale": 0.75, "skew": 1.2, "boost": True,
+}  # fmt: skip
+
+
+def student(name: str, options: dict[str, Any], start_scale: float, seeds: int, seed: int) -> Problem:
+    """Students of random teachers of their own form: `relu` (figure 2) and `attention` (figure 3)."""
+
+    def restart(scale: float) -> Model:
+        return build_model(name, {**options, "start_scale": scale})
+
+    model = restart(start_scale)
+    assert model.training is not None and model.training.draw_task is not None  # noqa: PT018  # both have tasks to draw
+    draw = model.training.draw_task
+    tasks = stack_tasks([draw(np.random.default_rng([seed, i])) for i in range(seeds)])
+    return Problem(model, tasks, seeds, seed, restart, start_scale)
+
+
+def completion(
+    seeds: int,
+    seed: int,
+    *,
+    observed: float = 0.2,
+    spectrum: str = "15,5",
+    size: int = 20,
+    start_scale: float = 0.1,
+    data: dict[str, np.ndarray] | None = None,
+) -> Problem:
+    """Figure 4: a 20 × 20 matrix of rank 2, of which each entry is observed with probability 20%.
+
+    Args:
+        data: `T_observed`, `mask` and, if known, `T_true`, for all seeds: these then differ by their starts.
+    """
+    shape = (size, size) if data is None else data["mask"].shape
+    # With a user's data the task that the model draws for itself is not looked at.
+    options = {"rows": shape[0], "cols": shape[1], "rank": min(shape), "ridge": 0.0, "seed": seed}
+    drawn = {"observed": observed, "spectrum": spectrum} if data is None else {"observed": 0.5, "spectrum": "1"}
+
+    def restart(scale: float) -> Model:
+        return build_model("matrix", {**options, **drawn, "start_scale": scale})
+
+    model = restart(start_scale)
+    assert model.training is not None and model.training.draw_task is not None  # noqa: PT018  # it has tasks to draw
+    if data is None:
+        tasks = [model.training.draw_task(np.random.default_rng([seed, i])) for i in range(seeds)]
+        truth = np.stack([task["target"] for task in tasks])
+    else:
+        tasks = [_observed(data)] * seeds
+        truth = _repeated(data.get("T_true"), seeds)
+    stacked = stack_tasks(tasks)
+    return Problem(model, stacked, seeds, seed, restart, start_scale, lambda p: p["U"] @ p["V"].T, truth)
+
+
+def _observed(data: dict[str, np.ndarray]) -> dict[str, Any]:
+    mask = data["mask"].astype(float)
+    i, j = np.nonzero(mask)
+    rows, cols = mask.shape
+    x = np.concatenate([np.eye(rows)[i], np.eye(cols)[j]], axis=1)
+    target = np.where(mask > 0, data["T_observed"], 0.0)
+    return {"target": target, "mask": mask, "x": x, "y": target[i, j], "weight": float(len(x))}
+
+
+def features(t: Float[np.ndarray, "*n"], frequencies: int) -> Float[np.ndarray, "*n D"]:
+    """cos(2πkt), k = 0, ..., D − 1."""
+    return np.cos(2.0 * np.pi * np.asarray(t)[..., None] * np.arange(frequencies))
+
+
+def spectral(
+    seeds: int,
+    seed: int,
+    *,
+    frequencies: int = 64,
+    points: int = 32,
+    noise: float = 0.1,
+    start_scale: float = 1e-2,
+    data: dict[str, np.ndarray] | None = None,
+) -> Problem:
+    """Figure 5: y = Σ_k w_k cos 2πkt from 32 noisy points, three of 64 amplitudes not zero, w = w₁ ⊙ w₂.
+
+    Args:
+        data: `t_train`, `y_train` and, if known, `w_true`, for all seeds.
+    """
+    if data is None:
+        found = [_spectral_task(np.random.default_rng([seed, i]), frequencies, points, noise) for i in range(seeds)]
+        x, y, truth = (np.stack(part) for part in zip(*found, strict=True))
+    else:
+        frequencies = len(data["w_true"]) if "w_true" in data else frequencies
+        x = _repeated(features(data["t_train"], frequencies), seeds)
+        y, truth = _repeated(data["y_train"], seeds), _repeated(data.get("w_true"), seeds)
+    return sparse(design.operators.identity(frequencies), x, y, truth, seeds, seed, start_scale)
+
+
+def _spectral_task(random: np.random.Generator, frequencies: int, points: int, noise: float):
+    w = np.zeros(frequencies)
+    chosen = random.choice(np.arange(1, frequencies), SPARSE, replace=False)
+    w[chosen] = random.uniform(1.0, 2.0, SPARSE) * random.choice([-1.0, 1.0], SPARSE)
+    x = features(random.uniform(size=points), frequencies)
+    return x, x @ w + gaussian(random, (points,), noise), w
+
+
+def piecewise(
+    seeds: int,
+    seed: int,
+    *,
+    measurements: int = 60,
+    noise: float = 0.1,
+    start_scale: float = 0.3,
+    data: dict[str, np.ndarray] | None = None,
+) -> Problem:
+    """Figure 6: a signal of four constant pieces, N = 200, from 60 noisy Gaussian measurements, x = cumsum(w₁ ⊙ w₂).
+
+    Args:
+        data: `A`, `y` and, if known, `x_true`, for all seeds.
+    """
+    if data is None:
+        signal = np.concatenate([np.full(length, height) for length, height in SEGMENTS])
+        found = [_measured(np.random.default_rng([seed, i]), signal, measurements, noise) for i in range(seeds)]
+        x, y = (np.stack(part) for part in zip(*found, strict=True))
+        truth = _repeated(signal, seeds)
+    else:
+        x, y = _repeated(data["A"], seeds), _repeated(data["y"], seeds)
+        truth = _repeated(data.get("x_true"), seeds)
+    return sparse(design.operators.gradient(x.shape[2]), x, y, truth, seeds, seed, start_scale)
+
+
+def _measured(random: np.random.Generator, signal: Float[np.ndarray, " N"], measurements: int, noise: float):
+    x = gaussian(random, (measurements, signal.size), measurements**-0.5)
+    return x, x @ signal + gaussian(random, (measurements,), noise)
+
+
+def sparse(
+    operator: design.Operator,
+    x: Float[np.ndarray, "seed n d"],
+    y: Float[np.ndarray, "seed n"],
+    truth: Float[np.ndarray, "seed d"] | None,
+    seeds: int,
+    seed: int,
+    start_scale: float,
+) -> Problem:
+    """A linear problem y ≈ X w whose features A w are factored: the model of `design.sparse`, one data set a seed.
+
+    The loss is the mean squared error, so that η is the paper's.
+    """
+    restart = partial(_sparse_model, operator, x[0], y[0])
+    tasks = {"x": x @ operator.pseudo_inverse, "y": y, "weight": np.full(seeds, 2.0)}
+    back = np.asarray(operator.pseudo_inverse)
+
+    def recover(params: Params) -> Float[Array, " d"]:
+        z = params["u"] * params["v"]
+        return jnp.asarray(back, z.dtype) @ z
+
+    return Problem(restart(start_scale), tasks, seeds, seed, restart, start_scale, recover, truth)
+
+
+def _sparse_model(operator: design.Operator, x, y, scale: float) -> design.Design:
+    return design.sparse(operator, measure=x, y=y, start_scale=scale)
+
+
+def _repeated(array: np.ndarray | None, seeds: int) -> Any:
+    return None if array is None else np.broadcast_to(array, (seeds, *array.shape))

@@ -1,0 +1,115 @@
+"""Training an ensemble of seeds: stochastic gradients through the ensemble runner, least squares in closed form."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Float
+
+from langevin_ib.dynamics import sgd
+from langevin_ib.ensemble import Progress
+from langevin_ib.errors import ConfigError
+from langevin_ib.experiments.problems import Problem
+from langevin_ib.models.base import Params
+from langevin_ib.noise import Noise
+from langevin_ib.recording import ROWS, record, record_steps
+
+CHAINS = 2  # the stream of random numbers of the runs
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How a problem is trained: noise, η, number of steps, standard deviation of the start (None: the problem's)."""
+
+    noise: Noise
+    lr: float
+    steps: int
+    start_scale: float | None = None
+
+
+class Trained(NamedTuple):
+    """Recorded steps and parameters, and the seconds that it took, compilation included."""
+
+    steps: Float[np.ndarray, " time"]
+    params: Params  # leaves (seed, time, ...)
+    wall_s: float
+
+    @property
+    def ends(self) -> Params:
+        """Parameters after the last step, leading axis the seed."""
+        return jax.tree.map(lambda leaf: leaf[:, -1], self.params)
+
+
+def train(
+    problem: Problem, protocol: Protocol, *, stage: str, rows: int = ROWS, progress: Progress | None = None
+) -> Trained:
+    """Train every seed on its task by θ' = θ − η ĝ, in float32.
+
+    Raises:
+        DivergenceError: some seed's parameters ran away.
+    """
+    began = time.perf_counter()
+    with jax.enable_x64(True):
+        starts = problem.starts(protocol.start_scale)
+        like = jax.tree.map(lambda leaf: leaf[0], starts)
+        tasks = {name: np.asarray(value, np.float32) for name, value in problem.tasks.items()}
+        kernel = sgd(problem.model, like, noise=protocol.noise, lr=protocol.lr, tasks=tasks)
+        key = jax.random.fold_in(jax.random.key(problem.seed), CHAINS)
+        flat = record(
+            kernel, starts, key=key, steps=protocol.steps, stage=stage, step_size=protocol.lr, rows=rows,
+            progress=progress,
+        )  # fmt: skip
+        unravel = ravel_pytree(like)[1]
+        params = jax.tree.map(np.asarray, jax.vmap(jax.vmap(unravel))(flat))
+    return Trained(np.asarray(record_steps(protocol.steps, rows), float), params, time.perf_counter() - began)
+
+
+def recovered(problem: Problem, params: Params) -> Float[np.ndarray, "seed ..."]:
+    """What each seed makes of its parameters (leaves with leading axis the seed), in float64."""
+    if problem.recover is None:
+        raise ValueError("a student recovers nothing")
+    with jax.enable_x64(True):
+        exact = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), params)
+        return np.asarray(jax.jit(jax.vmap(problem.recover))(exact))
+
+
+def descend_linear(
+    x: Float[np.ndarray, "seed n d"],
+    y: Float[np.ndarray, "seed n"],
+    start: Float[np.ndarray, "seed d"],
+    lr: float,
+    steps: int,
+) -> Float[np.ndarray, "seed d"]:
+    """w after n steps w' = w − η ∇ mean (Xw − y)² from a start: closed form, by the eigenvectors of H = 2XᵀX/n.
+
+    In each of them w_n = (1 − ηλ)ⁿ w_0 + (1 − (1 − ηλ)ⁿ)/λ b, b = 2Xᵀy/n; where λ = 0, b is 0 too and w stays.
+
+    Raises:
+        ConfigError: η > 2/λ_max for some seed, where the descent diverges.
+    """
+    found = []
+    for X, target, first in zip(x, y, start, strict=True):
+        size = len(target)
+        values, vectors = np.linalg.eigh(2.0 * X.T @ X / size)
+        if lr * values[-1] > 2.0:
+            raise ConfigError("plain_lr", f"below 2/λ = {2.0 / values[-1]:.3g} for the plain model", lr)
+        force = vectors.T @ (2.0 * X.T @ target / size)
+        kept = np.maximum(values, 0.0) > 1e-12 * values[-1]
+        values = np.where(kept, values, 1.0)
+        decay = np.where(kept, (1.0 - lr * values) ** steps, 1.0)
+        found.append(vectors @ (decay * (vectors.T @ first) + np.where(kept, (1.0 - decay) / values * force, 0.0)))
+    return np.stack(found)
+
+
+def plain(problem: Problem, x: Any, lr: float, steps: int, start_scale: float) -> Float[np.ndarray, "seed d"]:
+    """The model that learns w itself, on the same data; its start is N(0, start_scale²) for each seed."""
+    y = np.asarray(problem.tasks["y"])
+    start = np.stack(
+        [start_scale * np.random.default_rng([problem.seed, i, 1]).normal(size=x.shape[2]) for i in range(len(y))]
+    )
+    return descend_linear(np.asarray(x), y, start, lr, steps)
