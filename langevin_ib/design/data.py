@@ -1,0 +1,73 @@
+"""What a design is fitted to: measurements y = Φ w of the w that is sought, as a regression on the features z."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Real
+
+from langevin_ib.design.operators import Operator, finite
+
+SMALLEST = 1e-3  # feature of the default w*, relative to the largest, that counts as not zero
+DRAWS = 100
+
+
+class Data(NamedTuple):
+    """y = X z, X = Φ A⁺, so that ½|Xz − y|² = ½|Φw − y|².
+
+    Attributes:
+        x: X, (n, m).
+        y: (n,).
+        solution: features (m,) of the w that y was made from, or else of the least-squares solution of least norm.
+    """
+
+    x: Float[np.ndarray, "n m"]
+    y: Float[np.ndarray, " n"]
+    solution: Float[np.ndarray, " m"]
+
+
+def data(
+    operator: Operator,
+    measure: Real[np.ndarray, "..."] | None,
+    y: Real[np.ndarray, "..."] | None,
+    features: Float[np.ndarray, " m"],
+) -> Data:
+    """The regression of measurements on features.
+
+    Args:
+        operator: A, injective.
+        measure: Φ, (n, d); the identity if None.
+        y: (n,); if None, Φ w* with w* = A⁺z* and the given z*, of which more is drawn where a tall A leaves zeros in
+            A w*.
+        features: z*.
+
+    Raises:
+        ValueError: the shapes do not fit, or a number is not finite.
+    """
+    d = operator.matrix.shape[1]
+    phi = np.eye(d) if measure is None else finite("measure", measure, 2)
+    if phi.shape[1] != d:
+        raise ValueError(f"measure must be a matrix of {d} columns, got shape {phi.shape}")
+    x = phi @ operator.pseudo_inverse
+    if y is None:
+        solution = _without_zeros(operator, features)
+        return Data(x, x @ solution, solution)
+    found = finite("y", y, 1)
+    if len(found) != len(phi):
+        raise ValueError(f"y must be {len(phi)} finite numbers, got {len(found)}")
+    return Data(x, found, np.linalg.lstsq(x, found, rcond=None)[0])
+
+
+def _without_zeros(operator: Operator, features: Float[np.ndarray, " m"]) -> Float[np.ndarray, " m"]:
+    """z* itself if A is square, else A A⁺z* of z* or of a random vector, so that no entry is near zero."""
+    if not operator.is_tall:
+        return features
+    random = np.random.default_rng(0)
+    onto = operator.matrix @ operator.pseudo_inverse
+    best = onto @ features
+    for _ in range(DRAWS):
+        if np.abs(best).min() > SMALLEST * np.abs(best).max():
+            break
+        best = onto @ random.normal(size=features.size)
+    return best

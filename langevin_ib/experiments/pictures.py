@@ -1,0 +1,92 @@
+"""The pictures of the experiments: from axes to axes; colours of Okabe & Ito, one column wide."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+from jaxtyping import Float
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
+
+BLACK, BLUE, ORANGE, GREEN, PURPLE, YELLOW = "#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00"
+COLOURS = (BLUE, ORANGE, GREEN, PURPLE, YELLOW, BLACK)
+DASHES = ("-", (0, (5, 1.5)), (0, (1, 1.2)), (0, (4, 1, 1, 1)), (0, (3, 1, 1, 1, 1, 1)), (0, (8, 2)))
+WIDTH = 3.6  # inches: one column of a paper
+LOW, HIGH = 0.05, 0.95  # the band of 90% of the seeds
+STYLE = {"font.size": 8, "axes.spines.top": False, "axes.spines.right": False, "legend.fontsize": 7}
+
+
+def panels(count: int, height: float = 2.2) -> tuple[Figure, list[Axes]]:
+    """`count` panels one above the other, one column wide, lettered from a."""
+    with plt.rc_context(STYLE):
+        picture, grid = plt.subplots(count, 1, figsize=(WIDTH, height * count), layout="constrained", squeeze=False)
+    axes = list(grid[:, 0])
+    for letter, one in zip("abcdef", axes, strict=False):
+        if count > 1:
+            one.set_title(letter, loc="left", fontweight="bold", fontsize=9)
+    return picture, axes
+
+
+def plot_band(
+    axes: Axes, x: Float[np.ndarray, " n"], values: Float[np.ndarray, "seed n"], label: str, style: int = 0
+) -> Axes:
+    """Median over seeds with the band of 90% of them; the lone line of one seed."""
+    low, middle, high = np.quantile(values, (LOW, 0.5, HIGH), axis=0)
+    if len(values) > 1:
+        axes.fill_between(x, low, high, color=COLOURS[style], alpha=0.18, linewidth=0)
+    axes.plot(x, middle, color=COLOURS[style], linestyle=DASHES[style], linewidth=1.5, label=label)
+    return axes
+
+
+def plot_channels(axes: Axes, x: Float[np.ndarray, " n"], values: Float[np.ndarray, "n m"], label: str) -> Axes:
+    """One thin line for each channel of a single seed."""
+    for j in range(values.shape[1]):
+        axes.plot(x, values[:, j], color="0.55", linewidth=0.6, alpha=0.8, label=label if j == 0 else None)
+    return axes
+
+
+def plot_effects(axes: Axes, rows: Sequence[dict[str, Any]], label: str) -> Axes:
+    """One line for each run: median and band of its error, on a logarithmic axis."""
+    shown = [row for row in rows if row["error"] is not None]
+    for i, row in enumerate(shown):
+        found = row["error"]
+        axes.plot([found["low90"], found["high90"]], [-i, -i], color=BLUE, linewidth=3, alpha=0.35)
+        axes.plot(found["median"], -i, "o", color=ORANGE if i == 0 else BLUE, markersize=4)
+    if shown:
+        axes.axvline(shown[0]["error"]["median"], color=ORANGE, linewidth=0.8, linestyle=DASHES[2])
+    axes.set_yticks([-i for i in range(len(shown))], [row["name"] for row in shown])
+    axes.set_xscale("log")
+    _plain_ticks(axes.xaxis)
+    axes.set_xlabel(label)
+    return axes
+
+
+def log_scale(axes: Axes) -> Axes:
+    """A logarithmic y-axis with plain numbers."""
+    axes.set_yscale("log")
+    _plain_ticks(axes.yaxis)
+    return axes
+
+
+def _plain_ticks(axis: Any) -> None:
+    low, high = axis.get_view_interval()
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    few = high < 50.0 * max(low, 1e-300)
+    axis.set_minor_formatter(FuncFormatter(lambda value, _: f"{value:g}" if few and f"{value:e}"[0] in "25" else ""))
+
+
+def legend(axes: Axes, **options: Any) -> None:
+    """A legend without a frame."""
+    axes.legend(frameon=False, **{"fontsize": 7, "handlelength": 2.6, **options})
+
+
+def finish(axes: Iterable[Axes], xlabel: str) -> None:
+    """The label of the last x-axis; no margins along x."""
+    axes = list(axes)
+    for one in axes:
+        one.margins(x=0.01)
+    axes[-1].set_xlabel(xlabel)

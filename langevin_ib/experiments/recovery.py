@@ -1,0 +1,212 @@
+"""Figures 4, 5 and 6: something is recovered from data. One description, one flow: run, compare, attribute, tell."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from matplotlib.figure import Figure
+
+from langevin_ib.experiments.command import Report, Request
+from langevin_ib.experiments.effects import sweep, verdict
+from langevin_ib.experiments.measures import spreads
+from langevin_ib.experiments.outcome import Outcome, Table, banded
+from langevin_ib.experiments.pictures import panels, plot_effects
+from langevin_ib.experiments.problems import Problem
+from langevin_ib.experiments.training import Protocol, Trained, recovered, train
+
+Array = Float[np.ndarray, "seed ..."]
+Metric = Callable[[Array], Float[np.ndarray, " seed"]]
+Maker = Callable[[], Array]
+
+
+@dataclass(frozen=True)
+class Recovery:
+    """A figure in which something is recovered.
+
+    Attributes:
+        name: of the module in `sims`.
+        title: one line.
+        found: name of the recovered array in `recovered.npz`.
+        problem: model, tasks, truth.
+        own_name: what the figure's own run is called.
+        own: its protocol.
+        error: name of the metric that the attribution is about.
+        metrics: of what was recovered; those of `needs_truth` only where the truth is known.
+        needs_truth: their names.
+        caption: {row: {metric: the number that the paper's caption states}}.
+        variants: other readings of text and code.
+        others: models that are compared on the same data, always.
+        baselines: convex ones, by a solver.
+        sweeps: protocols of the attribution.
+        picture: (own run, {row: what it recovered}) ↦ the paper's figure redrawn.
+        told: (what the summary has so far) ↦ sentences of this figure alone.
+        notes: what a reader has to know.
+    """
+
+    name: str
+    title: str
+    found: str
+    problem: Problem
+    own_name: str
+    own: Protocol
+    error: str
+    metrics: Mapping[str, Metric]
+    needs_truth: frozenset[str]
+    picture: Callable[[Trained, dict[str, Array]], Figure]
+    caption: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    variants: Mapping[str, Protocol] = field(default_factory=dict)
+    others: Mapping[str, Maker] = field(default_factory=dict)
+    baselines: Mapping[str, Maker] = field(default_factory=dict)
+    sweeps: Mapping[str, Protocol] = field(default_factory=dict)
+    sweep_reference: Protocol | None = None
+    told: Callable[[dict[str, Any]], list[str]] | None = None
+    notes: tuple[str, ...] = ()
+
+
+def run(recovery: Recovery, request: Request, report: Report) -> Outcome:
+    """The figure's own run, the other readings, the baselines and the attribution, as one outcome.
+
+    Raises:
+        DivergenceError: the figure's own run diverged.
+    """
+    problem, known = recovery.problem, recovery.problem.truth is not None
+    metrics = {name: metric for name, metric in recovery.metrics.items() if known or name not in recovery.needs_truth}
+    wall: dict[str, float] = {}
+    own = train(problem, recovery.own, stage="training", progress=report("training"))
+    wall["training"] = own.wall_s
+    arrays: dict[str, Array] = {recovery.own_name: recovered(problem, own.ends)}
+    with _timed(wall, "plain"):
+        arrays |= {name: make() for name, make in recovery.others.items()}
+    if request.variants:
+        with _timed(wall, "variants"):
+            for name, protocol in recovery.variants.items():
+                arrays[name] = recovered(problem, train(problem, protocol, stage=name, progress=report(name)).ends)
+    if request.baselines:
+        with _timed(wall, "baselines"):
+            for name, make in recovery.baselines.items():
+                report(name)
+                arrays[name] = make()
+    rows = {
+        name: spreads({label: metric(array) for label, metric in metrics.items()}) for name, array in arrays.items()
+    }
+    effects: list[dict[str, Any]] = []
+    if request.attribution and known:
+        with _timed(wall, "attribution"):
+            first, name = own, recovery.own_name
+            if recovery.sweep_reference is not None and recovery.sweep_reference != recovery.own:
+                first = train(problem, recovery.sweep_reference, stage="attribution", progress=report("attribution"))
+                name = f"{recovery.own_name}, {recovery.sweep_reference.steps:g} steps"
+            effects = sweep(
+                problem, first, metrics[recovery.error], dict(recovery.sweeps), report, reference=name
+            )  # fmt: skip
+
+    numbers: dict[str, Any] = {
+        "rows": rows,
+        "caption": {name: dict(stated) for name, stated in recovery.caption.items()} if request.data is None else {},
+        "attribution": effects,
+        "wall_s": wall,
+        "by_seed": {
+            recovery.own_name: {label: metrics[label](arrays[recovery.own_name]).tolist() for label in metrics}
+        },
+    }
+    sentences = [*(caption_sentences(numbers) if request.data is None else [])]
+    sentences += recovery.told(numbers) if recovery.told is not None and known else []
+    drawn = {"figure": recovery.picture(own, arrays)}
+    if effects:
+        drawn["attribution"] = effects_figure(effects, recovery.error)
+    tables = [_table(recovery, metrics, numbers)]
+    if effects:
+        tables.append(effects_table(effects, recovery.error))
+    saved = {f"{recovery.found}_hat": arrays[recovery.own_name]}
+    saved |= {label.replace(" ", "_"): metrics[label](arrays[recovery.own_name]) for label in metrics}
+    if known:
+        saved["truth"] = np.asarray(problem.truth)
+    notes = [*recovery.notes]
+    if request.attribution and not known:
+        notes.append("the truth is not known: no errors, and no attribution of them")
+    return Outcome(
+        name=recovery.name,
+        title=f"{recovery.title}: {problem.seeds} seeds, η = {recovery.own.lr:g}, {recovery.own.steps} steps",
+        config=request.to_dict() | {"lr": recovery.own.lr, "steps": recovery.own.steps},
+        numbers=numbers,
+        tables=tables,
+        sentences=sentences,
+        pictures=drawn,
+        recovered=saved,
+        notes=notes,
+    )
+
+
+def each(solve: Any, X: Float[np.ndarray, "seed n d"], y: Float[np.ndarray, "seed n"], seed: int) -> Any:
+    """A baseline for every seed."""
+    return np.stack([solve(*pair, seed=seed).w for pair in zip(X, y, strict=True)])
+
+
+def caption_sentences(numbers: Mapping[str, Any]) -> list[str]:
+    """For each number of the caption, whether it lies in our band of 90% of the seeds.
+
+    >>> found = {"rows": {"plain": {"error": {"median": 1.0, "low90": 0.9, "high90": 1.1}}}}
+    >>> caption_sentences(found | {"caption": {"plain": {"error": 2.0}}})
+    ['plain: the caption states error 2; ours is 1 [0.9, 1.1]: outside the band of 90% of the seeds']
+    """
+    said = []
+    for name, stated in numbers["caption"].items():
+        for label, value in stated.items():
+            if name not in numbers["rows"] or label not in numbers["rows"][name]:
+                continue
+            found = numbers["rows"][name][label]
+            inside = found["low90"] <= value <= found["high90"]
+            where = "inside" if inside else "outside"
+            said.append(
+                f"{name}: the caption states {label} {value:.3g}; ours is {banded(found)}: {where} the band of 90% of "
+                "the seeds"
+            )
+    return said
+
+
+def effects_table(rows: list[dict[str, Any]], error: str) -> Table:
+    """The attribution as a table."""
+    body = [(row["name"], banded(row["error"]), "" if i == 0 else verdict(row)) for i, row in enumerate(rows)]
+    return Table(
+        "Which mechanism carries the effect?",
+        ("run", error, "against the first row, paired over seeds"),
+        body,
+        "medians over seeds [90% of seeds]; error × r: geometric mean of the ratio of errors, with its 95% interval",
+    )
+
+
+def effects_figure(rows: list[dict[str, Any]], error: str) -> Figure:
+    """The attribution as a picture."""
+    picture, (axes,) = panels(1, 0.7 + 0.17 * len(rows))
+    plot_effects(axes, rows, error)
+    return picture
+
+
+def _table(recovery: Recovery, metrics: Mapping[str, Metric], numbers: Mapping[str, Any]) -> Table:
+    caption = numbers["caption"]
+    body = []
+    for name, row in numbers["rows"].items():
+        cells = []
+        for label in metrics:
+            stated = caption.get(name, {}).get(label)
+            cells.append(banded(row[label]) + ("" if stated is None else f" (caption {stated:.3g})"))
+        body.append((name, *cells))
+    return Table("What is recovered", ("model", *metrics), body, "medians over seeds [90% of seeds]")
+
+
+class _timed:  # noqa: N801  # used as a function is
+    """Seconds of a block, under a name."""
+
+    def __init__(self, wall: dict[str, float], name: str):
+        self.wall, self.name = wall, name
+
+    def __enter__(self) -> None:
+        self.began = time.perf_counter()
+
+    def __exit__(self, *_: object) -> None:
+        self.wall[self.name] = time.perf_counter() - self.began
