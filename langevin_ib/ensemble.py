@@ -7,9 +7,9 @@ not grow with the number of steps.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -109,6 +109,8 @@ def run_ensemble(
     checkpoint: Checkpoint | None = None,
     trace_chains: int = TRACE_CHAINS,
     trace_rows: int = TRACE_ROWS,
+    devices: Sequence[jax.Device] | None = None,
+    ahead: bool = False,
 ) -> EnsembleResult:
     """Run every chain from its start and reduce its draws on the device.
 
@@ -127,17 +129,21 @@ def run_ensemble(
         checkpoint: where to save the state now and then, and to resume from.
         trace_chains: chains whose draws are kept, at most.
         trace_rows: draws kept of each of them, at most.
+        devices: to spread the chains over; all of them by default.
+        ahead: whether a step's noise is drawn during the one before, so that it stands in memory: faster where the
+            gradient reads it several times, slower for small models, whose draws are best fused into their use. The
+            numbers are the same.
 
     Raises:
         DivergenceError: some chain escaped or became non-finite, in the chunk where it happened.
     """
     chains = jax.tree.leaves(starts)[0].shape[0]
-    sharding, devices = chain_sharding(chains)
+    sharding, used = chain_sharding(chains, devices)
     stride = -(-schedule.records // trace_rows)
     rows = -(-schedule.records // stride)
     chunk = chunk_records or int(np.clip(CHUNK_CHAIN_STEPS // (chains * schedule.thin), 1, CHUNK_RECORDS))
     burn_chunk = max(1, int(CHUNK_CHAIN_STEPS // chains))
-    programs = _programs(kernel, observer, escaped, key, schedule, starts, sharding, chunk, stride)
+    programs = _programs(kernel, observer, escaped, key, schedule, starts, sharding, chunk, stride, ahead)
 
     carry = programs.begin(jax.device_put(starts, sharding))
     picked = np.arange(min(chains, trace_chains))
@@ -188,7 +194,7 @@ def run_ensemble(
     steps_recorded = schedule.records * schedule.thin
     info = {name: np.asarray(total) / steps_recorded for name, total in carry.info._asdict().items()}
     trace = {name: np.swapaxes(rows_first, 0, 1) for name, rows_first in trace.items()}
-    return EnsembleResult(finished, trace, info, jax.tree.map(np.asarray, carry.state.position), devices)
+    return EnsembleResult(finished, trace, info, jax.tree.map(np.asarray, carry.state.position), used)
 
 
 class _Programs(NamedTuple):
@@ -210,6 +216,7 @@ def _programs(
     sharding: NamedSharding,
     chunk: int,
     stride: int,
+    ahead: bool,
 ) -> _Programs:
     """Compile one run: `begin` at the starts, `burn` some steps, `record` some draws, `reset` the accumulators.
 
@@ -225,11 +232,31 @@ def _programs(
         def one(n, carry):
             state, info = carry
             noise = kernel.draw(jax.random.fold_in(key, n), chains)
-            noise = jax.lax.with_sharding_constraint(noise, sharding)
+            if sharding.num_devices > 1:  # on one device it would only keep XLA from fusing draw and step
+                noise = jax.lax.with_sharding_constraint(noise, sharding)
             state, new = jax.vmap(kernel.step)(noise, state)
             return state, jax.tree.map(lambda total, x: total + x, info, new)
 
+        def one_ahead(n, carry):
+            (state, info), drawn = carry
+            state, new = jax.vmap(kernel.step)(whole(n, drawn), state)
+            return (state, jax.tree.map(lambda total, x: total + x, info, new)), moving(n + 1)
+
+        if ahead:
+            before = ((state, info), moving(first_step))
+            return jax.lax.fori_loop(first_step, first_step + count, one_ahead, before)[0]
         return jax.lax.fori_loop(first_step, first_step + count, one, (state, info))
+
+    # Leaves of a draw that no randomness reaches (a chain's data set) are constants of the program: in the loop's carry
+    # they would be copied at every step.
+    def moving(n) -> list[Any]:
+        leaves = jax.tree.leaves(kernel.draw(jax.random.fold_in(key, n), chains))
+        return [leaf for leaf in leaves if isinstance(leaf, jax.core.Tracer)]
+
+    def whole(n, drawn: list[Any]) -> Any:
+        fresh = iter(drawn)
+        leaves, form = jax.tree.flatten(kernel.draw(jax.random.fold_in(key, n), chains))  # for its form only
+        return jax.tree.unflatten(form, [next(fresh) if isinstance(leaf, jax.core.Tracer) else leaf for leaf in leaves])
 
     def mark(state, first_bad, step):
         bad = jax.vmap(lambda x: ~_finite(x) | escaped(x))(state.position)
@@ -276,10 +303,11 @@ def _programs(
     # Named for every leaf: left to the compiler, accumulators were replicated and gathered at each record.
     by_row = NamedSharding(sharding.mesh, PartitionSpec(None, "chain"))
     layout = _Carry(sharding, sharding, sharding, first_bad=sharding, trace=by_row)
+    options = _plain_fusion() if ahead else None
     return _Programs(
         begin=jax.jit(begin, out_shardings=layout),
-        burn=jax.jit(burn, donate_argnums=0, out_shardings=layout),
-        record=jax.jit(record, donate_argnums=0, out_shardings=layout),
+        burn=jax.jit(burn, donate_argnums=0, out_shardings=layout, compiler_options=options),
+        record=jax.jit(record, donate_argnums=0, out_shardings=layout, compiler_options=options),
         reset=jax.jit(fresh_accumulators, out_shardings=sharding),
     )
 
@@ -334,11 +362,22 @@ def tune_step_size(
     return float(guess), position
 
 
-def chain_sharding(chains: int) -> tuple[NamedSharding, int]:
+def chain_sharding(chains: int, devices: Sequence[jax.Device] | None = None) -> tuple[NamedSharding, int]:
     """Chains spread evenly over as many devices as divide their number."""
-    devices = jax.devices()
+    devices = jax.devices() if devices is None else devices
     used = max(d for d in range(1, len(devices) + 1) if chains % d == 0)
     return NamedSharding(Mesh(np.array(devices[:used]), ("chain",)), PartitionSpec("chain")), used
+
+
+@cache
+def _plain_fusion() -> dict[str, bool | str] | None:
+    """XLA without the fusions of its YNNPACK library, which for sums over a few axes fill memory with broadcasts."""
+    options: dict[str, bool | str] = {"xla_cpu_experimental_ynn_fusion_type": ""}
+    try:
+        jax.jit(lambda x: x + 1.0, compiler_options=options)(0.0)
+    except Exception:  # an XLA that does not know the option has other fusions
+        return None
+    return options
 
 
 def _finite(params: PyTree) -> Bool[Array, ""]:

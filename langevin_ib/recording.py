@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from queue import SimpleQueue
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,6 +19,8 @@ from langevin_ib.ensemble import Observer, Progress, Schedule, run_ensemble
 from langevin_ib.models.base import Params
 
 ROWS = 200  # times at which parameters are kept, besides the start
+AHEAD = 1024  # random numbers in a step of one chain above which they are drawn ahead
+BLOCK = 16  # chains that run together
 LOOKS = 20  # times at which the host looks for divergence, and reports progress
 RUNAWAY = 1e4  # a parameter this much larger than 1 + the largest of all starts has left for good
 
@@ -37,7 +43,7 @@ def record_steps(steps: int, rows: int = ROWS) -> list[int]:
 
 
 def record(
-    kernel: Kernel,
+    kernel_of: Callable[[slice], Kernel],
     starts: Params,
     *,
     key: Key[Array, ""],
@@ -46,20 +52,24 @@ def record(
     step_size: float,
     rows: int = ROWS,
     progress: Progress | None = None,
-    checkpoint: Checkpoint | None = None,
+    checkpoint_of: Callable[[int], Checkpoint | None] | None = None,
 ) -> Float[np.ndarray, "chain time q"]:
     """Parameters of every chain, flattened, at the start and at `record_steps`.
 
+    Blocks of 16 chains are runs of their own, each on one device, as many at a time as there are devices: spread over
+    two, a step of so few chains takes longer than on one. Block b draws from fold_in(key, b), so a chain's path depends
+    on the key and its own index only.
+
     Args:
-        kernel: the dynamics of one chain.
+        kernel_of: the chains of a block ↦ the dynamics of one of them, whose draws are those of that block.
         starts: parameters with a leading chain axis.
-        key: of the run; chain i draws the same numbers however many chains there are.
+        key: of the run.
         steps: in all.
         stage: named in errors.
         step_size: named in errors.
         rows: times, at most.
-        progress: called with (steps done, steps in all).
-        checkpoint: where a long run saves its state.
+        progress: called with (steps done, steps in all) of the first block.
+        checkpoint_of: number of a block ↦ where its run saves its state.
 
     Raises:
         DivergenceError: some chain's parameters ran away.
@@ -67,20 +77,48 @@ def record(
     first = np.asarray(jax.vmap(lambda x: ravel_pytree(x)[0])(starts))
     limit = RUNAWAY * (1.0 + float(np.abs(first).max()))
     schedule = schedule_of(steps, rows)
-    result = run_ensemble(
-        kernel,
-        starts,
-        Observer(lambda x: ravel_pytree(x)[0], streaming.count(), lambda flat: {"params": flat}),
-        key=key,
-        schedule=schedule,
-        escaped=lambda x: jnp.max(jnp.abs(ravel_pytree(x)[0])) > limit,
-        stage=stage,
-        step_size=step_size,
-        remedy="use a smaller lr",
-        chunk_records=-(-schedule.records // LOOKS),
-        progress=progress,
-        checkpoint=checkpoint,
-        trace_chains=len(first),
-        trace_rows=rows,
-    )
-    return np.concatenate([first[:, None], result.trace["params"]], axis=1)
+    wide = jax.config.jax_enable_x64
+    free: SimpleQueue[jax.Device] = SimpleQueue()
+    for device in jax.devices():
+        free.put(device)
+
+    def run(b: int) -> Float[np.ndarray, "chain time q"]:
+        block, device = slice(BLOCK * b, BLOCK * (b + 1)), free.get()
+        try:
+            # Both settings belong to a thread.
+            with jax.enable_x64(wide), jax.default_device(device):
+                kernel = kernel_of(block)
+                result = run_ensemble(
+                    kernel,
+                    jax.tree.map(lambda leaf: leaf[block], starts),
+                    Observer(lambda x: ravel_pytree(x)[0], streaming.count(), lambda flat: {"params": flat}),
+                    key=jax.random.fold_in(key, b),
+                    schedule=schedule,
+                    escaped=lambda x: jnp.max(jnp.abs(ravel_pytree(x)[0])) > limit,
+                    stage=stage,
+                    step_size=step_size,
+                    remedy="use a smaller lr",
+                    chunk_records=-(-schedule.records // LOOKS),
+                    progress=progress if b == 0 else None,
+                    checkpoint=None if checkpoint_of is None else checkpoint_of(b),
+                    trace_chains=BLOCK,
+                    trace_rows=rows,
+                    devices=[device],
+                    ahead=_drawn(kernel, len(first[block])) > AHEAD,
+                )
+        finally:
+            free.put(device)
+        return result.trace["params"]
+
+    with ThreadPoolExecutor(len(jax.devices())) as pool:
+        found = list(pool.map(run, range(-(-len(first) // BLOCK))))
+    return np.concatenate([first[:, None], np.concatenate(found)], axis=1)
+
+
+def _drawn(kernel: Kernel, chains: int) -> float:
+    """Random numbers in a step of one chain."""
+
+    def drawn(key: Key[Array, ""]) -> list[Array]:
+        return [leaf for leaf in jax.tree.leaves(kernel.draw(key, chains)) if isinstance(leaf, jax.core.Tracer)]
+
+    return sum(leaf.size for leaf in jax.eval_shape(drawn, jax.random.key(0))) / chains

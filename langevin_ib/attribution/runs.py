@@ -79,6 +79,11 @@ class Setting(NamedTuple):
         """What a seed learns."""
         return self.training.task if self.tasks is None else jax.tree.map(lambda leaf: leaf[seed], dict(self.tasks))
 
+    def part(self, block: slice) -> Setting:
+        """The same for some of the seeds."""
+        of_block = partial(jax.tree.map, lambda leaf: leaf[block])
+        return self._replace(tasks=self.tasks and of_block(dict(self.tasks)), starts=of_block(self.starts))
+
     def start_of(self, seed: int) -> Params:
         """Where it starts."""
         return jax.tree.map(lambda leaf: leaf[seed], self.starts)
@@ -126,7 +131,9 @@ def protocols(config: AttributionConfig) -> dict[str, tuple[Noise, float]]:
         SGD: (batches, 0.0),
         # With examples kept at random there is no label noise: it comes on the whole data set.
         LABEL: (
-            Noise("label", None, label) if config.noise == "bernoulli" else dataclasses.replace(batches, label_noise=label),
+            Noise("label", None, label)
+            if config.noise == "bernoulli"
+            else dataclasses.replace(batches, label_noise=label),
             0.0,
         ),
         ISOTROPIC: (dataclasses.replace(batches, turned=True), 0.0),
@@ -178,7 +185,11 @@ def langevin(setting: Setting, temperature: float) -> Kernel:
 
 
 def simulate(
-    setting: Setting, kernel: Kernel, name: str, report: Report, checkpoints: Path | None = None
+    setting: Setting,
+    kernel_of: Callable[[Setting], Kernel],
+    name: str,
+    report: Report,
+    checkpoints: Path | None = None,
 ) -> Float[np.ndarray, "seed time q"]:
     """Parameters of every seed at the start and at the recorded times.
 
@@ -186,19 +197,22 @@ def simulate(
         DivergenceError: some seed's parameters ran away.
     """
     config = setting.config
-    saved = None
-    if checkpoints is not None:
-        fingerprint = f"attribution {config.digest()} {name} {version('langevin-ib')} {version('jax')}"
-        saved = Checkpoint(checkpoints / f"{name.replace(' ', '-')}.npz", fingerprint)
+
+    def checkpoint_of(block: int) -> Checkpoint | None:
+        if checkpoints is None:
+            return None
+        fingerprint = f"attribution {config.digest()} {name} {block} {version('langevin-ib')} {version('jax')}"
+        return Checkpoint(checkpoints / f"{name.replace(' ', '-')}-{block}.npz", fingerprint)
+
     return record(
-        kernel,
+        lambda block: kernel_of(setting.part(block)),
         setting.starts,
         key=setting.key("chains"),
         steps=int(config.steps or 0),
         stage=name,
         step_size=config.rate,
         progress=report(name),
-        checkpoint=saved,
+        checkpoint_of=checkpoint_of,
     )
 
 

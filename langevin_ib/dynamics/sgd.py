@@ -95,6 +95,9 @@ def sgd(
     examples = size_of(own)
     mask_shape = jnp.shape(own["mask"]) if "mask" in own else (examples,)
 
+    # Once and not in `draw`, where the conversion would make them look like a part of the randomness.
+    stacked = None if tasks is None else cast(tasks, like)
+
     def init(params: Params) -> SGDState:
         deck = None
         if training is not None and noise.kind == "minibatch" and not noise.replace:
@@ -114,7 +117,7 @@ def sgd(
         if training is not None and noise.label_noise:
             labels = _normals(label_key, chains, _label_shape(training, size or examples, like), flat.dtype)
         direction = jax.random.normal(direction_key, (chains, flat.size if noise.turned else 0), flat.dtype)
-        return _Draw(batch, labels, direction, None if tasks is None else cast(tasks, like))
+        return _Draw(batch, labels, direction, stacked)
 
     def gradient(noise_draw: _Draw, params: Params, deck: Deck | None) -> tuple[Params, Deck | None]:
         if training is None:

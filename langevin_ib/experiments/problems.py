@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -10,7 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Key
 
 from langevin_ib import design
 from langevin_ib.ensemble import starting_points
@@ -65,13 +66,21 @@ def student(name: str, options: dict[str, Any], start_scale: float, seeds: int, 
     """Students of random teachers of their own form: `relu` (figure 2) and `attention` (figure 3)."""
 
     def restart(scale: float) -> Model:
-        return build_model(name, {**options, "start_scale": scale})
+        model = build_model(name, {**options, "start_scale": scale})
+        return dataclasses.replace(model, init=partial(_signed, model.init)) if name == "relu" else model
 
     model = restart(start_scale)
     assert model.training is not None and model.training.draw_task is not None  # noqa: PT018  # both have tasks to draw
     draw = model.training.draw_task
     tasks = stack_tasks([draw(np.random.default_rng([seed, i])) for i in range(seeds)])
     return Problem(model, tasks, seeds, seed, restart, start_scale)
+
+
+def _signed(init: Callable[[Key[Array, ""]], Params], key: Key[Array, ""]) -> Params:
+    """The paper's v_j ~ N(0, ·): random signs, where the model's own alternate to keep its laws on one branch."""
+    params = init(key)
+    signs = jax.random.rademacher(jax.random.fold_in(key, 1), params["v"].shape, params["v"].dtype)
+    return {**params, "v": signs * jnp.abs(params["v"])}
 
 
 def completion(

@@ -80,14 +80,14 @@ def run(recovery: Recovery, request: Request, report: Report) -> Outcome:
     own = train(problem, recovery.own, stage="training", progress=report("training"))
     wall["training"] = own.wall_s
     arrays: dict[str, Array] = {recovery.own_name: recovered(problem, own.ends)}
-    with _timed(wall, "plain"):
+    with timed(wall, "plain"):
         arrays |= {name: make() for name, make in recovery.others.items()}
     if request.variants:
-        with _timed(wall, "variants"):
+        with timed(wall, "variants"):
             for name, protocol in recovery.variants.items():
                 arrays[name] = recovered(problem, train(problem, protocol, stage=name, progress=report(name)).ends)
     if request.baselines:
-        with _timed(wall, "baselines"):
+        with timed(wall, "baselines"):
             for name, make in recovery.baselines.items():
                 report(name)
                 arrays[name] = make()
@@ -96,7 +96,7 @@ def run(recovery: Recovery, request: Request, report: Report) -> Outcome:
     }
     effects: list[dict[str, Any]] = []
     if request.attribution and known:
-        with _timed(wall, "attribution"):
+        with timed(wall, "attribution"):
             first, name = own, recovery.own_name
             if recovery.sweep_reference is not None and recovery.sweep_reference != recovery.own:
                 first = train(problem, recovery.sweep_reference, stage="attribution", progress=report("attribution"))
@@ -199,7 +199,7 @@ def _table(recovery: Recovery, metrics: Mapping[str, Metric], numbers: Mapping[s
     return Table("What is recovered", ("model", *metrics), body, "medians over seeds [90% of seeds]")
 
 
-class _timed:  # noqa: N801  # used as a function is
+class timed:  # noqa: N801  # used as a function is
     """Seconds of a block, under a name."""
 
     def __init__(self, wall: dict[str, float], name: str):

@@ -58,10 +58,14 @@ def train(
         starts = problem.starts(protocol.start_scale)
         like = jax.tree.map(lambda leaf: leaf[0], starts)
         tasks = {name: np.asarray(value, np.float32) for name, value in problem.tasks.items()}
-        kernel = sgd(problem.model, like, noise=protocol.noise, lr=protocol.lr, tasks=tasks)
+
+        def kernel_of(block: slice):
+            mine = {name: value[block] for name, value in tasks.items()}
+            return sgd(problem.model, like, noise=protocol.noise, lr=protocol.lr, tasks=mine)
+
         key = jax.random.fold_in(jax.random.key(problem.seed), CHAINS)
         flat = record(
-            kernel, starts, key=key, steps=protocol.steps, stage=stage, step_size=protocol.lr, rows=rows,
+            kernel_of, starts, key=key, steps=protocol.steps, stage=stage, step_size=protocol.lr, rows=rows,
             progress=progress,
         )  # fmt: skip
         unravel = ravel_pytree(like)[1]

@@ -1,0 +1,180 @@
+"""Figures 2 and 3: a student learns a teacher, and the ratios of its factors go to one. By which mechanism?"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+from matplotlib.figure import Figure
+
+from langevin_ib.attribution.config import MIN_SEEDS, from_setup
+from langevin_ib.attribution.mechanisms import attribute
+from langevin_ib.attribution.plot import figure as attribution_figure
+from langevin_ib.attribution.report import COLUMNS, LEGEND, rows, sentences
+from langevin_ib.attribution.statistics import spread
+from langevin_ib.experiments.command import Report, Request
+from langevin_ib.experiments.measures import balance, off_by, test_loss
+from langevin_ib.experiments.outcome import Outcome, Table, banded
+from langevin_ib.experiments.pictures import finish, legend, log_scale, panels, plot_band, plot_channels
+from langevin_ib.experiments.problems import Problem
+from langevin_ib.experiments.recovery import caption_sentences, timed
+from langevin_ib.experiments.training import Protocol, Trained, train
+
+BALANCED = 1.1  # a typical pair off by less than this factor is called balanced
+
+
+@dataclass(frozen=True)
+class Balancing:
+    """A figure in which ratios go to one.
+
+    Attributes:
+        name: of the module in `sims`.
+        title: one line.
+        ratio: what the ratio is called, for axes.
+        problem: model and tasks.
+        own: the figure's protocol, at full length.
+        label_noise: s of the targets on which the loss is evaluated.
+        caption: {metric: the number that the caption states}.
+        setup: of `langevin_ib.attribute`.
+        horizon: steps of the attribution and of the runs from other starts, at most.
+        scales: standard deviations of the starts besides the paper's.
+        notes: what a reader has to know.
+    """
+
+    name: str
+    title: str
+    ratio: str
+    problem: Problem
+    own: Protocol
+    label_noise: float
+    caption: Mapping[str, float]
+    setup: str
+    horizon: int
+    scales: tuple[float, ...]
+    notes: tuple[str, ...] = ()
+
+
+def run(case: Balancing, request: Request, report: Report) -> Outcome:
+    """The figure's own run, the attribution, and the same from other starts."""
+    problem = case.problem
+    wall: dict[str, float] = {}
+    own = train(problem, case.own, stage="training", progress=report("training"))
+    wall["training"] = own.wall_s
+    paths = balance(problem, own.params)
+    rows_found = {"paper's SGD": _measured(problem, own, case.label_noise)}
+    attribution: dict[str, Any] | None = None
+    notes = [*case.notes]
+    if request.attribution:
+        horizon = min(case.horizon, case.own.steps)
+        with timed(wall, "starts"):
+            for scale in (case.problem.start_scale, *case.scales):
+                protocol = dataclasses.replace(case.own, steps=horizon, start_scale=scale)
+                name = f"start {scale:g}, {horizon:g} steps"
+                rows_found[name] = _measured(
+                    problem, train(problem, protocol, stage=name, rows=20, progress=report(name)), case.label_noise
+                )
+        if request.seeds >= MIN_SEEDS:
+            with timed(wall, "attribution"):
+                config = from_setup(case.setup, seeds=request.seeds, seed=request.seed, steps=horizon, precision=32)
+                attribution = attribute(config, report=report).summary
+        else:
+            notes.append(f"the attribution needs {MIN_SEEDS} seeds at least, for seeds are its unit of error")
+    numbers: dict[str, Any] = {
+        "rows": {
+            name: {label: spread(values) for label, values in found.items()} for name, found in rows_found.items()
+        },
+        "caption": {"paper's SGD": dict(case.caption)},
+        "attribution": attribution,
+        "wall_s": wall,
+        "by_seed": {"paper's SGD": {label: values.tolist() for label, values in rows_found["paper's SGD"].items()}},
+    }
+    said = [*caption_sentences(numbers), *_told(case, numbers)]
+    tables = [_table(numbers)]
+    pictures = {"figure": _picture(case, own, paths)}
+    if attribution is not None:
+        tables.append(Table("Which mechanism balances the factors?", COLUMNS, rows(attribution), LEGEND))
+        said += sentences(attribution)
+        pictures["attribution"] = attribution_figure(attribution)
+    return Outcome(
+        name=case.name,
+        title=f"{case.title}: {problem.seeds} seeds, η = {case.own.lr:g}, {case.own.steps} steps",
+        config=request.to_dict() | {"lr": case.own.lr, "steps": case.own.steps},
+        numbers=numbers,
+        tables=tables,
+        sentences=said,
+        pictures=pictures,
+        notes=notes,
+    )
+
+
+def _measured(problem: Problem, trained: Trained, label_noise: float) -> dict[str, np.ndarray]:
+    """Loss, imbalance and charge of each seed at the end of a run."""
+    first_last = jax.tree.map(lambda leaf: leaf[:, [0, -1]], trained.params)
+    found = balance(problem, first_last)
+    ratio, charge = found["ratio"], found["charge"]
+    return {
+        "loss": test_loss(problem, trained.ends, label_noise),
+        "ratio off by": off_by(ratio[:, 1]),
+        "smallest ratio": ratio[:, 1].min(axis=1),
+        "largest ratio": ratio[:, 1].max(axis=1),
+        "|χ/χ(0)|": np.median(np.abs(charge[:, 1] / charge[:, 0]), axis=1),
+        "off by at the start": off_by(ratio[:, 0]),
+    }
+
+
+def _table(numbers: dict[str, Any]) -> Table:
+    labels = list(next(iter(numbers["rows"].values())))
+    body = []
+    for name, row in numbers["rows"].items():
+        stated = numbers["caption"].get(name, {})
+        cells = [banded(row[x]) + (f" (caption {stated[x]:.3g})" if x in stated else "") for x in labels]
+        body.append((name, *cells))
+    legend_text = (
+        "medians over seeds [90% of seeds]; loss: mean squared error on fresh noisy targets; off by: exp(median |log ratio|) "
+        "over channels; |χ/χ(0)|: median over channels"
+    )
+    return Table("Loss and balance at the end", ("run", *labels), body, legend_text)
+
+
+def _told(case: Balancing, numbers: dict[str, Any]) -> list[str]:
+    own = numbers["rows"]["paper's SGD"]
+    attribution = numbers["attribution"]
+    said = []
+    if attribution is not None:
+        share = attribution["across"]["descent_share"]
+        if share is not None:
+            said.append(
+                f"{case.title.split(',')[0]} shows that the ratios end near one, not that noise balances them: gradient "
+                f"descent without noise gives {share['value']:.1%} (95% interval {share['low95']:.1%} to "
+                f"{share['high95']:.1%}) of what SGD removes of the imbalance"
+            )
+    done = own["ratio off by"]["median"] < BALANCED
+    said.append(
+        f"the ratios {'reach' if done else 'do not reach'} one: a typical channel is off by {banded(own['ratio off by'])} "
+        f"after all steps, {banded(own['off by at the start'])} at the start; the charge χ keeps "
+        f"{banded(own['|χ/χ(0)|'])} of what it was"
+    )
+    return said
+
+
+def _picture(case: Balancing, own: Trained, paths: dict[str, np.ndarray]) -> Figure:
+    """Ratios of the first seed's channels; imbalance and charge of all seeds."""
+    drawn, (ratios, factor, charge) = panels(3, 1.9)
+    thousand = own.steps / 1000.0
+    plot_channels(ratios, thousand, paths["ratio"][0], "each channel, first seed")
+    ratios.axhline(1.0, color="black", linewidth=0.8, linestyle="--", label="balance")
+    ratios.set_ylabel(case.ratio)
+    legend(ratios)
+    plot_band(factor, thousand, off_by(paths["ratio"]), "median and 90% of the seeds")
+    log_scale(factor)
+    factor.set_ylabel("ratio off by a factor")
+    legend(factor)
+    left = np.median(np.abs(paths["charge"] / paths["charge"][:, :1]), axis=-1)
+    plot_band(charge, thousand, left, "median and 90% of the seeds", 1)
+    charge.set_ylabel("|χ(t)/χ(0)|")
+    finish([ratios, factor, charge], "thousand steps")
+    return drawn

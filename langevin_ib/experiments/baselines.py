@@ -1,0 +1,333 @@
+"""What one would reach for without noise: lasso, total variation and nuclear norm, the penalty by cross-validation."""
+
+from __future__ import annotations
+
+import importlib
+import warnings
+from collections.abc import Callable, Iterator
+from types import ModuleType
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+import scipy.linalg
+import scipy.sparse
+from jaxtyping import Bool, Float, Real
+
+from langevin_ib.cli import FailedRunError
+from langevin_ib.design import operators
+from langevin_ib.design.operators import Operator, finite
+from langevin_ib.errors import ConfigError, one_line
+
+FOLDS = 5
+PENALTIES, MATRIX_PENALTIES = 16, 8
+SPAN = 1e-3  # of the grid: smallest penalty over the largest
+ROUNDING = 1e-12  # relative: a largest penalty below it is 0
+ACCURACY, FOLD_ACCURACY = 1e-10, 1e-6  # of coordinate descent: duality gap over |y|²
+ITERATIONS = 20_000  # of coordinate descent; then an interior point method goes on
+GAP = 1e-6  # of a matrix, duality gap over the objective: what is worse is refused
+SMALL = 60  # rows and columns together up to which Clarabel is faster than SCS
+
+# (X (n, d), y (n,), penalties (k,), largest first, accuracy) ↦ the weights of each, (k, d).
+Path: TypeAlias = Callable[[np.ndarray, np.ndarray, np.ndarray, float], np.ndarray]
+
+
+class Fit(NamedTuple):
+    """Weights (d,) and the penalty λ they were fitted with."""
+
+    w: Float[np.ndarray, " d"]
+    penalty: float
+
+
+class MatrixFit(NamedTuple):
+    """A matrix (m, p) and the penalty λ it was fitted with; 0 in the limit without noise."""
+
+    T: Float[np.ndarray, "m p"]
+    penalty: float
+
+
+def require() -> None:
+    """Check that the solvers are there, before a long run.
+
+    Raises:
+        ConfigError: scikit-learn or cvxpy is not installed.
+    """
+    for name in ("sklearn.linear_model", "cvxpy"):
+        _module(name)
+
+
+def lasso(
+    X: Real[np.ndarray, "n d"],
+    y: Real[np.ndarray, " n"],
+    *,
+    operator: Operator | None = None,
+    penalties: Real[np.ndarray, " k"] | None = None,
+    seed: int,
+) -> Fit:
+    """The (generalised) lasso, min_w (1/n) |X w − y|² + λ |A w|₁.
+
+    λ is the one with the smallest squared error on held-out points, of 5 folds; then the fit is to all points.
+
+    Args:
+        X: (n, d), n ≥ 2.
+        y: (n,).
+        operator: A; None for the identity.
+        penalties: positive ones to choose from; None for 16, from the smallest λ with A w = 0 to a thousandth of it.
+        seed: of the shuffle of points into folds.
+
+    Returns:
+        w and λ; λ = 0 if A w = 0 whatever the penalty.
+
+    Raises:
+        ValueError: an argument is not of these shapes, or not finite.
+        FailedRunError: a solver did not converge.
+        ConfigError: scikit-learn or cvxpy is not installed.
+    """
+    X, y = finite("X", X, 2), finite("y", y, 1)
+    n, d = X.shape
+    if len(y) != n or n < 2:
+        raise ValueError(f"y must be a vector of as many numbers as X has rows, at least 2, got {len(y)} and {n}")
+    if operator is not None and operator.matrix.shape[1] != d:
+        raise ValueError(f"operator must be of {d} numbers, the columns of X, got {operator.matrix.shape[1]}")
+    chosen = None if penalties is None else _descending(penalties)
+    # Matrices this small are several times slower by two threads than by one.
+    with _module("threadpoolctl").threadpool_limits(1, user_api="blas"):
+        return _lasso(X, y, operator, chosen, seed)
+
+
+def total_variation(
+    X: Real[np.ndarray, "n d"],
+    y: Real[np.ndarray, " n"],
+    *,
+    penalties: Real[np.ndarray, " k"] | None = None,
+    seed: int,
+) -> Fit:
+    """The fused lasso, min_x (1/n) |X x − y|² + λ Σ_i |x_{i+1} − x_i|: `lasso` of differences, the level x_1 free.
+
+    Arguments, result and what is raised are those of `lasso`; d ≥ 2.
+    """
+    differences = operators.gradient(finite("X", X, 2).shape[1], keep_first=False)
+    return lasso(X, y, operator=differences, penalties=penalties, seed=seed)
+
+
+def nuclear_norm(
+    target: Real[np.ndarray, "m p"],
+    mask: Real[np.ndarray, "m p"] | Bool[np.ndarray, "m p"],
+    *,
+    penalties: Real[np.ndarray, " k"] | None = None,
+    seed: int | None = None,
+    exact: bool = True,
+) -> MatrixFit:
+    """The matrix of smallest nuclear norm that has the observed entries, or nearly has them.
+
+    min |T|_* with T = Y on the mask; if not `exact`, min (1/n) Σ_observed (T − Y)² + λ |T|_*, n entries being
+    observed, λ from 5 folds of them.
+
+    Args:
+        target: Y, (m, p); what is not observed is not looked at.
+        mask: 1 where an entry is observed, else 0.
+        penalties: positive ones to choose from; None for 8, from the smallest λ with T = 0 to a thousandth of it.
+        seed: of the shuffle of entries into folds; not needed if `exact`.
+        exact: the limit λ → 0.
+
+    Raises:
+        ValueError: an argument is not of these shapes, or nothing is observed; not `exact`, but without a seed.
+        FailedRunError: the solver failed, or its duality gap is over a millionth of the objective.
+        ConfigError: cvxpy is not installed.
+    """
+    observed = finite("mask", mask, 2) != 0
+    if np.shape(target) != observed.shape or not observed.any():
+        raise ValueError(
+            f"mask must be of target's shape {np.shape(target)} with an observed entry, "
+            f"got shape {observed.shape} with {observed.sum()}"
+        )
+    Y = finite("target", np.where(observed, target, 0.0), 2)
+    i, j = np.nonzero(observed)
+    values, largest = Y[i, j], 2.0 / len(i) * float(np.linalg.norm(Y, 2))
+    if exact or not largest:
+        return MatrixFit(_matrices(i, j, values, Y.shape)(0.0), 0.0)
+    if seed is None or len(i) < 2:
+        raise ValueError(f"seed must be given and 2 entries observed if exact is False, got {seed} and {len(i)}")
+    chosen = _descending(_grid(largest, MATRIX_PENALTIES) if penalties is None else penalties)
+    errors = np.zeros(len(chosen))
+    for train, test in _folds(len(i), seed) if len(chosen) > 1 else ():
+        solve = _matrices(i[train], j[train], values[train], Y.shape)
+        errors += [np.sum((solve(penalty)[i[test], j[test]] - values[test]) ** 2) for penalty in chosen]
+    best = float(chosen[np.argmin(errors)])
+    return MatrixFit(_matrices(i, j, values, Y.shape)(best), best)
+
+
+def _lasso(X: np.ndarray, y: np.ndarray, operator: Operator | None, chosen: np.ndarray | None, seed: int) -> Fit:
+    n, d = X.shape
+    if operator is None:
+        path, largest, scale = _descent(np.eye(d), np.zeros((d, 0)), X, y)
+    elif operator.rank == len(operator.matrix):
+        path, largest, scale = _descent(operator.pseudo_inverse, scipy.linalg.null_space(operator.matrix), X, y)
+    else:
+        path, largest, scale = _conic(operator.matrix, X, y)
+    if chosen is None:
+        if largest <= ROUNDING * scale:  # no penalty makes a difference
+            return Fit(path(X, y, np.array([scale or 1.0]), ACCURACY)[0], 0.0)
+        chosen = _grid(largest, PENALTIES)
+    errors = np.zeros(len(chosen))
+    for train, test in _folds(n, seed) if len(chosen) > 1 else ():
+        found = path(X[train], y[train], chosen, FOLD_ACCURACY)
+        errors += np.sum((found @ X[test].T - y[test]) ** 2, axis=1)
+    best = int(np.argmin(errors))
+    return Fit(path(X, y, chosen[: best + 1], ACCURACY)[-1], float(chosen[best]))
+
+
+def _descent(back: np.ndarray, null: np.ndarray, X: np.ndarray, y: np.ndarray) -> tuple[Path, float, float]:
+    """For an A with independent rows: w = A⁺z + N v, a lasso in z once the unpenalised v is projected out.
+
+    Returns:
+        its path of solutions, the smallest λ with z = 0, and the size that this λ could have.
+    """
+    descend = _module("sklearn.linear_model").lasso_path
+    failed = _module("sklearn.exceptions").ConvergenceWarning
+
+    def without_level(X, *others):
+        basis = scipy.linalg.orth(X @ null) if null.size else np.zeros((len(X), 0))
+        return [other - basis @ (basis.T @ other) for other in others]
+
+    def path(X, y, penalties, accuracy):
+        features, target = without_level(X, X @ back, y)
+        # Half: scikit-learn's squared error is over 2n. Least angle regression would be several times faster, and is
+        # wrong where columns repeat, as cos 2πkt does at equally spaced t.
+        options = {"alphas": penalties / 2.0, "tol": accuracy, "max_iter": ITERATIONS, "precompute": True}
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", failed)
+            try:
+                z = descend(features, target, **options)[1]
+            except failed:  # badly conditioned features, of second differences for instance
+                z = _interior(np.eye(features.shape[1]), features, target, penalties).T
+        w = back @ z
+        if null.size:
+            w += null @ np.linalg.lstsq(X @ null, y[:, None] - X @ w, rcond=None)[0]
+        return _checked(w.T)
+
+    features, target = without_level(X, X @ back, y)
+    scale = 2.0 / len(y) * float(np.linalg.norm(X @ back)) * float(np.linalg.norm(y))
+    return path, 2.0 / len(y) * float(np.abs(features.T @ target).max()), scale
+
+
+def _conic(A: np.ndarray, X: np.ndarray, y: np.ndarray) -> tuple[Path, float, float]:
+    """For any other A, by Clarabel; returns as `_descent` does."""
+    cp = _module("cvxpy")
+
+    def path(X, y, penalties, accuracy):
+        del accuracy  # an interior point method is exact to 1e-8 at no more cost
+        return _checked(_interior(A, X, y, penalties))
+
+    null = scipy.linalg.null_space(A)
+    level = null @ np.linalg.lstsq(X @ null, y, rcond=None)[0] if null.size else np.zeros(X.shape[1])
+    slope = 2.0 / len(y) * X.T @ (y - X @ level)
+    scale = 2.0 / len(y) * float(np.linalg.norm(X)) * float(np.linalg.norm(y))
+    size = float(np.linalg.norm(slope))
+    if size <= ROUNDING * scale:
+        return path, 0.0, scale
+    # A w = 0 is optimal once the slope is λ Aᵀu with |u|_∞ ≤ 1; both are in the span of A's rows.
+    rows, u = scipy.linalg.orth(A.T), cp.Variable(len(A))
+    problem = cp.Problem(cp.Minimize(cp.norm_inf(u)), [(A @ rows).T @ u == rows.T @ slope / size])
+    _solve(problem, "lasso", "CLARABEL")
+    return path, size * float(problem.value), size
+
+
+def _interior(A: np.ndarray, X: np.ndarray, y: np.ndarray, penalties: np.ndarray) -> np.ndarray:
+    cp = _module("cvxpy")
+    unit = float(np.sqrt(np.mean(y**2))) or 1.0
+    w, penalty = cp.Variable(X.shape[1]), cp.Parameter(nonneg=True)
+    misfit = cp.sum_squares(X @ w - y / unit) / len(y)
+    problem = cp.Problem(cp.Minimize(misfit + penalty * cp.norm1(A @ w)))
+    found = []
+    for value in penalties:
+        penalty.value = value / unit
+        _solve(problem, "lasso", "CLARABEL")
+        found.append(unit * np.asarray(w.value))
+    return np.stack(found)
+
+
+def _matrices(i, j, values: np.ndarray, shape: tuple[int, int]) -> Callable[[float], np.ndarray]:
+    """λ ↦ the T of `nuclear_norm` for these entries; 0 for the limit.
+
+    Solved is the dual, max_M ⟨Y, M⟩ − (n λ / 4) |M|² over M that are 0 off the mask with |M|₂ ≤ 1, whose multiplier
+    is T: it has n unknowns instead of the (m + p)(m + p + 1)/2 of the usual form.
+    """
+    # 20 × 20, 80 entries, to a relative 1e-6, seconds a solve: this dual by Clarabel 0.03 and by SCS 0.2; the usual
+    # form (cvxpy's normNuc) by SCS 0.15 to 0.5 and by Clarabel 1.1. 50 × 50: this dual by Clarabel 5, by SCS 0.6.
+    solver, settings = ("CLARABEL", {}) if sum(shape) <= SMALL else ("SCS", {"eps_abs": 1e-8, "eps_rel": 1e-8})
+    cp = _module("cvxpy")
+    rows, cols = shape
+    place = scipy.sparse.csr_array((np.ones(len(i)), (j * rows + i, np.arange(len(i)))), (rows * cols, len(i)))
+    dual, curvature = cp.Variable(len(i)), cp.Parameter(nonneg=True)
+    # In units of |Y|₂, so that the solver's absolute tolerances are relative ones.
+    unit = float(np.linalg.norm((place @ values).reshape(shape, order="F"), 2))
+    if not unit:
+        return lambda penalty: np.zeros(shape)
+    values = values / unit
+    M = cp.reshape(place @ dual, shape, order="F")
+    ball = cp.bmat([[np.eye(rows), M], [M.T, np.eye(cols)]]) >> 0
+    problem = cp.Problem(cp.Maximize(values @ dual - curvature * cp.sum_squares(dual)), [ball])
+
+    def solve(penalty: float) -> np.ndarray:
+        curvature.value = c = len(i) * penalty / unit / 4.0
+        _solve(problem, "nuclear norm", solver, **settings)
+        multiplier = np.asarray(ball.dual_value)
+        T = -(multiplier[:rows, rows:] + multiplier[rows:, :rows].T)
+        if not penalty:
+            T[i, j] = values
+        # The gap at the nearest dual point that is feasible to the last digit is a bound, whatever the solver says.
+        at = np.asarray(dual.value)
+        at = at / max(1.0, float(np.linalg.norm((place @ at).reshape(shape, order="F"), 2)))
+        upper = np.linalg.svd(T, compute_uv=False).sum()
+        upper += np.sum((T[i, j] - values) ** 2) / (4.0 * c) if c else 0.0
+        gap = upper - (values @ at - c * at @ at)
+        if not gap <= GAP * upper:
+            raise FailedRunError(f"nuclear norm: the duality gap must be at most {GAP:g}, got {gap / upper:.3g}")
+        return _checked(unit * T)
+
+    return solve
+
+
+def _solve(problem, name: str, solver: str, **settings: float) -> None:
+    cp = _module("cvxpy")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of an inaccurate solution, which is refused below
+        try:
+            problem.solve(solver=solver, **settings)
+        except cp.SolverError as error:
+            raise FailedRunError(f"{name}: {solver} failed ({one_line(error)})") from None
+    if problem.status != cp.OPTIMAL:
+        raise FailedRunError(f"{name}: {solver} ended with the status {problem.status}")
+
+
+def _folds(n: int, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Indices to train on and to test on; fewer than 5 times if there are fewer points."""
+    order = np.random.default_rng(seed).permutation(n)
+    for test in np.array_split(order, min(FOLDS, n)):
+        yield np.setdiff1d(order, test), test
+
+
+def _grid(largest: float, count: int) -> np.ndarray:
+    return largest * np.logspace(0.0, np.log10(SPAN), count)
+
+
+def _descending(penalties: Real[np.ndarray, " k"]) -> np.ndarray:
+    chosen = np.sort(finite("penalties", penalties, 1))[::-1]
+    if not chosen[-1] > 0:
+        raise ValueError(f"penalties must be positive, got {chosen[-1]:g}")
+    return chosen
+
+
+def _checked(found: np.ndarray) -> np.ndarray:
+    if not np.isfinite(found).all():
+        raise FailedRunError("baseline: the solver's result must be finite numbers, got some that are not")
+    return found
+
+
+def _module(name: str) -> ModuleType:
+    # Late: an optional extra, and slow to import.
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        wanted = "solved with scikit-learn and cvxpy, pip install 'langevin-ib[baselines]'"
+        raise ConfigError("baselines", wanted, one_line(error)) from None

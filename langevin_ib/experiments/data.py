@@ -1,0 +1,115 @@
+"""Users' own data for figures 4, 5 and 6: an .npz file, checked as it is read."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+import zlib
+
+import numpy as np
+from jaxtyping import Float
+
+from langevin_ib.errors import ConfigError, one_line
+
+# Key ↦ shape, the lengths by name; a key that can be checked against another comes after it.
+KEYS = {
+    4: {"T_observed": ("m", "n"), "mask": ("m", "n"), "T_true": ("m", "n")},
+    5: {"t_train": ("n",), "y_train": ("n",), "w_true": ("D",)},
+    6: {"A": ("m", "N"), "y": ("m",), "x_true": ("N",)},
+}
+OPTIONAL = ("T_true", "w_true", "x_true")
+AT_LEAST = 2  # of every length but D: one row, point or entry leaves nothing to fit or to hold out
+
+
+def load(path: str | os.PathLike[str], figure: int) -> dict[str, Float[np.ndarray, "..."]]:
+    """The arrays of a user's .npz file, as float64.
+
+    | figure | keys |
+    |---|---|
+    | 4 | `T_observed` (m, n), `mask` (m, n) of 0 and 1; optional `T_true` (m, n) |
+    | 5 | `t_train` (n,), `y_train` (n,); optional `w_true` (D,) |
+    | 6 | `A` (m, N), `y` (m,); optional `x_true` (N,) |
+
+    Entries of `T_observed` where the mask is 0 may be anything, NaN too: they are returned as 0.
+
+    Args:
+        path: the file.
+        figure: 4, 5 or 6.
+
+    Raises:
+        ConfigError: of the option `data`, the file is missing or none of NumPy's, lacks a key or has an unknown one, or
+            an array is of another shape, empty, not of finite real numbers; lengths but D are at least 2.
+    """
+    if figure not in KEYS:
+        raise ConfigError("figure", f"one of {', '.join(map(str, KEYS))}", figure)
+    shapes = KEYS[figure]
+    raw = _read(path)
+    for key in raw:
+        if key not in shapes:
+            raise ConfigError("data", f"an .npz file with keys among {', '.join(shapes)}", f"key {key!r}")
+    found: dict[str, np.ndarray] = {}
+    lengths: dict[str, int] = {}
+    for key, names in shapes.items():
+        if key not in raw:
+            if key in OPTIONAL:
+                continue
+            raise _refusal(key, names, f"no such key among {', '.join(raw) or 'none'}")
+        _check_shape(key, names, raw[key], lengths)
+        found[key] = _real(key, names, raw[key])
+    if "mask" in found:
+        _observe(found)
+    for key, array in found.items():
+        bad = int(np.sum(~np.isfinite(array)))
+        if bad:
+            raise _refusal(key, shapes[key], f"{bad} that are NaN or infinite", of="finite numbers")
+    return found
+
+
+def _read(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
+    wanted = "an .npz file that can be read"
+    try:
+        # Opened here: NumPy leaves a file open that it cannot read.
+        with open(path, "rb") as stream:
+            file = np.load(stream, allow_pickle=False)
+            if not isinstance(file, np.lib.npyio.NpzFile):
+                raise ConfigError("data", wanted, f"a single array in {os.fspath(path)}")
+            return {key: np.asarray(file[key]) for key in file.files}
+    except OSError as error:
+        raise ConfigError("data", wanted, f"{os.fspath(path)}: {error.strerror or one_line(error)}") from None
+    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        if isinstance(error, ConfigError):
+            raise
+        # NumPy's word for pickled data differs by what is pickled, and its advice is to load it all the same.
+        fault = "pickled objects" if "pickle" in str(error) else one_line(error)
+        raise ConfigError("data", wanted, f"{os.fspath(path)}: {fault}") from None
+
+
+def _check_shape(key: str, names: tuple[str, ...], array: np.ndarray, lengths: dict[str, int]) -> None:
+    if array.ndim != len(names):
+        raise _refusal(key, names, f"shape {array.shape}")
+    for name, length in zip(names, array.shape, strict=True):
+        if length < (1 if name == "D" else AT_LEAST):
+            raise _refusal(key, names, f"{name} = {length}", of="at least 2 numbers along each axis")
+        if lengths.setdefault(name, length) != length:
+            raise _refusal(key, names, f"shape {array.shape}", of=f"{name} = {lengths[name]} as in the other arrays")
+
+
+def _real(key: str, names: tuple[str, ...], array: np.ndarray) -> Float[np.ndarray, "..."]:
+    if array.dtype.kind not in "biuf":
+        raise _refusal(key, names, f"dtype {array.dtype}", of="real numbers")
+    return array.astype(np.float64)
+
+
+def _observe(found: dict[str, np.ndarray]) -> None:
+    mask = found["mask"]
+    other = mask[(mask != 0) & (mask != 1)]
+    if other.size:
+        raise _refusal("mask", ("m", "n"), f"{other[0]:g}", of="zeros and ones")
+    if not mask.any():
+        raise _refusal("mask", ("m", "n"), "zeros alone", of="zeros and at least one 1")
+    found["T_observed"] = np.where(mask == 1, found["T_observed"], 0.0)
+
+
+def _refusal(key: str, names: tuple[str, ...], got: str, of: str = "") -> ConfigError:
+    shape = f"({', '.join(names)}{',' if len(names) == 1 else ''})"
+    return ConfigError("data", f"an .npz file with {key} of shape {shape}{of and ', ' + of}", got)
