@@ -16,12 +16,12 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float
-from langevin_ib.experiments.data import load
 from matplotlib.figure import Figure
 
 from langevin_ib.experiments import baselines, pictures
 from langevin_ib.experiments.command import Report, Request, choice
 from langevin_ib.experiments.command import main as command
+from langevin_ib.experiments.data import load
 from langevin_ib.experiments.effects import says_of_noise
 from langevin_ib.experiments.measures import square_error, variation
 from langevin_ib.experiments.outcome import Outcome

@@ -118,6 +118,20 @@ def completion(
     return Problem(model, stacked, seeds, seed, restart, start_scale, lambda p: p["U"] @ p["V"].T, truth)
 
 
+def together(parts: list[Problem]) -> Problem:
+    """Several matrix problems of one shape as one, all seeds of the first, then all of the second, and so on.
+
+    Their starts are those of as many seeds; their tasks keep the target and the mask alone, which is all that gradient
+    descent and Bernoulli masks look at.
+    """
+    first = parts[0]
+    tasks = {name: np.concatenate([part.tasks[name] for part in parts]) for name in ("target", "mask")}
+    truth = [part.truth for part in parts if part.truth is not None]
+    return dataclasses.replace(
+        first, tasks=tasks, seeds=sum(part.seeds for part in parts), truth=np.concatenate(truth) if truth else None
+    )
+
+
 def _observed(data: dict[str, np.ndarray]) -> dict[str, Any]:
     mask = data["mask"].astype(float)
     i, j = np.nonzero(mask)

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.figure import Figure
 
+from langevin_ib.experiments.baselines import require
 from langevin_ib.experiments.command import Report, Request
 from langevin_ib.experiments.effects import sweep, verdict
 from langevin_ib.experiments.measures import spreads
@@ -76,6 +77,8 @@ def run(recovery: Recovery, request: Request, report: Report) -> Outcome:
     """
     problem, known = recovery.problem, recovery.problem.truth is not None
     metrics = {name: metric for name, metric in recovery.metrics.items() if known or name not in recovery.needs_truth}
+    if request.baselines and recovery.baselines:
+        require()
     wall: dict[str, float] = {}
     own = train(problem, recovery.own, stage="training", progress=report("training"))
     wall["training"] = own.wall_s

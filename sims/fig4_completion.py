@@ -1,0 +1,269 @@
+"""Figure 4: a 20 × 20 matrix of rank 2 from 20% of its entries, by SGD on U Vᵀ with Bernoulli masks.
+
+    python -m sims.fig4_completion [--seeds 32] [--variant code|text] [--data FILE]
+
+The paper's code takes the mean of the squared error over all 400 entries, of those kept by the step's random mask; its text over the
+sub-sampled entries (`--variant text`: η is ten times as large). What the paper plots as σ̂ is 2σ̂: here it is σ̂ itself. `--data`: an
+.npz file with T_observed (m, n), mask (m, n) and, if known, T_true (m, n).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Float
+from matplotlib.figure import Figure
+
+from langevin_ib.attribution.config import MIN_SEEDS, from_setup
+from langevin_ib.attribution.mechanisms import attribute
+from langevin_ib.attribution.plot import figure as attribution_figure
+from langevin_ib.attribution.report import COLUMNS, LEGEND, rows, sentences
+from langevin_ib.attribution.statistics import spread
+from langevin_ib.experiments import baselines, pictures
+from langevin_ib.experiments.command import Report, Request, choice
+from langevin_ib.experiments.command import main as command
+from langevin_ib.experiments.data import load
+from langevin_ib.experiments.effects import verdict
+from langevin_ib.experiments.measures import balance, effect, off_by, unobserved_error
+from langevin_ib.experiments.outcome import Outcome, Table, banded
+from langevin_ib.experiments.problems import Problem, completion, together
+from langevin_ib.experiments.recovery import Recovery, run, timed
+from langevin_ib.experiments.training import Protocol, Trained, recovered, train
+from langevin_ib.noise import Noise
+
+LR, STEPS, SIZE, SPECTRUM = 1e-3, 500_000, 20, (15.0, 5.0)
+KEPT = 40  # observed entries in an average mask: what the text's loss is a mean over
+SCALES = (0.01, 0.03, 0.3, 1.0)  # of the start, besides the paper's 0.1
+NOISES = (1.0, 3.0)  # s of label noise
+SHARES = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
+RECOVERED = 0.05  # error on unobserved entries over that of predicting zero, below which a matrix counts as recovered
+FACTORED, ZERO, NUCLEAR = "U Vᵀ", "zero", "nuclear norm"
+ERROR, OBSERVED, FIRST, SECOND, THIRD, FOURTH = (
+    "error, unobserved", "error, observed", "σ̂₁", "σ̂₂", "σ̂₃", "σ̂₄",
+)  # fmt: skip
+MODES = (FIRST, SECOND, THIRD, FOURTH)
+BIASED, QUIET = "SGD", "without noise"
+
+
+def experiment(request: Request, report: Report) -> Outcome:
+    """The figure, the curve over the share of observed entries, the baseline and the attributions."""
+    given = None if request.data is None else load(request.data, 4)
+    problem = completion(request.seeds, request.seed, data=given)
+    mask, target, truth = (np.asarray(x) for x in (problem.tasks["mask"], problem.tasks["target"], problem.truth))
+    variant = request.extra.get("variant", "code")
+    # The loss of the code is a mean over all entries, half of which the masks drop; that of the model here a sum.
+    entries = mask[0].size
+    rates = {"code": LR / entries, "text": LR / KEPT if given is None else 2.0 * LR / mask[0].sum()}
+    steps, lr = request.steps or STEPS, rates[variant]
+    other = "text" if variant == "code" else "code"
+    masks, quiet = Noise("bernoulli"), Noise("none")
+    sweeps = {
+        QUIET: Protocol(quiet, lr, steps),
+        "isotropic, as SGD's": Protocol(Noise("bernoulli", turned=True), lr, steps),
+    }
+    sweeps |= {f"label noise {s:g}": Protocol(Noise("label", None, s), lr, steps) for s in NOISES}
+    sweeps |= {f"start {s:g}": Protocol(masks, lr, steps, s) for s in SCALES}
+    outcome = run(
+        Recovery(
+            name="fig4_completion",
+            title="Figure 4, matrix completion",
+            found="T",
+            problem=problem,
+            own_name=FACTORED,
+            own=Protocol(masks, lr, steps),
+            error=ERROR,
+            metrics={
+                ERROR: lambda T: unobserved_error(T, truth, mask),
+                OBSERVED: lambda T: np.sum(mask * (T - target) ** 2, axis=(1, 2)) / mask.sum(axis=(1, 2)),
+                **{name: partial(mode, i) for i, name in enumerate(MODES)},
+            },
+            needs_truth=frozenset([ERROR]),
+            picture=partial(picture, problem),
+            caption={FACTORED: {FIRST: SPECTRUM[0], SECOND: SPECTRUM[1]}},
+            variants={f"{FACTORED}, loss as in the {other}": Protocol(masks, rates[other], steps)},
+            others={ZERO: lambda: np.zeros_like(target)},
+            baselines={
+                NUCLEAR: lambda: np.stack([baselines.nuclear_norm(t, m).T for t, m in zip(target, mask, strict=True)])
+            },
+            sweeps=sweeps,
+            told=told,
+            notes=(
+                "σ̂ is the singular value of U Vᵀ; the paper's code plots 2σ̂ under that name",
+                "nuclear norm: the matrix of least nuclear norm among those with the observed entries (no noise, no penalty)",
+            ),
+        ),
+        request,
+        report,
+    )
+    if request.attribution:
+        outcome = _with_balance(outcome, request, steps, report) if given is None else outcome
+    if request.baselines and given is None:
+        outcome = _with_curve(outcome, request, lr, steps, report)
+    return outcome
+
+
+def mode(i: int, T: Float[np.ndarray, "seed m n"]) -> Float[np.ndarray, " seed"]:
+    """σ̂_{i+1} of each seed."""
+    return np.linalg.svd(T, compute_uv=False)[:, i] if i < min(T.shape[1:]) else np.zeros(len(T))
+
+
+def told(numbers: dict[str, Any]) -> list[str]:
+    """Whether the matrix is recovered, and what noise has to do with it."""
+    own, zero = numbers["rows"][FACTORED], numbers["rows"][ZERO]
+    share = own[ERROR]["median"] / zero[ERROR]["median"]
+    said = [
+        f"the matrix is {'recovered' if share < RECOVERED else 'not recovered'} from these entries: σ̂ ends at "
+        f"{', '.join(banded(own[name]) for name in MODES)}, and the error on unobserved entries is {banded(own[ERROR])} "
+        f"where predicting zero has {banded(zero[ERROR])}"
+    ]
+    for row in numbers["attribution"][1:]:
+        if row["name"] == QUIET:
+            same = verdict(row).startswith("the same")
+            said.append(
+                "Figure 4 does not show that noise selects low rank: gradient descent without noise gives "
+                f"{'the same error' if same else verdict(row)}" + (f" (× {row['effect']['ratio']:.3g})" if same else "")
+            )
+    return said
+
+
+def _with_balance(outcome: Outcome, request: Request, steps: int, report: Report) -> Outcome:
+    """Which mechanism balances the columns of U and V."""
+    if request.seeds < MIN_SEEDS:
+        note = f"the attribution of the balance needs {MIN_SEEDS} seeds at least, for seeds are its unit of error"
+        return dataclasses.replace(outcome, notes=[*outcome.notes, note])
+    wall = dict(outcome.numbers["wall_s"])
+    with timed(wall, "balance"):
+        config = from_setup("figure-4", seeds=request.seeds, seed=request.seed, steps=steps, precision=32)
+        summary = attribute(config, report=report).summary
+    return dataclasses.replace(
+        outcome,
+        numbers={**outcome.numbers, "balance": summary, "wall_s": wall},
+        tables=[*outcome.tables, Table("Which mechanism balances the columns?", COLUMNS, rows(summary), LEGEND)],
+        sentences=[*outcome.sentences, *sentences(summary)],
+        pictures={**outcome.pictures, "balance": attribution_figure(summary)},
+    )
+
+
+def _with_curve(outcome: Outcome, request: Request, lr: float, steps: int, report: Report) -> Outcome:
+    """The share of observed entries at which recovery sets in, with and without noise, beside the nuclear norm."""
+    wall = dict(outcome.numbers["wall_s"])
+    found: dict[str, list[Any]] = {name: [] for name in (BIASED, QUIET, NUCLEAR)}
+    with timed(wall, "shares"):
+        parts = [completion(request.seeds, request.seed, observed=share) for share in SHARES]
+        for name, noise in ((BIASED, Noise("bernoulli")), (QUIET, Noise("none"))):
+            joined = together(parts)
+            trained = train(
+                joined, Protocol(noise, lr, steps), stage=f"shares, {name}", rows=20, progress=report(f"shares, {name}")
+            )
+            found[name] = np.split(recovered(joined, trained.ends), len(SHARES))
+        report("shares, nuclear norm")
+        for part in parts:
+            pairs = zip(np.asarray(part.tasks["target"]), np.asarray(part.tasks["mask"]), strict=True)
+            found[NUCLEAR].append(np.stack([baselines.nuclear_norm(t, m).T for t, m in pairs]))
+    curve: dict[str, Any] = {"shares": list(SHARES)}
+    errors = {name: [_relative(T, part) for T, part in zip(found[name], parts, strict=True)] for name in found}
+    for name in found:
+        curve[name] = {
+            "relative_error": [spread(error) for error in errors[name]],
+            "recovered": [int((error < RECOVERED).sum()) for error in errors[name]],
+        }
+    curve["noise_against_none"] = [effect(a, b) for a, b in zip(errors[BIASED], errors[QUIET], strict=True)]
+    body = [
+        (
+            f"{share:.0%}",
+            *(f"{banded(curve[name]['relative_error'][i])}, {curve[name]['recovered'][i]}" for name in found),
+        )
+        for i, share in enumerate(SHARES)
+    ]
+    table = Table(
+        "From which share of observed entries on?",
+        ("observed", *(f"{name}: error, recovered" for name in found)),
+        body,
+        f"error on unobserved entries over that of predicting zero, median [90% of seeds]; recovered: seeds of {request.seeds} "
+        f"with less than {RECOVERED:.0%}",
+    )
+    sets_in = {
+        name: next(
+            (f"{s:.0%}" for s, n in zip(SHARES, curve[name]["recovered"], strict=True) if 2 * n > request.seeds), None
+        )
+        for name in found
+    }
+    said = "recovery of half of the seeds sets in at " + ", ".join(
+        f"{share or 'none of these shares'} observed with {name}"
+        if name == NUCLEAR
+        else f"{share or 'none of these shares'} for {name}"
+        for name, share in sets_in.items()
+    )
+    return dataclasses.replace(
+        outcome,
+        numbers={**outcome.numbers, "curve": curve, "wall_s": wall},
+        tables=[*outcome.tables, table],
+        sentences=[*outcome.sentences, said],
+        pictures={**outcome.pictures, "shares": _curve_figure(errors)},
+    )
+
+
+def _relative(T: Float[np.ndarray, "seed m n"], part: Problem) -> Float[np.ndarray, " seed"]:
+    truth, mask = np.asarray(part.truth), np.asarray(part.tasks["mask"])
+    return unobserved_error(T, truth, mask) / unobserved_error(np.zeros_like(T), truth, mask)
+
+
+def _curve_figure(errors: dict[str, list[Float[np.ndarray, " seed"]]]) -> Figure:
+    drawn, (axes,) = pictures.panels(1, 2.6)
+    for i, (name, values) in enumerate(errors.items()):
+        pictures.plot_band(axes, 100.0 * np.asarray(SHARES), np.stack(values, axis=1), name, i)
+    axes.axhline(RECOVERED, color="black", linewidth=0.8, linestyle=":", label="counted as recovered")
+    pictures.log_scale(axes)
+    axes.set_ylabel("error / error of zero, unobserved")
+    pictures.legend(axes)
+    pictures.finish([axes], "observed entries, %")
+    return drawn
+
+
+def picture(problem: Problem, own: Trained, arrays: dict[str, Any]) -> Figure:
+    """Singular values along training, and the ratio of the columns' norms."""
+    del arrays
+    drawn, (spectrum, ratios) = pictures.panels(2, 2.4)
+    thousand = own.steps / 1000.0
+    values = np.stack(
+        [mode_path(jax.tree.map(lambda leaf, t=t: leaf[:, t], own.params), problem) for t in range(len(own.steps))],
+        axis=1,
+    )
+    for i, name in enumerate(MODES):
+        pictures.plot_band(spectrum, thousand, values[..., i], name, i)
+    if problem.truth is not None:
+        for level in np.linalg.svd(problem.truth[0], compute_uv=False)[: len(SPECTRUM)]:
+            spectrum.axhline(level, color="black", linewidth=0.8, linestyle="--")
+    spectrum.set_ylabel("singular values (dashed: truth)")
+    pictures.legend(spectrum, loc="upper left", bbox_to_anchor=(0.0, 0.85), ncols=2)
+    pictures.plot_band(ratios, thousand, off_by(balance(problem, own.params)["ratio"]), "median and 90% of the seeds")
+    pictures.log_scale(ratios)
+    ratios.set_ylabel("|U_j| / |V_j| off by a factor")
+    pictures.legend(ratios)
+    pictures.finish([spectrum, ratios], "thousand steps")
+    return drawn
+
+
+def mode_path(params: Any, problem: Problem) -> Float[np.ndarray, "seed modes"]:
+    """The first singular values of each seed."""
+    found = np.linalg.svd(recovered(problem, params), compute_uv=False)
+    return np.pad(found, ((0, 0), (0, len(MODES))))[:, : len(MODES)]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns its exit code."""
+    text = "loss as in the paper's code (mean over all entries) or its text (over the sub-sampled ones) [code]"
+    return command(
+        "sims.fig4_completion", "Figure 4 of the paper over an ensemble of seeds.", experiment, argv, data=True,
+        extra={"variant": (text, choice("variant", ("code", "text")))},
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    sys.exit(main())
