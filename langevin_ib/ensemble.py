@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from blackjax.adaptation.step_size import dual_averaging_adaptation
+from jax.core import Tracer
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Bool, Float, Key, PyTree
 
@@ -109,7 +110,7 @@ def run_ensemble(
     checkpoint: Checkpoint | None = None,
     trace_chains: int = TRACE_CHAINS,
     trace_rows: int = TRACE_ROWS,
-    devices: Sequence[jax.Device] | None = None,
+    devices: Sequence[Any] | None = None,
     ahead: bool = False,
 ) -> EnsembleResult:
     """Run every chain from its start and reduce its draws on the device.
@@ -251,12 +252,12 @@ def _programs(
     # they would be copied at every step.
     def moving(n) -> list[Any]:
         leaves = jax.tree.leaves(kernel.draw(jax.random.fold_in(key, n), chains))
-        return [leaf for leaf in leaves if isinstance(leaf, jax.core.Tracer)]
+        return [leaf for leaf in leaves if isinstance(leaf, Tracer)]
 
     def whole(n, drawn: list[Any]) -> Any:
         fresh = iter(drawn)
         leaves, form = jax.tree.flatten(kernel.draw(jax.random.fold_in(key, n), chains))  # for its form only
-        return jax.tree.unflatten(form, [next(fresh) if isinstance(leaf, jax.core.Tracer) else leaf for leaf in leaves])
+        return jax.tree.unflatten(form, [next(fresh) if isinstance(leaf, Tracer) else leaf for leaf in leaves])
 
     def mark(state, first_bad, step):
         bad = jax.vmap(lambda x: ~_finite(x) | escaped(x))(state.position)
@@ -362,7 +363,7 @@ def tune_step_size(
     return float(guess), position
 
 
-def chain_sharding(chains: int, devices: Sequence[jax.Device] | None = None) -> tuple[NamedSharding, int]:
+def chain_sharding(chains: int, devices: Sequence[Any] | None = None) -> tuple[NamedSharding, int]:
     """Chains spread evenly over as many devices as divide their number."""
     devices = jax.devices() if devices is None else devices
     used = max(d for d in range(1, len(devices) + 1) if chains % d == 0)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Key
 
@@ -77,8 +79,8 @@ def record(
     first = np.asarray(jax.vmap(lambda x: ravel_pytree(x)[0])(starts))
     limit = RUNAWAY * (1.0 + float(np.abs(first).max()))
     schedule = schedule_of(steps, rows)
-    wide = jax.config.jax_enable_x64
-    free: SimpleQueue[jax.Device] = SimpleQueue()
+    wide = jax.config.read("jax_enable_x64")
+    free: SimpleQueue[Any] = SimpleQueue()
     for device in jax.devices():
         free.put(device)
 
@@ -119,6 +121,6 @@ def _drawn(kernel: Kernel, chains: int) -> float:
     """Random numbers in a step of one chain."""
 
     def drawn(key: Key[Array, ""]) -> list[Array]:
-        return [leaf for leaf in jax.tree.leaves(kernel.draw(key, chains)) if isinstance(leaf, jax.core.Tracer)]
+        return [leaf for leaf in jax.tree.leaves(kernel.draw(key, chains)) if isinstance(leaf, Tracer)]
 
     return sum(leaf.size for leaf in jax.eval_shape(drawn, jax.random.key(0))) / chains

@@ -2,8 +2,8 @@
 
     python -m sims.fig2_relu [--seeds 32]
 
-Teacher and student f(x) = vᵀ relu(Wx), d = 3, h = 16; batches of 8, η = 5e-5, targets with noise 0.1. The attribution runs the
-4 × 10⁴ steps of the figure itself.
+Teacher and student f(x) = vᵀ relu(Wx), d = 3, h = 16; batches of 8, η = 5e-5, targets with noise 0.1. The attribution
+runs the 4 × 10⁴ steps of the figure itself.
 """
 
 from __future__ import annotations

@@ -2,8 +2,9 @@
 
     python -m sims.fig3_attention [--seeds 32]
 
-One head, n = 8 tokens, d = 16, r = 8, Q, K and V learnt; batches of 16, η = 1e-3 on the mean squared error over all entries,
-targets with noise 0.02. The attribution runs 2 × 10⁴ steps, with 64 fixed sequences standing for the population.
+One head, n = 8 tokens, d = 16, r = 8, Q, K and V learnt; batches of 16, η = 1e-3 on the mean squared error over all
+entries, targets with noise 0.02. The attribution runs 2 × 10⁴ steps, with 64 fixed sequences standing for the
+population.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
     python -m sims.fig4_completion [--seeds 32] [--variant code|text] [--data FILE]
 
-The paper's code takes the mean of the squared error over all 400 entries, of those kept by the step's random mask; its text over the
-sub-sampled entries (`--variant text`: η is ten times as large). What the paper plots as σ̂ is 2σ̂: here it is σ̂ itself. `--data`: an
-.npz file with T_observed (m, n), mask (m, n) and, if known, T_true (m, n).
+The paper's code takes the mean of the squared error over all 400 entries, of those kept by the step's random mask;
+its text over the sub-sampled entries (`--variant text`: η is ten times as large). What the paper plots as σ̂ is 2σ̂:
+here it is σ̂ itself. `--data`: an .npz file with T_observed (m, n), mask (m, n) and, if known, T_true (m, n).
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def experiment(request: Request, report: Report) -> Outcome:
             told=told,
             notes=(
                 "σ̂ is the singular value of U Vᵀ; the paper's code plots 2σ̂ under that name",
-                "nuclear norm: the matrix of least nuclear norm among those with the observed entries (no noise, no penalty)",
+                "nuclear norm: the matrix of least nuclear norm with the observed entries (no noise, no penalty)",
             ),
         ),
         request,
@@ -119,7 +119,7 @@ def told(numbers: dict[str, Any]) -> list[str]:
     share = own[ERROR]["median"] / zero[ERROR]["median"]
     said = [
         f"the matrix is {'recovered' if share < RECOVERED else 'not recovered'} from these entries: σ̂ ends at "
-        f"{', '.join(banded(own[name]) for name in MODES)}, and the error on unobserved entries is {banded(own[ERROR])} "
+        f"{', '.join(banded(own[name]) for name in MODES)}, and the error on the others is {banded(own[ERROR])} "
         f"where predicting zero has {banded(zero[ERROR])}"
     ]
     for row in numbers["attribution"][1:]:
@@ -185,7 +185,7 @@ def _with_curve(outcome: Outcome, request: Request, lr: float, steps: int, repor
         "From which share of observed entries on?",
         ("observed", *(f"{name}: error, recovered" for name in found)),
         body,
-        f"error on unobserved entries over that of predicting zero, median [90% of seeds]; recovered: seeds of {request.seeds} "
+        f"error on the other entries over that of zero, median [90% of seeds]; recovered: of {request.seeds} seeds "
         f"with less than {RECOVERED:.0%}",
     )
     sets_in = {

@@ -2,9 +2,9 @@
 
     python -m sims.fig5_sparse_spectral [--seeds 32] [--variant code|text] [--data FILE]
 
-The paper's run is full-batch gradient descent, without any noise, on the mean squared error. Its code starts the factors at a
-standard deviation of 1e-2, its text at 1e-4 (`--variant text`). `--data`: an .npz file with t_train (n,), y_train (n,) and, if
-known, w_true (D,).
+The paper's run is full-batch gradient descent, without any noise, on the mean squared error. Its code starts the
+factors at a standard deviation of 1e-2, its text at 1e-4 (`--variant text`). `--data`: an .npz file with t_train
+(n,), y_train (n,) and, if known, w_true (D,).
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def experiment(request: Request, report: Report) -> Outcome:
     problem = spectral(request.seeds, request.seed, start_scale=STARTS[variant], data=given)
     steps = request.steps or STEPS
     other = "text" if variant == "code" else "code"
-    x, y, truth = np.asarray(problem.tasks["x"]), np.asarray(problem.tasks["y"]), problem.truth
+    x, y, truth = np.asarray(problem.tasks["x"]), np.asarray(problem.tasks["y"]), problem.known
     quiet = Noise("none")
     sweeps = {f"start {s:g}": Protocol(quiet, LR, steps, s) for s in SCALES if s != STARTS[variant]}
     sweeps |= {f"label noise {s:g}": Protocol(Noise("label", None, s), LR, steps) for s in NOISES}

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import tomllib
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -139,8 +140,8 @@ def test_minibatches_reach_every_example_of_a_longer_task(x64):
 def test_mechanisms_begin_together_and_gradient_descent_is_langevin_without_temperature(x64):
     config = AttributionConfig(model="uv", options={"samples": 4}, noise="minibatch", steps=20, seeds=8)
     setting = runs.settle(config)
-    kernels = {name: runs.descent(setting, name) for name in (runs.DESCENT, runs.SGD, runs.ISOTROPIC)}
-    kernels["cold"] = runs.langevin(setting, 0.0)
+    kernels = {name: partial(runs.descent, mechanism=name) for name in (runs.DESCENT, runs.SGD, runs.ISOTROPIC)}
+    kernels["cold"] = partial(runs.langevin, temperature=0.0)
     paths = {name: runs.simulate(setting, kernel, name, lambda _: None) for name, kernel in kernels.items()}
     for found in paths.values():
         np.testing.assert_array_equal(found[:, 0], np.asarray(setting.starts))
@@ -192,7 +193,9 @@ def test_label_noise_takes_the_charge_of_uv_at_the_predicted_rate_and_gradient_d
     setting = runs.settle(config)
     rate = {}
     for name in (runs.LABEL, runs.DESCENT):
-        paths = runs.follow(setting, runs.simulate(setting, runs.descent(setting, name), name, lambda _: None))
+        paths = runs.follow(
+            setting, runs.simulate(setting, partial(runs.descent, mechanism=name), name, lambda _: None)
+        )
         left = np.abs(paths.charge[:, -1, 0] / paths.charge[:, 0, 0])
         rate[name] = -np.log(left).mean() / config.time
     assert rate[runs.LABEL] == pytest.approx(0.01 * 4.0**2 / 4, rel=0.05)

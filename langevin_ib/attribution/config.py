@@ -70,7 +70,7 @@ class AttributionConfig:
         seeds: starts, each with a task of its own.
         seed: of all randomness.
         one_task: whether all seeds train on the model's own task.
-        precision: bits of the parameters, 32 or 64: charges are known to 1e-4 with the former, to 1e-12 with the latter.
+        precision: bits of the parameters, 32 or 64: charges are then known to 1e-4 or to 1e-12.
 
     Raises:
         ConfigError: a value is of the wrong kind or outside its range.

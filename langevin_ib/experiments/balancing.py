@@ -134,8 +134,8 @@ def _table(numbers: dict[str, Any]) -> Table:
         cells = [banded(row[x]) + (f" (caption {stated[x]:.3g})" if x in stated else "") for x in labels]
         body.append((name, *cells))
     legend_text = (
-        "medians over seeds [90% of seeds]; loss: mean squared error on fresh noisy targets; off by: exp(median |log ratio|) "
-        "over channels; |χ/χ(0)|: median over channels"
+        "medians over seeds [90% of seeds]; loss: mean squared error on fresh noisy targets; off by: "
+        "exp(median |log ratio|) over channels; |χ/χ(0)|: median over channels"
     )
     return Table("Loss and balance at the end", ("run", *labels), body, legend_text)
 
@@ -148,13 +148,13 @@ def _told(case: Balancing, numbers: dict[str, Any]) -> list[str]:
         share = attribution["across"]["descent_share"]
         if share is not None:
             said.append(
-                f"{case.title.split(',')[0]} shows that the ratios end near one, not that noise balances them: gradient "
+                f"{case.title.split(',')[0]} shows that the ratios end near one, not that noise does it: gradient "
                 f"descent without noise gives {share['value']:.1%} (95% interval {share['low95']:.1%} to "
                 f"{share['high95']:.1%}) of what SGD removes of the imbalance"
             )
     done = own["ratio off by"]["median"] < BALANCED
     said.append(
-        f"the ratios {'reach' if done else 'do not reach'} one: a typical channel is off by {banded(own['ratio off by'])} "
+        f"the ratios {'reach' if done else 'do not reach'} one: a typical one is off by {banded(own['ratio off by'])} "
         f"after all steps, {banded(own['off by at the start'])} at the start; the charge χ keeps "
         f"{banded(own['|χ/χ(0)|'])} of what it was"
     )

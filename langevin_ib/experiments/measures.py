@@ -1,4 +1,4 @@
-"""What is read off trained seeds: ratios and charges, losses, recovery errors, spectra; and effects paired over seeds."""
+"""What is read off trained seeds: ratios, charges, losses, recovery errors; and effects paired over seeds."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def signal_error(w: Float[np.ndarray, "seed D"], truth: Float[np.ndarray, "seed 
 
 
 def isolated(w: Float[np.ndarray, "seed D"], truth: Float[np.ndarray, "seed D"]) -> dict[str, Any]:
-    """Whether the three largest amplitudes are the true ones, and the largest of the others over the smallest true one."""
+    """Whether the largest amplitudes are the true ones, and the largest of the others over the smallest true one."""
     true = truth != 0
     count = true.sum(axis=1) if true.any() else np.full(len(w), SPARSE)
     size = np.abs(w)

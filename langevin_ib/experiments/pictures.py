@@ -17,7 +17,7 @@ COLOURS = (BLUE, ORANGE, GREEN, PURPLE, YELLOW, BLACK)
 DASHES = ("-", (0, (5, 1.5)), (0, (1, 1.2)), (0, (4, 1, 1, 1)), (0, (3, 1, 1, 1, 1, 1)), (0, (8, 2)))
 WIDTH = 3.6  # inches: one column of a paper
 LOW, HIGH = 0.05, 0.95  # the band of 90% of the seeds
-STYLE = {"font.size": 8, "axes.spines.top": False, "axes.spines.right": False, "legend.fontsize": 7}
+STYLE: Any = {"font.size": 8, "axes.spines.top": False, "axes.spines.right": False, "legend.fontsize": 7}
 
 
 def panels(count: int, height: float = 2.2) -> tuple[Figure, list[Axes]]:

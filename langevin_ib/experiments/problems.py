@@ -47,6 +47,11 @@ class Problem:
     recover: Callable[[Params], Float[Array, "..."]] | None = None
     truth: Float[np.ndarray, "seed ..."] | None = None
 
+    @property
+    def known(self) -> Float[np.ndarray, "seed ..."]:
+        """The truth, or NaN in its place where it is not known."""
+        return np.full((self.seeds, 1), np.nan) if self.truth is None else self.truth
+
     def starts(self, scale: float | None = None) -> Params:
         """Where each seed starts, in float32; the same directions at every scale."""
         model = self.model if scale is None else self.restart(scale)
@@ -108,11 +113,12 @@ def completion(
 
     model = restart(start_scale)
     assert model.training is not None and model.training.draw_task is not None  # noqa: PT018  # it has tasks to draw
+    tasks: list[Task]
     if data is None:
         tasks = [model.training.draw_task(np.random.default_rng([seed, i])) for i in range(seeds)]
         truth = np.stack([task["target"] for task in tasks])
     else:
-        tasks = [_observed(data)] * seeds
+        tasks = [dict(_observed(data)) for _ in range(seeds)]
         truth = _repeated(data.get("T_true"), seeds)
     stacked = stack_tasks(tasks)
     return Problem(model, stacked, seeds, seed, restart, start_scale, lambda p: p["U"] @ p["V"].T, truth)

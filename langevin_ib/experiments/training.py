@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Float
@@ -69,7 +70,7 @@ def train(
             progress=progress,
         )  # fmt: skip
         unravel = ravel_pytree(like)[1]
-        params = jax.tree.map(np.asarray, jax.vmap(jax.vmap(unravel))(flat))
+        params = jax.tree.map(np.asarray, jax.vmap(jax.vmap(unravel))(jnp.asarray(flat)))
     return Trained(np.asarray(record_steps(protocol.steps, rows), float), params, time.perf_counter() - began)
 
 
