@@ -29,7 +29,7 @@ def experiment(request: Request, report: Report) -> Outcome:
     case = Balancing(
         name="fig2_relu",
         title="Figure 2, ReLU network",
-        ratio="|v_j| / |W_j|",
+        ratio="|W_j| / |v_j|",
         problem=student("relu", RELU, START, request.seeds, request.seed),
         own=Protocol(Noise("fresh", BATCH, LABEL_NOISE), LR, request.steps or STEPS),
         label_noise=LABEL_NOISE,

@@ -167,6 +167,7 @@ def _picture(case: Balancing, own: Trained, paths: dict[str, np.ndarray]) -> Fig
     thousand = own.steps / 1000.0
     plot_channels(ratios, thousand, paths["ratio"][0], "each channel, first seed")
     ratios.axhline(1.0, color="black", linewidth=0.8, linestyle="--", label="balance")
+    log_scale(ratios)
     ratios.set_ylabel(case.ratio)
     legend(ratios)
     plot_band(factor, thousand, off_by(paths["ratio"]), "median and 90% of the seeds")
@@ -176,5 +177,7 @@ def _picture(case: Balancing, own: Trained, paths: dict[str, np.ndarray]) -> Fig
     left = np.median(np.abs(paths["charge"] / paths["charge"][:, :1]), axis=-1)
     plot_band(charge, thousand, left, "median and 90% of the seeds", 1)
     charge.set_ylabel("|χ(t)/χ(0)|")
+    for axes in (ratios, factor, charge):
+        axes.set_xscale("log")  # the ratios are near one after a twentieth of the run
     finish([ratios, factor, charge], "thousand steps")
     return drawn
