@@ -133,7 +133,7 @@ def run_ensemble(
         devices: to spread the chains over; all of them by default.
         ahead: whether a step's noise is drawn during the one before, so that it stands in memory: faster where the
             gradient reads it several times, slower for small models, whose draws are best fused into their use. The
-            numbers are the same.
+            draws are the same; what is done with them may be rounded otherwise.
 
     Raises:
         DivergenceError: some chain escaped or became non-finite, in the chunk where it happened.

@@ -18,12 +18,14 @@ from langevin_ib import streaming
 from langevin_ib.checkpoint import Checkpoint
 from langevin_ib.dynamics import Kernel
 from langevin_ib.ensemble import Observer, Progress, Schedule, run_ensemble
+from langevin_ib.errors import DivergenceError
 from langevin_ib.models.base import Params
 
 ROWS = 200  # times at which parameters are kept, besides the start
 AHEAD = 1024  # random numbers in a step of one chain above which they are drawn ahead
 BLOCK = 16  # chains that run together
 LOOKS = 20  # times at which the host looks for divergence, and reports progress
+REMEDY = "use a smaller lr"
 RUNAWAY = 1e4  # a parameter this much larger than 1 + the largest of all starts has left for good
 
 
@@ -84,7 +86,7 @@ def record(
     for device in jax.devices():
         free.put(device)
 
-    def run(b: int) -> Float[np.ndarray, "chain time q"]:
+    def run(b: int) -> Float[np.ndarray, "chain time q"] | DivergenceError:
         block, device = slice(BLOCK * b, BLOCK * (b + 1)), free.get()
         try:
             # Both settings belong to a thread.
@@ -99,7 +101,7 @@ def record(
                     escaped=lambda x: jnp.max(jnp.abs(ravel_pytree(x)[0])) > limit,
                     stage=stage,
                     step_size=step_size,
-                    remedy="use a smaller lr",
+                    remedy=REMEDY,
                     chunk_records=-(-schedule.records // LOOKS),
                     progress=progress if b == 0 else None,
                     checkpoint=None if checkpoint_of is None else checkpoint_of(b),
@@ -108,13 +110,20 @@ def record(
                     devices=[device],
                     ahead=_drawn(kernel, len(first[block])) > AHEAD,
                 )
+        except DivergenceError as error:  # of this block alone; how many diverged is known when all are done
+            return error
         finally:
             free.put(device)
         return result.trace["params"]
 
     with ThreadPoolExecutor(len(jax.devices())) as pool:
         found = list(pool.map(run, range(-(-len(first) // BLOCK))))
-    return np.concatenate([first[:, None], np.concatenate(found)], axis=1)
+    lost = [one for one in found if isinstance(one, DivergenceError)]
+    if lost:
+        diverged, step = sum(error.diverged for error in lost), min(error.step for error in lost)
+        raise DivergenceError(stage, diverged, len(first), step, step_size, REMEDY)
+    kept = [one for one in found if not isinstance(one, DivergenceError)]
+    return np.concatenate([first[:, None], np.concatenate(kept)], axis=1)
 
 
 def _drawn(kernel: Kernel, chains: int) -> float:

@@ -67,7 +67,7 @@ def experiment(request: Request, report: Report) -> Outcome:
                 "training error": lambda w: np.mean((np.einsum("snd,sd->sn", x, w) - y) ** 2, axis=1),
             },
             needs_truth=frozenset([ERROR, ISOLATED, SPURIOUS]),
-            picture=partial(picture, truth=truth),
+            picture=partial(picture, truth=problem.truth),
             variants={
                 f"{DESIGNED}, start {STARTS[other]:g} ({other})": Protocol(quiet, LR, steps, STARTS[other]),
             },

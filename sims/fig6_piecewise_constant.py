@@ -71,7 +71,7 @@ def experiment(request: Request, report: Report) -> Outcome:
                 "training error": lambda x: np.mean((np.einsum("snd,sd->sn", A, x) - y) ** 2, axis=1),
             },
             needs_truth=frozenset([ERROR]),
-            picture=partial(picture, truth=truth),
+            picture=partial(picture, truth=problem.truth),
             caption=CAPTION,
             variants={}
             if request.steps

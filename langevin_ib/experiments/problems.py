@@ -106,7 +106,7 @@ def completion(
     shape = (size, size) if data is None else data["mask"].shape
     # With a user's data the task that the model draws for itself is not looked at.
     options = {"rows": shape[0], "cols": shape[1], "rank": min(shape), "ridge": 0.0, "seed": seed}
-    drawn = {"observed": observed, "spectrum": spectrum} if data is None else {"observed": 0.5, "spectrum": "1"}
+    drawn = {"observed": observed, "spectrum": spectrum} if data is None else {"observed": 1.0, "spectrum": "1"}
 
     def restart(scale: float) -> Model:
         return build_model("matrix", {**options, **drawn, "start_scale": scale})
