@@ -223,7 +223,9 @@ def follow(setting: Setting, parameters: Float[np.ndarray, "seed time q"]) -> Pa
         ConfigError: one of them is not finite.
     """
     model, training = setting.model, setting.training
-    unravel = ravel_pytree(setting.like)[1]
+    # In float32 the ratio of a pair that is off balance by a factor of 4000 is infinite.
+    like = jax.tree.map(lambda leaf: leaf.astype(jnp.float64), setting.like)
+    unravel = ravel_pytree(like)[1]
 
     def at(task: Task, flat: Float[Array, " q"]) -> Paths:
         params = unravel(flat)
@@ -235,9 +237,9 @@ def follow(setting: Setting, parameters: Float[np.ndarray, "seed time q"]) -> Pa
         )
 
     over_seeds = jax.vmap(at, in_axes=(None if setting.tasks is None else 0, 0))
-    task = cast(training.task if setting.tasks is None else setting.tasks, setting.like)
+    task = cast(training.task if setting.tasks is None else setting.tasks, like)
     # Row by row: the fields of all generators at all points at once would not fit into memory.
-    rows = jnp.swapaxes(jnp.asarray(parameters), 0, 1)
+    rows = jnp.swapaxes(jnp.asarray(parameters, jnp.float64), 0, 1)
     found = jax.jit(lambda known, xs: jax.lax.map(partial(over_seeds, known), xs))(task, rows)
     paths = Paths(*(np.swapaxes(np.asarray(part), 0, 1) for part in found))
     if not all(np.isfinite(part).all() for part in paths):

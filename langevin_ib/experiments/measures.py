@@ -13,6 +13,7 @@ from scipy import stats
 from langevin_ib import charges
 from langevin_ib.attribution.statistics import spread
 from langevin_ib.experiments.problems import SPARSE, Problem, features
+from langevin_ib.experiments.training import Recorded
 from langevin_ib.models.base import Params
 from langevin_ib.models.training import cast
 
@@ -21,7 +22,7 @@ TEST_POINTS = 10_000
 TEST_SEED = 2
 
 
-def balance(problem: Problem, params: Params) -> dict[str, Float[np.ndarray, "seed time m"]]:
+def balance(problem: Problem, params: Recorded) -> dict[str, Float[np.ndarray, "seed time m"]]:
     """|a|/|b| and χ of every generator, along the runs.
 
     Args:
@@ -41,13 +42,13 @@ def balance(problem: Problem, params: Params) -> dict[str, Float[np.ndarray, "se
 def off_by(ratios: Float[np.ndarray, "*n m"]) -> Float[np.ndarray, "*n"]:
     """The factor by which a typical pair is off balance, exp(median |log ratio|) over the generators.
 
-    >>> float(off_by(np.array([0.5, 1.0, 2.0])).round(6))
+    >>> float(off_by(np.array([[0.5, 1.0, 2.0]]))[0].round(6))
     2.0
     """
     return np.exp(np.median(np.abs(np.log(ratios)), axis=-1))
 
 
-def test_loss(problem: Problem, ends: Params, label_noise: float) -> Float[np.ndarray, " seed"]:
+def test_loss(problem: Problem, ends: Recorded, label_noise: float) -> Float[np.ndarray, " seed"]:
     """Mean squared error over fresh examples whose targets carry noise of standard deviation s: E(f − f*)² + s².
 
     The noise of the targets enters by its variance, its floor; E(f − f*)² is the mean over 8192 examples.
@@ -64,7 +65,7 @@ def test_loss(problem: Problem, ends: Params, label_noise: float) -> Float[np.nd
         return jnp.mean(jax.lax.map(batch, jax.random.split(key, FRESH // BATCH)))
 
     known = {name: value for name, value in problem.tasks.items() if name not in ("x", "y", "weight")}
-    first = jax.tree.map(lambda leaf: leaf[0], ends)
+    first = jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), ends)
     keys = jax.random.split(jax.random.key(TEST_SEED), problem.seeds)
     clean = jax.jit(jax.vmap(one))(ends, cast(known, first), keys)
     return np.asarray(clean, np.float64) + label_noise**2

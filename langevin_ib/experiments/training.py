@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Float
+from jaxtyping import Array, Float, PyTree
 
 from langevin_ib.dynamics import sgd
 from langevin_ib.ensemble import Progress
 from langevin_ib.errors import ConfigError
 from langevin_ib.experiments.problems import Problem
-from langevin_ib.models.base import Params
 from langevin_ib.noise import Noise
 from langevin_ib.recording import ROWS, record, record_steps
 
 CHAINS = 2  # the stream of random numbers of the runs
+Recorded: TypeAlias = PyTree[Float[np.ndarray, "..."] | Float[Array, "..."]]  # parameters, on the host or not
 
 
 @dataclass(frozen=True)
@@ -37,11 +37,11 @@ class Trained(NamedTuple):
     """Recorded steps and parameters, and the seconds that it took, compilation included."""
 
     steps: Float[np.ndarray, " time"]
-    params: Params  # leaves (seed, time, ...)
+    params: Recorded  # leaves (seed, time, ...)
     wall_s: float
 
     @property
-    def ends(self) -> Params:
+    def ends(self) -> Recorded:
         """Parameters after the last step, leading axis the seed."""
         return jax.tree.map(lambda leaf: leaf[:, -1], self.params)
 
@@ -74,7 +74,7 @@ def train(
     return Trained(np.asarray(record_steps(protocol.steps, rows), float), params, time.perf_counter() - began)
 
 
-def recovered(problem: Problem, params: Params) -> Float[np.ndarray, "seed ..."]:
+def recovered(problem: Problem, params: Recorded) -> Float[np.ndarray, "seed ..."]:
     """What each seed makes of its parameters (leaves with leading axis the seed), in float64."""
     if problem.recover is None:
         raise ValueError("a student recovers nothing")

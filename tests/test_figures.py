@@ -1,0 +1,262 @@
+"""Figures 2 to 6 from their command lines, at tiny sizes: exit codes, what is written, users' data, bad input."""
+
+import json
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+
+from langevin_ib.attribution.config import AttributionConfig
+from langevin_ib.attribution.runs import MECHANISMS
+from langevin_ib.experiments import balancing
+from langevin_ib.experiments.baselines import Fit, MatrixFit
+from sims import (
+    fig2_relu,
+    fig3_attention,
+    fig4_completion,
+    fig5_sparse_spectral,
+    fig6_piecewise_constant,
+)
+
+FIGURES = {
+    "fig2_relu": fig2_relu,
+    "fig3_attention": fig3_attention,
+    "fig4_completion": fig4_completion,
+    "fig5_sparse_spectral": fig5_sparse_spectral,
+    "fig6_piecewise_constant": fig6_piecewise_constant,
+}
+RECOVERY = ("fig4_completion", "fig5_sparse_spectral", "fig6_piecewise_constant")
+HEAD = {"schema_version", "experiment", "title", "config", "rows", "caption", "attribution", "wall_s", "by_seed"}
+TAIL = {"sentences", "notes"}
+BALANCE = {"loss", "ratio off by", "smallest ratio", "largest ratio", "|χ/χ(0)|", "off by at the start"}
+
+
+def strict(text):
+    def refuse(constant):
+        raise AssertionError(constant)
+
+    return json.loads(text, parse_constant=refuse)
+
+
+def run(name, out, *options, steps=40):
+    """The summary, the arrays and the names of the files of a run that must succeed."""
+    assert FIGURES[name].main(["--steps", str(steps), "--quiet", "--out", str(out), *options]) == 0
+    (folder,) = out.iterdir()
+    summary = strict((folder / "summary.json").read_text(encoding="utf-8"))
+    arrays = {}
+    if (folder / "recovered.npz").exists():
+        with np.load(folder / "recovered.npz", allow_pickle=False) as file:
+            arrays = {key: file[key] for key in file.files}
+    assert summary["experiment"] == name
+    assert folder.name.startswith(f"{name}-")
+    assert "<h1>" in (folder / "report.html").read_text(encoding="utf-8")
+    assert plt.get_fignums() == []
+    return summary, arrays, {path.name for path in folder.iterdir()}
+
+
+def test_figure_2_with_its_attribution(tmp_path, monkeypatch, capsys):
+    """Its set-up replaced by one that compiles in less time, with examples kept at random."""
+    asked = []
+
+    def small(setup, **changes):
+        asked.append(setup)
+        return AttributionConfig(
+            model="uv", options={"samples": 4}, noise="bernoulli", lr=0.02, label_noise=1.0, **changes
+        )
+
+    monkeypatch.setattr(fig2_relu, "SCALES", ())
+    monkeypatch.setattr(balancing, "from_setup", small)
+    summary, arrays, files = run("fig2_relu", tmp_path, "--seeds", "8")
+    assert capsys.readouterr().out == ""
+    assert set(summary) == HEAD | TAIL
+    assert files == {"summary.json", "figure.png", "attribution.png", "report.html"}
+    assert arrays == {}
+    assert set(summary["rows"]) == {"paper's SGD", "start 0.05, 40 steps"}
+    for row in summary["rows"].values():
+        assert set(row) == BALANCE
+        assert row["loss"]["median"] > 0.1**2
+        assert row["ratio off by"]["median"] > 1.0
+    # The run of the first horizon is the figure's own, which is no longer here.
+    assert summary["rows"]["start 0.05, 40 steps"] == summary["rows"]["paper's SGD"]
+    assert asked == ["figure-2"]
+    attribution = summary["attribution"]
+    assert {key: attribution["config"][key] for key in ("precision", "noise", "seeds", "steps")} == {
+        "precision": 32, "noise": "bernoulli", "seeds": 8, "steps": 40,
+    }  # fmt: skip
+    assert tuple(attribution["mechanisms"]) == MECHANISMS
+    assert all(entry["ratio_factor"]["median"] >= 1.0 for entry in attribution["mechanisms"].values())
+    assert not any("minibatches are" in note for note in attribution["notes"])
+    assert len(summary["by_seed"]["paper's SGD"]["loss"]) == 8
+    assert summary["config"] == {
+        "seeds": 8, "seed": 0, "steps": 40, "attribution": True, "baselines": False, "variants": False, "lr": 5e-5,
+    }  # fmt: skip
+
+
+def test_figure_3_alone_prints_its_summary(tmp_path, capsys):
+    options = ["--seeds", "2", "--steps", "40", "--no-attribution", "--json", "--out", str(tmp_path)]
+    assert fig3_attention.main(options) == 0
+    printed = strict(capsys.readouterr().out)
+    (folder,) = tmp_path.iterdir()
+    assert printed == strict((folder / "summary.json").read_text(encoding="utf-8"))
+    assert set(printed) == HEAD | TAIL
+    assert printed["attribution"] is None
+    assert set(printed["rows"]) == {"paper's SGD"}
+    assert set(printed["rows"]["paper's SGD"]) == BALANCE
+    assert any("the caption states loss 0.068" in line for line in printed["sentences"])
+    assert {path.name for path in folder.iterdir()} == {"summary.json", "figure.png", "report.html"}
+
+
+def test_figure_4_with_baseline_variant_and_curve(tmp_path, monkeypatch):
+    monkeypatch.setattr(fig4_completion, "SHARES", (0.3, 0.8))
+    summary, arrays, files = run("fig4_completion", tmp_path, "--seeds", "2", "--no-attribution")
+    assert set(summary) == HEAD | TAIL | {"curve"}
+    assert files == {"summary.json", "figure.png", "shares.png", "report.html", "recovered.npz"}
+    assert set(summary["rows"]) == {"U Vᵀ", "zero", "nuclear norm", "U Vᵀ, loss as in the text"}
+    assert set(arrays) == {
+        "T_hat", "truth", "error,_unobserved", "error,_observed", "σ̂₁", "σ̂₂", "σ̂₃", "σ̂₄",
+    }  # fmt: skip
+    assert arrays["T_hat"].shape == arrays["truth"].shape == (2, 20, 20)
+    np.testing.assert_allclose(arrays["σ̂₁"], np.linalg.norm(arrays["T_hat"], 2, axis=(1, 2)))
+    curve = summary["curve"]
+    assert curve["shares"] == [0.3, 0.8]
+    assert [len(curve[name]["recovered"]) for name in ("SGD", "without noise", "nuclear norm")] == [2, 2, 2]
+    assert curve["nuclear norm"]["recovered"][1] == 2  # 80% of a matrix of rank 2
+    assert curve["SGD"]["recovered"] == [0, 0]  # after 40 steps
+    assert any("sets in at" in line for line in summary["sentences"])
+
+
+def test_figure_5_with_everything(tmp_path, monkeypatch):
+    monkeypatch.setattr(fig5_sparse_spectral, "SCALES", (1e-2, 0.3))
+    monkeypatch.setattr(fig5_sparse_spectral, "NOISES", (1.0,))
+    summary, arrays, files = run("fig5_sparse_spectral", tmp_path, "--seeds", "2")
+    assert set(summary) == HEAD | TAIL
+    assert files == {"summary.json", "figure.png", "attribution.png", "report.html", "recovered.npz"}
+    assert set(summary["rows"]) == {"w₁ ⊙ w₂", "w itself", "w₁ ⊙ w₂, start 0.0001 (text)", "lasso"}
+    assert set(arrays) == {
+        "w_hat", "truth", "test_error", "the_three_isolated", "largest_false/smallest_true", "training_error",
+    }  # fmt: skip
+    assert arrays["w_hat"].shape == (2, 64)
+    assert arrays["the_three_isolated"].dtype == bool
+    assert [row["name"] for row in summary["attribution"]] == [
+        "w₁ ⊙ w₂", "start 0.3", "label noise 1", "isotropic, as label 1",
+    ]  # fmt: skip
+    assert summary["rows"]["lasso"]["the three isolated"] == {"count": 2, "of": 2}
+    assert set(summary["wall_s"]) == {"training", "plain", "variants", "baselines", "attribution"}
+    assert "cannot show that noise selects the solution" in summary["sentences"][-1]
+
+
+def test_figure_6_without_attribution(tmp_path):
+    summary, arrays, files = run("fig6_piecewise_constant", tmp_path, "--seeds", "2", "--no-attribution")
+    assert set(summary) == HEAD | TAIL
+    assert files == {"summary.json", "figure.png", "report.html", "recovered.npz"}
+    assert set(summary["rows"]) == {"cumsum(w₁ ⊙ w₂)", "x = w", "total variation (fused lasso)", "lasso in x"}
+    assert set(arrays) == {"x_hat", "truth", "error_of_x", "total_variation", "training_error"}
+    assert arrays["x_hat"].shape == (2, 200)
+    np.testing.assert_allclose(arrays["error_of_x"], np.mean((arrays["x_hat"] - arrays["truth"]) ** 2, axis=1))
+    assert summary["attribution"] == []
+    assert summary["rows"]["total variation (fused lasso)"]["error of x"]["median"] < 0.05
+    assert len(summary["sentences"]) == 4
+
+
+def own_data(name):
+    """A user's arrays, the truth among them, and its key."""
+    random = np.random.default_rng(0)
+    if name == "fig4_completion":
+        T = np.outer(random.normal(size=4), random.normal(size=3))
+        mask = np.array([[1, 1, 0], [1, 0, 1], [0, 1, 1], [1, 1, 1]])
+        return {"T_observed": np.where(mask, T, np.nan), "mask": mask, "T_true": T}, "T_true", "T_hat"
+    if name == "fig5_sparse_spectral":
+        w, t = np.array([0.0, 1.0, 0.0, -1.5]), random.uniform(size=6)
+        y = np.cos(2 * np.pi * np.outer(t, np.arange(4))) @ w
+        return {"t_train": t, "y_train": y, "w_true": w}, "w_true", "w_hat"
+    x, A = np.repeat([1.0, -1.0], 4), random.normal(size=(6, 8))
+    return {"A": A, "y": A @ x, "x_true": x}, "x_true", "x_hat"
+
+
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("name", RECOVERY)
+def test_users_data_with_and_without_the_truth(name, known, tmp_path, monkeypatch):
+    arrays, key, found = own_data(name)
+    truth = arrays[key]
+    if not known:
+        del arrays[key]
+    path = tmp_path / "mine.npz"
+    np.savez(path, **arrays)
+    # The baselines are solved where the truth is not known, as far as this goes without their cost.
+    monkeypatch.setattr(FIGURES[name].baselines, "lasso", lambda X, y, *, seed: Fit(np.zeros(X.shape[1]), 0.0))
+    monkeypatch.setattr(
+        FIGURES[name].baselines, "total_variation", lambda X, y, *, seed: Fit(np.zeros(X.shape[1]), 0.0)
+    )
+    monkeypatch.setattr(
+        FIGURES[name].baselines, "nuclear_norm", lambda target, mask: MatrixFit(np.zeros_like(target), 0.0)
+    )
+    options = ["--figure-only"] if known else ["--no-variants"]
+    summary, saved, _ = run(name, tmp_path / "runs", "--seeds", "2", "--data", str(path), *options, steps=20)
+    assert summary["config"]["data"] == "mine.npz"
+    assert summary["caption"] == {}
+    assert str(tmp_path) not in json.dumps(summary)
+    assert saved[found].shape[0] == 2
+    if key != "w_true" or known:
+        assert saved[found].shape[1:] == truth.shape
+    else:
+        assert saved[found].shape[1:] == (64,)
+    assert ("truth" in saved) == known
+    error = FIGURES[name].ERROR
+    assert (error in summary["rows"][next(iter(summary["rows"]))]) == known
+    assert any("the truth is not known" in note for note in summary["notes"]) == (not known)
+    if known:
+        np.testing.assert_array_equal(saved["truth"][0], truth)
+
+
+BAD = {
+    "no seeds": (["--seeds", "0"], "--seeds must be a whole number from 1 to 4096, got 0"),
+    "half a seed": (["--seeds", "2.5"], "--seeds must be a whole number"),
+    "steps that are no number": (["--steps", "x"], "--steps must be a whole number from 20"),
+    "too few steps": (["--steps", "19"], "--steps must be a whole number from 20"),
+    "negative seed": (["--seed", "-1"], "--seed must be a whole number from 0"),
+    "unknown option": (["--sed", "1"], "unrecognized arguments: --sed 1"),
+}
+BAD_RECOVERY = {
+    "unknown variant": (["--variant", "nonsense"], "--variant must be one of code, text, got nonsense"),
+    "missing file": (
+        ["--data", "missing.npz"],
+        "--data must be an .npz file that can be read, got missing.npz: No such",
+    ),
+}
+
+
+def refused(name, options, message, monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.iterdir())
+    assert FIGURES[name].main([*options, "--out", "runs/deep"]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith(f"python -m sims.{name}: error: {message}")
+    assert len(captured.err.splitlines()) == 1
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("case", BAD)
+@pytest.mark.parametrize("name", FIGURES)
+def test_bad_input_is_one_line_and_nothing_is_written(name, case, monkeypatch, tmp_path, capsys):
+    refused(name, *BAD[case], monkeypatch, tmp_path, capsys)
+
+
+@pytest.mark.parametrize("case", BAD_RECOVERY)
+@pytest.mark.parametrize("name", RECOVERY)
+def test_bad_input_of_a_recovery(name, case, monkeypatch, tmp_path, capsys):
+    refused(name, *BAD_RECOVERY[case], monkeypatch, tmp_path, capsys)
+
+
+@pytest.mark.parametrize("name", RECOVERY)
+def test_data_of_another_figure_are_refused(name, monkeypatch, tmp_path, capsys):
+    other = RECOVERY[RECOVERY.index(name) - 1]
+    np.savez(tmp_path / "other.npz", **own_data(other)[0])
+    message = "--data must be an .npz file with keys among"
+    refused(name, ["--data", "other.npz"], message, monkeypatch, tmp_path, capsys)
+
+
+def test_a_folder_that_cannot_be_written_is_bad_input(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert fig5_sparse_spectral.main(["--out", str(tmp_path / "file" / "runs")]) == 2
+    assert "--out must be a folder that can be written" in capsys.readouterr().err

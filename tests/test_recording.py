@@ -1,0 +1,165 @@
+"""Recorded runs: a path is that of its chain alone, the times are those that are said, and runaways are all counted."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.flatten_util import ravel_pytree
+
+from langevin_ib import recording
+from langevin_ib.dynamics import Kernel, sgd
+from langevin_ib.ensemble import starting_points
+from langevin_ib.errors import DivergenceError
+from langevin_ib.models import build_model, stack_tasks
+from langevin_ib.noise import Noise
+from langevin_ib.recording import BLOCK, record, record_steps, schedule_of
+
+CHAINS, STEPS = 40, 23
+CASES = {
+    "matrix": ({"observed": 0.6, "rank": 2}, Noise("bernoulli")),
+    "uv": ({"samples": 4}, Noise("minibatch", 3, 0.1)),
+}
+
+
+class Runs:
+    """Chains that differ by start and task, any number of them, from one key."""
+
+    def __init__(self, name: str, dtype):
+        options, noise = CASES[name]
+        self.model = build_model(name, options)
+        draw = self.model.training.draw_task
+        self.tasks = stack_tasks([draw(np.random.default_rng([0, i])) for i in range(CHAINS)])
+        self.starts = starting_points(self.model.init, jax.random.key(1), CHAINS, dtype)
+        self.key, self.noise = jax.random.key(2), noise
+
+    def kernel(self, block: slice) -> Kernel:
+        like = jax.tree.map(lambda leaf: leaf[0], self.starts)
+        tasks = {name: leaf[block] for name, leaf in self.tasks.items()}
+        return sgd(self.model, like, noise=self.noise, lr=0.02, tasks=tasks)
+
+    def run(self, chains: int = BLOCK, rows: int = 200):
+        def kernel_of(block: slice) -> Kernel:
+            return self.kernel(slice(block.start, min(block.stop, chains)))
+
+        starts = jax.tree.map(lambda leaf: leaf[:chains], self.starts)
+        return record(kernel_of, starts, key=self.key, steps=STEPS, stage="test", step_size=0.02, rows=rows)
+
+
+def test_a_path_depends_neither_on_the_number_of_chains_nor_on_that_of_rows(x64):
+    runs = Runs("matrix", jnp.float32)
+    one, two, three = (runs.run(chains) for chains in (16, 24, 40))
+    assert [found.shape[:2] for found in (one, two, three)] == [(n, STEPS + 1) for n in (16, 24, 40)]
+    np.testing.assert_array_equal(three[:16], one)
+    np.testing.assert_array_equal(two[:16], one)
+    np.testing.assert_array_equal(three[:24], two)  # of which eight were alone in their block
+    np.testing.assert_array_equal(runs.run(rows=5), one[:, record_steps(STEPS, 5)])
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_noise_drawn_ahead_gives_the_same_path(name, x64, monkeypatch):
+    """The draws are the same, to the bit; with them rounding alone may differ. Those of the step before are others."""
+    runs = Runs(name, jnp.float64)
+    monkeypatch.setattr(recording, "AHEAD", 10**9)
+    plain = runs.run()
+    monkeypatch.setattr(recording, "AHEAD", -1)
+    np.testing.assert_allclose(runs.run(), plain, rtol=0, atol=1e-12)
+    assert np.abs(plain[:, 1:] - plain[:, :-1]).max() > 1e-3
+
+
+def test_what_is_recorded_is_a_loop_of_the_kernel(x64):
+    """Block b draws from fold_in(key, b), step n from fold_in of that and n; chain i has row i of its block."""
+    runs, chains, rows = Runs("matrix", jnp.float64), 18, 5
+    found, times = runs.run(chains, rows), record_steps(STEPS, rows)
+    assert times == [0, 8, 13, 18, 23]
+    for i in (0, 17):
+        block = slice(0, 16) if i < BLOCK else slice(16, chains)
+        kernel, key = runs.kernel(block), jax.random.fold_in(runs.key, i // BLOCK)
+        step, draw = jax.jit(kernel.step), jax.jit(kernel.draw, static_argnums=1)
+        state, path = kernel.init(jax.tree.map(lambda leaf, i=i: leaf[i], runs.starts)), []
+        for n in range(STEPS + 1):
+            path.append(np.asarray(ravel_pytree(state.position)[0]))
+            drawn = draw(jax.random.fold_in(key, n), block.stop - block.start)
+            state, _ = step(jax.tree.map(lambda leaf, i=i: leaf[i % BLOCK], drawn), state)
+        np.testing.assert_allclose(found[i], np.stack(path)[times], rtol=0, atol=1e-12)
+        assert np.abs(found[i][1:] - np.stack(path)[times[:-1]]).max() > 1e-3  # a time that is off would show
+
+
+@pytest.mark.parametrize(("steps", "rows"), [(20, 200), (200, 200), (201, 200), (1_000_003, 200), (40, 20), (7, 1)])
+def test_times_end_after_all_steps_and_are_equally_spaced_but_the_first(steps, rows):
+    times, plan = record_steps(steps, rows), schedule_of(steps, rows)
+    assert (times[0], times[-1], plan.steps) == (0, steps, steps)
+    assert 1 <= len(times) - 1 == plan.records <= rows
+    assert set(np.diff(times[1:])) <= {plan.thin}
+    assert plan.thin <= times[1] < 2 * plan.thin + plan.records
+
+
+class State(NamedTuple):
+    position: Any
+
+
+class Nothing(NamedTuple):
+    pass
+
+
+def growth(block: slice) -> Kernel:
+    """θ' = 10 θ."""
+    del block
+
+    def step(noise, state: State):
+        del noise
+        return State(10.0 * state.position), Nothing()
+
+    return Kernel(draw=lambda key, chains: jnp.zeros(chains), init=State, step=step)
+
+
+@pytest.mark.parametrize(
+    ("starts", "diverged", "step"),
+    [
+        ([0.0] * 18 + [1.0, 0.0], 1, 5),  # 2 × 10⁴ is the bound; the second block alone
+        ([1.0] * 3 + [0.0] * 15 + [1e-2, 1e-9], 4, 5),  # the fourth by step 7
+        ([0.0] * 19 + [np.nan], 1, 1),
+    ],
+)
+def test_runaways_of_all_blocks_are_counted_with_stage_and_first_step(starts, diverged, step, x64):
+    with pytest.raises(DivergenceError) as caught:
+        record(
+            growth, jnp.asarray(starts, jnp.float32), key=jax.random.key(0), steps=10, stage="leaving", step_size=0.5
+        )
+    error = caught.value
+    assert (error.stage, error.diverged, error.chains, error.step, error.step_size) == (
+        "leaving", diverged, 20, step, 0.5,
+    )  # fmt: skip
+    assert str(error).endswith("use a smaller lr")
+
+
+def test_growth_within_bounds_is_no_divergence_and_progress_is_told(x64):
+    told = []
+    starts = jnp.full(17, 1.0, jnp.float32)
+    found = record(
+        growth, starts, key=jax.random.key(0), steps=4, stage="staying", step_size=0.5,
+        progress=lambda done, total: told.append((done, total)),
+    )  # fmt: skip
+    np.testing.assert_array_equal(found[:, :, 0], np.tile(10.0 ** np.arange(5.0), (17, 1)))
+    assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
+
+
+def walk(block: slice) -> Kernel:
+    """θ' = θ + ξ, ξ ~ N(0, 1)."""
+    del block
+
+    def step(noise, state: State):
+        return State(state.position + noise), Nothing()
+
+    return Kernel(draw=lambda key, chains: jax.random.normal(key, (chains,)), init=State, step=step)
+
+
+def test_chains_of_one_start_differ_by_their_draws_also_across_blocks(x64):
+    """200 steps of 20 chains: |z| < 5 for 380 correlations, of pairs and their neighbours, in all but 3e-4 of keys."""
+    found = record(walk, jnp.zeros(20), key=jax.random.key(1), steps=200, stage="walk", step_size=1.0)[:, :, 0]
+    steps = np.diff(found, axis=1)
+    for lag in (0, 1):
+        z = steps[:, lag:] @ steps[:, : 200 - lag].T / np.sqrt(200 - lag)
+        assert np.abs(z[np.triu_indices(20, 1)]).max() < 5
+    assert np.diagonal(steps @ steps.T / np.sqrt(200)).min() > 5  # a chain with itself
