@@ -104,9 +104,11 @@ def options(pairs: list[str]) -> dict[str, Any]:
 
 
 def use_all_cores() -> None:
-    """Every core a device of its own: XLA by itself splits only large loops over cores."""
+    """Every core a device of its own, unless their number has been set: XLA by itself splits only large loops."""
     import jax  # noqa: PLC0415
 
+    if getattr(jax.config, "jax_num_cpu_devices", -1) > 0:
+        return
     # RuntimeError: a caller in the same process has started the backend already; the numbers are the same.
     with contextlib.suppress(RuntimeError):
         jax.config.update("jax_num_cpu_devices", min(_cores(), MAX_DEVICES))

@@ -14,7 +14,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from langevin_ib.cli import use_all_cores
 from langevin_ib.dynamics import euler_maruyama
 from langevin_ib.ensemble import Observer, Schedule, run_ensemble, starting_points
 from langevin_ib.models import relu
@@ -51,7 +50,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--inputs", type=int, nargs="+", default=[3, 6], help="input dimensions d")
     inputs = parser.parse_args().inputs
-    use_all_cores()
     with jax.enable_x64(True):
         for d in inputs:
             mean, error = drift(d)

@@ -22,7 +22,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from langevin_ib import LangevinIBError, RunConfig, compare
-from langevin_ib.cli import use_all_cores
 from langevin_ib.experiment import draw
 from langevin_ib.laws import Reduction, formula
 from langevin_ib.laws.base import on_host
@@ -63,7 +62,6 @@ def main() -> None:
     parser.add_argument("--metric", nargs=3, type=float, default=(25.0, 1.0, 25.0), help="of W_1, W_2 and v [25 1 25]")
     parser.add_argument("--beta", type=float, default=10.0)
     arguments = parser.parse_args()
-    use_all_cores()
     print("protocol     coordinate  law            TV      floor   95% range      p         verdict")
     with jax.enable_x64(True):
         for confine, laws in ROWS:

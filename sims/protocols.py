@@ -19,7 +19,6 @@ from typing import Any
 
 import langevin_ib
 from langevin_ib import LangevinIBError, RunConfig
-from langevin_ib.cli import use_all_cores
 
 MODELS: dict[str, dict[str, Any]] = {
     "uv": {"model": "uv"},
@@ -107,7 +106,6 @@ def main() -> None:
     parser.add_argument("--protocols", nargs="+", choices=list(PROTOCOLS), default=list(PROTOCOLS))
     parser.add_argument("--out", type=Path, default=Path("runs/protocols.json"))
     arguments = parser.parse_args()
-    use_all_cores()
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     rows = []
     print(HEAD)

@@ -25,7 +25,6 @@ from jaxtyping import Array, Float
 from scipy import integrate, stats
 
 from langevin_ib.charges import charge_rate
-from langevin_ib.cli import use_all_cores
 from langevin_ib.dynamics import Kernel, sgd
 from langevin_ib.ensemble import Observer, Schedule, run_ensemble
 from langevin_ib.models import Model, build_model
@@ -194,7 +193,6 @@ def meter() -> None:
 def main() -> None:
     """Print all five parts."""
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
-    use_all_cores()
     with jax.enable_x64(True):
         products()
         decay()

@@ -21,7 +21,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from langevin_ib import LawError, RunConfig, compare
-from langevin_ib.cli import use_all_cores
 from langevin_ib.descent import Ground, draw_descent, moments_with_errors
 from langevin_ib.laws import Law, bin_masses
 from langevin_ib.laws.sgd import Coordinate, label_noise_gamma
@@ -180,7 +179,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--chains", type=int, default=16384, help="chains of the first part")
     chains = parser.parse_args().chains
-    use_all_cores()
     with jax.enable_x64(True):
         label_noise(chains)
         minibatch()

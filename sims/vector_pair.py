@@ -15,7 +15,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from langevin_ib import compare
-from langevin_ib.cli import use_all_cores
 from langevin_ib.confinement import Confinement, stiff, weight_decay
 from langevin_ib.dynamics import leimkuhler_matthews
 from langevin_ib.ensemble import Observer, Schedule, run_ensemble, starting_points
@@ -121,7 +120,6 @@ def _shifted(law: Law, shift: float) -> Law:
 
 def main() -> None:
     """Print a table and how many statements of the theory hold."""
-    use_all_cores()
     print(TITLE)
     right = total = 0
     with jax.enable_x64(True):

@@ -23,7 +23,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from langevin_ib import RunConfig, compare, geometry
-from langevin_ib.cli import use_all_cores
 from langevin_ib.experiment import draw
 from langevin_ib.laws.base import on_host
 from langevin_ib.laws.family import family_formula
@@ -37,7 +36,6 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.rank < 2:
         raise SystemExit("rank 1 has one coordinate and no repulsion: give --rank 2 or more")
-    use_all_cores()
     print("kappa  invariant  group       TV    floor    95% range          p         verdict")
     for kappa in arguments.kappa:
         study(arguments.rank, kappa)

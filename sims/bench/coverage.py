@@ -14,7 +14,6 @@ import numpy as np
 
 import langevin_ib
 from langevin_ib import RunConfig
-from langevin_ib.cli import use_all_cores
 
 WRONG = ("hard", "pushforward", "printed", "naive")
 
@@ -25,7 +24,6 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--steps", type=int, default=RunConfig().steps)
     arguments = parser.parse_args()
-    use_all_cores()
     rows = []
     for seed in range(arguments.seeds):
         found = langevin_ib.run(RunConfig(seed=seed, steps=arguments.steps, reference="none", step_check=False))

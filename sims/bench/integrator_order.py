@@ -17,7 +17,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from langevin_ib.cli import use_all_cores
 from langevin_ib.confinement import weight_decay
 from langevin_ib.dynamics import euler_maruyama, leimkuhler_matthews
 from langevin_ib.ensemble import Observer, Schedule, run_ensemble, starting_points
@@ -78,7 +77,6 @@ def main() -> None:
     parser.add_argument("--chains", type=int, default=4096)
     parser.add_argument("--time", type=float, default=600.0, help="time of each run after the burn-in")
     size = vars(parser.parse_args())
-    use_all_cores()
     with jax.enable_x64(True):
         quadratic(size)
         product(size)

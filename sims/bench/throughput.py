@@ -13,7 +13,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from langevin_ib.cli import use_all_cores
 from langevin_ib.confinement import stiff
 from langevin_ib.dynamics import Kernel, leimkuhler_matthews, mala
 from langevin_ib.ensemble import EnsembleResult, Schedule, run_ensemble, starting_points
@@ -59,7 +58,6 @@ def rate(kernel: Kernel, chains: int, thin: int, records: int) -> float:
 
 def main() -> None:
     """Print each variant's rate and its ratio to the first."""
-    use_all_cores()
     with jax.enable_x64(True):
         potential = stiff(KAPPA).potential(uv())
         kernel = leimkuhler_matthews(potential, jnp.zeros(2, jnp.float32), temperature=T, step_size=H)

@@ -1,0 +1,104 @@
+"""What makes the seeds of figure 3 fast, as ratios of times within one run.
+
+    python -m sims.bench.training
+
+One block of 16 seeds on one device: `attend` against the plain formula in small matrix products, and noise drawn ahead
+and without XLA's YNNPACK fusions against the runner's default. Then 32 seeds on all devices: two devices that share
+them against two blocks of 16, as `langevin_ib.recording` has it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from langevin_ib import streaming
+from langevin_ib.dynamics import Kernel, sgd
+from langevin_ib.ensemble import Observer, Schedule, run_ensemble
+from langevin_ib.experiments.problems import ATTENTION, RELU, Problem, student
+from langevin_ib.experiments.training import Protocol, train
+from langevin_ib.models.training import Examples
+from langevin_ib.noise import Noise
+
+SEEDS, STEPS, REPEATS = 16, 1000, 3
+NOISE = Noise("fresh", 16, 0.02)
+
+
+def products(x: Any, values: Any, Q: Any, K: Any) -> Any:
+    """Σ_heads softmax(XQ (XK)ᵀ/√r) X V, one product after the other."""
+    queries, keys = (jnp.einsum("nld,hdr->hnlr", x, weights) for weights in (Q, K))
+    scores = jnp.einsum("hnlr,hnkr->hnlk", queries, keys) / Q.shape[2] ** 0.5
+    return jnp.einsum("hnlk,nkd,hde->nle", jax.nn.softmax(scores, axis=-1), x, values)
+
+
+def plain(problem: Problem) -> Problem:
+    """The same problem by `products`."""
+    training = problem.model.training
+    assert training is not None
+    fresh = training.population._replace(
+        examples=lambda task, x: Examples(x, products(x, *(task[name] for name in ("V", "Q", "K"))))
+    )
+    by_products = dataclasses.replace(
+        training, predict=lambda p, x: products(x, *(p[name] for name in ("V", "Q", "K"))), fresh=fresh
+    )
+    return dataclasses.replace(problem, model=dataclasses.replace(problem.model, training=by_products))
+
+
+def seconds(problem: Problem, noise: Noise, *, ahead: bool, devices: int = 1) -> float:
+    """The shortest of three runs, compilation left out."""
+    with jax.enable_x64(True):
+        starts = problem.starts()
+        like = jax.tree.map(lambda leaf: leaf[0], starts)
+        kernel: Kernel = sgd(problem.model, like, noise=noise, lr=1e-5, tasks=problem.tasks)
+        marks: list[float] = []
+        run_ensemble(
+            kernel,
+            starts,
+            Observer(problem.model.loss, streaming.count(), lambda loss: {"loss": loss}),
+            key=jax.random.key(1),
+            schedule=Schedule(0, STEPS, REPEATS + 1, (REPEATS + 1,)),
+            escaped=lambda p: jnp.any(problem.model.moment_map(p) > 1e9),
+            stage="bench",
+            step_size=1e-3,
+            chunk_records=1,
+            progress=lambda done, total: marks.append(time.perf_counter()),
+            devices=jax.devices()[:devices],
+            ahead=ahead,
+        )
+    return float(np.diff(marks).min())
+
+
+def blocks(problem: Problem, protocol: Protocol) -> float:
+    """Seconds of a step in blocks, by two runs of different lengths."""
+    longer = dataclasses.replace(protocol, steps=3 * protocol.steps)
+    first, second = (train(problem, one, stage="bench", rows=1).wall_s for one in (protocol, longer))
+    return (second - first) / (2 * protocol.steps)
+
+
+def main() -> None:
+    """Print the ratios."""
+    problem = student("attention", ATTENTION, 0.1, SEEDS, 0)
+    own = seconds(problem, NOISE, ahead=True)
+    print(f"figure 3, {SEEDS} seeds on one device: {1e6 * own / STEPS:.0f} µs a step; as multiples of it")
+    print(f"  noise drawn in its step, XLA's default fusions: {seconds(problem, NOISE, ahead=False) / own:.2f}")
+    print(f"  small matrix products: {seconds(plain(problem), NOISE, ahead=True) / own:.2f}")
+    print(f"  small matrix products, default: {seconds(plain(problem), NOISE, ahead=False) / own:.2f}")
+    devices = len(jax.devices())
+    for name, options, lr, noise, ahead, steps in (
+        ("relu", RELU, 5e-5, Noise("fresh", 8, 0.1), False, 50_000),
+        ("attention", ATTENTION, 1e-3, NOISE, True, 2000),
+    ):
+        many = student(name, options, 0.1, 2 * SEEDS, 0)
+        in_blocks = blocks(many, Protocol(noise, lr, steps))
+        shared = seconds(many, noise, ahead=ahead, devices=devices) / STEPS
+        print(f"{name}, {2 * SEEDS} seeds, {devices} devices: in blocks {1e6 * in_blocks:.0f} µs a step; ", end="")
+        print(f"all devices sharing every step: {shared / in_blocks:.2f} of that")
+
+
+if __name__ == "__main__":
+    main()
