@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Real
+from jaxtyping import Array, Float, Real
 
 from langevin_ib.design.operators import Operator, finite
+from langevin_ib.models.base import Params
+from langevin_ib.models.training import Examples, Fresh, Output, Training, data_risk
 
 SMALLEST = 1e-3  # feature of the default w*, relative to the largest, that counts as not zero
 DRAWS = 100
@@ -57,6 +60,19 @@ def data(
     if len(found) != len(phi):
         raise ValueError(f"y must be {len(phi)} finite numbers, got {len(found)}")
     return Data(x, found, np.linalg.lstsq(x, found, rcond=None)[0])
+
+
+def regression(
+    found: Data, predict: Callable[[Params, Any], Output], penalty: Callable[[Params], Float[Array, ""]]
+) -> Training:
+    """½|Xz − y|² + penalty: an example is a row of X and its y_i, weight n; a fresh one ξᵀX and ξᵀy, ξ ~ N(0, I)."""
+    return Training(
+        predict=predict,
+        task={"x": found.x, "y": found.y, "weight": float(len(found.y))},
+        risk=data_risk(predict, penalty),
+        penalty=penalty,
+        fresh=Fresh(found.y.shape, lambda task, normals: Examples(normals @ task["x"], normals @ task["y"])),
+    )
 
 
 def _without_zeros(operator: Operator, features: Float[np.ndarray, " m"]) -> Float[np.ndarray, " m"]:

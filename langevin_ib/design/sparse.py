@@ -10,12 +10,12 @@ import numpy as np
 from jaxtyping import Float, Real
 
 from langevin_ib.design.base import ANALYSIS, FORMS, SYNTHESIS, Design, designed, notes_of
-from langevin_ib.design.data import data
+from langevin_ib.design.data import data, regression
 from langevin_ib.design.factors import Factors, blocks, chains, pairs
 from langevin_ib.design.operators import Operator, require_injective
 from langevin_ib.models.base import Model
 from langevin_ib.models.checks import among, at_least, non_negative
-from langevin_ib.models.training import Examples, Fresh, Training, data_risk, no_penalty
+from langevin_ib.models.training import Training, no_penalty
 
 
 def sparse(
@@ -92,13 +92,7 @@ def sparse(
         return x @ factors.product(params)
 
     penalty = stray if tied else no_penalty
-    training = Training(
-        predict=predict,
-        task={"x": found.x, "y": found.y, "weight": float(len(found.y))},
-        risk=data_risk(predict, penalty),
-        penalty=penalty,
-        fresh=Fresh(found.y.shape, lambda task, normals: Examples(normals @ task["x"], normals @ task["y"])),
-    )
+    training = regression(found, predict, penalty)
     return designed(
         _model(factors, training, signs, start_scale, notes_of(operator, form)),
         operator=operator,

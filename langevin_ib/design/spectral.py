@@ -11,12 +11,11 @@ from jax.scipy.linalg import expm
 from jaxtyping import Array, Float, Real
 
 from langevin_ib.design.base import SYNTHESIS, Design, designed, notes_of
-from langevin_ib.design.data import data
+from langevin_ib.design.data import data, regression
 from langevin_ib.design.operators import Operator, require_injective
 from langevin_ib.models.checks import at_least, non_negative
 from langevin_ib.models.matrix import columns
 from langevin_ib.models.pair import frame_avoiding, to_chart
-from langevin_ib.models.training import Examples, Fresh, Training, data_risk
 
 
 def spectral(
@@ -82,13 +81,7 @@ def spectral(
     def penalty(params):
         return 0.5 * ridge * jnp.sum(jnp.sum(params["U"] ** 2, axis=0) * jnp.sum(params["V"] ** 2, axis=0))
 
-    training = Training(
-        predict=predict,
-        task={"x": found.x, "y": found.y, "weight": float(len(found.y))},
-        risk=data_risk(predict, penalty),
-        penalty=penalty,
-        fresh=Fresh(found.y.shape, lambda task, normals: Examples(normals @ task["x"], normals @ task["y"])),
-    )
+    training = regression(found, predict, penalty)
     model = columns(training, rows, right)
 
     def invariants_at(z):
