@@ -376,7 +376,7 @@ def _plain_fusion() -> dict[str, bool | str] | None:
     options: dict[str, bool | str] = {"xla_cpu_experimental_ynn_fusion_type": ""}
     try:
         jax.jit(lambda x: x + 1.0, compiler_options=options)(0.0)
-    except Exception:  # an XLA that does not know the option has other fusions
+    except jax.errors.JaxRuntimeError:  # an XLA that does not know the option has other fusions
         return None
     return options
 

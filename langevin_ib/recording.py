@@ -60,9 +60,9 @@ def record(
 ) -> Float[np.ndarray, "chain time q"]:
     """Parameters of every chain, flattened, at the start and at `record_steps`.
 
-    Blocks of 16 chains are runs of their own, each on one device, as many at a time as there are devices: spread over
-    two, a step of so few chains takes longer than on one. Block b draws from fold_in(key, b), so a chain's path depends
-    on the key and its own index only.
+    Blocks of 16 chains are runs of their own, each on one device, as many at a time as there are devices: a step of a
+    small model takes longer where devices share its chains (`sims/bench/training.py`). Block b draws from
+    fold_in(key, b), so a chain's path depends on the key and its own index only.
 
     Args:
         kernel_of: the chains of a block ↦ the dynamics of one of them, whose draws are those of that block.

@@ -31,13 +31,16 @@ def experiment(request: Request, report: Report) -> Outcome:
         title="Figure 2, ReLU network",
         ratio="|W_j| / |v_j|",
         problem=student("relu", RELU, START, request.seeds, request.seed),
-        own=Protocol(Noise("fresh", BATCH, LABEL_NOISE), LR, request.steps or STEPS),
+        own=Protocol(Noise("fresh", BATCH, LABEL_NOISE), request.lr or LR, request.steps or STEPS),
         label_noise=LABEL_NOISE,
         caption={"loss": 6.3e-2},
         setup="figure-2",
         horizon=HORIZON,
         scales=SCALES,
-        notes=("the loss is evaluated on noisy targets: its floor is 1e-2, the variance of their noise",),
+        notes=(
+            "the loss is evaluated on noisy targets: its floor is 1e-2, the variance of their noise",
+            "the attribution starts from the model's own v_j, whose signs alternate; the figure from random signs",
+        ),
     )
     return run(case, request, report)
 

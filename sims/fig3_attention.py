@@ -32,7 +32,7 @@ def experiment(request: Request, report: Report) -> Outcome:
         title="Figure 3, attention",
         ratio="|Q_j| / |K_j|",
         problem=student("attention", ATTENTION, START, request.seeds, request.seed),
-        own=Protocol(Noise("fresh", BATCH, LABEL_NOISE), LR, request.steps or STEPS),
+        own=Protocol(Noise("fresh", BATCH, LABEL_NOISE), request.lr or LR, request.steps or STEPS),
         label_noise=LABEL_NOISE,
         caption={"loss": 6.8e-2},
         setup="figure-3",

@@ -59,7 +59,8 @@ def experiment(request: Request, report: Report) -> Outcome:
     variant = request.extra.get("variant", "code")
     # The loss of the code is a mean over all entries, half of which the masks drop; that of the model here a sum.
     entries = mask[0].size
-    rates = {"code": LR / entries, "text": LR / KEPT if given is None else 2.0 * LR / mask[0].sum()}
+    eta = request.lr or LR
+    rates = {"code": eta / entries, "text": eta / KEPT if given is None else 2.0 * eta / mask[0].sum()}
     steps, lr = request.steps or STEPS, rates[variant]
     other = "text" if variant == "code" else "code"
     masks, quiet = Noise("bernoulli"), Noise("none")
@@ -102,7 +103,7 @@ def experiment(request: Request, report: Report) -> Outcome:
         report,
     )
     if request.attribution:
-        outcome = _with_balance(outcome, request, steps, report) if given is None else outcome
+        outcome = _with_balance(outcome, request, lr, steps, report) if given is None else outcome
     if request.baselines and given is None:
         outcome = _with_curve(outcome, request, lr, steps, report)
     return outcome
@@ -124,22 +125,24 @@ def told(numbers: dict[str, Any]) -> list[str]:
     ]
     for row in numbers["attribution"][1:]:
         if row["name"] == QUIET:
-            same = verdict(row).startswith("the same")
-            said.append(
-                "Figure 4 does not show that noise selects low rank: gradient descent without noise gives "
-                f"{'the same error' if same else verdict(row)}" + (f" (× {row['effect']['ratio']:.3g})" if same else "")
-            )
+            found = verdict(row)
+            shows = {
+                "the same": "does not show that noise selects low rank",
+                "worse": "shows noise helping the recovery",
+            }
+            what = next((words for key, words in shows.items() if found.startswith(key)), "does not show noise helping")
+            said.append(f"Figure 4 {what}: gradient descent without noise, against SGD, is {found}")
     return said
 
 
-def _with_balance(outcome: Outcome, request: Request, steps: int, report: Report) -> Outcome:
+def _with_balance(outcome: Outcome, request: Request, lr: float, steps: int, report: Report) -> Outcome:
     """Which mechanism balances the columns of U and V."""
     if request.seeds < MIN_SEEDS:
         note = f"the attribution of the balance needs {MIN_SEEDS} seeds at least, for seeds are its unit of error"
         return dataclasses.replace(outcome, notes=[*outcome.notes, note])
     wall = dict(outcome.numbers["wall_s"])
     with timed(wall, "balance"):
-        config = from_setup("figure-4", seeds=request.seeds, seed=request.seed, steps=steps, precision=32)
+        config = from_setup("figure-4", seeds=request.seeds, seed=request.seed, steps=steps, lr=lr, precision=32)
         summary = attribute(config, report=report).summary
     return dataclasses.replace(
         outcome,
@@ -231,10 +234,7 @@ def picture(problem: Problem, own: Trained, arrays: dict[str, Any]) -> Figure:
     del arrays
     drawn, (spectrum, ratios) = pictures.panels(2, 2.4)
     thousand = own.steps / 1000.0
-    values = np.stack(
-        [mode_path(jax.tree.map(lambda leaf, t=t: leaf[:, t], own.params), problem) for t in range(len(own.steps))],
-        axis=1,
-    )
+    values = modes(problem, own)
     for i, name in enumerate(MODES):
         pictures.plot_band(spectrum, thousand, values[..., i], name, i)
     if problem.truth is not None:
@@ -250,10 +250,12 @@ def picture(problem: Problem, own: Trained, arrays: dict[str, Any]) -> Figure:
     return drawn
 
 
-def mode_path(params: Any, problem: Problem) -> Float[np.ndarray, "seed modes"]:
-    """The first singular values of each seed."""
-    found = np.linalg.svd(recovered(problem, params), compute_uv=False)
-    return np.pad(found, ((0, 0), (0, len(MODES))))[:, : len(MODES)]
+def modes(problem: Problem, trained: Trained) -> Float[np.ndarray, "seed time modes"]:
+    """The first singular values of each seed along its run."""
+    flat = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), trained.params)
+    found = np.linalg.svd(recovered(problem, flat), compute_uv=False)
+    found = np.pad(found, ((0, 0), (0, len(MODES))))[:, : len(MODES)]
+    return found.reshape(problem.seeds, len(trained.steps), len(MODES))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

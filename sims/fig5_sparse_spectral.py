@@ -19,7 +19,7 @@ from jaxtyping import Float
 from matplotlib.figure import Figure
 
 from langevin_ib.experiments import baselines, pictures
-from langevin_ib.experiments.command import Report, Request, choice
+from langevin_ib.experiments.command import Report, Request, choice, reader
 from langevin_ib.experiments.command import main as command
 from langevin_ib.experiments.data import load
 from langevin_ib.experiments.effects import says_of_noise
@@ -30,7 +30,7 @@ from langevin_ib.experiments.recovery import Recovery, each, run
 from langevin_ib.experiments.training import Protocol, Trained, plain
 from langevin_ib.noise import Noise
 
-LR, STEPS, PLAIN_START = 1e-3, 150_000, 1e-4
+LR, PLAIN_LR, STEPS, PLAIN_START = 1e-3, 1e-3, 150_000, 1e-4
 STARTS = {"code": 1e-2, "text": 1e-4}
 SCALES = (1e-4, 1e-3, 0.1, 0.3, 1.0)  # of the start, besides the code's 1e-2
 NOISES = (0.3, 1.0, 3.0)  # s of label noise; the points themselves carry 0.1
@@ -47,10 +47,12 @@ def experiment(request: Request, report: Report) -> Outcome:
     steps = request.steps or STEPS
     other = "text" if variant == "code" else "code"
     x, y, truth = np.asarray(problem.tasks["x"]), np.asarray(problem.tasks["y"]), problem.known
+    lr = request.lr or LR
+    plain_lr = request.extra.get("plain_lr", PLAIN_LR)
     quiet = Noise("none")
-    sweeps = {f"start {s:g}": Protocol(quiet, LR, steps, s) for s in SCALES if s != STARTS[variant]}
-    sweeps |= {f"label noise {s:g}": Protocol(Noise("label", None, s), LR, steps) for s in NOISES}
-    sweeps |= {f"isotropic, as label {s:g}": Protocol(Noise("label", None, s, turned=True), LR, steps) for s in NOISES}
+    sweeps = {f"start {s:g}": Protocol(quiet, lr, steps, s) for s in SCALES if s != STARTS[variant]}
+    sweeps |= {f"label noise {s:g}": Protocol(Noise("label", None, s), lr, steps) for s in NOISES}
+    sweeps |= {f"isotropic, as label {s:g}": Protocol(Noise("label", None, s, turned=True), lr, steps) for s in NOISES}
     return run(
         Recovery(
             name="fig5_sparse_spectral",
@@ -58,7 +60,7 @@ def experiment(request: Request, report: Report) -> Outcome:
             found="w",
             problem=problem,
             own_name=DESIGNED,
-            own=Protocol(quiet, LR, steps),
+            own=Protocol(quiet, lr, steps),
             error=ERROR,
             metrics={
                 ERROR: lambda w: signal_error(w, truth),
@@ -69,9 +71,9 @@ def experiment(request: Request, report: Report) -> Outcome:
             needs_truth=frozenset([ERROR, ISOLATED, SPURIOUS]),
             picture=partial(picture, truth=problem.truth),
             variants={
-                f"{DESIGNED}, start {STARTS[other]:g} ({other})": Protocol(quiet, LR, steps, STARTS[other]),
+                f"{DESIGNED}, start {STARTS[other]:g} ({other})": Protocol(quiet, lr, steps, STARTS[other]),
             },
-            others={PLAIN: partial(plain, problem, x, LR, steps, PLAIN_START)},
+            others={PLAIN: partial(plain, problem, x, plain_lr, steps, PLAIN_START)},
             baselines={LASSO: lambda: each(baselines.lasso, x, y, request.seed)},
             sweeps=sweeps,
             told=told,
@@ -124,7 +126,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     text = "start of the factors: code (1e-2) or text (1e-4) [code]"
     return command(
         "sims.fig5_sparse_spectral", "Figure 5 of the paper over an ensemble of seeds.", experiment, argv, data=True,
-        extra={"variant": (text, choice("variant", tuple(STARTS)))},
+        extra={
+            "plain_lr": ("learning rate of the plain model [the paper's]", reader("plain_lr")),
+            "variant": (text, choice("variant", tuple(STARTS))),
+        },
     )  # fmt: skip
 
 

@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 
 from langevin_ib.design import operators
 from langevin_ib.experiments import baselines, pictures
-from langevin_ib.experiments.command import Report, Request, choice
+from langevin_ib.experiments.command import Report, Request, choice, reader
 from langevin_ib.experiments.command import main as command
 from langevin_ib.experiments.data import load
 from langevin_ib.experiments.effects import says_of_noise
@@ -50,11 +50,13 @@ def experiment(request: Request, report: Report) -> Outcome:
     other = "text" if variant == "code" else "code"
     A = np.asarray(problem.tasks["x"]) @ operators.gradient(problem.tasks["x"].shape[2]).matrix
     y, truth = np.asarray(problem.tasks["y"]), problem.known
+    lr = request.lr or LR
+    plain_lr = request.extra.get("plain_lr", PLAIN_LR)
     quiet, short = Noise("none"), min(steps, SWEEP_STEPS)
-    sweeps = {f"start {scale:g}": Protocol(quiet, LR, short, scale) for scale in SCALES}
-    sweeps |= {f"label noise {s:g}": Protocol(Noise("label", None, s), LR, short) for s in NOISES}
+    sweeps = {f"start {scale:g}": Protocol(quiet, lr, short, scale) for scale in SCALES}
+    sweeps |= {f"label noise {s:g}": Protocol(Noise("label", None, s), lr, short) for s in NOISES}
     sweeps |= {
-        f"isotropic noise, as label {s:g}": Protocol(Noise("label", None, s, turned=True), LR, short) for s in NOISES
+        f"isotropic noise, as label {s:g}": Protocol(Noise("label", None, s, turned=True), lr, short) for s in NOISES
     }
     return run(
         Recovery(
@@ -63,7 +65,7 @@ def experiment(request: Request, report: Report) -> Outcome:
             found="x",
             problem=problem,
             own_name=DESIGNED,
-            own=Protocol(quiet, LR, steps),
+            own=Protocol(quiet, lr, steps),
             error=ERROR,
             metrics={
                 ERROR: lambda x: square_error(x, truth),
@@ -75,14 +77,14 @@ def experiment(request: Request, report: Report) -> Outcome:
             caption=CAPTION,
             variants={}
             if request.steps
-            else {f"{DESIGNED}, {STEPS[other]:g} steps": Protocol(quiet, LR, STEPS[other])},
-            others={PLAIN: partial(plain, problem, A, PLAIN_LR, steps, PLAIN_START)},
+            else {f"{DESIGNED}, {STEPS[other]:g} steps": Protocol(quiet, lr, STEPS[other])},
+            others={PLAIN: partial(plain, problem, A, plain_lr, steps, PLAIN_START)},
             baselines={
                 FUSED: lambda: each(baselines.total_variation, A, y, request.seed),
                 LASSO: lambda: each(baselines.lasso, A, y, request.seed),
             },
             sweeps=sweeps,
-            sweep_reference=Protocol(quiet, LR, short),
+            sweep_reference=Protocol(quiet, lr, short),
             told=partial(says_of_noise, figure=6),
             notes=(
                 "the figure's own run has no noise of any kind: full-batch gradient descent on the mean of squares; a "
@@ -116,7 +118,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns its exit code."""
     return command(
         "sims.fig6_piecewise_constant", "Figure 6 of the paper over an ensemble of seeds.", experiment, argv, data=True,
-        extra={"variant": ("code (1.5e6 steps) or text (5e5) [code]", choice("variant", tuple(STEPS)))},
+        extra={
+            "plain_lr": ("learning rate of the plain model [the paper's]", reader("plain_lr")),
+            "variant": ("code (1.5e6 steps) or text (5e5) [code]", choice("variant", tuple(STEPS))),
+        },
     )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from scipy import stats
 
 from langevin_ib.errors import ConfigError
 from langevin_ib.experiments import measures
+from langevin_ib.experiments.balancing import on_noise
 from langevin_ib.experiments.command import Request
 from langevin_ib.experiments.effects import says_of_noise, sweep, verdict
 from langevin_ib.experiments.measures import (
@@ -62,12 +63,12 @@ def test_the_test_loss_is_the_population_risk_and_the_floor_of_label_noise(x64):
     """8192 examples: within 6% of the closed form in all but 1e-4 of keys; the teacher's own loss is the floor."""
     problem = student("relu", RELU, 0.05, 3, 0)
     teacher = {key: jnp.asarray(problem.tasks[key], jnp.float32) for key in ("v", "W")}
-    np.testing.assert_allclose(measures.test_loss(problem, teacher, 0.1), 0.01, atol=1e-9)
+    np.testing.assert_allclose(measures.fresh_loss(problem, teacher, 0.1), 0.01, atol=1e-9)
     student_params = {"v": 0.5 * teacher["v"], "W": teacher["W"]}
     risk = problem.model.training.risk
     task = {key: jnp.asarray(value) for key, value in problem.tasks.items()}
     exact = np.asarray(jax.vmap(risk)(task, jax.tree.map(lambda leaf: leaf.astype(float), student_params)))
-    found = measures.test_loss(problem, student_params, 0.1)
+    found = measures.fresh_loss(problem, student_params, 0.1)
     np.testing.assert_allclose(found - 0.01, exact, rtol=0.06)
     assert np.abs(found / exact - 0.5).min() > 0.2  # half the mean squared error would be another loss
 
@@ -272,11 +273,51 @@ def test_a_failed_save_leaves_what_stood_there(tmp_path):
     plt.close("all")
 
 
-def test_a_request_is_checked_and_names_no_folder_of_the_user():
-    assert Request(data="some/where/mine.npz", extra={"variant": "text"}).to_dict() == {
-        "seeds": 32, "seed": 0, "attribution": True, "baselines": True, "variants": True, "data": "mine.npz",
+def test_a_request_is_checked_and_names_the_content_but_no_folder_of_the_user(tmp_path):
+    path = tmp_path / "mine.npz"
+    path.write_bytes(b"one")
+    first = Request(data=str(path)).to_dict()["data"]
+    path.write_bytes(b"two")
+    second = Request(data=str(path)).to_dict()["data"]
+    assert first != second
+    assert first.split()[0] == second.split()[0] == "mine.npz"
+    assert str(tmp_path) not in first
+    assert Request(lr=1e-2, extra={"variant": "text"}).to_dict() == {
+        "seeds": 32, "seed": 0, "attribution": True, "baselines": True, "variants": True, "lr": 1e-2,
         "variant": "text",
     }  # fmt: skip
+    for lr in (0.0, -1.0, "x", True, float("nan")):
+        with pytest.raises(ConfigError, match="lr must be"):
+            Request(lr=lr)
     for wrong in ({"seeds": 0}, {"seeds": 2.0}, {"seeds": True}, {"seed": -1}, {"steps": 19}, {"steps": "x"}):
         with pytest.raises(ConfigError, match=f"{next(iter(wrong))} must be a whole number from"):
             Request(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("share", "said"),
+    [
+        ({"value": 0.997, "low95": 0.99, "high95": 1.004}, "not that noise does it"),
+        ({"value": 0.5, "low95": 0.4, "high95": 0.6}, "shows noise at work"),
+        ({"value": 0.9, "low95": 0.8, "high95": 1.0}, "does not decide"),
+        (None, "error bar"),
+    ],
+)
+def test_what_a_figure_shows_about_noise_follows_from_the_interval(share, said):
+    assert said in on_noise("Figure 2", share)
+
+
+def test_intervals_of_several_comparisons_hold_together():
+    """Of 200 experiments of 10 null comparisons each, 5% may err in any; more than 24 (12%) has a probability of 2e-5.
+
+    The control, an interval of 95% for each of the ten, errs in 40% of them.
+    """
+    random = np.random.default_rng(3)
+    wrong = {1: 0, 10: 0}
+    for _ in range(200):
+        pairs = [np.exp(random.normal(size=(2, 16))) for _ in range(10)]
+        for level in wrong:
+            found = [measures.effect(a, b, level) for a, b in pairs]
+            wrong[level] += any(one["low95"] > 1.0 or one["high95"] < 1.0 for one in found)
+    assert wrong[10] <= 24
+    assert wrong[1] > 48

@@ -1,6 +1,10 @@
 """Figures 2 to 6 from their command lines, at tiny sizes: exit codes, what is written, users' data, bad input."""
 
 import json
+import re
+import subprocess
+import sys
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -8,7 +12,7 @@ import pytest
 
 from langevin_ib.attribution.config import AttributionConfig
 from langevin_ib.attribution.runs import MECHANISMS
-from langevin_ib.experiments import balancing
+from langevin_ib.experiments import balancing, recovery
 from langevin_ib.experiments.baselines import Fit, MatrixFit
 from sims import (
     fig2_relu,
@@ -59,7 +63,7 @@ def test_figure_2_with_its_attribution(tmp_path, monkeypatch, capsys):
     asked = []
 
     def small(setup, **changes):
-        asked.append(setup)
+        asked.append((setup, changes.pop("lr")))
         return AttributionConfig(
             model="uv", options={"samples": 4}, noise="bernoulli", lr=0.02, label_noise=1.0, **changes
         )
@@ -78,7 +82,7 @@ def test_figure_2_with_its_attribution(tmp_path, monkeypatch, capsys):
         assert row["ratio off by"]["median"] > 1.0
     # The run of the first horizon is the figure's own, which is no longer here.
     assert summary["rows"]["start 0.05, 40 steps"] == summary["rows"]["paper's SGD"]
-    assert asked == ["figure-2"]
+    assert asked == [("figure-2", fig2_relu.LR)]
     attribution = summary["attribution"]
     assert {key: attribution["config"][key] for key in ("precision", "noise", "seeds", "steps")} == {
         "precision": 32, "noise": "bernoulli", "seeds": 8, "steps": 40,
@@ -192,7 +196,7 @@ def test_users_data_with_and_without_the_truth(name, known, tmp_path, monkeypatc
     )
     options = ["--figure-only"] if known else ["--no-variants"]
     summary, saved, _ = run(name, tmp_path / "runs", "--seeds", "2", "--data", str(path), *options, steps=20)
-    assert summary["config"]["data"] == "mine.npz"
+    assert re.fullmatch(r"mine\.npz [0-9a-f]{8}", summary["config"]["data"])
     assert summary["caption"] == {}
     assert str(tmp_path) not in json.dumps(summary)
     assert saved[found].shape[0] == 2
@@ -260,3 +264,25 @@ def test_a_folder_that_cannot_be_written_is_bad_input(tmp_path, capsys):
     (tmp_path / "file").write_text("")
     assert fig5_sparse_spectral.main(["--out", str(tmp_path / "file" / "runs")]) == 2
     assert "--out must be a folder that can be written" in capsys.readouterr().err
+
+
+def test_a_learning_rate_too_large_for_the_plain_model_is_refused_before_any_training(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(recovery, "train", None)  # not to be called
+    options = ["--seeds", "2", "--steps", "20", "--figure-only", "--plain-lr", "100", "--out", str(tmp_path / "runs")]
+    assert FIGURES["fig6_piecewise_constant"].main(options) == 2
+    said = capsys.readouterr().err
+    assert "--plain-lr must be below" in said
+    assert said.count("\n") == 1
+    assert not (tmp_path / "runs").exists()
+
+
+def test_the_learning_rate_of_a_figure_can_be_set(tmp_path):
+    summary, _, _ = run("fig5_sparse_spectral", tmp_path, "--seeds", "2", "--figure-only", "--lr", "0.002")
+    assert summary["config"]["lr"] == 0.002
+
+
+def test_a_study_has_every_core_as_a_device_although_its_imports_start_the_backend():
+    code = "import sims.fig2_relu, jax; from langevin_ib import cli; print(len(jax.devices()) == min(cli._cores(), 64))"
+    root = Path(__file__).parents[1]
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root)
+    assert done.stdout.strip() == "True"

@@ -153,8 +153,7 @@ def sgd(
 def _normals(key: Array, chains: int, shape: tuple[int, ...], dtype: Any) -> Float[Array, "chain ..."]:
     """Standard normal numbers; where an example is a matrix, with all its axes turned round in memory.
 
-    So `attend` reads them as it goes, examples last. In the other order XLA transposes inside each of its sums, and a
-    step of the paper's figure 3 takes more than twice as long.
+    So `attend` reads them as it goes, examples last. In the other order XLA transposes inside each of its sums.
     """
     if len(shape) < 3:
         return jax.random.normal(key, (chains, *shape), dtype)

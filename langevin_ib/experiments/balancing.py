@@ -17,13 +17,18 @@ from langevin_ib.attribution.plot import figure as attribution_figure
 from langevin_ib.attribution.report import COLUMNS, LEGEND, rows, sentences
 from langevin_ib.attribution.statistics import spread
 from langevin_ib.experiments.command import Report, Request
-from langevin_ib.experiments.measures import balance, off_by, test_loss
-from langevin_ib.experiments.outcome import Outcome, Table, banded
+from langevin_ib.experiments.measures import balance, fresh_loss, off_by
+from langevin_ib.experiments.outcome import Outcome, Table, banded, captioned
 from langevin_ib.experiments.pictures import finish, legend, log_scale, panels, plot_band, plot_channels
 from langevin_ib.experiments.problems import Problem
 from langevin_ib.experiments.recovery import caption_sentences, timed
 from langevin_ib.experiments.training import Protocol, Trained, train
 
+MOST = 0.9  # share of SGD's balancing above which gradient descent is said to do it
+TABLE_LEGEND = (
+    "medians over seeds [90% of seeds]; loss: mean squared error on fresh noisy targets; off by: "
+    "exp(median |log ratio|) over channels; |χ/χ(0)|: median over channels"
+)
 BALANCED = 1.1  # a typical pair off by less than this factor is called balanced
 
 
@@ -79,7 +84,9 @@ def run(case: Balancing, request: Request, report: Report) -> Outcome:
                 )
         if request.seeds >= MIN_SEEDS:
             with timed(wall, "attribution"):
-                config = from_setup(case.setup, seeds=request.seeds, seed=request.seed, steps=horizon, precision=32)
+                config = from_setup(
+                    case.setup, seeds=request.seeds, seed=request.seed, steps=horizon, lr=case.own.lr, precision=32
+                )
                 attribution = attribute(config, report=report).summary
         else:
             notes.append(f"the attribution needs {MIN_SEEDS} seeds at least, for seeds are its unit of error")
@@ -93,7 +100,7 @@ def run(case: Balancing, request: Request, report: Report) -> Outcome:
         "by_seed": {"paper's SGD": {label: values.tolist() for label, values in rows_found["paper's SGD"].items()}},
     }
     said = [*caption_sentences(numbers), *_told(case, numbers)]
-    tables = [_table(numbers)]
+    tables = [captioned("Loss and balance at the end", "run", numbers, TABLE_LEGEND)]
     pictures = {"figure": _picture(case, own, paths)}
     if attribution is not None:
         tables.append(Table("Which mechanism balances the factors?", COLUMNS, rows(attribution), LEGEND))
@@ -117,7 +124,7 @@ def _measured(problem: Problem, trained: Trained, label_noise: float) -> dict[st
     found = balance(problem, first_last)
     ratio, charge = found["ratio"], found["charge"]
     return {
-        "loss": test_loss(problem, trained.ends, label_noise),
+        "loss": fresh_loss(problem, trained.ends, label_noise),
         "ratio off by": off_by(ratio[:, 1]),
         "smallest ratio": ratio[:, 1].min(axis=1),
         "largest ratio": ratio[:, 1].max(axis=1),
@@ -126,32 +133,12 @@ def _measured(problem: Problem, trained: Trained, label_noise: float) -> dict[st
     }
 
 
-def _table(numbers: dict[str, Any]) -> Table:
-    labels = list(next(iter(numbers["rows"].values())))
-    body = []
-    for name, row in numbers["rows"].items():
-        stated = numbers["caption"].get(name, {})
-        cells = [banded(row[x]) + (f" (caption {stated[x]:.3g})" if x in stated else "") for x in labels]
-        body.append((name, *cells))
-    legend_text = (
-        "medians over seeds [90% of seeds]; loss: mean squared error on fresh noisy targets; off by: "
-        "exp(median |log ratio|) over channels; |χ/χ(0)|: median over channels"
-    )
-    return Table("Loss and balance at the end", ("run", *labels), body, legend_text)
-
-
 def _told(case: Balancing, numbers: dict[str, Any]) -> list[str]:
     own = numbers["rows"]["paper's SGD"]
     attribution = numbers["attribution"]
     said = []
     if attribution is not None:
-        share = attribution["across"]["descent_share"]
-        if share is not None:
-            said.append(
-                f"{case.title.split(',')[0]} shows that the ratios end near one, not that noise does it: gradient "
-                f"descent without noise gives {share['value']:.1%} (95% interval {share['low95']:.1%} to "
-                f"{share['high95']:.1%}) of what SGD removes of the imbalance"
-            )
+        said.append(on_noise(case.title.split(",")[0], attribution["across"]["descent_share"]))
     done = own["ratio off by"]["median"] < BALANCED
     said.append(
         f"the ratios {'reach' if done else 'do not reach'} one: a typical one is off by {banded(own['ratio off by'])} "
@@ -159,6 +146,23 @@ def _told(case: Balancing, numbers: dict[str, Any]) -> list[str]:
         f"{banded(own['|χ/χ(0)|'])} of what it was"
     )
     return said
+
+
+def on_noise(figure: str, share: dict[str, float] | None) -> str:
+    """What a figure shows about noise, by the share of SGD's balancing that gradient descent alone gives.
+
+    >>> on_noise("Figure 9", {"value": 0.5, "low95": 0.4, "high95": 0.6})[:45]
+    'Figure 9 shows noise at work beside the growt'
+    """
+    if share is None:
+        return f"{figure} shows no balancing by SGD that its error bar does not cover"
+    interval = f"{share['value']:.1%} (95% interval {share['low95']:.1%} to {share['high95']:.1%})"
+    given = f"gradient descent without noise gives {interval} of what SGD removes of the imbalance"
+    if share["low95"] > MOST:
+        return f"{figure} shows that the ratios end near one, not that noise does it: {given}"
+    if share["high95"] < MOST:
+        return f"{figure} shows noise at work beside the growth of the norms: {given}"
+    return f"{figure} does not decide what noise does to the ratios: {given}"
 
 
 def _picture(case: Balancing, own: Trained, paths: dict[str, np.ndarray]) -> Figure:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from langevin_ib.cli import FailedRunError, guarded, new_parser, number, use_all_cores
-from langevin_ib.config import LIMIT
+from langevin_ib.cli import FailedRunError, guarded, new_parser, number
+from langevin_ib.config import LIMIT, NUMBERS
 from langevin_ib.errors import ConfigError
+from langevin_ib.experiments.outcome import save, show
+from langevin_ib.progress import console, stages
+from langevin_ib.store import check_writable, summary_json
 
 MAX_SEEDS = 4096
 MIN_STEPS = 20
@@ -27,6 +31,7 @@ class Request:
         seeds: independent seeds, each with its task and start.
         seed: of all randomness.
         steps: of the figure's own run; None for the paper's.
+        lr: η of the figure's own run; None for the paper's.
         attribution: whether the same run is done without noise, with noise and from other starts.
         baselines: whether convex baselines are solved.
         variants: whether the other reading of text and code is run too.
@@ -37,6 +42,7 @@ class Request:
     seeds: int = 32
     seed: int = 0
     steps: int | None = None
+    lr: float | None = None
     attribution: bool = True
     baselines: bool = True
     variants: bool = True
@@ -51,11 +57,15 @@ class Request:
             if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
                 raise ConfigError(name, f"a whole number from {low} to {high}", value)
 
+        if self.lr is not None:
+            object.__setattr__(self, "lr", positive("lr", self.lr))
+
     def to_dict(self) -> dict[str, Any]:
-        """Plain values; a file by its name alone."""
+        """Plain values; a file by its name and a digest of what is in it."""
         found = {key: value for key, value in dataclasses.asdict(self).items() if value is not None and key != "extra"}
         if self.data is not None:
-            found["data"] = Path(self.data).name
+            path = Path(self.data)
+            found["data"] = f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()[:8]}"
         return {**found, **self.extra}
 
 
@@ -84,6 +94,7 @@ def main(
     parser.add_argument("--seeds", metavar="N", default="32", help="independent seeds, each with its own task [32]")
     parser.add_argument("--seed", metavar="N", default="0", help="seed of all randomness [0]")
     parser.add_argument("--steps", metavar="N", help="steps of the figure's own run [the paper's]")
+    parser.add_argument("--lr", metavar="X", help="learning rate of the figure's own run [the paper's]")
     for part in parts:
         parser.add_argument(f"--no-{part}", action="store_true", help=HELP[part])
     if parts:
@@ -103,6 +114,7 @@ def main(
             seeds=number(given["seeds"]),
             seed=number(given["seed"]),
             steps=None if given["steps"] is None else number(given["steps"]),
+            lr=None if given["lr"] is None else number(given["lr"]),
             data=given.get("data"),
             extra={n: read(given[n]) for n, (_, read) in (extra or {}).items() if given[n] is not None},
             **{part: part in parts and not only and not given[f"no_{part}"] for part in PARTS},
@@ -110,6 +122,20 @@ def main(
         return _execute(request, run, given["out"], given["quiet"], given["json"])
 
     return guarded(f"python -m {program}", work)
+
+
+def positive(name: str, value: Any) -> float:
+    """An option that is a positive number."""
+    wanted, allowed = NUMBERS["positive"]
+    real = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
+    if not (real and allowed(value)):
+        raise ConfigError(name, wanted, value)
+    return float(value)
+
+
+def reader(name: str) -> Callable[[str], float]:
+    """A reader of an option that is a positive number."""
+    return lambda text: positive(name, number(text))
 
 
 def choice(name: str, allowed: tuple[str, ...]) -> Callable[[str], str]:
@@ -131,11 +157,6 @@ HELP = {
 
 
 def _execute(request: Request, run: Callable[[Request, Report], Any], out: str, quiet: bool, as_json: bool) -> int:
-    use_all_cores()
-    from langevin_ib.experiments.outcome import save, show  # noqa: PLC0415  # after the devices are set
-    from langevin_ib.progress import console, stages  # noqa: PLC0415
-    from langevin_ib.store import check_writable, summary_json  # noqa: PLC0415
-
     check_writable(out)
     with stages(quiet or as_json) as report:
         outcome = run(request, report)

@@ -39,20 +39,20 @@ def sweep(
         reference: name of the figure's own row.
 
     Returns:
-        A row for each run: name, error (median and 90% band), effect (ratio to the reference with its interval).
+        A row for each run: name, error (median and 90% band), effect (ratio to the reference, its interval such that
+        those of all rows hold together in 95%).
     """
     base = errors(recovered(problem, own.ends))
     rows: list[dict[str, Any]] = [{"name": reference, "error": spread(base), "effect": None, "diverged": None}]
     for name, protocol in runs.items():
         try:
-            found = errors(
-                recovered(problem, train(problem, protocol, stage=name, rows=20, progress=report(name)).ends)
-            )
+            ends = train(problem, protocol, stage=name, rows=20, progress=report(name)).ends
+            found = errors(recovered(problem, ends))
         except DivergenceError as error:
             diverged = f"{error.diverged} of {error.chains} seeds diverged, the first by step {error.step}"
             rows.append({"name": name, "error": None, "effect": None, "diverged": diverged})
             continue
-        rows.append({"name": name, "error": spread(found), "effect": effect(found, base), "diverged": None})
+        rows.append({"name": name, "error": spread(found), "effect": effect(found, base, len(runs)), "diverged": None})
     return rows
 
 
@@ -86,10 +86,9 @@ def says_of_noise(numbers: dict[str, Any], *, figure: int) -> list[str]:
         better = [row["name"] for row in some if verdict(row).startswith("better")]
         worse = [row["name"] for row in some if verdict(row).startswith(("worse", "diverges"))]
         if better or worse:
-            parts = [f"improves it ({', '.join(better)})"] * bool(better) + [f"harms it ({', '.join(worse)})"] * bool(
-                worse
-            )
-            said.append(f"{kind} {' and '.join(parts)}")
+            parts = {"improves": better, "harms": worse}
+            words = " and ".join(f"{verb} it ({', '.join(names)})" for verb, names in parts.items() if names)
+            said.append(f"{kind} {words}")
         else:
             said.append(f"{kind} does not change it beyond its error")
     return [

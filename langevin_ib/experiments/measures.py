@@ -12,6 +12,7 @@ from scipy import stats
 
 from langevin_ib import charges
 from langevin_ib.attribution.statistics import spread
+from langevin_ib.ensemble import batched
 from langevin_ib.experiments.problems import SPARSE, Problem, features
 from langevin_ib.experiments.training import Recorded
 from langevin_ib.models.base import Params
@@ -36,7 +37,7 @@ def balance(problem: Problem, params: Recorded) -> dict[str, Float[np.ndarray, "
 
     with jax.enable_x64(True):
         exact = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), params)
-        return jax.tree.map(np.asarray, jax.jit(lambda p: jax.lax.map(jax.vmap(at), p))(exact))
+        return jax.tree.map(np.asarray, jax.jit(lambda p: jax.lax.map(batched(at), p))(exact))
 
 
 def off_by(ratios: Float[np.ndarray, "*n m"]) -> Float[np.ndarray, "*n"]:
@@ -48,7 +49,7 @@ def off_by(ratios: Float[np.ndarray, "*n m"]) -> Float[np.ndarray, "*n"]:
     return np.exp(np.median(np.abs(np.log(ratios)), axis=-1))
 
 
-def test_loss(problem: Problem, ends: Recorded, label_noise: float) -> Float[np.ndarray, " seed"]:
+def fresh_loss(problem: Problem, ends: Recorded, label_noise: float) -> Float[np.ndarray, " seed"]:
     """Mean squared error over fresh examples whose targets carry noise of standard deviation s: E(f − f*)² + s².
 
     The noise of the targets enters by its variance, its floor; E(f − f*)² is the mean over 8192 examples.
@@ -67,7 +68,7 @@ def test_loss(problem: Problem, ends: Recorded, label_noise: float) -> Float[np.
     known = {name: value for name, value in problem.tasks.items() if name not in ("x", "y", "weight")}
     first = jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), ends)
     keys = jax.random.split(jax.random.key(TEST_SEED), problem.seeds)
-    clean = jax.jit(jax.vmap(one))(ends, cast(known, first), keys)
+    clean = batched(one)(ends, cast(known, first), keys)
     return np.asarray(clean, np.float64) + label_noise**2
 
 
@@ -109,8 +110,12 @@ def variation(x: Float[np.ndarray, "seed N"]) -> Float[np.ndarray, " seed"]:
     return np.abs(np.diff(x, axis=1)).sum(axis=1)
 
 
-def effect(values: Float[np.ndarray, " seed"], reference: Float[np.ndarray, " seed"]) -> dict[str, float] | None:
+def effect(
+    values: Float[np.ndarray, " seed"], reference: Float[np.ndarray, " seed"], comparisons: int = 1
+) -> dict[str, float] | None:
     """Geometric mean of values/reference, paired over seeds, with Student's 95% interval; None under two seeds.
+
+    With several comparisons the interval is Bonferroni's: all of them hold together in 95%.
 
     >>> effect(np.array([2.0, 2.0]), np.array([1.0, 1.0]))["ratio"]
     2.0
@@ -118,7 +123,7 @@ def effect(values: Float[np.ndarray, " seed"], reference: Float[np.ndarray, " se
     if len(values) < 2:
         return None
     logs = np.log(values) - np.log(reference)
-    reach = float(stats.t.ppf(0.975, len(logs) - 1)) * float(logs.std(ddof=1)) / len(logs) ** 0.5
+    reach = float(stats.t.ppf(1.0 - 0.025 / comparisons, len(logs) - 1)) * float(logs.std(ddof=1)) / len(logs) ** 0.5
     mean = float(logs.mean())
     return {"ratio": float(np.exp(mean)), "low95": float(np.exp(mean - reach)), "high95": float(np.exp(mean + reach))}
 

@@ -161,3 +161,14 @@ def banded(found: Mapping[str, Any] | None) -> str:
     if "of" in found:
         return f"{found['count']} of {found['of']}"
     return f"{found['median']:.3g} [{found['low90']:.3g}, {found['high90']:.3g}]"
+
+
+def captioned(title: str, first: str, numbers: Mapping[str, Any], legend: str) -> Table:
+    """`numbers["rows"]` as a table, the numbers of the paper's caption, `numbers["caption"]`, beside ours."""
+    labels = list(next(iter(numbers["rows"].values())))
+    body = []
+    for name, row in numbers["rows"].items():
+        stated = numbers["caption"].get(name, {})
+        cells = [banded(row[x]) + (f" (caption {stated[x]:.3g})" if x in stated else "") for x in labels]
+        body.append((name, *cells))
+    return Table(title, (first, *labels), body, legend)

@@ -75,10 +75,15 @@ def student(name: str, options: dict[str, Any], start_scale: float, seeds: int, 
         return dataclasses.replace(model, init=partial(_signed, model.init)) if name == "relu" else model
 
     model = restart(start_scale)
-    assert model.training is not None and model.training.draw_task is not None  # noqa: PT018  # both have tasks to draw
-    draw = model.training.draw_task
-    tasks = stack_tasks([draw(np.random.default_rng([seed, i])) for i in range(seeds)])
-    return Problem(model, tasks, seeds, seed, restart, start_scale)
+    return Problem(model, stack_tasks(_drawn(model, seeds, seed)), seeds, seed, restart, start_scale)
+
+
+def _drawn(model: Model, seeds: int, seed: int) -> list[Task]:
+    """A task for each seed, by the model's own recipe."""
+    draw = model.training and model.training.draw_task
+    if draw is None:
+        raise ValueError(f"{model.name} has one task only")
+    return [draw(np.random.default_rng([seed, i])) for i in range(seeds)]
 
 
 def _signed(init: Callable[[Key[Array, ""]], Params], key: Key[Array, ""]) -> Params:
@@ -112,10 +117,9 @@ def completion(
         return build_model("matrix", {**options, **drawn, "start_scale": scale})
 
     model = restart(start_scale)
-    assert model.training is not None and model.training.draw_task is not None  # noqa: PT018  # it has tasks to draw
     tasks: list[Task]
     if data is None:
-        tasks = [model.training.draw_task(np.random.default_rng([seed, i])) for i in range(seeds)]
+        tasks = _drawn(model, seeds, seed)
         truth = np.stack([task["target"] for task in tasks])
     else:
         tasks = [dict(_observed(data)) for _ in range(seeds)]

@@ -13,7 +13,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PyTree
 
 from langevin_ib.dynamics import sgd
-from langevin_ib.ensemble import Progress
+from langevin_ib.ensemble import Progress, batched
 from langevin_ib.errors import ConfigError
 from langevin_ib.experiments.problems import Problem
 from langevin_ib.noise import Noise
@@ -70,7 +70,7 @@ def train(
             progress=progress,
         )  # fmt: skip
         unravel = ravel_pytree(like)[1]
-        params = jax.tree.map(np.asarray, jax.vmap(jax.vmap(unravel))(jnp.asarray(flat)))
+        params = jax.tree.map(np.asarray, batched(batched(unravel))(jnp.asarray(flat)))
     return Trained(np.asarray(record_steps(protocol.steps, rows), float), params, time.perf_counter() - began)
 
 
@@ -80,7 +80,7 @@ def recovered(problem: Problem, params: Recorded) -> Float[np.ndarray, "seed ...
         raise ValueError("a student recovers nothing")
     with jax.enable_x64(True):
         exact = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), params)
-        return np.asarray(jax.jit(jax.vmap(problem.recover))(exact))
+        return np.asarray(batched(problem.recover)(exact))
 
 
 def descend_linear(

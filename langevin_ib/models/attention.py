@@ -214,7 +214,8 @@ def attend(
     """
     n, tokens, d = x.shape
     # Sequences last, and sums of products for the scores: sixteen sequences are one vector register, where thousands of
-    # small matrix products each cost more than their arithmetic. Four times as fast on a CPU for the paper's figure 3.
+    # small matrix products each cost more than their arithmetic. Twice as fast on a CPU for the paper's figure 3
+    # (`sims/bench/training.py`).
     by_token = jnp.transpose(x, (2, 1, 0)).reshape(d, tokens * n)
 
     def head(values: Float[Array, "d e"], Q: Float[Array, "d r"], K: Float[Array, "d r"]) -> Float[Array, "e l n"]:
