@@ -36,7 +36,7 @@ SCALES = (1e-4, 1e-3, 0.1, 0.3, 1.0)  # of the start, besides the code's 1e-2
 NOISES = (0.3, 1.0, 3.0)  # s of label noise; the points themselves carry 0.1
 DESIGNED, PLAIN, LASSO = "w₁ ⊙ w₂", "w itself", "lasso"
 ERROR, ISOLATED, SPURIOUS = "test error", "the three isolated", "largest false/smallest true"
-SHOWN = 200  # points of the drawn signal
+SHOWN, END = 1000, 0.25  # points of the drawn signal, and its end: all of [0, 1] would be a block of colour
 
 
 def experiment(request: Request, report: Report) -> Outcome:
@@ -103,10 +103,11 @@ def picture(own: Trained, arrays: dict[str, Any], *, truth: Float[np.ndarray, "s
     del own
     shown = [name for name in (PLAIN, DESIGNED, LASSO) if name in arrays]
     drawn, (spectrum, signal) = pictures.panels(2, 2.5)
-    t = np.linspace(0.0, 1.0, SHOWN)
+    t = np.linspace(0.0, END, SHOWN)
     k = np.arange(arrays[DESIGNED].shape[1])
     if truth is not None:
-        spectrum.plot(k, truth[0], "o", color=pictures.BLACK, markersize=5, fillstyle="none", label="truth")
+        true = np.flatnonzero(truth[0])
+        spectrum.plot(true, truth[0][true], "o", color=pictures.BLACK, markersize=5, fillstyle="none", label="truth")
         signal.plot(t, features(t, k.size) @ truth[0], color=pictures.BLACK, linewidth=2.2, alpha=0.35, label="truth")
     for i, name in enumerate(shown):
         colour, dash = pictures.COLOURS[i], pictures.DASHES[i]

@@ -10,12 +10,13 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
 BLACK, BLUE, ORANGE, GREEN, PURPLE, YELLOW = "#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00"
 COLOURS = (BLUE, ORANGE, GREEN, PURPLE, YELLOW, BLACK)
 DASHES = ("-", (0, (5, 1.5)), (0, (1, 1.2)), (0, (4, 1, 1, 1)), (0, (3, 1, 1, 1, 1, 1)), (0, (8, 2)))
 WIDTH = 3.6  # inches: one column of a paper
+NARROW = 0.5  # decades of a logarithmic axis under which its ticks are those of a linear one
 LOW, HIGH = 0.05, 0.95  # the band of 90% of the seeds
 STYLE: Any = {"font.size": 8, "axes.spines.top": False, "axes.spines.right": False, "legend.fontsize": 7}
 
@@ -75,7 +76,11 @@ def log_scale(axes: Axes) -> Axes:
 def _plain_ticks(axis: Any) -> None:
     low, high = axis.get_view_interval()
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    few = high < 50.0 * max(low, 1e-300)
+    decades = np.log10(high / max(low, 1e-300))
+    if decades < NARROW:
+        axis.set_major_locator(MaxNLocator(4))
+        axis.set_minor_locator(NullLocator())
+    few = decades < 1.7
     axis.set_minor_formatter(FuncFormatter(lambda value, _: f"{value:g}" if few and f"{value:e}"[0] in "25" else ""))
 
 
