@@ -89,8 +89,9 @@ def record(
     def run(b: int) -> Float[np.ndarray, "chain time q"] | DivergenceError:
         block, device = slice(BLOCK * b, BLOCK * (b + 1)), free.get()
         try:
-            # Both settings belong to a thread.
-            with jax.enable_x64(wide), jax.default_device(device):
+            # These settings belong to a thread. JAX's older layout of random numbers takes one hash for two of them,
+            # not two: a third less for a step of figure 3 (`sims/bench/training.py`).
+            with jax.enable_x64(wide), jax.default_device(device), jax.threefry_partitionable(False):
                 kernel = kernel_of(block)
                 result = run_ensemble(
                     kernel,
