@@ -111,13 +111,13 @@ def use_all_cores() -> None:
         return
     # RuntimeError: a caller in the same process has started the backend already; the numbers are the same.
     with contextlib.suppress(RuntimeError):
-        jax.config.update("jax_num_cpu_devices", min(_cores(), MAX_DEVICES))
+        jax.config.update("jax_num_cpu_devices", min(len(usable_cores()), MAX_DEVICES))
 
 
-def _cores() -> int:
+def usable_cores() -> list[int]:
     """Cores that this process may use: fewer than the machine has in a container or under taskset."""
     affinity = getattr(os, "sched_getaffinity", None)  # not on every system
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
+    return sorted(affinity(0)) if affinity else list(range(os.cpu_count() or 1))
 
 
 def _fail(program: str, message: str, code: int) -> int:

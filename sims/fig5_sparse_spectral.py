@@ -95,7 +95,7 @@ def told(numbers: dict[str, Any]) -> list[str]:
             said.append(
                 f"{name}: true frequencies isolated in {banded(row[ISOLATED])} seeds, {ERROR} {banded(row[ERROR])}"
             )
-    return said + says_of_noise(numbers, figure=5)
+    return said + says_of_noise(numbers, what="Figure 5")
 
 
 def picture(own: Trained, arrays: dict[str, Any], *, truth: Float[np.ndarray, "seed D"] | None) -> Figure:

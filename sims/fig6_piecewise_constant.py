@@ -85,7 +85,7 @@ def experiment(request: Request, report: Report) -> Outcome:
             },
             sweeps=sweeps,
             sweep_reference=Protocol(quiet, lr, short),
-            told=partial(says_of_noise, figure=6),
+            told=partial(says_of_noise, what="Figure 6"),
             notes=(
                 "the figure's own run has no noise of any kind: full-batch gradient descent on the mean of squares; a "
                 "sum over the 60 measurements, η 60 times larger, diverges",

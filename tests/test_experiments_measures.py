@@ -174,7 +174,7 @@ def row(name, *effect):
 
 def test_what_is_said_of_noise_names_what_helps_and_what_harms():
     def said(*others):
-        (sentence,) = says_of_noise({"attribution": [row("own", 1, 1, 1), *others]}, figure=5)
+        (sentence,) = says_of_noise({"attribution": [row("own", 1, 1, 1), *others]}, what="Figure 5")
         return sentence.split("of the recovery error, ")[1]
 
     helps, harms, idle = row("label 1", 0.5, 0.4, 0.6), row("label 3", 2, 1.5, 3), row("label 2", 1, 0.9, 1.3)
@@ -184,7 +184,7 @@ def test_what_is_said_of_noise_names_what_helps_and_what_harms():
         "noise improves it (label 1) and harms it (label 3); the scale of the start does"
     )
     assert said({**harms, "diverged": "all"}).startswith("noise harms it (label 3)")
-    assert says_of_noise({"attribution": []}, figure=5) == []
+    assert says_of_noise({"attribution": []}, what="Figure 5") == []
 
 
 def test_a_sweep_sets_each_run_against_the_figures_own_seed_by_seed():
@@ -208,7 +208,7 @@ def test_the_caption_is_inside_or_outside_the_band():
         "rows": {"own": {"error": found, "σ̂": found}},
         "caption": {"own": {"error": 1.1, "σ̂": 1.2, "absent": 1.0}, "left out": {"error": 1.0}},
     }
-    assert caption_sentences(numbers) == [
+    assert caption_sentences(numbers, 32) == [
         "own: the caption states error 1.1; ours is 1 [0.9, 1.1]: inside the band of 90% of the seeds",
         "own: the caption states σ̂ 1.2; ours is 1 [0.9, 1.1]: outside the band of 90% of the seeds",
     ]

@@ -18,7 +18,7 @@ from langevin_ib.attribution.report import COLUMNS, LEGEND, rows, sentences
 from langevin_ib.attribution.statistics import spread
 from langevin_ib.experiments.command import Report, Request
 from langevin_ib.experiments.measures import balance, fresh_loss, off_by
-from langevin_ib.experiments.outcome import Outcome, Table, banded, captioned
+from langevin_ib.experiments.outcome import Outcome, Table, banded, captioned, ensemble_of
 from langevin_ib.experiments.pictures import finish, legend, log_scale, panels, plot_band, plot_channels
 from langevin_ib.experiments.problems import Problem
 from langevin_ib.experiments.recovery import caption_sentences, timed
@@ -99,7 +99,7 @@ def run(case: Balancing, request: Request, report: Report) -> Outcome:
         "wall_s": wall,
         "by_seed": {"paper's SGD": {label: values.tolist() for label, values in rows_found["paper's SGD"].items()}},
     }
-    said = [*caption_sentences(numbers), *_told(case, numbers)]
+    said = [*caption_sentences(numbers, problem.seeds), *_told(case, numbers)]
     tables = [captioned("Loss and balance at the end", "run", numbers, TABLE_LEGEND)]
     pictures = {"figure": _picture(case, own, paths)}
     if attribution is not None:
@@ -108,7 +108,7 @@ def run(case: Balancing, request: Request, report: Report) -> Outcome:
         pictures["attribution"] = attribution_figure(attribution)
     return Outcome(
         name=case.name,
-        title=f"{case.title}: {problem.seeds} seeds, η = {case.own.lr:g}, {case.own.steps} steps",
+        title=f"{case.title}: {ensemble_of(problem.seeds)}, η = {case.own.lr:g}, {case.own.steps} steps",
         config=request.to_dict() | {"lr": case.own.lr, "steps": case.own.steps},
         numbers=numbers,
         tables=tables,

@@ -151,7 +151,7 @@ def _html_table(table: Table) -> str:
 
 
 def banded(found: Mapping[str, Any] | None) -> str:
-    """`median [5%, 95%]`, to three digits, or how many of the seeds.
+    """`median [5%, 95%]`, to three digits, or how many of the seeds; the number alone where there is but one.
 
     >>> banded({"median": 0.5, "low90": 0.25, "high90": 1.0})
     '0.5 [0.25, 1]'
@@ -160,7 +160,18 @@ def banded(found: Mapping[str, Any] | None) -> str:
         return "–"
     if "of" in found:
         return f"{found['count']} of {found['of']}"
+    if found["low90"] == found["high90"]:
+        return f"{found['median']:.3g}"
     return f"{found['median']:.3g} [{found['low90']:.3g}, {found['high90']:.3g}]"
+
+
+def ensemble_of(seeds: int) -> str:
+    """The number of seeds in words.
+
+    >>> ensemble_of(1), ensemble_of(32)
+    ('1 seed', '32 seeds')
+    """
+    return f"{seeds} seed{'s' * (seeds != 1)}"
 
 
 def captioned(title: str, first: str, numbers: Mapping[str, Any], legend: str) -> Table:

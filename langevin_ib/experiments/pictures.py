@@ -85,8 +85,8 @@ def _plain_ticks(axis: Any) -> None:
 
 
 def legend(axes: Axes, **options: Any) -> None:
-    """A legend without a frame."""
-    axes.legend(frameon=False, **{"fontsize": 7, "handlelength": 2.6, **options})
+    """A legend, without a frame unless one is asked for."""
+    axes.legend(**{"frameon": False, "fontsize": 7, "handlelength": 2.6, **options})
 
 
 def finish(axes: Iterable[Axes], xlabel: str) -> None:

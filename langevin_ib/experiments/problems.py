@@ -20,6 +20,7 @@ from langevin_ib.models.training import gaussian
 
 STARTS = 1  # the stream of random numbers of starts; tasks have NumPy's, seeded by (seed, index of the task)
 SPARSE = 3  # non-zero amplitudes of figure 5
+WAVELETS = 6  # non-zero amplitudes of the design that is not in the paper
 SEGMENTS = ((50, 1.0), (70, -1.5), (40, 0.5), (40, 2.0))  # lengths and heights of figure 6
 
 
@@ -217,6 +218,27 @@ def piecewise(
 def _measured(random: np.random.Generator, signal: Float[np.ndarray, " N"], measurements: int, noise: float):
     x = gaussian(random, (measurements, signal.size), measurements**-0.5)
     return x, x @ signal + gaussian(random, (measurements,), noise)
+
+
+def wavelet(
+    seeds: int, seed: int, *, size: int = 128, measurements: int = 48, noise: float = 0.1, start_scale: float = 1e-2
+) -> Problem:
+    """A signal x of six Haar wavelets out of N = 128, from 48 noisy Gaussian measurements, x = Hᵀ(w₁ ⊙ w₂).
+
+    Not in the paper. Places are uniform over all wavelets but the mean, amplitudes ±U(1, 2).
+    """
+    operator = design.operators.haar(size)
+
+    def task(random: np.random.Generator):
+        w = np.zeros(size)
+        chosen = random.choice(np.arange(1, size), WAVELETS, replace=False)
+        w[chosen] = random.uniform(1.0, 2.0, WAVELETS) * random.choice([-1.0, 1.0], WAVELETS)
+        signal = operator.pseudo_inverse @ w
+        return *_measured(random, signal, measurements, noise), signal
+
+    found = [task(np.random.default_rng([seed, i])) for i in range(seeds)]
+    x, y, truth = (np.stack(part) for part in zip(*found, strict=True))
+    return sparse(operator, x, y, truth, seeds, seed, start_scale)
 
 
 def sparse(

@@ -14,9 +14,9 @@ from matplotlib.figure import Figure
 
 from langevin_ib.experiments.baselines import require
 from langevin_ib.experiments.command import Report, Request
-from langevin_ib.experiments.effects import sweep, verdict
+from langevin_ib.experiments.effects import against, sweep, verdict
 from langevin_ib.experiments.measures import spreads
-from langevin_ib.experiments.outcome import Outcome, Table, banded, captioned
+from langevin_ib.experiments.outcome import Outcome, Table, banded, captioned, ensemble_of
 from langevin_ib.experiments.pictures import panels, plot_effects
 from langevin_ib.experiments.problems import Problem
 from langevin_ib.experiments.training import Protocol, Trained, recovered, train
@@ -96,9 +96,7 @@ def run(recovery: Recovery, request: Request, report: Report) -> Outcome:
             for name, make in recovery.baselines.items():
                 report(name)
                 arrays[name] = make()
-    rows = {
-        name: spreads({label: metric(array) for label, metric in metrics.items()}) for name, array in arrays.items()
-    }
+    found = {name: {label: metric(array) for label, metric in metrics.items()} for name, array in arrays.items()}
     effects: list[dict[str, Any]] = []
     if request.attribution and known:
         with timed(wall, "attribution"):
@@ -109,15 +107,15 @@ def run(recovery: Recovery, request: Request, report: Report) -> Outcome:
             effects = sweep(problem, first, metrics[recovery.error], dict(recovery.sweeps), report, reference=name)
 
     numbers: dict[str, Any] = {
-        "rows": rows,
+        "rows": {name: spreads(row) for name, row in found.items()},
         "caption": {name: dict(stated) for name, stated in recovery.caption.items()} if request.data is None else {},
         "attribution": effects,
         "wall_s": wall,
-        "by_seed": {
-            recovery.own_name: {label: metrics[label](arrays[recovery.own_name]).tolist() for label in metrics}
-        },
+        "by_seed": {name: {label: values.tolist() for label, values in row.items()} for name, row in found.items()},
     }
-    sentences = [*(caption_sentences(numbers) if request.data is None else [])]
+    sentences = [*(caption_sentences(numbers, problem.seeds) if request.data is None else [])]
+    if known:
+        sentences += against({name: row[recovery.error] for name, row in found.items()}, recovery.own_name)
     sentences += recovery.told(numbers) if recovery.told is not None and known else []
     drawn = {"figure": recovery.picture(own, arrays)}
     if effects:
@@ -126,7 +124,7 @@ def run(recovery: Recovery, request: Request, report: Report) -> Outcome:
     if effects:
         tables.append(effects_table(effects, recovery.error))
     saved = {f"{recovery.found}_hat": arrays[recovery.own_name]}
-    saved |= {label.replace(" ", "_"): metrics[label](arrays[recovery.own_name]) for label in metrics}
+    saved |= {label.replace(", ", "_").replace(" ", "_"): values for label, values in found[recovery.own_name].items()}
     if known:
         saved["truth"] = np.asarray(problem.truth)
     notes = [*recovery.notes]
@@ -134,7 +132,7 @@ def run(recovery: Recovery, request: Request, report: Report) -> Outcome:
         notes.append("the truth is not known: no errors, and no attribution of them")
     return Outcome(
         name=recovery.name,
-        title=f"{recovery.title}: {problem.seeds} seeds, η = {recovery.own.lr:g}, {recovery.own.steps} steps",
+        title=f"{recovery.title}: {ensemble_of(problem.seeds)}, η = {recovery.own.lr:g}, {recovery.own.steps} steps",
         config=request.to_dict() | {"lr": recovery.own.lr, "steps": recovery.own.steps},
         numbers=numbers,
         tables=tables,
@@ -150,11 +148,11 @@ def each(solve: Any, X: Float[np.ndarray, "seed n d"], y: Float[np.ndarray, "see
     return np.stack([solve(*pair, seed=seed).w for pair in zip(X, y, strict=True)])
 
 
-def caption_sentences(numbers: Mapping[str, Any]) -> list[str]:
-    """For each number of the caption, whether it lies in our band of 90% of the seeds.
+def caption_sentences(numbers: Mapping[str, Any], seeds: int) -> list[str]:
+    """For each number of the caption, whether it lies in our band of 90% of the seeds, if there are several.
 
     >>> found = {"rows": {"plain": {"error": {"median": 1.0, "low90": 0.9, "high90": 1.1}}}}
-    >>> caption_sentences(found | {"caption": {"plain": {"error": 2.0}}})
+    >>> caption_sentences(found | {"caption": {"plain": {"error": 2.0}}}, seeds=32)
     ['plain: the caption states error 2; ours is 1 [0.9, 1.1]: outside the band of 90% of the seeds']
     """
     said = []
@@ -163,12 +161,11 @@ def caption_sentences(numbers: Mapping[str, Any]) -> list[str]:
             if name not in numbers["rows"] or label not in numbers["rows"][name]:
                 continue
             found = numbers["rows"][name][label]
-            inside = found["low90"] <= value <= found["high90"]
-            where = "inside" if inside else "outside"
-            said.append(
-                f"{name}: the caption states {label} {value:.3g}; ours is {banded(found)}: {where} the band of 90% of "
-                "the seeds"
-            )
+            line = f"{name}: the caption states {label} {value:.3g}; ours is {banded(found)}"
+            if seeds > 1:
+                inside = found["low90"] <= value <= found["high90"]
+                line += f": {'inside' if inside else 'outside'} the band of 90% of the seeds"
+            said.append(line)
     return said
 
 

@@ -1,0 +1,204 @@
+"""Figure 1: orbits uv = θ, the slice u = v that meets each of them once, and what brings training to the slice.
+
+    python -m sims.fig1_orbits [--seeds 32]
+
+The paper's figure is a drawing of geometry: here each orbit is followed by the group's action, and its crossings of
+the slice counted. Beside it the loss ½(uv − 1)² is trained from the same random starts, by gradient descent, by SGD
+with label noise s = 1 and with the same noise turned in a random direction, η = 1e-2, 4 × 10⁴ steps.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import matplotlib.pyplot as plt
+import numpy as np
+from jaxtyping import Float
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from langevin_ib import geometry
+from langevin_ib.attribution.statistics import spread
+from langevin_ib.experiments import pictures
+from langevin_ib.experiments.command import Report, Request
+from langevin_ib.experiments.command import main as command
+from langevin_ib.experiments.measures import balance, off_by
+from langevin_ib.experiments.orbits import follow_orbits
+from langevin_ib.experiments.outcome import Outcome, Table, banded, captioned, ensemble_of
+from langevin_ib.experiments.problems import Problem
+from langevin_ib.experiments.recovery import timed
+from langevin_ib.experiments.training import Protocol, Trained, train
+from langevin_ib.models import Model, build_model, stack_tasks
+from langevin_ib.noise import Noise
+
+LR, STEPS, LABEL_NOISE, START = 1e-2, 40_000, 1.0, 0.5
+LEVELS = (0.25, 0.5, 1.0, 2.0, 4.0)  # θ of the drawn orbits
+LARGEST = 3.5  # end of the drawn axes
+NEAR = 0.1  # share of χ below which 95% of the seeds have to be for a run to be said to reach the slice
+PAPER = {"facecolor": "white", "edgecolor": "none", "pad": 0.8}
+SHOWN = 4  # seeds whose paths are drawn
+DESCENT, SGD, ISOTROPIC = "gradient descent", "SGD, label noise", "isotropic, as SGD's"
+KEPT, BALANCE, PRODUCT = "|χ/χ(0)|", "|u|/|v| off by", "uv"
+
+
+def problem_of(seeds: int, seed: int) -> Problem:
+    """uv with target 1, from starts e^{0.5 ξ}, ξ ~ N(0, 1) cut at 2: in the positive plane, as in the figure."""
+
+    def restart(scale: float) -> Model:
+        model = build_model("uv", {})
+        return dataclasses.replace(model, init=lambda key: jnp.exp(scale * model.init(key)))
+
+    model = restart(START)
+    assert model.training is not None
+    return Problem(model, stack_tasks([dict(model.training.task)] * seeds), seeds, seed, restart, START)
+
+
+def experiment(request: Request, report: Report) -> Outcome:
+    """The geometry of the figure, and the three ways to train."""
+    problem = problem_of(request.seeds, request.seed)
+    lr, steps = request.lr or LR, request.steps or STEPS
+    wall: dict[str, float] = {}
+    with timed(wall, "orbits"):
+        starts = problem.starts()
+        orbits = follow_orbits(problem.model, starts)
+        canonical = geometry.slice_report(problem.model, starts)
+    noises = {DESCENT: Noise("none")}
+    if request.attribution:
+        noises |= {SGD: Noise("label", None, LABEL_NOISE), ISOTROPIC: Noise("label", None, LABEL_NOISE, turned=True)}
+    runs: dict[str, Trained] = {}
+    with timed(wall, "training"):
+        for name, noise in noises.items():
+            runs[name] = train(problem, Protocol(noise, lr, steps), stage=name, progress=report(name))
+    kept = {name: _charge(problem, run) for name, run in runs.items()}
+    numbers: dict[str, Any] = {
+        "orbits": {
+            "followed": problem.seeds,
+            "meeting the slice once": int((orbits.crossings == 1.0).sum()),
+            "change of uv": float(orbits.invariance.max()),
+            "gap to s(uv)": float(orbits.section_gap.max()),
+            "det G against the square of the speed": float(orbits.square_speed_gap.max()),
+            "canonical gap": float(canonical.canonical_gap),
+        },
+        "rows": {
+            name: {
+                KEPT: spread(kept[name][:, -1]),
+                BALANCE: spread(off_by(balance(problem, _last(run))["ratio"])[:, -1]),
+                PRODUCT: spread(np.prod(np.asarray(run.ends, np.float64), axis=-1)),
+            }
+            for name, run in runs.items()
+        },
+        "caption": {},
+        "predicted": {SGD: {KEPT: float(np.exp(-((lr * LABEL_NOISE) ** 2) * steps))}} if SGD in runs else {},
+        "wall_s": wall,
+        "by_seed": {name: {KEPT: kept[name][:, -1].tolist()} for name in runs},
+    }
+    return Outcome(
+        name="fig1_orbits",
+        title=f"Figure 1, orbits and slice of uv: {ensemble_of(problem.seeds)}, η = {lr:g}, {steps} steps",
+        config=request.to_dict() | {"lr": lr, "steps": steps},
+        numbers=numbers,
+        tables=[
+            _orbit_table(numbers["orbits"]),
+            captioned("Which training moves along the orbits?", "run", numbers, "medians over seeds [90% of seeds]"),
+        ],
+        sentences=told(numbers),
+        pictures={"figure": picture(runs, kept)},
+        notes=[
+            "the paper's figure states no number; exp(−η²s²n) is what χ' = χ(1 − η²g²) makes of χ in n steps with g² = "
+            "s² on average, the residual's own share of g left out"
+        ],
+    )
+
+
+def _last(run: Trained) -> Any:
+    return jax.tree.map(lambda leaf: leaf[:, -1:], run.params)
+
+
+def _charge(problem: Problem, run: Trained) -> Float[np.ndarray, "seed time"]:
+    """|χ(t)/χ(0)| of each seed."""
+    charge = balance(problem, run.params)["charge"][..., 0]
+    return np.abs(charge / charge[:, :1])
+
+
+def _orbit_table(found: dict[str, Any]) -> Table:
+    body = [
+        ("orbits that meet u = v once", f"{found['meeting the slice once']} of {found['followed']}"),
+        ("largest relative change of uv along one", f"{found['change of uv']:.1e}"),
+        ("largest distance of the crossing from s(uv)", f"{found['gap to s(uv)']:.1e}"),
+        ("det G against |dθ/dt|² there, relative", f"{found['det G against the square of the speed']:.1e}"),
+        ("|M − H|/|H|, eq. (42): 0 for a canonical χ", f"{found['canonical gap']:.1e}"),
+    ]
+    return Table("Does the slice pick one point of each orbit?", ("measured", "value"), body)
+
+
+def told(numbers: dict[str, Any]) -> list[str]:
+    """Whether the drawing holds, and what it leaves open."""
+    found, rows = numbers["orbits"], numbers["rows"]
+    every = found["meeting the slice once"] == found["followed"]
+    said = [
+        f"the slice u = v meets {'each' if every else 'not each'} of the orbits once: "
+        f"{found['meeting the slice once']} of {found['followed']} followed ones"
+    ]
+    for name, row in rows.items():
+        near = "brings training to the slice" if row[KEPT]["high90"] < NEAR else "does not bring training to the slice"
+        predicted = numbers["predicted"].get(name)
+        beside = f", exp(−η²s²n) = {predicted[KEPT]:.3g}" if predicted else ""
+        said.append(f"{name} {near}: it keeps {banded(row[KEPT])} of χ{beside}")
+    return said
+
+
+def picture(runs: dict[str, Trained], kept: dict[str, Float[np.ndarray, "seed time"]]) -> Figure:
+    """The paper's two panels; paths of some seeds; the charge of all."""
+    with plt.rc_context(pictures.STYLE):
+        drawn, axes = plt.subplot_mosaic(
+            "ab;cc;dd", figsize=(pictures.WIDTH, 6.6), layout="constrained", height_ratios=(1.0, 1.5, 1.2)
+        )
+    for letter, one in axes.items():
+        one.set_title(letter, loc="left", fontweight="bold", fontsize=9)
+    for letter in "abc":
+        _draw_orbits(axes[letter], labelled=letter == "a")
+    axes["b"].plot([0, LARGEST], [0, LARGEST], color=pictures.ORANGE, linewidth=1.5)
+    roots = np.sqrt(LEVELS)
+    axes["b"].plot(roots, roots, "o", color=pictures.BLACK, markersize=3)
+    axes["b"].text(2.35, 2.75, "u = v", color=pictures.ORANGE, fontsize=7, ha="right")
+    axes["c"].plot([0, LARGEST], [0, LARGEST], color="0.6", linewidth=0.8, linestyle="--")
+    shown = [name for name in (ISOTROPIC, SGD, DESCENT) if name in runs]
+    for name in shown:
+        style = list(runs).index(name)
+        path = np.asarray(runs[name].params)[:SHOWN]
+        for i, one in enumerate(path):
+            label = name if i == 0 else None
+            axes["c"].plot(*one.T, color=pictures.COLOURS[style], linewidth=1.0, alpha=0.8, label=label)
+            axes["c"].plot(*one[-1], "o", color=pictures.COLOURS[style], markersize=3)
+    pictures.legend(axes["c"], loc="upper right", frameon=True, edgecolor="none", framealpha=0.9)
+    for i, (name, run) in enumerate(runs.items()):
+        pictures.plot_band(axes["d"], run.steps / 1000.0, kept[name], name, i)
+    pictures.log_scale(axes["d"])
+    axes["d"].set_ylabel("|χ(t)/χ(0)|")
+    pictures.legend(axes["d"])
+    pictures.finish([axes["d"]], "thousand steps")
+    return drawn
+
+
+def _draw_orbits(axes: Axes, *, labelled: bool) -> None:
+    u = np.geomspace(0.05, LARGEST, 200)
+    for level in LEVELS:
+        axes.plot(u, level / u, color="0.6" if level != 1.0 else pictures.BLACK, linewidth=0.8)
+        if labelled:
+            axes.text(level**0.5, level**0.5, f"{level:g}", fontsize=6, bbox=PAPER, ha="center", va="center")
+    axes.set(xlim=(0, LARGEST), ylim=(0, LARGEST), aspect="equal", xlabel="u", ylabel="v")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns its exit code."""
+    text = "Figure 1 of the paper, and training along its orbits, over an ensemble of seeds."
+    return command("sims.fig1_orbits", text, experiment, argv, parts=("attribution",))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
