@@ -62,7 +62,8 @@ def record(
 
     Blocks of 16 chains are runs of their own, each on one device, as many at a time as there are devices: a step of a
     small model takes longer where devices share its chains (`sims/bench/training.py`). Block b draws from
-    fold_in(key, b), so a chain's path depends on the key and its own index only.
+    fold_in(key, b), so a chain's path depends on the key and its own index only; of a last block that is not full, on
+    the number of its chains too.
 
     Args:
         kernel_of: the chains of a block ↦ the dynamics of one of them, whose draws are those of that block.

@@ -20,6 +20,7 @@ from langevin_ib.experiments.problems import (
     spectral,
     student,
     together,
+    wavelet,
 )
 from langevin_ib.experiments.training import Protocol, descend_linear, plain, recovered, train
 from langevin_ib.models.training import Examples, cast
@@ -33,6 +34,7 @@ MAKERS = {
     "completion": lambda seeds: completion(seeds, SEED),
     "spectral": lambda seeds: spectral(seeds, SEED),
     "piecewise": lambda seeds: piecewise(seeds, SEED),
+    "wavelet": lambda seeds: wavelet(seeds, SEED),
 }
 SHAPES = {
     "relu": {"v": (16,), "W": (16, 3)},
@@ -40,6 +42,7 @@ SHAPES = {
     "completion": {"U": (20, 20), "V": (20, 20)},
     "spectral": {"u": (64,), "v": (64,)},
     "piecewise": {"u": (200,), "v": (200,)},
+    "wavelet": {"u": (128,), "v": (128,)},
 }
 DATA = {
     "relu": {"v": (16,), "W": (16, 3)},
@@ -47,8 +50,9 @@ DATA = {
     "completion": {"target": (20, 20), "mask": (20, 20)},
     "spectral": {"x": (32, 64), "y": (32,)},
     "piecewise": {"x": (60, 200), "y": (60,)},
+    "wavelet": {"x": (48, 128), "y": (48,)},
 }
-TRUTH = {"completion": (20, 20), "spectral": (64,), "piecewise": (200,)}
+TRUTH = {"completion": (20, 20), "spectral": (64,), "piecewise": (200,), "wavelet": (128,)}
 
 
 @pytest.mark.parametrize("name", MAKERS)

@@ -1,4 +1,4 @@
-"""Figures 2 to 6 from their command lines, at tiny sizes: exit codes, what is written, users' data, bad input."""
+"""Figures and a design of one's own from their command lines, at tiny sizes: codes, files, users' data, bad input."""
 
 import json
 import re
@@ -15,6 +15,11 @@ from langevin_ib.attribution.runs import MECHANISMS
 from langevin_ib.experiments import balancing, recovery
 from langevin_ib.experiments.baselines import Fit, MatrixFit
 from sims import (
+    all as every,
+)
+from sims import (
+    design_haar,
+    fig1_orbits,
     fig2_relu,
     fig3_attention,
     fig4_completion,
@@ -23,11 +28,13 @@ from sims import (
 )
 
 FIGURES = {
+    "fig1_orbits": fig1_orbits,
     "fig2_relu": fig2_relu,
     "fig3_attention": fig3_attention,
     "fig4_completion": fig4_completion,
     "fig5_sparse_spectral": fig5_sparse_spectral,
     "fig6_piecewise_constant": fig6_piecewise_constant,
+    "design_haar": design_haar,
 }
 RECOVERY = ("fig4_completion", "fig5_sparse_spectral", "fig6_piecewise_constant")
 HEAD = {"schema_version", "experiment", "title", "config", "rows", "caption", "attribution", "wall_s", "by_seed"}
@@ -56,6 +63,52 @@ def run(name, out, *options, steps=40):
     assert "<h1>" in (folder / "report.html").read_text(encoding="utf-8")
     assert plt.get_fignums() == []
     return summary, arrays, {path.name for path in folder.iterdir()}
+
+
+def test_figure_1_follows_orbits_and_says_what_reaches_the_slice(tmp_path):
+    """χ' = χ(1 − η²g²) leaves e^{−η²s²n} = 0.018 of χ under label noise; without noise it stays, which is the control.
+
+    The tolerance is 4.4 standard errors of log χ, √(2/n) of its mean: one in 10⁵ keys fails.
+    """
+    summary, arrays, files = run("fig1_orbits", tmp_path, "--seeds", "4", "--lr", "0.02", steps=10_000)
+    assert set(summary) == (HEAD | TAIL | {"orbits", "predicted"}) - {"attribution"}
+    assert files == {"summary.json", "figure.png", "report.html"}
+    assert arrays == {}
+    found = summary["orbits"]
+    assert (found["meeting the slice once"], found["followed"]) == (4, 4)
+    assert max(found[key] for key in ("change of uv", "gap to s(uv)", "canonical gap")) < 1e-9
+    assert found["det G against the square of the speed"] < 1e-6
+    rows = summary["rows"]
+    predicted = summary["predicted"]["SGD, label noise"]["|χ/χ(0)|"]
+    assert predicted == pytest.approx(np.exp(-4.0))
+    # The residual adds up to a few per cent to g².
+    assert -4.5 < np.log(rows["SGD, label noise"]["|χ/χ(0)|"]["median"]) < -4.0 * (1.0 - 4.4 * (2.0 / 10_000) ** 0.5)
+    assert rows["gradient descent"]["|χ/χ(0)|"]["low90"] > 0.98
+    assert [line.split(":")[0].split(" training")[0] for line in summary["sentences"][1:]] == [
+        "gradient descent does not bring", "SGD, label noise brings", "isotropic, as SGD's does not bring",
+    ]  # fmt: skip
+
+
+def test_the_haar_design_beats_its_plain_model(tmp_path):
+    summary, arrays, _ = run("design_haar", tmp_path, "--seeds", "8", "--no-attribution", steps=40_000)
+    assert set(summary["rows"]) == {"Hᵀ(w₁ ⊙ w₂)", "x itself", "zero", "lasso in wavelets", "lasso in x"}
+    errors = {name: np.array(row["error of x"]) for name, row in summary["by_seed"].items()}
+    assert (errors["Hᵀ(w₁ ⊙ w₂)"] < errors["x itself"]).all()
+    np.testing.assert_allclose(arrays["error_of_x"], errors["Hᵀ(w₁ ⊙ w₂)"])
+    np.testing.assert_allclose(errors["zero"], np.mean(arrays["truth"] ** 2, axis=1))
+    assert summary["sentences"][0].startswith("Hᵀ(w₁ ⊙ w₂) against x itself: better, error × ")
+
+
+def test_all_runs_every_figure_and_returns_the_first_code_that_is_not_0(tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr(every, "FIGURES", ("fig5_sparse_spectral", "fig6_piecewise_constant"))
+    options = ["--seeds", "1", "--steps", "20", "--figure-only", "--out", str(tmp_path)]
+    assert every.main(options) == 0
+    shown = capfd.readouterr().out
+    assert re.findall(r"^(\w+): [0-9.]+ s$", shown, re.MULTILINE)[-1] == "all"
+    assert {path.name.split("-")[0] for path in tmp_path.iterdir()} == set(every.FIGURES)
+    (tmp_path / "file").write_text("")
+    assert every.main([*options[:-1], str(tmp_path / "file" / "runs")]) == 2
+    assert every.main(["--seeds", "none"]) == 2
 
 
 def test_figure_2_with_its_attribution(tmp_path, monkeypatch, capsys):
@@ -159,7 +212,10 @@ def test_figure_6_without_attribution(tmp_path):
     np.testing.assert_allclose(arrays["error_of_x"], np.mean((arrays["x_hat"] - arrays["truth"]) ** 2, axis=1))
     assert summary["attribution"] == []
     assert summary["rows"]["total variation (fused lasso)"]["error of x"]["median"] < 0.05
-    assert len(summary["sentences"]) == 4
+    said = summary["sentences"]
+    assert [line.split(":")[0] for line in said[4:]] == [
+        f"cumsum(w₁ ⊙ w₂) against {other}" for other in ("x = w", "total variation (fused lasso)", "lasso in x")
+    ]
 
 
 def own_data(name):
