@@ -2,23 +2,27 @@
 
     python -m sims.all [--seeds 32] [--figure-only]
 
-Each figure is a process of its own, `python -m sims.<name>`, and is given as many cores as it has blocks of seeds;
-where cores are left, further figures run beside it. With `--figure-only` attribution, baselines and variants are left
-out.
+Each figure is that of `python -m sims.<name>`. It is given as many cores as it has blocks of 16 seeds; where cores are
+left, other figures run beside it, in a process of their own. With `--figure-only` attribution, baselines and variants
+are left out.
 """
 
 from __future__ import annotations
 
+import contextlib
+import importlib
+import io
 import itertools
+import multiprocessing
 import os
-import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from queue import SimpleQueue
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 
-from langevin_ib.cli import guarded, new_parser, number, usable_cores
+from langevin_ib.cli import FailedRunError, guarded, new_parser, number, usable_cores
 from langevin_ib.experiments.command import Request
 from langevin_ib.recording import BLOCK
 
@@ -74,30 +78,49 @@ def shares(cores: list[int], blocks: int) -> list[list[int]]:
 
 
 def run_figures(names: Sequence[str], options: list[str], groups: list[list[int]]) -> list[int]:
-    """Run `python -m sims.<name>` for each name, one at a time on each group of cores; returns the exit codes.
+    """Run `sims.<name>.main` for each name, one at a time on each group of cores; returns the exit codes.
 
     What they print is shown as it comes where they run one after the other, else when each has ended.
     """
-    free: SimpleQueue[list[int]] = SimpleQueue()
-    for group in groups:
-        free.put(group)
+    waiting, several = deque(names), len(groups) > 1
 
-    def run(name: str) -> int:
-        cores, began = free.get(), time.perf_counter()
+    def taken() -> str | None:
         try:
-            # Of this thread alone, and of the process that it starts: XLA then makes no more threads than cores.
-            if hasattr(os, "sched_setaffinity"):
-                os.sched_setaffinity(0, cores)
-            command = [sys.executable, "-m", f"sims.{name}", *options]
-            done = subprocess.run(command, check=False, text=True, capture_output=len(groups) > 1)
-        finally:
-            free.put(cores)
-        sys.stderr.write(done.stderr or "")
-        print(f"{done.stdout or ''}{name}: {time.perf_counter() - began:.1f} s\n", flush=True)
-        return done.returncode
+            return waiting.popleft()
+        except IndexError:
+            return None
 
-    with ThreadPoolExecutor(len(groups)) as pool:
-        return list(pool.map(run, names))
+    def work(cores: list[int]) -> list[int]:
+        # Of this thread, and of the process that it starts: XLA then makes no more threads than there are cores.
+        if hasattr(os, "sched_setaffinity"):
+            os.sched_setaffinity(0, cores)
+        codes = []
+        # Spawned: JAX cannot be forked.
+        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
+            for name in iter(taken, None):
+                began = time.perf_counter()
+                code, out, errors = process.submit(run_figure, name, options, several).result()
+                sys.stderr.write(errors)
+                print(f"{out}{name}: {time.perf_counter() - began:.1f} s\n", flush=True)
+                codes.append(code)
+        return codes
+
+    with ThreadPoolExecutor(len(groups)) as threads:
+        try:
+            return list(itertools.chain.from_iterable(threads.map(work, groups)))
+        except BrokenProcessPool:
+            raise FailedRunError("a figure's process was killed; figures that are saved stay") from None
+
+
+def run_figure(name: str, options: list[str], silent: bool) -> tuple[int, str, str]:
+    """Exit code of a figure, and what it printed on standard output and error if it was not to be shown at once."""
+    out, errors = io.StringIO(), io.StringIO()
+    with contextlib.ExitStack() as stack:
+        if silent:
+            stack.enter_context(contextlib.redirect_stdout(out))
+            stack.enter_context(contextlib.redirect_stderr(errors))
+        code = importlib.import_module(f"sims.{name}").main(options)
+    return code, out.getvalue(), errors.getvalue()
 
 
 if __name__ == "__main__":
