@@ -42,7 +42,7 @@ class DivergenceError(LangevinIBError, RuntimeError):
         self.stage, self.diverged, self.chains, self.step, self.step_size = stage, diverged, chains, step, step_size
         super().__init__(
             f"{stage}: {diverged} of {chains} chains diverged, the first by step {step} "
-            f"at step_size {step_size:.6g}; {remedy}"
+            f"with steps of size {step_size:.6g}; {remedy}"
         )
 
 

@@ -1,5 +1,6 @@
 """Recorded runs: a path is that of its chain alone, the times are those that are said, and runaways are all counted."""
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -9,6 +10,7 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 from langevin_ib import recording
+from langevin_ib.checkpoint import Checkpoint
 from langevin_ib.dynamics import Kernel, sgd
 from langevin_ib.ensemble import starting_points
 from langevin_ib.errors import DivergenceError
@@ -39,12 +41,12 @@ class Runs:
         tasks = {name: leaf[block] for name, leaf in self.tasks.items()}
         return sgd(self.model, like, noise=self.noise, lr=0.02, tasks=tasks)
 
-    def run(self, chains: int = BLOCK, rows: int = 200):
+    def run(self, chains: int = BLOCK, rows: int = 200, **options):
         def kernel_of(block: slice) -> Kernel:
             return self.kernel(slice(block.start, min(block.stop, chains)))
 
         starts = jax.tree.map(lambda leaf: leaf[:chains], self.starts)
-        return record(kernel_of, starts, key=self.key, steps=STEPS, stage="test", step_size=0.02, rows=rows)
+        return record(kernel_of, starts, key=self.key, steps=STEPS, stage="test", step_size=0.02, rows=rows, **options)
 
 
 def test_a_path_depends_neither_on_the_number_of_blocks_nor_on_that_of_rows(x64):
@@ -91,6 +93,29 @@ def test_what_is_recorded_is_a_loop_of_the_kernel(x64):
             state, _ = step(jax.tree.map(lambda leaf, i=i: leaf[i % BLOCK], drawn), state)
         np.testing.assert_allclose(found[i], np.stack(path)[times], rtol=0, atol=1e-12)
         assert np.abs(found[i][1:] - np.stack(path)[times[:-1]]).max() > 1e-3  # a time that is off would show
+
+
+def test_an_interrupted_run_goes_on_from_where_each_block_stood(x64, tmp_path):
+    """Interrupted at half of block 0; another fingerprint is the control, of a run that begins anew."""
+    runs, chains = Runs("matrix", jnp.float32), 24
+    seen: list[int] = []
+
+    def checkpoint_of(block, fingerprint="same run"):
+        return Checkpoint(tmp_path / f"{block}.npz", fingerprint, every_s=0.0)
+
+    def interrupt(done, total):
+        if 2 * done > total:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        runs.run(chains, checkpoint_of=checkpoint_of, progress=interrupt)
+    resumed = runs.run(chains, checkpoint_of=checkpoint_of, progress=lambda done, total: seen.append(done))
+    np.testing.assert_array_equal(resumed, runs.run(chains))
+    assert min(seen) > STEPS // 2
+    seen.clear()
+    other = partial(checkpoint_of, fingerprint="another run")
+    runs.run(chains, checkpoint_of=other, progress=lambda done, total: seen.append(done))
+    assert min(seen) < STEPS // 2
 
 
 @pytest.mark.parametrize(("steps", "rows"), [(20, 200), (200, 200), (201, 200), (1_000_003, 200), (40, 20), (7, 1)])

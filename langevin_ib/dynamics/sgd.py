@@ -68,8 +68,9 @@ def sgd(
 ) -> Kernel:
     """θ' = θ − η (ĝ(θ) + λθ), with heavy-ball momentum μ: m' = μ m + ĝ + λθ, θ' = θ − η m' (optax's).
 
-    ĝ is the gradient of ½ w mean |f(θ, x_b) − y_b − s ε_b|² + penalty over the batch of a step; with `noise.turned` it
-    is ∇L + |ĝ − ∇L| ξ/|ξ|, ξ ~ N(0, I). A model without `training` can be run with noise `none` only, on its loss.
+    ĝ is the gradient of ½ w mean |f(θ, x_b) − y_b − s ε_b|² + penalty over the batch of a step; with noise `bernoulli`
+    of ½ w mean_i 2 κ_i |f(θ, x_i) − y_i|² + penalty over the data set, κ_i = 0 or 1 by a fair coin. With `noise.turned`
+    it is ∇L + |ĝ − ∇L| ξ/|ξ|, ξ ~ N(0, I). A model without `training` can be run with noise `none` only, on its loss.
 
     Args:
         model: gives L and the examples.
