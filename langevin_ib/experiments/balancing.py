@@ -181,7 +181,12 @@ def _picture(case: Balancing, own: Trained, paths: dict[str, np.ndarray]) -> Fig
     left = np.median(np.abs(paths["charge"] / paths["charge"][:, :1]), axis=-1)
     plot_band(charge, thousand, left, "median and 90% of the seeds", 1)
     charge.set_ylabel("|χ(t)/χ(0)|")
-    for axes in (ratios, factor, charge):
-        axes.set_xscale("log")  # the ratios are near one after a twentieth of the run
-    finish([ratios, factor, charge], "thousand steps")
+    grid = [ratios, factor, charge]
+    finish(grid, "thousand steps")
+    for axes in grid:
+        # The ratios are near one after a twentieth of the run; linear up to the first record, to hold the start.
+        axes.set_xscale("symlog", linthresh=thousand[1], linscale=0.5)
+        decades = [tick for tick in (0.1, 1.0, 10.0, 100.0) if thousand[1] < tick < thousand[-1]]
+        axes.set(xlim=(0.0, thousand[-1]), xticks=[0.0, thousand[1], *decades])
+        axes.set_xticklabels([f"{tick:g}" for tick in axes.get_xticks()])
     return drawn

@@ -10,13 +10,14 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 BLACK, BLUE, ORANGE, GREEN, PURPLE, YELLOW = "#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00"
 COLOURS = (BLUE, ORANGE, GREEN, PURPLE, YELLOW, BLACK)
 DASHES = ("-", (0, (5, 1.5)), (0, (1, 1.2)), (0, (4, 1, 1, 1)), (0, (3, 1, 1, 1, 1, 1)), (0, (8, 2)))
 WIDTH = 3.6  # inches: one column of a paper
 NARROW = 0.5  # decades of a logarithmic axis under which its ticks are those of a linear one
+FEW = 1.7  # decades under which a logarithmic axis has numbers at 2 and 5 too
 LOW, HIGH = 0.05, 0.95  # the band of 90% of the seeds
 STYLE: Any = {"font.size": 8, "axes.spines.top": False, "axes.spines.right": False, "legend.fontsize": 7}
 
@@ -74,13 +75,16 @@ def log_scale(axes: Axes) -> Axes:
 
 
 def _plain_ticks(axis: Any) -> None:
+    """Plain numbers on a logarithmic axis; linear ticks where it spans less than half a decade."""
     low, high = axis.get_view_interval()
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     decades = np.log10(high / max(low, 1e-300))
     if decades < NARROW:
         axis.set_major_locator(MaxNLocator(4))
         axis.set_minor_locator(NullLocator())
-    few = decades < 1.7
+    elif decades > FEW:
+        axis.set_major_locator(LogLocator(numticks=7))
+    few = decades < FEW
     axis.set_minor_formatter(FuncFormatter(lambda value, _: f"{value:g}" if few and f"{value:e}"[0] in "25" else ""))
 
 
