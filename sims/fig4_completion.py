@@ -24,17 +24,17 @@ from langevin_ib.attribution.config import MIN_SEEDS, from_setup
 from langevin_ib.attribution.mechanisms import attribute
 from langevin_ib.attribution.plot import figure as attribution_figure
 from langevin_ib.attribution.report import COLUMNS, LEGEND, rows, sentences
-from langevin_ib.attribution.statistics import spread
-from langevin_ib.experiments import baselines, pictures
+from langevin_ib.experiments import pictures, shares
 from langevin_ib.experiments.command import Report, Request, choice
 from langevin_ib.experiments.command import main as command
 from langevin_ib.experiments.data import load
 from langevin_ib.experiments.effects import verdict
-from langevin_ib.experiments.measures import balance, effect, off_by, unobserved_error
+from langevin_ib.experiments.measures import balance, off_by, unobserved_error
 from langevin_ib.experiments.outcome import Outcome, Table, banded
-from langevin_ib.experiments.problems import Problem, completion, together
+from langevin_ib.experiments.problems import Problem, completion
 from langevin_ib.experiments.recovery import Recovery, run, timed
-from langevin_ib.experiments.training import Protocol, Trained, recovered, train
+from langevin_ib.experiments.shares import NUCLEAR, QUIET, RECOVERED, nuclear_norms
+from langevin_ib.experiments.training import Protocol, Trained, recovered
 from langevin_ib.noise import Noise
 
 LR, STEPS, SIZE, SPECTRUM = 1e-3, 500_000, 20, (15.0, 5.0)
@@ -42,13 +42,11 @@ KEPT = 40  # observed entries in an average mask: what the text's loss is a mean
 SCALES = (0.01, 0.03, 0.3, 1.0)  # of the start, besides the paper's 0.1
 NOISES = (1.0, 3.0)  # s of label noise
 SHARES = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
-RECOVERED = 0.05  # error on unobserved entries over that of predicting zero, below which a matrix counts as recovered
-FACTORED, ZERO, NUCLEAR = "U Vᵀ", "zero", "nuclear norm"
+FACTORED, ZERO = "U Vᵀ", "zero"
 ERROR, OBSERVED, FIRST, SECOND, THIRD, FOURTH = (
     "error, unobserved", "error, observed", "σ̂₁", "σ̂₂", "σ̂₃", "σ̂₄",
 )  # fmt: skip
 MODES = (FIRST, SECOND, THIRD, FOURTH)
-BIASED, QUIET = "SGD", "without noise"
 
 
 def experiment(request: Request, report: Report) -> Outcome:
@@ -89,9 +87,7 @@ def experiment(request: Request, report: Report) -> Outcome:
             caption={FACTORED: {FIRST: SPECTRUM[0], SECOND: SPECTRUM[1]}},
             variants={f"{FACTORED}, loss as in the {other}": Protocol(masks, rates[other], steps)},
             others={ZERO: lambda: np.zeros_like(target)},
-            baselines={
-                NUCLEAR: lambda: np.stack([baselines.nuclear_norm(t, m).T for t, m in zip(target, mask, strict=True)])
-            },
+            baselines={NUCLEAR: lambda: nuclear_norms(target, mask)},
             sweeps=sweeps,
             told=told,
             notes=(
@@ -154,79 +150,17 @@ def _with_balance(outcome: Outcome, request: Request, lr: float, steps: int, rep
 
 
 def _with_curve(outcome: Outcome, request: Request, lr: float, steps: int, report: Report) -> Outcome:
-    """The share of observed entries at which recovery sets in, with and without noise, beside the nuclear norm."""
+    """The share of observed entries at which recovery sets in."""
     wall = dict(outcome.numbers["wall_s"])
-    found: dict[str, list[Any]] = {name: [] for name in (BIASED, QUIET, NUCLEAR)}
     with timed(wall, "shares"):
-        parts = [completion(request.seeds, request.seed, observed=share) for share in SHARES]
-        for name, noise in ((BIASED, Noise("bernoulli")), (QUIET, Noise("none"))):
-            joined = together(parts)
-            trained = train(
-                joined, Protocol(noise, lr, steps), stage=f"shares, {name}", rows=20, progress=report(f"shares, {name}")
-            )
-            found[name] = np.split(recovered(joined, trained.ends), len(SHARES))
-        report("shares, nuclear norm")
-        for part in parts:
-            pairs = zip(np.asarray(part.tasks["target"]), np.asarray(part.tasks["mask"]), strict=True)
-            found[NUCLEAR].append(np.stack([baselines.nuclear_norm(t, m).T for t, m in pairs]))
-    curve: dict[str, Any] = {"shares": list(SHARES)}
-    errors = {name: [_relative(T, part) for T, part in zip(found[name], parts, strict=True)] for name in found}
-    for name in found:
-        curve[name] = {
-            "relative_error": [spread(error) for error in errors[name]],
-            "recovered": [int((error < RECOVERED).sum()) for error in errors[name]],
-        }
-    curve["noise_against_none"] = [effect(a, b) for a, b in zip(errors[BIASED], errors[QUIET], strict=True)]
-    body = [
-        (
-            f"{share:.0%}",
-            *(f"{banded(curve[name]['relative_error'][i])}, {curve[name]['recovered'][i]}" for name in found),
-        )
-        for i, share in enumerate(SHARES)
-    ]
-    table = Table(
-        "From which share of observed entries on?",
-        ("observed", *(f"{name}: error, recovered" for name in found)),
-        body,
-        f"error on the other entries over that of zero, median [90% of seeds]; recovered: of {request.seeds} seeds "
-        f"with less than {RECOVERED:.0%}",
-    )
-    sets_in = {
-        name: next(
-            (f"{s:.0%}" for s, n in zip(SHARES, curve[name]["recovered"], strict=True) if 2 * n > request.seeds), None
-        )
-        for name in found
-    }
-    said = "recovery of half of the seeds sets in at " + ", ".join(
-        f"{share or 'none of these shares'} observed with {name}"
-        if name == NUCLEAR
-        else f"{share or 'none of these shares'} for {name}"
-        for name, share in sets_in.items()
-    )
+        found = shares.curve(SHARES, request.seeds, request.seed, lr, steps, report)
     return dataclasses.replace(
         outcome,
-        numbers={**outcome.numbers, "curve": curve, "wall_s": wall},
-        tables=[*outcome.tables, table],
-        sentences=[*outcome.sentences, said],
-        pictures={**outcome.pictures, "shares": _curve_figure(errors)},
+        numbers={**outcome.numbers, "curve": found.numbers, "wall_s": wall},
+        tables=[*outcome.tables, found.table],
+        sentences=[*outcome.sentences, found.sentence],
+        pictures={**outcome.pictures, "shares": found.picture},
     )
-
-
-def _relative(T: Float[np.ndarray, "seed m n"], part: Problem) -> Float[np.ndarray, " seed"]:
-    truth, mask = np.asarray(part.truth), np.asarray(part.tasks["mask"])
-    return unobserved_error(T, truth, mask) / unobserved_error(np.zeros_like(T), truth, mask)
-
-
-def _curve_figure(errors: dict[str, list[Float[np.ndarray, " seed"]]]) -> Figure:
-    drawn, (axes,) = pictures.panels(1, 2.6)
-    for i, (name, values) in enumerate(errors.items()):
-        pictures.plot_band(axes, 100.0 * np.asarray(SHARES), np.stack(values, axis=1), name, i)
-    axes.axhline(RECOVERED, color="black", linewidth=0.8, linestyle=":", label="counted as recovered")
-    pictures.log_scale(axes)
-    axes.set_ylabel("error / error of zero, unobserved")
-    pictures.legend(axes)
-    pictures.finish([axes], "observed entries, %")
-    return drawn
 
 
 def picture(problem: Problem, own: Trained, arrays: dict[str, Any]) -> Figure:
