@@ -23,11 +23,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from langevin_ib import geometry
-from langevin_ib.attribution.statistics import spread
 from langevin_ib.experiments import pictures
 from langevin_ib.experiments.command import Report, Request
 from langevin_ib.experiments.command import main as command
-from langevin_ib.experiments.measures import balance, off_by
+from langevin_ib.experiments.measures import balance, off_by, spreads
 from langevin_ib.experiments.orbits import follow_orbits
 from langevin_ib.experiments.outcome import Outcome, Table, banded, captioned, ensemble_of
 from langevin_ib.experiments.problems import Problem
@@ -75,6 +74,14 @@ def experiment(request: Request, report: Report) -> Outcome:
         for name, noise in noises.items():
             runs[name] = train(problem, Protocol(noise, lr, steps), stage=name, progress=report(name))
     kept = {name: _charge(problem, run) for name, run in runs.items()}
+    found = {
+        name: {
+            KEPT: kept[name][:, -1],
+            BALANCE: off_by(balance(problem, _last(run))["ratio"])[:, -1],
+            PRODUCT: np.prod(np.asarray(run.ends, np.float64), axis=-1),
+        }
+        for name, run in runs.items()
+    }
     numbers: dict[str, Any] = {
         "orbits": {
             "followed": problem.seeds,
@@ -84,18 +91,11 @@ def experiment(request: Request, report: Report) -> Outcome:
             "det G against the square of the speed": float(orbits.square_speed_gap.max()),
             "canonical gap": float(canonical.canonical_gap),
         },
-        "rows": {
-            name: {
-                KEPT: spread(kept[name][:, -1]),
-                BALANCE: spread(off_by(balance(problem, _last(run))["ratio"])[:, -1]),
-                PRODUCT: spread(np.prod(np.asarray(run.ends, np.float64), axis=-1)),
-            }
-            for name, run in runs.items()
-        },
+        "rows": {name: spreads(row) for name, row in found.items()},
         "caption": {},
         "predicted": {SGD: {KEPT: float(np.exp(-((lr * LABEL_NOISE) ** 2) * steps))}} if SGD in runs else {},
         "wall_s": wall,
-        "by_seed": {name: {KEPT: kept[name][:, -1].tolist()} for name in runs},
+        "by_seed": {name: {label: values.tolist() for label, values in row.items()} for name, row in found.items()},
     }
     return Outcome(
         name="fig1_orbits",

@@ -70,7 +70,7 @@ def run(case: Balancing, request: Request, report: Report) -> Outcome:
     own = train(problem, case.own, stage="training", progress=report("training"))
     wall["training"] = own.wall_s
     paths = balance(problem, own.params)
-    rows_found = {"paper's SGD": _measured(problem, own, case.label_noise)}
+    measured = {"paper's SGD": _measured(problem, own, case.label_noise)}
     attribution: dict[str, Any] | None = None
     notes = [*case.notes]
     if request.attribution:
@@ -79,7 +79,7 @@ def run(case: Balancing, request: Request, report: Report) -> Outcome:
             for scale in (case.problem.start_scale, *case.scales):
                 protocol = dataclasses.replace(case.own, steps=horizon, start_scale=scale)
                 name = f"start {scale:g}, {horizon:g} steps"
-                rows_found[name] = _measured(
+                measured[name] = _measured(
                     problem, train(problem, protocol, stage=name, rows=20, progress=report(name)), case.label_noise
                 )
         if request.seeds >= MIN_SEEDS:
@@ -91,13 +91,11 @@ def run(case: Balancing, request: Request, report: Report) -> Outcome:
         else:
             notes.append(f"the attribution needs {MIN_SEEDS} seeds at least, for seeds are its unit of error")
     numbers: dict[str, Any] = {
-        "rows": {
-            name: {label: spread(values) for label, values in found.items()} for name, found in rows_found.items()
-        },
+        "rows": {name: {label: spread(values) for label, values in found.items()} for name, found in measured.items()},
         "caption": {"paper's SGD": dict(case.caption)},
         "attribution": attribution,
         "wall_s": wall,
-        "by_seed": {"paper's SGD": {label: values.tolist() for label, values in rows_found["paper's SGD"].items()}},
+        "by_seed": {name: {label: values.tolist() for label, values in row.items()} for name, row in measured.items()},
     }
     said = [*caption_sentences(numbers, problem.seeds), *_told(case, numbers)]
     tables = [captioned("Loss and balance at the end", "run", numbers, TABLE_LEGEND)]
