@@ -90,7 +90,7 @@ def save(outcome: Outcome, out: str | Path) -> Path:
             (fresh / f"{name}.png").write_bytes(images[name])
             plt.close(picture)
         if outcome.recovered:
-            np.savez(fresh / "recovered.npz", allow_pickle=False, **outcome.recovered)
+            np.savez(fresh / "recovered.npz", **outcome.recovered)
         (fresh / "report.html").write_text(_page(outcome, images), encoding="utf-8")
 
     return write_folder(Path(out) / outcome.folder, fill)
