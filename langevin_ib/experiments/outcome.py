@@ -90,7 +90,8 @@ def save(outcome: Outcome, out: str | Path) -> Path:
             (fresh / f"{name}.png").write_bytes(images[name])
             plt.close(picture)
         if outcome.recovered:
-            np.savez(fresh / "recovered.npz", **outcome.recovered)
+            arrays: dict[str, Any] = dict(outcome.recovered)
+            np.savez(fresh / "recovered.npz", **arrays)
         (fresh / "report.html").write_text(_page(outcome, images), encoding="utf-8")
 
     return write_folder(Path(out) / outcome.folder, fill)
