@@ -40,8 +40,14 @@ def new_parser(program: str, description: str) -> Parser:
     )
 
 
-def guarded(program: str, work: Callable[[], int]) -> int:
-    """Do the work and return its exit code: 0 done, 2 bad input (nothing written), 3 failed run, 130 interrupted."""
+def guarded(program: str, work: Callable[[], int], *, resumes: bool = True) -> int:
+    """Do the work and return its exit code: 0 done, 2 bad input (nothing written), 3 failed run, 130 interrupted.
+
+    Args:
+        program: named in errors.
+        work: what is done.
+        resumes: whether the same command goes on from a checkpoint.
+    """
     try:
         return work()
     except UsageError as error:
@@ -63,11 +69,12 @@ def guarded(program: str, work: Callable[[], int]) -> int:
     except OSError as error:
         return _fail(program, f"cannot write: {error.strerror or error}", FAILED_RUN)
     except KeyboardInterrupt:
-        return _fail(
-            program,
-            "interrupted; if a stage ran for over half a minute, the same command goes on from its checkpoint",
-            INTERRUPTED,
+        after = (
+            "if a stage ran for over half a minute, the same command goes on from its checkpoint"
+            if resumes
+            else "nothing of this run was saved"
         )
+        return _fail(program, f"interrupted; {after}", INTERRUPTED)
 
 
 def flag(name: str) -> str:

@@ -32,6 +32,7 @@ from langevin_ib.noise import Noise
 
 LR, STEPS, START, PLAIN_START = 1e-2, 200_000, 1e-2, 1e-4
 SCALES = (1e-4, 1e-3, 0.1, 1.0)  # of the start, besides 1e-2
+SETTLE = 50_000  # steps without noise after those with it
 NOISES = (0.3, 1.0)  # s of label noise; the measurements themselves carry 0.1
 DESIGNED, PLAIN, ZERO, LASSO, LASSO_X = "Hᵀ(w₁ ⊙ w₂)", "x itself", "zero", "lasso in wavelets", "lasso in x"
 ERROR, TRAINING, LARGE = "error of x", "training error", "wavelets above 0.1"
@@ -50,7 +51,10 @@ def experiment(request: Request, report: Report) -> Outcome:
     sweeps = {f"start {scale:g}": Protocol(quiet, lr, steps, scale) for scale in SCALES}
     sweeps |= {f"label noise {s:g}": Protocol(Noise("label", None, s), lr, steps) for s in NOISES}
     sweeps |= {f"isotropic, as label {s:g}": Protocol(Noise("label", None, s, turned=True), lr, steps) for s in NOISES}
-    others = {PLAIN: partial(plain, problem, A, lr, steps, PLAIN_START), ZERO: lambda: np.zeros((problem.seeds, size))}
+    others = {
+        PLAIN: partial(plain, problem, A, lr, steps, PLAIN_START, "lr"),
+        ZERO: lambda: np.zeros((problem.seeds, size)),
+    }
     return run(
         Recovery(
             name="design_haar",
@@ -73,6 +77,7 @@ def experiment(request: Request, report: Report) -> Outcome:
                 LASSO_X: lambda: each(baselines.lasso, A, y, request.seed),
             },
             sweeps=sweeps,
+            settle=min(SETTLE, steps),
             told=partial(says_of_noise, what="This recovery"),
             notes=("the run has no noise of any kind: full-batch gradient descent on the mean squared error",),
         ),

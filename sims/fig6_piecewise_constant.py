@@ -35,6 +35,7 @@ LR, PLAIN_LR, PLAIN_START = 1e-3, 1e-2, 1e-4
 STEPS = {"code": 1_500_000, "text": 500_000}
 SWEEP_STEPS = 500_000
 SCALES = (0.01, 0.03, 0.1, 1.0)  # of the start, besides the paper's 0.3
+SETTLE = 100_000  # steps without noise after those with it
 NOISES = (0.3, 1.0, 3.0)  # s of label noise; the measurements themselves carry 0.1
 DESIGNED, PLAIN, FUSED, LASSO = "cumsum(w₁ ⊙ w₂)", "x = w", "total variation (fused lasso)", "lasso in x"
 ERROR, VARIATION = "error of x", "total variation"
@@ -85,6 +86,7 @@ def experiment(request: Request, report: Report) -> Outcome:
             },
             sweeps=sweeps,
             sweep_reference=Protocol(quiet, lr, short),
+            settle=min(SETTLE, steps),
             told=partial(says_of_noise, what="Figure 6"),
             notes=(
                 "the figure's own run has no noise of any kind: full-batch gradient descent on the mean of squares; a "

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import jax
@@ -15,15 +16,17 @@ from langevin_ib.attribution.config import MIN_SEEDS, from_setup
 from langevin_ib.attribution.mechanisms import attribute
 from langevin_ib.attribution.plot import figure as attribution_figure
 from langevin_ib.attribution.report import COLUMNS, LEGEND, rows, sentences
+from langevin_ib.attribution.runs import SGD
 from langevin_ib.attribution.statistics import spread
 from langevin_ib.experiments.command import Report, Request
 from langevin_ib.experiments.measures import balance, fresh_loss, off_by
 from langevin_ib.experiments.outcome import Outcome, Table, banded, captioned, ensemble_of
 from langevin_ib.experiments.pictures import finish, legend, log_scale, panels, plot_band, plot_channels
 from langevin_ib.experiments.problems import Problem
-from langevin_ib.experiments.recovery import caption_sentences, timed
+from langevin_ib.experiments.recovery import caption_sentences, spared, timed
 from langevin_ib.experiments.training import Protocol, Trained, train
 
+OWN = "paper's SGD"
 MOST = 0.9  # share of SGD's balancing above which gradient descent is said to do it
 TABLE_LEGEND = (
     "medians over seeds [90% of seeds]; loss: mean squared error on fresh noisy targets; off by: "
@@ -47,6 +50,7 @@ class Balancing:
         setup: of `langevin_ib.attribute`.
         horizon: steps of the attribution and of the runs from other starts, at most.
         scales: standard deviations of the starts besides the paper's.
+        variants: other readings of text and code.
         notes: what a reader has to know.
     """
 
@@ -60,6 +64,7 @@ class Balancing:
     setup: str
     horizon: int
     scales: tuple[float, ...]
+    variants: Mapping[str, Protocol] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
 
@@ -70,29 +75,38 @@ def run(case: Balancing, request: Request, report: Report) -> Outcome:
     own = train(problem, case.own, stage="training", progress=report("training"))
     wall["training"] = own.wall_s
     paths = balance(problem, own.params)
-    measured = {"paper's SGD": _measured(problem, own, case.label_noise)}
+    measured = {OWN: _measured(problem, own, case.label_noise)}
     attribution: dict[str, Any] | None = None
     notes = [*case.notes]
+    if request.variants:
+        with timed(wall, "variants"):
+            for name, protocol in case.variants.items():
+                with spared(notes):
+                    measured[name] = _measured(
+                        problem, train(problem, protocol, stage=name, rows=20, progress=report(name)), case.label_noise
+                    )
     if request.attribution:
         horizon = min(case.horizon, case.own.steps)
         with timed(wall, "starts"):
             for scale in (case.problem.start_scale, *case.scales):
                 protocol = dataclasses.replace(case.own, steps=horizon, start_scale=scale)
                 name = f"start {scale:g}, {horizon:g} steps"
-                measured[name] = _measured(
-                    problem, train(problem, protocol, stage=name, rows=20, progress=report(name)), case.label_noise
-                )
+                with spared(notes):
+                    measured[name] = _measured(
+                        problem, train(problem, protocol, stage=name, rows=20, progress=report(name)), case.label_noise
+                    )
         if request.seeds >= MIN_SEEDS:
-            with timed(wall, "attribution"):
+            with timed(wall, "attribution"), spared(notes):
                 config = from_setup(
                     case.setup, seeds=request.seeds, seed=request.seed, steps=horizon, lr=case.own.lr, precision=32
                 )
                 attribution = attribute(config, report=report).summary
+                notes += [f"attribution: {note}" for note in attribution["notes"]]
         else:
             notes.append(f"the attribution needs {MIN_SEEDS} seeds at least, for seeds are its unit of error")
     numbers: dict[str, Any] = {
         "rows": {name: {label: spread(values) for label, values in found.items()} for name, found in measured.items()},
-        "caption": {"paper's SGD": dict(case.caption)},
+        "caption": {name: dict(case.caption) for name in measured if name == OWN or name in case.variants},
         "attribution": attribution,
         "wall_s": wall,
         "by_seed": {name: {label: values.tolist() for label, values in row.items()} for name, row in measured.items()},
@@ -132,11 +146,13 @@ def _measured(problem: Problem, trained: Trained, label_noise: float) -> dict[st
 
 
 def _told(case: Balancing, numbers: dict[str, Any]) -> list[str]:
-    own = numbers["rows"]["paper's SGD"]
+    own = numbers["rows"][OWN]
     attribution = numbers["attribution"]
     said = []
     if attribution is not None:
-        said.append(on_noise(case.title.split(",")[0], attribution["across"]["descent_share"]))
+        factor = (attribution["mechanisms"][SGD]["ratio_factor"] or {}).get("median", math.nan)
+        steps = attribution["config"]["steps"]
+        said.append(on_noise(case.title.split(",")[0], attribution["across"]["descent_share"], factor, steps))
     done = own["ratio off by"]["median"] < BALANCED
     said.append(
         f"the ratios {'reach' if done else 'do not reach'} one: a typical one is off by {banded(own['ratio off by'])} "
@@ -146,18 +162,25 @@ def _told(case: Balancing, numbers: dict[str, Any]) -> list[str]:
     return said
 
 
-def on_noise(figure: str, share: dict[str, float] | None) -> str:
+def on_noise(figure: str, share: dict[str, float] | None, factor: float, steps: int) -> str:
     """What a figure shows about noise, by the share of SGD's balancing that gradient descent alone gives.
 
-    >>> on_noise("Figure 9", {"value": 0.5, "low95": 0.4, "high95": 0.6})[:45]
+    Args:
+        figure: its name.
+        share: gradient descent's reduction of the imbalance over SGD's.
+        factor: by which a typical pair is off balance under SGD at the end.
+        steps: of both.
+
+    >>> on_noise("Figure 9", {"value": 0.5, "low95": 0.4, "high95": 0.6}, 1.01, 1000)[:45]
     'Figure 9 shows noise at work beside the growt'
     """
     if share is None:
         return f"{figure} shows no balancing by SGD that its error bar does not cover"
     interval = f"{share['value']:.1%} (95% interval {share['low95']:.1%} to {share['high95']:.1%})"
-    given = f"gradient descent without noise gives {interval} of what SGD removes of the imbalance"
+    given = f"gradient descent without noise gives {interval} of what SGD removes of the imbalance in {steps:g} steps"
     if share["low95"] > MOST:
-        return f"{figure} shows that the ratios end near one, not that noise does it: {given}"
+        ends = "end near one" if factor < BALANCED else f"come nearer to one (off by {factor:.3g} in the end)"
+        return f"{figure} shows that the ratios {ends}, not that noise does it: {given}"
     if share["high95"] < MOST:
         return f"{figure} shows noise at work beside the growth of the norms: {given}"
     return f"{figure} does not decide what noise does to the ratios: {given}"

@@ -121,7 +121,7 @@ def main(
         )
         return _execute(request, run, given["out"], given["quiet"], given["json"])
 
-    return guarded(f"python -m {program}", work)
+    return guarded(f"python -m {program}", work, resumes=False)
 
 
 def positive(name: str, value: Any) -> float:

@@ -18,6 +18,7 @@ KEYS = {
     6: {"A": ("m", "N"), "y": ("m",), "x_true": ("N",)},
 }
 OPTIONAL = ("T_true", "w_true", "x_true")
+LARGEST = 1e9  # training is in float32, which overflows at the square of 10¹⁹
 AT_LEAST = 2  # of every length but D: one row, point or entry leaves nothing to fit or to hold out
 
 
@@ -38,7 +39,8 @@ def load(path: str | os.PathLike[str], figure: int) -> dict[str, Float[np.ndarra
 
     Raises:
         ConfigError: of the option `data`, the file is missing or none of NumPy's, lacks a key or has an unknown one, or
-            an array is of another shape, empty, not of finite real numbers; lengths but D are at least 2.
+            an array is of another shape, empty, not of finite real numbers up to 10⁹; lengths but D are at least 2; a
+            mask has a 0 and a 1.
     """
     if figure not in KEYS:
         raise ConfigError("figure", f"one of {', '.join(map(str, KEYS))}", figure)
@@ -62,6 +64,8 @@ def load(path: str | os.PathLike[str], figure: int) -> dict[str, Float[np.ndarra
         bad = int(np.sum(~np.isfinite(array)))
         if bad:
             raise _refusal(key, shapes[key], f"{bad} that are NaN or infinite", of="finite numbers")
+        if np.abs(array).max() > LARGEST:
+            raise _refusal(key, shapes[key], f"{np.abs(array).max():g}", of=f"numbers up to {LARGEST:g}")
     return found
 
 
@@ -105,8 +109,8 @@ def _observe(found: dict[str, np.ndarray]) -> None:
     other = mask[(mask != 0) & (mask != 1)]
     if other.size:
         raise _refusal("mask", ("m", "n"), f"{other[0]:g}", of="zeros and ones")
-    if not mask.any():
-        raise _refusal("mask", ("m", "n"), "zeros alone", of="zeros and at least one 1")
+    if mask.all() or not mask.any():
+        raise _refusal("mask", ("m", "n"), f"{'ones' if mask.all() else 'zeros'} alone", of="zeros and ones")
     found["T_observed"] = np.where(mask == 1, found["T_observed"], 0.0)
 
 

@@ -13,7 +13,9 @@ from langevin_ib.errors import DivergenceError
 from langevin_ib.experiments.measures import effect
 from langevin_ib.experiments.problems import Problem
 from langevin_ib.experiments.training import Protocol, Trained, recovered, train
+from langevin_ib.noise import Noise
 
+ROWS = 20  # recorded times of the runs of a sweep
 SAME = 1.1  # an error that changes by less than this factor, with 95% confidence, is the same
 Errors = Callable[[Float[np.ndarray, "seed ..."]], Float[np.ndarray, " seed"]]
 Report = Callable[[str], Callable[[int, int], None] | None]
@@ -27,6 +29,7 @@ def sweep(
     report: Report,
     *,
     reference: str,
+    settle: int = 0,
 ) -> list[dict[str, Any]]:
     """The recovery error under each protocol, against that of the reference, paired over seeds.
 
@@ -37,23 +40,34 @@ def sweep(
         runs: name ↦ protocol of the others.
         report: called with the name of each run.
         reference: name of the figure's own row.
+        settle: steps of gradient descent after a run with noise, before its error is taken: that of the last noisy
+            iterate would be of its jitter too, not only of the solution that noise led to.
 
     Returns:
         A row for each run: name, error (median and 90% band), effect (ratio to the reference, its interval such that
-        those of all rows hold together in 95%).
+        those of all rows hold together in 95%), and of a run that was settled the error before, `last_iterate`.
     """
     base = errors(recovered(problem, own.ends))
-    rows: list[dict[str, Any]] = [{"name": reference, "error": spread(base), "effect": None, "diverged": None}]
+    rows: list[dict[str, Any]] = [_row(reference, spread(base))]
     for name, protocol in runs.items():
+        last = None
         try:
-            ends = train(problem, protocol, stage=name, rows=20, progress=report(name)).ends
+            ends = train(problem, protocol, stage=name, rows=ROWS, progress=report(name)).ends
+            if settle and protocol.noise.kind != "none":
+                last = spread(errors(recovered(problem, ends)))
+                quiet = Protocol(Noise("none"), protocol.lr, settle)
+                ends = train(problem, quiet, stage=name, rows=ROWS, progress=report(name), starts=ends).ends
             found = errors(recovered(problem, ends))
         except DivergenceError as error:
             diverged = f"{error.diverged} of {error.chains} seeds diverged, the first by step {error.step}"
-            rows.append({"name": name, "error": None, "effect": None, "diverged": diverged})
+            rows.append(_row(name, None, diverged=diverged))
             continue
-        rows.append({"name": name, "error": spread(found), "effect": effect(found, base, len(runs)), "diverged": None})
+        rows.append(_row(name, spread(found), effect=effect(found, base, len(runs)), last_iterate=last))
     return rows
+
+
+def _row(name: str, error: dict[str, Any] | None, **more: Any) -> dict[str, Any]:
+    return {"name": name, "error": error, "effect": None, "diverged": None, "last_iterate": None, **more}
 
 
 def verdict(row: dict[str, Any]) -> str:
@@ -62,7 +76,7 @@ def verdict(row: dict[str, Any]) -> str:
         return "diverges"
     found = row["effect"]
     if found is None:
-        return "one seed: not decided"
+        return "not decided: no error bar"
     ratio, low, high = found["ratio"], found["low95"], found["high95"]
     interval = f"(95% interval {low:.3g} to {high:.3g})"
     if low > 1.0 / SAME and high < SAME:
@@ -81,24 +95,33 @@ def says_of_noise(numbers: dict[str, Any], *, what: str) -> list[str]:
         return []
     starts = [row for row in rows if row["name"].startswith("start")]
     noisy = [row for row in rows if not row["name"].startswith("start")]
-    said = []
-    for kind, some in (("noise", noisy), ("the scale of the start", starts)):
-        better = [row["name"] for row in some if verdict(row).startswith("better")]
-        worse = [row["name"] for row in some if verdict(row).startswith(("worse", "diverges"))]
-        if better or worse:
-            parts = {"improves": better, "harms": worse}
-            words = " and ".join(f"{verb} it ({', '.join(names)})" for verb, names in parts.items() if names)
-            said.append(f"{kind} {words}")
-        else:
-            said.append(f"{kind} does not change it beyond its error")
+    said = [f"{kind} {changes(some)}" for kind, some in (("noise", noisy), ("the scale of the start", starts)) if some]
     return [
-        f"{what} is made without noise, so it cannot show that noise selects the solution: the factorisation "
-        f"and its start under gradient descent do; of the recovery error, {'; '.join(said)}"
+        f"{what} is made without noise: what it recovers gradient descent on the factors does, from its start, and it "
+        f"cannot show that noise selects the solution; of the recovery error, {'; '.join(said)}"
     ]
 
 
-def against(errors: dict[str, Float[np.ndarray, " seed"]], own: str) -> list[str]:
+def changes(rows: list[dict[str, Any]]) -> str:
+    """What some rows do to the error, each named under its verdict.
+
+    >>> one = {"name": "start 1", "diverged": None, "effect": {"ratio": 3.0, "low95": 2.0, "high95": 4.0}}
+    >>> changes([one, {**one, "name": "start 2", "effect": None}])
+    'harms it (start 1), is not decided (start 2)'
+    """
+    words = {"improves it": "better", "harms it": ("worse", "diverges"), "leaves it as it is": "the same"}
+    named = {verb: [row["name"] for row in rows if verdict(row).startswith(key)] for verb, key in words.items()}
+    named["is not decided"] = [row["name"] for row in rows if verdict(row).startswith("not decided")]
+    return ", ".join(f"{verb} ({', '.join(names)})" for verb, names in named.items() if names)
+
+
+def against(errors: dict[str, Float[np.ndarray, " seed"]], own: str, unit: str = "seeds") -> list[str]:
     """Sentences that set the errors of one model against those of each other, paired over seeds.
+
+    Args:
+        errors: name ↦ error of each seed.
+        own: the one that is set against the others.
+        unit: what the seeds differ by, in words.
 
     >>> pair = {"own": np.array([1.0, 1.1, 0.9]), "other": np.array([4.0, 4.0, 4.0])}
     >>> against(pair, "own")[0]
@@ -114,6 +137,6 @@ def against(errors: dict[str, Float[np.ndarray, " seed"]], own: str) -> list[str
         words = "better" if found["high95"] < 1.0 else "worse" if found["low95"] > 1.0 else "not decided"
         said.append(
             f"{own} against {name}: {words}, error × {found['ratio']:.3g} (95% interval {found['low95']:.3g} to "
-            f"{found['high95']:.3g}), smaller in {int((base < values).sum())} of {len(base)} seeds"
+            f"{found['high95']:.3g}), smaller in {int((base < values).sum())} of {len(base)} {unit}"
         )
     return said

@@ -113,14 +113,16 @@ def variation(x: Float[np.ndarray, "seed N"]) -> Float[np.ndarray, " seed"]:
 def effect(
     values: Float[np.ndarray, " seed"], reference: Float[np.ndarray, " seed"], comparisons: int = 1
 ) -> dict[str, float] | None:
-    """Geometric mean of values/reference, paired over seeds, with Student's 95% interval; None under two seeds.
+    """Geometric mean of values/reference, paired over seeds, with Student's 95% interval; else None.
+
+    There is none under two seeds, or where an error is 0.
 
     With several comparisons the interval is Bonferroni's: all of them hold together in 95%.
 
     >>> effect(np.array([2.0, 2.0]), np.array([1.0, 1.0]))["ratio"]
     2.0
     """
-    if len(values) < 2:
+    if len(values) < 2 or not all(np.isfinite(one).all() and (one > 0).all() for one in (values, reference)):
         return None
     logs = np.log(values) - np.log(reference)
     reach = float(stats.t.ppf(1.0 - 0.025 / comparisons, len(logs) - 1)) * float(logs.std(ddof=1)) / len(logs) ** 0.5

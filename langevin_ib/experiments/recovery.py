@@ -12,6 +12,8 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.figure import Figure
 
+from langevin_ib.cli import FailedRunError
+from langevin_ib.errors import DivergenceError
 from langevin_ib.experiments.baselines import require
 from langevin_ib.experiments.command import Report, Request
 from langevin_ib.experiments.effects import against, sweep, verdict
@@ -45,6 +47,8 @@ class Recovery:
         others: models that are compared on the same data, always.
         baselines: convex ones, by a solver.
         sweeps: protocols of the attribution.
+        sweep_reference: the protocol that they are set against; None for the figure's own.
+        settle: steps of gradient descent that follow a run with noise in the attribution.
         picture: (own run, {row: what it recovered}) ↦ the paper's figure redrawn.
         told: (what the summary has so far) ↦ sentences of this figure alone.
         notes: what a reader has to know.
@@ -66,12 +70,15 @@ class Recovery:
     baselines: Mapping[str, Maker] = field(default_factory=dict)
     sweeps: Mapping[str, Protocol] = field(default_factory=dict)
     sweep_reference: Protocol | None = None
+    settle: int = 0
     told: Callable[[dict[str, Any]], list[str]] | None = None
     notes: tuple[str, ...] = ()
 
 
 def run(recovery: Recovery, request: Request, report: Report) -> Outcome:
     """The figure's own run, the other readings, the baselines and the attribution, as one outcome.
+
+    Of these others one that fails is left out, with a note that says why.
 
     Raises:
         DivergenceError: the figure's own run diverged.
@@ -81,6 +88,7 @@ def run(recovery: Recovery, request: Request, report: Report) -> Outcome:
     if request.baselines and recovery.baselines:
         require()
     wall: dict[str, float] = {}
+    notes = [*recovery.notes]
     # Before the long run: closed forms, which refuse an η that is too large for them.
     with timed(wall, "plain"):
         others = {name: make() for name, make in recovery.others.items()}
@@ -90,46 +98,45 @@ def run(recovery: Recovery, request: Request, report: Report) -> Outcome:
     if request.variants:
         with timed(wall, "variants"):
             for name, protocol in recovery.variants.items():
-                arrays[name] = recovered(problem, train(problem, protocol, stage=name, progress=report(name)).ends)
+                with spared(notes):
+                    arrays[name] = recovered(problem, train(problem, protocol, stage=name, progress=report(name)).ends)
     if request.baselines:
         with timed(wall, "baselines"):
             for name, make in recovery.baselines.items():
                 report(name)
-                arrays[name] = make()
+                with spared(notes):
+                    arrays[name] = make()
     found = {name: {label: metric(array) for label, metric in metrics.items()} for name, array in arrays.items()}
     effects: list[dict[str, Any]] = []
     if request.attribution and known:
         with timed(wall, "attribution"):
-            first, name = own, recovery.own_name
-            if recovery.sweep_reference is not None and recovery.sweep_reference != recovery.own:
-                first = train(problem, recovery.sweep_reference, stage="attribution", progress=report("attribution"))
-                name = f"{recovery.own_name}, {recovery.sweep_reference.steps:g} steps"
-            effects = sweep(problem, first, metrics[recovery.error], dict(recovery.sweeps), report, reference=name)
-
+            effects = _attributed(recovery, own, metrics[recovery.error], report, notes)
     numbers: dict[str, Any] = {
         "rows": {name: spreads(row) for name, row in found.items()},
-        "caption": {name: dict(stated) for name, stated in recovery.caption.items()} if request.data is None else {},
+        "caption": _captions(recovery) if request.data is None else {},
         "attribution": effects,
         "wall_s": wall,
         "by_seed": {name: {label: values.tolist() for label, values in row.items()} for name, row in found.items()},
     }
     sentences = [*(caption_sentences(numbers, problem.seeds) if request.data is None else [])]
     if known:
-        sentences += against({name: row[recovery.error] for name, row in found.items()}, recovery.own_name)
+        errors = {name: row[recovery.error] for name, row in found.items()}
+        sentences += against(errors, recovery.own_name, "seeds" if request.data is None else "starts on these data")
     sentences += recovery.told(numbers) if recovery.told is not None and known else []
     drawn = {"figure": recovery.picture(own, arrays)}
     if effects:
         drawn["attribution"] = effects_figure(effects, recovery.error)
     tables = [captioned("What is recovered", "model", numbers, "medians over seeds [90% of seeds]")]
     if effects:
-        tables.append(effects_table(effects, recovery.error))
+        tables.append(effects_table(effects, recovery.error, recovery.settle))
     saved = {f"{recovery.found}_hat": arrays[recovery.own_name]}
     saved |= {label.replace(", ", "_").replace(" ", "_"): values for label, values in found[recovery.own_name].items()}
     if known:
         saved["truth"] = np.asarray(problem.truth)
-    notes = [*recovery.notes]
     if request.attribution and not known:
         notes.append("the truth is not known: no errors, and no attribution of them")
+    if request.data is not None:
+        notes.append("all seeds have these same data: bands and intervals are over starts alone, not over other data")
     return Outcome(
         name=recovery.name,
         title=f"{recovery.title}: {ensemble_of(problem.seeds)}, η = {recovery.own.lr:g}, {recovery.own.steps} steps",
@@ -144,8 +151,30 @@ def run(recovery: Recovery, request: Request, report: Report) -> Outcome:
 
 
 def each(solve: Any, X: Float[np.ndarray, "seed n d"], y: Float[np.ndarray, "seed n"], seed: int) -> Any:
-    """A baseline for every seed."""
+    """A baseline for every seed, solved once where all of them have the same data."""
+    if (X[0] == X).all() and (y == y[0]).all():
+        found = solve(X[0], y[0], seed=seed).w
+        return np.broadcast_to(found, (len(y), *found.shape))
     return np.stack([solve(*pair, seed=seed).w for pair in zip(X, y, strict=True)])
+
+
+def _attributed(
+    recovery: Recovery, own: Trained, error: Metric, report: Report, notes: list[str]
+) -> list[dict[str, Any]]:
+    """The rows of the sweep; none where the run fails that they are set against."""
+    problem, reference, name = recovery.problem, recovery.sweep_reference, recovery.own_name
+    with spared(notes):
+        if reference is not None and reference != recovery.own:
+            own = train(problem, reference, stage="attribution", progress=report("attribution"))
+            name += f", {reference.steps:g} steps"
+        return sweep(problem, own, error, dict(recovery.sweeps), report, reference=name, settle=recovery.settle)
+    return []
+
+
+def _captions(recovery: Recovery) -> dict[str, dict[str, float]]:
+    """The caption's numbers, those of the figure's own run for the other readings too."""
+    own = recovery.caption.get(recovery.own_name, {})
+    return {name: dict(own) for name in recovery.variants if own} | {k: dict(v) for k, v in recovery.caption.items()}
 
 
 def caption_sentences(numbers: Mapping[str, Any], seeds: int) -> list[str]:
@@ -169,16 +198,17 @@ def caption_sentences(numbers: Mapping[str, Any], seeds: int) -> list[str]:
     return said
 
 
-def effects_table(rows: list[dict[str, Any]], error: str) -> Table:
+def effects_table(rows: list[dict[str, Any]], error: str, settle: int = 0) -> Table:
     """The attribution as a table."""
-    body = [(row["name"], banded(row["error"]), "" if i == 0 else verdict(row)) for i, row in enumerate(rows)]
-    return Table(
-        "Which mechanism carries the effect?",
-        ("run", error, "against the first row, paired over seeds"),
-        body,
-        "medians over seeds [90% of seeds]; error × r: geometric mean of the ratio of errors; the "
-        "intervals of all rows hold together in 95%",
-    )
+    columns = ["run", error, "against the first row, paired over seeds"]
+    body = [[row["name"], banded(row["error"]), "" if i == 0 else verdict(row)] for i, row in enumerate(rows)]
+    legend = "medians over seeds [90% of seeds]; error × r: geometric mean of the ratio of errors; the intervals of "
+    legend += "all rows hold together in 95%"
+    if settle:
+        columns.append("of the last noisy iterate")
+        body = [[*cells, banded(row["last_iterate"])] for cells, row in zip(body, rows, strict=True)]
+        legend += f"; runs with noise end in {settle} steps without, so that their jitter does not count"
+    return Table("Which mechanism carries the effect?", tuple(columns), [tuple(cells) for cells in body], legend)
 
 
 def effects_figure(rows: list[dict[str, Any]], error: str) -> Figure:
@@ -186,6 +216,15 @@ def effects_figure(rows: list[dict[str, Any]], error: str) -> Figure:
     picture, (axes,) = panels(1, 0.7 + 0.17 * len(rows))
     plot_effects(axes, rows, error)
     return picture
+
+
+@contextmanager
+def spared(notes: list[str]) -> Iterator[None]:
+    """A part whose failure costs that part alone: a note says what happened."""
+    try:
+        yield
+    except (DivergenceError, FailedRunError) as error:
+        notes.append(f"left out, for it failed: {error}")
 
 
 @contextmanager

@@ -25,12 +25,21 @@ Recorded: TypeAlias = PyTree[Float[np.ndarray, "..."] | Float[Array, "..."]]  # 
 
 @dataclass(frozen=True)
 class Protocol:
-    """How a problem is trained: noise, η, number of steps, standard deviation of the start (None: the problem's)."""
+    """How a problem is trained.
+
+    Attributes:
+        noise: of a step.
+        lr: η.
+        steps: their number.
+        start_scale: standard deviation of the start; None for the problem's.
+        start_factors: (parameter, factor) by which some parameters' start is larger than that.
+    """
 
     noise: Noise
     lr: float
     steps: int
     start_scale: float | None = None
+    start_factors: tuple[tuple[str, float], ...] = ()
 
 
 class Trained(NamedTuple):
@@ -47,16 +56,35 @@ class Trained(NamedTuple):
 
 
 def train(
-    problem: Problem, protocol: Protocol, *, stage: str, rows: int = ROWS, progress: Progress | None = None
+    problem: Problem,
+    protocol: Protocol,
+    *,
+    stage: str,
+    rows: int = ROWS,
+    progress: Progress | None = None,
+    starts: Recorded | None = None,
 ) -> Trained:
     """Train every seed on its task by θ' = θ − η ĝ, in float32.
+
+    Args:
+        problem: model, tasks and starts.
+        protocol: noise, η, steps, and what the problem's starts are multiplied by.
+        stage: named in errors.
+        rows: times at which parameters are kept, at most.
+        progress: called with (steps done, steps in all).
+        starts: parameters to go on from, leading axis the seed, in place of the problem's.
 
     Raises:
         DivergenceError: some seed's parameters ran away.
     """
     began = time.perf_counter()
     with jax.enable_x64(True):
-        starts = problem.starts(protocol.start_scale)
+        if starts is None:
+            drawn: Any = problem.starts(protocol.start_scale)
+            for name, factor in protocol.start_factors:
+                drawn = {**drawn, name: factor * drawn[name]}
+            starts = drawn
+        starts = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), starts)
         like = jax.tree.map(lambda leaf: leaf[0], starts)
         tasks = {name: np.asarray(value, np.float32) for name, value in problem.tasks.items()}
 
@@ -89,6 +117,7 @@ def descend_linear(
     start: Float[np.ndarray, "seed d"],
     lr: float,
     steps: int,
+    option: str = "plain_lr",
 ) -> Float[np.ndarray, "seed d"]:
     """w after n steps w' = w − η ∇ mean (Xw − y)² from a start: closed form, by the eigenvectors of H = 2XᵀX/n.
 
@@ -102,7 +131,7 @@ def descend_linear(
         size = len(target)
         values, vectors = np.linalg.eigh(2.0 * X.T @ X / size)
         if lr * values[-1] > 2.0:
-            raise ConfigError("plain_lr", f"below 2/λ = {2.0 / values[-1]:.3g} for the plain model", lr)
+            raise ConfigError(option, f"below 2/λ = {2.0 / values[-1]:.3g} for the plain model", lr)
         force = vectors.T @ (2.0 * X.T @ target / size)
         kept = np.maximum(values, 0.0) > 1e-12 * values[-1]
         values = np.where(kept, values, 1.0)
@@ -111,10 +140,16 @@ def descend_linear(
     return np.stack(found)
 
 
-def plain(problem: Problem, x: Any, lr: float, steps: int, start_scale: float) -> Float[np.ndarray, "seed d"]:
-    """The model that learns w itself, on the same data; its start is N(0, start_scale²) for each seed."""
+def plain(
+    problem: Problem, x: Any, lr: float, steps: int, start_scale: float, option: str = "plain_lr"
+) -> Float[np.ndarray, "seed d"]:
+    """The model that learns w itself, on the same data; its start is N(0, start_scale²) for each seed.
+
+    Raises:
+        ConfigError: of the option that sets η, which is too large for some seed.
+    """
     y = np.asarray(problem.tasks["y"])
     start = np.stack(
         [start_scale * np.random.default_rng([problem.seed, i, 1]).normal(size=x.shape[2]) for i in range(len(y))]
     )
-    return descend_linear(np.asarray(x), y, start, lr, steps)
+    return descend_linear(np.asarray(x), y, start, lr, steps, option)
