@@ -177,7 +177,7 @@ def test_a_diverging_step_exits_3_names_step_and_chains_and_keeps_what_was_saved
     line = last_error(capsys)
     assert code == 3
     assert "of 64 chains diverged, the first by step" in line
-    assert "step_size 0.5" in line
+    assert "with steps of size 0.5; use a smaller step_size" in line
     assert [path.name for path in tmp_path.iterdir()] == ["uv-old"]
 
 

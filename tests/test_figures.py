@@ -145,7 +145,7 @@ def test_figure_2_with_its_attribution(tmp_path, monkeypatch, capsys):
     assert not any("minibatches are" in note for note in attribution["notes"])
     assert len(summary["by_seed"]["paper's SGD"]["loss"]) == 8
     assert summary["config"] == {
-        "seeds": 8, "seed": 0, "steps": 40, "attribution": True, "baselines": False, "variants": False, "lr": 5e-5,
+        "seeds": 8, "seed": 0, "steps": 40, "attribution": True, "baselines": False, "variants": True, "lr": 5e-5,
     }  # fmt: skip
 
 
@@ -168,7 +168,10 @@ def test_figure_4_with_baseline_variant_and_curve(tmp_path, monkeypatch):
     summary, arrays, files = run("fig4_completion", tmp_path, "--seeds", "2", "--no-attribution")
     assert set(summary) == HEAD | TAIL | {"curve"}
     assert files == {"summary.json", "figure.png", "shares.png", "report.html", "recovered.npz"}
-    assert set(summary["rows"]) == {"U Vᵀ", "zero", "nuclear norm", "U Vᵀ, loss as in the text"}
+    assert set(summary["rows"]) == {
+        "U Vᵀ", "zero", "nuclear norm", "U Vᵀ, loss as in the text", "U Vᵀ, start of U × 1.1, as in the code",
+    }  # fmt: skip
+    assert set(summary["caption"]) == set(summary["rows"]) - {"zero", "nuclear norm"}
     assert set(arrays) == {
         "T_hat", "truth", "error_unobserved", "error_observed", "σ̂₁", "σ̂₂", "σ̂₃", "σ̂₄",
     }  # fmt: skip
@@ -176,10 +179,12 @@ def test_figure_4_with_baseline_variant_and_curve(tmp_path, monkeypatch):
     np.testing.assert_allclose(arrays["σ̂₁"], np.linalg.norm(arrays["T_hat"], 2, axis=(1, 2)))
     curve = summary["curve"]
     assert curve["shares"] == [0.3, 0.8]
-    assert [len(curve[name]["recovered"]) for name in ("SGD", "without noise", "nuclear norm")] == [2, 2, 2]
+    names = ("SGD", "without noise", "SGD, η × 10", "without noise, η × 10", "nuclear norm")
+    assert [len(curve[name]["recovered"]) for name in names] == [2] * 5
+    assert curve["SGD, η × 10"]["observed_error"][1]["median"] < curve["SGD"]["observed_error"][1]["median"]
     assert curve["nuclear norm"]["recovered"][1] == 2  # 80% of a matrix of rank 2
     assert curve["SGD"]["recovered"] == [0, 0]  # after 40 steps
-    assert any("most seeds are recovered from" in line for line in summary["sentences"])
+    assert any("from which on most seeds are recovered: SGD at none of these shares" in line for line in summary["sentences"])
 
 
 def test_figure_5_with_everything(tmp_path, monkeypatch):
@@ -245,7 +250,9 @@ def test_users_data_with_and_without_the_truth(name, known, tmp_path, monkeypatc
     # The baselines are solved where the truth is not known, as far as this goes without their cost.
     monkeypatch.setattr(baselines, "lasso", lambda X, y, *, seed: Fit(np.zeros(X.shape[1]), 0.0))
     monkeypatch.setattr(baselines, "total_variation", lambda X, y, *, seed: Fit(np.zeros(X.shape[1]), 0.0))
-    monkeypatch.setattr(baselines, "nuclear_norm", lambda target, mask: MatrixFit(np.zeros_like(target), 0.0))
+    monkeypatch.setattr(
+        baselines, "nuclear_norm", lambda target, mask, *, seed, exact: MatrixFit(np.zeros_like(target), 0.0)
+    )
     options = ["--figure-only"] if known else ["--no-variants"]
     summary, saved, _ = run(name, tmp_path / "runs", "--seeds", "2", "--data", str(path), *options, steps=20)
     assert re.fullmatch(r"mine\.npz [0-9a-f]{8}", summary["config"]["data"])
@@ -316,6 +323,28 @@ def test_a_folder_that_cannot_be_written_is_bad_input(tmp_path, capsys):
     (tmp_path / "file").write_text("")
     assert fig5_sparse_spectral.main(["--out", str(tmp_path / "file" / "runs")]) == 2
     assert "--out must be a folder that can be written" in capsys.readouterr().err
+
+
+def test_the_option_that_is_named_is_one_that_there_is(tmp_path, capsys):
+    assert design_haar.main(["--seeds", "2", "--steps", "20", "--lr", "100", "--out", str(tmp_path / "runs")]) == 2
+    assert "error: --lr must be below" in capsys.readouterr().err
+
+
+def test_a_reading_that_diverges_does_not_cost_the_figure(tmp_path):
+    """At η = 10 the figure's own run stays, that of ten times the rate does not."""
+    options = ["--seeds", "1", "--lr", "10", "--no-attribution", "--no-baselines"]
+    summary, _, _ = run("fig4_completion", tmp_path, *options, steps=3000)
+    assert "U Vᵀ, loss as in the text" not in summary["rows"]
+    assert any("U Vᵀ, loss as in the text: 1 of 1 chains diverged" in note for note in summary["notes"])
+
+
+def test_an_interrupted_figure_promises_no_checkpoint(tmp_path, monkeypatch, capsys):
+    def interrupted(*given, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(recovery, "train", interrupted)
+    assert fig5_sparse_spectral.main(["--seeds", "2", "--out", str(tmp_path)]) == 130
+    assert capsys.readouterr().err.endswith("interrupted; nothing of this run was saved\n")
 
 
 def test_a_learning_rate_too_large_for_the_plain_model_is_refused_before_any_training(tmp_path, monkeypatch, capsys):
