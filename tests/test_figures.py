@@ -184,7 +184,7 @@ def test_figure_4_with_baseline_variant_and_curve(tmp_path, monkeypatch):
     assert curve["SGD, η × 10"]["observed_error"][1]["median"] < curve["SGD"]["observed_error"][1]["median"]
     assert curve["nuclear norm"]["recovered"][1] == 2  # 80% of a matrix of rank 2
     assert curve["SGD"]["recovered"] == [0, 0]  # after 40 steps
-    assert any("from which on most seeds are recovered: SGD at none of these shares" in line for line in summary["sentences"])
+    assert any("most seeds are recovered: SGD at none of these shares" in line for line in summary["sentences"])
 
 
 def test_figure_5_with_everything(tmp_path, monkeypatch):
