@@ -97,9 +97,7 @@ def picture(own: Trained, arrays: dict[str, Any], *, truth: Float[np.ndarray, "s
             axes.step(place, truth[0], color=pictures.BLACK, linewidth=2.2, alpha=0.35, label="truth", where="mid")
         axes.step(place, arrays[name][0], color=pictures.COLOURS[i], linewidth=1.0, label=name, where="mid")
         axes.set_ylabel("x, first seed")
-        low, high = axes.get_ylim()
-        axes.set_ylim(low, high + 0.3 * (high - low))
-        pictures.legend(axes, loc="upper left", ncols=2)
+        pictures.legend_above(axes)
     pictures.finish(grid, "position")
     return drawn
 

@@ -109,9 +109,7 @@ def picture(own: Trained, arrays: dict[str, Any], *, truth: Float[np.ndarray, "s
             axes.plot(place, truth[0], color=pictures.BLACK, linewidth=1.0, label="truth")
         pictures.plot_band(axes, place, arrays[name], name, i)
         axes.set_ylabel("x")
-        pictures.legend(axes, loc="upper left", ncols=2)
-        low, high = axes.get_ylim()
-        axes.set_ylim(low, high + 0.25 * (high - low))
+        pictures.legend_above(axes)
     pictures.finish(grid, "position")
     return drawn
 

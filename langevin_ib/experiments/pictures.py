@@ -93,6 +93,13 @@ def legend(axes: Axes, **options: Any) -> None:
     axes.legend(**{"frameon": False, "fontsize": 7, "handlelength": 2.6, **options})
 
 
+def legend_above(axes: Axes) -> None:
+    """A legend in a line of its own over what is drawn."""
+    low, high = axes.get_ylim()
+    axes.set_ylim(low, high + 0.3 * (high - low))
+    legend(axes, loc="upper left", ncols=2)
+
+
 def finish(axes: Iterable[Axes], xlabel: str) -> None:
     """The label of the last x-axis; no margins along x."""
     axes = list(axes)
