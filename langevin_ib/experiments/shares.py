@@ -21,6 +21,7 @@ from langevin_ib.noise import Noise
 
 SGD, QUIET, NUCLEAR = "SGD", "without noise", "nuclear norm"
 RECOVERED = 0.05  # error on unobserved entries over that of predicting zero, below which a matrix counts as recovered
+LOWEST = 2e-3  # end of the drawn axis: where entries are met exactly, rounding takes the nuclear norm to 1e-18
 ROWS = 20  # recorded times
 
 
@@ -131,6 +132,7 @@ def _picture(shares: Sequence[float], errors: dict[str, list[Float[np.ndarray, "
     for i, (name, values) in enumerate(errors.items()):
         pictures.plot_band(axes, 100.0 * np.asarray(shares), np.stack(values, axis=1), name, i)
     axes.axhline(RECOVERED, color="black", linewidth=0.8, linestyle=":", label="counted as recovered")
+    axes.set_ylim(LOWEST, 2.0)
     pictures.log_scale(axes)
     axes.set_ylabel("error / error of zero, unobserved")
     pictures.legend(axes)
