@@ -126,7 +126,7 @@ def told(numbers: dict[str, Any]) -> list[str]:
         f"the matrix is recovered in {good} of {seeds} seeds: σ̂ ends at {', '.join(banded(own[x]) for x in MODES)}, "
         f"and the error on the other entries is {banded(own[ERROR])} where predicting zero has {banded(zero[ERROR])}"
     ]
-    verdicts = {row["name"]: verdict(row) for row in numbers["attribution"][1:]}
+    verdicts = {row["name"]: verdict(row) for row in numbers["attribution"] if row["kind"] != "reference"}
     if QUIET in verdicts:
         said.append(f"{on_noise(verdicts[QUIET], 2 * good > seeds)}: against SGD, {_listed(verdicts)}")
     return said

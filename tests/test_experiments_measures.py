@@ -173,7 +173,10 @@ def test_the_verdict_is_that_of_the_interval(found, said):
 
 
 def row(name, *effect):
-    return {"name": name, "diverged": None, "effect": dict(zip(("ratio", "low95", "high95"), effect, strict=True))}
+    kinds = {"own": "reference", "U Vᵀ": "reference", "start": "start", "without": "other"}
+    kind = next((kind for key, kind in kinds.items() if name.startswith(key)), "noise")
+    found = dict(zip(("ratio", "low95", "high95"), effect, strict=True))
+    return {"name": name, "kind": kind, "diverged": None, "effect": found}
 
 
 def test_what_is_said_of_noise_names_what_helps_and_what_harms():
@@ -361,10 +364,12 @@ def test_a_run_with_noise_is_settled_before_its_error_is_taken():
         return square_error(w, problem.truth)
 
     def rows(settle):
-        return sweep(problem, own, errors, runs, lambda name: None, reference="own", settle=settle)[1]
+        return sweep(problem, own, errors, runs, lambda name: None, reference="own", settle=settle)
 
-    before, after = rows(0), rows(4000)
+    (_, before), (_, longer, after) = rows(0), rows(4000)
     assert before["last_iterate"] is None
+    assert (longer["name"], longer["kind"], after["kind"]) == ("own, 4000 more", "reference", "noise")
+    assert after["effect"]["ratio"] < 0.5 * before["effect"]["ratio"]
     assert after["last_iterate"] == before["error"]
     assert after["error"]["median"] < 0.5 * before["error"]["median"]
 

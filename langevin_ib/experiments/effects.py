@@ -12,7 +12,7 @@ from langevin_ib.attribution.statistics import spread
 from langevin_ib.errors import DivergenceError
 from langevin_ib.experiments.measures import effect
 from langevin_ib.experiments.problems import Problem
-from langevin_ib.experiments.training import Protocol, Trained, recovered, train
+from langevin_ib.experiments.training import Protocol, Recorded, Trained, recovered, train
 from langevin_ib.noise import Noise
 
 ROWS = 20  # recorded times of the runs of a sweep
@@ -41,33 +41,48 @@ def sweep(
         report: called with the name of each run.
         reference: name of the figure's own row.
         settle: steps of gradient descent after a run with noise, before its error is taken: that of the last noisy
-            iterate would be of its jitter too, not only of the solution that noise led to.
+            iterate would be of its jitter too, not only of the solution that noise led to. It is set against the
+            figure's own run with as many steps more, a row of its own.
 
     Returns:
-        A row for each run: name, error (median and 90% band), effect (ratio to the reference, its interval such that
-        those of all rows hold together in 95%), and of a run that was settled the error before, `last_iterate`.
+        A row for each run: name, kind (`reference`, `noise`, `start`, `other`), error (median and 90% band), effect
+        (ratio to the reference, its interval such that those of all rows hold together in 95%), and of a run that was
+        settled the error before, `last_iterate`.
     """
-    base = errors(recovered(problem, own.ends))
-    rows: list[dict[str, Any]] = [_row(reference, spread(base))]
+
+    def measured(ends: Recorded) -> Float[np.ndarray, " seed"]:
+        return errors(recovered(problem, ends))
+
+    def settled(ends: Recorded, name: str, lr: float) -> Recorded:
+        quiet = Protocol(Noise("none"), lr, settle)
+        return train(problem, quiet, stage=name, rows=ROWS, progress=report(name), starts=ends).ends
+
+    base = base_settled = measured(own.ends)
+    rows: list[dict[str, Any]] = [_row(reference, "reference", spread(base))]
+    noisy = [protocol.lr for protocol in runs.values() if protocol.noise.kind != "none"]
+    if settle and noisy:
+        name = f"{reference}, {settle} more"
+        base_settled = measured(settled(own.ends, name, noisy[0]))
+        rows.append(_row(name, "reference", spread(base_settled)))
     for name, protocol in runs.items():
-        last = None
+        kind = "noise" if protocol.noise.kind != "none" else "start" if protocol.start_scale is not None else "other"
+        against, last = base, None
         try:
             ends = train(problem, protocol, stage=name, rows=ROWS, progress=report(name)).ends
-            if settle and protocol.noise.kind != "none":
-                last = spread(errors(recovered(problem, ends)))
-                quiet = Protocol(Noise("none"), protocol.lr, settle)
-                ends = train(problem, quiet, stage=name, rows=ROWS, progress=report(name), starts=ends).ends
-            found = errors(recovered(problem, ends))
+            if settle and kind == "noise":
+                against, last = base_settled, spread(measured(ends))
+                ends = settled(ends, name, protocol.lr)
+            found = measured(ends)
         except DivergenceError as error:
             diverged = f"{error.diverged} of {error.chains} seeds diverged, the first by step {error.step}"
-            rows.append(_row(name, None, diverged=diverged))
+            rows.append(_row(name, kind, None, diverged=diverged))
             continue
-        rows.append(_row(name, spread(found), effect=effect(found, base, len(runs)), last_iterate=last))
+        rows.append(_row(name, kind, spread(found), effect=effect(found, against, len(runs)), last_iterate=last))
     return rows
 
 
-def _row(name: str, error: dict[str, Any] | None, **more: Any) -> dict[str, Any]:
-    return {"name": name, "error": error, "effect": None, "diverged": None, "last_iterate": None, **more}
+def _row(name: str, kind: str, error: dict[str, Any] | None, **more: Any) -> dict[str, Any]:
+    return {"name": name, "kind": kind, "error": error, "effect": None, "diverged": None, "last_iterate": None, **more}
 
 
 def verdict(row: dict[str, Any]) -> str:

@@ -201,13 +201,14 @@ def caption_sentences(numbers: Mapping[str, Any], seeds: int) -> list[str]:
 def effects_table(rows: list[dict[str, Any]], error: str, settle: int = 0) -> Table:
     """The attribution as a table."""
     columns = ["run", error, "against the first row, paired over seeds"]
-    body = [[row["name"], banded(row["error"]), "" if i == 0 else verdict(row)] for i, row in enumerate(rows)]
+    body = [[row["name"], banded(row["error"]), "" if row["kind"] == "reference" else verdict(row)] for row in rows]
     legend = "medians over seeds [90% of seeds]; error × r: geometric mean of the ratio of errors; the intervals of "
     legend += "all rows hold together in 95%"
     if settle:
         columns.append("of the last noisy iterate")
         body = [[*cells, banded(row["last_iterate"])] for cells, row in zip(body, rows, strict=True)]
-        legend += f"; runs with noise end in {settle} steps without, so that their jitter does not count"
+        legend += f"; runs with noise end in {settle} steps without, so that their jitter does not count, and are set "
+        legend += "against the second row, which has as many"
     return Table("Which mechanism carries the effect?", tuple(columns), [tuple(cells) for cells in body], legend)
 
 
