@@ -159,7 +159,8 @@ def test_figure_3_alone_prints_its_summary(tmp_path, capsys):
     assert printed["attribution"] is None
     assert set(printed["rows"]) == {"paper's SGD"}
     assert set(printed["rows"]["paper's SGD"]) == BALANCE
-    assert any("the caption states loss 0.068" in line for line in printed["sentences"])
+    assert printed["caption"] == {}  # of 40 steps
+    assert any("not the paper's, whose caption" in note for note in printed["notes"])
     assert {path.name for path in folder.iterdir()} == {"summary.json", "figure.png", "report.html"}
 
 
@@ -171,7 +172,7 @@ def test_figure_4_with_baseline_variant_and_curve(tmp_path, monkeypatch):
     assert set(summary["rows"]) == {
         "U Vᵀ", "zero", "nuclear norm", "U Vᵀ, loss as in the text", "U Vᵀ, start of U × 1.1, as in the code",
     }  # fmt: skip
-    assert set(summary["caption"]) == set(summary["rows"]) - {"zero", "nuclear norm"}
+    assert summary["caption"] == {}
     assert set(arrays) == {
         "T_hat", "truth", "error_unobserved", "error_observed", "σ̂₁", "σ̂₂", "σ̂₃", "σ̂₄",
     }  # fmt: skip
@@ -218,7 +219,7 @@ def test_figure_6_without_attribution(tmp_path):
     assert summary["attribution"] == []
     assert summary["rows"]["total variation (fused lasso)"]["error of x"]["median"] < 0.05
     said = summary["sentences"]
-    assert [line.split(":")[0] for line in said[4:]] == [
+    assert [line.split(":")[0] for line in said] == [
         f"cumsum(w₁ ⊙ w₂) against {other}" for other in ("x = w", "total variation (fused lasso)", "lasso in x")
     ]
 
@@ -336,6 +337,18 @@ def test_a_reading_that_diverges_does_not_cost_the_figure(tmp_path):
     summary, _, _ = run("fig4_completion", tmp_path, *options, steps=3000)
     assert "U Vᵀ, loss as in the text" not in summary["rows"]
     assert any("U Vᵀ, loss as in the text: 1 of 1 chains diverged" in note for note in summary["notes"])
+
+
+def test_the_caption_stands_beside_every_reading_of_a_run_of_the_papers_length(tmp_path, monkeypatch):
+    """Here the paper's length is set to 40 steps."""
+    monkeypatch.setattr(fig6_piecewise_constant, "STEPS", {"code": 40, "text": 20})
+    assert fig6_piecewise_constant.main(["--seeds", "2", "--no-attribution", "--quiet", "--out", str(tmp_path)]) == 0
+    (folder,) = tmp_path.iterdir()
+    summary = strict((folder / "summary.json").read_text(encoding="utf-8"))
+    assert set(summary["caption"]) == {"cumsum(w₁ ⊙ w₂)", "cumsum(w₁ ⊙ w₂), 20 steps", "x = w"}
+    said = [line for line in summary["sentences"] if "the caption states" in line]
+    assert len(said) == 6
+    assert not any("not the paper's" in note for note in summary["notes"])
 
 
 def test_an_interrupted_figure_promises_no_checkpoint(tmp_path, monkeypatch, capsys):

@@ -23,7 +23,7 @@ from langevin_ib.experiments.measures import balance, fresh_loss, off_by
 from langevin_ib.experiments.outcome import Outcome, Table, banded, captioned, ensemble_of
 from langevin_ib.experiments.pictures import finish, legend, log_scale, panels, plot_band, plot_channels
 from langevin_ib.experiments.problems import Problem
-from langevin_ib.experiments.recovery import caption_sentences, spared, timed
+from langevin_ib.experiments.recovery import NOT_THE_PAPERS, caption_sentences, spared, timed
 from langevin_ib.experiments.training import Protocol, Trained, train
 
 OWN = "paper's SGD"
@@ -77,7 +77,7 @@ def run(case: Balancing, request: Request, report: Report) -> Outcome:
     paths = balance(problem, own.params)
     measured = {OWN: _measured(problem, own, case.label_noise)}
     attribution: dict[str, Any] | None = None
-    notes = [*case.notes]
+    notes = [*case.notes, *([] if request.papers else [NOT_THE_PAPERS])]
     if request.variants:
         with timed(wall, "variants"):
             for name, protocol in case.variants.items():
@@ -106,7 +106,9 @@ def run(case: Balancing, request: Request, report: Report) -> Outcome:
             notes.append(f"the attribution needs {MIN_SEEDS} seeds at least, for seeds are its unit of error")
     numbers: dict[str, Any] = {
         "rows": {name: {label: spread(values) for label, values in found.items()} for name, found in measured.items()},
-        "caption": {name: dict(case.caption) for name in measured if name == OWN or name in case.variants},
+        "caption": {name: dict(case.caption) for name in measured if name == OWN or name in case.variants}
+        if request.papers
+        else {},
         "attribution": attribution,
         "wall_s": wall,
         "by_seed": {name: {label: values.tolist() for label, values in row.items()} for name, row in measured.items()},

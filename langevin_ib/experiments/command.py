@@ -60,6 +60,11 @@ class Request:
         if self.lr is not None:
             object.__setattr__(self, "lr", positive("lr", self.lr))
 
+    @property
+    def papers(self) -> bool:
+        """Whether data, steps and η are the paper's, so that its caption can be set against the result."""
+        return self.data is None and self.steps is None and self.lr is None
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values; a file by its name and a digest of what is in it."""
         found = {key: value for key, value in dataclasses.asdict(self).items() if value is not None and key != "extra"}

@@ -28,6 +28,9 @@ Metric = Callable[[Array], Float[np.ndarray, " seed"]]
 Maker = Callable[[], Array]
 
 
+NOT_THE_PAPERS = "data, steps or η are not the paper's, whose caption is therefore left out"
+
+
 @dataclass(frozen=True)
 class Recovery:
     """A figure in which something is recovered.
@@ -88,7 +91,7 @@ def run(recovery: Recovery, request: Request, report: Report) -> Outcome:
     if request.baselines and recovery.baselines:
         require()
     wall: dict[str, float] = {}
-    notes = [*recovery.notes]
+    notes = [*recovery.notes, *_notes(request, known)]
     # Before the long run: closed forms, which refuse an η that is too large for them.
     with timed(wall, "plain"):
         others = {name: make() for name, make in recovery.others.items()}
@@ -113,12 +116,12 @@ def run(recovery: Recovery, request: Request, report: Report) -> Outcome:
             effects = _attributed(recovery, own, metrics[recovery.error], report, notes)
     numbers: dict[str, Any] = {
         "rows": {name: spreads(row) for name, row in found.items()},
-        "caption": _captions(recovery) if request.data is None else {},
+        "caption": _captions(recovery) if request.papers else {},
         "attribution": effects,
         "wall_s": wall,
         "by_seed": {name: {label: values.tolist() for label, values in row.items()} for name, row in found.items()},
     }
-    sentences = [*(caption_sentences(numbers, problem.seeds) if request.data is None else [])]
+    sentences = caption_sentences(numbers, problem.seeds)
     if known:
         errors = {name: row[recovery.error] for name, row in found.items()}
         sentences += against(errors, recovery.own_name, "seeds" if request.data is None else "starts on these data")
@@ -133,10 +136,6 @@ def run(recovery: Recovery, request: Request, report: Report) -> Outcome:
     saved |= {label.replace(", ", "_").replace(" ", "_"): values for label, values in found[recovery.own_name].items()}
     if known:
         saved["truth"] = np.asarray(problem.truth)
-    if request.attribution and not known:
-        notes.append("the truth is not known: no errors, and no attribution of them")
-    if request.data is not None:
-        notes.append("all seeds have these same data: bands and intervals are over starts alone, not over other data")
     return Outcome(
         name=recovery.name,
         title=f"{recovery.title}: {ensemble_of(problem.seeds)}, η = {recovery.own.lr:g}, {recovery.own.steps} steps",
@@ -156,6 +155,16 @@ def each(solve: Any, X: Float[np.ndarray, "seed n d"], y: Float[np.ndarray, "see
         found = solve(X[0], y[0], seed=seed).w
         return np.broadcast_to(found, (len(y), *found.shape))
     return np.stack([solve(*pair, seed=seed).w for pair in zip(X, y, strict=True)])
+
+
+def _notes(request: Request, known: bool) -> list[str]:
+    """What a reader has to know of a run that is not the paper's."""
+    notes = [] if request.papers else [NOT_THE_PAPERS]
+    if request.attribution and not known:
+        notes.append("the truth is not known: no errors, and no attribution of them")
+    if request.data is not None:
+        notes.append("all seeds have these same data: bands and intervals are over starts alone, not over other data")
+    return notes
 
 
 def _attributed(
