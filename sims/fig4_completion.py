@@ -47,6 +47,7 @@ TURNED = "isotropic, as SGD's"
 ERROR, OBSERVED, FIRST, SECOND, THIRD, FOURTH = (
     "error, unobserved", "error, observed", "σ̂₁", "σ̂₂", "σ̂₃", "σ̂₄",
 )  # fmt: skip
+NUCLEAR_NOTE = "nuclear norm: the matrix of least nuclear norm with the observed entries, which carry no noise"
 MODES = (FIRST, SECOND, THIRD, FOURTH)
 
 
@@ -96,9 +97,7 @@ def experiment(request: Request, report: Report) -> Outcome:
             told=told,
             notes=(
                 "σ̂ is the singular value of U Vᵀ; the paper's code plots 2σ̂ under that name",
-                "nuclear norm: the matrix of least nuclear norm with the observed entries, which carry no noise"
-                if given is None
-                else "nuclear norm: penalty by cross-validation",
+                *([NUCLEAR_NOTE if given is None else "nuclear norm: penalty by cross-validation"] * request.baselines),
             ),
         ),
         request,

@@ -37,7 +37,7 @@ TEXT_STEPS = 50_000
 SETTLE = 50_000  # steps without noise after those with it
 NOISES = (0.3, 1.0, 3.0)  # s of label noise; the points themselves carry 0.1
 DESIGNED, PLAIN, LASSO = "w₁ ⊙ w₂", "w itself", "lasso"
-ERROR, ISOLATED, SPURIOUS = "test error", "the three isolated", "largest false/smallest true"
+ERROR, ISOLATED, SPURIOUS = "test error", "the three isolated", "largest false over the truth's smallest"
 SHOWN, END = 1000, 0.25  # points of the drawn signal, and its end: all of [0, 1] would be a block of colour
 
 

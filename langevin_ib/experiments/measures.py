@@ -86,7 +86,7 @@ def signal_error(w: Float[np.ndarray, "seed D"], truth: Float[np.ndarray, "seed 
 
 
 def isolated(w: Float[np.ndarray, "seed D"], truth: Float[np.ndarray, "seed D"]) -> dict[str, Any]:
-    """Whether the largest amplitudes are the true ones, and the largest of the others over the smallest true one."""
+    """Whether the largest amplitudes are at the true places, and the largest elsewhere over the truth's smallest."""
     true = truth != 0
     count = true.sum(axis=1) if true.any() else np.full(len(w), SPARSE)
     size = np.abs(w)
