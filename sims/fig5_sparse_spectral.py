@@ -37,7 +37,7 @@ TEXT_STEPS = 50_000
 SETTLE = 50_000  # steps without noise after those with it
 NOISES = (0.3, 1.0, 3.0)  # s of label noise; the points themselves carry 0.1
 DESIGNED, PLAIN, LASSO = "w₁ ⊙ w₂", "w itself", "lasso"
-ERROR, ISOLATED, SPURIOUS = "test error", "the three isolated", "largest false over the truth's smallest"
+ERROR, ISOLATED, SPURIOUS = "test error", "the three isolated", "largest false amplitude"
 SHOWN, END = 1000, 0.25  # points of the drawn signal, and its end: all of [0, 1] would be a block of colour
 
 
@@ -83,7 +83,8 @@ def experiment(request: Request, report: Report) -> Outcome:
             told=told,
             notes=(
                 "the figure's own run has no noise of any kind: full-batch gradient descent on the mean squared error",
-                "isolated: the amplitudes of largest modulus are those of the true frequencies",
+                "isolated: the amplitudes of largest modulus are those of the true frequencies; largest false amplitude: at "
+                "any other frequency, in units of the smallest of the truth",
             ),
         ),
         request,

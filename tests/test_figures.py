@@ -196,7 +196,7 @@ def test_figure_5_with_everything(tmp_path, monkeypatch):
     assert files == {"summary.json", "figure.png", "attribution.png", "report.html", "recovered.npz"}
     assert set(summary["rows"]) == {"w₁ ⊙ w₂", "w itself", "w₁ ⊙ w₂, start 0.0001 (text)", "lasso"}
     assert set(arrays) == {
-        "w_hat", "truth", "test_error", "the_three_isolated", "largest_false_over_the_truth's_smallest", "training_error",
+        "w_hat", "truth", "test_error", "the_three_isolated", "largest_false_amplitude", "training_error",
     }  # fmt: skip
     assert arrays["w_hat"].shape == (2, 64)
     assert arrays["the_three_isolated"].dtype == bool
