@@ -83,8 +83,8 @@ def experiment(request: Request, report: Report) -> Outcome:
             told=told,
             notes=(
                 "the figure's own run has no noise of any kind: full-batch gradient descent on the mean squared error",
-                "isolated: the amplitudes of largest modulus are those of the true frequencies; largest false amplitude: at "
-                "any other frequency, in units of the smallest of the truth",
+                "isolated: the largest amplitudes are those of the true frequencies; largest false amplitude: "
+                "at any other frequency, in units of the smallest of the truth",
             ),
         ),
         request,
