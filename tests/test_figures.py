@@ -96,7 +96,7 @@ def test_the_haar_design_beats_its_plain_model(tmp_path):
     assert (errors["Hᵀ(w₁ ⊙ w₂)"] < errors["x itself"]).all()
     np.testing.assert_allclose(arrays["error_of_x"], errors["Hᵀ(w₁ ⊙ w₂)"])
     np.testing.assert_allclose(errors["zero"], np.mean(arrays["truth"] ** 2, axis=1))
-    assert summary["sentences"][0].startswith("Hᵀ(w₁ ⊙ w₂) against x itself: better, error × ")
+    assert summary["sentences"][0].startswith("Hᵀ(w₁ ⊙ w₂) against x itself: better: error × ")
 
 
 def test_all_runs_every_figure_and_returns_the_first_code_that_is_not_0(tmp_path, monkeypatch, capfd):

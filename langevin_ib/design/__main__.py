@@ -33,21 +33,16 @@ def _print(arguments: dict[str, str]) -> int:
         raise ConfigError("size", "a power of two from 4", arguments["size"])
     if not isinstance(features, int) or features < 2:
         raise ConfigError("features", "a whole number from 2", arguments["features"])
-    table = Table("operator", "construction", "condition", "constant", "error")
+    out = console()
+    # Line by line, for all of them take a minute or two.
+    out.print(f"{'operator':<18}{'construction':<20}{'condition':>10}{'constant':>12}{'error':>10}", style="bold")
     errors = []
     for case in cases(n):
         design = case.build()
         found = verify(design, features=features)
         errors.append(found.error)
-        table.add_row(
-            case.operator,
-            case.construction,
-            f"{design.operator.condition:.4g}",
-            f"{found.constant:.6f}",
-            f"{found.error:.1e}",
-        )
-    out = console()
-    out.print(table)
+        line = f"{case.operator:<18}{case.construction:<20}{design.operator.condition:>10.4g}{found.constant:>12.6f}"
+        out.print(f"{line}{found.error:>10.1e}", highlight=False, soft_wrap=True)
     refusals = Table("operator", "construction", "refused")
     for case in refused(n):
         refusals.add_row(case.operator, case.construction, _refusal(case.build))

@@ -140,7 +140,7 @@ def against(errors: dict[str, Float[np.ndarray, " seed"]], own: str, unit: str =
 
     >>> pair = {"own": np.array([1.0, 1.1, 0.9]), "other": np.array([4.0, 4.0, 4.0])}
     >>> against(pair, "own")[0]
-    'own against other: better, error × 0.249 (95% interval 0.194 to 0.32), smaller in 3 of 3 seeds'
+    'own against other: better: error × 0.249 (95% interval 0.194 to 0.32), smaller in 3 of 3 seeds'
     """
     base = errors[own]
     others = {name: values for name, values in errors.items() if name != own}
@@ -149,9 +149,6 @@ def against(errors: dict[str, Float[np.ndarray, " seed"]], own: str, unit: str =
         found = effect(base, values, len(others))
         if found is None:
             continue
-        words = "better" if found["high95"] < 1.0 else "worse" if found["low95"] > 1.0 else "not decided"
-        said.append(
-            f"{own} against {name}: {words}, error × {found['ratio']:.3g} (95% interval {found['low95']:.3g} to "
-            f"{found['high95']:.3g}), smaller in {int((base < values).sum())} of {len(base)} {unit}"
-        )
+        words = verdict({"diverged": None, "effect": found})
+        said.append(f"{own} against {name}: {words}, smaller in {int((base < values).sum())} of {len(base)} {unit}")
     return said
