@@ -181,7 +181,8 @@ def row(name, *effect):
 
 def test_what_is_said_of_noise_names_what_helps_and_what_harms():
     def said(*others):
-        (sentence,) = says_of_noise({"attribution": [row("own", 1, 1, 1), *others]}, what="Figure 5")
+        rows = [row("own", 1, 1, 1), row("own, 9 more", 1, 1, 1), *others]
+        (sentence,) = says_of_noise({"attribution": rows}, what="Figure 5")
         return sentence.split("of the recovery error, ")[1]
 
     helps, harms, larger = row("label 1", 0.5, 0.4, 0.6), row("label 3", 2, 1.5, 3), row("start 1", 3, 2, 4)

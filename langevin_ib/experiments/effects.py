@@ -105,12 +105,11 @@ def verdict(row: dict[str, Any]) -> str:
 
 def says_of_noise(numbers: dict[str, Any], *, what: str) -> list[str]:
     """One sentence on what a figure does and does not show about noise, from its attribution."""
-    rows = numbers["attribution"][1:]
-    if not rows:
+    kinds = (("noise", "noise"), ("the scale of the start", "start"))
+    found = [(words, [row for row in numbers["attribution"] if row["kind"] == kind]) for words, kind in kinds]
+    said = [f"{words} {changes(rows)}" for words, rows in found if rows]
+    if not said:
         return []
-    starts = [row for row in rows if row["name"].startswith("start")]
-    noisy = [row for row in rows if not row["name"].startswith("start")]
-    said = [f"{kind} {changes(some)}" for kind, some in (("noise", noisy), ("the scale of the start", starts)) if some]
     return [
         f"{what} is made without noise: what it recovers gradient descent on the factors does, from its start, and it "
         f"cannot show that noise selects the solution; of the recovery error, {'; '.join(said)}"
