@@ -106,7 +106,7 @@ def experiment(request: Request, report: Report) -> Outcome:
             _orbit_table(numbers["orbits"]),
             captioned("Which training moves along the orbits?", "run", numbers, "medians over seeds [90% of seeds]"),
         ],
-        sentences=told(numbers),
+        sentences=told(numbers, steps),
         pictures={"figure": picture(runs, kept)},
         notes=[
             "the paper's figure states no number; exp(−η²s²n) is what χ' = χ(1 − η²g²) makes of χ in n steps with g² = "
@@ -136,16 +136,17 @@ def _orbit_table(found: dict[str, Any]) -> Table:
     return Table("Does the slice pick one point of each orbit?", ("measured", "value"), body)
 
 
-def told(numbers: dict[str, Any]) -> list[str]:
+def told(numbers: dict[str, Any], steps: int) -> list[str]:
     """Whether the drawing holds, and what it leaves open."""
     found, rows = numbers["orbits"], numbers["rows"]
     every = found["meeting the slice once"] == found["followed"]
     said = [
         f"the slice u = v meets {'each' if every else 'not each'} of the orbits once: "
-        f"{found['meeting the slice once']} of {found['followed']} followed ones"
+        f"{found['meeting the slice once']} of the {found['followed']} that were followed"
     ]
     for name, row in rows.items():
-        near = "brings training to the slice" if row[KEPT]["high90"] < NEAR else "does not bring training to the slice"
+        verb = "brings training" if row[KEPT]["high90"] < NEAR else "does not bring training"
+        near = f"{verb} to the slice in {steps} steps"
         predicted = numbers["predicted"].get(name)
         beside = f", exp(−η²s²n) = {predicted[KEPT]:.3g}" if predicted else ""
         said.append(f"{name} {near}: it keeps {banded(row[KEPT])} of χ{beside}")
@@ -190,7 +191,7 @@ def _draw_orbits(axes: Axes, *, labelled: bool) -> None:
     for level in LEVELS:
         axes.plot(u, level / u, color="0.6" if level != 1.0 else pictures.BLACK, linewidth=0.8)
         if labelled:
-            axes.text(level**0.5, level**0.5, f"{level:g}", fontsize=6, bbox=PAPER, ha="center", va="center")
+            axes.text(level**0.5, level**0.5, f"{level:g}", fontsize=6, bbox=PAPER, ha="center", va="center", zorder=3)
     axes.set(xlim=(0, LARGEST), ylim=(0, LARGEST), aspect="equal", xlabel="u", ylabel="v")
 
 

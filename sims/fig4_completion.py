@@ -126,7 +126,10 @@ def told(numbers: dict[str, Any]) -> list[str]:
         f"and the error on the other entries is {banded(own[ERROR])} where predicting zero has {banded(zero[ERROR])}"
     ]
     verdicts = {row["name"]: verdict(row) for row in numbers["attribution"] if row["kind"] != "reference"}
-    if QUIET in verdicts:
+    fitted = own[OBSERVED]["median"] < 0.5 * zero[OBSERVED]["median"]
+    if QUIET in verdicts and not fitted:
+        said.append("the observed entries are not fitted yet: nothing can be said of what noise selects")
+    elif QUIET in verdicts:
         said.append(f"{on_noise(verdicts[QUIET], 2 * good > seeds)}: against SGD, {_listed(verdicts)}")
     return said
 

@@ -37,7 +37,11 @@ TEXT_STEPS = 50_000
 SETTLE = 50_000  # steps without noise after those with it
 NOISES = (0.3, 1.0, 3.0)  # s of label noise; the points themselves carry 0.1
 DESIGNED, PLAIN, LASSO = "w₁ ⊙ w₂", "w itself", "lasso"
-ERROR, ISOLATED, SPURIOUS = "test error", "the three isolated", "largest false amplitude"
+ERROR, ISOLATED, SPURIOUS = "test error", "true ones isolated", "largest false amplitude"
+ISOLATED_NOTE = (
+    "isolated: the largest amplitudes are those of the true frequencies; largest false amplitude: at any other "
+    "frequency, in units of the smallest of the truth"
+)
 SHOWN, END = 1000, 0.25  # points of the drawn signal, and its end: all of [0, 1] would be a block of colour
 
 
@@ -83,8 +87,7 @@ def experiment(request: Request, report: Report) -> Outcome:
             told=told,
             notes=(
                 "the figure's own run has no noise of any kind: full-batch gradient descent on the mean squared error",
-                "isolated: the largest amplitudes are those of the true frequencies; largest false amplitude: "
-                "at any other frequency, in units of the smallest of the truth",
+                *([ISOLATED_NOTE] if problem.truth is not None else []),
             ),
         ),
         request,

@@ -1,6 +1,7 @@
 """Problems of the figures are those of the paper, and what trains them is gradient descent on them."""
 
 import dataclasses
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from langevin_ib import design
 from langevin_ib.design import operators
 from langevin_ib.errors import ConfigError, DivergenceError
 from langevin_ib.experiments.problems import (
@@ -15,6 +17,7 @@ from langevin_ib.experiments.problems import (
     RELU,
     SEGMENTS,
     completion,
+    designed,
     features,
     piecewise,
     spectral,
@@ -316,3 +319,37 @@ def test_training_from_another_scale_starts_there_and_a_rate_too_large_is_an_err
     np.testing.assert_array_equal(short.params["u"][:, 0], problem.starts(0.5)["u"])
     with pytest.raises(DivergenceError, match=r"too fast: 2 of 2 chains diverged.* use a smaller lr"):
         train(problem, Protocol(Noise("none"), 1e3, 20, 0.5), stage="too fast")
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        partial(design.sparse, operators.haar(8)),
+        partial(design.sparse, np.eye(8) + 0.5 * np.eye(8, k=1)),  # a matrix of one's own
+        partial(design.sparse, operators.identity(8), depth=3),
+        partial(design.sparse, operators.identity(8), groups=[0, 0, 1, 1, 2, 2, 3, 3]),
+        partial(design.spectral, operators.identity(8), (2, 4)),
+    ],
+    ids=["haar", "matrix", "depth 3", "groups", "spectral"],
+)
+def test_any_design_is_trained_on_data_of_ones_own(build):
+    """Each seed has its own data, which decide its w; before training, the control, it is far from it."""
+    random = np.random.default_rng(0)
+    X, truth = random.normal(size=(2, 20, 8)), random.normal(size=(2, 8))
+    y = np.einsum("snd,sd->sn", X, truth)
+    problem = designed(build, X, y, start_scale=0.3, truth=truth)
+    trained = train(problem, Protocol(Noise("none"), 0.02, 20_000), stage="mine", rows=2)
+    first = recovered(problem, problem.starts())
+    assert np.abs(recovered(problem, trained.ends) - truth).max() < 1e-3
+    assert np.abs(first - truth).max(axis=1).min() > 0.3
+
+
+def test_data_that_do_not_fit_a_design_are_refused_by_name():
+    build = partial(design.sparse, operators.identity(3))
+    for x, y, said in (
+        (np.ones((4, 3)), np.ones((1, 4)), "x must be"),
+        (np.ones((1, 4, 3)), np.ones(4), "y must be"),
+        (np.ones((1, 4, 3)), np.ones((2, 4)), r"y must be of shape \(seed, n\) = \(1, 4\) as in x, got \(2, 4\)"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            designed(build, x, y, start_scale=0.1)

@@ -338,9 +338,10 @@ def test_what_figure_4_shows_about_noise_follows_from_the_run_without_it(quiet, 
 
 def test_figure_4_counts_the_seeds_that_are_recovered_and_sets_sgd_against_both_controls():
     own, zero, spread = [0.01, 0.04, 0.06], [1.0, 1.0, 1.0], {"median": 1.0, "low90": 0.9, "high90": 1.1}
-    metrics = ("error, unobserved", *fig4_completion.MODES)
+    metrics = ("error, unobserved", "error, observed", *fig4_completion.MODES)
+    small = {key: 0.1 * value for key, value in spread.items()}
     numbers = {
-        "rows": {name: dict.fromkeys(metrics, spread) for name in ("U Vᵀ", "zero")},
+        "rows": {"U Vᵀ": dict.fromkeys(metrics, small), "zero": dict.fromkeys(metrics, spread)},
         "by_seed": {"U Vᵀ": {"error, unobserved": own}, "zero": {"error, unobserved": zero}},
         "attribution": [
             row("U Vᵀ", 1, 1, 1),
@@ -353,6 +354,8 @@ def test_figure_4_counts_the_seeds_that_are_recovered_and_sets_sgd_against_both_
     assert second.startswith("Figure 4 shows noise helping the recovery: against SGD, without noise: worse: error × 2")
     assert "isotropic, as SGD's: the same" in second
     assert len(fig4_completion.told({**numbers, "attribution": []})) == 1
+    untrained = {**numbers["rows"], "U Vᵀ": numbers["rows"]["zero"]}
+    assert "not fitted yet" in fig4_completion.told({**numbers, "rows": untrained})[1]
 
 
 def test_a_run_with_noise_is_settled_before_its_error_is_taken():

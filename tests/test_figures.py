@@ -196,14 +196,14 @@ def test_figure_5_with_everything(tmp_path, monkeypatch):
     assert files == {"summary.json", "figure.png", "attribution.png", "report.html", "recovered.npz"}
     assert set(summary["rows"]) == {"w₁ ⊙ w₂", "w itself", "w₁ ⊙ w₂, start 0.0001 (text)", "lasso"}
     assert set(arrays) == {
-        "w_hat", "truth", "test_error", "the_three_isolated", "largest_false_amplitude", "training_error",
+        "w_hat", "truth", "test_error", "true_ones_isolated", "largest_false_amplitude", "training_error",
     }  # fmt: skip
     assert arrays["w_hat"].shape == (2, 64)
-    assert arrays["the_three_isolated"].dtype == bool
+    assert arrays["true_ones_isolated"].dtype == bool
     assert [row["name"] for row in summary["attribution"]] == [
         "w₁ ⊙ w₂", "w₁ ⊙ w₂, 40 more", "start 0.3", "label noise 1", "isotropic, as label 1",
     ]  # fmt: skip
-    assert summary["rows"]["lasso"]["the three isolated"] == {"count": 2, "of": 2}
+    assert summary["rows"]["lasso"]["true ones isolated"] == {"count": 2, "of": 2}
     assert set(summary["wall_s"]) == {"training", "plain", "variants", "baselines", "attribution"}
     assert "cannot show that noise selects the solution" in summary["sentences"][-1]
 

@@ -90,8 +90,8 @@ class Operator:
         return max(self.matrix.shape) * np.finfo(np.float64).eps * float(self.singular_values[0])
 
 
-def require_injective(operator: Operator) -> Operator:
-    """The operator itself, if w can be told from A w.
+def require_injective(operator: Operator | Real[np.ndarray, "..."]) -> Operator:
+    """The operator itself, or of a matrix the operator, if w can be told from A w.
 
     Raises:
         ValueError: A has a null space, of the dimension that is named; is injective in exact arithmetic only (condition
@@ -102,6 +102,8 @@ def require_injective(operator: Operator) -> Operator:
         ...
     ValueError: operator must be injective, got gradient with a null space of dimension 1
     """
+    if not isinstance(operator, Operator):
+        operator = from_matrix(operator)
     if operator.null_dim:
         raise ValueError(
             f"operator must be injective, got {operator.name} with a null space of dimension {operator.null_dim}"

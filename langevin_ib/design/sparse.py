@@ -19,7 +19,7 @@ from langevin_ib.models.training import Training, no_penalty
 
 
 def sparse(
-    operator: Operator,
+    operator: Operator | Real[np.ndarray, "..."],
     *,
     measure: Real[np.ndarray, "..."] | None = None,
     y: Real[np.ndarray, "..."] | None = None,
@@ -49,7 +49,7 @@ def sparse(
     ξ ~ N(0, I).
 
     Args:
-        operator: A, injective.
+        operator: A, injective; one of `operators`, or a matrix.
         measure: Φ, (n, d); the identity by default.
         y: the data, (n,); by default Φ w* of a w* whose features are 1.2, ..., 0.8, for a tall A as near to that as
             its range allows. The signs of the features of the least-squares solution of least norm decide the
@@ -71,7 +71,7 @@ def sparse(
     >>> model.recover({"u": jnp.ones(3), "v": jnp.array([1.0, 0.0, 2.0])}).tolist()
     [1.0, 1.0, 3.0]
     """
-    require_injective(operator)
+    operator = require_injective(operator)
     among("form", form, FORMS)
     non_negative("tie", tie)
     non_negative("start_scale", start_scale)

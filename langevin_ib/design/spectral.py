@@ -19,7 +19,7 @@ from langevin_ib.models.pair import frame_avoiding, to_chart
 
 
 def spectral(
-    operator: Operator,
+    operator: Operator | Real[np.ndarray, "..."],
     shape: tuple[int, int],
     *,
     measure: Real[np.ndarray, "..."] | None = None,
@@ -39,7 +39,7 @@ def spectral(
     A tall A has no analysis form here: the bias is the least over the T with A⁺vec(T) = W.
 
     Args:
-        operator: injective, from W, (d,), to vec(T), row by row.
+        operator: injective, one of `operators` or a matrix, from W, (d,), to vec(T), row by row.
         shape: of T, two whole numbers from 2, whose product is m.
         measure: Φ, (n, d); the identity by default.
         y: the data, (n,); by default Φ W* of a T* with singular values r, r − 1, ..., 1.
@@ -58,7 +58,7 @@ def spectral(
     >>> model.recover({"U": jnp.array([[1.0], [2.0]]), "V": jnp.ones((3, 1))}).tolist()
     [1.0, 1.0, 1.0, 2.0, 2.0, 2.0]
     """
-    require_injective(operator)
+    operator = require_injective(operator)
     m = operator.matrix.shape[0]
     if len(shape) != 2 or min(shape) < 2 or shape[0] * shape[1] != m:
         raise ValueError(f"shape must be two whole numbers from 2 whose product is {m}, got {tuple(shape)}")

@@ -157,8 +157,9 @@ def _told(case: Balancing, numbers: dict[str, Any]) -> list[str]:
         said.append(on_noise(case.title.split(",")[0], attribution["across"]["descent_share"], factor, steps))
     done = own["ratio off by"]["median"] < BALANCED
     said.append(
-        f"the ratios {'reach' if done else 'do not reach'} one: a typical one is off by {banded(own['ratio off by'])} "
-        f"after all steps, {banded(own['off by at the start'])} at the start; the charge χ keeps "
+        f"the typical ratio {'reaches' if done else 'does not reach'} one: off by {banded(own['ratio off by'])} after "
+        f"all steps, {banded(own['off by at the start'])} at the start; of a seed's ratios the smallest is "
+        f"{banded(own['smallest ratio'])}, the largest {banded(own['largest ratio'])}; the charge χ keeps "
         f"{banded(own['|χ/χ(0)|'])} of what it was"
     )
     return said

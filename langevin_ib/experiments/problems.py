@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Key, Real
 
 from langevin_ib import design
 from langevin_ib.ensemble import starting_points
@@ -179,7 +179,8 @@ def spectral(
         frequencies = len(data["w_true"]) if "w_true" in data else frequencies
         x = _repeated(features(data["t_train"], frequencies), seeds)
         y, truth = _repeated(data["y_train"], seeds), _repeated(data.get("w_true"), seeds)
-    return sparse(design.operators.identity(frequencies), x, y, truth, seeds, seed, start_scale)
+    build = partial(design.sparse, design.operators.identity(frequencies))
+    return designed(build, x, y, start_scale=start_scale, truth=truth, seed=seed)
 
 
 def _spectral_task(random: np.random.Generator, frequencies: int, points: int, noise: float):
@@ -212,7 +213,8 @@ def piecewise(
     else:
         x, y = _repeated(data["A"], seeds), _repeated(data["y"], seeds)
         truth = _repeated(data.get("x_true"), seeds)
-    return sparse(design.operators.gradient(x.shape[2]), x, y, truth, seeds, seed, start_scale)
+    build = partial(design.sparse, design.operators.gradient(x.shape[2]))
+    return designed(build, x, y, start_scale=start_scale, truth=truth, seed=seed)
 
 
 def _measured(random: np.random.Generator, signal: Float[np.ndarray, " N"], measurements: int, noise: float):
@@ -238,35 +240,46 @@ def wavelet(
 
     found = [task(np.random.default_rng([seed, i])) for i in range(seeds)]
     x, y, truth = (np.stack(part) for part in zip(*found, strict=True))
-    return sparse(operator, x, y, truth, seeds, seed, start_scale)
+    build = partial(design.sparse, operator)
+    return designed(build, x, y, start_scale=start_scale, truth=truth, seed=seed)
 
 
-def sparse(
-    operator: design.Operator,
-    x: Float[np.ndarray, "seed n d"],
-    y: Float[np.ndarray, "seed n"],
-    truth: Float[np.ndarray, "seed d"] | None,
-    seeds: int,
-    seed: int,
+def designed(
+    build: Callable[..., design.Design],
+    x: Real[np.ndarray, "..."],
+    y: Real[np.ndarray, "..."],
+    *,
     start_scale: float,
+    truth: Real[np.ndarray, "..."] | None = None,
+    seed: int = 0,
 ) -> Problem:
-    """A linear problem y ≈ X w whose features A w are factored: the model of `design.sparse`, one data set a seed.
+    """A linear problem y ≈ X w for a design of any construction, one data set for each seed.
 
     The loss is the mean squared error, so that η is the paper's.
+
+    Args:
+        build: `design.sparse` or `design.spectral` but for the data and the start: takes `measure`, `y`, `start_scale`.
+        x: X of each seed, (seed, n, d).
+        y: (seed, n).
+        start_scale: standard deviation of a start's entries, positive.
+        truth: w of each seed, (seed, d), where it is known.
+        seed: of the starts.
+
+    Raises:
+        ValueError: the shapes do not fit, or a number is not finite.
     """
-    restart = partial(_sparse_model, operator, x[0], y[0])
-    tasks = {"x": x @ operator.pseudo_inverse, "y": y, "weight": np.full(seeds, 2.0)}
-    back = np.asarray(operator.pseudo_inverse)
+    X, Y = design.operators.finite("x", x, 3), design.operators.finite("y", y, 2)
+    if Y.shape != X.shape[:2]:
+        raise ValueError(f"y must be of shape (seed, n) = {X.shape[:2]} as in x, got {Y.shape}")
+    restart = partial(_built, build, X[0], Y[0])
+    model = restart(start_scale)
+    tasks = {"x": X @ model.operator.pseudo_inverse, "y": Y, "weight": np.full(len(Y), 2.0)}
+    known = None if truth is None else design.operators.finite("truth", truth, 2)
+    return Problem(model, tasks, len(Y), seed, restart, start_scale, model.recover, known)
 
-    def recover(params: Params) -> Float[Array, " d"]:
-        z = params["u"] * params["v"]
-        return jnp.asarray(back, z.dtype) @ z
 
-    return Problem(restart(start_scale), tasks, seeds, seed, restart, start_scale, recover, truth)
-
-
-def _sparse_model(operator: design.Operator, x, y, scale: float) -> design.Design:
-    return design.sparse(operator, measure=x, y=y, start_scale=scale)
+def _built(build: Callable[..., design.Design], x: Any, y: Any, scale: float) -> design.Design:
+    return build(measure=x, y=y, start_scale=scale)
 
 
 def _repeated(array: np.ndarray | None, seeds: int) -> Any:

@@ -16,7 +16,7 @@ from langevin_ib.cli import FailedRunError
 from langevin_ib.errors import DivergenceError
 from langevin_ib.experiments.baselines import require
 from langevin_ib.experiments.command import Report, Request
-from langevin_ib.experiments.effects import against, sweep, verdict
+from langevin_ib.experiments.effects import SAME, against, sweep, verdict
 from langevin_ib.experiments.measures import spreads
 from langevin_ib.experiments.outcome import Outcome, Table, banded, captioned, ensemble_of
 from langevin_ib.experiments.pictures import panels, plot_effects
@@ -212,7 +212,7 @@ def effects_table(rows: list[dict[str, Any]], error: str, settle: int = 0) -> Ta
     columns = ["run", error, "against the first row, paired over seeds"]
     body = [[row["name"], banded(row["error"]), "" if row["kind"] == "reference" else verdict(row)] for row in rows]
     legend = "medians over seeds [90% of seeds]; error × r: geometric mean of the ratio of errors; the intervals of "
-    legend += "all rows hold together in 95%"
+    legend += f"all rows hold together in 95%; the same: within a factor of {SAME:g}"
     if settle:
         columns.append("of the last noisy iterate")
         body = [[*cells, banded(row["last_iterate"])] for cells, row in zip(body, rows, strict=True)]
