@@ -372,7 +372,7 @@ def test_a_run_with_noise_is_settled_before_its_error_is_taken():
 
     (_, before), (_, longer, after) = rows(0), rows(4000)
     assert before["last_iterate"] is None
-    assert (longer["name"], longer["kind"], after["kind"]) == ("own, 4000 more", "reference", "noise")
+    assert (longer["name"], longer["kind"], after["kind"]) == ("4000 steps more", "reference", "noise")
     assert after["effect"]["ratio"] < 0.5 * before["effect"]["ratio"]
     assert after["last_iterate"] == before["error"]
     assert after["error"]["median"] < 0.5 * before["error"]["median"]

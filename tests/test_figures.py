@@ -201,7 +201,7 @@ def test_figure_5_with_everything(tmp_path, monkeypatch):
     assert arrays["w_hat"].shape == (2, 64)
     assert arrays["true_ones_isolated"].dtype == bool
     assert [row["name"] for row in summary["attribution"]] == [
-        "w₁ ⊙ w₂", "w₁ ⊙ w₂, 40 more", "start 0.3", "label noise 1", "isotropic, as label 1",
+        "w₁ ⊙ w₂", "40 steps more", "start 0.3", "label noise 1", "isotropic, as label 1",
     ]  # fmt: skip
     assert summary["rows"]["lasso"]["true ones isolated"] == {"count": 2, "of": 2}
     assert set(summary["wall_s"]) == {"training", "plain", "variants", "baselines", "attribution"}

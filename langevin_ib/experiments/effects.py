@@ -61,7 +61,7 @@ def sweep(
     rows: list[dict[str, Any]] = [_row(reference, "reference", spread(base))]
     noisy = [protocol.lr for protocol in runs.values() if protocol.noise.kind != "none"]
     if settle and noisy:
-        name = f"{reference}, {settle} more"
+        name = f"{settle} steps more"
         base_settled = measured(settled(own.ends, name, noisy[0]))
         rows.append(_row(name, "reference", spread(base_settled)))
     for name, protocol in runs.items():

@@ -175,7 +175,7 @@ def _attributed(
     with spared(notes):
         if reference is not None and reference != recovery.own:
             own = train(problem, reference, stage="attribution", progress=report("attribution"))
-            name += f", {reference.steps:g} steps"
+            name = f"{reference.steps} steps"
         return sweep(problem, own, error, dict(recovery.sweeps), report, reference=name, settle=recovery.settle)
     return []
 
