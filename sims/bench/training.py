@@ -2,9 +2,9 @@
 
     python -m sims.bench.training
 
-One block of 16 seeds on one device: `attend` against the plain formula in small matrix products, and noise drawn ahead
-and without XLA's YNNPACK fusions against the runner's default. Then 32 seeds on all devices: two devices that share
-them against two blocks of 16, as `langevin_ib.recording` has it.
+One block of 16 seeds on one device: `attend` against the plain formula in small matrix products, noise drawn ahead and
+without XLA's YNNPACK fusions against the runner's default, and random numbers in JAX's older layout against its newer.
+Then 32 seeds on all devices: two devices that share them against two blocks of 16, as `langevin_ib.recording` has it.
 """
 
 from __future__ import annotations
@@ -49,9 +49,9 @@ def plain(problem: Problem) -> Problem:
     return dataclasses.replace(problem, model=dataclasses.replace(problem.model, training=by_products))
 
 
-def seconds(problem: Problem, noise: Noise, *, ahead: bool, devices: int = 1) -> float:
-    """The shortest of three runs, compilation left out."""
-    with jax.enable_x64(True):
+def seconds(problem: Problem, noise: Noise, *, ahead: bool, devices: int = 1, partitionable: bool = False) -> float:
+    """The shortest of three runs, compilation left out; `partitionable` is JAX's default layout of random numbers."""
+    with jax.enable_x64(True), jax.threefry_partitionable(partitionable):
         starts = problem.starts()
         like = jax.tree.map(lambda leaf: leaf[0], starts)
         kernel: Kernel = sgd(problem.model, like, noise=noise, lr=1e-5, tasks=problem.tasks)
@@ -86,6 +86,8 @@ def main() -> None:
     own = seconds(problem, NOISE, ahead=True)
     print(f"figure 3, {SEEDS} seeds on one device: {1e6 * own / STEPS:.0f} µs a step; as multiples of it")
     print(f"  noise drawn in its step, XLA's default fusions: {seconds(problem, NOISE, ahead=False) / own:.2f}")
+    layout = seconds(problem, NOISE, ahead=True, partitionable=True) / own
+    print(f"  random numbers in JAX's default layout: {layout:.2f}")
     print(f"  small matrix products: {seconds(plain(problem), NOISE, ahead=True) / own:.2f}")
     print(f"  small matrix products, default: {seconds(plain(problem), NOISE, ahead=False) / own:.2f}")
     devices = len(jax.devices())
