@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
+from functools import partial
 from queue import SimpleQueue
+from threading import Event
 from typing import Any
 
 import jax
@@ -87,7 +89,17 @@ def record(
     for device in jax.devices():
         free.put(device)
 
+    stopped = Event()  # a thread cannot be interrupted: it has to look
+
+    def looked(b: int, done: int, total: int) -> None:
+        if stopped.is_set():
+            raise CancelledError
+        if b == 0 and progress is not None:
+            progress(done, total)
+
     def run(b: int) -> Float[np.ndarray, "chain time q"] | DivergenceError:
+        if stopped.is_set():
+            raise CancelledError
         block, device = slice(BLOCK * b, BLOCK * (b + 1)), free.get()
         try:
             # These settings belong to a thread. JAX's older layout of random numbers takes one hash for two of them,
@@ -105,7 +117,7 @@ def record(
                     step_size=step_size,
                     remedy=REMEDY,
                     chunk_records=-(-schedule.records // LOOKS),
-                    progress=progress if b == 0 else None,
+                    progress=partial(looked, b),
                     checkpoint=None if checkpoint_of is None else checkpoint_of(b),
                     trace_chains=BLOCK,
                     trace_rows=rows,
@@ -119,7 +131,11 @@ def record(
         return result.trace["params"]
 
     with ThreadPoolExecutor(len(jax.devices())) as pool:
-        found = list(pool.map(run, range(-(-len(first) // BLOCK))))
+        try:
+            found = list(pool.map(run, range(-(-len(first) // BLOCK))))
+        except BaseException:
+            stopped.set()
+            raise
     lost = [one for one in found if isinstance(one, DivergenceError)]
     if lost:
         diverged, step = sum(error.diverged for error in lost), min(error.step for error in lost)

@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 
-from langevin_ib.cli import FailedRunError, guarded, new_parser, number, usable_cores
+from langevin_ib.cli import INTERRUPTED, FailedRunError, guarded, new_parser, number, usable_cores
 from langevin_ib.experiments.command import Request
 from langevin_ib.recording import BLOCK
 
@@ -103,11 +103,16 @@ def run_figures(names: Sequence[str], options: list[str], groups: list[list[int]
                 sys.stderr.write(errors)
                 print(f"{out}{name}: {time.perf_counter() - began:.1f} s\n", flush=True)
                 codes.append(code)
+                if code == INTERRUPTED:
+                    waiting.clear()
         return codes
 
     with ThreadPoolExecutor(len(groups)) as threads:
         try:
             return list(itertools.chain.from_iterable(threads.map(work, groups)))
+        except KeyboardInterrupt:
+            waiting.clear()  # the figures that run are interrupted too, and no other is begun
+            raise
         except BrokenProcessPool:
             raise FailedRunError("a figure's process was killed; figures that are saved stay") from None
 

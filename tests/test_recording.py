@@ -118,6 +118,23 @@ def test_an_interrupted_run_goes_on_from_where_each_block_stood(x64, tmp_path):
     assert min(seen) < STEPS // 2
 
 
+def test_an_interrupt_stops_every_block(x64):
+    """Blocks that had not begun do not, those that run stop at their next look: of eight, two begin on two devices."""
+    runs, begun = Runs("matrix", jnp.float32), []
+
+    def kernel_of(block: slice) -> Kernel:
+        begun.append(block.start)
+        return runs.kernel(slice(0, BLOCK))
+
+    def interrupt(done, total):
+        raise KeyboardInterrupt
+
+    starts = jax.tree.map(lambda leaf: jnp.concatenate([leaf[:BLOCK]] * 8), runs.starts)
+    with pytest.raises(KeyboardInterrupt):
+        record(kernel_of, starts, key=runs.key, steps=STEPS, stage="test", step_size=0.02, progress=interrupt)
+    assert len(begun) <= len(jax.devices()) + 1
+
+
 @pytest.mark.parametrize(("steps", "rows"), [(20, 200), (200, 200), (201, 200), (1_000_003, 200), (40, 20), (7, 1)])
 def test_times_end_after_all_steps_and_are_equally_spaced_but_the_first(steps, rows):
     times, plan = record_steps(steps, rows), schedule_of(steps, rows)
