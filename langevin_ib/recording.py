@@ -103,7 +103,7 @@ def record(
         block, device = slice(BLOCK * b, BLOCK * (b + 1)), free.get()
         try:
             # These settings belong to a thread. JAX's older layout of random numbers takes one hash for two of them,
-            # not two: a third less for a step of figure 3 (`sims/bench/training.py`).
+            # not two, which takes an eighth off a step of figure 3 (`sims/bench/training.py`).
             with jax.enable_x64(wide), jax.default_device(device), jax.threefry_partitionable(False):
                 kernel = kernel_of(block)
                 result = run_ensemble(

@@ -97,7 +97,8 @@ def main() -> None:
     ):
         many = student(name, options, 0.1, 2 * SEEDS, 0)
         in_blocks = blocks(many, Protocol(noise, lr, steps))
-        shared = seconds(many, noise, ahead=ahead, devices=devices) / STEPS
+        # The older layout is none for several devices.
+        shared = seconds(many, noise, ahead=ahead, devices=devices, partitionable=True) / STEPS
         print(f"{name}, {2 * SEEDS} seeds, {devices} devices: in blocks {1e6 * in_blocks:.0f} µs a step; ", end="")
         print(f"all devices sharing every step: {shared / in_blocks:.2f} of that")
 
