@@ -40,13 +40,16 @@ def new_parser(program: str, description: str) -> Parser:
     )
 
 
-def guarded(program: str, work: Callable[[], int], *, resumes: bool = True) -> int:
+RESUMES = "if a stage ran for over half a minute, the same command goes on from its checkpoint"
+
+
+def guarded(program: str, work: Callable[[], int], *, interrupted: str = RESUMES) -> int:
     """Do the work and return its exit code: 0 done, 2 bad input (nothing written), 3 failed run, 130 interrupted.
 
     Args:
         program: named in errors.
         work: what is done.
-        resumes: whether the same command goes on from a checkpoint.
+        interrupted: what is said of the results when the user stops it.
     """
     try:
         return work()
@@ -69,12 +72,7 @@ def guarded(program: str, work: Callable[[], int], *, resumes: bool = True) -> i
     except OSError as error:
         return _fail(program, f"cannot write: {error.strerror or error}", FAILED_RUN)
     except KeyboardInterrupt:
-        after = (
-            "if a stage ran for over half a minute, the same command goes on from its checkpoint"
-            if resumes
-            else "nothing of this run was saved"
-        )
-        return _fail(program, f"interrupted; {after}", INTERRUPTED)
+        return _fail(program, f"interrupted; {interrupted}", INTERRUPTED)
 
 
 def flag(name: str) -> str:

@@ -19,7 +19,7 @@ from jaxtyping import Array, Float, Key
 from langevin_ib import streaming
 from langevin_ib.checkpoint import Checkpoint
 from langevin_ib.dynamics import Kernel
-from langevin_ib.ensemble import Observer, Progress, Schedule, run_ensemble
+from langevin_ib.ensemble import Observer, Progress, Schedule, batched, run_ensemble
 from langevin_ib.errors import DivergenceError
 from langevin_ib.models.base import Params
 
@@ -81,7 +81,7 @@ def record(
     Raises:
         DivergenceError: some chain's parameters ran away.
     """
-    first = np.asarray(jax.vmap(lambda x: ravel_pytree(x)[0])(starts))
+    first = np.asarray(batched(lambda x: ravel_pytree(x)[0])(starts))
     limit = RUNAWAY * (1.0 + float(np.abs(first).max()))
     schedule = schedule_of(steps, rows)
     wide = jax.config.read("jax_enable_x64")

@@ -61,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"all: {time.perf_counter() - began:.1f} s")
         return next((code for code in codes if code), 0)
 
-    return guarded("python -m sims.all", work, resumes=False)
+    return guarded("python -m sims.all", work, interrupted="figures that are saved stay")
 
 
 def shares(cores: list[int], blocks: int) -> list[list[int]]:

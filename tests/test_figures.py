@@ -360,6 +360,15 @@ def test_an_interrupted_figure_promises_no_checkpoint(tmp_path, monkeypatch, cap
     assert capsys.readouterr().err.endswith("interrupted; nothing of this run was saved\n")
 
 
+def test_all_figures_interrupted_say_that_those_that_are_saved_stay(tmp_path, monkeypatch, capsys):
+    def interrupted(*given):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(every, "run_figures", interrupted)
+    assert every.main(["--out", str(tmp_path)]) == 130
+    assert capsys.readouterr().err.endswith("interrupted; figures that are saved stay\n")
+
+
 def test_a_learning_rate_too_large_for_the_plain_model_is_refused_before_any_training(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(recovery, "train", None)  # not to be called
     options = ["--seeds", "2", "--steps", "20", "--figure-only", "--plain-lr", "100", "--out", str(tmp_path / "runs")]

@@ -126,7 +126,7 @@ def main(
         )
         return _execute(request, run, given["out"], given["quiet"], given["json"])
 
-    return guarded(f"python -m {program}", work, resumes=False)
+    return guarded(f"python -m {program}", work, interrupted="nothing of this run was saved")
 
 
 def positive(name: str, value: Any) -> float:

@@ -28,6 +28,9 @@ Metric = Callable[[Array], Float[np.ndarray, " seed"]]
 Maker = Callable[[], Array]
 
 
+ROWS_LEGEND = (
+    "medians over seeds [90% of seeds]; of the sentences that set one model against others, the 95% hold together"
+)
 NOT_THE_PAPERS = "data, steps or η are not the paper's, whose caption is therefore left out"
 
 
@@ -129,7 +132,7 @@ def run(recovery: Recovery, request: Request, report: Report) -> Outcome:
     drawn = {"figure": recovery.picture(own, arrays)}
     if effects:
         drawn["attribution"] = effects_figure(effects, recovery.error)
-    tables = [captioned("What is recovered", "model", numbers, "medians over seeds [90% of seeds]")]
+    tables = [captioned("What is recovered", "model", numbers, ROWS_LEGEND)]
     if effects:
         tables.append(effects_table(effects, recovery.error, recovery.settle))
     saved = {f"{recovery.found}_hat": arrays[recovery.own_name]}
