@@ -6,6 +6,8 @@ one independent vector. Nothing here knows how the samples or the law were made.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, NamedTuple
@@ -23,9 +25,14 @@ CHAINS_PER_BIN = 8  # Hotelling's T² wants several chains for each bin that it 
 # chains as the limit, MALA at β = 1, which sticks where the potential is steep, was rejected against its own exact law.
 # `sims/bench/null.py` measures level and power with chains that stick like that.
 MIN_VISITORS = 0.2
+# A chain of this many draws in one single bin, where the typical chain fills several, has not moved in all of the run.
+FROZEN_DRAWS, SEVERAL_BINS = 50, 5
+SINGULAR = 1e-10  # eigenvalue of a between-chain correlation matrix below which a direction carries no scatter
 NOISE_DRAWS = 4000
 MIN_SHARE = 0.05  # of the reference draws that a reweighted mean has to rest on
 C_RANGE = (-60.0, 60.0)
+CONSTANT = 1e-6  # a range of log det G below this share of its size is rounding, that of float32 draws at least
+SAME_LAW = 1e-9  # largest difference of bin masses of laws that are one law in the window
 
 
 class Noise(NamedTuple):
@@ -59,7 +66,8 @@ class LawComparison(NamedTuple):
     """Distance, its noise, a p-value and a verdict.
 
     `tv` is the total-variation distance between the bin masses; `tv_floor` what sampling noise alone would give;
-    `tv_lower95` and `tv_upper95` one-sided 95% bounds of the distance without noise; `p_value` of exact equality.
+    `tv_lower95` and `tv_upper95` one-sided 95% bounds of the distance without noise; `p_value` of exact equality, None
+    where the chains carry too little information for one, and then `why_no_p`.
     """
 
     tv: float
@@ -68,6 +76,14 @@ class LawComparison(NamedTuple):
     tv_upper95: float
     p_value: float | None
     verdict: Verdict
+    why_no_p: str | None = None
+
+
+class Equality(NamedTuple):
+    """A p-value of exact equality, or None and the reason why the chains give none."""
+
+    p_value: float | None
+    why: str | None = None
 
 
 class Correction(NamedTuple):
@@ -117,25 +133,34 @@ def against_law(
     """
     difference = sample.mass - law_mass
     noise = sample.noise if level == LEVEL else noise_of(sample.covariance, level)
-    return _compare(difference, noise, margin, p_value_of_law(sample.counts, law_mass), level)
+    return _compare(difference, noise, margin, equality_to_law(sample.counts, law_mass), level)
 
 
 def against_sample(first: Ensemble, second: Ensemble, margin: float, level: float = LEVEL) -> LawComparison:
     """Compare two independent ensembles' histograms (two-sample form of `against_law`)."""
     noise = noise_of(first.covariance + second.covariance, level)
-    return _compare(first.mass - second.mass, noise, margin, p_value_of_samples(first, second), level)
+    return _compare(first.mass - second.mass, noise, margin, equality_of_samples(first, second), level)
 
 
 def p_value_of_law(counts: Num[np.ndarray, "chain bins"], law_mass: Float[np.ndarray, " bins"]) -> float | None:
-    """Probability under the law of chains as far from it as these, by Hotelling's T²; None if the chains are too few.
+    """The p-value of `equality_to_law`, or None."""
+    return equality_to_law(counts, law_mass).p_value
+
+
+def equality_to_law(counts: Num[np.ndarray, "chain bins"], law_mass: Float[np.ndarray, " bins"]) -> Equality:
+    """Probability under the law of chains as far from it as these, by Hotelling's T².
 
     Neighbouring bins are merged until each expects 25 draws, is filled by a fifth of the chains, and there are eight
-    chains for each bin; the law's masses decide the first, the sample alone the others.
+    chains for each bin; the law's masses decide the first, the sample alone the others. There is no p-value where
+    fewer than two groups are left, where some chains have not moved in all of the run (they carry the law of their
+    starts, and the scatter between chains knows nothing of how long they would stay), or where chains repeat each other
+    so that the scatter between them is singular.
     """
     counts = np.asarray(counts, np.float64)
     groups = merged_bins(law_mass, counts)
-    if groups.size < 2:
-        return None
+    unfit = _unfit(groups, counts)
+    if unfit is not None:
+        return Equality(None, unfit)
     merged = np.add.reduceat(counts, groups, axis=1)
     expected = np.add.reduceat(law_mass, groups)
     return _hotelling((merged - merged.sum(axis=1, keepdims=True) * expected)[:, :-1])
@@ -146,7 +171,7 @@ def p_value_of_drift(first: Num[np.ndarray, "chain bins"], second: Num[np.ndarra
     first, second = np.asarray(first, np.float64), np.asarray(second, np.float64)
     both = first + second
     groups = merged_bins(both.sum(axis=0) / max(both.sum(), 1.0), both)
-    return _hotelling(np.add.reduceat(second - first, groups, axis=1))
+    return _hotelling(np.add.reduceat(second - first, groups, axis=1)).p_value
 
 
 def p_value_of_change(first: Num[np.ndarray, "chain bins"], second: Num[np.ndarray, "chain bins"]) -> float | None:
@@ -160,19 +185,51 @@ def p_value_of_change(first: Num[np.ndarray, "chain bins"], second: Num[np.ndarr
 
 
 def p_value_of_samples(first: Ensemble, second: Ensemble) -> float | None:
-    """Probability of two histograms this far apart if both ensembles had one law; None if the chains are too few."""
+    """The p-value of `equality_of_samples`, or None."""
+    return equality_of_samples(first, second).p_value
+
+
+def equality_of_samples(first: Ensemble, second: Ensemble) -> Equality:
+    """Probability of two histograms this far apart if both ensembles had one law; see `equality_to_law`."""
     chains = min(first.counts.shape[0], second.counts.shape[0])
     pooled = (first.mass * first.draws + second.mass * second.draws) / (first.draws + second.draws)
     groups = merged_bins(pooled, first.counts, second.counts)
-    if groups.size < 2:
-        return None
+    unfit = _unfit(groups, first.counts, second.counts)
+    if unfit is not None:
+        return Equality(None, unfit)
     parts = [ensemble(np.add.reduceat(e.counts, groups, axis=1)) for e in (first, second)]
     difference = (parts[0].mass - parts[1].mass)[:-1]
     covariance = (parts[0].covariance + parts[1].covariance)[:-1, :-1]
     # The ensemble with fewer chains may carry nearly all of the covariance: its degrees of freedom are the safe ones.
-    k, dof = difference.size, chains - 1
-    t2 = _quadratic_form(covariance, difference)
-    return float(stats.f.sf(t2 * (dof - k + 1) / (k * dof), k, dof - k + 1))
+    return _t_squared(covariance, difference, chains - 1)
+
+
+def _unfit(groups: Num[np.ndarray, " groups"], *samples: Num[np.ndarray, "_ bins"]) -> str | None:
+    """Why these chains carry too little information for a p-value; None if they do not."""
+    chains = min(n.shape[0] for n in samples)
+    if groups.size < 2 and CHAINS_PER_BIN / chains > 1 / 4:
+        return f"{chains} chains are too few for a p-value: take at least {4 * CHAINS_PER_BIN}"
+    frozen = [frozen_chains(n) for n in samples]
+    if any(frozen):
+        most = int(np.argmax(frozen))
+        return f"{frozen[most]} of {samples[most].shape[0]} chains have not left one bin in all of the run"
+    if groups.size < 2:
+        return f"the bins that a fifth of the {chains} chains fill are fewer than two: chains stay long where they are"
+    return None
+
+
+def frozen_chains(counts: Num[np.ndarray, "chain bins"]) -> int:
+    """Chains with 50 draws or more, all in one bin, where the typical chain fills five bins at least.
+
+    >>> moving = np.full((9, 8), 10)
+    >>> frozen_chains(moving), frozen_chains(np.concatenate([moving, [[80, 0, 0, 0, 0, 0, 0, 0]]]))
+    (0, 1)
+    """
+    filled, draws = (np.asarray(counts) > 0).sum(axis=1), np.asarray(counts).sum(axis=1)
+    seen = draws >= FROZEN_DRAWS
+    if not seen.any() or np.median(filled[seen]) < SEVERAL_BINS:
+        return 0
+    return int(np.sum(seen & (filled == 1)))
 
 
 def merged_bins(mass: Float[np.ndarray, " bins"], *samples: Float[np.ndarray, "_ bins"]) -> Num[np.ndarray, " groups"]:
@@ -273,6 +330,72 @@ def estimate_correction_by_reweighting(
     return Correction(c, se, (c - half, c + half))
 
 
+def is_constant(statistic: Float[np.ndarray, "*shape"]) -> bool:
+    """Whether log det G varies by no more than rounding, so that the laws of all c are one law.
+
+    >>> is_constant(np.array([1.0, 1.0 + 1e-12])), is_constant(np.array([1.0, 1.01]))
+    (True, False)
+    """
+    size = max(1.0, float(np.max(np.abs(statistic), initial=0.0)))
+    return float(np.ptp(statistic)) <= CONSTANT * size
+
+
+def p_value_of_share(inside: Num[np.ndarray, " chain"], total: Num[np.ndarray, " chain"], share: float) -> float | None:
+    """Probability of a share of the draws this far from a law's own, two-sided, from the scatter of the chains.
+
+    The error is that of the ratio Σ inside / Σ total over chains, and at least that of as many independent draws as
+    there are chains where none differs from the others: chains that never leave a window have no scatter.
+
+    >>> p_value_of_share(np.full(64, 10), np.full(64, 10), 0.5) < 1e-9
+    True
+    """
+    inside, total = np.asarray(inside, np.float64), np.asarray(total, np.float64)
+    if total.size < 2 or total.sum() == 0:
+        return None
+    found, variance = _ratio(inside, total)
+    if variance == 0.0:
+        variance = share * (1.0 - share) / total.size
+    return p_value_of_difference(found - share, math.sqrt(variance), float(total.size - 1))
+
+
+def p_value_of_difference(difference: float, se: float, dof: float = math.inf) -> float | None:
+    """Two-sided p-value of a difference with a standard error, by Student's t; None without an error.
+
+    >>> round(p_value_of_difference(1.96, 1.0), 3)
+    0.05
+    """
+    if not se > 0:
+        return None
+    return float(2.0 * stats.t.sf(abs(difference) / se, dof))
+
+
+def alike(masses: Mapping[str, list[Float[np.ndarray, " bins"]]], margin: float) -> list[tuple[list[str], float]]:
+    """Groups of two laws or more that all lie within the margin of each other, and the largest distance in each.
+
+    The distance of two laws is their largest total variation over the scalars. Each law joins the first group all of
+    whose members are that near; nothing here is seen of any draw.
+
+    >>> half, tilted = [np.array([0.5, 0.5])], [np.array([0.505, 0.495])]
+    >>> groups = alike({"a": half, "b": tilted, "c": [np.array([0.6, 0.4])]}, 0.01)
+    >>> [(names, round(distance, 4)) for names, distance in groups]
+    [(['a', 'b'], 0.005)]
+    """
+
+    def apart(one: str, other: str) -> float:
+        return max(total_variation(p, q) for p, q in zip(masses[one], masses[other], strict=True))
+
+    groups: list[list[str]] = []
+    for name in masses:
+        near = (group for group in groups if all(apart(name, member) <= margin for member in group))
+        group = next(near, None)
+        if group is None:
+            groups.append([name])
+        else:
+            group.append(name)
+    several = [group for group in groups if len(group) > 1]
+    return [(group, max(apart(a, b) for a in group for b in group)) for group in several]
+
+
 def weights_of(log_weight: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
     """Importance weights scaled so that their sum is the effective number of draws (Σw)²/Σw²."""
     weight = np.exp(log_weight - log_weight.max())
@@ -325,7 +448,8 @@ def noise_of(covariance: Float[np.ndarray, "bins bins"], level: float = LEVEL) -
     )
 
 
-def _compare(difference: np.ndarray, noise: Noise, margin: float, p_value: float | None, level: float) -> LawComparison:
+def _compare(difference: np.ndarray, noise: Noise, margin: float, equality: Equality, level: float) -> LawComparison:
+    p_value = equality.p_value
     tv = 0.5 * float(np.abs(difference).sum())
     # tv = ½ s·d for the true signs s, and ½ s·d̂ ≤ TV(d̂) for any signs: so the true distance exceeds the measured one by
     # no more than the normal noise of one signed sum, whatever s. The worst s gives a bound that holds for all.
@@ -339,7 +463,7 @@ def _compare(difference: np.ndarray, noise: Noise, margin: float, p_value: float
         verdict = "differs"
     else:
         verdict = "undecided"
-    return LawComparison(tv, noise.floor, lower, upper, p_value, verdict)
+    return LawComparison(tv, noise.floor, lower, upper, p_value, verdict, equality.why)
 
 
 def _largest_signed_deviation(covariance: np.ndarray, vectors: np.ndarray) -> float:
@@ -359,16 +483,48 @@ def _largest_signed_deviation(covariance: np.ndarray, vectors: np.ndarray) -> fl
     return 0.5 * float(np.sqrt(best))
 
 
-def _hotelling(vectors: np.ndarray) -> float:
+def _hotelling(vectors: np.ndarray) -> Equality:
     """p-value of Hotelling's one-sample T² for a zero mean; rows are independent."""
     n, k = vectors.shape
-    t2 = n * _quadratic_form(np.cov(vectors, rowvar=False).reshape(k, k), vectors.mean(axis=0))
-    return float(stats.f.sf(t2 * (n - k) / (k * (n - 1)), k, n - k))
+    return _t_squared(np.cov(vectors, rowvar=False).reshape(k, k) / n, vectors.mean(axis=0), n - 1)
 
 
-def _quadratic_form(matrix: np.ndarray, vector: np.ndarray) -> float:
-    """vᵀ M⁻¹ v, with M scaled to a correlation matrix first."""
-    scale = np.sqrt(np.diag(matrix))
+def _t_squared(covariance: np.ndarray, vector: np.ndarray, dof: int) -> Equality:
+    """p-value of T² = vᵀ C⁻¹ v, C the estimated covariance of v with `dof` degrees of freedom.
+
+    Directions without scatter (counts that add up to the same number in every chain) are left out if v has no part
+    along them, as a linear constraint has it; if it has one, the chains repeat each other and say nothing of its error.
+    """
+    scale = np.sqrt(np.diag(covariance))
     scale = np.where(scale > 0, scale, 1.0)
-    scaled = vector / scale
-    return float(scaled @ np.linalg.lstsq(matrix / np.outer(scale, scale), scaled, rcond=None)[0])
+    values, vectors = np.linalg.eigh(covariance / np.outer(scale, scale))
+    along = vectors.T @ (vector / scale)
+    known = values > SINGULAR * max(float(values[-1]), 0.0)
+    k = int(known.sum())
+    beyond = np.linalg.norm(along[~known])
+    if k == 0 or beyond > np.sqrt(SINGULAR) * (1.0 + np.linalg.norm(along[known])):
+        return Equality(None, "chains repeat each other: the scatter between them is singular")
+    t2 = float(np.sum(along[known] ** 2 / values[known]))
+    return Equality(float(stats.f.sf(t2 * (dof - k + 1) / (k * dof), k, dof - k + 1)))
+
+
+def p_text(value: float | None) -> str:
+    """A p-value in words; a dash where there is none.
+
+    >>> p_text(0.0), p_text(0.0123), p_text(None)
+    ('<1e-15', '0.012', '–')
+    """
+    if value is None:
+        return "–"
+    return "<1e-15" if value < 1e-15 else f"{value:.2g}"
+
+
+def p_is(value: float | None) -> str:
+    """The same in a sentence.
+
+    >>> p_is(0.0), p_is(0.0123), p_is(None)
+    ('p < 1e-15', 'p = 0.012', 'no p-value')
+    """
+    if value is None:
+        return "no p-value"
+    return "p < 1e-15" if value < 1e-15 else f"p = {value:.2g}"

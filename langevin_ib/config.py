@@ -165,7 +165,10 @@ class RunConfig:
         AUTO, "dynamics", "steps between recorded draws; auto: from the curvature", kind="count", low=1, high=10**6
     )
     step_check: bool | Auto = _option(
-        None, "dynamics", "companion run at h/2; auto: if h is auto [auto]", choices=("yes", "no", AUTO)
+        None,
+        "dynamics",
+        "companion run at h/2, which half as many steps go into; auto: yes, but for mala [auto]",
+        choices=("yes", "no", AUTO),
     )
     precision: int = _option(32, "dynamics", "bits of the chains' floats", choices=(32, 64))
     seed: int = _option(0, "dynamics", "seed of all randomness", kind="count", low=0, high=LIMIT)

@@ -27,7 +27,17 @@ from langevin_ib.diagnostics import R_HAT_LIMIT
 from langevin_ib.dynamics import euler_maruyama, sgd
 from langevin_ib.ensemble import Schedule, run_ensemble, starting_points
 from langevin_ib.errors import ConfigError, LawError
-from langevin_ib.findings import RunResult, convergence_checks, doubts_of, head, invariant, overall, shown, silent
+from langevin_ib.findings import (
+    RunResult,
+    convergence_checks,
+    doubts_of,
+    head,
+    invariant,
+    overall,
+    shown,
+    silent,
+    verdict_groups,
+)
 from langevin_ib.laws import Law, Reduction, bin_masses, formula
 from langevin_ib.laws.base import on_host
 from langevin_ib.laws.sgd import FORMULA, MEASURE, NAME, Coordinate, Descent, check_closed
@@ -148,6 +158,8 @@ def run_descent(config: RunConfig, report: Report, chunk_records: int | None, pl
     # Where the noise ends at the minimum every chain ends in a point, and there is nothing to judge.
     doubts = [] if ground.family is None else [*ground.doubts, *doubts_of(checks), *_doubts(ground, charge)]
     judged, fits, missing = _judge(ground, sample, bool(doubts))
+    verdicts = overall(judged)
+    masses = {law: [np.asarray(rows[law]["mass"]) for rows in judged.values()] for law in verdicts}
     summary: dict[str, Any] = {
         **head(plan, sample, float(config.lr or 0), wall, stationary=bool(ground.laws)),
         "diagnostics": checks,
@@ -157,7 +169,8 @@ def run_descent(config: RunConfig, report: Report, chunk_records: int | None, pl
             | moments_with_errors(sample, name)
             for name in shown(plan)
         },
-        "verdicts": overall(judged),
+        "verdicts": verdicts,
+        "groups": verdict_groups(compare.alike(masses, config.margin), verdicts),
         "joint": None,
         "drift": None,
         "law_reference": None,

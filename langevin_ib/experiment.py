@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import time
 from pathlib import Path
@@ -16,20 +17,26 @@ from langevin_ib.descent import run_descent
 from langevin_ib.errors import ConfigError
 from langevin_ib.findings import (
     RunResult,
+    contradictions,
     convergence_checks,
     doubts_of,
     head,
     invariant,
     overall,
     run_name,
+    share_of,
     shown,
     silent,
+    verdict_groups,
+    withhold,
 )
 from langevin_ib.observe import Sample, build_observer
 from langevin_ib.plan import Plan
 from langevin_ib.predictions import Predictions
 from langevin_ib.preparation import Prepared, prepare
 from langevin_ib.sampling import STREAM, Drawn, Report, Sampler
+
+log = logging.getLogger(__name__)
 
 ORDER = {"leimkuhler-matthews": 2, "euler-maruyama": 1, "projected": 1}
 JOINT_DRAWS = 8
@@ -70,6 +77,7 @@ def _run(config: RunConfig, report: Report, chunk_records: int | None, checkpoin
     prepared = prepare(config, report, chunk_records, place)
     plan, predictions = prepared.plan, prepared.predictions
     config, reduction = plan.config, plan.reduction
+    alike = _alike(predictions, plan)
 
     sampler = Sampler(plan, build_observer(reduction, plan.edges, config.slab), report, chunk_records, place)
     stage_began = time.perf_counter()
@@ -78,6 +86,8 @@ def _run(config: RunConfig, report: Report, chunk_records: int | None, checkpoin
     _check_not_empty(plan, sample)
 
     correction = predictions.correction(sample.statistic)
+    judged = {name: _judged(predictions, sample, name) for name in plan.scalars}
+    shares = {name: share_of(sample, name, *predictions.share(name)) for name in plan.scalars}
     checks: dict[str, Any] = convergence_checks(sample, reduction.proper) | {"step_check": None}
     if config.step_check:
         checks["step_check"] = _step_check(prepared, sample, sampler.companion(step_size), correction, step_size)
@@ -92,15 +102,22 @@ def _run(config: RunConfig, report: Report, chunk_records: int | None, checkpoin
         shutil.rmtree(place, ignore_errors=True)
 
     doubts += doubts_of(checks, reference, stationary=reduction.proper)
-    judged = {name: _judged(predictions, sample, name, bool(doubts)) for name in plan.scalars}
+    if reduction.proper:  # else neither c nor the share of the slab is that of a stationary law
+        exact = [laws["exact"] for laws in judged.values() if "exact" in laws]
+        doubts += contradictions(correction, exact, checks["step_check"], reference, shares)
+    if doubts:
+        withhold(judged)
+    verdicts = overall(judged)
     summary: dict[str, Any] = {
         **head(plan, sample, step_size, wall, stationary=reduction.proper),
         "diagnostics": checks,
         "doubts": doubts,
         "invariants": {
-            name: invariant(plan, sample, name, judged[name], predictions.missing, correction) for name in shown(plan)
+            name: invariant(plan, sample, name, judged[name], predictions.missing, correction, shares[name])
+            for name in shown(plan)
         },
-        "verdicts": overall(judged),
+        "verdicts": verdicts,
+        "groups": verdict_groups(alike, verdicts),
         "joint": _joint(prepared, sample),
         "drift": None if reduction.proper else _drift(predictions, plan, sample, step_size),
         "law_reference": prepared.law_reference,
@@ -142,7 +159,7 @@ def _check_not_empty(plan: Plan, sample: Sample) -> None:
         raise ConfigError("window", f"where the chains go: no draw of {name} fell into it", window)
 
 
-def _judged(predictions: Predictions, sample: Sample, scalar: str, doubted: bool) -> dict[str, Any]:
+def _judged(predictions: Predictions, sample: Sample, scalar: str) -> dict[str, Any]:
     judged = {}
     for law in predictions.laws:
         found = predictions.compare(law.name, scalar, sample.ensemble(scalar))
@@ -153,9 +170,22 @@ def _judged(predictions: Predictions, sample: Sample, scalar: str, doubted: bool
             "mass_se": predictions.mass_se(law.name, scalar).tolist(),
             "c": predictions.law_correction(law.name),
             **found._asdict(),
-            "verdict": "undecided" if doubted else found.verdict,
         }
     return judged
+
+
+def _alike(predictions: Predictions, plan: Plan) -> list[tuple[list[str], float]]:
+    """Which laws no verdict tells apart, for they lie within the margin of each other: known before the first draw."""
+    masses = {law.name: [predictions.mass(law.name, name) for name in plan.scalars] for law in predictions.laws}
+    groups = compare.alike(masses, plan.config.margin)
+    for names, distance in groups:
+        if distance >= compare.SAME_LAW:
+            every = "; these are all the laws" if len(names) == len(masses) else ""
+            log.info(
+                "%s lie within TV %.2g of each other, below the margin %g: no verdict will tell them apart%s",
+                ", ".join(names), distance, plan.config.margin, every,
+            )  # fmt: skip
+    return groups
 
 
 def _joint(prepared: Prepared, sample: Sample) -> dict[str, Any] | None:

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from langevin_ib import compare, geometry
+from langevin_ib.compare import p_is
 from langevin_ib.config import RunConfig
 from langevin_ib.diagnostics import DRIFT_LEVEL, R_HAT_LIMIT, convergence, ensemble_ess
 from langevin_ib.laws import Reduction
@@ -18,6 +19,8 @@ from langevin_ib.plan import Plan
 
 SCHEMA_VERSION = 1
 SLICE_POINTS = 64
+CONTRADICTION_LEVEL = 1e-4  # false-positive rate of each of the comparisons that `contradictions` makes
+STAYING = 1.5  # R-hat above which chains hardly leave the parts of the space that they began in
 
 
 @dataclass(frozen=True)
@@ -83,13 +86,20 @@ def head(plan: Plan, sample: Sample, step_size: float, wall: float, *, stationar
 
 
 def invariant(
-    plan: Plan, sample: Sample, name: str, laws: dict[str, Any], missing: list[str], correction: dict[str, Any]
+    plan: Plan,
+    sample: Sample,
+    name: str,
+    laws: dict[str, Any],
+    missing: list[str],
+    correction: dict[str, Any],
+    share: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """A scalar's histogram and the laws that it was held against."""
     edges, draws = plan.edges[name], sample.ensemble(name)
     return {
         "window": list(map(float, edges[[0, -1]])),
         "in_window": sample.in_window(name),
+        "in_window_exact": share,
         "counted": sample.counted(name),
         "bins": edges.tolist(),
         "empirical": draws.mass.tolist(),
@@ -146,15 +156,21 @@ def doubts_of(checks: dict[str, Any], reference: dict[str, Any] | None = None, *
     drifts = drift is not None and drift < DRIFT_LEVEL
     if stationary:
         if not checks["r_hat"] <= R_HAT_LIMIT:
-            doubts.append(f"the chains have not mixed: R-hat {checks['r_hat']:.3f} > {R_HAT_LIMIT}; run more steps")
+            more = (
+                "run more steps"
+                if checks["r_hat"] <= STAYING
+                else "chains hardly leave the parts of the space that they began in: it takes many times the steps, a "
+                "lower beta or a larger step_size"
+            )
+            doubts.append(f"the chains have not mixed: R-hat {checks['r_hat']:.3f} > {R_HAT_LIMIT}; {more}")
         if drifts:
             doubts.append(
-                f"the histogram still moves between the halves of the run (p = {drift:.1g}); raise burn_in or steps"
+                f"the histogram still moves between the halves of the run ({p_is(drift)}); raise burn_in or steps"
             )
     elif drifts:
         doubts.append(
-            f"on the slab the histogram of the last octave of time is not that of the time before (p = {drift:.1g}): "
-            "the coordinates of the quotient have not settled; raise burn_in or steps"
+            "on the slab the histogram of the last octave of time is not that of the time before "
+            f"({p_is(drift)}): the coordinates of the quotient have not settled; raise burn_in or steps"
         )
     step = checks.get("step_check")
     if step is not None and step["verdict"] == "differs":
@@ -168,9 +184,126 @@ def doubts_of(checks: dict[str, Any], reference: dict[str, Any] | None = None, *
         exact = reference["against_exact"]
         if reference["verdict"] == "differs":
             doubts.append(
-                f"the draws and MALA differ by TV {reference['tv']:.4f} (p = {reference['p_value']:.1g}), more than "
-                "the margin: the step is too large or the chains have not settled"
+                f"the draws and MALA differ by TV {reference['tv']:.4f} ({p_is(reference['p_value'])}), more "
+                "than the margin: the step is too large or the chains have not settled"
             )
         if exact is not None and exact["verdict"] == "differs":
             doubts.append(f"MALA and the exact law disagree (TV {exact['tv']:.4f}): one of them is wrong")
     return doubts
+
+
+def contradictions(
+    correction: dict[str, Any],
+    laws: list[dict[str, Any]],
+    step: dict[str, Any] | None,
+    reference: dict[str, Any] | None,
+    shares: dict[str, dict[str, Any]],
+) -> list[str]:
+    """Doubts where the numbers of one run do not fit each other, however small the distances are.
+
+    Compared are c of the draws, of the companion at h/2, of MALA and of the exact law; the draws with MALA, where MALA
+    fits the exact law; and the share of the draws in each window with the exact law's own. Each comparison is wrong on
+    a healthy run with probability 1e-4.
+
+    Args:
+        correction: c of the draws.
+        laws: of each scalar, the exact law's row; empty where there is none.
+        step: what the companion showed.
+        reference: what MALA showed.
+        shares: of each scalar, the share of the draws in its window and that of the exact law, from `share_of`.
+    """
+    doubts = []
+    exact_c = laws[0]["c"] if laws else None
+    off = _apart(correction, exact_c, 0.0)
+    if off is not None:
+        doubts.append(
+            f"c of the draws is {_pm(correction)} and that of the exact law {exact_c:.3f} ({p_is(off)}): the "
+            "step is too large or the chains have not settled; use a smaller step_size or more steps"
+        )
+    if step is not None and step.get("c_difference") is not None:
+        off = compare.p_value_of_difference(step["c_difference"], step["c_difference_se"])
+        if off is not None and off < CONTRADICTION_LEVEL:
+            doubts.append(
+                f"c changes by {step['c_difference']:+.3f} ± {step['c_difference_se']:.3f} when the step is halved "
+                f"({p_is(off)}); use a smaller step_size"
+            )
+    # Chains of MALA that stick have no error bars to be held against anything.
+    if reference is not None and reference["p_value"] is not None:
+        doubts += _against_mala(correction, exact_c, laws, reference)
+    for name, found in shares.items():
+        if found["p_value"] is not None and found["p_value"] < CONTRADICTION_LEVEL:
+            doubts.append(
+                f"{found['measured']:.2%} of the draws of {name} lie in the window, where the exact law has "
+                f"{found['share']:.2%} of its mass ({p_is(found['p_value'])}): chains do not reach all of it, or "
+                "have not settled there"
+            )
+    return doubts
+
+
+def _against_mala(
+    correction: dict[str, Any], exact_c: float | None, laws: list[dict[str, Any]], reference: dict[str, Any]
+) -> list[str]:
+    mala, exact = reference["correction"], reference["against_exact"]
+    doubts = []
+    off = None if mala["c"] is None else _apart(correction, mala["c"], mala["se"])
+    if off is not None:
+        doubts.append(
+            f"c of the draws is {_pm(correction)} and that of MALA {_pm(mala)} ({p_is(off)}): use a smaller step_size"
+        )
+    off = _apart(mala, exact_c, 0.0)
+    if off is not None:
+        doubts.append(
+            f"c of MALA is {_pm(mala)} and that of the exact law {exact_c:.3f} ({p_is(off)}): one of them is wrong"
+        )
+    if exact is None or exact["p_value"] is None:
+        return doubts
+    worst = min((law["p_value"] for law in laws if law["p_value"] is not None), default=1.0)
+    fits = exact["p_value"] >= CONTRADICTION_LEVEL
+    if fits and max(reference["p_value"], worst) < CONTRADICTION_LEVEL:
+        doubts.append(
+            f"MALA fits the exact law ({p_is(exact['p_value'])}) and the draws fit neither it ("
+            f"{p_is(reference['p_value'])}) nor the law ({p_is(worst)}): the draws are biased; use a smaller "
+            "step_size"
+        )
+    return doubts
+
+
+def _apart(correction: dict[str, Any], other: float | None, other_se: float) -> float | None:
+    """p-value of a c against another, if it is below the level."""
+    if other is None or correction["c"] is None:
+        return None
+    p = compare.p_value_of_difference(correction["c"] - other, float(np.hypot(correction["se"], other_se)))
+    return p if p is not None and p < CONTRADICTION_LEVEL else None
+
+
+def _pm(correction: dict[str, Any]) -> str:
+    return f"{correction['c']:.3f} ± {correction['se']:.3f}"
+
+
+def share_of(sample: Sample, name: str, share: float | None, why: str | None) -> dict[str, Any]:
+    """The share of the draws in a scalar's window beside the exact law's own, and the p-value of their equality."""
+    window = sample.window(name)
+    p_value = None
+    if share is not None:
+        p_value = compare.p_value_of_share(np.asarray(window.counts).sum(axis=1), np.asarray(window.total), share)
+    return {"measured": sample.in_window(name), "share": share, "why": why, "p_value": p_value}
+
+
+def withhold(judged: dict[str, dict[str, Any]]) -> None:
+    """No verdict on any law, for there are doubts."""
+    for laws in judged.values():
+        for law in laws.values():
+            law["verdict"] = "undecided"
+
+
+def verdict_groups(alike: list[tuple[list[str], float]], verdicts: dict[str, str]) -> list[dict[str, Any]]:
+    """One verdict for laws that lie within the margin of each other.
+
+    The draws agree with the group if they do with one of its laws, and differ from it if they do from all.
+    """
+    groups = []
+    for names, distance in alike:
+        each = {verdicts[name] for name in names}
+        verdict = "agrees" if "agrees" in each else "differs" if each == {"differs"} else "undecided"
+        groups.append({"laws": names, "tv": distance, "verdict": verdict})
+    return groups

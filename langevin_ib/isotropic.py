@@ -111,6 +111,8 @@ class IsotropicFamily:
 
         In units of the statistics' own spread: t may hardly vary on a narrow window, and its gradient with it.
         """
+        if compare.is_constant(self.statistic):
+            raise LawError("left out, for log det G is constant, so that c cannot be fitted: see the laws of fixed c")
         wanted = np.array([-mean_energy, mean_statistic])
         begin = np.array([self._coldness(mean_energy, 0.0), 0.0])
         unit = 1.0 / np.sqrt(np.diag(self._means(begin[0], begin[1])[1]))

@@ -167,7 +167,7 @@ def _settle(
     if config.confine == "none" and config.slab is None and not reduction.proper:
         config = config.replace(slab=rounded(largest * SLAB_SHARE))
     if config.step_check == AUTO:
-        config = config.replace(step_check=config.step_size == AUTO and config.integrator != "mala")
+        config = config.replace(step_check=config.integrator != "mala")
     if config.step_check and config.integrator == "mala":
         raise ConfigError("step_check", "no with integrator mala, which has no discretisation bias", "yes")
     if config.step_size == AUTO and config.integrator != "mala":

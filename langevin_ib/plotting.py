@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from langevin_ib import compare
 from langevin_ib.report_sgd import descent_title
 
 STYLE: dict[str, tuple[str, Any]] = {
@@ -21,7 +22,6 @@ STYLE: dict[str, tuple[str, Any]] = {
     "sgd": ("#000000", "-"),
     "isotropic": ("#CC79A7", (0, (5, 1, 1, 1))),
 }
-SAME_LAW = 1e-9  # largest difference of bin masses of laws that share a curve
 
 
 COLUMNS = 3
@@ -184,7 +184,7 @@ def _groups(laws: dict[str, Any], verdict: dict[str, str]) -> list[tuple[str, st
     groups: list[list[str]] = []
     for name, law in laws.items():
         for group in groups:
-            if np.max(np.abs(np.subtract(laws[group[0]]["mass"], law["mass"]))) < SAME_LAW:
+            if np.max(np.abs(np.subtract(laws[group[0]]["mass"], law["mass"]))) < compare.SAME_LAW:
                 group.append(name)
                 break
         else:

@@ -19,6 +19,7 @@ from langevin_ib.laws import Formula, Law, Reduction, bin_masses, build_laws, fo
 from langevin_ib.laws.base import bin_nodes
 from langevin_ib.laws.family import family_formula, orbit_formula, pushforward_formula
 from langevin_ib.laws.orbit import check_splits
+from langevin_ib.laws.support import share_in_window
 from langevin_ib.models.base import Params
 from langevin_ib.reduced import LawDraws
 from langevin_ib.streaming import MaskedSum
@@ -68,9 +69,28 @@ class Predictions(Protocol):
         """The c that draws of this law would show: its projection on the family, E_c[t] = E_law[t]."""
         ...
 
+    def share(self, scalar: str) -> Share:
+        """The share of the exact law in the scalar's window, of all that chains can reach."""
+        ...
+
 
 def _found(c: compare.Correction) -> dict[str, Any]:
     return {"c": c.c, "se": c.se, "ci95": list(c.ci95)}
+
+
+class Share(NamedTuple):
+    """The share of a law that lies in the window, or None and why there is none."""
+
+    share: float | None
+    why: str | None = None
+
+
+def _no_correction(masses: dict[str, Float[np.ndarray, " all_bins"]]) -> dict[str, Any]:
+    """Why there is no c where log det G is constant, and which of the laws of c are one law then."""
+    alike = [name for name in ("slice", "hard", "pushforward") if name in masses]
+    alike = [name for name in alike if np.abs(masses[name] - masses[alike[0]]).max() < compare.SAME_LAW]
+    same = f": {', '.join(alike[:-1])} and {alike[-1]} are one law here" if len(alike) > 1 else ""
+    return {"c": None, "why": f"log det G is constant in the window, so that no draws can identify c{same}"}
 
 
 @dataclass(frozen=True)
@@ -114,6 +134,8 @@ class QuadraturePredictions:
         if any(self.singular_ends):
             return {"c": None, "why": "the window reaches the end of the branch, where the family is not normalisable"}
         _, log_base, t = self._nodes
+        if compare.is_constant(t):
+            return _no_correction(self.masses)
         try:
             return _found(
                 compare.estimate_correction(np.asarray(statistic.total), np.asarray(statistic.n), log_base, t)
@@ -126,6 +148,8 @@ class QuadraturePredictions:
         if any(self.singular_ends):
             return None
         z, log_base, t = self._nodes
+        if compare.is_constant(t):
+            return None
         (density,) = (found for found in self.built if found.name == law)
         log_p = density.log_density(z) + bin_nodes(self.edges, self.singular_ends, CORRECTION_PANELS).log_weight.ravel()
         p = np.exp(log_p - log_p.max())
@@ -133,6 +157,20 @@ class QuadraturePredictions:
             return compare.solve_family(float(p @ t / p.sum()), log_base, t)
         except ValueError:
             return None
+
+    def share(self, scalar: str) -> Share:
+        """By quadrature over the branches; a chain on the slice stays on the home branch."""
+        exact = next((law for law in self.built if law.name == "exact"), None)
+        if exact is None or not self.reduction.proper:
+            return Share(None, "there is no exact law over all of the branch")
+        model, low, high = self.reduction.model, float(self.edges[0]), float(self.edges[-1])
+        held = self.reduction.confinement.constrained
+        branches = (model.home_of(scalar),) if held else model.branches_of(scalar)
+        try:
+            found = share_in_window(exact, lambda z: self.reduction.terms(z).energy, branches, (low, high))
+        except LawError as error:
+            return Share(None, str(error))
+        return Share(found)
 
     @cached_property
     def _nodes(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -240,6 +278,9 @@ class SampledPredictions:
         """MCMC maximum likelihood."""
         if np.sum(statistic.n) == 0:
             return {"c": None, "why": "no draw counts"}
+        if compare.is_constant(self.draws.statistic):
+            names = [formula.name for formula in self.formulas]
+            return _no_correction({n: np.concatenate([self.mass(n, s) for s in self.edges]) for n in names})
         base = self.draws.log_weight(family_formula(0.0, "base"))
         try:
             found = compare.estimate_correction_by_reweighting(
@@ -251,6 +292,8 @@ class SampledPredictions:
 
     def law_correction(self, law: str) -> float | None:
         """By reweighting."""
+        if compare.is_constant(self.draws.statistic):
+            return None
         weight = self._weights[law].ravel()
         t = self.draws.statistic.ravel()
         base = self.draws.log_weight(family_formula(0.0, "base")).ravel()
@@ -258,6 +301,11 @@ class SampledPredictions:
             return compare.solve_family(float(weight @ t / weight.sum()), base, t)
         except ValueError:
             return None
+
+    def share(self, scalar: str) -> Share:
+        """None: the law is sampled inside the windows."""
+        del scalar
+        return Share(None, "the law is known inside the windows only")
 
     def histogram(self, law: str, scalar: str) -> compare.Ensemble:
         """Weighted counts of the reference chains."""

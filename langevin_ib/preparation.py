@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from langevin_ib import compare, geometry
+from langevin_ib.compare import p_is
 from langevin_ib.config import LAWS, RunConfig
 from langevin_ib.diagnostics import DRIFT_LEVEL, R_HAT_LIMIT
 from langevin_ib.errors import LawError
@@ -142,14 +143,12 @@ def _agreement(made: SampledPredictions, nuts: LawDraws) -> tuple[dict[str, Any]
         between[scalar] = found._asdict()
         if found.verdict == "differs":
             doubts.append(
-                f"MALA and NUTS disagree on the law {law.name} of {scalar}: TV {found.tv:.4f}, p = {found.p_value:.1g}"
+                f"MALA and NUTS disagree on the law {law.name} of {scalar}: TV {found.tv:.4f}, {p_is(found.p_value)}"
             )
         halves = [draws.histogram(scalar, edges, flat, half).counts for half in (0, 1)]
         drift = compare.p_value_of_drift(*halves)
         if drift is not None and drift * len(made.edges) < DRIFT_LEVEL:
-            doubts.append(
-                f"the draws of the law {law.name} still move in {scalar} between their halves, p = {drift:.1g}"
-            )
+            doubts.append(f"the draws of the law {law.name} still move in {scalar} between their halves, {p_is(drift)}")
     for one in (draws, nuts):
         if not one.r_hat <= R_HAT_LIMIT:
             doubts.append(f"{one.sampler} has not mixed on the law {law.name}: R-hat {one.r_hat:.3f} > {R_HAT_LIMIT}")

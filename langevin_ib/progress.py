@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -21,7 +22,10 @@ def console() -> Console:
 
 @contextmanager
 def stages(silent: bool) -> Iterator[Report]:
-    """A callback that opens a bar for each stage named to it; silent also where standard error is not a terminal."""
+    """A callback that opens a bar for each stage named to it, where standard error is a terminal.
+
+    Unless silent, what the package logs as information goes to standard error too.
+    """
     screen = Console(stderr=True)
     columns = (TextColumn("{task.description:>12}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
     with Progress(*columns, console=screen, disable=silent or not screen.is_terminal, transient=True) as bars:
@@ -30,4 +34,26 @@ def stages(silent: bool) -> Iterator[Report]:
             task = bars.add_task(stage, total=None)
             return lambda done, total: bars.update(task, completed=done, total=total)
 
-        yield report
+        said = _Lines(bars.console)
+        logger = logging.getLogger("langevin_ib")
+        level = logger.level
+        if not silent:
+            logger.addHandler(said)
+            logger.setLevel(logging.INFO)
+        try:
+            yield report
+        finally:
+            logger.removeHandler(said)
+            logger.setLevel(level)
+
+
+class _Lines(logging.Handler):
+    """What a run has to say before its end, a line each above the bars."""
+
+    def __init__(self, screen: Console):
+        super().__init__(logging.INFO)
+        self.screen = screen
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print the message."""
+        self.screen.print(record.getMessage(), soft_wrap=True, markup=False, highlight=False)

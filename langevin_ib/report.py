@@ -12,10 +12,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from langevin_ib.compare import p_is, p_text
 from langevin_ib.report_sgd import descent_lines, descent_title, nearest_lines
 
 COLOURS = {"agrees": "green", "differs": "red", "undecided": "yellow"}
 EQUALITY_LEVEL = 1e-3
+SAME = 1e-9  # distance of laws that are one
 CANONICAL = 1e-6  # relative departure from eqs. (40) and (42) that counts as none
 
 Laws = dict[tuple[str, str], dict[str, Any]]  # by (invariant, law)
@@ -24,12 +26,13 @@ CHECKED = {
     "differs": "above the margin with 95% confidence",
     "undecided": "not bounded by the margin at this sample size",
 }
-COLUMNS = ("law", "measure", "TV", "floor", "95% range", "p", "c of law", "verdict")
-SGD_COLUMNS = ("law", "measure", "T", "c", "TV", "floor", "95% range", "p", "verdict")
+COLUMNS = ("law", "measure", "TV", "floor", "95% bounds", "p", "c of law", "verdict")
+SGD_COLUMNS = ("law", "measure", "T", "c", "TV", "floor", "95% bounds", "p", "verdict")
 # What is left out, one set after the other, where a terminal is too narrow: never a measure, or a distance's error bar.
 UNBOUNDED = 1000  # a table measures what it is cut to, so it is measured on a page that cuts nothing
 SPARE = ((), ("floor", "c of law"), ("floor", "c of law", "p"), ("floor", "c of law", "p", "c"))
 LEFT = ("invariant", "law", "measure", "verdict")
+MARKS = "abcdefghijklmnopqrstuvwxyz"  # of groups of laws that lie within the margin of each other
 
 
 def print_report(summary: dict[str, Any], console: Console) -> None:
@@ -51,7 +54,7 @@ def _table(summary: dict[str, Any], shown: tuple[str, ...]) -> Table:
     for rows in law_rows(summary):
         for row in rows:
             cells = dict(zip(columns(summary), row, strict=True))
-            verdict = Text(cells["verdict"], style=COLOURS[cells["verdict"]])
+            verdict = Text(cells["verdict"], style=COLOURS[cells["verdict"].split()[0]])
             table.add_row(*(verdict if column == "verdict" else cells[column] for column in shown))
         table.add_section()
     return table
@@ -81,6 +84,7 @@ def table_title(summary: dict[str, Any]) -> str:
 def law_rows(summary: dict[str, Any]) -> list[list[tuple[str, ...]]]:
     """For each invariant one row of text for each law, in the order of `columns`."""
     several = len(summary["invariants"]) > 1
+    marks = {law: f" ({mark})" for mark, group in zip(MARKS, summary["groups"], strict=False) for law in group["laws"]}
     blocks = []
     for name, invariant in summary["invariants"].items():
         rows = []
@@ -92,11 +96,12 @@ def law_rows(summary: dict[str, Any]) -> list[list[tuple[str, ...]]]:
                 f"{law['tv_lower95']:.4f}–{law['tv_upper95']:.4f}",
                 p_text(law["p_value"]),
             )
+            verdict = law["verdict"] + marks.get(law_name, "")
             if "descent" in summary:
                 temperature = "–" if law["temperature"] is None else f"{law['temperature']:.3g}"
-                row = (law_name, law["measure"], temperature, c, *distance, law["verdict"])
+                row = (law_name, law["measure"], temperature, c, *distance, verdict)
             else:
-                row = (law_name, law["measure"], *distance, c, law["verdict"])
+                row = (law_name, law["measure"], *distance, c, verdict)
             rows.append((name if not rows else "", *row) if several else row)
         blocks.append(rows)
     return blocks
@@ -126,29 +131,55 @@ def findings(summary: dict[str, Any]) -> list[tuple[str, str]]:
     step = "η" if "descent" in summary else "h"
     windows = ", ".join(
         (f"{name} " if len(invariants) > 1 else "") + f"{one['in_window']:.1%} of {one['counted']} draws"
-        + ("" if len(invariants) == 1 else " in [{:g}, {:g}]".format(*one["window"]))
+        + (" in the window" if len(invariants) == 1 else " in [{:g}, {:g}]".format(*one["window"]))
+        + _own_share(one["in_window_exact"])
         for name, one in invariants.items()
     )  # fmt: skip
     lines.append(
         (
             "",
             f"{run['chains']} chains × {run['steps']} steps of {step} = {run['step_size']:.4g} "
-            f"(time {run['time']:.4g}), {windows}{' in the window' if len(invariants) == 1 else ''}; "
+            f"(time {run['time']:.4g}), {windows}; "
             f"{mixing}diverged {checks['diverged']}",
         )
     )
     laws = {(name, law): entry for name, one in invariants.items() for law, entry in one["laws"].items()}
     if laws:
         lines.append(("", _verdict_line(laws, margin)))
+    lines += _group_lines(summary)
     if "descent" in summary:
         lines += descent_lines(summary)
     lines += _joint_lines(summary) + _law_reference_lines(summary["law_reference"])
-    lines += _step_line(checks["step_check"]) + _reference_line(summary["reference"]) + _drift_lines(summary["drift"])
+    if "descent" not in summary and summary["config"]["integrator"] != "mala":
+        lines += _step_line(checks["step_check"])
+    lines += _reference_line(summary["reference"]) + _drift_lines(summary["drift"])
     lines += _slice_lines(summary["protocol"]["slice"])
     lines += [("yellow", line) for line in (*first["unavailable"], *summary["protocol"]["notes"])]
     lines += [("yellow", f"no verdict: {doubt}") for doubt in summary["doubts"]]
     if not summary["doubts"]:
         lines += _undecided_lines(laws, margin, len(invariants) > 1)
+    return lines
+
+
+def _own_share(found: dict[str, Any] | None) -> str:
+    """Beside the share of the draws in the window that of the exact law, where it is known."""
+    if found is None or found["share"] is None:
+        return ""
+    return f" (the exact law: {found['share']:.1%})"
+
+
+def _group_lines(summary: dict[str, Any]) -> list[tuple[str, str]]:
+    """Laws that lie within the margin of each other, which a verdict by that margin does not tell apart."""
+    lines, laws = [], summary["verdicts"]
+    for mark, group in zip(MARKS, summary["groups"], strict=False):
+        same = group["tv"] < SAME
+        every = len(group["laws"]) == len(laws)
+        what = "one law here" if same else f"within TV {group['tv']:.2g} of each other, below the margin"
+        text = f"({mark}) {', '.join(group['laws'])} are {what}: one verdict for them together, {group['verdict']}"
+        if every and len(laws) > 1:
+            text += "; these are all the laws, so that the run tells nothing between them"
+            text += "" if same else " (a smaller margin, a higher temperature or a wider window would)"
+        lines.append(("yellow" if every else "", text))
     return lines
 
 
@@ -165,7 +196,7 @@ def _joint_lines(summary: dict[str, Any]) -> list[tuple[str, str]]:
         (
             "",
             f"joint test of all invariants and ℓ/T against the law {joint['law']} (a limit, not the exact one): "
-            f"energy distance {joint['energy_distance']:.2g}, p = {p_text(joint['p_value'])} "
+            f"energy distance {joint['energy_distance']:.2g}, {p_is(joint['p_value'])} "
             f"({joint['chains']} chains of each permuted)",
         ),
     ]
@@ -185,7 +216,7 @@ def _law_reference_lines(reference: dict[str, Any] | None) -> list[tuple[str, st
         (
             "",
             f"predictions from draws of the law {reference['law']}, {samplers}; largest TV between the two "
-            f"{furthest:.4f} (least p = {p_text(least)}); weights rest on {shares} of them",
+            f"{furthest:.4f} (least {p_is(least)}); weights rest on {shares} of them",
         )
     ]
 
@@ -211,7 +242,7 @@ def html_page(summary: dict[str, Any], picture: Path) -> str:
     head = "".join(f"<th>{html.escape(column)}</th>" for column in columns(summary))
     body = "".join(
         "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row[:-1])
-        + f'<td class="{row[-1]}">{row[-1]}</td></tr>'
+        + f'<td class="{row[-1].split()[0]}">{row[-1]}</td></tr>'
         for rows in law_rows(summary)
         for row in rows
     )  # fmt: skip
@@ -242,13 +273,6 @@ pre {{ background: #f5f5f5; padding: .7rem; overflow-x: auto; }}
 """
 
 
-def p_text(value: float | None) -> str:
-    """A p-value; a dash where the chains are too few for one."""
-    if value is None:
-        return "–"
-    return "<1e-15" if value < 1e-15 else f"{value:.2g}"
-
-
 def _worst(found: dict[str, Any]) -> str:
     """Of several invariants, the one that a number is of."""
     return f" of {found['worst']}" if "worst" in found else ""
@@ -256,7 +280,7 @@ def _worst(found: dict[str, Any]) -> str:
 
 def _step_line(check: dict[str, Any] | None) -> list[tuple[str, str]]:
     if check is None:
-        return []
+        return [("yellow", "the step is not checked at h/2 (step_check no): its bias is unknown")]
     if "why" in check:
         return [("yellow", f"no step check: {check['why']}")]
     c = ""
@@ -267,7 +291,7 @@ def _step_line(check: dict[str, Any] | None) -> list[tuple[str, str]]:
             "",
             f"step check: at h/2 = {check['companion_step_size']:.4g} the histogram{_worst(check)} changes by TV "
             f"{check['tv']:.4f} "
-            f"(floor {check['tv_floor']:.4f}, p = {p_text(check['p_value'])}){c}; bias {CHECKED[check['verdict']]}",
+            f"(floor {check['tv_floor']:.4f}, {p_is(check['p_value'])}){c}; bias {CHECKED[check['verdict']]}",
         )
     ]
 
@@ -276,14 +300,12 @@ def _reference_line(reference: dict[str, Any] | None) -> list[tuple[str, str]]:
     if reference is None:
         return []
     exact = reference["against_exact"]
-    against = (
-        "" if exact is None else f", against exact{_worst(exact)} TV {exact['tv']:.4f} (p = {p_text(exact['p_value'])})"
-    )
+    against = "" if exact is None else f", against exact{_worst(exact)} TV {exact['tv']:.4f} ({p_is(exact['p_value'])})"
     return [
         (
             "",
             f"reference {reference['sampler']}: against the draws{_worst(reference)} TV {reference['tv']:.4f} "
-            f"(p = {p_text(reference['p_value'])}){against}; acceptance {reference['acceptance']:.3f}, "
+            f"({p_is(reference['p_value'])}){against}; acceptance {reference['acceptance']:.3f}, "
             f"R-hat {reference['r_hat']:.3f}, ESS {reference['ess']:.3g}",
         )
     ]
@@ -315,20 +337,30 @@ def _verdict_line(laws: Laws, margin: float) -> str:
         for (_, name), law in laws.items()
         if law["verdict"] == "agrees" and law["p_value"] is not None and law["p_value"] < EQUALITY_LEVEL
     }
-    line = f"agrees, differs: TV below, above the margin {margin:g} with 95% confidence each; "
-    line += "undecided: neither, or no verdict is given; p tests exact equality"
-    return line + (
-        f", which {', '.join(close)} fail{'s' if len(close) == 1 else ''} inside the margin" if close else ""
+    line = (
+        f"agrees, differs: the upper, the lower 95% bound of TV (one-sided each) is below, above the margin {margin:g}"
     )
+    line += "; undecided: neither, or no verdict is given; p tests exact equality"
+    if close:
+        line += f", which {', '.join(close)} fail{'s' if len(close) == 1 else ''} inside the margin"
+    whys = dict.fromkeys(law["why_no_p"] for law in laws.values() if law["why_no_p"])
+    return line + (f"; no p: {'; '.join(whys)}" if whys else "")
 
 
 def _undecided_lines(laws: Laws, margin: float, several: bool) -> list[tuple[str, str]]:
-    return [
-        (
-            "yellow",
-            f"{name}{f' of {scalar}' if several else ''}: this budget cannot decide, the distance lies between "
-            f"{law['tv_lower95']:.4f} and {law['tv_upper95']:.4f} and the margin is {margin:g}; run more steps",
+    lines = []
+    for (scalar, name), law in laws.items():
+        if law["verdict"] != "undecided":
+            continue
+        advice = "run more steps or more chains"
+        if law["why_no_p"] and law["tv_lower95"] > margin:
+            # More steps give longer chains and no more of them.
+            advice = f"the distance is above the margin, but without a p-value that decides nothing: {law['why_no_p']}"
+        lines.append(
+            (
+                "yellow",
+                f"{name}{f' of {scalar}' if several else ''}: this budget cannot decide, the distance lies between "
+                f"{law['tv_lower95']:.4f} and {law['tv_upper95']:.4f} and the margin is {margin:g}; {advice}",
+            )
         )
-        for (scalar, name), law in laws.items()
-        if law["verdict"] == "undecided"
-    ]
+    return lines

@@ -39,7 +39,7 @@ def nearest_lines(summary: dict[str, Any]) -> list[tuple[str, str]]:
     rival = f"the nearest isotropic law ({found['isotropic_law']}, {free})"
     winner, loser = (own, rival) if found["law"] == "sgd" else (rival, own)
     ratio = f", {far / near:.1f} times as far" if near > 0 else ""
-    decided = "" if found["decided"] else "; their 95% ranges overlap, so this does not decide"
+    decided = "" if found["decided"] else "; their 95% bounds overlap, so this does not decide"
     doubt = ", in doubt: see below" if summary["doubts"] else ""
     worst = ", each by its worst invariant" if summary["protocol"]["coordinates"] > 1 else ""
     return [("bold", f"nearer: {winner}, TV {near:.4f}; {loser} {far:.4f}{worst}{ratio}{decided}{doubt}")]

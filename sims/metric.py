@@ -62,7 +62,7 @@ def main() -> None:
     parser.add_argument("--metric", nargs=3, type=float, default=(25.0, 1.0, 25.0), help="of W_1, W_2 and v [25 1 25]")
     parser.add_argument("--beta", type=float, default=10.0)
     arguments = parser.parse_args()
-    print("protocol     coordinate  law            TV      floor   95% range      p         verdict")
+    print("protocol     coordinate  law            TV      floor   95% bounds     p         verdict")
     with jax.enable_x64(True):
         for confine, laws in ROWS:
             settings = {"confine": confine, "beta": arguments.beta, "metric": tuple(arguments.metric)}

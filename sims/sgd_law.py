@@ -54,7 +54,7 @@ def gamma_row(lr: float, strength: float, chains: int) -> Row:
     moments = moments_with_errors(sample, "z")
     variance = moments["variance"] / gamma.var() - 1.0
     print(
-        f"η = {lr:g}, s = {strength:.4g}: TV to Gamma {found.tv:.4f} (95% range {found.tv_lower95:.4f} to "
+        f"η = {lr:g}, s = {strength:.4g}: TV to Gamma {found.tv:.4f} (95% bounds {found.tv_lower95:.4f} to "
         f"{found.tv_upper95:.4f}, floor {found.tv_floor:.4f}); mean {moments['mean']:.5f} (Gamma {gamma.mean():.5f}, "
         f"{moments['mean'] / gamma.mean() - 1.0:+.3%}); variance {moments['variance']:.5f} ({gamma.var():.5f}, "
         f"{variance:+.2%} ± {moments['variance_se'] / gamma.var():.2%}); derived (S) = Gamma to {derived:.0e}"
@@ -125,7 +125,7 @@ def minibatch() -> None:
         for name, mass in masses.items():
             found = compare.against_law(draws, mass, config.margin)
             print(
-                f"  B = {batch}, η = {lr:g}: {name}: TV {found.tv:.4f} (95% range {found.tv_lower95:.4f} to "
+                f"  B = {batch}, η = {lr:g}: {name}: TV {found.tv:.4f} (95% bounds {found.tv_lower95:.4f} to "
                 f"{found.tv_upper95:.4f}), p = {found.p_value:.1g}: {found.verdict}"
             )
         print(f"    isotropic family at its best T: {isotropic(ground, sample, config)}", flush=True)

@@ -36,7 +36,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.rank < 2:
         raise SystemExit("rank 1 has one coordinate and no repulsion: give --rank 2 or more")
-    print("kappa  invariant  group       TV    floor    95% range          p         verdict")
+    print("kappa  invariant  group       TV    floor    95% bounds         p         verdict")
     for kappa in arguments.kappa:
         study(arguments.rank, kappa)
 
