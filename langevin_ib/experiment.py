@@ -159,12 +159,12 @@ def _judged(predictions: Predictions, sample: Sample, scalar: str, doubted: bool
 
 
 def _joint(prepared: Prepared, sample: Sample) -> dict[str, Any] | None:
-    """Energy distance between the draws and those of the sampled law, all scalars and ℓ/T at once."""
+    """Energy distance between the draws and those of the sampled law, all scalars and (ℓ + C(s))/T at once."""
     law = prepared.law_draws
     if law is None:
         return None
     plan, trace = prepared.plan, sample.result.trace
-    features = np.concatenate([np.asarray(trace["value"]), np.asarray(trace["energy"])[..., None]], axis=-1)
+    features = np.concatenate([np.asarray(trace["value"]), np.asarray(trace["potential"])[..., None]], axis=-1)
     # At times fixed beforehand: so many draws of each chain *that count* would weigh the edge of the window more.
     times = np.linspace(0, features.shape[1] - 1, JOINT_DRAWS).round().astype(int)
     drawn = [chain[times][kept[times]] for chain, kept in zip(features, np.asarray(trace["counts"]), strict=True)]
