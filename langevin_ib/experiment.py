@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 from langevin_ib import compare, joint
+from langevin_ib.checkpoint import resumes
 from langevin_ib.config import MIN_CHAINS, RunConfig
 from langevin_ib.descent import run_descent
 from langevin_ib.errors import ConfigError
@@ -88,6 +89,7 @@ def _run(config: RunConfig, report: Report, chunk_records: int | None, checkpoin
             reference = _reference(prepared, sample, drawn)
         else:
             doubts.append("no draw of the reference MALA fell into the window: it has not settled")
+    resumed = resumes(place)
     if place is not None:
         shutil.rmtree(place, ignore_errors=True)
 
@@ -106,6 +108,7 @@ def _run(config: RunConfig, report: Report, chunk_records: int | None, checkpoin
         "law_reference": prepared.law_reference,
         "reference": reference,
     }
+    summary["run"]["resumed"] = resumed
     summary["run"]["total_wall_s"] = round(time.perf_counter() - began, 3)
     return RunResult(plan, summary, sample.result.trace)
 
@@ -113,6 +116,7 @@ def _run(config: RunConfig, report: Report, chunk_records: int | None, checkpoin
 def _run_sgd(config: RunConfig, report: Report, chunk_records: int | None, checkpoints: Path | None) -> RunResult:
     place = None if checkpoints is None else checkpoints / f"{run_name(config)}-{config.digest()}"
     result = run_descent(config, report, chunk_records, place)
+    result.summary["run"]["resumed"] = resumes(place)
     if place is not None:
         shutil.rmtree(place, ignore_errors=True)
     return result

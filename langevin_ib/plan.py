@@ -52,7 +52,7 @@ UNCONFINED_SEGMENTS = 5  # octaves of time in which the drifting marginal is rep
 STARTS = 256
 POINTS = 16  # of the window, or of the predicted law's draws times 8, at which curvature is looked at
 MIN_RECORDS = 10
-# A bin that is n roundings wide may have one value more or less than that: a distance of 1/2n, here a tenth of the margin.
+# A bin that is n roundings wide may have one value more or less than that: a distance of 1/2n, a tenth of the margin.
 ROUNDING_SHARE = 0.1
 FREE_POINTS = 257  # odd: the middle of a window around 0, where rescalings fix the origin, is one of them
 
@@ -213,7 +213,8 @@ def check_spacing(config: RunConfig, reduction: Reduction, points: np.ndarray, e
         edges: bin edges of each scalar.
 
     Raises:
-        ConfigError: bins are too narrow for the precision; asks for 64 bits where these are enough, else for wider bins.
+        ConfigError: bins are too narrow for the precision; asks for 64 bits where these are enough, else for wider
+            bins.
     """
     chart = reduction.chart
 

@@ -67,11 +67,11 @@ def test_the_parameters_roundings_count_too(x64):
     )
     edges, confinement = {"z": np.linspace(-1.0, 1.0, 41)}, build_reduction(config).confinement
     check_spacing(config, Reduction(plain, confinement, 0.1), np.array([[0.5]]), edges)
-    with pytest.raises(ConfigError, match="precision must be 64 here: a bin of z is 0.05 wide, 51 roundings of"):
+    with pytest.raises(ConfigError, match=r"precision must be 64 here: a bin of z is 0\.05 wide, 51 roundings of"):
         check_spacing(config, Reduction(shifted, confinement, 0.1), np.array([[0.5]]), edges)
 
 
 def test_sgd_is_asked_too(x64):
     settings = {"sampler": "sgd", "noise": "label", "label_noise": 3.0, "lr": 1e-6, "target": 3000.0, "steps": 20_000}
-    with pytest.raises(ConfigError, match="precision must be 64 here: a bin of z is 0.005 wide"):
+    with pytest.raises(ConfigError, match=r"precision must be 64 here: a bin of z is 0\.005 wide"):
         prepare_descent(RunConfig(**settings, window=(2999.9, 3000.1)), lambda name: {})
