@@ -287,9 +287,8 @@ def test_a_share_that_says_nothing_is_a_dash(value, se, shown, found):
 NO_DIRECTION = ("in which there is no direction", "is not told")
 
 
-def one_mechanism(random) -> Paths:
+def one_mechanism(random, start) -> Paths:
     """Runs that grow, shrink, keep, lose or gain charge, little or much, alike or each seed in its own way."""
-    start = random.normal(size=(SEEDS, 1, 2))
     size, loss = (random.normal(scale=2.0) * random.integers(0, 2) for _ in range(2))
     wander = random.choice([0.01, 0.3, 1.5])
     size = np.exp(np.arange(2.0)[:, None] * (size + wander * random.normal(size=(SEEDS, 1, 2))))
@@ -302,10 +301,8 @@ def test_no_direction_without_an_interval_that_has_it_and_no_comparison_twice(fo
     seen = set()
     for trial in range(60):
         random = np.random.default_rng(trial)
-        paths = {name: one_mechanism(random) for name in MECHANISMS}
-        shared = paths[runs.DESCENT]
-        for name in MECHANISMS[1:]:  # all begin together
-            paths[name].charge[:, 0], paths[name].log_ratio[:, 0] = shared.charge[:, 0], shared.log_ratio[:, 0]
+        start = random.normal(size=(SEEDS, 1, 2))
+        paths = {name: one_mechanism(random, start) for name in MECHANISMS}
         summary = {"run": {"seeds": SEEDS}, "mechanisms": {name: describe(one) for name, one in paths.items()}}
         summary["across"] = across(paths, runs.DESCENT, runs.SGD)
         told = sentences(summary)
