@@ -1,22 +1,32 @@
 """Atomic save and exact resume of one ensemble: kernel states, accumulators, trace and the step they stand at.
 
 No key is saved: the noise of step n comes from fold_in(key, n), so a resumed run continues with the numbers that an
-uninterrupted one would have had.
+uninterrupted one would have had. What the steps compute is part of the fingerprint (`content_of`), so that a state is
+not continued by an edited model.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
+import logging
 import os
+import re
 import time
+import uuid
 import zipfile
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from jax.extend import core
 
 EVERY_SECONDS = 30.0
+ADDRESS = re.compile(r"\b0x[0-9a-f]+\b")  # of functions in a printed program: another one in every process
+log = logging.getLogger(__name__)
 
 
 class Standing(NamedTuple):
@@ -33,7 +43,8 @@ class Checkpoint:
 
     Attributes:
         path: the file; its folder is made when first needed.
-        fingerprint: what must be the same for a saved state to fit: configuration, stage, versions.
+        fingerprint: what must be the same for a saved state to fit: configuration, stage, versions; the runner adds
+            what its steps compute.
         every_s: seconds between saves; a stage shorter than that leaves no file.
     """
 
@@ -41,6 +52,19 @@ class Checkpoint:
     fingerprint: str
     every_s: float = EVERY_SECONDS
     _last: float = field(default_factory=time.monotonic)
+
+    def of(self, content: str) -> Checkpoint:
+        """The same for one content: a state of another does not fit."""
+        return replace(self, fingerprint=f"{self.fingerprint} {content}")
+
+    def say_resumed(self, stage: str, step: int, steps: int) -> None:
+        """Log that a stage goes on from the saved state, and keep that for `resumes`."""
+        log.info('resumed "%s" at step %d of %d from %s', stage, step, steps, self.path)
+        self._mark.write_text(json.dumps({"stage": stage, "step": step, "steps": steps}), encoding="utf-8")
+
+    @property
+    def _mark(self) -> Path:
+        return self.path.with_suffix(".resumed")
 
     def due(self) -> bool:
         """Whether it is time to save again."""
@@ -64,6 +88,7 @@ class Checkpoint:
 
         `like` maps the number of records made to the tree that a run holds there.
         """
+        self._mark.unlink(missing_ok=True)  # of an earlier process
         if not self.path.exists():
             return None
         try:
@@ -82,3 +107,56 @@ class Checkpoint:
             for leaf, wanted in zip(leaves, template, strict=True)
         ]
         return Standing(burned, recorded, jax.tree.unflatten(treedef, placed))
+
+
+def resumes(folder: Path | None) -> list[dict[str, Any]]:
+    """The stages of a run that went on from a saved state: `stage`, `step` they stood at, `steps` in all."""
+    marks = [] if folder is None else sorted(folder.glob("*.resumed"))
+    return [json.loads(mark.read_text(encoding="utf-8")) for mark in marks]
+
+
+def content_of(function: Callable[..., Any], *like: Any) -> str:
+    """A digest of what a function computes: of its program, and of every number that this has in it.
+
+    The same in every process; another one where a constant or an operation is another. What a callback to the host does
+    cannot be seen, so that with one the digest is never the same again.
+
+    Args:
+        function: traceable by JAX.
+        like: its arguments, or their shapes.
+
+    >>> import jax.numpy as jnp
+    >>> first, again, other = (content_of(lambda x, y=y: jnp.sin(y * x), 1.0) for y in (2.0, 2.0, 2.0 + 1e-15))
+    >>> first == again, first == other
+    (True, False)
+    """
+    program = jax.make_jaxpr(function)(*like)
+    digest = hashlib.sha256(ADDRESS.sub("", str(program)).encode())
+    for number in _numbers(program):
+        value = np.asarray(
+            jax.random.key_data(number) if jax.dtypes.issubdtype(number.dtype, jax.dtypes.prng_key) else number
+        )
+        digest.update(f"{value.dtype} {value.shape}".encode() + value.tobytes())
+    return digest.hexdigest()
+
+
+def _numbers(program: Any) -> Iterator[Any]:
+    """Constants and literals of a program and of those in it; a token of its own for a callback."""
+    if isinstance(program, core.ClosedJaxpr):
+        yield from map(_array, program.consts)
+        yield from _numbers(program.jaxpr)
+    elif isinstance(program, core.Jaxpr):
+        for equation in program.eqns:
+            if "callback" in equation.primitive.name and "debug" not in equation.primitive.name:
+                yield np.frombuffer(uuid.uuid4().bytes, np.uint8)
+            yield from (_array(atom.val) for atom in equation.invars if isinstance(atom, core.Literal))
+            yield from _numbers(tuple(equation.params.values()))
+    elif isinstance(program, tuple | list):
+        for part in program:
+            yield from _numbers(part)
+    elif isinstance(program, np.ndarray | jax.Array):
+        yield program
+
+
+def _array(value: Any) -> Any:
+    return value if isinstance(value, jax.Array) else np.asarray(value)

@@ -44,7 +44,7 @@ from langevin_ib.laws.sgd import FORMULA, MEASURE, NAME, Coordinate, Descent, ch
 from langevin_ib.models import Params
 from langevin_ib.noise import Noise, NoiseReport, gradient_noise, measure
 from langevin_ib.observe import Sample, build_observer
-from langevin_ib.plan import Plan, build_reduction
+from langevin_ib.plan import POINTS, Plan, build_reduction, check_spacing
 from langevin_ib.reduced import sample_mala
 from langevin_ib.sampling import RUNAWAY_STARTS, Report, key_of, stage_of
 from langevin_ib.windows import (
@@ -257,6 +257,8 @@ def prepare_descent(config: RunConfig, stage: Callable[[str], dict[str, Any]]) -
     if config.window == AUTO and reduction.chart.dim == 1:
         schedule_config = schedule_config.replace(window=next(iter(windows.values())))
     edges = {name: np.linspace(*window, config.bins + 1) for name, window in windows.items()}
+    points = middle[None] if len(edges) > 1 else np.linspace(*next(iter(windows.values())), POINTS + 2)[1:-1, None]
+    check_spacing(config, reduction, points, edges)
     laws = {}
     if coordinates is not None:
         for name, coordinate in coordinates.items():

@@ -7,6 +7,7 @@ not grow with the number of steps.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
@@ -20,7 +21,7 @@ from jax.core import Tracer
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Bool, Float, Key, PyTree
 
-from langevin_ib.checkpoint import Checkpoint, Standing
+from langevin_ib.checkpoint import Checkpoint, Standing, content_of
 from langevin_ib.dynamics.base import Kernel
 from langevin_ib.errors import DivergenceError
 from langevin_ib.models.base import Params
@@ -160,13 +161,16 @@ def run_ensemble(
 
     finished, burned, recorded = [], 0, 0
     if checkpoint is not None:
+        checkpoint = checkpoint.of(_content(kernel, starts, observer, key, schedule, escaped))
         empty = jax.tree.map(np.asarray, carry.accumulated)
         # The trace's buffer stays out: its size depends on the chunk, and its rows are on the host already.
-        bare = carry._replace(trace=None)
-        saved = checkpoint.load(lambda done: (bare, [empty] * sum(end <= done for end in schedule.segments), trace))
+        saved = checkpoint.load(
+            lambda done: (carry._replace(trace=None), [empty] * sum(end <= done for end in schedule.segments), trace)
+        )
         if saved is not None:
             burned, recorded, (resumed, finished, trace) = saved
             carry = resumed._replace(trace=carry.trace)
+            checkpoint.say_resumed(stage, burned + recorded * schedule.thin, schedule.steps)
 
     def keep() -> None:
         if checkpoint is not None and checkpoint.due():
@@ -196,6 +200,32 @@ def run_ensemble(
     info = {name: np.asarray(total) / steps_recorded for name, total in carry.info._asdict().items()}
     trace = {name: np.swapaxes(rows_first, 0, 1) for name, rows_first in trace.items()}
     return EnsembleResult(finished, trace, info, jax.tree.map(np.asarray, carry.state.position), used)
+
+
+def _content(
+    kernel: Kernel,
+    starts: Params,
+    observer: Observer,
+    key: Key[Array, ""],
+    schedule: Schedule,
+    escaped: Callable[[Params], Bool[Array, ""]],
+) -> str:
+    """What a run computes, in one digest: its starts, a step, what is observed, when; not chunks nor devices."""
+    chains = jax.tree.leaves(starts)[0].shape[0]
+
+    def observed(params: Params) -> Any:
+        draw = observer.observe(params)
+        return observer.accumulator.update(observer.accumulator.init(), draw), observer.traced(draw), escaped(params)
+
+    def one(params: Params, key: Key[Array, ""]) -> Any:
+        moved = jax.vmap(kernel.step)(kernel.draw(key, chains), jax.vmap(kernel.init)(params))
+        return moved, jax.vmap(observed)(params)
+
+    here = [np.asarray(jax.random.key_data(key)), *map(np.asarray, jax.tree.leaves(starts))]
+    digest = hashlib.sha256(f"{schedule} {content_of(one, starts, key)}".encode())
+    for values in here:
+        digest.update(f"{values.dtype} {values.shape}".encode() + values.tobytes())
+    return digest.hexdigest()
 
 
 class _Programs(NamedTuple):

@@ -12,6 +12,7 @@ import jax
 import numpy as np
 
 from langevin_ib import compare, joint
+from langevin_ib.checkpoint import resumes
 from langevin_ib.config import MIN_CHAINS, RunConfig
 from langevin_ib.descent import run_descent
 from langevin_ib.errors import ConfigError
@@ -98,6 +99,7 @@ def _run(config: RunConfig, report: Report, chunk_records: int | None, checkpoin
             reference = _reference(prepared, sample, drawn)
         else:
             doubts.append("no draw of the reference MALA fell into the window: it has not settled")
+    resumed = resumes(place)
     if place is not None:
         shutil.rmtree(place, ignore_errors=True)
 
@@ -123,6 +125,7 @@ def _run(config: RunConfig, report: Report, chunk_records: int | None, checkpoin
         "law_reference": prepared.law_reference,
         "reference": reference,
     }
+    summary["run"]["resumed"] = resumed
     summary["run"]["total_wall_s"] = round(time.perf_counter() - began, 3)
     return RunResult(plan, summary, sample.result.trace)
 
@@ -130,6 +133,7 @@ def _run(config: RunConfig, report: Report, chunk_records: int | None, checkpoin
 def _run_sgd(config: RunConfig, report: Report, chunk_records: int | None, checkpoints: Path | None) -> RunResult:
     place = None if checkpoints is None else checkpoints / f"{run_name(config)}-{config.digest()}"
     result = run_descent(config, report, chunk_records, place)
+    result.summary["run"]["resumed"] = resumes(place)
     if place is not None:
         shutil.rmtree(place, ignore_errors=True)
     return result
@@ -189,12 +193,12 @@ def _alike(predictions: Predictions, plan: Plan) -> list[tuple[list[str], float]
 
 
 def _joint(prepared: Prepared, sample: Sample) -> dict[str, Any] | None:
-    """Energy distance between the draws and those of the sampled law, all scalars and ℓ/T at once."""
+    """Energy distance between the draws and those of the sampled law, all scalars and (ℓ + C(s))/T at once."""
     law = prepared.law_draws
     if law is None:
         return None
     plan, trace = prepared.plan, sample.result.trace
-    features = np.concatenate([np.asarray(trace["value"]), np.asarray(trace["energy"])[..., None]], axis=-1)
+    features = np.concatenate([np.asarray(trace["value"]), np.asarray(trace["potential"])[..., None]], axis=-1)
     # At times fixed beforehand: so many draws of each chain *that count* would weigh the edge of the window more.
     times = np.linspace(0, features.shape[1] - 1, JOINT_DRAWS).round().astype(int)
     drawn = [chain[times][kept[times]] for chain, kept in zip(features, np.asarray(trace["counts"]), strict=True)]

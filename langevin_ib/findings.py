@@ -30,8 +30,8 @@ class RunResult:
     Attributes:
         plan: the configuration with every `auto` filled in, and the laws' common ground.
         summary: the content of `summary.json`.
-        trace: {"value": (chain, draw, scalar), "charge": (chain, draw, m), "energy", "counts": (chain, draw)}, thinned
-            and capped.
+        trace: {"value": (chain, draw, scalar), "charge": (chain, draw, m), "energy" (ℓ/T), "potential" ((ℓ + C(s))/T),
+            "counts": (chain, draw)}, thinned and capped; SGD: T = 1.
     """
 
     plan: Plan

@@ -100,12 +100,18 @@ def derived_slice_terms(chart: Chart, x: Float[Array, " k"]) -> SliceTerms:
 
 
 def log_orbit_jacobian(chart: Chart, t: Float[Array, " m"], x: Float[Array, " k"]) -> Float[Array, ""]:
-    """log |det ∂(exp(t)·s(x)) / ∂(t, x)|: Lebesgue measure dθ in the coordinates (t, x), which cover one branch."""
+    """log |det ∂(exp(t)·s(x)) / ∂(t, x)|: Lebesgue measure dθ in the coordinates (t, x), which cover one branch.
+
+    Integrated over the orbits of a compact group of isometries, where that is divided out too.
+    """
 
     def embed(coordinates):
         return ravel_pytree(chart.model.act(coordinates[: t.size], chart.section(coordinates[t.size :])))[0]
 
     jacobian = jax.jacfwd(embed)(jnp.concatenate([t, x]))
+    if chart.model.compact_act is not None:
+        fields = _fields(chart.model.compact_act, chart.model.compact_dim, chart.model.act(t, chart.section(x)))
+        jacobian = jnp.concatenate([jacobian, fields.T], axis=1)
     # Rows scaled to one first: far along an orbit they differ by factors like e^{2t}, which JᵀJ would square.
     scale = jnp.max(jnp.abs(jacobian), axis=1)
     scaled = jacobian / scale[:, None]

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
-from langevin_ib import compare, streaming
+from langevin_ib import compare, geometry, streaming
 from langevin_ib.ensemble import EnsembleResult, Observer, batched
 from langevin_ib.laws.family import Reduction
 
@@ -33,7 +33,7 @@ def build_observer(
         reduction: model, confinement, temperature.
         edges: bin edges of each scalar that is put into a histogram; those that are cut must be among them.
         slab: ε, or None.
-        with_energy: whether to sum the reduced loss too, over the same draws as t.
+        with_energy: whether to sum the energy of the laws too, ℓ + C(s) over T, over the same draws as t.
     """
     model, chart = reduction.model, reduction.chart
     windows = streaming.product({name: streaming.window_histogram(e) for name, e in edges.items()})
@@ -77,7 +77,8 @@ def build_observer(
             "value": jnp.stack([scalars[name] for name in edges]),
             "charge": charge,
             "counts": here & in_all_windows(scalars),
-            "energy": terms.energy,
+            "energy": geometry.slice_terms(chart, x).loss / reduction.temperature,
+            "potential": terms.energy,
         }
         return draw if slab is None else draw | {"marginal": counted(scalars, terms, home)}
 
@@ -88,7 +89,7 @@ def build_observer(
     return Observer(
         observe,
         streaming.Accumulator(accumulator.init, update, accumulator.merge, accumulator.finalize),
-        lambda draw: {name: draw[name] for name in ("value", "charge", "energy", "counts")},
+        lambda draw: {name: draw[name] for name in ("value", "charge", "energy", "potential", "counts")},
     )
 
 

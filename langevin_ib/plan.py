@@ -22,6 +22,7 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.flatten_util import ravel_pytree
 
 from langevin_ib import geometry
 from langevin_ib.config import AUTO, RunConfig
@@ -51,6 +52,8 @@ UNCONFINED_SEGMENTS = 5  # octaves of time in which the drifting marginal is rep
 STARTS = 256
 POINTS = 16  # of the window, or of the predicted law's draws times 8, at which curvature is looked at
 MIN_RECORDS = 10
+# A bin that is n roundings wide may have one value more or less than that: a distance of 1/2n, a tenth of the margin.
+ROUNDING_SHARE = 0.1
 FREE_POINTS = 257  # odd: the middle of a window around 0, where rescalings fix the origin, is one of them
 
 
@@ -132,6 +135,7 @@ def resolve(config: RunConfig) -> Plan:
     points = np.linspace(*window, POINTS + 2)[1:-1, None]
     config = _settle(config, reduction, points, np.array([[0.5 * sum(window)]]), max(abs(window[0]), abs(window[1])))
     edges = {reduction.name: np.linspace(*window, config.bins + 1)}
+    check_spacing(config, reduction, points, edges)
     return Plan(
         config, reduction, _schedule(config, reduction.proper), edges, (window[0] == branch[0], window[1] == branch[1])
     )
@@ -157,6 +161,7 @@ def resolve_many(
     # Scalars that are cut stay in, whatever is shown: the laws are those inside their windows.
     kept = {name: w for name, w in windows.items() if name in wanted or name in reduction.model.cut}
     edges = {name: np.linspace(*window, config.bins + 1) for name, window in kept.items()}
+    check_spacing(config, reduction, draws[: 8 * POINTS], edges)
     return Plan(config, reduction, _schedule(config, reduction.proper), edges, (False, False))
 
 
@@ -194,6 +199,44 @@ def _check_precision(config: RunConfig, reduction: Reduction, points: np.ndarray
         raise ConfigError(
             "precision", f"64 here: a step's noise, {kick:.1g}, is lost in float32 parameters of size {largest:.1g}", 32
         )
+
+
+def check_spacing(config: RunConfig, reduction: Reduction, points: np.ndarray, edges: Mapping[str, np.ndarray]) -> None:
+    """Refuse bins that are few roundings wide, of the scalar itself or of the parameters that it is made of.
+
+    In float32 the values that z can take are a lattice: its own spacing, and |∂z/∂θ_i| times that of θ_i.
+
+    Args:
+        config: gives the precision of the chains, and the margin that a distance is judged by.
+        reduction: gives the scalars at the sections of the orbits.
+        points: (n, k) points of the quotient that stand for where the law lives.
+        edges: bin edges of each scalar.
+
+    Raises:
+        ConfigError: bins are too narrow for the precision; asks for 64 bits where these are enough, else for wider
+            bins.
+    """
+    chart = reduction.chart
+
+    def at(x):
+        flat, unravel = ravel_pytree(chart.section(x))
+        found = chart.scalars_of(unravel(flat))
+        slopes = jax.jacrev(lambda y: chart.scalars_of(unravel(y)))(flat)
+        each = [jnp.append(slopes[name] * flat, found[name]) for name in edges]
+        return jnp.max(jnp.nan_to_num(jnp.abs(jnp.stack(each)), posinf=0.0), axis=1)
+
+    sizes = np.max(on_host(at)(points), axis=0)
+    needed = 0.5 / (ROUNDING_SHARE * config.margin)
+    for (name, ends), size in zip(edges.items(), sizes, strict=True):
+        width = float(np.min(np.diff(ends)))
+        spacing = {bits: float(np.spacing(kind(size))) for bits, kind in ((32, np.float32), (64, np.float64))}
+        if width >= needed * spacing[config.precision]:
+            continue
+        what = f"a bin of {name} is {width:.2g} wide, {width / spacing[config.precision]:.2g} roundings"
+        if config.precision == 32 and width >= needed * spacing[64]:
+            raise ConfigError("precision", f"64 here: {what} of {spacing[32]:.2g} in float32", 32)
+        window = f"{ends[0]:.17g} {ends[-1]:.17g}"
+        raise ConfigError("window", f"wider, or in fewer bins: {what} of {spacing[config.precision]:.2g}", window)
 
 
 def _step_size(config: RunConfig, reduction: Reduction, points: np.ndarray) -> float:

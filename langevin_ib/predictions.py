@@ -18,7 +18,7 @@ from langevin_ib.errors import LawError
 from langevin_ib.laws import Formula, Law, Reduction, bin_masses, build_laws, formula
 from langevin_ib.laws.base import bin_nodes
 from langevin_ib.laws.family import family_formula, orbit_formula, pushforward_formula
-from langevin_ib.laws.orbit import check_splits
+from langevin_ib.laws.orbit import NOT_ALONG_COMPACT, check_splits, constant_along_orbits, log_orbit_integral
 from langevin_ib.laws.support import share_in_window
 from langevin_ib.models.base import Params
 from langevin_ib.reduced import LawDraws
@@ -229,12 +229,17 @@ def exact_formula(reduction: Reduction, point: Params, slab: float | None) -> Ex
         raise LawError(
             "law exact: no quadrature on a slab in more than one dimension; slice is the limit of a thin one"
         )
-    if not reduction.confinement.proper:
+    chart, confinement = reduction.chart, reduction.confinement
+    if not confinement.proper:
         return Exact(pushforward_formula()._replace(name="exact"), False)
-    if reduction.model.compact_dim:
-        raise LawError("law exact: no orbit quadrature for a group with a compact part")
-    check_splits(reduction.chart, reduction.confinement, point)
-    return Exact(orbit_formula(reduction.confinement), True)
+    if reduction.model.compact_orbits:
+        if not constant_along_orbits(chart, confinement, point):
+            raise LawError(NOT_ALONG_COMPACT)
+        return Exact(pushforward_formula()._replace(name="exact"), False)
+    check_splits(chart, confinement, point)
+    if not np.isfinite(log_orbit_integral(chart, confinement, reduction.temperature, point)):
+        raise LawError("law exact: the orbit integral does not converge, the confinement does not rise along the orbit")
+    return Exact(orbit_formula(confinement), True)
 
 
 @dataclass(frozen=True)

@@ -22,38 +22,45 @@ def console() -> Console:
 
 @contextmanager
 def stages(silent: bool) -> Iterator[Report]:
-    """A callback that opens a bar for each stage named to it, where standard error is a terminal.
+    """A callback that opens a bar for each stage named to it, without bars where standard error is not a terminal.
 
-    Unless silent, what the package logs as information goes to standard error too.
+    What the package logs, such as that a stage resumes, is printed on standard error too unless silent.
     """
     screen = Console(stderr=True)
     columns = (TextColumn("{task.description:>12}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=screen, disable=silent or not screen.is_terminal, transient=True) as bars:
+    bars = Progress(*columns, console=screen, disable=silent or not screen.is_terminal, transient=True)
+    with bars, _logged(None if silent else screen):
 
         def report(stage: str):
             task = bars.add_task(stage, total=None)
             return lambda done, total: bars.update(task, completed=done, total=total)
 
-        said = _Lines(bars.console)
-        logger = logging.getLogger("langevin_ib")
-        level = logger.level
-        if not silent:
-            logger.addHandler(said)
-            logger.setLevel(logging.INFO)
-        try:
-            yield report
-        finally:
-            logger.removeHandler(said)
-            logger.setLevel(level)
+        yield report
 
 
 class _Lines(logging.Handler):
-    """What a run has to say before its end, a line each above the bars."""
+    """Log records as lines of a console, above its bars."""
 
     def __init__(self, screen: Console):
-        super().__init__(logging.INFO)
-        self.screen = screen
+        super().__init__()
+        self._screen = screen
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Print the message."""
-        self.screen.print(record.getMessage(), soft_wrap=True, markup=False, highlight=False)
+        self._screen.print(record.getMessage(), soft_wrap=True, highlight=False, markup=False)
+
+
+@contextmanager
+def _logged(screen: Console | None) -> Iterator[None]:
+    """The package's log on a console, for as long as this is open."""
+    if screen is None:
+        yield
+        return
+    log, lines = logging.getLogger("langevin_ib"), _Lines(screen)
+    level = log.level
+    log.addHandler(lines)
+    log.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        log.removeHandler(lines)
+        log.setLevel(level)

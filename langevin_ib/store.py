@@ -94,19 +94,29 @@ def summary_json(summary: dict[str, Any]) -> str:
 
 def draws(result: RunResult) -> xr.DataTree:
     """The thinned trace with a `posterior` group, as ArviZ 0.23 and 1.x both read it."""
-    scalars = {name: (("chain", "draw"), result.trace["value"][..., i]) for i, name in enumerate(result.plan.scalars)}
-    variables = scalars | {
-        "charge": (("chain", "draw", "generator"), result.trace["charge"]),
-        "energy": (("chain", "draw"), result.trace["energy"]),
+    config, trace = result.plan.config, result.trace
+    over = " over temperature" if config.sampler == "langevin" else ""
+    penalty = ", plus weight decay at the balanced point," if config.weight_decay is not None else ""
+    meaning = {
+        "charge": "moment map chi; the slice is chi = 0",
+        "energy": f"reduced loss{over}",
+        "potential": f"reduced loss{penalty}{over}: what the laws weigh",
     }
-    chains, count = result.trace["energy"].shape
+    each = ("chain", "draw")
+    scalars = {name: (each, trace["value"][..., i]) for i, name in enumerate(result.plan.scalars)}
+    variables = scalars | {
+        "charge": ((*each, "generator"), trace["charge"], {"description": meaning["charge"]}),
+        "energy": (each, trace["energy"], {"description": meaning["energy"]}),
+        "potential": (each, trace["potential"], {"description": meaning["potential"]}),
+    }
+    chains, count = trace["energy"].shape
     posterior = xr.Dataset(
         variables,
         coords={"chain": np.arange(chains), "draw": np.arange(count)},
         attrs={
-            "sampler": result.plan.config.integrator or result.plan.config.sampler,
-            "charge": "moment map chi; the slice is chi = 0",
-            "energy": "reduced loss" + (" over temperature" if result.plan.config.sampler == "langevin" else ""),
+            "sampler": config.integrator or config.sampler,
+            "draws": "thinned, whether or not they lie in the windows and on the slab",
+            **meaning,
         },
     )
     return xr.DataTree.from_dict({"posterior": posterior})

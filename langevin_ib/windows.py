@@ -103,9 +103,12 @@ def cut_windows(config: RunConfig, reduction: Reduction, lowest: Minimum) -> dic
         return {}
     values, vectors = np.linalg.eigh(lowest.hessian)
     if not values[0] > FLAT * values[-1]:
+        found = chart.scalars(jnp.asarray(lowest.x))
+        where = ", ".join(f"{name} = {float(found[name]):.2g}" for name in model.cut)
         raise ConfigError(
-            "options", "such that the reduced loss has one minimum (it is flat there, so no window follows from it), "
-            "or confine weight-decay", config.model_options(),
+            "options", "such that the reduced loss has one smooth minimum, off the ends of the branches (it is flat "
+            f"there or has a kink, at {where}, so no window follows from it)"
+            + (", or confine weight-decay" if config.weight_decay is None else ""), config.model_options(),
         )  # fmt: skip
     covariance = (vectors / values) @ vectors.T
     windows = {}

@@ -235,27 +235,37 @@ def test_the_run_folder_is_complete_and_reruns(found, tmp_path):
 
 @pytest.mark.parametrize(("mechanism", "cause"), [(runs.SGD, "its noise"), (runs.DECAY, "weight decay")])
 @pytest.mark.parametrize(
-    ("band", "added", "said"),
+    ("band", "median95", "added", "said"),
     [
-        ((0.99, 0.99, 0.99), (-0.01, 0.01), True),
-        ((0.8, 1.0, 1.2), (0.0, 0.01), True),
-        ((0.99, 0.99, 0.99), (0.01, 0.02), False),
-        ((0.99, 0.99, 0.99), (-0.02, -0.01), False),
-        ((0.6, 1.0, 1.2), (-0.01, 0.01), False),
-        ((0.8, 1.0, 1.4), (-0.01, 0.01), False),
-        ((0.2, 0.2, 0.2), (-0.01, 0.01), False),
-        ((7.0, 7.0, 7.0), (-0.01, 0.01), False),
+        ((0.99, 0.99, 0.99), (0.98, 1.0), (-0.01, 0.01), True),
+        ((0.8, 1.0, 1.2), (0.95, 1.05), (0.0, 0.01), True),
+        ((0.8, 1.0, 1.2), (0.89, 1.05), (0.0, 0.01), False),
+        ((0.99, 0.99, 0.99), (0.98, 1.0), (0.01, 0.02), False),
+        ((0.99, 0.99, 0.99), (0.98, 1.0), (-0.02, -0.01), False),
+        ((0.99, 0.99, 0.99), (0.98, 1.0), (-0.01, 0.2), False),
+        ((0.6, 1.0, 1.2), (0.95, 1.05), (-0.01, 0.01), False),
+        ((0.8, 1.0, 1.4), (0.95, 1.05), (-0.01, 0.01), False),
+        ((0.2, 0.2, 0.2), (0.1, 0.3), (-0.01, 0.01), False),
+        ((7.0, 7.0, 7.0), (6.0, 8.0), (-0.01, 0.01), False),
     ],
 )
-def test_a_cause_is_ruled_out_only_if_it_keeps_the_charge_and_adds_nothing(mechanism, cause, band, added, said, found):
-    """Charge kept in 90% of the seeds, and what is added to gradient descent's removal not told from nothing."""
+def test_a_cause_is_ruled_out_only_if_it_keeps_the_charge_and_adds_nothing(
+    mechanism, cause, band, median95, added, said, found
+):
+    """Charge kept in 90% of the seeds, and what is added to gradient descent's removal nothing within its interval.
+
+    SGD is compared with gradient descent once, by the share in the last sentence; the others by what they add.
+    """
     summary = json.loads(summary_json(found.summary))
-    entry = summary["mechanisms"][mechanism]
-    entry["charge_left"] = dict(zip(("low90", "median", "high90"), band, strict=True))
-    summary["across"]["added"][mechanism] |= dict(zip(("low95", "high95"), added, strict=True))
-    sentence = sentences(summary)[MECHANISMS.index(mechanism)]
-    assert (f"so it is not {cause} that balances" in sentence) == said
-    assert "|χ/χ(0)| = " in sentence
+    entry, low_high = summary["mechanisms"][mechanism], ("low95", "high95")
+    entry["charge_left"] = dict(zip(("low90", "median", "high90"), band, strict=True)) | {"median95": median95}
+    summary["across"]["added"][mechanism] |= dict(zip(low_high, added, strict=True))
+    summary["across"]["descent_share"] = {"value": 1.0, "low95": 1.0 - added[1], "high95": 1.0 - added[0]}
+    told = sentences(summary)
+    own, last = told[MECHANISMS.index(mechanism)], told[-1]
+    assert (f"so it is not {cause} that balances" in (last if mechanism == runs.SGD else own)) == said
+    assert "|χ/χ(0)| = " in own
+    assert ("than by gradient descent" in own or "against gradient descent" in own) == (mechanism != runs.SGD)
 
 
 @pytest.mark.parametrize(
@@ -265,11 +275,59 @@ def test_a_cause_is_ruled_out_only_if_it_keeps_the_charge_and_adds_nothing(mecha
 def test_a_share_that_says_nothing_is_a_dash(value, se, shown, found):
     summary = json.loads(summary_json(found.summary))
     entry = summary["mechanisms"][runs.SGD]
-    entry["shares"] = {"growth": {"value": value, "se": se}, "charge": {"value": 0.5, "se": 0.1}}
+    entry["reduction"] |= {"low95": 0.1, "high95": 0.2}
+    growth = {"value": value, "se": se, "low95": value - 2 * se, "high95": value + 2 * se}
+    entry["shares"] = {"growth": growth, "charge": {"value": 0.5, "se": 0.1}}
     assert rows(summary)[1 + MECHANISMS.index(runs.SGD)][-2:] == (shown, "50.0%")
     sentence = sentences(summary)[MECHANISMS.index(runs.SGD)]
     assert ("too little to tell" in sentence) == (shown == "–")
     assert "-0.0" not in sentence
+
+
+NO_DIRECTION = ("in which there is no direction", "is not told")
+
+
+def one_mechanism(random, start) -> Paths:
+    """Runs that grow, shrink, keep, lose or gain charge, little or much, alike or each seed in its own way."""
+    size, loss = (random.normal(scale=2.0) * random.integers(0, 2) for _ in range(2))
+    wander = random.choice([0.01, 0.3, 1.5])
+    size = np.exp(np.arange(2.0)[:, None] * (size + wander * random.normal(size=(SEEDS, 1, 2))))
+    charge = start * np.exp(np.arange(2.0)[:, None] * (loss + wander * random.normal(size=(SEEDS, 1, 2))))
+    return made(charge, size)
+
+
+def test_no_direction_without_an_interval_that_has_it_and_no_comparison_twice(found, x64):
+    """Random runs: every statement of a sentence is its own interval's, and the pair SGD, descent is compared once."""
+    seen = set()
+    for trial in range(60):
+        random = np.random.default_rng(trial)
+        start = random.normal(size=(SEEDS, 1, 2))
+        paths = {name: one_mechanism(random, start) for name in MECHANISMS}
+        summary = {"run": {"seeds": SEEDS}, "mechanisms": {name: describe(one) for name, one in paths.items()}}
+        summary["across"] = across(paths, runs.DESCENT, runs.SGD)
+        told = sentences(summary)
+        share = summary["across"]["descent_share"]
+        for name, sentence in zip(MECHANISMS, told, strict=False):
+            entry, added = summary["mechanisms"][name], summary["across"]["added"].get(name)
+            imbalance, charge, *compared = sentence.split("; ")
+            assert len(compared) == (added is not None and not (name == runs.SGD and share is not None))
+            low, high = (entry["reduction"][key] for key in ("low95", "high95"))
+            falls, grows = entry["charge_left"]["median95"][1] < 1, entry["charge_left"]["median95"][0] > 1
+            assert ("makes the imbalance larger" in imbalance) == (high < 0)
+            assert (NO_DIRECTION[0] in imbalance) == (low <= 0 <= high)
+            assert ("charge falls (" in charge) <= falls
+            assert ("charge grows (" in charge) <= grows
+            assert (NO_DIRECTION[1] in charge) <= (not falls and not grows)
+            for words in compared:
+                assert ("ends lower" in words) == (added["low95"] > 0)
+                assert ("ends higher" in words) == (added["high95"] < 0)
+                assert (NO_DIRECTION[0] in words) == (added["low95"] <= 0 <= added["high95"])
+            for words, kind in ((imbalance, "imbalance"), (charge, "charge"), *((one, "added") for one in compared)):
+                ways = ("larger", NO_DIRECTION[0], "falls (", "grows (", NO_DIRECTION[1], "stays", "lower", "higher")
+                seen |= {(kind, way) for way in ways if way in words}
+        assert ("no share" in told[-1]) == (share is None)
+        assert (summary["mechanisms"][runs.SGD]["reduction"]["low95"] > 0) == (share is not None)
+    assert len(seen) == 9  # every way of saying it has come up
 
 
 def test_setups_are_overridden_option_by_option():

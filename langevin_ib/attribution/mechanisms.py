@@ -40,6 +40,7 @@ from langevin_ib.attribution.runs import (
     simulate,
 )
 from langevin_ib.attribution.statistics import across, describe, mean, state
+from langevin_ib.checkpoint import resumes
 from langevin_ib.errors import DivergenceError
 from langevin_ib.models import Model, Params
 from langevin_ib.recording import record_steps
@@ -100,6 +101,7 @@ def _attribute(config: AttributionConfig, report: Report, checkpoints: Path | No
     entries: dict[str, Any] = {name: describe(found) for name, found in paths.items()}
     if diverged is not None:
         entries[LANGEVIN] = {"diverged": diverged}
+    resumed = resumes(place)
     if place is not None:
         shutil.rmtree(place, ignore_errors=True)
 
@@ -114,6 +116,7 @@ def _attribute(config: AttributionConfig, report: Report, checkpoints: Path | No
             "steps": config.steps,
             "time": config.time,
             "record_steps": record_steps(int(config.steps or 0)),
+            "resumed": resumed,
             "wall_s": 0.0,
         },
         "start": state(paths[DESCENT], 0),

@@ -19,8 +19,9 @@ from langevin_ib.attribution.runs import DECAY, DESCENT, ISOTROPIC, LABEL, LANGE
 from langevin_ib.store import summary_json, write_folder
 
 COLUMNS = ("mechanism", "|a|/|b| off by", "min–max", "|χ/χ(0)|", "loss", "removed", "growth", "charge")
-KEPT = 0.1  # a median |χ/χ(0)| this near to one counts as kept
+KEPT = 0.1  # a median |χ/χ(0)| whose 95% interval is this near to one counts as kept
 WANDERS = 0.3  # band of seeds around one within which it is kept by each of them, not on the median only
+SAME = 0.1  # part of the imbalance, or of SGD's share, by which a 95% interval may reach away from no difference
 UNSURE = 0.3  # standard error of a share above which it is not shown
 SHOWN = (-1.0, 2.0)  # shares outside are of a removal that is all but none
 SUBJECT = {
@@ -77,56 +78,97 @@ def rows(summary: dict[str, Any]) -> list[tuple[str, ...]]:
 
 
 def sentences(summary: dict[str, Any]) -> list[str]:
-    """What the numbers say: one sentence for each mechanism, then the comparison across them."""
-    found = [_sentence(name, entry, summary["across"]["added"]) for name, entry in summary["mechanisms"].items()]
+    """What the numbers say: one sentence for each mechanism, then gradient descent against SGD.
+
+    A comparison is made once, and says no more than its 95% interval: a direction only where that excludes no change.
+    """
+    compared = dict(summary["across"]["added"])
     share = summary["across"]["descent_share"]
+    if share is not None:
+        compared.pop(SGD, None)  # it is the last sentence
+    found = [_sentence(name, entry, compared.get(name)) for name, entry in summary["mechanisms"].items()]
     if share is None:
         return [
             *found,
-            "what SGD removes is not positive with 95% confidence, so no share of gradient descent is given",
+            f"what SGD removes is not positive with 95% confidence, so no share of {SUBJECT[DESCENT]} is given",
         ]
+    kept = not summary["mechanisms"][SGD]["diverged"] and _kept(summary["mechanisms"][SGD]["charge_left"])
+    idle = kept and share["low95"] <= 1.0 <= share["high95"] and _near(share, 1.0)
     return [
         *found,
-        f"of what SGD removes, gradient descent alone gives {_percent(share['value'], '.2f')} ± "
-        f"{_percent(share['se'], '.2f')} (95% interval {_percent(share['low95'], '.2f')} to "
-        f"{_percent(share['high95'], '.2f')}), paired over {summary['run']['seeds']} seeds",
+        f"of what SGD removes, {SUBJECT[DESCENT]} gives {_interval(share, '.2f')}, paired over "
+        f"{summary['run']['seeds']} seeds" + (f", so it is not {CAUSE[SGD]} that balances" if idle else ""),
     ]
 
 
-def _sentence(name: str, entry: dict[str, Any], added: dict[str, Any]) -> str:
+def _sentence(name: str, entry: dict[str, Any], added: dict[str, Any] | None) -> str:
     if entry["diverged"]:
         return f"{SUBJECT[name]} {entry['diverged']}"
+    parts = [_removed(name, entry), _charge(entry["charge_left"])]
+    if added is not None:
+        parts.append(_added(name, entry["charge_left"], added))
+    return "; ".join(parts)
+
+
+def _removed(name: str, entry: dict[str, Any]) -> str:
+    """What became of the imbalance, and of that by growth; the rest is by change of charge."""
     removed, who = entry["reduction"], SUBJECT[name]
-    if entry["shares"] is None and removed["high95"] < 0:
-        text = f"{who} makes the imbalance larger, by {_percent(-removed['value'])}"
-    elif entry["shares"] is None:
-        error = f"{_percent(removed['value'], '+.1f')} ± {_percent(removed['se'])} removed"
-        text = f"{who} does not change the imbalance beyond its error ({error})"
-    else:
-        growth, charge = (_share(entry["shares"][key]) for key in ("growth", "charge"))
-        text = f"{who} removes {_percent(removed['value'])} of the imbalance, "
-        if "–" in (growth, charge):
-            text += "too little to tell growth of the norms from change of charge"
-        else:
-            text += f"{growth} of that by growth of the norms at constant charge and {charge} by change of charge"
-    text += "; " + _charge(name, entry["charge_left"], added.get(name))
-    if name in added:
-        more = added[name]
-        value, low, high = (_percent(more[key], "+.2f") for key in ("value", "low95", "high95"))
-        text += f"; to what gradient descent removes it adds {value} (95% interval {low} to {high})"
-    return text
+    if removed["high95"] < 0:
+        grown = {"value": -removed["value"], "low95": -removed["high95"], "high95": -removed["low95"]}
+        return f"{who} makes the imbalance larger, by {_interval(grown)}"
+    if not removed["low95"] > 0 or entry["shares"] is None:
+        return f"of the imbalance {who} removes {_interval(removed, '+.1f')}, in which there is no direction"
+    text = f"{who} removes {_interval(removed)} of the imbalance, "
+    if "–" in (_share(entry["shares"]["growth"]), _share(entry["shares"]["charge"])):
+        return text + "too little to tell growth of the norms from change of charge"
+    growth = _interval(entry["shares"]["growth"])
+    return text + f"{growth} of that by growth of the norms at constant charge, the rest by change of charge"
 
 
-def _charge(name: str, left: dict[str, float], added: dict[str, float] | None) -> str:
-    """What became of the charge; a cause that keeps it in every seed and adds nothing has balanced nothing."""
-    low, median, high = (left[key] for key in ("low90", "median", "high90"))
-    said = f"(|χ/χ(0)| = {median:.3f}, 90% of seeds {_number(low)} to {_number(high)})"
-    if abs(median - 1.0) > KEPT:
-        return f"the charge {'falls' if median < 1.0 else 'grows'} {said}"
-    if low < 1.0 - WANDERS or high > 1.0 + WANDERS:
-        return f"the charge stays on the median {said}"
-    idle = name in CAUSE and added is not None and added["low95"] <= 0.0 <= added["high95"]
-    return f"the charge stays {said}" + (f", so it is not {CAUSE[name]} that balances" if idle else "")
+def _charge(left: dict[str, Any]) -> str:
+    """What became of the charge, on the median over seeds."""
+    low, high = left["median95"]
+    said = f"(median |χ/χ(0)| = {left['median']:.3f}, 95% interval {_number(low)} to {_number(high)})"
+    if _stays(left):
+        return f"the charge stays {said}"
+    if high < 1.0 or low > 1.0:
+        return f"the charge {'falls' if high < 1.0 else 'grows'} {said}"
+    return f"whether the charge falls or grows is not told {said}"
+
+
+def _added(name: str, left: dict[str, Any], added: dict[str, float]) -> str:
+    """A mechanism against gradient descent; a cause that keeps the charge and adds nothing has balanced nothing."""
+    if added["low95"] > 0 or added["high95"] < 0:
+        way = "lower" if added["low95"] > 0 else "higher"
+        low, high = sorted(abs(added[key]) for key in ("low95", "high95"))
+        size = {"value": abs(added["value"]), "low95": low, "high95": high}
+        return f"against {SUBJECT[DESCENT]} the imbalance ends {way}, by {_interval(size, '.2f')} of the start's"
+    text = (
+        f"{_interval(added, '+.2f')} more of it is removed than by {SUBJECT[DESCENT]}, in which there is no direction"
+    )
+    idle = name in CAUSE and _kept(left) and _near(added, 0.0)
+    return text + (f", so it is not {CAUSE[name]} that balances" if idle else "")
+
+
+def _stays(left: dict[str, Any]) -> bool:
+    """Whether the charge is kept on the median, with 95% confidence."""
+    low, high = left["median95"]
+    return low > 1.0 - KEPT and high < 1.0 + KEPT
+
+
+def _kept(left: dict[str, Any]) -> bool:
+    """Whether it is kept in 90% of the seeds too."""
+    return _stays(left) and left["low90"] > 1.0 - WANDERS and left["high90"] < 1.0 + WANDERS
+
+
+def _near(found: dict[str, float], value: float) -> bool:
+    """Whether an estimate is as good as a value: its 95% interval is within a tenth."""
+    return value - SAME < found["low95"] and found["high95"] < value + SAME
+
+
+def _interval(found: dict[str, float], form: str = ".1f") -> str:
+    value, low, high = (_percent(found[key], form) for key in ("value", "low95", "high95"))
+    return f"{value} (95% interval {low} to {high})"
 
 
 def details(summary: dict[str, Any]) -> list[str]:

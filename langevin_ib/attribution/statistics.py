@@ -38,6 +38,16 @@ def spread(values: Float[np.ndarray, "seed ..."]) -> dict[str, Any]:
     return {"median": median.tolist(), "low90": low.tolist(), "high90": high.tolist()}
 
 
+def median_interval(values: Float[np.ndarray, " seed"]) -> list[float]:
+    """The exact 95% interval of the median over seeds, of whatever distribution.
+
+    >>> median_interval(np.arange(32.0))
+    [9.0, 22.0]
+    """
+    found = stats.quantile_test(values, p=0.5).confidence_interval(0.95)
+    return [float(found.low), float(found.high)]
+
+
 def mean(values: Float[np.ndarray, " seed"]) -> dict[str, float]:
     """Mean over seeds, its standard error and Student's 95% interval.
 
@@ -104,20 +114,24 @@ def state(paths: Paths, time: int) -> dict[str, Any]:
 def describe(paths: Paths) -> dict[str, Any]:
     """A mechanism's entry in the summary: where it ends, what it removed, by which part, and curves in time.
 
-    `growth` and `charge_change` are the two parts of D(0) − D(T). They are shares of it only where it is positive with
-    95% confidence; else `shares` is None.
+    `growth` and `charge_change` are the two parts of D(0) − D(T). They are shares of it only where `reduction` is
+    positive with 95% confidence; else `shares` is None.
     """
     D, grown, left = imbalance(paths), imbalance_by_growth(paths), charge_left(paths)
     total = removed(paths)
     by_growth, by_charge = D[:, 0] - grown[:, -1], grown[:, -1] - D[:, -1]
-    shares = None
-    if mean(total)["low95"] > 0:
+    reduction, shares = ratio(total, D[:, 0]), None
+    if reduction["low95"] > 0:
         shares = {"growth": ratio(by_growth, total), "charge": ratio(by_charge, total)}
     return {
         "diverged": None,
         **state(paths, -1),
-        "charge_left": {**spread(left[:, -1]), "mean": mean(left[:, -1])},
-        "reduction": {**ratio(total, D[:, 0]), "by_seed": spread(total / D[:, 0]) | {"mean": mean(total / D[:, 0])}},
+        "charge_left": {
+            **spread(left[:, -1]),
+            "mean": mean(left[:, -1]),
+            "median95": median_interval(left[:, -1]),
+        },
+        "reduction": {**reduction, "by_seed": spread(total / D[:, 0]) | {"mean": mean(total / D[:, 0])}},
         "removed": mean(total),
         "growth": mean(by_growth),
         "charge_change": mean(by_charge),
@@ -134,11 +148,12 @@ def across(paths: dict[str, Paths], descent: str, sgd: str) -> dict[str, Any]:
     """Mechanisms against gradient descent, paired over seeds.
 
     Returns:
-        `descent_share`: R of gradient descent over R of SGD, None where the latter is not positive with 95% confidence;
+        `descent_share`: R of gradient descent over R of SGD, None where the latter is not positive with 95% confidence
+            (that of its `reduction`);
         `added`: R_k − R of gradient descent of every other mechanism k.
     """
     start = imbalance(paths[descent])[:, 0]
     total = {name: removed(one) for name, one in paths.items()}
-    share = ratio(total[descent], total[sgd]) if mean(total[sgd])["low95"] > 0 else None
+    share = ratio(total[descent], total[sgd]) if ratio(total[sgd], start)["low95"] > 0 else None
     added = {name: ratio(one - total[descent], start) for name, one in total.items() if name != descent}
     return {"descent_share": share, "added": added}

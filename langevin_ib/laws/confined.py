@@ -19,6 +19,7 @@ from langevin_ib import geometry
 from langevin_ib.errors import LawError
 from langevin_ib.laws.base import Law, on_host
 from langevin_ib.laws.family import FLAT_MEASURE, Reduction, family_formula, pushforward_formula
+from langevin_ib.laws.orbit import NOT_ALONG_COMPACT, constant_along_orbits
 
 # The trapezoidal rule converges exponentially here: the integrand is analytic and decays doubly exponentially in t.
 GRID = {1: 800, 2: 80, 3: 26}
@@ -58,7 +59,9 @@ def exact(reduction: Reduction, slab: float | None = None) -> Law:
         raise LawError(f"law exact: no orbit quadrature for a group of dimension {m}")
     formula = f"exp(−ℓ/T) ∫ exp(−C/T) dθ along the orbit, C = {reduction.confinement.formula}"
     if reduction.model.compact_orbits:
-        raise LawError("law exact: no quadrature along a compact orbit under a confinement, which it does not need")
+        if not constant_along_orbits(reduction.chart, reduction.confinement, reduction.model.init(jax.random.key(0))):
+            raise LawError(NOT_ALONG_COMPACT)
+        return reduction.law(pushforward_formula()._replace(name="exact"))
     return Law("exact", FLAT_MEASURE, formula, _confined_log_density(reduction))
 
 
@@ -82,11 +85,14 @@ def _confined_log_density(reduction: Reduction):
         def energy(t):
             return confinement.energy(model, model.act(t, base)) / temperature
 
-        # Nine Gaussian widths where the confinement is stiff; it grows like e^{2|t|} further out, so where the width is
-        # large the reach is logarithmic in it.
+        # Nine Gaussian widths where the confinement is stiff; under a rescaling it grows like e^{2|t|} further out, so
+        # where the width is large the reach is logarithmic in it, unless, as for a translation, C is not there yet.
         spectrum, axes = jnp.linalg.eigh(jax.hessian(energy)(jnp.zeros(m)))
         widths = 9.0 / jnp.sqrt(spectrum)
-        reach = jnp.minimum(widths, 2.0 * jnp.arcsinh(widths))
+        shorter = 2.0 * jnp.arcsinh(widths)
+        ends = jnp.concatenate([axes * shorter, -axes * shorter], axis=1).T
+        risen = jax.vmap(energy)(ends).reshape(2, m).min(axis=0) - energy(jnp.zeros(m))
+        reach = jnp.where(risen > -np.log(ACCURACY), jnp.minimum(widths, shorter), widths)
 
         def integrand(x):
             t = axes @ (reach * x)
