@@ -32,7 +32,7 @@ from langevin_ib.laws.base import on_host
 from langevin_ib.laws.family import Reduction
 from langevin_ib.models import Chart, build_model
 from langevin_ib.models.transforms import with_metric
-from langevin_ib.windows import Minimum, Window, rounded, scalar_window
+from langevin_ib.windows import Minimum, Wells, Window, rounded, scalar_window
 
 STEP_SAFETY = {  # h Λ; measured in sims/bench
     "leimkuhler-matthews": 0.5,
@@ -56,13 +56,23 @@ FREE_POINTS = 257  # odd: the middle of a window around 0, where rescalings fix 
 
 @dataclass(frozen=True)
 class Plan:
-    """A configuration without `auto` (except a step size that MALA tunes), and what it implies."""
+    """A configuration without `auto` (except a step size that MALA tunes), and what it implies.
+
+    Attributes:
+        config: the settings.
+        reduction: model, confinement, temperature.
+        schedule: burn-in and records.
+        edges: bin edges of each scalar.
+        singular_ends: whether a scalar's window ends where its branch does.
+        elsewhere: other minima of the reduced loss of a scalar invariant, see `windows.Placed`.
+    """
 
     config: RunConfig
     reduction: Reduction
     schedule: Schedule
     edges: dict[str, np.ndarray]
     singular_ends: tuple[bool, bool]
+    elsewhere: Wells = ()
 
     @property
     def scalars(self) -> tuple[str, ...]:
@@ -126,15 +136,14 @@ def resolve(config: RunConfig) -> Plan:
         ConfigError: a setting does not fit the model: a window outside the branch or the support, too few records.
     """
     reduction = build_reduction(config)
-    branch, window = scalar_window(config, reduction)
+    branch, window, elsewhere = scalar_window(config, reduction)
     _check_free(reduction, window)
     config = config.replace(window=window)
     points = np.linspace(*window, POINTS + 2)[1:-1, None]
     config = _settle(config, reduction, points, np.array([[0.5 * sum(window)]]), max(abs(window[0]), abs(window[1])))
     edges = {reduction.name: np.linspace(*window, config.bins + 1)}
-    return Plan(
-        config, reduction, _schedule(config, reduction.proper), edges, (window[0] == branch[0], window[1] == branch[1])
-    )
+    singular = window[0] == branch[0], window[1] == branch[1]
+    return Plan(config, reduction, _schedule(config, reduction.proper), edges, singular, elsewhere)
 
 
 def resolve_many(
