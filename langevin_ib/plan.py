@@ -209,28 +209,11 @@ def _check_travel(
     step = float(config.step_size)
     share = np.sqrt(2.0 * config.temperature * step * config.steps) / _length(reduction, points, middle)
     if share < TRAVEL:
-        raise ConfigError(
-            "step_size",
-            f"such that chains can cross the window in {config.steps} steps, or steps more" if not because
-            else f"given here, for with the rule's chains do not cross the window in {config.steps} steps",
-            f"{step:g}, which takes them over {share:.1g} of it{because}",
-        )  # fmt: skip
-
-
-def _check_precision(config: RunConfig, reduction: Reduction, points: np.ndarray) -> None:
-    """float32 freezes a chain whose step is below the spacing of floats near its parameters."""
-    if config.precision != 32 or isinstance(config.step_size, str):
-        return
-
-    def size(x):
-        return jnp.max(jnp.stack([jnp.max(jnp.abs(leaf)) for leaf in jax.tree.leaves(reduction.chart.section(x))]))
-
-    largest = float(np.max(on_host(size)(points)))
-    kick = np.sqrt(2.0 * config.step_size * config.temperature)
-    if kick < 16 * np.finfo(np.float32).eps * largest:
-        raise ConfigError(
-            "precision", f"64 here: a step's noise, {kick:.1g}, is lost in float32 parameters of size {largest:.1g}", 32
-        )
+        got = f"{step:g}, with which they diffuse over {share:.1g} of it"
+        if because:
+            wanted = f"given here, for the rule's does not take chains across the window in {config.steps} steps"
+            raise ConfigError("step_size", wanted, f"{got}: it is set by {because}")
+        raise ConfigError("step_size", f"larger, for chains to cross the window in {config.steps} steps", got)
 
 
 def _length(reduction: Reduction, points: np.ndarray, middle: np.ndarray) -> float:
@@ -255,8 +238,8 @@ def _step_size(
     safety = STEP_SAFETY[config.integrator]
     law = _steepest(reduction, points)
     start = _steepest_start(reduction)
-    by_law = f"; it is set by the curvature {law.curvature:.3g} {law.where}"
-    by_start = f"; it is set by the curvature {start.curvature:.3g} {start.where}"
+    by_law = f"the curvature {law.curvature:.3g} {law.where}"
+    by_start = f"the curvature {start.curvature:.3g} {start.where}"
     # Where there is hardly any curvature, a kick still has to stay well inside the window.
     widest = (KICK * _length(reduction, points, middle)) ** 2 / (2.0 * config.temperature)
     step, because = safety / max(law.curvature, safety / widest), by_law
@@ -270,7 +253,7 @@ def _step_size(
     furthest = _curvature(reduction, points, by_mass=False)
     least = step * LEAST
     while step > least and step * float(np.max(furthest(UNCONFINED_REACH * config.temperature * step * config.steps))) > 1.0:
-        step, because = 0.9 * step, "; it is set by how far chains diffuse along their orbits"
+        step, because = 0.9 * step, "how far chains diffuse along their orbits"
     return step, because
 
 

@@ -38,10 +38,11 @@ STARTS = 16  # of the search for the minimum
 NOWHERE = 1e30  # stands for a loss that is not finite
 FLAT = 1e-9  # relative curvature that counts as none
 DIGITS = 4  # of a window's ends, or more where these would move an end by over ROUNDING of its width
-ROUNDING = 1e-3
+ROUNDING = 5e-3
 RESOLVED = 1e-4  # T: how far below a grid's lowest point the minimum may lie
 WELL_DEPTH = 0.01  # T: a dip that counts as a minimum of its own
 FALL = 0.1  # T over the last decade to the end of a branch: the loss has no minimum there, it falls without bound
+NEAR_BOTTOM = 1.0  # T
 MOST_WELLS = 20
 ZOOMS = 8
 RESOLUTION = 1e-13  # relative, of a window's end before it is rounded
@@ -200,7 +201,7 @@ def quantile_window(values: Float[np.ndarray, " n"], weights: list[Float[np.ndar
 
 
 def rounded_window(low: float, high: float) -> Window:
-    """The ends of a window in four significant digits, or as many as move neither by more than 0.1% of its width.
+    """The ends of a window in four significant digits, or as many as move neither by more than 0.5% of its width.
 
     >>> rounded_window(0.226512, 2.26512), rounded_window(9.99599, 10.00401)
     ((0.2265, 2.265), (9.996, 10.004))
@@ -325,13 +326,23 @@ class _Survey(NamedTuple):
             return ()
         base = int(inside[np.argmin(self.energies[inside])])
         height = float(self.energies[base]) - self.bottom
+
+        def climb(at: int, to: int) -> float:
+            """From the higher of two points of the grid to the top between them."""
+            between = self.energies[min(at, to) : max(at, to) + 1]
+            return float(np.max(between) - max(self.energies[at], self.energies[to]))
+
         found = []
         for d, energy in self.wells:
+            if window[0] <= self.axis.z(d) <= window[1] or energy - self.bottom >= max(WINDOW_ENERGY, height):
+                continue
             at = int(np.searchsorted(self.distances, d))
-            between = self.energies[min(at, base) : max(at, base) + 1]
-            barrier = np.max(between) - max(energy, float(self.energies[base]))
-            outside = not window[0] <= self.axis.z(d) <= window[1]
-            if outside and barrier > WELL_DEPTH and energy - self.bottom < max(WINDOW_ENERGY, height):
+            edge = int(inside[0] if at < inside[0] else inside[-1])
+            # The window lies on the flank of this well, or comes near its bottom.
+            own = climb(at, base) <= WELL_DEPTH or (
+                climb(at, edge) <= WELL_DEPTH and self.energies[edge] - energy < NEAR_BOTTOM
+            )
+            if not own:
                 found.append((float(self.axis.z(d)), energy - self.bottom))
         return tuple(found)
 
@@ -372,7 +383,7 @@ def _default_window(reduction: Reduction, found: _Survey) -> Window:
     inside = found.energies - found.bottom < WINDOW_ENERGY
     steps = np.flatnonzero(np.diff(np.concatenate([[False], inside, [False]]).astype(int)))
     home = axis.sign * (found.place - axis.origin)
-    runs = list(zip(steps[::2], steps[1::2] - 1, strict=True))
+    runs = [(int(first), int(last) - 1) for first, last in zip(steps[::2], steps[1::2], strict=True)]
     own = next(k for k, (first, last) in enumerate(runs) if distances[first] <= home <= distances[last])
     runs, own = runs[max(own - MOST_WELLS, 0) : own + MOST_WELLS], min(own, MOST_WELLS)
 
