@@ -216,6 +216,22 @@ def _check_travel(
         raise ConfigError("step_size", f"larger, for chains to cross the window in {config.steps} steps", got)
 
 
+def _check_precision(config: RunConfig, reduction: Reduction, points: np.ndarray) -> None:
+    """float32 freezes a chain whose step is below the spacing of floats near its parameters."""
+    if config.precision != 32 or isinstance(config.step_size, str):
+        return
+
+    def size(x):
+        return jnp.max(jnp.stack([jnp.max(jnp.abs(leaf)) for leaf in jax.tree.leaves(reduction.chart.section(x))]))
+
+    largest = float(np.max(on_host(size)(points)))
+    kick = np.sqrt(2.0 * config.step_size * config.temperature)
+    if kick < 16 * np.finfo(np.float32).eps * largest:
+        raise ConfigError(
+            "precision", f"64 here: a step's noise, {kick:.1g}, is lost in float32 parameters of size {largest:.1g}", 32
+        )
+
+
 def _length(reduction: Reduction, points: np.ndarray, middle: np.ndarray) -> float:
     """How long the window is on the slice, in parameters; of many coordinates four standard deviations to either side."""
     if reduction.chart.dim > 1:
