@@ -233,7 +233,7 @@ def _check_precision(config: RunConfig, reduction: Reduction, points: np.ndarray
 
 
 def _length(reduction: Reduction, points: np.ndarray, middle: np.ndarray) -> float:
-    """How long the window is on the slice, in parameters; of many coordinates four standard deviations to either side."""
+    """How long the window is on the slice, in parameters; of many coordinates, four standard deviations either way."""
     if reduction.chart.dim > 1:
         return 2.0 * float(np.sqrt(2.0 * WINDOW_ENERGY * reduction.temperature / _rate(reduction, middle)))
     width = abs(float(points[-1, 0] - points[0, 0])) * (POINTS + 1) / (POINTS - 1)
@@ -247,9 +247,7 @@ class _Steepest(NamedTuple):
     where: str
 
 
-def _step_size(
-    config: RunConfig, reduction: Reduction, points: np.ndarray, middle: np.ndarray
-) -> tuple[float, str]:
+def _step_size(config: RunConfig, reduction: Reduction, points: np.ndarray, middle: np.ndarray) -> tuple[float, str]:
     """The step, and what decided it."""
     safety = STEP_SAFETY[config.integrator]
     law = _steepest(reduction, points)
@@ -266,9 +264,9 @@ def _step_size(
     if reduction.proper:
         return step, because
     # The further a chain diffuses along its orbit, the steeper the loss across it, and t_end = h × steps.
-    furthest = _curvature(reduction, points, by_mass=False)
-    least = step * LEAST
-    while step > least and step * float(np.max(furthest(UNCONFINED_REACH * config.temperature * step * config.steps))) > 1.0:
+    reached, least = _curvature(reduction, points, by_mass=False), LEAST * step
+    reach = UNCONFINED_REACH * config.temperature * config.steps
+    while step > least and step * float(np.max(reached(reach * step))) > 1.0:
         step, because = 0.9 * step, "how far chains diffuse along their orbits"
     return step, because
 

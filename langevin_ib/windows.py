@@ -23,6 +23,7 @@ from scipy import optimize, signal
 
 from langevin_ib.config import AUTO, RunConfig
 from langevin_ib.errors import ConfigError, LawError, ModelError
+from langevin_ib.laws.base import on_host
 from langevin_ib.laws.family import Reduction
 from langevin_ib.models.base import LINE, Branch
 
@@ -126,7 +127,7 @@ def minimum(reduction: Reduction) -> Minimum:
     found = [optimize.minimize(on_host, np.asarray(x, np.float64), jac=True, method="L-BFGS-B") for x in starts]
     best = min(found, key=lambda f: f.fun)
     if not best.fun < NOWHERE:
-        raise ModelError(f"model {reduction.model.name}: its loss, or the loss's gradient, is finite at none of its starts")
+        raise ModelError(f"model {reduction.model.name}: its loss is finite, with its gradient, at none of its starts")
     hessian = np.asarray(jax.jit(jax.hessian(energy))(jnp.asarray(best.x)))
     return Minimum(np.asarray(best.x), float(best.fun), 0.5 * (hessian + hessian.T))
 
@@ -136,6 +137,7 @@ def cut_windows(config: RunConfig, reduction: Reduction, lowest: Minimum) -> dic
 
     Raises:
         ConfigError: the loss is flat at its minimum, so that no window follows from it.
+        LawError: it does not rise from there.
     """
     model, chart = reduction.model, reduction.chart
     if not model.cut:
@@ -146,6 +148,11 @@ def cut_windows(config: RunConfig, reduction: Reduction, lowest: Minimum) -> dic
             "options", "such that the reduced loss has one minimum (it is flat there, so no window follows from it), "
             "or confine weight-decay", config.model_options(),
         )  # fmt: skip
+    # As far out as the windows reach, to either side along each axis of the expansion.
+    far = (vectors * np.sqrt(2.0 * WINDOW_ENERGY / values)).T
+    energies = on_host(lambda x: reduction.terms_at(x).energy)(lowest.x + np.concatenate([far, -far]))
+    if np.nanmin(np.append(energies, np.inf)) - lowest.energy < WELL_DEPTH:
+        raise LawError(f"the loss of model {model.name} has no minimum: there is no stationary law")
     covariance = (vectors / values) @ vectors.T
     windows = {}
     for name in model.cut:
@@ -472,6 +479,6 @@ def _check_a_number(reduction: Reduction, window: Window) -> None:
 
 def _not_a_number(reduction: Reduction, z: float) -> Exception:
     return ModelError(
-        f"model {reduction.model.name}: its loss is not a number at {reduction.name} = {z:.4g}, where the law has mass: "
-        "end its branches there"
+        f"model {reduction.model.name}: its loss is not a number at {reduction.name} = {z:.4g}, where the law has "
+        "mass: end its branches there"
     )

@@ -5,7 +5,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from langevin_ib.models import Model, uv
+from langevin_ib.models import Model, hadamard, uv
 
 
 def product(loss, branch=(0.0, jnp.inf), start=1.0):
@@ -26,7 +26,7 @@ def shifted(loss):
         group_dim=1,
         loss=lambda p: loss(p[0] + p[1]),
         act=lambda t, p: p + jnp.stack([t[0], -t[0]]),
-        moment_map=lambda p: (p[:1] - p[1:]),
+        moment_map=lambda p: p[:1] - p[1:],
         invariants=lambda p: {"z": p[0] + p[1]},
         section=lambda z: jnp.stack([z["z"], z["z"]]) / 2,
         init=lambda key: jax.random.truncated_normal(key, -2.0, 2.0, (2,)),
@@ -51,6 +51,13 @@ def angle(loss):
 
 def bounded():
     return product(lambda z: jnp.log1p(jnp.exp(-z)))
+
+
+def bounded_in_each():
+    def loss(p):
+        return jnp.sum(jnp.log1p(jnp.exp(-p["u"] * p["v"])))
+
+    return dataclasses.replace(hadamard(), name="odd", loss=loss, slice_terms=None, training=None)
 
 
 def constant():
