@@ -26,7 +26,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Array, Float
 
 from langevin_ib import geometry
 from langevin_ib.config import AUTO, RunConfig
@@ -35,7 +35,7 @@ from langevin_ib.ensemble import Schedule
 from langevin_ib.errors import ConfigError, LangevinIBError, ModelError, one_line
 from langevin_ib.laws.base import on_host
 from langevin_ib.laws.family import Reduction
-from langevin_ib.models import Chart, build_model
+from langevin_ib.models import Chart, Params, build_model
 from langevin_ib.models.transforms import with_metric
 from langevin_ib.windows import WINDOW_ENERGY, Minimum, Wells, Window, rounded, scalar_window
 
@@ -56,9 +56,10 @@ UNCONFINED_SEGMENTS = 5  # octaves of time in which the drifting marginal is rep
 STARTS = 256
 FETCHED, QUANTILE = 100.0, 0.95  # curvature this many times that of so much of the law's mass is not the law's
 DESCENT = 2000  # steps of gradient descent by which a start has come down, or not
-LEAST = 1e-12  # of the step without it, to which diffusion along the orbits may take it down
-KICK, TRAVEL = 0.3, 0.01  # of the window: what a step may at most, and what a run has to be able to, diffuse over
 POINTS = 16  # of the window, or of the predicted law's draws times 8, at which curvature is looked at
+LEAST = 1e-12  # of a step, to which diffusion along the orbits may take it down; of a curvature, that is one
+WIDEST, KICK = 0.3, 0.1  # of the window: a step's noise may not be above the first, and is then the second
+TRAVEL = 0.01  # of the window, and of the orbits: what a run has to be able to diffuse over
 MIN_RECORDS = 10
 FREE_POINTS = 257  # odd: the middle of a window around 0, where rescalings fix the origin, is one of them
 
@@ -205,15 +206,18 @@ def _settle(
 def _check_travel(
     config: RunConfig, reduction: Reduction, points: np.ndarray, middle: np.ndarray, because: str
 ) -> None:
-    """A chain that diffuses by √(2Th) a step has to get somewhere in its steps."""
+    """A chain that diffuses by √(2Th) a step has to get somewhere in its steps, across the window and along orbits."""
     step = float(config.step_size)
-    share = np.sqrt(2.0 * config.temperature * step * config.steps) / _length(reduction, points, middle)
-    if share < TRAVEL:
-        got = f"{step:g}, with which they diffuse over {share:.1g} of it"
+    travelled = np.sqrt(2.0 * config.temperature * step * config.steps)
+    lengths = {"the window": _length(reduction, points, middle), "the orbits": _orbit_length(reduction, middle)}
+    for what, length in lengths.items():
+        if travelled >= TRAVEL * length:
+            continue
+        got = f"{step:g}, with which they diffuse over {travelled / length:.1g} of it"
         if because:
-            wanted = f"given here, for the rule's does not take chains across the window in {config.steps} steps"
+            wanted = f"given here, for the rule's does not take chains across {what} in {config.steps} steps"
             raise ConfigError("step_size", wanted, f"{got}: it is set by {because}")
-        raise ConfigError("step_size", f"larger, for chains to cross the window in {config.steps} steps", got)
+        raise ConfigError("step_size", f"larger, for chains to cross {what} in {config.steps} steps", got)
 
 
 def _check_precision(config: RunConfig, reduction: Reduction, points: np.ndarray) -> None:
@@ -240,6 +244,45 @@ def _length(reduction: Reduction, points: np.ndarray, middle: np.ndarray) -> flo
     return width * float(np.exp(reduction.terms(middle[:, 0]).log_volume[0]))
 
 
+def _orbit_length(reduction: Reduction, middle: np.ndarray) -> float:
+    """How far from s(x) the confinement lets a chain go along its orbit, in parameters; 0 where it is not what does."""
+    model, confinement = reduction.model, reduction.confinement
+    if not confinement.proper or confinement.constrained or model.group_dim == 0:
+        return 0.0
+    unit = np.eye(model.group_dim)
+
+    def at(x):
+        base = reduction.chart.section(x)
+        away = jax.vmap(lambda direction: _furthest(reduction, base, _risen(reduction, base), direction))
+        ends = away(jnp.asarray(np.concatenate([unit, -unit])))
+        flat = jnp.concatenate([jnp.ravel(leaf) for leaf in jax.tree.leaves(base)])
+        far = jnp.concatenate([leaf.reshape(2 * len(unit), -1) for leaf in jax.tree.leaves(ends)], axis=1)
+        return jnp.max(jnp.linalg.norm(far - flat, axis=1))
+
+    return float(on_host(at)(middle)[0])
+
+
+def _risen(reduction: Reduction, base: Params) -> Callable:
+    """Whether the confinement at exp(t)·s is 6 T above that at s."""
+    model, confinement = reduction.model, reduction.confinement
+    bottom = confinement.energy(model, base)
+    return lambda t: confinement.energy(model, model.act(t, base)) - bottom > ORBIT_ENERGY * reduction.temperature
+
+
+def _furthest(reduction: Reduction, base: Params, beyond: Callable, direction: Float[Array, " m"]) -> Params:
+    """The last exp(t e)·s in a direction e that is not beyond, by bisection."""
+    zero = 0.0 * direction[0]
+
+    def halve(_, bracket):
+        low, high = bracket
+        middle = 0.5 * (low + high)
+        out = beyond(middle * direction)
+        return jnp.where(out, low, middle), jnp.where(out, middle, high)
+
+    t = jax.lax.fori_loop(0, 50, halve, (zero, zero + 20.0))[0]
+    return reduction.model.act(t * direction, base)
+
+
 class _Steepest(NamedTuple):
     """A curvature, and where it is in words."""
 
@@ -254,9 +297,11 @@ def _step_size(config: RunConfig, reduction: Reduction, points: np.ndarray, midd
     start = _steepest_start(reduction)
     by_law = f"the curvature {law.curvature:.3g} {law.where}"
     by_start = f"the curvature {start.curvature:.3g} {start.where}"
+    step, because = safety / max(law.curvature, LEAST), by_law
     # Where there is hardly any curvature, a kick still has to stay well inside the window.
-    widest = (KICK * _length(reduction, points, middle)) ** 2 / (2.0 * config.temperature)
-    step, because = safety / max(law.curvature, safety / widest), by_law
+    length = _length(reduction, points, middle)
+    if 2.0 * config.temperature * step > (WIDEST * length) ** 2:
+        step, because = (KICK * length) ** 2 / (2.0 * config.temperature), "the width of the window"
     if step * start.curvature > 1.0 and not (
         start.curvature > FETCHED * law.curvature and _comes_down(reduction, step)
     ):
@@ -342,29 +387,19 @@ def _curvature(
 
     def at(x_and_reach):
         x, reach = x_and_reach[:-1], x_and_reach[-1]
-        zero = 0.0 * reach
         base = reduction.chart.section(x)
-        bottom = confinement.energy(model, base)
+        bottom, risen = confinement.energy(model, base), _risen(reduction, base)
 
         def log_density(t):
-            risen = (confinement.energy(model, model.act(t, base)) - bottom) / temperature
-            return geometry.log_orbit_jacobian(reduction.chart, t, x) - risen
+            rise = (confinement.energy(model, model.act(t, base)) - bottom) / temperature
+            return geometry.log_orbit_jacobian(reduction.chart, t, x) - rise
 
         def beyond(t):
-            point = model.act(t, base)
-            risen = confinement.energy(model, point) - bottom > ORBIT_ENERGY * temperature
-            out = risen | (jnp.linalg.norm(model.moment_map(point)) > reach)
+            out = risen(t) | (jnp.linalg.norm(model.moment_map(model.act(t, base))) > reach)
             return out | (log_density(0.0 * t) - log_density(t) > ORBIT_ENERGY) if by_mass else out
 
         def furthest(direction):
-            def halve(_, bracket):
-                low, high = bracket
-                middle = 0.5 * (low + high)
-                out = beyond(middle * direction)
-                return jnp.where(out, low, middle), jnp.where(out, middle, high)
-
-            t = jax.lax.fori_loop(0, 50, halve, (zero, zero + 20.0))[0]
-            return geometry.largest_curvature(potential, model.act(t * direction, base))
+            return geometry.largest_curvature(potential, _furthest(reduction, base, beyond, direction))
 
         here = geometry.largest_curvature(potential, base)
         if m == 0:
