@@ -56,6 +56,7 @@ from langevin_ib.windows import (
     minimum,
     quantile_window,
     rounded,
+    rounded_window,
     scalar_window,
 )
 
@@ -393,17 +394,16 @@ def _family(config: RunConfig, cold: Reduction, coordinates: dict[str, Coordinat
     if cold.chart.dim == 1:
         name = cold.name
         if coordinates is not None and config.window == AUTO:
-            low, high = (rounded(end) for end in coordinates[name].window(TAIL))
+            low, high = rounded_window(*coordinates[name].window(TAIL))
         else:
-            low, high = scalar_window(config, cold)[1]
+            low, high = scalar_window(config, cold).window
         edges = np.linspace(low, high, config.bins + 1)
         return isotropic.from_quadrature(warm, edges, temperature), {name: (low, high)}, []
     lowest = minimum(cold)
     cuts: dict[str, Window] = cut_windows(config, cold, lowest)
     for name in cuts:
         if coordinates is not None and not is_given(config, name):
-            low, high = coordinates[name].window(TAIL)
-            cuts[name] = rounded(low), rounded(high)
+            cuts[name] = rounded_window(*coordinates[name].window(TAIL))
     draws = sample_mala(
         cold, formula(cold, "slice"), cuts, lowest.x, key=key_of(config, "law"), with_orbit=False, stage=stage
     )

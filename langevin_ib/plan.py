@@ -5,7 +5,10 @@ Rules (each constant is below, none is read off a sample or a law's fit; the win
 step_size  h = s/Λ, with Λ the largest curvature of the potential over the window's orbits as far as the confinement
            lets a chain go (6 T), and s set per integrator; and h Λ' ≤ 1, with Λ' the curvature where chains start
            and, unconfined, where |χ| has diffused to 12 T t_end. With many coordinates, draws of the predicted law
-           stand for the window.
+           stand for the window. Where Λ is a hundred times what 95% of the law's mass has (near a singular point of
+           the loss, say), orbits end where the law's own density on them has fallen by e^−6, and that 95% quantile
+           stands for Λ; and starts a hundred times steeper than Λ count only if gradient descent from one of them
+           diverges at h.
 thin       a draw every 0.25/ω (unconfined: 0.05/ω, for a visit to the slab is short), ω the curvature of the loss at
            the middle of the window (at the minimum, with many coordinates); the draws between would add under 1% to
            the information.
@@ -18,11 +21,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Float
 
 from langevin_ib import geometry
 from langevin_ib.config import AUTO, RunConfig
@@ -31,9 +36,9 @@ from langevin_ib.ensemble import Schedule
 from langevin_ib.errors import ConfigError, LangevinIBError, ModelError, one_line
 from langevin_ib.laws.base import on_host
 from langevin_ib.laws.family import Reduction
-from langevin_ib.models import Chart, build_model
+from langevin_ib.models import Chart, Params, build_model
 from langevin_ib.models.transforms import with_metric
-from langevin_ib.windows import Minimum, Window, rounded, scalar_window
+from langevin_ib.windows import WINDOW_ENERGY, Minimum, Wells, Window, rounded, scalar_window
 
 STEP_SAFETY = {  # h Λ; measured in sims/bench
     "leimkuhler-matthews": 0.5,
@@ -50,7 +55,12 @@ SLAB_SHARE = 1 / 20
 SETTLING, SETTLING_SHARE = 8.0, 1 / 4
 UNCONFINED_SEGMENTS = 5  # octaves of time in which the drifting marginal is reported
 STARTS = 256
+FETCHED, QUANTILE = 100.0, 0.95  # curvature this many times that of so much of the law's mass is not the law's
+DESCENT = 2000  # steps of gradient descent by which a start has come down, or not
 POINTS = 16  # of the window, or of the predicted law's draws times 8, at which curvature is looked at
+LEAST = 1e-12  # of a step, to which diffusion along the orbits may take it down; of a curvature, that is one
+WIDEST, KICK = 0.3, 0.1  # of the window: a step's noise may not be above the first, and is then the second
+TRAVEL = 0.01  # of the window, and of the orbits: what a run has to be able to diffuse over
 MIN_RECORDS = 10
 # A bin that is n roundings wide may have one value more or less than that: a distance of 1/2n, a tenth of the margin.
 ROUNDING_SHARE = 0.1
@@ -59,13 +69,23 @@ FREE_POINTS = 257  # odd: the middle of a window around 0, where rescalings fix 
 
 @dataclass(frozen=True)
 class Plan:
-    """A configuration without `auto` (except a step size that MALA tunes), and what it implies."""
+    """A configuration without `auto` (except a step size that MALA tunes), and what it implies.
+
+    Attributes:
+        config: the settings.
+        reduction: model, confinement, temperature.
+        schedule: burn-in and records.
+        edges: bin edges of each scalar.
+        singular_ends: whether a scalar's window ends where its branch does.
+        elsewhere: other minima of the reduced loss of a scalar invariant, see `windows.Placed`.
+    """
 
     config: RunConfig
     reduction: Reduction
     schedule: Schedule
     edges: dict[str, np.ndarray]
     singular_ends: tuple[bool, bool]
+    elsewhere: Wells = ()
 
     @property
     def scalars(self) -> tuple[str, ...]:
@@ -129,16 +149,15 @@ def resolve(config: RunConfig) -> Plan:
         ConfigError: a setting does not fit the model: a window outside the branch or the support, too few records.
     """
     reduction = build_reduction(config)
-    branch, window = scalar_window(config, reduction)
+    branch, window, elsewhere = scalar_window(config, reduction)
     _check_free(reduction, window)
     config = config.replace(window=window)
     points = np.linspace(*window, POINTS + 2)[1:-1, None]
     config = _settle(config, reduction, points, np.array([[0.5 * sum(window)]]), max(abs(window[0]), abs(window[1])))
     edges = {reduction.name: np.linspace(*window, config.bins + 1)}
     check_spacing(config, reduction, points, edges)
-    return Plan(
-        config, reduction, _schedule(config, reduction.proper), edges, (window[0] == branch[0], window[1] == branch[1])
-    )
+    singular = window[0] == branch[0], window[1] == branch[1]
+    return Plan(config, reduction, _schedule(config, reduction.proper), edges, singular, elsewhere)
 
 
 def resolve_many(
@@ -175,14 +194,35 @@ def _settle(
         config = config.replace(step_check=config.integrator != "mala")
     if config.step_check and config.integrator == "mala":
         raise ConfigError("step_check", "no with integrator mala, which has no discretisation bias", "yes")
+    because = ""
     if config.step_size == AUTO and config.integrator != "mala":
-        config = config.replace(step_size=rounded(_step_size(config, reduction, points)))
+        step, because = _step_size(config, reduction, points, middle)
+        config = config.replace(step_size=rounded(step))
+    if config.integrator != "mala":
+        _check_travel(config, reduction, points, middle, because)
     if config.thin == AUTO:
         config = config.replace(thin=_thin(config, reduction, middle))
     if config.burn_in == AUTO:
         config = config.replace(burn_in=_burn_in(config, reduction, middle))
     _check_precision(config, reduction, points)
     return config
+
+
+def _check_travel(
+    config: RunConfig, reduction: Reduction, points: np.ndarray, middle: np.ndarray, because: str
+) -> None:
+    """A chain that diffuses by √(2Th) a step has to get somewhere in its steps, across the window and along orbits."""
+    step = float(config.step_size)
+    travelled = np.sqrt(2.0 * config.temperature * step * config.steps)
+    lengths = {"the window": _length(reduction, points, middle), "the orbits": _orbit_length(reduction, middle)}
+    for what, length in lengths.items():
+        if travelled >= TRAVEL * length:
+            continue
+        got = f"{step:g}, with which they diffuse over {travelled / length:.1g} of it"
+        if because:
+            wanted = f"given here, for the rule's does not take chains across {what} in {config.steps} steps"
+            raise ConfigError("step_size", wanted, f"{got}: it is set by {because}")
+        raise ConfigError("step_size", f"larger, for chains to cross {what} in {config.steps} steps", got)
 
 
 def _check_precision(config: RunConfig, reduction: Reduction, points: np.ndarray) -> None:
@@ -239,31 +279,150 @@ def check_spacing(config: RunConfig, reduction: Reduction, points: np.ndarray, e
         raise ConfigError("window", f"wider, or in fewer bins: {what} of {spacing[config.precision]:.2g}", window)
 
 
-def _step_size(config: RunConfig, reduction: Reduction, points: np.ndarray) -> float:
-    curvature = _curvature(reduction, points)
-    step = min(STEP_SAFETY[config.integrator] / curvature(None), 1.0 / _starting_curvature(reduction))
+def _length(reduction: Reduction, points: np.ndarray, middle: np.ndarray) -> float:
+    """How long the window is on the slice, in parameters; of many coordinates, four standard deviations either way."""
+    if reduction.chart.dim > 1:
+        return 2.0 * float(np.sqrt(2.0 * WINDOW_ENERGY * reduction.temperature / _rate(reduction, middle)))
+    width = abs(float(points[-1, 0] - points[0, 0])) * (POINTS + 1) / (POINTS - 1)
+    return width * float(np.exp(reduction.terms(middle[:, 0]).log_volume[0]))
+
+
+def _orbit_length(reduction: Reduction, middle: np.ndarray) -> float:
+    """How far from s(x) the confinement lets a chain go along its orbit, in parameters; 0 where it is not what does."""
+    model, confinement = reduction.model, reduction.confinement
+    if not confinement.proper or confinement.constrained or model.group_dim == 0:
+        return 0.0
+    unit = np.eye(model.group_dim)
+
+    def at(x):
+        base = reduction.chart.section(x)
+        away = jax.vmap(lambda direction: _furthest(reduction, base, _risen(reduction, base), direction))
+        ends = away(jnp.asarray(np.concatenate([unit, -unit])))
+        flat = jnp.concatenate([jnp.ravel(leaf) for leaf in jax.tree.leaves(base)])
+        far = jnp.concatenate([leaf.reshape(2 * len(unit), -1) for leaf in jax.tree.leaves(ends)], axis=1)
+        return jnp.max(jnp.linalg.norm(far - flat, axis=1))
+
+    return float(on_host(at)(middle)[0])
+
+
+def _risen(reduction: Reduction, base: Params) -> Callable:
+    """Whether the confinement at exp(t)·s is 6 T above that at s."""
+    model, confinement = reduction.model, reduction.confinement
+    bottom = confinement.energy(model, base)
+    return lambda t: confinement.energy(model, model.act(t, base)) - bottom > ORBIT_ENERGY * reduction.temperature
+
+
+def _furthest(reduction: Reduction, base: Params, beyond: Callable, direction: Float[Array, " m"]) -> Params:
+    """The last exp(t e)·s in a direction e that is not beyond, by bisection."""
+    zero = 0.0 * direction[0]
+
+    def halve(_, bracket):
+        low, high = bracket
+        middle = 0.5 * (low + high)
+        out = beyond(middle * direction)
+        return jnp.where(out, low, middle), jnp.where(out, middle, high)
+
+    t = jax.lax.fori_loop(0, 50, halve, (zero, zero + 20.0))[0]
+    return reduction.model.act(t * direction, base)
+
+
+class _Steepest(NamedTuple):
+    """A curvature, and where it is in words."""
+
+    curvature: float
+    where: str
+
+
+def _step_size(config: RunConfig, reduction: Reduction, points: np.ndarray, middle: np.ndarray) -> tuple[float, str]:
+    """The step, and what decided it."""
+    safety = STEP_SAFETY[config.integrator]
+    law = _steepest(reduction, points)
+    start = _steepest_start(reduction)
+    by_law = f"the curvature {law.curvature:.3g} {law.where}"
+    by_start = f"the curvature {start.curvature:.3g} {start.where}"
+    step, because = safety / max(law.curvature, LEAST), by_law
+    # Where there is hardly any curvature, a kick still has to stay well inside the window.
+    length = _length(reduction, points, middle)
+    if 2.0 * config.temperature * step > (WIDEST * length) ** 2:
+        step, because = (KICK * length) ** 2 / (2.0 * config.temperature), "the width of the window"
+    if step * start.curvature > 1.0 and not (
+        start.curvature > FETCHED * law.curvature and _comes_down(reduction, step)
+    ):
+        step, because = 1.0 / start.curvature, by_start
     if reduction.proper:
-        return step
+        return step, because
     # The further a chain diffuses along its orbit, the steeper the loss across it, and t_end = h × steps.
-    while step * curvature(UNCONFINED_REACH * config.temperature * step * config.steps) > 1.0:
-        step *= 0.9
-    return step
+    reached, least = _curvature(reduction, points, by_mass=False), LEAST * step
+    reach = UNCONFINED_REACH * config.temperature * config.steps
+    while step > least and step * float(np.max(reached(reach * step))) > 1.0:
+        step, because = 0.9 * step, "how far chains diffuse along their orbits"
+    return step, because
 
 
-def _starting_curvature(reduction: Reduction) -> float:
+def _steepest(reduction: Reduction, points: np.ndarray) -> _Steepest:
+    """Λ of the step's rule, see the top of this module."""
+
+    def largest(found: np.ndarray, i: int) -> _Steepest:
+        values = reduction.chart.scalars(jnp.asarray(points[i]))
+        at = ", ".join(f"{name} = {float(value):.4g}" for name, value in list(values.items())[:3])
+        on = "at" if found[i, 0] >= found[i, 1] else "on the orbit through"
+        return _Steepest(float(np.max(found[i])), f"{on} {at}")
+
+    found = _curvature(reduction, points, by_mass=False)(None)
+    plain = largest(found, int(np.argmax(np.max(found, axis=1))))
+    if plain.curvature <= FETCHED * float(np.median(found[:, 0])):
+        return plain
+    found = _curvature(reduction, points, by_mass=True)(None)
+    weight = np.ones(len(points))  # draws of the law
+    if reduction.chart.dim == 1:
+        log_weight = np.nan_to_num(-reduction.terms(points[:, 0]).energy, nan=-np.inf)
+        weight = np.exp(log_weight - np.max(log_weight))
+    order = np.argsort(np.max(found, axis=1))
+    mass = np.cumsum(weight[order])
+    typical = largest(found, int(order[np.searchsorted(mass, QUANTILE * mass[-1])]))
+    return plain if plain.curvature <= FETCHED * typical.curvature else typical
+
+
+def _steepest_start(reduction: Reduction) -> _Steepest:
     """Largest curvature over a fixed sample of starts: from there a chain has to come down without diverging."""
     model = reduction.model
     potential = reduction.confinement.potential(model)
     with jax.enable_x64(True):
         starts = jax.random.split(jax.random.key(0), STARTS)
         found = jax.jit(lambda keys: jax.lax.map(lambda k: geometry.largest_curvature(potential, model.init(k)), keys))
-        return float(jnp.max(found(starts)))
+        curvatures = np.asarray(found(starts))
+        worst = int(np.argmax(curvatures))
+        values = reduction.chart.scalars_of(model.init(starts[worst]))
+        at = ", ".join(f"{name} = {float(value):.4g}" for name, value in list(values.items())[:3])
+        return _Steepest(float(curvatures[worst]), f"at a start of the model, {at}")
 
 
-def _curvature(reduction: Reduction, points: np.ndarray) -> Callable[[float | None], float]:
-    """Largest curvature over points exp(±t e_a)·s(x), x among `points`, as a function of how far t goes.
+def _comes_down(reduction: Reduction, step: float) -> bool:
+    """Whether gradient descent of this step reaches a lower potential from every start of the sample."""
+    model = reduction.model
+    potential = reduction.confinement.potential(model)
+    slope = jax.grad(potential)
 
-    To |χ| = reach, or, given None, to where the confinement has risen by 6 T (to t = 0 if there is none).
+    def descend(key):
+        begin = jax.tree.map(lambda leaf: leaf.astype(jnp.float64), model.init(key))
+
+        def advance(_, params):
+            return jax.tree.map(lambda leaf, g: leaf - step * g, params, slope(params))
+
+        return potential(jax.lax.fori_loop(0, DESCENT, advance, begin)) <= potential(begin)
+
+    with jax.enable_x64(True):
+        keys = jax.random.split(jax.random.key(0), STARTS)
+        return bool(np.all(jax.jit(jax.vmap(descend))(keys)))
+
+
+def _curvature(
+    reduction: Reduction, points: np.ndarray, *, by_mass: bool
+) -> Callable[[float | None], Float[np.ndarray, "points 2"]]:
+    """Curvature at each s(x), x among `points`, and the largest at exp(±t e_a)·s(x), as a function of how far t goes.
+
+    To |χ| = reach, or, given None, to where the confinement has risen by 6 T (to t = 0 if there is none); by mass no
+    further than to where the law's density in t has fallen by e^−6.
     """
     model, confinement, temperature = reduction.model, reduction.confinement, reduction.temperature
     potential = confinement.potential(model)
@@ -271,49 +430,51 @@ def _curvature(reduction: Reduction, points: np.ndarray) -> Callable[[float | No
 
     def at(x_and_reach):
         x, reach = x_and_reach[:-1], x_and_reach[-1]
-        zero = 0.0 * reach
         base = reduction.chart.section(x)
-        bottom = confinement.energy(model, base)
+        bottom, risen = confinement.energy(model, base), _risen(reduction, base)
+
+        def log_density(t):
+            rise = (confinement.energy(model, model.act(t, base)) - bottom) / temperature
+            return geometry.log_orbit_jacobian(reduction.chart, t, x) - rise
 
         def beyond(t):
-            point = model.act(t, base)
-            risen = confinement.energy(model, point) - bottom > ORBIT_ENERGY * temperature
-            return risen | (jnp.linalg.norm(model.moment_map(point)) > reach)
+            out = risen(t) | (jnp.linalg.norm(model.moment_map(model.act(t, base))) > reach)
+            return out | (log_density(0.0 * t) - log_density(t) > ORBIT_ENERGY) if by_mass else out
 
         def furthest(direction):
-            def halve(_, bracket):
-                low, high = bracket
-                middle = 0.5 * (low + high)
-                out = beyond(middle * direction)
-                return jnp.where(out, low, middle), jnp.where(out, middle, high)
+            return geometry.largest_curvature(potential, _furthest(reduction, base, beyond, direction))
 
-            t = jax.lax.fori_loop(0, 50, halve, (zero, zero + 20.0))[0]
-            return geometry.largest_curvature(potential, model.act(t * direction, base))
-
+        here = geometry.largest_curvature(potential, base)
+        if m == 0:
+            return jnp.stack([here, here])
         directions = jnp.concatenate([jnp.eye(m), -jnp.eye(m)])
-        return jnp.maximum(geometry.largest_curvature(potential, base), jnp.max(jax.lax.map(furthest, directions)))
+        return jnp.stack([here, jnp.max(jax.lax.map(furthest, directions))])
 
     evaluate = on_host(at)
 
-    def largest(reach: float | None) -> float:
+    def curvatures(reach: float | None) -> Float[np.ndarray, "points 2"]:
         if reach is None:
             # A constrained chain does not leave the slice, and along a compact orbit no curvature is new.
             free = confinement.proper and not confinement.constrained
             reach = FAR if free else 0.0
-        return float(np.max(evaluate(np.concatenate([points, np.full((len(points), 1), reach)], axis=1))))
+        return evaluate(np.concatenate([points, np.full((len(points), 1), reach)], axis=1))
 
-    return largest
+    return curvatures
+
+
+def _rate(reduction: Reduction, middle: np.ndarray) -> float:
+    """The largest curvature of the loss at a point of the slice."""
+
+    def at(x):
+        return geometry.largest_curvature(reduction.model.loss, reduction.chart.section(x))
+
+    return max(float(on_host(at)(middle)[0]), 1e-12)
 
 
 def _thin(config: RunConfig, reduction: Reduction, middle: np.ndarray) -> int:
     if config.integrator == "mala":
         return 4
-
-    def at(x):
-        return geometry.largest_curvature(reduction.model.loss, reduction.chart.section(x))
-
-    rate = max(float(on_host(at)(middle)[0]), 1e-12)
-    wanted = THIN_INTERVAL[reduction.proper] / (rate * float(config.step_size))
+    wanted = THIN_INTERVAL[reduction.proper] / (_rate(reduction, middle) * float(config.step_size))
     return int(np.clip(round(wanted), 1, max(1, config.steps // 500)))
 
 

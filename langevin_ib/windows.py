@@ -1,7 +1,10 @@
 """Windows and bins, set by rule from the configuration, before any draw of the chains that they judge.
 
 One coordinate: from z_hi, where the reduced loss is 8 T above its minimum (four standard deviations of a quadratic),
-down to where it is so below the minimum, but over one decade at most: the slice law z⁻¹ is not integrable at 0.
+down to where it is so below the minimum, but over one decade at most: the slice law z⁻¹ is not integrable at 0. On a
+branch that ends elsewhere, distances from its end stand for z; at both ends of a bounded one, where the loss does not
+rise so far, 1% is left out. Other wells of the loss whose bottom is within 8 T of the lowest are covered too, unless
+less than a quarter of the window would then lie within 8 T, or the lowest were more than a decade below z_hi.
 Many coordinates: the same for each scalar that is cut, with the reduced loss replaced by its quadratic expansion at its
 minimum (Laplace's approximation); for the others, which need no cut, from the 0.5% to the 99.5% quantile of the
 predicted laws, whichever reach further.
@@ -9,29 +12,59 @@ predicted laws, whichever reach further.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
-from scipy import optimize
+from scipy import optimize, signal
 
 from langevin_ib.config import AUTO, RunConfig
-from langevin_ib.errors import ConfigError
+from langevin_ib.errors import ConfigError, LawError, ModelError
+from langevin_ib.laws.base import on_host
 from langevin_ib.laws.family import Reduction
 from langevin_ib.models.base import LINE, Branch
 
 WINDOW_ENERGY = 8.0  # in units of T
 WINDOW_DECADES = 1.0
+END_SHARE = 0.01  # of a bounded branch, left out at an end that the window reaches
+WELL_SHARE = 0.25  # of a window that covers several wells, within 8 T of the lowest: else few bins have any mass
 SUPPORT_ENERGY = 40.0  # a window this far above the minimum everywhere holds e^-40 of the mass
 GRID = 400
+DECADES = 9  # a branch without end is searched as far as 10^9 times its scale
 QUANTILES = (0.005, 0.995)
 STARTS = 16  # of the search for the minimum
+NOWHERE = 1e30  # stands for a loss that is not finite
 FLAT = 1e-9  # relative curvature that counts as none
+DIGITS = 4  # of a window's ends, or more where these would move an end by over ROUNDING of its width
+ROUNDING = 5e-3
+RESOLVED = 1e-4  # T: how far below a grid's lowest point the minimum may lie
+WELL_DEPTH = 0.01  # T: a dip that counts as a minimum of its own
+FALL = 0.1  # T over the last decade to the end of a branch: the loss has no minimum there, it falls without bound
+NEAR_BOTTOM = 1.0  # T
+MOST_WELLS = 20
+ZOOMS = 8
+RESOLUTION = 1e-13  # relative, of a window's end before it is rounded
 
 Window = tuple[float, float]
+Wells = tuple[tuple[float, float], ...]
+
+
+class Placed(NamedTuple):
+    """Where a scalar invariant is compared.
+
+    Attributes:
+        branch: the branch that the window lies on.
+        window: its ends.
+        elsewhere: (z, height above the lowest point of the branch in units of T) of other minima of the reduced loss,
+            outside the window and behind a barrier, that are within 8 T of the lowest or below all of the window.
+    """
+
+    branch: Branch
+    window: Window
+    elsewhere: Wells
 
 
 class Minimum(NamedTuple):
@@ -42,26 +75,31 @@ class Minimum(NamedTuple):
     hessian: Float[np.ndarray, "k k"]
 
 
-def scalar_window(config: RunConfig, reduction: Reduction) -> tuple[Branch, Window]:
-    """The window of a scalar invariant, given or by rule, and the branch that it lies on.
+def scalar_window(config: RunConfig, reduction: Reduction) -> Placed:
+    """The window of a scalar invariant, given or by rule, the branch that it lies on, and what it leaves out.
 
     Raises:
         ConfigError: a given window spans the end of a branch or lies outside the support.
+        LawError: no window follows from the loss, for there is no stationary law.
+        ModelError: the loss is not a number somewhere in the window.
     """
     model, name = reduction.model, reduction.name
+    home = _survey(reduction, model.home_of(name))
     if config.window == AUTO:
-        branch = model.home_of(name)
-        return branch, _default_window(reduction, branch)
+        window = _default_window(reduction, home)
+        _check_a_number(reduction, window)
+        return Placed(home.branch, window, home.beside(window))
     low, high = interval(config)
     branch = _branch_of(config, reduction, name)
-    bottom = _lowest(reduction, model.home_of(name))[1]
-    height = float(np.min(reduction.terms(np.linspace(low, high, GRID + 2)[1:-1]).energy)) - bottom
+    _check_a_number(reduction, (low, high))
+    height = float(np.min(reduction.terms(np.linspace(low, high, GRID + 2)[1:-1]).energy)) - home.bottom
     if not height < SUPPORT_ENERGY:
         raise ConfigError(
             "window", f"within the support: somewhere less than {SUPPORT_ENERGY:g} T above the minimum of the loss",
             f"{low:g} {high:g} ({height:.0f} T above)",
         )  # fmt: skip
-    return branch, (low, high)
+    found = home if branch == home.branch else _survey(reduction, branch)
+    return Placed(branch, (low, high), found.beside((low, high)))
 
 
 def interval(config: RunConfig) -> Window:
@@ -83,11 +121,13 @@ def minimum(reduction: Reduction) -> Minimum:
     def on_host(x):
         value, gradient = value_and_gradient(jnp.asarray(x))
         finite = np.isfinite(value) and np.isfinite(gradient).all()
-        return (float(value), np.asarray(gradient)) if finite else (1e30, np.zeros_like(x))
+        return (float(value), np.asarray(gradient)) if finite else (NOWHERE, np.zeros_like(x))
 
     starts = [chart.of(reduction.model.init(k)) for k in jax.random.split(jax.random.key(0), STARTS)]
     found = [optimize.minimize(on_host, np.asarray(x, np.float64), jac=True, method="L-BFGS-B") for x in starts]
     best = min(found, key=lambda f: f.fun)
+    if not best.fun < NOWHERE:
+        raise ModelError(f"model {reduction.model.name}: its loss is finite, with its gradient, at none of its starts")
     hessian = np.asarray(jax.jit(jax.hessian(energy))(jnp.asarray(best.x)))
     return Minimum(np.asarray(best.x), float(best.fun), 0.5 * (hessian + hessian.T))
 
@@ -97,6 +137,7 @@ def cut_windows(config: RunConfig, reduction: Reduction, lowest: Minimum) -> dic
 
     Raises:
         ConfigError: the loss is flat at its minimum, so that no window follows from it.
+        LawError: it does not rise from there.
     """
     model, chart = reduction.model, reduction.chart
     if not model.cut:
@@ -110,6 +151,11 @@ def cut_windows(config: RunConfig, reduction: Reduction, lowest: Minimum) -> dic
             f"there or has a kink, at {where}, so no window follows from it)"
             + (", or confine weight-decay" if config.weight_decay is None else ""), config.model_options(),
         )  # fmt: skip
+    # As far out as the windows reach, to either side along each axis of the expansion.
+    far = (vectors * np.sqrt(2.0 * WINDOW_ENERGY / values)).T
+    energies = on_host(lambda x: reduction.terms_at(x).energy)(lowest.x + np.concatenate([far, -far]))
+    if np.nanmin(np.append(energies, np.inf)) - lowest.energy < WELL_DEPTH:
+        raise LawError(f"the loss of model {model.name} has no minimum: there is no stationary law")
     covariance = (vectors / values) @ vectors.T
     windows = {}
     for name in model.cut:
@@ -141,13 +187,15 @@ def given_window(config: RunConfig, reduction: Reduction, name: str) -> Window:
 
 
 def _between(value: float, spread: float, branch: Branch) -> Window:
-    sign = -1.0 if branch[1] <= 0 else 1.0
-    high = sign * value + spread
-    low = sign * value - spread
-    if 0.0 in branch:
-        low = max(low, high * 10.0**-WINDOW_DECADES)
-    ends = sorted((sign * rounded(low), sign * rounded(high)))
-    return ends[0], ends[1]
+    low, high = value - spread, value + spread
+    if math.isfinite(branch[0]) and math.isfinite(branch[1]):
+        margin = END_SHARE * (branch[1] - branch[0])
+        low, high = max(low, branch[0] + margin), min(high, branch[1] - margin)
+    elif math.isfinite(branch[0]):
+        low = max(low, branch[0] + (high - branch[0]) * 10.0**-WINDOW_DECADES)
+    elif math.isfinite(branch[1]):
+        high = min(high, branch[1] - (branch[1] - low) * 10.0**-WINDOW_DECADES)
+    return rounded_window(low, high)
 
 
 def quantile_window(values: Float[np.ndarray, " n"], weights: list[Float[np.ndarray, " n"]], branch: Branch) -> Window:
@@ -158,8 +206,25 @@ def quantile_window(values: Float[np.ndarray, " n"], weights: list[Float[np.ndar
         total = np.cumsum(weight[order])
         places = np.searchsorted(total / total[-1], QUANTILES)
         ends.append(values[order[np.minimum(places, values.size - 1)]])
-    low, high = (rounded(float(end)) for end in (np.min(ends), np.max(ends)))
+    low, high = rounded_window(float(np.min(ends)), float(np.max(ends)))
     return max(low, branch[0]), min(high, branch[1])
+
+
+def rounded_window(low: float, high: float) -> Window:
+    """The ends of a window in four significant digits, or as many as move neither by more than 0.5% of its width.
+
+    >>> rounded_window(0.226512, 2.26512), rounded_window(9.99599, 10.00401)
+    ((0.2265, 2.265), (9.996, 10.004))
+    """
+
+    def shortest(end: float) -> float:
+        for digits in range(DIGITS, 17):
+            short = float(f"{end:.{digits}g}")
+            if abs(short - end) <= ROUNDING * (high - low):
+                return short
+        return end
+
+    return shortest(low), shortest(high)
 
 
 def rounded(value: float) -> float:
@@ -178,60 +243,245 @@ def _branch_of(config: RunConfig, reduction: Reduction, name: str) -> Branch:
 
 def lowest_point(reduction: Reduction) -> float:
     """Where on its home branch the reduced loss of a scalar invariant is least."""
-    return _lowest(reduction, reduction.model.home_of(reduction.name))[0]
+    return _lowest(reduction, _axis(reduction.model.home_of(reduction.name)))[0]
 
 
-def _default_window(reduction: Reduction, branch: Branch) -> Window:
+class _Axis(NamedTuple):
+    """A branch as z = origin + sign·d, with a grid of increasing d that is fine near every end of it."""
+
+    origin: float
+    sign: float
+    distances: Float[np.ndarray, " n"]
+
+    def z(self, distance):
+        return self.origin + self.sign * distance
+
+
+def _axis(branch: Branch) -> _Axis:
+    ladder = np.logspace(-DECADES, DECADES, 37 * GRID // 10)
+    low, high = branch
     if branch == LINE:
-        return _window_on_the_line(reduction)
-    sign = 1.0 if branch[1] > 0 else -1.0
-    place, bottom = _lowest(reduction, branch)
-
-    def excess(distance: float) -> float:
-        return float(reduction.terms(np.array([sign * distance])).energy[0]) - bottom - WINDOW_ENERGY
-
-    top = max(abs(place), 1e-12)
-    while excess(top) < 0:
-        top *= 2.0
-    top = _root(excess, abs(place), top)
-    low = top * 10.0**-WINDOW_DECADES
-    if low < abs(place) and excess(low) > 0:
-        low = _root(excess, low, abs(place))
-    ends = sorted((sign * rounded(low), sign * rounded(top)))
-    return ends[0], ends[1]
+        return _Axis(0.0, 1.0, np.concatenate([-ladder[::-1], [0.0], ladder]))
+    if math.isfinite(low) and math.isfinite(high):
+        near = np.logspace(-DECADES, 0.0, 9 * GRID // 4)[:-1] / 2
+        shares = np.concatenate([near, np.linspace(0.0, 1.0, GRID + 1)[1:-1], 1.0 - near])
+        return _Axis(low, 1.0, (high - low) * np.unique(shares))
+    origin, sign = (low, 1.0) if math.isfinite(low) else (high, -1.0)
+    return _Axis(origin, sign, ladder * max(1.0, abs(origin)))
 
 
-def _window_on_the_line(reduction: Reduction) -> Window:
-    """8 T above the minimum on either side: no end of a branch is near."""
-    place, bottom = _lowest(reduction, LINE)
-
-    def end(direction: float) -> float:
-        def excess(distance: float) -> float:
-            return float(reduction.terms(np.array([place + direction * distance])).energy[0]) - bottom - WINDOW_ENERGY
-
-        reach = max(abs(place), 1.0)
-        while excess(reach) < 0:
-            reach *= 2.0
-        return rounded(place + direction * _root(excess, 0.0, reach))
-
-    return end(-1.0), end(1.0)
+def _energies(reduction: Reduction, z: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    """ℓ/T, with +∞ where it is not a number."""
+    energies = np.asarray(reduction.terms(z).energy)
+    return np.where(np.isnan(energies), np.inf, energies)
 
 
-def _root(function: Callable[[float], float], low: float, high: float) -> float:
-    return float(optimize.brentq(function, low, high))  # pyright: ignore[reportArgumentType]  # untyped overload
-
-
-def _lowest(reduction: Reduction, branch: Branch) -> tuple[float, float]:
+def _lowest(reduction: Reduction, axis: _Axis) -> tuple[float, float]:
     """Where on a branch the reduced loss is least (possibly at its end), and ℓ/T there."""
-    if branch == LINE:
+    energies = _energies(reduction, axis.z(axis.distances))
+    if not (energies < np.inf).any():
+        raise ModelError(
+            f"model {reduction.model.name}: its loss is finite nowhere on the branch of {reduction.name} that was "
+            f"searched, between {axis.z(axis.distances[0]):g} and {axis.z(axis.distances[-1]):g}"
+        )
+    place, bottom = _refined(reduction, axis, axis.distances, int(np.argmin(energies)))
+    if bottom == -np.inf:
+        raise ModelError(f"model {reduction.model.name}: its loss is −∞ at {reduction.name} = {axis.z(place):.4g}")
+    if axis.distances[0] < 0:
         found = minimum(reduction)
-        return float(found.x[0]), found.energy
-    sign = 1.0 if branch[1] > 0 else -1.0
-    distances = np.logspace(-9, 9, 37 * GRID // 10)
-    energies = reduction.terms(sign * distances).energy
-    best = int(np.nanargmin(energies))
-    low, high = distances[max(best - 1, 0)], distances[min(best + 1, distances.size - 1)]
-    fine = np.linspace(low, high, GRID)
-    energies = reduction.terms(sign * fine).energy
-    best = int(np.argmin(energies))
-    return sign * float(fine[best]), float(energies[best])
+        if not bottom < found.energy - RESOLVED:
+            return float(found.x[0]), found.energy
+    return float(axis.z(place)), bottom
+
+
+def _refined(reduction: Reduction, axis: _Axis, distances: Float[np.ndarray, " n"], best: int) -> tuple[float, float]:
+    """The minimum next to a point of a grid, by ever finer ones until they find nothing lower."""
+    found = (float(distances[best]), np.inf)
+    for _ in range(ZOOMS):
+        fine = np.linspace(distances[max(best - 1, 0)], distances[min(best + 1, distances.size - 1)], GRID)
+        energies = _energies(reduction, axis.z(fine))
+        best = int(np.argmin(energies))
+        if not energies[best] < found[1] - RESOLVED:
+            break
+        found, distances = (float(fine[best]), float(energies[best])), fine
+    return found
+
+
+class _Survey(NamedTuple):
+    """The reduced loss along a branch, in units of T.
+
+    Attributes:
+        branch: the branch.
+        axis: its coordinate d.
+        place: where the loss is least.
+        bottom: ℓ/T there.
+        distances: increasing d, with every minimum among them.
+        energies: ℓ/T there.
+        wells: (d, ℓ/T) of the minima, the lowest first.
+    """
+
+    branch: Branch
+    axis: _Axis
+    place: float
+    bottom: float
+    distances: Float[np.ndarray, " n"]
+    energies: Float[np.ndarray, " n"]
+    wells: list[tuple[float, float]]
+
+    def beside(self, window: Window) -> Wells:
+        """The minima that count beside a window, see `Placed`."""
+        z = self.axis.z(self.distances)
+        inside = np.flatnonzero((z >= window[0]) & (z <= window[1]))
+        if not inside.size:
+            return ()
+        base = int(inside[np.argmin(self.energies[inside])])
+        height = float(self.energies[base]) - self.bottom
+
+        def climb(at: int, to: int) -> float:
+            """From the higher of two points of the grid to the top between them."""
+            between = self.energies[min(at, to) : max(at, to) + 1]
+            return float(np.max(between) - max(self.energies[at], self.energies[to]))
+
+        found = []
+        for d, energy in self.wells:
+            if window[0] <= self.axis.z(d) <= window[1] or energy - self.bottom >= max(WINDOW_ENERGY, height):
+                continue
+            at = int(np.searchsorted(self.distances, d))
+            edge = int(inside[0] if at < inside[0] else inside[-1])
+            # The window lies on the flank of this well, or comes near its bottom.
+            own = climb(at, base) <= WELL_DEPTH or (
+                climb(at, edge) <= WELL_DEPTH and self.energies[edge] - energy < NEAR_BOTTOM
+            )
+            if not own:
+                found.append((float(self.axis.z(d)), energy - self.bottom))
+        return tuple(found)
+
+
+def _survey(reduction: Reduction, branch: Branch) -> _Survey:
+    axis = _axis(branch)
+    place, bottom = _lowest(reduction, axis)
+    centre = axis.sign * (place - axis.origin)
+    # Finer around the minimum, where a well beside it would fall between two points of the grid.
+    around = np.logspace(-DECADES, 0.0, GRID) * (abs(centre) if centre else 1.0)
+    distances = np.concatenate([axis.distances, centre - around, [centre], centre + around])
+    distances = np.unique(distances[(distances >= axis.distances[0]) & (distances <= axis.distances[-1])])
+    energies = _energies(reduction, axis.z(distances))
+    # A minimum at an end counts; walls of finite height, for differences of infinities are not numbers.
+    walled = np.concatenate([[np.inf], energies, [np.inf]])
+    dips = signal.find_peaks(-np.minimum(walled, 1e300), prominence=WELL_DEPTH)[0] - 1
+    dips = dips[np.argsort(energies[dips])][:MOST_WELLS]
+    wells = [_refined(reduction, axis, distances, int(i)) for i in dips]
+    wells = sorted([*(w for w in wells if w[1] < np.inf)], key=lambda well: well[1])
+    if wells and wells[0][1] < bottom - RESOLVED:
+        place, bottom = float(axis.z(wells[0][0])), wells[0][1]
+    extra = np.array([axis.sign * (place - axis.origin), *(d for d, _ in wells)])
+    distances, first = np.unique(np.concatenate([distances, extra]), return_index=True)
+    energies = np.concatenate([energies, _energies(reduction, axis.z(extra))])[first]
+    return _Survey(branch, axis, place, bottom, distances, energies, wells)
+
+
+class _Part(NamedTuple):
+    """A stretch of a branch within 8 T of the lowest point; an end is None where it goes on to the branch's own."""
+
+    low: float | None
+    high: float | None
+
+
+def _default_window(reduction: Reduction, found: _Survey) -> Window:
+    _check_bounded(reduction, found)
+    axis, distances = found.axis, found.distances
+    inside = found.energies - found.bottom < WINDOW_ENERGY
+    steps = np.flatnonzero(np.diff(np.concatenate([[False], inside, [False]]).astype(int)))
+    home = axis.sign * (found.place - axis.origin)
+    runs = [(int(first), int(last) - 1) for first, last in zip(steps[::2], steps[1::2], strict=True)]
+    own = next(k for k, (first, last) in enumerate(runs) if distances[first] <= home <= distances[last])
+    runs, own = runs[max(own - MOST_WELLS, 0) : own + MOST_WELLS], min(own, MOST_WELLS)
+
+    def crossing(i: int, outer: int) -> float | None:
+        if not 0 <= outer < distances.size:
+            return None
+        return _crossing(reduction, found, float(distances[i]), float(distances[outer]))
+
+    parts = [_Part(crossing(first, first - 1), crossing(last, last + 1)) for first, last in runs]
+    choices = [
+        choice
+        for first in range(own + 1)
+        for last in range(own, len(parts))
+        if (choice := _covering(found, parts[first : last + 1], home, alone=first == last)) is not None
+    ]
+    low, high = max(choices, key=lambda choice: choice[2])[:2]
+    ends = sorted((float(axis.z(low)), float(axis.z(high))))
+    return rounded_window(*ends)
+
+
+def _covering(found: _Survey, parts: list[_Part], home: float, *, alone: bool) -> tuple[float, float, int] | None:
+    """Ends, in d, of a window over neighbouring parts, and how many it covers; None if it would be too sparse."""
+    top = parts[-1].high
+    if found.branch == LINE:
+        low, high = parts[0].low, top
+    elif math.isfinite(found.branch[0]) and math.isfinite(found.branch[1]):
+        length = found.branch[1] - found.branch[0]
+        high = top if top is not None else length - END_SHARE * (length - (parts[0].low or 0.0))
+        low = parts[0].low if parts[0].low is not None else END_SHARE * high
+    else:
+        high, least = top, float(top or 0.0) * 10.0**-WINDOW_DECADES
+        parts = [part for part in parts if part.high is not None and part.high > least]
+        low = max(least, parts[0].low or 0.0)
+        if not alone and home < low:
+            return None
+    low, high = float(low or 0.0), float(high or 0.0)
+    filled = sum(min(part.high or high, high) - max(part.low or low, low) for part in parts)
+    if not alone and filled < WELL_SHARE * (high - low):
+        return None
+    return low, high, len(parts)
+
+
+def _check_bounded(reduction: Reduction, found: _Survey) -> None:
+    """Towards the ends of a branch the loss has to rise, or stay finite: else there is no stationary law, no window."""
+    (low, high), z = found.branch, found.axis.z(found.distances)
+    of, on = f"the loss of model {reduction.model.name}", f"on the branch ({low:g}, {high:g}) of {reduction.name}"
+    for end, last in ((low, int(np.argmin(z))), (high, int(np.argmax(z)))):
+        rise = float(found.energies[last]) - found.bottom
+        if not rise < WINDOW_ENERGY:
+            continue
+        towards = f"towards {reduction.name} = {end:g} {on}"
+        if math.isfinite(end):
+            fall = float(_energies(reduction, np.array([end + 10.0 * (z[last] - end)]))[0] - found.energies[last])
+            if fall > FALL:
+                raise LawError(
+                    f"{of} falls without bound {towards}, by {fall:.2g} T over the last decade: no window follows; "
+                    "give one, or end the branch before"
+                )
+        elif rise < WELL_DEPTH:
+            raise LawError(f"{of} has no minimum {on}: there is no stationary law")
+        else:
+            raise LawError(f"{of} rises only {rise:.2g} T above its minimum {towards}: there is no stationary law")
+
+
+def _crossing(reduction: Reduction, found: _Survey, inner: float, outer: float) -> float:
+    """Where between two distances the loss rises to 8 T above the lowest point."""
+    for _ in range(ZOOMS):
+        fine = np.linspace(inner, outer, GRID)
+        out = ~(_energies(reduction, found.axis.z(fine)) - found.bottom < WINDOW_ENERGY)
+        first = max(int(np.argmax(out)) if out.any() else GRID - 1, 1)
+        inner, outer = float(fine[first - 1]), float(fine[first])
+        if abs(outer - inner) <= RESOLUTION * abs(outer):
+            break
+    z = float(found.axis.z(outer))
+    if np.isnan(reduction.terms(np.array([z])).energy[0]):
+        raise _not_a_number(reduction, z)
+    return 0.5 * (inner + outer)
+
+
+def _check_a_number(reduction: Reduction, window: Window) -> None:
+    z = np.linspace(*window, GRID + 2)[1:-1]
+    wrong = np.isnan(np.asarray(reduction.terms(z).energy))
+    if wrong.any():
+        raise _not_a_number(reduction, float(z[wrong][0]))
+
+
+def _not_a_number(reduction: Reduction, z: float) -> Exception:
+    return ModelError(
+        f"model {reduction.model.name}: its loss is not a number at {reduction.name} = {z:.4g}, where the law has "
+        "mass: end its branches there"
+    )

@@ -37,7 +37,10 @@ BAD = {
     "window of one number": (["--window", "1"], "--window must be two finite numbers"),
     "window over the singular point": (["--window", "-1", "1"], "--window must be inside one branch of z"),
     "window outside the support": (["--window", "50", "60"], "--window must be within the support"),
-    "window at the divergence": (["--window", "0", "2"], "law slice [dσ_S] is not normalisable on the window [0, 2]"),
+    "window at the divergence of the only law": (
+        ["--window", "0", "2", "--laws", "slice"],
+        "none of the requested laws exists here: law slice [dσ_S] is not normalisable on the window [0, 2]",
+    ),
     "one bin": (["--bins", "1"], "--bins must be a whole number from 2"),
     "unknown law": (["--laws", "slice", "folk"], "--laws must be laws among exact"),
     "a law that does not exist here": (["--laws", "exact", "--depth", "6"], "none of the requested laws exists here"),
