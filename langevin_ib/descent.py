@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import stats
 
-from langevin_ib import compare, geometry, isotropic
+from langevin_ib import compare, contract, geometry, isotropic
 from langevin_ib.charges import charge_rate
 from langevin_ib.config import AUTO, RunConfig
 from langevin_ib.diagnostics import R_HAT_LIMIT
@@ -214,7 +214,7 @@ def prepare_descent(config: RunConfig, stage: Callable[[str], dict[str, Any]]) -
     """
     reduction = build_reduction(config, temperature=1.0)
     model = reduction.model
-    geometry.check_model(model, key_of(config, "check"))
+    contract.check_model(model, key_of(config, "check"))
     lowest = minimum(reduction)
     # One coordinate: on the home branch, where L-BFGS may not have looked.
     middle = np.array([lowest_point(reduction)]) if reduction.chart.dim == 1 else lowest.x

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from langevin_ib import compare, geometry
+from langevin_ib import compare, contract
 from langevin_ib.config import LAWS, RunConfig
 from langevin_ib.diagnostics import DRIFT_LEVEL, R_HAT_LIMIT
 from langevin_ib.errors import LawError
@@ -53,7 +53,7 @@ def prepare(
     """
     report("planning")
     reduction = build_reduction(config)
-    geometry.check_model(reduction.model, key_of(config, "check"))
+    contract.check_model(reduction.model, key_of(config, "check"))
     if reduction.chart.dim == 1:
         plan = resolve(config)
         made = quadrature(
