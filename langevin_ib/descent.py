@@ -130,7 +130,7 @@ def run_descent(config: RunConfig, report: Report, chunk_records: int | None, pl
     """Simulate SGD, compare with law (S) and with the isotropic family, and say which is nearer.
 
     Raises:
-        ConfigError, ModelError, DivergenceError: as `langevin_ib.run`.
+        ConfigError, ModelError, DivergenceError, BreachError: as `langevin_ib.run`.
     """
     began = time.perf_counter()
     report("planning")
@@ -139,6 +139,7 @@ def run_descent(config: RunConfig, report: Report, chunk_records: int | None, pl
     stage_began = time.perf_counter()
     sample, starts = _sample(ground, stage_of(config, "sampling", report, chunk_records, place))
     wall = time.perf_counter() - stage_began
+    contract.check_draws(plan.reduction.model, sample.result.position)
     for name in sample.empty:
         window = f"{plan.edges[name][0]!s} {plan.edges[name][-1]!s}"
         raise ConfigError("window", f"where the chains go: no draw of {name} fell into it", window)

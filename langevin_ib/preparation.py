@@ -49,7 +49,7 @@ def prepare(
     """Check the model, fill in every `auto`, and find out what the laws predict.
 
     Raises:
-        ConfigError, ModelError, LawError: as `langevin_ib.run`.
+        ConfigError, ModelError, LawError, BreachError: as `langevin_ib.run`.
     """
     report("planning")
     reduction = build_reduction(config)
@@ -80,6 +80,7 @@ def _prepare_many(
         key=key_of(config, "law"), with_orbit=not isinstance(exact, LawError) and exact.with_orbit,
         stage=lambda name: stage_of(config, name, report, chunk_records, checkpoints),
     )  # fmt: skip
+    contract.check_law_draws(reduction.model, draws.position)
     report("law again")
     nuts = sample_nuts(reduction, sampled_law, windows, lowest.x, mala_step=draws.step_size, key=key_of(config, "nuts"))
     every = _all_windows(config, reduction, draws, windows)
