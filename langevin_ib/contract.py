@@ -8,9 +8,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,77 +16,13 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Key
 
 from langevin_ib.errors import BreachError, LangevinIBError, ModelError, one_line
-from langevin_ib.geometry import all_fields, coupling, derived_slice_terms, moment_jacobian, slice_terms
-from langevin_ib.models.base import RESERVED, Branch, Chart, Model, Params, SliceTerms
-from langevin_ib.models.training import Examples, cast
+from langevin_ib.models.base import RESERVED, Chart, Model, Params, SliceTerms
+from langevin_ib.probes import AWAY, Looking, Probe, around, as_float64, at, elements, finite, looking_at, spread, whole
 
-PROBED = 16  # fresh inputs at which predictions are compared along an orbit
-AWAY = 16  # points of Θ, and of Θ/G, that are no starts
 DRAWS = 64  # chains whose ends are looked at
-BLOCK = 8  # points per compiled call
-STEPS = (0.0, 0.3, 1.0, 3.0)  # perturbations in units of the parameters' size; 0: of their logarithms alone
-JITTER = 0.5  # standard deviation in the logarithm of each parameter, or coordinate
-DECADES = 1.0  # either way, in the size of each array of parameters
-REACH = 2.0  # decades either way, in a coordinate of the quotient about its median
 LOOSE = 1e-6  # tolerance away from the starts, relative to size, for rounding is amplified there
 SINGULAR = 1e-12  # smallest over largest eigenvalue of a Gram matrix that counts as singular
 ILL = 1e-8  # below it a point is so near to where the action is not free that its digits say nothing
-SPLIT = 0.4  # exp(t) is held against exp((1 − SPLIT) t) exp(SPLIT t)
-# A program that runs once is not worth the time that optimising it takes.
-FAST = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
-
-
-class _Seen(NamedTuple):
-    """A point of Θ, as the model's own functions see it."""
-
-    loss: Any
-    invariants: Any
-    discrete: Any
-    scalars: Any
-    charge: Any
-    predictions: Any
-    penalty: Any
-    risks: Any
-    at_home: Any
-    inside: Any
-
-
-class _Slice(NamedTuple):
-    """s(x) and the geometry there; `slope` is the derivative of x(s(x)), `scale` how much χ changes over the size of s."""
-
-    point: Any
-    slope: Any
-    spectrum: Any
-    coupling: Any
-    scale: Any
-    terms: Any
-    derived: Any
-
-
-class _Compact(NamedTuple):
-    """A point moved by the compact group."""
-
-    seen: _Seen
-    charge_of_section: Any
-    stretch: Any
-    resting: Any
-    moved: Any
-    stepwise: Any
-
-
-class _Probe(NamedTuple):
-    """What is looked at, at one point or, with a leading axis, at many."""
-
-    point: Any
-    seen: _Seen
-    seen_moved: _Seen
-    resting: Any
-    moved: Any
-    stepwise: Any
-    spectrum: Any
-    slice: _Slice
-    seen_slice: _Seen
-    compact: _Compact | None
 
 
 def check_model(model: Model, key: Key[Array, ""], points: int = 8, tolerance: float = 1e-8) -> None:
@@ -115,22 +48,22 @@ def check_model(model: Model, key: Key[Array, ""], points: int = 8, tolerance: f
         random = np.random.default_rng(np.asarray(jax.random.key_data(key_away)))
         try:
             _check_fields(model)
-            inits = [_as_float64(model.init(k)) for k in jax.random.split(key_init, points)]
+            inits = [as_float64(model.init(k)) for k in jax.random.split(key_init, points)]
             _check_dimensions(Chart(model), inits[0])
-            looking = _looking(_Same(model))
+            looking = looking_at(model)
             moves = np.asarray(0.5 * jax.random.normal(key_move, (points, model.group_dim)))
             turns = np.asarray(2.0 * jax.random.normal(key_turn, (points, model.compact_dim)))
             starts = np.stack([np.asarray(ravel_pytree(params)[0]) for params in inits])
             at_starts = looking.probe(starts, moves, turns)
-            home = _at(at_starts, 0).seen.discrete
+            home = at(at_starts, 0).seen.discrete
             for i in range(points):
-                _judge(model, _at(at_starts, i), tolerance, home=home)
+                _judge(model, at(at_starts, i), tolerance, home=home)
             _check_start(looking.chart, inits[0])
-            away = looking.probe(_around(random, inits[0], starts), *_elements(random, model, AWAY))
+            away = looking.probe(around(random, inits[0], starts), *elements(random, model, AWAY))
             for i in range(AWAY):
-                _judge(model, _at(away, i), LOOSE)
-            known = [x for found in (at_starts, away) for x, ok in zip(found.seen.invariants, _whole(found.seen)) if ok]
-            x = _spread(random, looking.chart, np.stack(known))
+                _judge(model, at(away, i), LOOSE)
+            known = np.concatenate([found.seen.invariants[whole(found.seen)] for found in (at_starts, away)])
+            x = spread(random, looking.chart, known)
             _check_ends(looking, x)
             _check_quotient(looking, x, random, ModelError)
         except LangevinIBError:
@@ -154,9 +87,9 @@ def check_draws(model: Model, positions: Params) -> None:
         points = np.concatenate([leaf.reshape(len(leaf), -1) for leaf in leaves], axis=1)
         points = _some(points)
         random = np.random.default_rng(len(points))
-        found = _looking(_Same(model)).probe(points, *_elements(random, model, len(points)))
+        found = looking_at(model).probe(points, *elements(random, model, len(points)))
         for i in range(len(points)):
-            _judge(model, _at(found, i), LOOSE, error=BreachError)
+            _judge(model, at(found, i), LOOSE, error=BreachError)
 
 
 def check_law_draws(model: Model, x: Float[np.ndarray, "n k"]) -> None:
@@ -167,234 +100,11 @@ def check_law_draws(model: Model, x: Float[np.ndarray, "n k"]) -> None:
     """
     with jax.enable_x64(True):
         x = _some(np.asarray(x, np.float64))
-        _check_quotient(_looking(_Same(model)), x, np.random.default_rng(len(x)), BreachError)
+        _check_quotient(looking_at(model), x, np.random.default_rng(len(x)), BreachError)
 
 
 def _some(points: np.ndarray) -> np.ndarray:
     return points[np.linspace(0, len(points) - 1, min(DRAWS, len(points))).astype(int)]
-
-
-# Points to look at.
-
-
-def _around(random: np.random.Generator, like: Params, starts: Float[np.ndarray, "n q"]) -> Float[np.ndarray, "w q"]:
-    """Starts whose every parameter is perturbed, and whose every array is scaled on its own."""
-    sizes = [leaf.size for leaf in jax.tree.leaves(like)]
-    size = max(float(np.sqrt(np.mean(starts**2))), 1.0)  # small starts grow
-    steps = np.resize(STEPS, AWAY)[:, None]
-    base = starts[np.arange(AWAY) % len(starts)]
-    points = base * np.exp(JITTER * random.normal(size=base.shape)) + steps * size * random.normal(size=base.shape)
-    scales = 10.0 ** random.uniform(-DECADES, DECADES, size=(AWAY, len(sizes)))
-    return points * np.repeat(scales, sizes, axis=1)
-
-
-def _elements(random: np.random.Generator, model: Model, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Random elements of the group, and of the compact one."""
-    return 0.5 * random.normal(size=(count, model.group_dim)), 2.0 * random.normal(size=(count, model.compact_dim))
-
-
-def _spread(random: np.random.Generator, chart: Chart, known: Float[np.ndarray, "n k"]) -> Float[np.ndarray, "w k"]:
-    """Points of the quotient, each coordinate drawn on its own: from those seen, or over the branches that it has."""
-    count, k = AWAY, known.shape[1]
-    rows = random.integers(len(known), size=(count, k))
-    x = known[rows, np.arange(k)] * np.exp(JITTER * random.normal(size=(count, k)))
-    if chart.model.scalars is not None:
-        return x  # branches are of the scalars, and what the coordinates' own ranges are nobody says
-    for i, name in enumerate(chart.scalar_names):
-        unit = float(np.median(np.abs(known[:, i]))) or 1.0
-        branches = chart.model.branches_of(name)
-        own = np.array([any(low < value < high for low, high in branches) for value in x[:, i]])
-        for row in range(count):
-            if not own[row] or random.uniform() < 0.5:
-                x[row, i] = _within(random, branches[random.integers(len(branches))], unit)
-    return x
-
-
-def _within(random: np.random.Generator, branch: Branch, unit: float) -> float:
-    """A number on an interval: uniform on a bounded one, else over four decades from its end, or from 0."""
-    low, high = branch
-    far = unit * 10.0 ** random.uniform(-REACH, REACH)
-    if np.isfinite(low) and np.isfinite(high):
-        return low + (high - low) * random.uniform(0.01, 0.99)
-    if np.isfinite(low):
-        return low + far
-    if np.isfinite(high):
-        return high - far
-    return far * random.choice([-1.0, 1.0])
-
-
-# The model's functions at many points, each of them compiled once.
-
-
-class _Same:
-    """A model that is equal to itself only: its mappings cannot be hashed."""
-
-    def __init__(self, model: Model):
-        self.model = model
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and other.model is self.model
-
-    def __hash__(self) -> int:
-        return id(self.model)
-
-
-@dataclass(frozen=True)
-class _Looking:
-    """Host functions of arrays of points, parameters as flat vectors."""
-
-    chart: Chart
-    see: Callable[..., _Seen]
-    act: Callable[..., np.ndarray]
-    turn: Callable[..., np.ndarray]
-    stretch: Callable[..., np.ndarray]
-    spectrum: Callable[..., np.ndarray]
-    slice: Callable[..., _Slice]
-    scalars: Callable[..., np.ndarray]
-
-    def probe(self, points: Float[np.ndarray, "n q"], moves: np.ndarray, turns: np.ndarray) -> _Probe:
-        """Everything at points of Θ, moved by elements of the group and of the compact one."""
-        seen = self.see(points)
-        moved, balanced = self.act(moves, points), self.slice(seen.invariants)
-        compact = None
-        if self.chart.model.compact_act is not None:
-            turned = self.turn(turns, points)
-            compact = _Compact(
-                seen=self.see(turned),
-                charge_of_section=self.see(self.turn(turns, balanced.point)).charge,
-                stretch=self.stretch(turns, points),
-                resting=self.turn(np.zeros_like(turns), points),
-                moved=turned,
-                stepwise=self.turn((1 - SPLIT) * turns, self.turn(SPLIT * turns, points)),
-            )
-        return _Probe(
-            point=points,
-            seen=seen,
-            seen_moved=self.see(moved),
-            resting=self.act(np.zeros_like(moves), points),
-            moved=moved,
-            stepwise=self.act((1 - SPLIT) * moves, self.act(SPLIT * moves, points)),
-            spectrum=self.spectrum(points),
-            slice=balanced,
-            seen_slice=self.see(balanced.point),
-            compact=compact,
-        )
-
-
-@lru_cache(maxsize=2)
-def _looking(same: _Same) -> _Looking:
-    """The functions of a model, kept from its check until that of its draws."""
-    model = same.model
-    chart = Chart(model)
-    unravel = ravel_pytree(_as_float64(model.init(jax.random.key(0))))[1]
-
-    def flat(tree):
-        return ravel_pytree(tree)[0]
-
-    def see(theta):
-        params = unravel(theta)
-        found = model.invariants(params)
-        scalars = chart.scalars_of(params)
-        inside = [_inside(model.branches_of(name), value) for name, value in scalars.items()]
-        predictions, penalty, risks = _of_training(model, params)
-        return _Seen(
-            loss=model.loss(params),
-            invariants=chart.flatten(found),
-            discrete=flat([found[name] for name in model.discrete]),
-            scalars=flat(list(scalars.values())),
-            charge=jnp.ravel(model.moment_map(params)),
-            predictions=predictions,
-            penalty=penalty,
-            risks=risks,
-            at_home=chart.at_home(params),
-            inside=jnp.all(jnp.stack(inside)),
-        )
-
-    def spectrum_of(params):
-        fields = all_fields(model, params)
-        return jnp.linalg.eigvalsh(fields @ fields.T) if len(fields) else jnp.ones(1)
-
-    def at_slice(x):
-        point = chart.section(x)
-        jacobian = moment_jacobian(model, point) if model.group_dim else jnp.zeros((0, flat(point).size))
-        singular = jnp.linalg.svd(coupling(model, point), compute_uv=False) if model.group_dim else jnp.ones(1)
-        return _Slice(
-            point=flat(point),
-            slope=jax.jacfwd(lambda y: chart.of(chart.section(y)))(x),
-            spectrum=spectrum_of(point),
-            coupling=singular,
-            scale=jnp.max(jnp.abs(jacobian) @ jnp.abs(flat(point)), initial=0.0),
-            terms=jnp.stack(slice_terms(chart, x)),
-            derived=jnp.stack(derived_slice_terms(chart, x)),
-        )
-
-    def turn(t, theta):
-        return flat(model.compact_act(t, unravel(theta)))
-
-    def stretch(t, theta):
-        jacobian = jax.jacfwd(lambda y: turn(t, y))(theta)
-        return jacobian.T @ jacobian
-
-    return _Looking(
-        chart=chart,
-        see=_in_blocks(see),
-        act=_in_blocks(lambda t, theta: flat(model.act(t, unravel(theta)))),
-        turn=_in_blocks(turn),
-        stretch=_in_blocks(stretch),
-        spectrum=_in_blocks(lambda theta: spectrum_of(unravel(theta))),
-        slice=_in_blocks(at_slice),
-        scalars=_in_blocks(lambda x: flat(list(chart.scalars(x).values()))),
-    )
-
-
-def _in_blocks(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A function of one point as one of arrays of points on the host, so many at a time."""
-    compiled = jax.jit(lambda block: jax.lax.map(lambda one: function(*one), block), compiler_options=FAST)
-
-    def evaluate(*arrays: np.ndarray) -> Any:
-        count = len(arrays[0])
-        rows = np.minimum(np.arange(-(-count // BLOCK) * BLOCK), count - 1).reshape(-1, BLOCK)
-        found = [jax.tree.map(np.asarray, compiled(tuple(jnp.asarray(a[block]) for a in arrays))) for block in rows]
-        return jax.tree.map(lambda *parts: np.concatenate(parts)[:count], *found)
-
-    return evaluate
-
-
-def _inside(branches: tuple[Branch, ...], value: Any) -> Array:
-    return jnp.any(jnp.stack([(value > low) & (value < high) for low, high in branches]))
-
-
-def _of_training(model: Model, params: Params) -> tuple[Array, Array, Array]:
-    """f(θ, x_i) over a data set, or over fixed fresh inputs, the penalty, and L as the examples give it.
-
-    Empty for a model that is not trained on examples.
-    """
-    training = model.training
-    if training is None:
-        return jnp.zeros(0), jnp.zeros(0), jnp.zeros(0)
-    known = cast(training.task, params)
-    risks = [training.risk(training.task, params)]
-    if training.size or training.fresh is None:
-        x = known["x"]
-        risks.append(training.batch_loss(params, Examples(x, known["y"]), known["weight"]))
-    else:
-        dtype = jax.tree.leaves(params)[0].dtype
-        normals = jax.random.normal(jax.random.key(0), (PROBED, *training.fresh.shape), dtype)
-        x = training.fresh.examples(known, normals).x
-    return jnp.ravel(training.predict(params, x)), training.penalty(params)[None], jnp.stack(risks)
-
-
-def _at(probes: _Probe, i: int) -> _Probe:
-    return jax.tree.map(lambda leaf: leaf[i], probes)
-
-
-def _finite(seen: _Seen) -> np.ndarray:
-    return np.isfinite(seen.loss) & np.isfinite(seen.invariants).all(axis=-1)
-
-
-def _whole(seen: _Seen) -> np.ndarray:
-    """Whether everything may be asked of a point: it lies in the branches, in the component of the starts."""
-    return _finite(seen) & seen.at_home & seen.inside
 
 
 # Fields, names, shapes.
@@ -425,10 +135,6 @@ def _is_interval(one) -> bool:
     return isinstance(one, tuple) and len(one) == 2 and float(one[0]) < float(one[1])
 
 
-def _as_float64(params: Params) -> Params:
-    return jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), params)
-
-
 def _shapes(params: Params) -> tuple:
     return jax.tree.structure(params), [jnp.shape(leaf) for leaf in jax.tree.leaves(params)]
 
@@ -455,6 +161,7 @@ def _check_names(chart: Chart) -> None:
 
 def _check_dimensions(chart: Chart, params: Params) -> None:
     model = chart.model
+    _check_names(chart)
     q = ravel_pytree(params)[0].size
     m = model.moment_map(params).size
     if m != model.group_dim:
@@ -472,7 +179,6 @@ def _check_dimensions(chart: Chart, params: Params) -> None:
     ):
         if _shapes(made) != _shapes(params):
             raise ModelError(f"model {model.name}: the {what} returns parameters of another structure than init")
-    _check_names(chart)
     if chart.dim == 1:
         x = chart.of(params)
         found = tuple(chart.scalars(x).values())
@@ -502,7 +208,7 @@ def _listed(what: str, values: np.ndarray) -> str:
     return f"at {what} = [" + ", ".join(f"{x:.4g}" for x in values[:8]) + (", …]" if values.size > 8 else "]")
 
 
-def _check_ends(looking: _Looking, x: Float[np.ndarray, "n k"]) -> None:
+def _check_ends(looking: Looking, x: Float[np.ndarray, "n k"]) -> None:
     """Rescalings fix the origin, which no random point meets: a coordinate whose branch holds 0 is looked at there."""
     chart = looking.chart
     model = chart.model
@@ -511,9 +217,9 @@ def _check_ends(looking: _Looking, x: Float[np.ndarray, "n k"]) -> None:
     for i, name in enumerate(chart.scalar_names):
         if not any(low < 0 < high for low, high in model.branches_of(name)):
             continue
-        at = x[:1].copy()
-        at[:, i] = 0.0
-        found = looking.slice(at)
+        origin = x[:1].copy()
+        origin[:, i] = 0.0
+        found = looking.slice(origin)
         bad = _singular(found.spectrum[0]) or _singular(found.coupling[0][::-1])
         if bad or not np.isfinite(found.point).all():
             raise ModelError(
@@ -523,7 +229,7 @@ def _check_ends(looking: _Looking, x: Float[np.ndarray, "n k"]) -> None:
 
 
 def _check_quotient(
-    looking: _Looking, x: Float[np.ndarray, "n k"], random: np.random.Generator, error: type[Exception]
+    looking: Looking, x: Float[np.ndarray, "n k"], random: np.random.Generator, error: type[Exception]
 ) -> None:
     """Points of the quotient, and all that is asked of their balanced points.
 
@@ -531,16 +237,16 @@ def _check_quotient(
     """
     model = looking.chart.model
     points, wanted = looking.slice(x).point, looking.scalars(x)
-    probes = looking.probe(points, *_elements(random, model, len(x)))
+    probes = looking.probe(points, *elements(random, model, len(x)))
     for i in range(len(x)):
-        probe, where = _at(probes, i), _listed("z", x[i])
+        probe, where = at(probes, i), _listed("z", x[i]) + (", where a chain went" if error is BreachError else "")
         intended = all(
             any(low < value < high for low, high in model.branches_of(name))
             for name, value in zip(looking.chart.scalar_names, wanted[i], strict=True)
         )
         if not intended:
             continue
-        if not _finite(probe.seen):
+        if not finite(probe.seen):
             if looking.chart.dim == 1:
                 raise error(
                     f"model {model.name}: the section fails {where}, inside the branches "
@@ -561,18 +267,18 @@ def _singular(spectrum: np.ndarray, share: float = SINGULAR) -> bool:
 
 def _judge(
     model: Model,
-    probe: _Probe,
+    probe: Probe,
     tolerance: float,
     *,
     home: np.ndarray | None = None,
     error: type[Exception] = ModelError,
 ) -> None:
-    """Refuse a model for what is seen at one point; with `home`, the discrete invariants of a start, everything counts."""
-    where = _listed("θ", probe.point)
+    """Refuse a model for what is seen at one point; given `home`, the discrete invariants of a start, at a start."""
+    where = _listed("θ", probe.point) + (", where a chain went" if error is BreachError else "")
     seen, moved, balanced = probe.seen, probe.seen_moved, probe.slice
     at_start = home is not None
-    whole = at_start or bool(_whole(seen))
-    if not at_start and not (_finite(seen) and (whole or _finite(moved))):
+    everything = at_start or bool(whole(seen))
+    if not at_start and not (finite(seen) and (everything or finite(moved))):
         return
 
     def differ(what: str, got: np.ndarray, wanted: np.ndarray, size: float = 0.0) -> None:
@@ -582,7 +288,7 @@ def _judge(
             raise error(f"model {model.name}: {what} by {gap:.3g} {where}")
 
     # Free action first: at a point where it is not free, a failed section is only a consequence.
-    if whole and _singular(probe.spectrum):
+    if everything and _singular(probe.spectrum):
         if error is BreachError:
             return  # noise may take a chain there, whatever the model
         raise error(
@@ -607,11 +313,11 @@ def _judge(
     differ("the penalty changes along the orbit", moved.penalty, seen.penalty)
     differ("the mean over the examples is not the loss,", seen.risks, np.full_like(seen.risks, seen.loss))
     ill = _singular(probe.spectrum, ILL) or _singular(balanced.spectrum, ILL)
-    if whole and (at_start or not ill):
+    if everything and (at_start or not ill):
         _judge_slice(model, probe, differ, error, where)
 
 
-def _judge_slice(model: Model, probe: _Probe, differ: Callable[..., None], error: type[Exception], where: str) -> None:
+def _judge_slice(model: Model, probe: Probe, differ: Callable[..., None], error: type[Exception], where: str) -> None:
     """The section of a point in the branches and in the component of the starts."""
     seen, balanced, on_slice = probe.seen, probe.slice, probe.seen_slice
     none = np.zeros_like(on_slice.charge)

@@ -161,5 +161,6 @@ def slice_report(model: Model, points: Params) -> SliceReport:
         return residual, jnp.linalg.norm(M - H) / jnp.linalg.norm(H), log_det_spd(G) - log_det_spd(H)
 
     with jax.enable_x64(True):
-        residual, gap, excess = jax.jit(lambda xs: jax.lax.map(at, xs))(jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), points))
+        points = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), points)
+        residual, gap, excess = jax.jit(lambda xs: jax.lax.map(at, xs))(points)
         return SliceReport(*(np.asarray(value) for value in (residual.max(), gap.max(), excess.max() - excess.min())))

@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from langevin_ib import contract
-from langevin_ib.errors import ModelError
+from langevin_ib import contract, sim
+from langevin_ib.errors import BreachError, ModelError
 from langevin_ib.models import Model, Training, hadamard, rotation, uv
-from langevin_ib.models.base import NEGATIVE, POSITIVE, SliceTerms
+from langevin_ib.models.base import NEGATIVE, POSITIVE, RESERVED, SliceTerms
 from langevin_ib.models.training import data_risk, no_penalty
 
 CIRCLE = (-np.pi, np.pi)
@@ -107,7 +107,7 @@ def scale_free():
         moment_map=lambda p: jnp.log(jnp.hypot(p[0], p[1]))[None],
         invariants=lambda p: {"phi": jnp.arctan2(p[1], p[0])},
         section=lambda z: jnp.stack([jnp.cos(z["phi"]), jnp.sin(z["phi"])]),
-        init=lambda key: unit(key),
+        init=unit,
         branches={"phi": (CIRCLE,)},
     )
 
@@ -132,7 +132,7 @@ def turning():
 
 
 def plane():
-    """z = |a| b with (a ∈ R², b): rescalings of a against b, and rotations of a, which are compact. Starts have z = 1."""
+    """z = |a| b with (a ∈ R², b): rescalings of a against b, and compact rotations of a. Starts have z = 1."""
 
     def section(z):
         root = jnp.sqrt(jnp.abs(z["z"]))
@@ -493,7 +493,10 @@ WRONG = {
         but(
             plane,
             compact_act=lambda m: (
-                lambda t, p: {"a": turned(t[0], p["a"]), "b": p["b"] + jnp.sin(t[0]) * (m.invariants(p)["z"] - 1.0) ** 2}
+                lambda t, p: {
+                    "a": turned(t[0], p["a"]),
+                    "b": p["b"] + jnp.sin(t[0]) * (m.invariants(p)["z"] - 1.0) ** 2,
+                }
             ),
         ),
     ),
@@ -505,4 +508,96 @@ def test_a_model_that_is_wrong_away_from_its_starts_is_refused(name):
     message, build = WRONG[name]
     with pytest.raises(ModelError, match=message) as caught:
         contract.check_model(build(), jax.random.key(0))
+    assert "\n" not in str(caught.value)
+
+
+def in_a_shell(z):
+    """Whether 2 < |z| < 2.01: where hardly a random point is."""
+    return jnp.where((jnp.abs(z) > 2.0) & (jnp.abs(z) < 2.01), 1.0, 0.0)
+
+
+HIDDEN = {
+    "loss": (
+        "the loss changes along the orbit",
+        but(pair, loss=lambda m: lambda p: m.loss(p) + in_a_shell(p[0] * p[1]) * (p[0] ** 2 - p[1] ** 2)),
+    ),
+    "section": (
+        "section misses the slice",
+        but(pair, section=lambda m: lambda z: m.section(z) * jnp.exp(in_a_shell(z["z"]) * jnp.array([0.1, -0.1]))),
+    ),
+    "act": (
+        "act is no group action",
+        but(pair, act=lambda m: lambda t, p: m.act(t + in_a_shell(p[0] * p[1]) * t**2, p)),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", HIDDEN)
+def test_what_no_random_point_meets_is_found_at_the_draws(name):
+    message, build = HIDDEN[name]
+    model = build()
+    contract.check_model(model, jax.random.key(0))
+    elsewhere = np.array([[0.5, 1.0], [-1.0, 3.0], [1e-5, 1e-4]], np.float32)
+    contract.check_draws(model, elsewhere)
+    with pytest.raises(BreachError, match=message):
+        contract.check_draws(model, np.concatenate([elsewhere, [[1.5, 2.005 / 1.5]]]))
+
+
+def test_coordinates_that_a_law_has_reached_are_checked_too():
+    model = HIDDEN["section"][1]()
+    contract.check_law_draws(model, np.array([[0.5], [-3.0]]))
+    with pytest.raises(BreachError, match="section misses the slice"):
+        contract.check_law_draws(model, np.array([[0.5], [2.005]]))
+
+
+LANGEVIN = ["--step-size", "0.001", "--reference", "none", "--step-check", "no", "--laws", "naive"]
+DESCENT = ["--sampler", "sgd", "--lr", "0.01", "--label-noise", "2"]
+
+
+@pytest.mark.parametrize(("command", "name"), [(LANGEVIN, "breach_stiff"), (DESCENT, "breach_sgd")])
+def test_a_breach_at_the_draws_fails_the_run(command, name, tmp_path, monkeypatch, capsys):
+    (tmp_path / f"{name}.py").write_text(BREACH)
+    monkeypatch.chdir(tmp_path)
+    quick = ["--chains", "64", "--steps", "2000", "--burn-in", "1000", "--window", "0.5", "2"]
+    assert sim.main(["--model", f"{name}:model", *quick, *command]) == 3
+    error = capsys.readouterr().err
+    assert "loss changes along the orbit by" in error
+    assert "where a chain went" in error
+    assert error.count("\n") == 1
+    assert not list((tmp_path / "runs").glob("*"))
+
+
+BREACH = """
+import dataclasses
+import jax.numpy as jnp
+from langevin_ib.models import uv
+
+def model():
+    right = uv()
+    def loss(p):
+        z = p[0] * p[1]
+        return right.loss(p) + 1e-3 * jnp.where((z > 1.0) & (z < 1.1), p[0] ** 2 - p[1] ** 2, 0.0)
+    return dataclasses.replace(right, loss=loss)
+"""
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        *(
+            ({"scalars": lambda z, name=name: {name: z["z"][0], "other": z["z"][1]}}, f"can be called {name}, which")
+            for name in RESERVED
+        ),
+        (
+            {"invariants": lambda p: {"z": (p["u"] * p["v"])[:1], "z_1": (p["u"] * p["v"])[1]}},
+            "two scalars are called z_1",
+        ),
+        ({"scalars": lambda z: {"a/b": z["z"][0], "other": z["z"][1]}}, "a word without /, got 'a/b'"),
+        ({"home": {"z_1": (0.5, 1.0)}}, "home of z_1 must be one of its branches"),
+    ],
+)
+def test_names_that_cannot_be_saved_are_refused(changes, message):
+    bare = {"branches": {}, "home": {}, "cut": ()} if "home" not in changes else {}
+    with pytest.raises(ModelError, match=message) as caught:
+        contract.check_model(dataclasses.replace(hadamard(dim=2), **bare, **changes), jax.random.key(0))
     assert "\n" not in str(caught.value)
