@@ -160,6 +160,8 @@ def slice_report(model: Model, points: Params) -> SliceReport:
         residual = jnp.linalg.norm(G - M @ jnp.linalg.solve(H, M.T)) / jnp.linalg.norm(G)
         return residual, jnp.linalg.norm(M - H) / jnp.linalg.norm(H), log_det_spd(G) - log_det_spd(H)
 
+    if model.group_dim == 0:
+        return SliceReport(*(np.zeros(()) for _ in SliceReport._fields))
     with jax.enable_x64(True):
         points = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), points)
         residual, gap, excess = jax.jit(lambda xs: jax.lax.map(at, xs))(points)

@@ -247,6 +247,8 @@ def _curvature(reduction: Reduction, points: np.ndarray) -> Callable[[float | No
             t = jax.lax.fori_loop(0, 50, halve, (zero, zero + 20.0))[0]
             return geometry.largest_curvature(potential, model.act(t * direction, base))
 
+        if m == 0:
+            return geometry.largest_curvature(potential, base)
         directions = jnp.concatenate([jnp.eye(m), -jnp.eye(m)])
         return jnp.maximum(geometry.largest_curvature(potential, base), jnp.max(jax.lax.map(furthest, directions)))
 

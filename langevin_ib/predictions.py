@@ -24,6 +24,7 @@ from langevin_ib.reduced import LawDraws
 from langevin_ib.streaming import MaskedSum
 
 CORRECTION_PANELS = 8
+NO_CORRECTION = {"c": None, "why": "log det G is the same everywhere (0 without a symmetry), and so is every law of c"}
 
 
 class Named(NamedTuple):
@@ -114,6 +115,8 @@ class QuadraturePredictions:
         if any(self.singular_ends):
             return {"c": None, "why": "the window reaches the end of the branch, where the family is not normalisable"}
         _, log_base, t = self._nodes
+        if np.ptp(t) == 0:
+            return NO_CORRECTION
         try:
             return _found(
                 compare.estimate_correction(np.asarray(statistic.total), np.asarray(statistic.n), log_base, t)
@@ -187,6 +190,8 @@ def exact_formula(reduction: Reduction, point: Params, slab: float | None) -> Ex
     """
     if reduction.confinement.constrained:
         return Exact(family_formula(1.0 if reduction.confinement.fixman else 0.0, "exact"), False)
+    if reduction.model.group_dim == 0:
+        return Exact(family_formula(0.0, "exact"), False)  # the orbits are points: Gibbs's measure itself
     if slab is not None or not reduction.proper:
         raise LawError(
             "law exact: no quadrature on a slab in more than one dimension; slice is the limit of a thin one"
@@ -240,6 +245,8 @@ class SampledPredictions:
         """MCMC maximum likelihood."""
         if np.sum(statistic.n) == 0:
             return {"c": None, "why": "no draw counts"}
+        if np.ptp(self.draws.statistic) == 0:
+            return NO_CORRECTION
         base = self.draws.log_weight(family_formula(0.0, "base"))
         try:
             found = compare.estimate_correction_by_reweighting(
