@@ -55,7 +55,8 @@ def check_model(model: Model, key: Key[Array, ""], points: int = 8, tolerance: f
             turns = np.asarray(2.0 * jax.random.normal(key_turn, (points, model.compact_dim)))
             starts = np.stack([np.asarray(ravel_pytree(params)[0]) for params in inits])
             at_starts = looking.probe(starts, moves, turns)
-            home = at(at_starts, 0).seen.discrete
+            labels = looking.chart.labels
+            home = np.concatenate([np.ravel(labels[name]) for name in model.discrete] or [np.zeros(0)])
             for i in range(points):
                 _judge(model, at(at_starts, i), tolerance, home=home)
             _check_start(looking.chart, inits[0])
@@ -306,15 +307,17 @@ def _judge(
         turned = probe.compact
         differ("the loss changes under the compact action", turned.seen.loss, seen.loss)
         differ("an invariant changes under the compact action", turned.seen.invariants, seen.invariants)
-        differ("compact_act(0, θ) is not θ,", turned.resting, probe.point)
-        differ("compact_act is no group action, exp(t + t')θ is not exp(t')exp(t)θ,", turned.stepwise, turned.moved)
-        differ("the compact action is no isometry", turned.stretch, np.eye(len(turned.stretch)))
     differ("a prediction changes along the orbit", moved.predictions, seen.predictions)
     differ("the penalty changes along the orbit", moved.penalty, seen.penalty)
     differ("the mean over the examples is not the loss,", seen.risks, np.full_like(seen.risks, seen.loss))
     ill = _singular(probe.spectrum, ILL) or _singular(balanced.spectrum, ILL)
     if everything and (at_start or not ill):
         _judge_slice(model, probe, differ, error, where)
+    if probe.compact is not None:
+        turned = probe.compact
+        differ("compact_act(0, θ) is not θ,", turned.resting, probe.point)
+        differ("the compact action is no isometry", turned.stretch, np.eye(len(turned.stretch)))
+        differ("compact_act is no group action, exp(t + t')θ is not exp(t')exp(t)θ,", turned.stepwise, turned.moved)
 
 
 def _judge_slice(model: Model, probe: Probe, differ: Callable[..., None], error: type[Exception], where: str) -> None:

@@ -68,7 +68,11 @@ def test_draws_of_one_parameter_obey_the_gibbs_law_and_not_that_of_another_tempe
     assert "without a symmetry" in correction["why"]
 
 
-def test_two_parameters_run_from_the_command_line(own, tmp_path, capsys):
+def test_two_parameters_run_from_the_command_line(own, tmp_path, capsys, monkeypatch):
+    # As few draws of the law as will do: what is looked at is that everything runs.
+    small = {"CHAINS": 64, "TUNING": ((0.57, 100),), "RECORDS": 100, "ENOUGH": 100}
+    for name, value in (small | {"NUTS_CHAINS": 16, "NUTS_WARMUP": 20, "NUTS_DRAWS": 50}).items():
+        monkeypatch.setattr(reduced, name, value)
     quick = ["--chains", "64", "--steps", "2000", "--step-check", "no", "--step-size", "0.05"]
     assert sim.main(["--model", "bare_models:two", "--confine", "none", *quick]) == 0
     text = capsys.readouterr().out
