@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from langevin_ib.errors import ConfigError, DivergenceError, LawError, ModelError
+from langevin_ib.errors import BreachError, ConfigError, DivergenceError, LawError, ModelError
 
 BAD_INPUT, FAILED_RUN, INTERRUPTED = 2, 3, 130
 MAX_DEVICES = 64
@@ -59,7 +59,7 @@ def guarded(program: str, work: Callable[[], int], *, interrupted: str = RESUMES
         return _fail(program, f"{flag(error.option)}{str(error)[len(error.option) :]}", BAD_INPUT)
     except (LawError, ModelError) as error:
         return _fail(program, str(error), BAD_INPUT)
-    except DivergenceError as error:
+    except (BreachError, DivergenceError) as error:
         return _fail(program, f"{error}; no run folder was written", FAILED_RUN)
     except FailedRunError as error:
         return _fail(program, str(error), FAILED_RUN)

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import stats
 
-from langevin_ib import compare, geometry, isotropic
+from langevin_ib import compare, contract, geometry, isotropic
 from langevin_ib.charges import charge_rate
 from langevin_ib.config import AUTO, RunConfig
 from langevin_ib.diagnostics import R_HAT_LIMIT
@@ -141,7 +141,7 @@ def run_descent(config: RunConfig, report: Report, chunk_records: int | None, pl
     """Simulate SGD, compare with law (S) and with the isotropic family, and say which is nearer.
 
     Raises:
-        ConfigError, ModelError, DivergenceError: as `langevin_ib.run`.
+        ConfigError, ModelError, DivergenceError, BreachError: as `langevin_ib.run`.
     """
     began = time.perf_counter()
     report("planning")
@@ -150,6 +150,7 @@ def run_descent(config: RunConfig, report: Report, chunk_records: int | None, pl
     stage_began = time.perf_counter()
     sample, starts = _sample(ground, stage_of(config, "sampling", report, chunk_records, place))
     wall = time.perf_counter() - stage_began
+    contract.check_draws(plan.reduction.model, sample.result.position)
     for name in sample.empty:
         window = f"{plan.edges[name][0]!s} {plan.edges[name][-1]!s}"
         raise ConfigError("window", f"where the chains go: no draw of {name} fell into it", window)
@@ -228,7 +229,7 @@ def prepare_descent(config: RunConfig, stage: Callable[[str], dict[str, Any]]) -
     """
     reduction = build_reduction(config, temperature=1.0)
     model = reduction.model
-    geometry.check_model(model, key_of(config, "check"))
+    contract.check_model(model, key_of(config, "check"))
     lowest = minimum(reduction)
     # One coordinate: on the home branch, where L-BFGS may not have looked.
     middle = np.array([lowest_point(reduction)]) if reduction.chart.dim == 1 else lowest.x

@@ -23,6 +23,10 @@ class ModelError(LangevinIBError, ValueError):
     """A model breaks its own contract (invariance, section, free action): says which, by how much and where."""
 
 
+class BreachError(LangevinIBError, RuntimeError):
+    """A model breaks its contract where chains went, though not where it was looked at before: the run has failed."""
+
+
 class LawError(LangevinIBError, ValueError):
     """A predicted density cannot be normalised on the window, or its bin masses cannot be computed."""
 

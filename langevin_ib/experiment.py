@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from langevin_ib import compare, joint
+from langevin_ib import compare, contract, joint
 from langevin_ib.checkpoint import resumes
 from langevin_ib.config import MIN_CHAINS, RunConfig
 from langevin_ib.descent import run_descent
@@ -64,6 +64,7 @@ def run(
         ModelError: the model breaks its contract.
         LawError: a requested law cannot be normalised on the window.
         DivergenceError: chains diverged.
+        BreachError: the model breaks its contract where chains went.
     """
     with jax.enable_x64(True):  # accumulators and laws; the chains' own precision is the configuration's
         if config.sampler == "sgd":
@@ -84,6 +85,7 @@ def _run(config: RunConfig, report: Report, chunk_records: int | None, checkpoin
     stage_began = time.perf_counter()
     sample, step_size = sampler.draws()
     wall = time.perf_counter() - stage_began
+    contract.check_draws(reduction.model, sample.result.position)
     _check_not_empty(plan, sample)
 
     correction = predictions.correction(sample.statistic)

@@ -228,6 +228,8 @@ def exact_formula(reduction: Reduction, point: Params, slab: float | None) -> Ex
     """
     if reduction.confinement.constrained:
         return Exact(family_formula(1.0 if reduction.confinement.fixman else 0.0, "exact"), False)
+    if reduction.model.group_dim == 0:
+        return Exact(family_formula(0.0, "exact"), False)  # the orbits are points: Gibbs's measure itself
     if slab is not None or not reduction.proper:
         raise LawError(
             "law exact: no quadrature on a slab in more than one dimension; slice is the limit of a thin one"

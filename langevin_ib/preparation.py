@@ -13,11 +13,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from langevin_ib import compare, geometry
+from langevin_ib import compare, contract
 from langevin_ib.compare import p_is
-from langevin_ib.config import LAWS, RunConfig
+from langevin_ib.config import CONSTRAINED, LAWS, RunConfig
 from langevin_ib.diagnostics import DRIFT_LEVEL, R_HAT_LIMIT
-from langevin_ib.errors import LawError
+from langevin_ib.errors import ConfigError, LawError
 from langevin_ib.laws import Reduction, formula
 from langevin_ib.plan import Plan, build_reduction, resolve, resolve_many
 from langevin_ib.predictions import Exact, Predictions, SampledPredictions, exact_formula, quadrature, sampled
@@ -50,11 +50,14 @@ def prepare(
     """Check the model, fill in every `auto`, and find out what the laws predict.
 
     Raises:
-        ConfigError, ModelError, LawError: as `langevin_ib.run`.
+        ConfigError, ModelError, LawError, BreachError: as `langevin_ib.run`.
     """
     report("planning")
     reduction = build_reduction(config)
-    geometry.check_model(reduction.model, key_of(config, "check"))
+    contract.check_model(reduction.model, key_of(config, "check"))
+    if reduction.model.group_dim == 0:
+        config = without_symmetry(config)
+        reduction = build_reduction(config)
     if reduction.chart.dim == 1:
         plan = resolve(config)
         made = quadrature(
@@ -69,18 +72,41 @@ def prepare(
     return _prepare_many(config, reduction, report, chunk_records, checkpoints)
 
 
+def without_symmetry(config: RunConfig) -> RunConfig:
+    """The settings of a model whose orbits are points: nothing to confine, and one law, exp(−L/T) dθ, called `exact`.
+
+    Raises:
+        ConfigError: a setting that is about orbits, or another law.
+    """
+    if config.confine in CONSTRAINED:
+        raise ConfigError("confine", "none or weight-decay for a model without a symmetry", config.confine)
+    if config.slab is not None:
+        raise ConfigError("slab", "left out for a model without a symmetry", f"{config.slab:g}")
+    if "exact" not in config.laws:
+        raise ConfigError(
+            "laws", "exact for a model without a symmetry, for which the others are the same", ", ".join(config.laws)
+        )
+    config = config.replace(laws=("exact",))
+    # Without χ the stiff term is zero.
+    return config.replace(confine="none", kappa=None) if config.confine == "stiff" else config
+
+
 def _prepare_many(
     config: RunConfig, reduction: Reduction, report: Report, chunk_records: int | None, checkpoints: Path | None
 ) -> Prepared:
     lowest = minimum(reduction)
     windows = cut_windows(config, reduction, lowest)
-    sampled_law = formula(reduction, _nearest_law(config, reduction))
     exact = _exact(reduction, jnp.asarray(lowest.x), config.slab)
+    if reduction.model.group_dim == 0 and not isinstance(exact, LawError):
+        sampled_law = exact.formula
+    else:
+        sampled_law = formula(reduction, _nearest_law(config, reduction))
     draws = sample_mala(
         reduction, sampled_law, windows, lowest.x,
         key=key_of(config, "law"), with_orbit=not isinstance(exact, LawError) and exact.with_orbit,
         stage=lambda name: stage_of(config, name, report, chunk_records, checkpoints),
     )  # fmt: skip
+    contract.check_law_draws(reduction.model, draws.position)
     report("law again")
     nuts = sample_nuts(reduction, sampled_law, windows, lowest.x, mala_step=draws.step_size, key=key_of(config, "nuts"))
     every = _all_windows(config, reduction, draws, windows)

@@ -195,7 +195,8 @@ def _joint_lines(summary: dict[str, Any]) -> list[tuple[str, str]]:
         *lines,
         (
             "",
-            f"joint test of all invariants and ℓ/T against the law {joint['law']} (a limit, not the exact one): "
+            f"joint test of all invariants and ℓ/T against the law {joint['law']}"
+            f"{'' if joint['law'] == 'exact' else ' (a limit, not the exact one)'}: "
             f"energy distance {joint['energy_distance']:.2g}, {p_is(joint['p_value'])} "
             f"({joint['chains']} chains of each permuted)",
         ),

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from langevin_ib import geometry
+from langevin_ib import contract, geometry
 from langevin_ib.errors import ModelError
 from langevin_ib.linalg import log_det_spd
 from langevin_ib.models import Chart, matrix, relu, uv
@@ -71,7 +71,7 @@ def test_log_det_agrees_with_lapack(size, x64):
 @pytest.mark.parametrize("depth", [2, 3, 6])
 @pytest.mark.parametrize("target", [1.0, -0.5])
 def test_the_models_of_the_registry_pass_their_check(depth, target):
-    geometry.check_model(uv(target, depth), jax.random.key(0))
+    contract.check_model(uv(target, depth), jax.random.key(0))
 
 
 BROKEN = {
@@ -101,20 +101,20 @@ BROKEN = {
 @pytest.mark.parametrize("message", BROKEN)
 def test_a_broken_model_is_refused_with_what_failed(message):
     with pytest.raises(ModelError, match=message):
-        geometry.check_model(dataclasses.replace(uv(), **BROKEN[message]), jax.random.key(0))
+        contract.check_model(dataclasses.replace(uv(), **BROKEN[message]), jax.random.key(0))
 
 
 def test_a_slice_along_the_orbit_is_refused():
     model = dataclasses.replace(uv(), moment_map=lambda p: jnp.stack([jnp.abs(p[0] * p[1]) * 0.0]))
     with pytest.raises(ModelError, match="not transversal"):
-        geometry.check_model(model, jax.random.key(0))
+        contract.check_model(model, jax.random.key(0))
 
 
 def test_starts_in_another_component_are_refused():
     model = relu(inputs=2)
     wrong = dataclasses.replace(model, init=lambda key: model.init(key) | {"v": jax.random.normal(key, (2,))})
     with pytest.raises(ModelError, match="a discrete invariant differs from its value at another start"):
-        geometry.check_model(wrong, jax.random.key(0))
+        contract.check_model(wrong, jax.random.key(0))
 
 
 def turn_of_u(t, params):
@@ -143,4 +143,4 @@ def shear(t, params):
 )
 def test_a_broken_compact_action_is_refused_with_what_failed(message, changes):
     with pytest.raises(ModelError, match=message):
-        geometry.check_model(dataclasses.replace(matrix(rows=2, cols=2, group="gl"), **changes), jax.random.key(0))
+        contract.check_model(dataclasses.replace(matrix(rows=2, cols=2, group="gl"), **changes), jax.random.key(0))

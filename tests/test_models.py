@@ -9,7 +9,7 @@ import pytest
 from helpers import starts
 from jax.flatten_util import ravel_pytree
 
-from langevin_ib import geometry
+from langevin_ib import contract, geometry
 from langevin_ib.linalg import log_det_spd
 from langevin_ib.models import (
     REGISTRY,
@@ -47,7 +47,7 @@ CASES = [
 
 @pytest.mark.parametrize(("name", "options"), CASES)
 def test_every_model_keeps_its_contract(name, options):
-    geometry.check_model(build_model(name, options), jax.random.key(0))
+    contract.check_model(build_model(name, options), jax.random.key(0))
 
 
 @pytest.mark.parametrize(("name", "options"), CASES)

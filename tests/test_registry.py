@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from langevin_ib import RunConfig, geometry
+from langevin_ib import RunConfig, contract
 from langevin_ib.errors import ConfigError, ModelError
 from langevin_ib.models import REGISTRY, build_model, options_of
 from langevin_ib.plan import resolve
@@ -153,7 +153,7 @@ def own(tmp_path, monkeypatch):
 def test_a_model_of_ones_own_is_imported_from_the_current_directory(own):
     model = build_model("own_models:good", {"target": 2, "depth": 3})
     assert (model.name, model.group_dim) == ("mine", 2)
-    geometry.check_model(model, jax.random.key(0))
+    contract.check_model(model, jax.random.key(0))
     assert options_of("own_models:good") == {"target": 1.0, "depth": 2}
     assert build_model("own_models:anything", {"depth": 4}).group_dim == 3
     assert float(build_model("own_models:needs", {"scale": 2.0}).loss(jnp.ones(2))) == 0.5
@@ -225,7 +225,7 @@ def test_a_bad_model_of_ones_own_is_refused_in_one_line(own, name, options, mess
 )
 def test_a_model_of_ones_own_that_breaks_the_contract_is_refused_in_one_line(own, name, message):
     with pytest.raises(ModelError) as caught:
-        geometry.check_model(build_model(f"own_models:{name}"), jax.random.key(0))
+        contract.check_model(build_model(f"own_models:{name}"), jax.random.key(0))
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import sims
-from langevin_ib import RunConfig, geometry
+from langevin_ib import RunConfig, contract
 from langevin_ib.laws import bin_masses
 from langevin_ib.models import Chart, with_metric
 from sims.metric import neuron, study
@@ -26,7 +26,7 @@ def test_each_study_says_how_it_is_run_and_has_a_main(name):
 
 def test_the_neuron_of_the_metric_study_keeps_its_contract_in_every_metric(x64):
     for weights in (np.ones(3), np.array([25.0, 1.0, 25.0])):
-        geometry.check_model(with_metric(neuron(), weights), jax.random.key(0))
+        contract.check_model(with_metric(neuron(), weights), jax.random.key(0))
     assert Chart(neuron()).scalar_names == ("w_1", "w_2")
 
 
@@ -42,7 +42,7 @@ def test_neighbouring_laws_of_the_vector_pair_are_further_apart_than_the_margin(
 
 @pytest.mark.parametrize(("p", "q"), SIZES)
 def test_the_vector_pair_keeps_its_contract(p, q):
-    geometry.check_model(pair(p, q), jax.random.key(0))
+    contract.check_model(pair(p, q), jax.random.key(0))
 
 
 def test_the_constrained_chain_obeys_the_law_of_its_metric_and_not_euclids(x64):

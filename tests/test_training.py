@@ -9,7 +9,7 @@ import pytest
 from helpers import starts
 from jax.flatten_util import ravel_pytree
 
-from langevin_ib import ModelError, geometry
+from langevin_ib import ModelError, contract
 from langevin_ib.models import REGISTRY, Examples, build_model, stack_tasks, uv, with_metric
 from langevin_ib.models.training import cast, imbalance
 from langevin_ib.noise import Noise, gradient_noise
@@ -27,21 +27,21 @@ MODELS = [(name, {}) for name in REGISTRY] + [
 
 @pytest.mark.parametrize(("name", "options"), MODELS)
 def test_the_contract_of_training_holds(name, options):
-    geometry.check_model(build_model(name, options), jax.random.key(3))
+    contract.check_model(build_model(name, options), jax.random.key(3))
 
 
 def test_a_prediction_that_changes_along_the_orbit_is_refused():
     model = uv()
     broken = dataclasses.replace(model.training, predict=lambda params, x: x * params[0])
     with pytest.raises(ModelError, match="a prediction changes along the orbit by"):
-        geometry.check_model(dataclasses.replace(model, training=broken), jax.random.key(0))
+        contract.check_model(dataclasses.replace(model, training=broken), jax.random.key(0))
 
 
 def test_examples_whose_mean_is_another_loss_are_refused():
     model = uv(samples=8)
     other = {**model.training.task, "weight": 2.0}
     with pytest.raises(ModelError, match="the mean over the examples is not the loss, by"):
-        geometry.check_model(
+        contract.check_model(
             dataclasses.replace(model, training=dataclasses.replace(model.training, task=other)), jax.random.key(0)
         )
 
@@ -85,7 +85,7 @@ def test_tasks_of_unequal_size_keep_their_loss_and_gradient_side_by_side(options
 
 def test_the_whole_data_set_of_a_metric_model_is_that_of_its_base(x64):
     model = with_metric(uv(samples=8), np.array([4.0, 1.0]))
-    geometry.check_model(model, jax.random.key(0))
+    contract.check_model(model, jax.random.key(0))
 
 
 def test_imbalance_is_that_of_the_paper():

@@ -7,7 +7,7 @@ import pytest
 from helpers import starts
 from jax.flatten_util import ravel_pytree
 
-from langevin_ib import geometry
+from langevin_ib import contract, geometry
 from langevin_ib.errors import ModelError
 from langevin_ib.linalg import log_abs_det
 from langevin_ib.models import Chart, hadamard, matrix, rotation, uv, with_metric, with_moment_map
@@ -20,7 +20,7 @@ def test_equation_40_holds_for_an_orthogonal_slice_that_is_not_canonical(x64):
             return (1 + jnp.sum(ravel_pytree(params)[0] ** 2)) * model.moment_map(params)
 
         other = with_moment_map(model, moment_map)
-        geometry.check_model(other, jax.random.key(1))
+        contract.check_model(other, jax.random.key(1))
         points = jax.tree.map(lambda *leaves: jnp.stack(leaves), *starts(other))
         report = geometry.slice_report(other, points)
         assert report.equation_40 < 1e-10
@@ -39,7 +39,7 @@ def test_equation_40_fails_for_a_slice_that_is_not_orthogonal(x64):
         return jnp.stack([2 * modulus, jnp.sign(z) * modulus])
 
     other = with_moment_map(uv(), lambda p: (p[0] ** 2 - 4 * p[1] ** 2)[None], section)
-    geometry.check_model(other, jax.random.key(1))
+    contract.check_model(other, jax.random.key(1))
     report = geometry.slice_report(other, jnp.stack(starts(other)))
     np.testing.assert_allclose(report.equation_40, 0.36, rtol=1e-10)
 
@@ -47,7 +47,7 @@ def test_equation_40_fails_for_a_slice_that_is_not_orthogonal(x64):
 def test_charges_may_come_in_another_order_than_the_generators(x64):
     model = hadamard(dim=2)
     other = with_moment_map(model, lambda params: jnp.flip(model.moment_map(params)))
-    geometry.check_model(other, jax.random.key(0))
+    contract.check_model(other, jax.random.key(0))
     for params in starts(model):
         point = model.section(model.invariants(params))
         found = log_abs_det(geometry.coupling(other, point))  # its leading minor is 0
@@ -56,7 +56,7 @@ def test_charges_may_come_in_another_order_than_the_generators(x64):
 
 def test_another_slice_without_its_section_is_refused():
     with pytest.raises(ModelError, match="the section misses the slice"):
-        geometry.check_model(with_moment_map(uv(), lambda p: (p[0] ** 2 - 4 * p[1] ** 2)[None]), jax.random.key(1))
+        contract.check_model(with_moment_map(uv(), lambda p: (p[0] ** 2 - 4 * p[1] ** 2)[None]), jax.random.key(1))
 
 
 def spd(q):
@@ -87,15 +87,15 @@ def test_whitened_geometry_is_that_of_the_metric(model, full, x64):
     wanted = 0.5 * jnp.linalg.slogdet(ds.T @ g @ ds)[1]
     np.testing.assert_allclose(geometry.log_slice_volume(Chart(white), x), wanted, atol=1e-10)
     np.testing.assert_allclose(ravel_pytree(white.invariants(phi))[0], ravel_pytree(model.invariants(params))[0])
-    geometry.check_model(white, jax.random.key(0))
+    contract.check_model(white, jax.random.key(0))
 
 
 def test_a_metric_in_which_a_compact_group_is_no_isometry_is_refused():
     with pytest.raises(ModelError, match="the compact action is no isometry"):
-        geometry.check_model(
+        contract.check_model(
             with_metric(matrix(rows=2, cols=2, group="gl"), np.linspace(1.0, 2.0, 8)), jax.random.key(0)
         )
-    geometry.check_model(with_metric(matrix(rows=2, cols=2, group="gl"), np.full(8, 2.0)), jax.random.key(0))
+    contract.check_model(with_metric(matrix(rows=2, cols=2, group="gl"), np.full(8, 2.0)), jax.random.key(0))
 
 
 @pytest.mark.parametrize(

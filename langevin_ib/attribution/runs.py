@@ -16,7 +16,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Key
 
-from langevin_ib import charges, geometry
+from langevin_ib import charges, contract, geometry
 from langevin_ib.attribution.config import AttributionConfig
 from langevin_ib.attribution.statistics import Paths
 from langevin_ib.checkpoint import Checkpoint
@@ -106,7 +106,7 @@ def settle(config: AttributionConfig) -> Setting:
     _batches(config).check(model)
     setting = Setting(config, model, training, None, {})
     if ":" in config.model:
-        geometry.check_model(model, setting.key("check"))
+        contract.check_model(model, setting.key("check"))
     one_task = config.one_task or training.draw_task is None
     setting = setting._replace(
         tasks=None if one_task else _draw_tasks(training, config),

@@ -44,6 +44,8 @@ def exact(reduction: Reduction, slab: float | None = None) -> Law:
     if reduction.confinement.constrained:
         limit = family_formula(1.0 if reduction.confinement.fixman else 0.0, "exact")
         return reduction.law(limit)
+    if m == 0:
+        return reduction.law(family_formula(0.0, "exact"))  # the orbits are points: Gibbs's measure itself
     if slab is None and not reduction.proper:
         raise LawError("law exact: an unconfined measure is not normalisable and has no marginal without a slab")
     if slab is None and not reduction.confinement.proper:

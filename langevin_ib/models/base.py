@@ -21,6 +21,7 @@ HOME_TRIES = 100
 LINE: Branch = (-math.inf, math.inf)
 POSITIVE: Branch = (0.0, math.inf)
 NEGATIVE: Branch = (-math.inf, 0.0)
+RESERVED = ("energy", "potential", "charge", "chain", "draw", "generator")  # taken in files of draws
 
 
 class SliceTerms(NamedTuple):
@@ -107,7 +108,8 @@ class Model:
 class Chart:
     """The coordinates of Θ/G as one flat vector x ∈ R^k, discrete invariants held at their home values.
 
-    `of` maps parameters to x, `invariants` and `section` map x back; `scalars` gives the numbers that are histogrammed.
+    `of` maps parameters to x, `invariants` and `section` map x back; `scalars` gives the numbers that are histogrammed;
+    by default these are the coordinates, under `coordinate_names`.
 
     >>> from langevin_ib.models.uv import uv
     >>> chart = Chart(uv())
@@ -126,6 +128,11 @@ class Chart:
         self.shapes = {name: jnp.shape(value) for name, value in found.items() if name not in model.discrete}
         self.sizes = {name: math.prod(shape) for name, shape in self.shapes.items()}
         self.dim = sum(self.sizes.values())
+        self.coordinate_names = tuple(
+            name if shape == () else f"{name}_{i + 1}"
+            for name, shape in self.shapes.items()
+            for i in range(self.sizes[name])
+        )
         self.scalar_names = tuple(self._scalars(found))
 
     def of(self, params: Params) -> Float[Array, " k"]:
@@ -185,11 +192,4 @@ class Chart:
     def _scalars(self, invariants: Invariants) -> Scalars:
         if self.model.scalars is not None:
             return dict(self.model.scalars(invariants))
-        found = {}
-        for name, shape in self.shapes.items():
-            flat = jnp.ravel(invariants[name])
-            if shape == ():
-                found[name] = flat[0]
-            else:
-                found |= {f"{name}_{i + 1}": flat[i] for i in range(flat.size)}
-        return found
+        return dict(zip(self.coordinate_names, self.flatten(invariants), strict=True))

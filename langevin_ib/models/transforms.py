@@ -92,7 +92,7 @@ def with_moment_map(
         model: any model.
         moment_map: θ ↦ χ(θ) ∈ R^m, with Dχ ξ invertible on its zero set.
         section: z ↦ the point of the orbit with χ = 0; None keeps the model's own, which is right only if the new χ
-            vanishes where the old one does. `geometry.check_model` refuses a section that misses the slice.
+            vanishes where the old one does. `contract.check_model` refuses a section that misses the slice.
 
     Source: arXiv:2601.06597, eqs. (40)–(43): the theorem holds for transversal χ, its closed form for canonical ones.
     """
