@@ -119,16 +119,17 @@ def largest_curvature(potential, params: Params) -> Float[Array, ""]:
     return jnp.max(jnp.abs(jnp.linalg.eigvalsh(hessian)))
 
 
-def reduced_curvatures(chart: Chart, x: Float[Array, " k"]) -> Float[Array, " k"]:
-    """Eigenvalues, ascending, of the Hessian of L at s(x) without the directions along the orbit.
+def reduced_curvatures(chart: Chart, x: Float[Array, " k"], potential=None) -> Float[Array, " k"]:
+    """Eigenvalues, ascending, of the Hessian of L (or of `potential`) at s(x) without the directions along the orbit.
 
-    At a minimum of the loss they are the rates at which the coordinates of the quotient settle.
+    At its minimum they are the rates at which the coordinates of the quotient settle.
     """
+    potential = chart.model.loss if potential is None else potential
     point = chart.section(x)
     flat, unravel = ravel_pytree(point)
     fields = all_fields(chart.model, point)
     across = jnp.linalg.svd(fields, full_matrices=True)[2][fields.shape[0] :]
-    hessian = jax.hessian(lambda y: chart.model.loss(unravel(y)))(flat)
+    hessian = jax.hessian(lambda y: potential(unravel(y)))(flat)
     return jnp.linalg.eigvalsh(across @ hessian @ across.T)
 
 
@@ -408,7 +409,7 @@ def _judge(model: Model, probe: _Probe, home: np.ndarray, tolerance: float) -> N
         differ("the compact action leaves the slice", turned.charge_turned, np.zeros_like(turned.charge_turned))
         differ("the compact action is no isometry", turned.stretch, np.eye(len(turned.stretch)))
     differ("a prediction changes along the orbit", probe.predictions_moved, probe.predictions)
-    differ("the mean over the examples is not the loss,", probe.risk, np.full_like(probe.risk, probe.loss))
+    differ("SGD takes squared errors, but ½ w |f − y|², mean over the examples, plus penalty is not the loss:", probe.risk, np.full_like(probe.risk, probe.loss))
     # Last: where the action or the slice is broken, these are consequences.
     for name, given, derived in zip(SliceTerms._fields, probe.slice_terms, probe.derived_terms, strict=True):
         differ(f"slice_terms gives another {name} than the geometry,", np.atleast_1d(given), np.atleast_1d(derived))

@@ -150,6 +150,31 @@ def gradient_noise(training: Training, noise: Noise, params: Params, task: Task 
     return GradientNoise(mean_gradient, covariance)
 
 
+def memory_factor(noise: Noise, size: int, momentum: float) -> float:
+    """1 + 2 Σ_k μ^k ρ_k: what momentum makes of the noise of steps that are correlated, in the mean drift of χ.
+
+    With heavy-ball momentum p = θ − ημ/(1 − μ) m moves by −η/(1 − μ) ĝ a step, and χ(p) on average by (η/(1 − μ))² times
+    E χ(ĝ) and this factor, ρ_k the correlation of gradients k steps apart: 1 for independent steps, and for the N batches
+    of an epoch ρ_k = −(N − k)/N · B/(n − B), in whose limit μ → 1 the noise cancels.
+
+    Args:
+        noise: of the gradient.
+        size: n, examples in the data set.
+        momentum: μ.
+
+    >>> memory_factor(Noise("minibatch", 4), 16, 0.9), memory_factor(Noise("minibatch", 4, replace=False), 16, 0.0)
+    (1.0, 1.0)
+    >>> round(memory_factor(Noise("minibatch", 4, replace=False), 16, 0.9), 4)
+    0.1434
+    """
+    if noise.replace or not momentum or noise.batch_size is None or noise.batch_size >= size:
+        return 1.0
+    batch, steps = noise.batch_size, size // noise.batch_size
+    lags = np.arange(1, steps)
+    correlation = -(steps - lags) / steps * batch / (size - batch)
+    return float(1.0 + 2.0 * np.sum(float(momentum) ** lags * correlation))
+
+
 def _population(
     training: Training, noise: Noise, task: Task, params: Params
 ) -> tuple[Examples, Float[Array, " n"], Any]:

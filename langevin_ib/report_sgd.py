@@ -50,12 +50,13 @@ def descent_lines(summary: dict[str, Any]) -> list[tuple[str, str]]:
     descent = summary["descent"]
     meter, charge = descent["meter"], descent["charge"]
     noisy = descent["fits"] is not None
+    rate = "η/(1 − μ)" if summary["config"]["momentum"] else "η"
     lines = [("", "; ".join(_moments(name, one) for name, one in summary["invariants"].items()))]
     if noisy:
         lines.append(
             (
                 "",
-                f"noise at the minimum: tr Σ = {meter['trace']:.4g}, which a Langevin step matches at T = η tr Σ/2q = "
+                f"noise at the minimum: tr Σ = {meter['trace']:.4g}, which a Langevin step matches at T = {rate} tr Σ/2q = "
                 f"{meter['temperature']:.4g}; largest eigenvalue {meter['anisotropy']:.3g} times the mean, effective "
                 f"rank {meter['effective_rank']:.3g}, share along the orbits {meter['orbit_share']:.1e}, misfit "
                 f"of one T {meter['misfit']:.3f}",
@@ -64,11 +65,13 @@ def descent_lines(summary: dict[str, Any]) -> list[tuple[str, str]]:
     start = "the model's own starts" if descent["start"] == "own" else "starts on the slice"
     decay, turned = descent["decay"], summary["config"]["noise"] == "isotropic"
     if noisy and not turned:
-        start += (
-            f"; χ decays at {decay:.4g} per unit of t = nη, predicted near the slice"
-            if decay > 0
-            else "; the noise does not take χ to zero here"
-        )
+        balance = descent["balance"]
+        slowest = "" if balance is None or len(balance) == 1 else " at its slowest"
+        if decay > 0:
+            start += f"; χ decays at {decay:.4g} per unit of t = nη{slowest}, predicted near the slice"
+        else:
+            own = "" if balance is None else ", but to a balance of its own"
+            start += f"; the noise does not take χ to zero here{own}"
     change = "" if charge["change"] is None else f"; median |χ(end) − χ(start)|/|χ(start)| {charge['change']:.2g}"
     lines.append(
         (
