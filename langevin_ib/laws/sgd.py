@@ -16,6 +16,7 @@ Source: arXiv:2308.06671 for uv; the process itself: Li, Tai & E, JMLR 20 (40), 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -31,9 +32,9 @@ from scipy import stats
 
 from langevin_ib.confinement import Confinement
 from langevin_ib.errors import LawError
-from langevin_ib.laws.base import Law, on_host
+from langevin_ib.laws.base import Law, bin_nodes, on_host
 from langevin_ib.models.base import LINE, Branch, Chart, Model, Params
-from langevin_ib.noise import Noise, gradient_noise
+from langevin_ib.noise import Noise, cumulants, gradient_noise
 
 NAME, MEASURE = "sgd", "dz"
 FORMULA = "b⁻² exp(∫ 2a/b² dz), drift a and diffusion b² of SGD on χ = 0"
@@ -46,6 +47,9 @@ DEGREES = (32, 64, 128, 256, 512)
 ACCURACY = 1e-9
 SEPARATE = 1e-7
 PROBES = 6
+ERROR_DEGREE = 48  # of the series that the error of (S) is made of; it need not be exact
+ERROR_PANELS = 2
+SKEWED = 1e-3  # skewness of the noise at the minimum below which its third cumulant counts as none
 
 
 class Process(NamedTuple):
@@ -154,6 +158,14 @@ def check_closed(descent: Descent) -> None:
         )
 
 
+class OwnError(NamedTuple):
+    """How far the stationary law is from (S), to leading order in η; see `Coordinate.error`."""
+
+    order: float
+    tv: float
+    skewness: float
+
+
 class Coordinate:
     """One coordinate z of a `Descent`, seen in x = log |z| on a half-line from 0 and in x = z on the whole line.
 
@@ -181,7 +193,37 @@ class Coordinate:
             found = descent.process(jnp.asarray(held).at[index].set(z))
             return found.drift[index], found.diffusion[index, index]
 
-        self._at = on_host(at)
+        def increment(z):
+            """Moments of order one to four of a step's change of x, and the noise's second and third cumulant."""
+            y = jnp.asarray(held).at[index].set(z)
+            point = descent.chart.section(y)
+            flat, unravel = ravel_pytree(point)
+            normal = jax.grad(lambda p: descent.chart.of(unravel(p))[index])(flat)
+            normal = normal / jnp.linalg.norm(normal)
+            slope = ravel_pytree(jax.grad(descent.confinement.potential(descent.model))(point))[0]
+            noise = cumulants(descent.noise.check(descent.model), descent.noise, point, normal)
+
+            def moved(kick):
+                value = descent.chart.of(unravel(flat - descent.lr * (slope + kick * normal)))[index]
+                return value if self.line else jnp.log(jnp.abs(value))
+
+            # x' − x as a polynomial in the kick; its powers are needed to the fourth order of the noise.
+            functions = [moved]
+            for _ in range(4):
+                functions.append(jax.jacfwd(functions[-1]))
+            series = [function(jnp.zeros_like(z)) / math.factorial(k) for k, function in enumerate(functions)]
+            start = z if self.line else jnp.log(jnp.abs(z))
+            change = jnp.stack(series).at[0].add(-start)
+            fourth = noise.fourth + 3.0 * noise.second**2
+            of_kick = jnp.stack([jnp.ones_like(fourth), jnp.zeros_like(fourth), noise.second, noise.third, fourth])
+            power, moments = change, []
+            for _ in range(4):
+                moments.append(power @ of_kick)
+                power = jnp.convolve(power, change)[:5]
+            return (*moments, noise.second, noise.third)
+
+        self._lr = descent.lr
+        self._at, self._increment = on_host(at), on_host(increment)
         self._check_exists()
 
     def law(self, low: float, high: float) -> Law:
@@ -206,6 +248,58 @@ class Coordinate:
         x, mass = self._bulk()
         z = self._value(x)
         return float(mass @ (z - mass @ z) ** 2)
+
+    def error(self, edges: Float[np.ndarray, " edges"]) -> OwnError:
+        """How far the law of steps of finite η is from (S) on a window, to leading order.
+
+        With m_k(x) the moments of a step's change of x, the stationary density p has no flux,
+        m₁p − ½ ∂(m₂p) + ⅙ ∂²(m₃p) − (1/24) ∂³(m₄p) = 0 (Kramers and Moyal), and (S), p₀, solves this for m₁ = ηa,
+        m₂ = ηb², m₃ = m₄ = 0. To first order in the rest, δ₁, δ₂, m₃, m₄, it is p = p₀(1 + φ) with
+
+            ½ ηb² ∂φ = δ₁ + [−½ ∂(δ₂p₀) + ⅙ ∂²(m₃p₀) − (1/24) ∂³(m₄p₀)]/p₀.
+
+        A third cumulant κ₃ of the noise makes m₃ = −η³κ₃ + …, and φ of the order of √η; without it all is of order η.
+
+        Returns:
+            order: ½ if the noise at the minimum of the loss is skewed, else 1.
+            tv: total variation between the bin masses of p₀(1 + φ) and p₀.
+            skewness: κ₃/κ₂^{3/2} there.
+
+        Source: van Kampen, Stochastic Processes in Physics and Chemistry, chapters VIII–X.
+        """
+        low, high = sorted(float(x) for x in self._place(np.asarray(edges, np.float64)[[0, -1]]))
+        angles = np.pi * (np.arange(ERROR_DEGREE) + 0.5) / ERROR_DEGREE
+        x = 0.5 * (low + high) + 0.5 * (high - low) * np.cos(angles)
+        pull, log_noise = self._terms(x)
+        m1, m2, m3, m4, *_ = self._increment(self._value(x))
+        noise = self._lr * np.exp(log_noise - 2.0 * self._log_jacobian(x))  # ηb², b that of x
+        drift = 0.5 * noise * (pull if self.line else pull - 1.0)  # Itô's term of log |z|
+
+        def series(values):
+            return Chebyshev.fit(x, values, ERROR_DEGREE - 1, domain=[low, high])
+
+        log_slope = series(2.0 * drift / noise) - series(np.log(noise)).deriv()
+        l1, l2, l3 = (part(x) for part in (log_slope, log_slope.deriv(), log_slope.deriv(2)))
+        second, third, fourth = series(m2 - noise), series(m3), series(m4)
+        rest = (
+            m1
+            - drift
+            - (second.deriv()(x) + second(x) * l1) / 2.0
+            + (third.deriv(2)(x) + 2.0 * third.deriv()(x) * l1 + third(x) * (l2 + l1**2)) / 6.0
+            - (fourth.deriv(3)(x) + 3.0 * fourth.deriv(2)(x) * l1 + 3.0 * fourth.deriv()(x) * (l2 + l1**2)) / 24.0
+            - fourth(x) * (l3 + 3.0 * l1 * l2 + l1**3) / 24.0
+        )
+        excess = series(2.0 * rest / noise).integ()
+        nodes = bin_nodes(np.asarray(edges, np.float64), (False, False), ERROR_PANELS)
+        law = self.law(float(edges[0]), float(edges[-1]))
+        log_mass = law.log_density(nodes.z.ravel()).reshape(nodes.z.shape) + nodes.log_weight
+        mass = np.exp(log_mass - log_mass.max())
+        mass /= mass.sum()
+        change = (mass * excess(self._place(nodes.z))).sum(axis=1)
+        change -= mass.sum(axis=1) * change.sum()
+        variance, skew = (float(part[0]) for part in self._increment(np.array([self.middle]))[4:])
+        skewness = skew / variance**1.5 if variance > 0 else 0.0
+        return OwnError(0.5 if abs(skewness) > SKEWED else 1.0, 0.5 * float(np.abs(change).sum()), skewness)
 
     def _bulk(self) -> tuple[np.ndarray, np.ndarray]:
         """A grid in x over the bulk of law (S), and the mass at its points."""
