@@ -194,12 +194,13 @@ class Coordinate:
             return found.drift[index], found.diffusion[index, index]
 
         def increment(z):
-            """Moments of order one to four of a step's change of x, and the noise's second and third cumulant."""
+            """Moments of a step's change of x, the same without the noise's third cumulant, |∇x|², the cumulants."""
             y = jnp.asarray(held).at[index].set(z)
             point = descent.chart.section(y)
             flat, unravel = ravel_pytree(point)
             normal = jax.grad(lambda p: descent.chart.of(unravel(p))[index])(flat)
-            normal = normal / jnp.linalg.norm(normal)
+            length = jnp.linalg.norm(normal)
+            normal = normal / length
             slope = ravel_pytree(jax.grad(descent.confinement.potential(descent.model))(point))[0]
             noise = cumulants(descent.noise.check(descent.model), descent.noise, point, normal)
 
@@ -215,12 +216,17 @@ class Coordinate:
             start = z if self.line else jnp.log(jnp.abs(z))
             change = jnp.stack(series).at[0].add(-start)
             fourth = noise.fourth + 3.0 * noise.second**2
-            of_kick = jnp.stack([jnp.ones_like(fourth), jnp.zeros_like(fourth), noise.second, noise.third, fourth])
-            power, moments = change, []
-            for _ in range(4):
-                moments.append(power @ of_kick)
-                power = jnp.convolve(power, change)[:5]
-            return (*moments, noise.second, noise.third)
+
+            def moments(third):
+                of_kick = jnp.stack([jnp.ones_like(third), jnp.zeros_like(third), noise.second, third, fourth])
+                power, found = change, []
+                for _ in range(4):
+                    found.append(power @ of_kick)
+                    power = jnp.convolve(power, change)[:5]
+                return jnp.stack(found)
+
+            steepness = (length if self.line else length / jnp.abs(z)) ** 2
+            return moments(noise.third), moments(jnp.zeros_like(fourth)), steepness, noise.second, noise.third
 
         self._lr = descent.lr
         self._at, self._increment = on_host(at), on_host(increment)
@@ -249,7 +255,7 @@ class Coordinate:
         z = self._value(x)
         return float(mass @ (z - mass @ z) ** 2)
 
-    def error(self, edges: Float[np.ndarray, " edges"]) -> OwnError:
+    def error(self, edges: Float[np.ndarray, " edges"], momentum: float = 0.0) -> OwnError:
         """How far the law of steps of finite η is from (S) on a window, to leading order.
 
         With m_k(x) the moments of a step's change of x, the stationary density p has no flux,
@@ -259,6 +265,13 @@ class Coordinate:
             ½ ηb² ∂φ = δ₁ + [−½ ∂(δ₂p₀) + ⅙ ∂²(m₃p₀) − (1/24) ∂³(m₄p₀)]/p₀.
 
         A third cumulant κ₃ of the noise makes m₃ = −η³κ₃ + …, and φ of the order of √η; without it all is of order η.
+        Of that part momentum μ leaves (1 − μ)/(1 + μ), as for a linear force, where the variance is known, and adds what
+        the inertia M = ημ/(1 − μ)² does to noise that depends on the place w along the slice, a straight line:
+        −(M/8) ∂²(b² (b²)' p₀), from the moments of the velocity.
+
+        Args:
+            edges: bin edges.
+            momentum: μ; η is then that of `Descent`.
 
         Returns:
             order: ½ if the noise at the minimum of the loss is skewed, else 1.
@@ -271,7 +284,7 @@ class Coordinate:
         angles = np.pi * (np.arange(ERROR_DEGREE) + 0.5) / ERROR_DEGREE
         x = 0.5 * (low + high) + 0.5 * (high - low) * np.cos(angles)
         pull, log_noise = self._terms(x)
-        m1, m2, m3, m4, *_ = self._increment(self._value(x))
+        moments, symmetric, steepness, *_ = self._increment(self._value(x))
         noise = self._lr * np.exp(log_noise - 2.0 * self._log_jacobian(x))  # ηb², b that of x
         drift = 0.5 * noise * (pull if self.line else pull - 1.0)  # Itô's term of log |z|
 
@@ -280,15 +293,29 @@ class Coordinate:
 
         log_slope = series(2.0 * drift / noise) - series(np.log(noise)).deriv()
         l1, l2, l3 = (part(x) for part in (log_slope, log_slope.deriv(), log_slope.deriv(2)))
-        second, third, fourth = series(m2 - noise), series(m3), series(m4)
-        rest = (
-            m1
-            - drift
-            - (second.deriv()(x) + second(x) * l1) / 2.0
-            + (third.deriv(2)(x) + 2.0 * third.deriv()(x) * l1 + third(x) * (l2 + l1**2)) / 6.0
-            - (fourth.deriv(3)(x) + 3.0 * fourth.deriv(2)(x) * l1 + 3.0 * fourth.deriv()(x) * (l2 + l1**2)) / 24.0
-            - fourth(x) * (l3 + 3.0 * l1 * l2 + l1**3) / 24.0
-        )
+
+        def flux(first, second, third, fourth):
+            """That of p₀ under moments of a step's change, divided by p₀."""
+            m2, m3, m4 = series(second), series(third), series(fourth)
+            return (
+                first
+                - (m2.deriv()(x) + m2(x) * l1) / 2.0
+                + (m3.deriv(2)(x) + 2.0 * m3.deriv()(x) * l1 + m3(x) * (l2 + l1**2)) / 6.0
+                - (m4.deriv(3)(x) + 3.0 * m4.deriv(2)(x) * l1 + 3.0 * m4.deriv()(x) * (l2 + l1**2)) / 24.0
+                - m4(x) * (l3 + 3.0 * l1 * l2 + l1**3) / 24.0
+            )
+
+        def along(values):
+            """∂ along the slice of a function, and of a function times p₀ divided by it."""
+            slope = series(values).deriv()(x)
+            return np.sqrt(steepness) * slope, np.sqrt(steepness) * (slope + values * l1)
+
+        leading = np.stack([drift, noise, 0.0 * x, 0.0 * x])
+        rest = (1.0 - momentum) / (1.0 + momentum) * flux(*(symmetric.T - leading)) + flux(*(moments - symmetric).T)
+        if momentum:
+            across = noise / steepness  # ηb² of the place along the slice
+            inertia = momentum / (1.0 - momentum)
+            rest -= inertia / 8.0 * along(along(across * along(across)[0] * np.sqrt(steepness))[1])[1]
         excess = series(2.0 * rest / noise).integ()
         nodes = bin_nodes(np.asarray(edges, np.float64), (False, False), ERROR_PANELS)
         law = self.law(float(edges[0]), float(edges[-1]))
@@ -297,7 +324,7 @@ class Coordinate:
         mass /= mass.sum()
         change = (mass * excess(self._place(nodes.z))).sum(axis=1)
         change -= mass.sum(axis=1) * change.sum()
-        variance, skew = (float(part[0]) for part in self._increment(np.array([self.middle]))[4:])
+        variance, skew = (float(part[0]) for part in self._increment(np.array([self.middle]))[3:])
         skewness = skew / variance**1.5 if variance > 0 else 0.0
         return OwnError(0.5 if abs(skewness) > SKEWED else 1.0, 0.5 * float(np.abs(change).sum()), skewness)
 
