@@ -18,6 +18,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.flatten_util import ravel_pytree
 from scipy import stats
 
 from langevin_ib import compare, geometry, isotropic
@@ -30,7 +31,7 @@ from langevin_ib.errors import ConfigError, LawError
 from langevin_ib.findings import RunResult, convergence_checks, doubts_of, head, invariant, overall, shown, silent
 from langevin_ib.laws import Law, Reduction, bin_masses, formula
 from langevin_ib.laws.base import on_host
-from langevin_ib.laws.sgd import FORMULA, MEASURE, NAME, Coordinate, Descent, check_closed
+from langevin_ib.laws.sgd import FORMULA, MEASURE, NAME, Coordinate, Descent, OwnError, check_closed
 from langevin_ib.models import Params
 from langevin_ib.noise import Noise, NoiseReport, gradient_noise, measure, memory_factor
 from langevin_ib.observe import Sample, build_observer
@@ -61,6 +62,7 @@ THIN_INTERVAL = 0.25
 OFF_SLICE = 0.05  # rms χ over |a|² + |b|² halved above which (S) is not yet the law to compare with
 NOISELESS_SPREAD = 0.01
 NOISELESS = 1e-6  # a kick at the minimum below this share of the parameters leaves chains where they are
+END, VANISHING = 1e-9, 1e-2  # |z| next to the end of a branch; |∇z| there over the largest that counts as none
 ABSOLUTE = ("trace", "temperature")  # of the meter, no ratios
 NO_CORRECTION = {"c": None, "why": "SGD's noise is not isotropic; the c of the isotropic family is fitted with its T"}
 AT_REST = "law sgd: the noise vanishes at the minimum of the loss, where chains come to rest: there is no density"
@@ -82,6 +84,7 @@ class Ground:
         meter: the noise there.
         laws: (S) of each scalar, or none of any.
         missing: one line for each law that there is none of.
+        errors: how far the law of each scalar is from (S) by itself, to leading order in η.
         independent: variance of each scalar under the law (S) of batches drawn with replacement; of runs by epochs.
         family: the isotropic laws; None without noise.
         edges: bin edges of each scalar.
@@ -98,6 +101,7 @@ class Ground:
     meter: NoiseReport
     laws: dict[str, Law]
     missing: list[str]
+    errors: dict[str, OwnError]
     independent: dict[str, float]
     family: isotropic.IsotropicFamily | None
     edges: dict[str, np.ndarray]
@@ -147,7 +151,8 @@ def run_descent(config: RunConfig, report: Report, chunk_records: int | None, pl
     wall = time.perf_counter() - stage_began
     for name in sample.empty:
         window = f"{plan.edges[name][0]!s} {plan.edges[name][-1]!s}"
-        raise ConfigError("window", f"where the chains go: no draw of {name} fell into it", window)
+        why = "".join(f" ({line})" for line in ground.missing)
+        raise ConfigError("window", f"where the chains go: no draw of {name} fell into it{why}", window)
 
     checks = convergence_checks(sample, stationary=True) | {"step_check": None}
     charge = _charge(ground, sample, starts)
@@ -180,6 +185,7 @@ def run_descent(config: RunConfig, report: Report, chunk_records: int | None, pl
             },
             "fits": None if ground.family is None else {name: fit._asdict() for name, fit in fits.items()},
             "nearest": _nearest(judged),
+            "law_error": {name: error._asdict() for name, error in ground.errors.items()} or None,
             "charge": charge,
         },
     }
@@ -225,6 +231,7 @@ def prepare_descent(config: RunConfig, stage: Callable[[str], dict[str, Any]]) -
     lowest = minimum(reduction)
     # One coordinate: on the home branch, where L-BFGS may not have looked.
     middle = np.array([lowest_point(reduction)]) if reduction.chart.dim == 1 else lowest.x
+    _check_collapse(config, reduction, middle)
     config = _settle_noise(config, reduction, middle)
     effective = float(config.lr or 0) / (1.0 - float(config.momentum or 0))
     descent = Descent(model, reduction.confinement, noise_of(config), effective)
@@ -263,6 +270,8 @@ def prepare_descent(config: RunConfig, stage: Callable[[str], dict[str, Any]]) -
         bin_masses(law, edges[name], remedy="use a smaller lr, less noise, or a narrower window")
     if len(laws) < len(edges):
         laws = {}
+    momentum = float(config.momentum or 0)
+    errors = {name: (coordinates or {})[name].error(edges[name], momentum) for name in laws}
     return Ground(
         config=schedule_config,
         descent=descent,
@@ -271,6 +280,7 @@ def prepare_descent(config: RunConfig, stage: Callable[[str], dict[str, Any]]) -
         meter=meter,
         laws=laws,
         missing=missing,
+        errors=errors,
         independent=independent,
         family=family,
         edges=edges,
@@ -279,6 +289,45 @@ def prepare_descent(config: RunConfig, stage: Callable[[str], dict[str, Any]]) -
         balance=balance,
         doubts=doubts,
     )
+
+
+def _check_collapse(config: RunConfig, reduction: Reduction, middle: np.ndarray) -> None:
+    """Refuse a loss that is least at the end of a branch where the factors of a coordinate vanish, as those of uv at 0.
+
+    Raises:
+        ConfigError, LawError: which coordinate, and what follows.
+    """
+    chart, model = reduction.chart, reduction.model
+    if model.scalars is not None:
+        return
+    reach = np.concatenate([[END], np.geomspace(1e-6, 1e3, 181)])
+    for i, name in enumerate(chart.scalar_names):
+        branch = model.home_of(name)
+        if 0.0 not in branch:
+            continue
+        sign = -1.0 if branch[1] <= 0 else 1.0
+
+        def at(z, i=i):
+            x = jnp.asarray(middle, jnp.float64).at[i].set(z)
+            flat, unravel = ravel_pytree(chart.section(x))
+            steepness = jnp.linalg.norm(jax.grad(lambda p: chart.of(unravel(p))[i])(flat))
+            return model.loss(unravel(flat)), reduction.confinement.energy(model, unravel(flat)), steepness
+
+        loss, decay, steepness = on_host(at)(sign * reach)
+        vanishing = steepness[0] < VANISHING * steepness[1:].max()
+        if not (vanishing and np.nanargmin(loss + decay) == 0):
+            continue
+        if config.weight_decay and np.nanargmin(loss) != 0:
+            raise ConfigError(
+                "weight_decay",
+                f"below the pull of the loss at {name} = 0: here loss and decay together are least there, at the end of "
+                "the branch, where chains collapse and no law exists",
+                f"{config.weight_decay:g}",
+            )
+        raise LawError(
+            f"law sgd: the loss of {model.name} is least at {name} = 0, the end of the branch, where its factors vanish: "
+            "chains collapse there, and there is no law on the branch; give the model another target"
+        )
 
 
 def _across(descent: Descent, meter: NoiseReport, point: Params) -> float:

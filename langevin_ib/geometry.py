@@ -409,7 +409,11 @@ def _judge(model: Model, probe: _Probe, home: np.ndarray, tolerance: float) -> N
         differ("the compact action leaves the slice", turned.charge_turned, np.zeros_like(turned.charge_turned))
         differ("the compact action is no isometry", turned.stretch, np.eye(len(turned.stretch)))
     differ("a prediction changes along the orbit", probe.predictions_moved, probe.predictions)
-    differ("SGD takes squared errors, but ½ w |f − y|², mean over the examples, plus penalty is not the loss:", probe.risk, np.full_like(probe.risk, probe.loss))
+    differ(
+        "SGD takes squared errors, but ½ w |f − y|², mean over the examples, plus penalty is not the loss:",
+        probe.risk,
+        np.full_like(probe.risk, probe.loss),
+    )
     # Last: where the action or the slice is broken, these are consequences.
     for name, given, derived in zip(SliceTerms._fields, probe.slice_terms, probe.derived_terms, strict=True):
         differ(f"slice_terms gives another {name} than the geometry,", np.atleast_1d(given), np.atleast_1d(derived))
