@@ -244,7 +244,7 @@ def prepare_descent(config: RunConfig, stage: Callable[[str], dict[str, Any]]) -
 
     family, windows, doubts, independent = None, {}, [], {}
     if noisy or descent.noise.kind == "none":
-        coordinates, missing = _coordinates(descent, middle)
+        coordinates, missing = _coordinates(descent, middle, plain=not config.momentum)
     else:
         coordinates, missing = None, [AT_REST]
     if noisy:
@@ -320,13 +320,13 @@ def _check_collapse(config: RunConfig, reduction: Reduction, middle: np.ndarray)
         if config.weight_decay and np.nanargmin(loss) != 0:
             raise ConfigError(
                 "weight_decay",
-                f"below the pull of the loss at {name} = 0: here loss and decay together are least there, at the end of "
-                "the branch, where chains collapse and no law exists",
+                f"below the pull of the loss at {name} = 0: here loss and decay together are least there, at the end "
+                "of the branch, where chains collapse and no law exists",
                 f"{config.weight_decay:g}",
             )
         raise LawError(
-            f"law sgd: the loss of {model.name} is least at {name} = 0, the end of the branch, where its factors vanish: "
-            "chains collapse there, and there is no law on the branch; give the model another target"
+            f"law sgd: the loss of {model.name} is least at {name} = 0, the end of the branch, where its factors "
+            "vanish: chains collapse there, and there is no law on the branch; give the model another target"
         )
 
 
@@ -432,14 +432,17 @@ def _schedule(
     return settled, Schedule(burn_in, thin, records, (records // 2, records)), balanced
 
 
-def _coordinates(descent: Descent, middle: np.ndarray) -> tuple[dict[str, Coordinate] | None, list[str]]:
-    """The coordinates that have a law (S), or why there are none."""
+def _coordinates(
+    descent: Descent, middle: np.ndarray, plain: bool = True
+) -> tuple[dict[str, Coordinate] | None, list[str]]:
+    """The coordinates that have a law (S), or why there are none; `plain` steps are those without momentum."""
     chart, model = descent.chart, descent.model
     try:
         check_closed(descent)
-        return {
-            name: Coordinate(descent, i, middle, model.home_of(name)) for i, name in enumerate(chart.scalar_names)
-        }, []
+        found = {name: Coordinate(descent, i, middle, model.home_of(name)) for i, name in enumerate(chart.scalar_names)}
+        for coordinate in found.values() if plain else ():
+            coordinate.check_steps()
+        return found, []
     except LawError as error:
         return None, [str(error)]
 

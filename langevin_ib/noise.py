@@ -202,9 +202,9 @@ def _each(training: Training, noise: Noise, params: Params, task: Task | None) -
 def memory_factor(noise: Noise, size: int, momentum: float) -> float:
     """1 + 2 Σ_k μ^k ρ_k: what momentum makes of the noise of steps that are correlated, in the mean drift of χ.
 
-    With heavy-ball momentum p = θ − ημ/(1 − μ) m moves by −η/(1 − μ) ĝ a step, and χ(p) on average by (η/(1 − μ))² times
-    E χ(ĝ) and this factor, ρ_k the correlation of gradients k steps apart: 1 for independent steps, and for the N batches
-    of an epoch ρ_k = −(N − k)/N · B/(n − B), in whose limit μ → 1 the noise cancels.
+    With heavy-ball momentum p = θ − ημ/(1 − μ) m moves by −η/(1 − μ) ĝ a step, and χ(p) on average by (η/(1 − μ))²
+    times E χ(ĝ) and this factor, ρ_k the correlation of gradients k steps apart: 1 for independent steps, and for the N
+    batches of an epoch ρ_k = −(N − k)/N · B/(n − B), in whose limit μ → 1 the noise cancels.
 
     Args:
         noise: of the gradient.

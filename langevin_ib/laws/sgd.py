@@ -158,6 +158,10 @@ def check_closed(descent: Descent) -> None:
         )
 
 
+class CollapseError(LawError):
+    """There is no law because chains run to the end of the branch."""
+
+
 class OwnError(NamedTuple):
     """How far the stationary law is from (S), to leading order in η; see `Coordinate.error`."""
 
@@ -255,6 +259,23 @@ class Coordinate:
         z = self._value(x)
         return float(mass @ (z - mass @ z) ** 2)
 
+    def check_steps(self) -> None:
+        """Whether plain steps of this size come away from 0: near there z is multiplied by independent factors.
+
+        They do if E log |z'/z| > 0 (to the fourth order of the noise), which asks for more than (S), where η is small.
+
+        Raises:
+            CollapseError: they do not.
+        """
+        if self.line:
+            return
+        growth = float(self._increment(self._value(np.array([self._ends()[0]])))[0][0, 0])
+        if growth <= 0:
+            raise CollapseError(
+                f"law sgd: (S) can be normalised, but steps of this size collapse: near {self.name} = 0 "
+                f"E log |{self.name}'/{self.name}| of a step is {growth:.2g}, and chains end at {self.name} = 0"
+            )
+
     def error(self, edges: Float[np.ndarray, " edges"], momentum: float = 0.0) -> OwnError:
         """How far the law of steps of finite η is from (S) on a window, to leading order.
 
@@ -265,8 +286,8 @@ class Coordinate:
             ½ ηb² ∂φ = δ₁ + [−½ ∂(δ₂p₀) + ⅙ ∂²(m₃p₀) − (1/24) ∂³(m₄p₀)]/p₀.
 
         A third cumulant κ₃ of the noise makes m₃ = −η³κ₃ + …, and φ of the order of √η; without it all is of order η.
-        Of that part momentum μ leaves (1 − μ)/(1 + μ), as for a linear force, where the variance is known, and adds what
-        the inertia M = ημ/(1 − μ)² does to noise that depends on the place w along the slice, a straight line:
+        Of that part momentum μ leaves (1 − μ)/(1 + μ), as for a linear force, where the variance is known, and adds
+        what inertia, M = ημ/(1 − μ), does to noise that depends on the place along the slice, a straight line:
         −(M/8) ∂²(b² (b²)' p₀), from the moments of the velocity.
 
         Args:
@@ -363,7 +384,7 @@ class Coordinate:
         for power, bad, where in ((powers[0], powers[0] <= 0, "0"), (powers[1], powers[1] >= 0, "infinity")):
             if bad:
                 meaning = f": the noise is too strong, and chains collapse to {self.name} = 0" if where == "0" else ""
-                raise LawError(
+                raise (CollapseError if where == "0" else LawError)(
                     f"law sgd: it cannot be normalised at {self.name} = {where}, where its density is like "
                     f"|{self.name}|^({power - 1:.3g}){meaning}"
                 )
