@@ -198,7 +198,7 @@ class Coordinate:
             return found.drift[index], found.diffusion[index, index]
 
         def increment(z):
-            """Moments of a step's change of x, the same without the noise's third cumulant, |∇x|², the cumulants."""
+            """Moments of a step's change of log |z| or z, the same without the noise's third cumulant, |∇x|², the cumulants."""
             y = jnp.asarray(held).at[index].set(z)
             point = descent.chart.section(y)
             flat, unravel = ravel_pytree(point)
@@ -210,14 +210,14 @@ class Coordinate:
 
             def moved(kick):
                 value = descent.chart.of(unravel(flat - descent.lr * (slope + kick * normal)))[index]
-                return value if self.line else jnp.log(jnp.abs(value))
+                return jnp.log(jnp.abs(value)) if self.multiplies else value
 
             # x' − x as a polynomial in the kick; its powers are needed to the fourth order of the noise.
             functions = [moved]
             for _ in range(4):
                 functions.append(jax.jacfwd(functions[-1]))
             series = [function(jnp.zeros_like(z)) / math.factorial(k) for k, function in enumerate(functions)]
-            start = z if self.line else jnp.log(jnp.abs(z))
+            start = jnp.log(jnp.abs(z)) if self.multiplies else z
             change = jnp.stack(series).at[0].add(-start)
             fourth = noise.fourth + 3.0 * noise.second**2
 
@@ -229,12 +229,15 @@ class Coordinate:
                     power = jnp.convolve(power, change)[:5]
                 return jnp.stack(found)
 
-            steepness = (length if self.line else length / jnp.abs(z)) ** 2
+            steepness = (length / jnp.abs(z) if self.multiplies else length) ** 2
             return moments(noise.third), moments(jnp.zeros_like(fourth)), steepness, noise.second, noise.third
 
         self._lr = descent.lr
         self._at, self._increment = on_host(at), on_host(increment)
         self._check_exists()
+        # Whether near 0 a step multiplies z, as for a product, or goes across 0, as for a radius.
+        near = self._value(np.array([self._ends()[0]]))
+        self.multiplies = not self.line and float(self._lr * self._at(near)[1][0] / near[0] ** 2) < 1.0
 
     def law(self, low: float, high: float) -> Law:
         """Law (S) on the window [low, high].
@@ -267,7 +270,7 @@ class Coordinate:
         Raises:
             CollapseError: they do not.
         """
-        if self.line:
+        if not self.multiplies:
             return
         growth = float(self._increment(self._value(np.array([self._ends()[0]])))[0][0, 0])
         if growth <= 0:
@@ -279,7 +282,7 @@ class Coordinate:
     def error(self, edges: Float[np.ndarray, " edges"], momentum: float = 0.0) -> OwnError:
         """How far the law of steps of finite η is from (S) on a window, to leading order.
 
-        With m_k(x) the moments of a step's change of x, the stationary density p has no flux,
+        With m_k(x) the moments of a step's change of x (log |z| or z), the stationary density p has no flux,
         m₁p − ½ ∂(m₂p) + ⅙ ∂²(m₃p) − (1/24) ∂³(m₄p) = 0 (Kramers and Moyal), and (S), p₀, solves this for m₁ = ηa,
         m₂ = ηb², m₃ = m₄ = 0. To first order in the rest, δ₁, δ₂, m₃, m₄, it is p = p₀(1 + φ) with
 
@@ -301,13 +304,20 @@ class Coordinate:
 
         Source: van Kampen, Stochastic Processes in Physics and Chemistry, chapters VIII–X.
         """
-        low, high = sorted(float(x) for x in self._place(np.asarray(edges, np.float64)[[0, -1]]))
+
+        def place(z):
+            return np.log(np.abs(z)) if self.multiplies else z
+
+        low, high = sorted(float(x) for x in place(np.asarray(edges, np.float64)[[0, -1]]))
         angles = np.pi * (np.arange(ERROR_DEGREE) + 0.5) / ERROR_DEGREE
         x = 0.5 * (low + high) + 0.5 * (high - low) * np.cos(angles)
-        pull, log_noise = self._terms(x)
-        moments, symmetric, steepness, *_ = self._increment(self._value(x))
-        noise = self._lr * np.exp(log_noise - 2.0 * self._log_jacobian(x))  # ηb², b that of x
-        drift = 0.5 * noise * (pull if self.line else pull - 1.0)  # Itô's term of log |z|
+        z = self.sign * np.exp(x) if self.multiplies else x
+        drift, diffusion = self._at(z)
+        moments, symmetric, steepness, *_ = self._increment(z)
+        noise, drift = self._lr * diffusion, self._lr * drift  # ηb² and ηa
+        if self.multiplies:
+            noise = noise / z**2
+            drift = drift / z - 0.5 * noise
 
         def series(values):
             return Chebyshev.fit(x, values, ERROR_DEGREE - 1, domain=[low, high])
@@ -343,7 +353,7 @@ class Coordinate:
         log_mass = law.log_density(nodes.z.ravel()).reshape(nodes.z.shape) + nodes.log_weight
         mass = np.exp(log_mass - log_mass.max())
         mass /= mass.sum()
-        change = (mass * excess(self._place(nodes.z))).sum(axis=1)
+        change = (mass * excess(place(nodes.z))).sum(axis=1)
         change -= mass.sum(axis=1) * change.sum()
         variance, skew = (float(part[0]) for part in self._increment(np.array([self.middle]))[3:])
         skewness = skew / variance**1.5 if variance > 0 else 0.0
