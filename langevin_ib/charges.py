@@ -7,7 +7,8 @@ by its second order alone, χ(θ − ηĝ) = χ(θ) + η² χ(ĝ), exactly. For 
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from collections.abc import Callable
+from typing import NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +21,13 @@ from langevin_ib.models.base import Model, Params
 from langevin_ib.noise import GradientNoise
 
 Numbers: TypeAlias = Float[Array, "..."] | Float[np.ndarray, "..."]
+
+NEWTON_STEPS = 50
+LONGEST_STEP = 0.5  # of Newton's method along the orbit
+BALANCED = 1e-7  # drift of χ, in units of η tr Σ, that counts as none
+SETTLED = 1e-9  # the same after Newton's method
+NO_RATE = 1e-6  # a rate below this share of η tr Σ/|θ|² is none
+ROUNDING = 1e-9  # of rates, and 1e-3 of it of drifts, in units of the potential's curvature
 
 
 def charge_increment(model: Model, gradient: Params, lr: float) -> Float[Array, " m"]:
@@ -50,6 +58,78 @@ def charge_rate(model: Model, noise: GradientNoise, params: Params, lr: float) -
     curvature = jax.hessian(lambda x: model.moment_map(unravel(x)))(flat)
     second = noise.covariance + jnp.outer(noise.mean, noise.mean)
     return 0.5 * lr * jnp.einsum("aij,ij->a", curvature, second)
+
+
+class ChargeBalance(NamedTuple):
+    """Where the mean drift of χ vanishes along an orbit, and how fast χ goes there; see `charge_balance`."""
+
+    charge: Float[np.ndarray, " m"]
+    rate: float
+
+
+def charge_balance(
+    model: Model,
+    potential: Callable[[Params], Float[Array, ""]],
+    covariance: Callable[[Params], Float[Array, "q q"]],
+    params: Params,
+    lr: float,
+) -> ChargeBalance | None:
+    """The balance that SGD comes to along the orbit of a minimum, and the rate of the slowest component of χ near it.
+
+    With V = L + C, dχ/dt = F(χ) = −Dχ ∇V + (η/2) tr(D²χ (Σ + ∇V ∇Vᵀ)) along the orbit; the balance is F(χ*) = 0 and the
+    rate the smallest −Re of an eigenvalue of the m × m matrix dF/dχ there, per unit of t = nη. For uv χ* = 0 and the
+    rate is ηS, and ηS + 2λ with weight decay λ.
+
+    Args:
+        model: gives χ and the action.
+        potential: V.
+        covariance: θ ↦ Σ(θ).
+        params: a balanced point, χ = 0, where V is least.
+        lr: η.
+
+    Returns:
+        None if there is no balance near, or χ does not go to it; of a χ that nothing moves (isotropic noise) too.
+    """
+
+    def drift(t):
+        point = model.act(t, params)
+        slope = ravel_pytree(jax.grad(potential)(point))[0]
+        flat, unravel = ravel_pytree(point)
+        pull = jax.jvp(lambda x: model.moment_map(unravel(x)), (flat,), (slope,))[1]
+        return charge_rate(model, GradientNoise(slope, covariance(point)), point, lr) - pull
+
+    def at(t):
+        charge_slope = jax.jacfwd(lambda x: model.moment_map(model.act(x, params)))(t)
+        return drift(t), jax.jacfwd(drift)(t), charge_slope, model.moment_map(model.act(t, params))
+
+    look = jax.jit(at)
+    flat = ravel_pytree(params)[0]
+    kick = lr * float(jnp.trace(covariance(params)))
+    curvature = float(jnp.max(jnp.abs(jnp.linalg.eigvalsh(jax.hessian(_flattened(potential, params))(flat)))))
+    rounding = ROUNDING * curvature * float(flat @ flat)
+    t = np.zeros(model.group_dim)
+    found = [np.asarray(part) for part in look(jnp.asarray(t, flat.dtype))]
+    if np.abs(found[0]).max() > BALANCED * kick + 1e-3 * rounding:
+        for _ in range(NEWTON_STEPS):
+            step = -np.linalg.lstsq(found[1], found[0], rcond=None)[0]
+            t = t + step * min(1.0, LONGEST_STEP / max(float(np.abs(step).max()), 1e-300))
+            found = [np.asarray(part) for part in look(jnp.asarray(t, flat.dtype))]
+            if not np.isfinite(np.concatenate([part.ravel() for part in found])).all():
+                return None
+            if np.abs(found[0]).max() <= SETTLED * kick + 1e-3 * rounding:
+                break
+        else:
+            return None
+    _, slope, charge_slope, charge = found
+    rate = float(-np.linalg.eigvals(np.linalg.solve(charge_slope.T, slope.T)).real.max())
+    if not rate > (NO_RATE * kick + rounding) / float(flat @ flat):
+        return None
+    return ChargeBalance(charge if np.any(t) else np.zeros_like(charge), rate)
+
+
+def _flattened(function: Callable[[Params], Float[Array, ""]], like: Params) -> Callable[[Array], Float[Array, ""]]:
+    unravel = ravel_pytree(like)[1]
+    return lambda x: function(unravel(x))
 
 
 def log_ratio(model: Model, params: Params) -> Float[Array, " m"]:

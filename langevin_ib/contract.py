@@ -309,7 +309,11 @@ def _judge(
         differ("an invariant changes under the compact action", turned.seen.invariants, seen.invariants)
     differ("a prediction changes along the orbit", moved.predictions, seen.predictions)
     differ("the penalty changes along the orbit", moved.penalty, seen.penalty)
-    differ("the mean over the examples is not the loss,", seen.risks, np.full_like(seen.risks, seen.loss))
+    differ(
+        "SGD takes squared errors, but ½ w |f − y|², mean over the examples, plus penalty is not the loss:",
+        seen.risks,
+        np.full_like(seen.risks, seen.loss),
+    )
     ill = _singular(probe.spectrum, ILL) or _singular(balanced.spectrum, ILL)
     if everything and (at_start or not ill):
         _judge_slice(model, probe, differ, error, where)

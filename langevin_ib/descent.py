@@ -18,10 +18,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.flatten_util import ravel_pytree
 from scipy import stats
 
 from langevin_ib import compare, contract, geometry, isotropic
-from langevin_ib.charges import charge_rate
+from langevin_ib.charges import ChargeBalance, charge_balance
 from langevin_ib.config import AUTO, RunConfig
 from langevin_ib.diagnostics import R_HAT_LIMIT
 from langevin_ib.dynamics import euler_maruyama, sgd
@@ -40,9 +41,9 @@ from langevin_ib.findings import (
 )
 from langevin_ib.laws import Law, Reduction, bin_masses, formula
 from langevin_ib.laws.base import on_host
-from langevin_ib.laws.sgd import FORMULA, MEASURE, NAME, Coordinate, Descent, check_closed
+from langevin_ib.laws.sgd import FORMULA, MEASURE, NAME, Coordinate, Descent, OwnError, check_closed
 from langevin_ib.models import Params
-from langevin_ib.noise import Noise, NoiseReport, gradient_noise, measure
+from langevin_ib.noise import Noise, NoiseReport, gradient_noise, measure, memory_factor
 from langevin_ib.observe import Sample, build_observer
 from langevin_ib.plan import POINTS, Plan, build_reduction, check_spacing
 from langevin_ib.reduced import sample_mala
@@ -72,7 +73,7 @@ THIN_INTERVAL = 0.25
 OFF_SLICE = 0.05  # rms χ over |a|² + |b|² halved above which (S) is not yet the law to compare with
 NOISELESS_SPREAD = 0.01
 NOISELESS = 1e-6  # a kick at the minimum below this share of the parameters leaves chains where they are
-NUDGE = 0.1  # along the orbit, to read off the rate at which χ decays
+END, VANISHING = 1e-9, 1e-2  # |z| next to the end of a branch; |∇z| there over the largest that counts as none
 ABSOLUTE = ("trace", "temperature")  # of the meter, no ratios
 NO_CORRECTION = {"c": None, "why": "SGD's noise is not isotropic; the c of the isotropic family is fitted with its T"}
 AT_REST = "law sgd: the noise vanishes at the minimum of the loss, where chains come to rest: there is no density"
@@ -94,12 +95,13 @@ class Ground:
         meter: the noise there.
         laws: (S) of each scalar, or none of any.
         missing: one line for each law that there is none of.
+        errors: how far the law of each scalar is from (S) by itself, to leading order in η.
         independent: variance of each scalar under the law (S) of batches drawn with replacement; of runs by epochs.
         family: the isotropic laws; None without noise.
         edges: bin edges of each scalar.
         schedule: burn-in and records.
         balanced: whether chains start on the slice.
-        decay: rate at which χ is predicted to decay near the minimum, per unit of t = nη.
+        balance: what χ is predicted to come to near the minimum, and its rate per unit of nη/(1 − μ); None if nothing.
         doubts: reasons not to trust the isotropic laws.
     """
 
@@ -110,18 +112,26 @@ class Ground:
     meter: NoiseReport
     laws: dict[str, Law]
     missing: list[str]
+    errors: dict[str, OwnError]
     independent: dict[str, float]
     family: isotropic.IsotropicFamily | None
     edges: dict[str, np.ndarray]
     schedule: Schedule
     balanced: bool
-    decay: float
+    balance: ChargeBalance | None
     doubts: list[str]
 
     @property
     def plan(self) -> Plan:
         """The same as other runs have it."""
         return Plan(self.config, self.reduction, self.schedule, self.edges, (False, False))
+
+    @property
+    def decay(self) -> float:
+        """The rate at which χ is predicted to go to zero near the minimum, per unit of t = nη; 0 if it does not."""
+        if self.balance is None or np.any(self.balance.charge):
+            return 0.0
+        return self.balance.rate / (1.0 - float(self.config.momentum or 0))
 
     def descent_with(self, noise: Noise) -> Descent:
         """The same process under another noise."""
@@ -153,7 +163,8 @@ def run_descent(config: RunConfig, report: Report, chunk_records: int | None, pl
     contract.check_draws(plan.reduction.model, sample.result.position)
     for name in sample.empty:
         window = f"{plan.edges[name][0]!s} {plan.edges[name][-1]!s}"
-        raise ConfigError("window", f"where the chains go: no draw of {name} fell into it", window)
+        why = "".join(f" ({line})" for line in ground.missing)
+        raise ConfigError("window", f"where the chains go: no draw of {name} fell into it{why}", window)
 
     checks = convergence_checks(sample, stationary=True) | {"step_check": None}
     charge = _charge(ground, sample, starts)
@@ -181,6 +192,7 @@ def run_descent(config: RunConfig, report: Report, chunk_records: int | None, pl
             "noise": config.noise,
             "start": "slice" if ground.balanced else "own",
             "decay": ground.decay,
+            "balance": None if ground.balance is None else ground.balance.charge.tolist(),
             # Ratios of rounding errors where there is no noise.
             "meter": {
                 name: None if ground.family is None and name not in ABSOLUTE else float(value)
@@ -188,6 +200,7 @@ def run_descent(config: RunConfig, report: Report, chunk_records: int | None, pl
             },
             "fits": None if ground.family is None else {name: fit._asdict() for name, fit in fits.items()},
             "nearest": _nearest(judged),
+            "law_error": {name: error._asdict() for name, error in ground.errors.items()} or None,
             "charge": charge,
         },
     }
@@ -233,18 +246,20 @@ def prepare_descent(config: RunConfig, stage: Callable[[str], dict[str, Any]]) -
     lowest = minimum(reduction)
     # One coordinate: on the home branch, where L-BFGS may not have looked.
     middle = np.array([lowest_point(reduction)]) if reduction.chart.dim == 1 else lowest.x
+    _check_collapse(config, reduction, middle)
     config = _settle_noise(config, reduction, middle)
     effective = float(config.lr or 0) / (1.0 - float(config.momentum or 0))
     descent = Descent(model, reduction.confinement, noise_of(config), effective)
     point = reduction.chart.section(jnp.asarray(middle))
-    meter, decay, rates = _meter(descent, point, reduction)
+    meter, balance, rates = _meter(descent, point, reduction, float(config.momentum or 0))
+    decay = 0.0 if balance is None else balance.rate
     size = float(jnp.sqrt(sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(point))))
     noisy = float(config.lr or 0) * meter.trace**0.5 > NOISELESS * size
     schedule_config, schedule, balanced = _schedule(config, descent, decay if noisy else 0.0, rates, noisy)
 
     family, windows, doubts, independent = None, {}, [], {}
     if noisy or descent.noise.kind == "none":
-        coordinates, missing = _coordinates(descent, middle)
+        coordinates, missing = _coordinates(descent, middle, plain=not config.momentum)
     else:
         coordinates, missing = None, [AT_REST]
     if noisy:
@@ -272,6 +287,8 @@ def prepare_descent(config: RunConfig, stage: Callable[[str], dict[str, Any]]) -
         bin_masses(law, edges[name], remedy="use a smaller lr, less noise, or a narrower window")
     if len(laws) < len(edges):
         laws = {}
+    momentum = float(config.momentum or 0)
+    errors = {name: (coordinates or {})[name].error(edges[name], momentum) for name in laws}
     return Ground(
         config=schedule_config,
         descent=descent,
@@ -280,14 +297,54 @@ def prepare_descent(config: RunConfig, stage: Callable[[str], dict[str, Any]]) -
         meter=meter,
         laws=laws,
         missing=missing,
+        errors=errors,
         independent=independent,
         family=family,
         edges=edges,
         schedule=schedule,
         balanced=balanced,
-        decay=decay,
+        balance=balance,
         doubts=doubts,
     )
+
+
+def _check_collapse(config: RunConfig, reduction: Reduction, middle: np.ndarray) -> None:
+    """Refuse a loss that is least at the end of a branch where the factors of a coordinate vanish, as those of uv at 0.
+
+    Raises:
+        ConfigError, LawError: which coordinate, and what follows.
+    """
+    chart, model = reduction.chart, reduction.model
+    if model.scalars is not None:
+        return
+    reach = np.concatenate([[END], np.geomspace(1e-6, 1e3, 181)])
+    for i, name in enumerate(chart.scalar_names):
+        branch = model.home_of(name)
+        if 0.0 not in branch:
+            continue
+        sign = -1.0 if branch[1] <= 0 else 1.0
+
+        def at(z, i=i):
+            x = jnp.asarray(middle, jnp.float64).at[i].set(z)
+            flat, unravel = ravel_pytree(chart.section(x))
+            steepness = jnp.linalg.norm(jax.grad(lambda p: chart.of(unravel(p))[i])(flat))
+            return model.loss(unravel(flat)), reduction.confinement.energy(model, unravel(flat)), steepness
+
+        loss, decay, steepness = on_host(at)(sign * reach)
+        vanishing = steepness[0] < VANISHING * steepness[1:].max()
+        if not (vanishing and np.nanargmin(loss + decay) == 0):
+            continue
+        if config.weight_decay and np.nanargmin(loss) != 0:
+            raise ConfigError(
+                "weight_decay",
+                f"below the pull of the loss at {name} = 0: here loss and decay together are least there, at the end "
+                "of the branch, where chains collapse and no law exists",
+                f"{config.weight_decay:g}",
+            )
+        raise LawError(
+            f"law sgd: the loss of {model.name} is least at {name} = 0, the end of the branch, where its factors "
+            "vanish: chains collapse there, and there is no law on the branch; give the model another target"
+        )
 
 
 def _across(descent: Descent, meter: NoiseReport, point: Params) -> float:
@@ -322,22 +379,41 @@ def _settle_noise(config: RunConfig, reduction: Reduction, middle: np.ndarray) -
     return config
 
 
-def _meter(descent: Descent, point: Params, reduction: Reduction) -> tuple[NoiseReport, float, np.ndarray]:
-    """The noise at the minimum, the rate at which χ decays near it, and those at which the coordinates relax."""
+def _meter(
+    descent: Descent, point: Params, reduction: Reduction, momentum: float
+) -> tuple[NoiseReport, ChargeBalance | None, np.ndarray]:
+    """The noise at the minimum, the balance of χ near it, and the rates at which the coordinates relax.
+
+    All rates per unit of nη/(1 − μ), in which momentum leaves the leading order as it is.
+    """
     model = descent.model
     training = descent.noise.check(model) if model.training is not None else None
     with jax.enable_x64(True):
-        chart = reduction.chart
-        rates = np.asarray(geometry.reduced_curvatures(chart, chart.of(point)))
+        point = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), point)
+        chart, potential = reduction.chart, reduction.confinement.potential(model)
+        rates = np.asarray(geometry.reduced_curvatures(chart, chart.of(point), potential))
+        q = sum(leaf.size for leaf in jax.tree.leaves(point))
+
+        def covariance(params):
+            if training is None:
+                return jnp.zeros((q, q))
+            return gradient_noise(training, descent.noise, params).covariance
+
         if training is None:
-            return NoiseReport(*(0.0 for _ in NoiseReport._fields)), 0.0, rates
-        noise = gradient_noise(training, descent.noise, point)
-        meter = measure(model, noise.covariance, point, descent.lr)
-        away = model.act(jnp.full(model.group_dim, NUDGE), point)
-        found = gradient_noise(training, descent.noise, away)
-        charge = model.moment_map(away)
-        decay = -charge_rate(model, found, away, descent.lr) / charge
-    return jax.tree.map(float, meter), float(jnp.min(decay)), rates
+            meter = NoiseReport(*(0.0 for _ in NoiseReport._fields))
+        else:
+            meter = jax.tree.map(float, measure(model, covariance(point), point, descent.lr))
+        fixed = covariance(point)
+        memory = memory_factor(descent.noise, 0 if training is None else training.size, momentum)
+        balance = charge_balance(
+            model,
+            potential,
+            # The chains of isotropic noise are Langevin's, at one T.
+            (lambda _: fixed) if descent.noise.turned else lambda params: memory * covariance(params),
+            point,
+            descent.lr,
+        )
+        return meter, balance, rates
 
 
 def _schedule(
@@ -346,9 +422,12 @@ def _schedule(
     """Steps, burn-in, thinning, and whether chains start on the slice."""
     lr = descent.lr
     slowest = max(float(rates.min()), 1e-3 * float(rates.max()))
+    relaxation = slowest * lr
+    if config.momentum:  # a coordinate that oscillates comes down no faster than its velocity
+        relaxation = min(relaxation, -0.5 * float(np.log(config.momentum)))
     needed = DECAY / (decay * lr) if decay > 0 else np.inf
     balanced = needed > LONGEST_DECAY and noisy  # without noise what happens to χ is all there is to see
-    burn_in = int(np.ceil(max(needed if needed <= LONGEST_DECAY else 0.0, RELAXATIONS["burn_in"] / (slowest * lr))))
+    burn_in = int(np.ceil(max(needed if needed <= LONGEST_DECAY else 0.0, RELAXATIONS["burn_in"] / relaxation)))
     thin = config.thin
     if thin == AUTO:
         thin = max(1, round(THIN_INTERVAL / (float(rates.max()) * lr)))
@@ -356,7 +435,7 @@ def _schedule(
         burn_in = int(config.burn_in)
     steps = config.steps
     if isinstance(steps, str):
-        steps = burn_in + int(np.clip(RELAXATIONS["records"] / (slowest * lr), *STEPS_RANGE))
+        steps = burn_in + int(np.clip(RELAXATIONS["records"] / relaxation, *STEPS_RANGE))
     elif config.burn_in == AUTO:
         burn_in = min(burn_in, steps // 2)
     if steps > MOST_STEPS and isinstance(config.steps, str):
@@ -370,14 +449,17 @@ def _schedule(
     return settled, Schedule(burn_in, thin, records, (records // 2, records)), balanced
 
 
-def _coordinates(descent: Descent, middle: np.ndarray) -> tuple[dict[str, Coordinate] | None, list[str]]:
-    """The coordinates that have a law (S), or why there are none."""
+def _coordinates(
+    descent: Descent, middle: np.ndarray, plain: bool = True
+) -> tuple[dict[str, Coordinate] | None, list[str]]:
+    """The coordinates that have a law (S), or why there are none; `plain` steps are those without momentum."""
     chart, model = descent.chart, descent.model
     try:
         check_closed(descent)
-        return {
-            name: Coordinate(descent, i, middle, model.home_of(name)) for i, name in enumerate(chart.scalar_names)
-        }, []
+        found = {name: Coordinate(descent, i, middle, model.home_of(name)) for i, name in enumerate(chart.scalar_names)}
+        for coordinate in found.values() if plain else ():
+            coordinate.check_steps()
+        return found, []
     except LawError as error:
         return None, [str(error)]
 

@@ -121,16 +121,17 @@ def largest_curvature(potential, params: Params) -> Float[Array, ""]:
     return jnp.max(jnp.abs(jnp.linalg.eigvalsh(hessian)))
 
 
-def reduced_curvatures(chart: Chart, x: Float[Array, " k"]) -> Float[Array, " k"]:
-    """Eigenvalues, ascending, of the Hessian of L at s(x) without the directions along the orbit.
+def reduced_curvatures(chart: Chart, x: Float[Array, " k"], potential=None) -> Float[Array, " k"]:
+    """Eigenvalues, ascending, of the Hessian of L (or of `potential`) at s(x) without the directions along the orbit.
 
-    At a minimum of the loss they are the rates at which the coordinates of the quotient settle.
+    At its minimum they are the rates at which the coordinates of the quotient settle.
     """
+    potential = chart.model.loss if potential is None else potential
     point = chart.section(x)
     flat, unravel = ravel_pytree(point)
     fields = all_fields(chart.model, point)
     across = jnp.linalg.svd(fields, full_matrices=True)[2][fields.shape[0] :]
-    hessian = jax.hessian(lambda y: chart.model.loss(unravel(y)))(flat)
+    hessian = jax.hessian(lambda y: potential(unravel(y)))(flat)
     return jnp.linalg.eigvalsh(across @ hessian @ across.T)
 
 

@@ -121,17 +121,8 @@ def gradient_noise(training: Training, noise: Noise, params: Params, task: Task 
         params: θ.
         task: what is learnt; None for the model's own.
     """
-    task = cast(training.task if task is None else task, params)
-    examples, share, weight = _population(training, noise, task, params)
-    flat, unravel = ravel_pytree(params)
-
-    def error(theta, x, y):
-        batch = jax.tree.map(lambda leaf: leaf[None], x)
-        return jnp.ravel(training.predict(unravel(theta), batch)[0] - y)
-
-    outputs = jax.vmap(error, in_axes=(None, 0, 0))(flat, *examples)
-    jacobian = jax.vmap(jax.jacrev(error), in_axes=(None, 0, 0))(flat, *examples)
-    gradients = weight * jnp.einsum("io,ioq->iq", outputs, jacobian)
+    each = _each(training, noise, params, task)
+    share, jacobian, weight, gradients = each.share, each.jacobian, each.weight, each.gradients
     mean = share @ gradients
     mean_gradient = mean + ravel_pytree(jax.grad(training.penalty)(params))[0]
     size = float(noise.batch_size or share.size)
@@ -146,8 +137,91 @@ def gradient_noise(training: Training, noise: Noise, params: Params, task: Task 
     label = (weight * noise.label_noise) ** 2 / size * jnp.einsum("i,ioq,iop->qp", share, jacobian, jacobian)
     covariance = sampling + label
     if noise.turned:
-        covariance = jnp.trace(covariance) / flat.size * jnp.eye(flat.size, dtype=flat.dtype)
+        q = mean.size
+        covariance = jnp.trace(covariance) / q * jnp.eye(q, dtype=mean.dtype)
     return GradientNoise(mean_gradient, covariance)
+
+
+class Cumulants(NamedTuple):
+    """Second to fourth cumulant of the noise along a direction."""
+
+    second: Float[Array, ""]
+    third: Float[Array, ""]
+    fourth: Float[Array, ""]
+
+
+def cumulants(training: Training, noise: Noise, params: Params, direction: Float[Array, " q"]) -> Cumulants:
+    """Cumulants of e·ĝ for independent steps: those of one example divided by B, B², B³.
+
+    With h_i = e·g_i and l_i² = w² s² |J_i e|², the central moments of an example are Var h + E l², E (h − h̄)³ +
+    3 E (h − h̄) l² and E (h − h̄)⁴ + 6 E (h − h̄)² l² + 3 E l⁴; label noise on the whole data set is Gaussian.
+
+    Args:
+        training: of the model.
+        noise: with replacement, not turned.
+        params: θ.
+        direction: e.
+    """
+    each = _each(training, noise, params, None)
+    share, size = each.share, noise.batch_size or each.share.size
+    label = (each.weight * noise.label_noise) ** 2 * jnp.sum((each.jacobian @ direction) ** 2, axis=1)
+    if noise.kind in ("label", "none"):
+        zero = jnp.zeros_like(label[0])
+        return Cumulants(share @ label / size, zero, zero)
+    along = each.gradients @ direction
+    along = along - share @ along
+    second = share @ (along**2 + label)
+    third = share @ (along**3 + 3.0 * along * label)
+    fourth = share @ (along**4 + 6.0 * along**2 * label + 3.0 * label**2) - 3.0 * second**2
+    return Cumulants(second / size, third / size**2, fourth / size**3)
+
+
+class _Each(NamedTuple):
+    """Per example: its probability, the Jacobian of its outputs, its w (one for all), its gradient."""
+
+    share: Float[Array, " n"]
+    jacobian: Float[Array, "n o q"]
+    weight: Any
+    gradients: Float[Array, "n q"]
+
+
+def _each(training: Training, noise: Noise, params: Params, task: Task | None) -> _Each:
+    task = cast(training.task if task is None else task, params)
+    examples, share, weight = _population(training, noise, task, params)
+    flat, unravel = ravel_pytree(params)
+
+    def error(theta, x, y):
+        batch = jax.tree.map(lambda leaf: leaf[None], x)
+        return jnp.ravel(training.predict(unravel(theta), batch)[0] - y)
+
+    outputs = jax.vmap(error, in_axes=(None, 0, 0))(flat, *examples)
+    jacobian = jax.vmap(jax.jacrev(error), in_axes=(None, 0, 0))(flat, *examples)
+    return _Each(share, jacobian, weight, weight * jnp.einsum("io,ioq->iq", outputs, jacobian))
+
+
+def memory_factor(noise: Noise, size: int, momentum: float) -> float:
+    """1 + 2 Σ_k μ^k ρ_k: what momentum makes of the noise of steps that are correlated, in the mean drift of χ.
+
+    With heavy-ball momentum p = θ − ημ/(1 − μ) m moves by −η/(1 − μ) ĝ a step, and χ(p) on average by (η/(1 − μ))²
+    times E χ(ĝ) and this factor, ρ_k the correlation of gradients k steps apart: 1 for independent steps, and for the N
+    batches of an epoch ρ_k = −(N − k)/N · B/(n − B), in whose limit μ → 1 the noise cancels.
+
+    Args:
+        noise: of the gradient.
+        size: n, examples in the data set.
+        momentum: μ.
+
+    >>> memory_factor(Noise("minibatch", 4), 16, 0.9), memory_factor(Noise("minibatch", 4, replace=False), 16, 0.0)
+    (1.0, 1.0)
+    >>> round(memory_factor(Noise("minibatch", 4, replace=False), 16, 0.9), 4)
+    0.1434
+    """
+    if noise.replace or not momentum or noise.batch_size is None or noise.batch_size >= size:
+        return 1.0
+    batch, steps = noise.batch_size, size // noise.batch_size
+    lags = np.arange(1, steps)
+    correlation = -(steps - lags) / steps * batch / (size - batch)
+    return float(1.0 + 2.0 * np.sum(float(momentum) ** lags * correlation))
 
 
 def _population(

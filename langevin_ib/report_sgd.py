@@ -12,6 +12,8 @@ NOISES = {
     "none": "no noise",
 }
 
+GOOD_TO = 2.0  # factor that an estimate to leading order in η may be off
+
 
 def descent_title(summary: dict[str, Any]) -> str:
     """Noise, learning rate and confinement in one line."""
@@ -50,25 +52,28 @@ def descent_lines(summary: dict[str, Any]) -> list[tuple[str, str]]:
     descent = summary["descent"]
     meter, charge = descent["meter"], descent["charge"]
     noisy = descent["fits"] is not None
+    rate = "η/(1 − μ)" if summary["config"]["momentum"] else "η"
     lines = [("", "; ".join(_moments(name, one) for name, one in summary["invariants"].items()))]
     if noisy:
         lines.append(
             (
                 "",
-                f"noise at the minimum: tr Σ = {meter['trace']:.4g}, which a Langevin step matches at T = η tr Σ/2q = "
-                f"{meter['temperature']:.4g}; largest eigenvalue {meter['anisotropy']:.3g} times the mean, effective "
-                f"rank {meter['effective_rank']:.3g}, share along the orbits {meter['orbit_share']:.1e}, misfit "
+                f"noise at the minimum: tr Σ = {meter['trace']:.4g}, which a Langevin step matches at "
+                f"T = {rate} tr Σ/2q = {meter['temperature']:.4g}; largest eigenvalue "
+                f"{meter['anisotropy']:.3g} times the mean, effective rank {meter['effective_rank']:.3g}, share along the orbits {meter['orbit_share']:.1e}, misfit "
                 f"of one T {meter['misfit']:.3f}",
             )
         )
     start = "the model's own starts" if descent["start"] == "own" else "starts on the slice"
     decay, turned = descent["decay"], summary["config"]["noise"] == "isotropic"
     if noisy and not turned:
-        start += (
-            f"; χ decays at {decay:.4g} per unit of t = nη, predicted near the slice"
-            if decay > 0
-            else "; the noise does not take χ to zero here"
-        )
+        balance = descent["balance"]
+        slowest = "" if balance is None or len(balance) == 1 else " at its slowest"
+        if decay > 0:
+            start += f"; χ decays at {decay:.4g} per unit of t = nη{slowest}, predicted near the slice"
+        else:
+            own = "" if balance is None else ", but to a balance of its own"
+            start += f"; the noise does not take χ to zero here{own}"
     change = "" if charge["change"] is None else f"; median |χ(end) − χ(start)|/|χ(start)| {charge['change']:.2g}"
     lines.append(
         (
@@ -77,9 +82,33 @@ def descent_lines(summary: dict[str, Any]) -> list[tuple[str, str]]:
             f"{charge['draws']:.2g} over the draws{change}",
         )
     )
-    if summary["protocol"]["stationary"]:
-        lines.append(("", "(S) is the leading order in η: a distance of that order is its own error, not noise"))
+    if descent["law_error"] is not None:
+        lines.append(("", _own_error(summary)))
     return lines
+
+
+def _own_error(summary: dict[str, Any]) -> str:
+    """How far (S) is from the law of steps of this size, and whether that explains the distance of the worst scalar."""
+    rows = {name: one["laws"]["sgd"] for name, one in summary["invariants"].items()}
+    name = max(rows, key=lambda scalar: rows[scalar]["tv"])
+    row, error = rows[name], summary["descent"]["law_error"][name]
+    order = (
+        f"falls like √η, for the gradient noise at the minimum is skewed (skewness {error['skewness']:.2g})"
+        if error["order"] < 1
+        else "falls like η"
+    )
+    measured = f"{row['tv']:.4f} (95% range {row['tv_lower95']:.4f}–{row['tv_upper95']:.4f})"
+    if row["tv_lower95"] > GOOD_TO * error["tv"]:
+        meaning = f"at least {row['tv_lower95'] / max(error['tv'], 1e-12):.1f} times that, which it does not explain"
+    elif row["tv_upper95"] < error["tv"] / GOOD_TO:
+        meaning = "below that"
+    else:
+        meaning = "compatible with that"
+    of = f" of {name}" if len(rows) > 1 else ""
+    return (
+        f"(S) is the leading order in η: its own error{of}, estimated to a factor of {GOOD_TO:g} from the moments of a "
+        f"step, is TV {error['tv']:.4f} and {order}; the distance measured, {measured}, is {meaning}"
+    )
 
 
 def _moments(name: str, invariant: dict[str, Any]) -> str:

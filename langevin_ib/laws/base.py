@@ -18,6 +18,7 @@ LogDensity: TypeAlias = Callable[[Float[np.ndarray, " n"]], Float[np.ndarray, " 
 NODES = 12  # Gauss–Legendre nodes per panel
 BLOCK = 512  # points evaluated per compiled call, so that every table shares one compilation
 GRADING = 4  # z = end + w x⁴ near a window end where a density may be infinite: z^(−1/2) and log z become smooth
+STEEP = 8.0  # a bin whose ends are this far apart as a ratio is integrated in log |z|: (0⁺, z) of a law |z|^(−α)
 TOLERANCE = 1e-10  # change of any bin mass under halving the panels
 MAX_DOUBLINGS = 9
 NOT_INTEGRABLE = 1.0 - 1e-3
@@ -53,7 +54,10 @@ class Nodes(NamedTuple):
 
 
 def bin_nodes(edges: Float[np.ndarray, " edges"], singular_ends: tuple[bool, bool], panels: int) -> Nodes:
-    """Gauss–Legendre nodes in each bin, graded towards a window end at which a density may be infinite."""
+    """Gauss–Legendre nodes in each bin, graded towards a window end at which a density may be infinite.
+
+    Where a window ends short of a singularity at 0, so that a bin spans a factor of 8 or more, they lie in log |z|.
+    """
     x, w = np.polynomial.legendre.leggauss(NODES)
     corners = np.arange(panels) / panels
     unit = (corners[:, None] + (x + 1) / (2 * panels)).ravel()
@@ -61,6 +65,11 @@ def bin_nodes(edges: Float[np.ndarray, " edges"], singular_ends: tuple[bool, boo
     low, width = edges[:-1, None], np.diff(edges)[:, None]
     z = low + width * unit
     log_weight = np.log(width * weight)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = np.log(edges[1:] / edges[:-1])
+    for i in np.flatnonzero(np.isfinite(ratio) & (np.abs(ratio) > np.log(STEEP))):
+        z[i] = edges[i] * np.exp(ratio[i] * unit)
+        log_weight[i] = np.log(np.abs(ratio[i] * z[i]) * weight)
     graded = width[0] * unit**GRADING, np.log(width[0] * weight * GRADING) + (GRADING - 1) * np.log(unit)
     if singular_ends[0]:
         z[0], log_weight[0] = edges[0] + graded[0], graded[1]

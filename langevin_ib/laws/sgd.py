@@ -16,6 +16,7 @@ Source: arXiv:2308.06671 for uv; the process itself: Li, Tai & E, JMLR 20 (40), 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -31,9 +32,9 @@ from scipy import stats
 
 from langevin_ib.confinement import Confinement
 from langevin_ib.errors import LawError
-from langevin_ib.laws.base import Law, on_host
+from langevin_ib.laws.base import Law, bin_nodes, on_host
 from langevin_ib.models.base import LINE, Branch, Chart, Model, Params
-from langevin_ib.noise import Noise, gradient_noise
+from langevin_ib.noise import Noise, cumulants, gradient_noise
 
 NAME, MEASURE = "sgd", "dz"
 FORMULA = "b⁻² exp(∫ 2a/b² dz), drift a and diffusion b² of SGD on χ = 0"
@@ -46,6 +47,9 @@ DEGREES = (32, 64, 128, 256, 512)
 ACCURACY = 1e-9
 SEPARATE = 1e-7
 PROBES = 6
+ERROR_DEGREE = 48  # of the series that the error of (S) is made of; it need not be exact
+ERROR_PANELS = 2
+SKEWED = 1e-3  # skewness of the noise at the minimum below which its third cumulant counts as none
 
 
 class Process(NamedTuple):
@@ -154,6 +158,18 @@ def check_closed(descent: Descent) -> None:
         )
 
 
+class CollapseError(LawError):
+    """There is no law because chains run to the end of the branch."""
+
+
+class OwnError(NamedTuple):
+    """How far the stationary law is from (S), to leading order in η; see `Coordinate.error`."""
+
+    order: float
+    tv: float
+    skewness: float
+
+
 class Coordinate:
     """One coordinate z of a `Descent`, seen in x = log |z| on a half-line from 0 and in x = z on the whole line.
 
@@ -181,8 +197,47 @@ class Coordinate:
             found = descent.process(jnp.asarray(held).at[index].set(z))
             return found.drift[index], found.diffusion[index, index]
 
-        self._at = on_host(at)
+        def increment(z):
+            """Moments of a step's change of log |z| or z, the same without the noise's third cumulant, |∇x|², the cumulants."""
+            y = jnp.asarray(held).at[index].set(z)
+            point = descent.chart.section(y)
+            flat, unravel = ravel_pytree(point)
+            normal = jax.grad(lambda p: descent.chart.of(unravel(p))[index])(flat)
+            length = jnp.linalg.norm(normal)
+            normal = normal / length
+            slope = ravel_pytree(jax.grad(descent.confinement.potential(descent.model))(point))[0]
+            noise = cumulants(descent.noise.check(descent.model), descent.noise, point, normal)
+
+            def moved(kick):
+                value = descent.chart.of(unravel(flat - descent.lr * (slope + kick * normal)))[index]
+                return jnp.log(jnp.abs(value)) if self.multiplies else value
+
+            # x' − x as a polynomial in the kick; its powers are needed to the fourth order of the noise.
+            functions = [moved]
+            for _ in range(4):
+                functions.append(jax.jacfwd(functions[-1]))
+            series = [function(jnp.zeros_like(z)) / math.factorial(k) for k, function in enumerate(functions)]
+            start = jnp.log(jnp.abs(z)) if self.multiplies else z
+            change = jnp.stack(series).at[0].add(-start)
+            fourth = noise.fourth + 3.0 * noise.second**2
+
+            def moments(third):
+                of_kick = jnp.stack([jnp.ones_like(third), jnp.zeros_like(third), noise.second, third, fourth])
+                power, found = change, []
+                for _ in range(4):
+                    found.append(power @ of_kick)
+                    power = jnp.convolve(power, change)[:5]
+                return jnp.stack(found)
+
+            steepness = (length / jnp.abs(z) if self.multiplies else length) ** 2
+            return moments(noise.third), moments(jnp.zeros_like(fourth)), steepness, noise.second, noise.third
+
+        self._lr = descent.lr
+        self._at, self._increment = on_host(at), on_host(increment)
         self._check_exists()
+        # Whether near 0 a step multiplies z, as for a product, or goes across 0, as for a radius.
+        near = self._value(np.array([self._ends()[0]]))
+        self.multiplies = not self.line and float(self._lr * self._at(near)[1][0] / near[0] ** 2) < 1.0
 
     def law(self, low: float, high: float) -> Law:
         """Law (S) on the window [low, high].
@@ -206,6 +261,103 @@ class Coordinate:
         x, mass = self._bulk()
         z = self._value(x)
         return float(mass @ (z - mass @ z) ** 2)
+
+    def check_steps(self) -> None:
+        """Whether plain steps of this size come away from 0: near there z is multiplied by independent factors.
+
+        They do if E log |z'/z| > 0 (to the fourth order of the noise), which asks for more than (S), where η is small.
+
+        Raises:
+            CollapseError: they do not.
+        """
+        if not self.multiplies:
+            return
+        growth = float(self._increment(self._value(np.array([self._ends()[0]])))[0][0, 0])
+        if growth <= 0:
+            raise CollapseError(
+                f"law sgd: (S) can be normalised, but steps of this size collapse: near {self.name} = 0 "
+                f"E log |{self.name}'/{self.name}| of a step is {growth:.2g}, and chains end at {self.name} = 0"
+            )
+
+    def error(self, edges: Float[np.ndarray, " edges"], momentum: float = 0.0) -> OwnError:
+        """How far the law of steps of finite η is from (S) on a window, to leading order.
+
+        With m_k(x) the moments of a step's change of x (log |z| or z), the stationary density p has no flux,
+        m₁p − ½ ∂(m₂p) + ⅙ ∂²(m₃p) − (1/24) ∂³(m₄p) = 0 (Kramers and Moyal), and (S), p₀, solves this for m₁ = ηa,
+        m₂ = ηb², m₃ = m₄ = 0. To first order in the rest, δ₁, δ₂, m₃, m₄, it is p = p₀(1 + φ) with
+
+            ½ ηb² ∂φ = δ₁ + [−½ ∂(δ₂p₀) + ⅙ ∂²(m₃p₀) − (1/24) ∂³(m₄p₀)]/p₀.
+
+        A third cumulant κ₃ of the noise makes m₃ = −η³κ₃ + …, and φ of the order of √η; without it all is of order η.
+        Of that part momentum μ leaves (1 − μ)/(1 + μ), as for a linear force, where the variance is known, and adds
+        what inertia, M = ημ/(1 − μ), does to noise that depends on the place along the slice, a straight line:
+        −(M/8) ∂²(b² (b²)' p₀), from the moments of the velocity.
+
+        Args:
+            edges: bin edges.
+            momentum: μ; η is then that of `Descent`.
+
+        Returns:
+            order: ½ if the noise at the minimum of the loss is skewed, else 1.
+            tv: total variation between the bin masses of p₀(1 + φ) and p₀.
+            skewness: κ₃/κ₂^{3/2} there.
+
+        Source: van Kampen, Stochastic Processes in Physics and Chemistry, chapters VIII–X.
+        """
+
+        def place(z):
+            return np.log(np.abs(z)) if self.multiplies else z
+
+        low, high = sorted(float(x) for x in place(np.asarray(edges, np.float64)[[0, -1]]))
+        angles = np.pi * (np.arange(ERROR_DEGREE) + 0.5) / ERROR_DEGREE
+        x = 0.5 * (low + high) + 0.5 * (high - low) * np.cos(angles)
+        z = self.sign * np.exp(x) if self.multiplies else x
+        drift, diffusion = self._at(z)
+        moments, symmetric, steepness, *_ = self._increment(z)
+        noise, drift = self._lr * diffusion, self._lr * drift  # ηb² and ηa
+        if self.multiplies:
+            noise = noise / z**2
+            drift = drift / z - 0.5 * noise
+
+        def series(values):
+            return Chebyshev.fit(x, values, ERROR_DEGREE - 1, domain=[low, high])
+
+        log_slope = series(2.0 * drift / noise) - series(np.log(noise)).deriv()
+        l1, l2, l3 = (part(x) for part in (log_slope, log_slope.deriv(), log_slope.deriv(2)))
+
+        def flux(first, second, third, fourth):
+            """That of p₀ under moments of a step's change, divided by p₀."""
+            m2, m3, m4 = series(second), series(third), series(fourth)
+            return (
+                first
+                - (m2.deriv()(x) + m2(x) * l1) / 2.0
+                + (m3.deriv(2)(x) + 2.0 * m3.deriv()(x) * l1 + m3(x) * (l2 + l1**2)) / 6.0
+                - (m4.deriv(3)(x) + 3.0 * m4.deriv(2)(x) * l1 + 3.0 * m4.deriv()(x) * (l2 + l1**2)) / 24.0
+                - m4(x) * (l3 + 3.0 * l1 * l2 + l1**3) / 24.0
+            )
+
+        def along(values):
+            """∂ along the slice of a function, and of a function times p₀ divided by it."""
+            slope = series(values).deriv()(x)
+            return np.sqrt(steepness) * slope, np.sqrt(steepness) * (slope + values * l1)
+
+        leading = np.stack([drift, noise, 0.0 * x, 0.0 * x])
+        rest = (1.0 - momentum) / (1.0 + momentum) * flux(*(symmetric.T - leading)) + flux(*(moments - symmetric).T)
+        if momentum:
+            across = noise / steepness  # ηb² of the place along the slice
+            inertia = momentum / (1.0 - momentum)
+            rest -= inertia / 8.0 * along(along(across * along(across)[0] * np.sqrt(steepness))[1])[1]
+        excess = series(2.0 * rest / noise).integ()
+        nodes = bin_nodes(np.asarray(edges, np.float64), (False, False), ERROR_PANELS)
+        law = self.law(float(edges[0]), float(edges[-1]))
+        log_mass = law.log_density(nodes.z.ravel()).reshape(nodes.z.shape) + nodes.log_weight
+        mass = np.exp(log_mass - log_mass.max())
+        mass /= mass.sum()
+        change = (mass * excess(place(nodes.z))).sum(axis=1)
+        change -= mass.sum(axis=1) * change.sum()
+        variance, skew = (float(part[0]) for part in self._increment(np.array([self.middle]))[3:])
+        skewness = skew / variance**1.5 if variance > 0 else 0.0
+        return OwnError(0.5 if abs(skewness) > SKEWED else 1.0, 0.5 * float(np.abs(change).sum()), skewness)
 
     def _bulk(self) -> tuple[np.ndarray, np.ndarray]:
         """A grid in x over the bulk of law (S), and the mass at its points."""
@@ -242,7 +394,7 @@ class Coordinate:
         for power, bad, where in ((powers[0], powers[0] <= 0, "0"), (powers[1], powers[1] >= 0, "infinity")):
             if bad:
                 meaning = f": the noise is too strong, and chains collapse to {self.name} = 0" if where == "0" else ""
-                raise LawError(
+                raise (CollapseError if where == "0" else LawError)(
                     f"law sgd: it cannot be normalised at {self.name} = {where}, where its density is like "
                     f"|{self.name}|^({power - 1:.3g}){meaning}"
                 )
