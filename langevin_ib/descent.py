@@ -390,8 +390,9 @@ def _family(config: RunConfig, cold: Reduction, coordinates: dict[str, Coordinat
             low, high = coordinates[name].window(TAIL)
             cuts[name] = rounded(low), rounded(high)
     draws = sample_mala(
-        cold, formula(cold, "slice"), cuts, lowest.x, key=key_of(config, "law"), with_orbit=False, stage=stage
-    )
+        cold, formula(cold, "slice"), cuts, lowest.x,
+        key=key_of(config, "law"), with_orbit=False, stage=stage, count_of_draws=config.law_draws,
+    )  # fmt: skip
     windows: dict[str, Window] = {}
     ones = [np.ones(draws.statistic.size)]
     for name in cold.chart.scalar_names:

@@ -34,7 +34,7 @@ RECORDS = 1000
 # that count. What decides is how well the law's own chains mix, never what they are compared with.
 FIRST_THIN, LAST_THIN = 2, 64
 ENOUGH = 150_000
-NUTS_CHAINS, NUTS_WARMUP, NUTS_DRAWS = 128, 200, 400
+NUTS_CHAINS, NUTS_WARMUP, NUTS_DRAWS, LEAST_NUTS_DRAWS = 128, 200, 400, 40
 # Leapfrog step in units of √2h, the noise of MALA's step h: acceptance 0.9. NumPyro would adapt a step to each chain,
 # and one that meets the wall of a window while it does ends with a step so small that it never mixes.
 NUTS_STEP = 0.5
@@ -136,11 +136,15 @@ def sample_mala(
     key,
     with_orbit: bool,
     stage: Callable[[str], dict[str, Any]],
+    count_of_draws: int | None = None,
 ) -> LawDraws:
     """MALA in Z: 512 chains from the model's own starts (from `center` where a start lies outside a window).
 
-    `stage` gives a stage's name, progress bar, chunk and checkpoint, as the runner takes them.
+    `stage` gives a stage's name, progress bar, chunk and checkpoint, as the runner takes them. Of `count_of_draws` each
+    chain makes its share, worth as much of the whole in independent ones as 512 000 are to be.
     """
+    records = RECORDS if count_of_draws is None else math.ceil(count_of_draws / CHAINS)
+    enough = ENOUGH * records / RECORDS
     key_start, key_tune, key_run = jax.random.split(key, 3)
     chart = reduction.chart
     log_p = log_density(reduction, formula, windows)
@@ -172,11 +176,11 @@ def sample_mala(
             starts,
             Observer(observe, count(), lambda seen: seen),
             key=jax.random.fold_in(key_run, thin),
-            schedule=Schedule(RECORDS * thin // 4, thin, RECORDS, (RECORDS,)),
+            schedule=Schedule(min(records, RECORDS) * thin // 4, thin, records, (records,)),
             escaped=lambda x: jnp.asarray(False),
             step_size=step_size,
             trace_chains=CHAINS,
-            trace_rows=RECORDS,
+            trace_rows=records,
             **stage(f"law, every {thin} steps"),
         )
         drawn = LawDraws(
@@ -191,9 +195,9 @@ def sample_mala(
         return drawn, result.position
 
     drawn, ends = draw(FIRST_THIN, starts)
-    if drawn.ess >= ENOUGH:
+    if drawn.ess >= enough:
         return drawn
-    wanted = FIRST_THIN * 2.0 * ENOUGH / max(drawn.ess, 1.0) if math.isfinite(drawn.ess) else LAST_THIN
+    wanted = FIRST_THIN * 2.0 * enough / max(drawn.ess, 1.0) if math.isfinite(drawn.ess) else LAST_THIN
     return draw(min(LAST_THIN, math.ceil(wanted)), ends)[0]
 
 
@@ -217,10 +221,11 @@ def sample_nuts(
     *,
     mala_step: float,
     key,
+    count_of_draws: int | None = None,
 ) -> LawDraws:
     """NumPyro's NUTS on the same density: a second sampler, of another kind, against which MALA is checked.
 
-    From starts of its own; of MALA it takes nothing but the scale of the step.
+    From starts of its own; of MALA it takes nothing but the scale of the step. One draw for ten of MALA's.
     """
     from numpyro.infer import MCMC, NUTS  # noqa: PLC0415  # slow to import, and only these models need it
 
@@ -228,6 +233,7 @@ def sample_nuts(
     places = stretches(reduction, formula, windows)
     sampled = _stretched(log_p, places)
     chart = reduction.chart
+    draws = NUTS_DRAWS if count_of_draws is None else max(LEAST_NUTS_DRAWS, count_of_draws // (10 * NUTS_CHAINS))
     step_size = NUTS_STEP * math.sqrt(2.0 * mala_step)
     kernel = NUTS(
         potential_fn=lambda y: -sampled(y),
@@ -241,7 +247,7 @@ def sample_nuts(
     mcmc = MCMC(
         kernel,
         num_warmup=NUTS_WARMUP,
-        num_samples=NUTS_DRAWS,
+        num_samples=draws,
         num_chains=NUTS_CHAINS,
         chain_method="vectorized",
         progress_bar=False,
@@ -255,7 +261,7 @@ def sample_nuts(
         return jnp.stack([scalars[name] for name in names]), jnp.stack(reduction.terms_at(point))
 
     scalars, terms = jax.jit(
-        lambda xs: jax.lax.map(lambda chain: jax.lax.map(observe, chain, batch_size=NUTS_DRAWS), xs)
+        lambda xs: jax.lax.map(lambda chain: jax.lax.map(observe, chain, batch_size=draws), xs)
     )(x)
     accepted: Any = mcmc.get_extra_fields()["accept_prob"]
     return LawDraws(

@@ -164,11 +164,23 @@ def _joint_lines(summary: dict[str, Any]) -> list[tuple[str, str]]:
         *lines,
         (
             "",
-            f"joint test of all invariants and ℓ/T against the law {joint['law']} (a limit, not the exact one): "
-            f"energy distance {joint['energy_distance']:.2g}, p = {p_text(joint['p_value'])} "
-            f"({joint['chains']} chains of each permuted)",
+            f"joint test of all invariants and ℓ/T against the law {joint['law']}"
+            + (": " if joint["law"] == "exact" else " (a limit, not the exact one): ")
+            + f"energy distance {joint['energy_distance']:.2g}, p = {p_text(joint['p_value'])} "
+            f"({joint['chains']} chains of each permuted)" + _dependence(joint.get("dependence")),
         ),
     ]
+
+
+def _dependence(found: dict[str, Any] | None) -> str:
+    """The pair that depends on each other least as it does in the law; of summaries that have one."""
+    if found is None:
+        return ""
+    first, second = found["pair"]
+    return (
+        f"; correlation of normal scores of {first} and {second} {found['first']:.3f}, in the law {found['second']:.3f} "
+        f"(p = {p_text(found['p_value'])}, the least of all pairs times their number)"
+    )
 
 
 def _law_reference_lines(reference: dict[str, Any] | None) -> list[tuple[str, str]]:
@@ -327,8 +339,17 @@ def _undecided_lines(laws: Laws, margin: float, several: bool) -> list[tuple[str
         (
             "yellow",
             f"{name}{f' of {scalar}' if several else ''}: this budget cannot decide, the distance lies between "
-            f"{law['tv_lower95']:.4f} and {law['tv_upper95']:.4f} and the margin is {margin:g}; run more steps",
+            f"{law['tv_lower95']:.4f} and {law['tv_upper95']:.4f} and the margin is {margin:g}; {_remedy(law)}",
         )
         for (scalar, name), law in laws.items()
         if law["verdict"] == "undecided"
     ]
+
+
+def _remedy(law: dict[str, Any]) -> str:
+    """Which of the two budgets to raise: that with the larger part of the variance."""
+    share = law.get("law_error_share", 0.0)
+    if share > 0.5:
+        return f"{share:.0%} of its variance is the law's draws': raise law_draws"
+    own = f"{1.0 - share:.0%} of its variance is the run's: " if share > 0 else ""
+    return f"{own}run more steps"
