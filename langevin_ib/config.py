@@ -213,7 +213,7 @@ class RunConfig:
     law_draws: int | None = _option(
         None,
         "comparison",
-        "draws of the law that the predictions are weighted from, with many coordinates [512000, and more steps between "
+        "with many coordinates: draws of the law that predictions are weighted from [512000, with more steps between "
         "them where they mix slowly]",
         kind="count",
         low=10_000,

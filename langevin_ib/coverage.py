@@ -1,8 +1,7 @@
 """Whether the draws of a law reach what the chains reach: masses near the edges, and shares of the windows.
 
-Bins inside a window say nothing of a sampler that never leaves it for a place where its law is singular: R-hat, ESS and a
-second sampler of the same kind do not see a hole that no chain has looked into. The chains of the run, and MALA on the
-full space, come to such places on other ways.
+R-hat, ESS and a second sampler of the same kind do not see a place that no chain of the law has come to, nor do bins
+inside a window that those draws have set. The chains of the run, and MALA on the full space, get there on other ways.
 """
 
 from __future__ import annotations
@@ -19,8 +18,8 @@ from langevin_ib.observe import Sample
 from langevin_ib.predictions import Predictions, SampledPredictions
 
 TAIL = 1e-3  # mass of the law in each of the tails that are looked at
-# How many times as much mass in a tail counts as a hole in the other's draws. A law that is not that of the protocol but
-# its limit may be further off for reasons of its own: held against it is only what it does not reach at all.
+# How many times as much mass in a tail counts as a hole in the other's draws. A law that is only the limit of what the
+# protocol obeys may be further off for reasons of its own: held against it is what it does not reach at all.
 EXACT_FACTOR, LIMIT_FACTOR = 2.0, 20.0
 
 
@@ -149,6 +148,6 @@ def _window_doubts(predictions: SampledPredictions, drawn: Sample, scalar: str, 
     if not gap - float(stats.norm.isf(level)) * se > predictions.margin:
         return []
     return [
-        f"{scalar} in [{edges[0]:g}, {edges[-1]:g}] holds {law.value:.2%} of the law exact and {own.value:.2%} of {who}: "
+        f"{scalar} in [{edges[0]:g}, {edges[-1]:g}] holds {law.value:.2%} of the law exact, {own.value:.2%} of {who}: "
         "one of them does not reach all that the other does"
     ]

@@ -166,7 +166,7 @@ def _judged(predictions: Predictions, sample: Sample, scalar: str, doubted: bool
 
 
 def _joint(prepared: Prepared, sample: Sample) -> dict[str, Any] | None:
-    """All scalars and ℓ/T at once, against `exact` or else the sampled law: energy distance, and dependence in pairs."""
+    """All scalars and ℓ/T at once, against `exact`, or else the sampled law: energy distance, dependence in pairs."""
     law, predictions = prepared.law_draws, prepared.predictions
     if law is None or not isinstance(predictions, SampledPredictions):
         return None

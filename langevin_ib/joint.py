@@ -1,7 +1,6 @@
 """Joint tests of all invariants at once: of their dependence, and by the energy distance between two sets of chains.
 
-Power at level 5%, of 256 chains × 8 independent draws of three normal variables (`sims/bench/joint.py`):
-POWER-TABLE
+Power at level 5% (`sims/bench/joint.py`): POWER
 """
 
 from __future__ import annotations
@@ -103,8 +102,8 @@ def energy_test(
     E = 2 E|X − Y| − E|X − X'| − E|Y − Y'|, zero only for equal laws, estimated over draws of different chains. Features
     are scaled by their pooled standard deviation first. Chains may bring different numbers of draws (those inside a
     window), as long as both sets have the same numbers of them: each draw weighs the same. Under the null the chains
-    are then exchangeable if both sets are as autocorrelated; give draws far enough apart. Where none of 999 permutations
-    is as far, 19 999 in all decide, so that p can fall to 5e-5: at each level the test errs no more often for that.
+    are then exchangeable if both sets are as autocorrelated; give draws far enough apart. Where none of 999
+    permutations is as far, 19 999 in all decide, so that p can fall to 5e-5: no level is exceeded more often for that.
 
     Source: Székely & Rizzo, J. Stat. Plan. Infer. 143, 1249–1272 (2013); Phipson & Smyth, Stat. Appl. Genet. Mol. Biol.
     9(1), 39 (2010) for the p-value.

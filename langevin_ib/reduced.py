@@ -260,9 +260,7 @@ def sample_nuts(
         scalars = chart.scalars(point)
         return jnp.stack([scalars[name] for name in names]), jnp.stack(reduction.terms_at(point))
 
-    scalars, terms = jax.jit(
-        lambda xs: jax.lax.map(lambda chain: jax.lax.map(observe, chain, batch_size=draws), xs)
-    )(x)
+    scalars, terms = jax.jit(lambda xs: jax.lax.map(lambda chain: jax.lax.map(observe, chain, batch_size=draws), xs))(x)
     accepted: Any = mcmc.get_extra_fields()["accept_prob"]
     return LawDraws(
         formula,

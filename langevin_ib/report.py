@@ -178,8 +178,8 @@ def _dependence(found: dict[str, Any] | None) -> str:
         return ""
     first, second = found["pair"]
     return (
-        f"; correlation of normal scores of {first} and {second} {found['first']:.3f}, in the law {found['second']:.3f} "
-        f"(p = {p_text(found['p_value'])}, the least of all pairs times their number)"
+        f"; correlation of normal scores of {first} and {second} {found['first']:.3f}, in the law {found['second']:.3f}"
+        f" (p = {p_text(found['p_value'])}, the least of all pairs times their number)"
     )
 
 

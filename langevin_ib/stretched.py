@@ -93,7 +93,7 @@ def stretches(reduction: Reduction, formula: Formula, windows: Mapping[str, Bran
     x = np.asarray(chart.of(start))
     # Away from the ends by contract: where it is, and which density it has, matters to none of the exponents.
     log_p = jax.jit(lambda x: formula.log_density(reduction.terms_at(x)))
-    scalars = jax.jit(lambda x: chart.scalars(x))
+    scalars = jax.jit(chart.scalars)
     here = scalars(x)
     closed = [(name, end) for name, ends in windows.items() for end in model.home_of(name) if end not in ends]
 
