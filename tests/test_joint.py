@@ -1,4 +1,4 @@
-"""The test of dependence: its level with weights and autocorrelation, its power; draws that stand for a weighted law."""
+"""The test of dependence: level with weights and autocorrelation, and power; draws that stand for a weighted law."""
 
 import numpy as np
 
@@ -65,8 +65,8 @@ class Agreeing(SampledPredictions):
     """Predictions of which every marginal agrees, or none does."""
 
     def __init__(self, verdict):
-        object.__setattr__(self, "margin", 0.01)
-        object.__setattr__(self, "verdict", verdict)
+        for name, value in {"margin": 0.01, "verdict": verdict, "missing": [], "formulas": []}.items():
+            object.__setattr__(self, name, value)
 
     def compare(self, law, scalar, sample):
         return type("Found", (), {"verdict": self.verdict})
