@@ -213,6 +213,15 @@ class RunConfig:
     laws: tuple[str, ...] = _option(
         None, "comparison", "laws to compare with langevin (sgd has its own)", choices=LAWS, many=True
     )
+    law_draws: int | None = _option(
+        None,
+        "comparison",
+        "with many coordinates: draws of the law that predictions are weighted from [512000, with more steps between "
+        "them where they mix slowly]",
+        kind="count",
+        low=10_000,
+        high=10**8,
+    )
     margin: float = _option(0.01, "comparison", "equivalence margin on total variation", kind="positive")
     reference: str = _option(None, "comparison", "reference sampler [mala]", choices=REFERENCES)
 

@@ -488,8 +488,9 @@ def _family(config: RunConfig, cold: Reduction, coordinates: dict[str, Coordinat
         if coordinates is not None and not is_given(config, name):
             cuts[name] = rounded_window(*coordinates[name].window(TAIL))
     draws = sample_mala(
-        cold, formula(cold, "slice"), cuts, lowest.x, key=key_of(config, "law"), with_orbit=False, stage=stage
-    )
+        cold, formula(cold, "slice"), cuts, lowest.x,
+        key=key_of(config, "law"), with_orbit=False, stage=stage, count_of_draws=config.law_draws,
+    )  # fmt: skip
     windows: dict[str, Window] = {}
     ones = [np.ones(draws.statistic.size)]
     for name in cold.chart.scalar_names:

@@ -10,11 +10,15 @@ from typing import Any
 
 import jax
 import numpy as np
+from scipy import stats
 
 from langevin_ib import compare, contract, joint
 from langevin_ib.checkpoint import resumes
+from langevin_ib.compare import p_is
 from langevin_ib.config import MIN_CHAINS, RunConfig
+from langevin_ib.coverage import coverage_doubts
 from langevin_ib.descent import run_descent
+from langevin_ib.diagnostics import DRIFT_LEVEL
 from langevin_ib.errors import ConfigError
 from langevin_ib.findings import (
     RunResult,
@@ -33,7 +37,7 @@ from langevin_ib.findings import (
 )
 from langevin_ib.observe import Sample, build_observer
 from langevin_ib.plan import Plan
-from langevin_ib.predictions import Predictions
+from langevin_ib.predictions import Predictions, SampledPredictions
 from langevin_ib.preparation import Prepared, prepare
 from langevin_ib.sampling import STREAM, Drawn, Report, Sampler
 
@@ -94,21 +98,23 @@ def _run(config: RunConfig, report: Report, chunk_records: int | None, checkpoin
     checks: dict[str, Any] = convergence_checks(sample, reduction.proper) | {"step_check": None}
     if config.step_check:
         checks["step_check"] = _step_check(prepared, sample, sampler.companion(step_size), correction, step_size)
-    reference, doubts = None, list(prepared.doubts)
+    reference, full, doubts = None, None, list(prepared.doubts)
     if config.reference == "mala" and reduction.proper and not reduction.confinement.constrained:
         drawn = sampler.reference(step_size)
         if not drawn.sample.empty:
-            reference = _reference(prepared, sample, drawn)
+            reference, full = _reference(prepared, sample, drawn), drawn.sample
         else:
             doubts.append("no draw of the reference MALA fell into the window: it has not settled")
     resumed = resumes(place)
     if place is not None:
         shutil.rmtree(place, ignore_errors=True)
 
+    joint_test = _joint(prepared, sample)
     doubts += doubts_of(checks, reference, stationary=reduction.proper)
     if reduction.proper:  # else neither c nor the share of the slab is that of a stationary law
         exact = [laws["exact"] for laws in judged.values() if "exact" in laws]
         doubts += contradictions(correction, exact, checks["step_check"], reference, shares)
+        doubts += coverage_doubts(predictions, sample, full) + _joint_doubts(predictions, sample, joint_test)
     if doubts:
         withhold(judged)
     verdicts = overall(judged)
@@ -122,7 +128,7 @@ def _run(config: RunConfig, report: Report, chunk_records: int | None, checkpoin
         },
         "verdicts": verdicts,
         "groups": verdict_groups(alike, verdicts),
-        "joint": _joint(prepared, sample),
+        "joint": joint_test,
         "drift": None if reduction.proper else _drift(predictions, plan, sample, step_size),
         "law_reference": prepared.law_reference,
         "reference": reference,
@@ -176,6 +182,7 @@ def _judged(predictions: Predictions, sample: Sample, scalar: str) -> dict[str, 
             "mass_se": predictions.mass_se(law.name, scalar).tolist(),
             "c": predictions.law_correction(law.name),
             **found._asdict(),
+            "law_error_share": predictions.error_share(law.name, scalar, sample.ensemble(scalar)),
         }
     return judged
 
@@ -195,28 +202,68 @@ def _alike(predictions: Predictions, plan: Plan) -> list[tuple[list[str], float]
 
 
 def _joint(prepared: Prepared, sample: Sample) -> dict[str, Any] | None:
-    """Energy distance between the draws and those of the sampled law, all scalars and (ℓ + C(s))/T at once."""
-    law = prepared.law_draws
-    if law is None:
+    """All scalars and (ℓ + C(s))/T at once, against `exact` or else the sampled law: energy distance, dependence."""
+    law, predictions = prepared.law_draws, prepared.predictions
+    if law is None or not isinstance(predictions, SampledPredictions):
         return None
     plan, trace = prepared.plan, sample.result.trace
+    name = "exact" if any(one.name == "exact" for one in predictions.laws) else law.formula.name
+    weight = predictions.weight(name)
     features = np.concatenate([np.asarray(trace["value"]), np.asarray(trace["potential"])[..., None]], axis=-1)
+    counts = np.asarray(trace["counts"])
     # At times fixed beforehand: so many draws of each chain *that count* would weigh the edge of the window more.
     times = np.linspace(0, features.shape[1] - 1, JOINT_DRAWS).round().astype(int)
-    drawn = [chain[times][kept[times]] for chain, kept in zip(features, np.asarray(trace["counts"]), strict=True)]
+    drawn = [chain[times][kept[times]] for chain, kept in zip(features, counts, strict=True)]
     drawn = [chain for chain in drawn if len(chain)]
     if len(drawn) < MIN_CHAINS:
-        return {"law": law.formula.name, "why": f"only {len(drawn)} chains have a draw that counts where looked at"}
+        return {"law": name, "why": f"only {len(drawn)} chains have a draw that counts where looked at"}
     predicted = np.stack([*(law.scalars[name] for name in plan.scalars), np.asarray(law.terms.energy)], axis=-1)
-    times = np.linspace(0, predicted.shape[1] - 1, JOINT_DRAWS).round().astype(int)
     rng = np.random.default_rng([plan.config.seed, STREAM["joint"]])
+    offered = joint.resampled(predicted, weight, JOINT_DRAWS, rng)
     # As many draws of the law's chain as of the run's, or the two would not be exchangeable.
-    against = [
-        chain[times][rng.choice(JOINT_DRAWS, len(own), replace=False)]
-        for own, chain in zip(drawn, predicted, strict=False)
+    pairs = [
+        (own[: len(chain)], chain[rng.choice(len(chain), min(len(own), len(chain)), replace=False)])
+        for own, chain in zip(drawn, offered, strict=False)
+        if len(chain)
     ]
-    found = joint.energy_test(drawn, against, rng)
-    return {"law": law.formula.name, "test": "energy distance, chains permuted", **found._asdict()}
+    if len(pairs) < MIN_CHAINS:
+        return {"law": name, "why": f"only {len(pairs)} chains of the law have draws that its weights leave"}
+    found = joint.energy_test([own for own, _ in pairs], [chain for _, chain in pairs], rng)
+    dependence = joint.dependence_test(features, counts * 1.0, predicted, weight)
+    names = (*plan.scalars, "ℓ/T")
+    return {
+        "law": name,
+        "test": "energy distance, chains permuted; mean products of normal scores",
+        **found._asdict(),
+        "dependence": {**dependence._asdict(), "pair": [names[i] for i in dependence.pair]},
+    }
+
+
+def _joint_doubts(predictions: Predictions, sample: Sample, found: dict[str, Any] | None) -> list[str]:
+    """A joint law that is not `exact`, which every chain obeys, while all of its marginals are."""
+    if found is None or "why" in found or found["law"] != "exact":
+        return []
+    if any(predictions.compare("exact", name, sample.ensemble(name)).verdict == "differs" for name in sample.scalars):
+        return []  # the marginals say it already
+    doubts, one = [], found["dependence"]
+    gap, (first, second) = abs(one["first"] - one["second"]), one["pair"]
+    # Of two normal variables whose correlation changes by r the joint law changes by TV r/π.
+    if one["p_value"] < DRIFT_LEVEL and gap - stats.norm.ppf(compare.LEVEL) * one["se"] > np.pi * _margin(predictions):
+        doubts.append(
+            f"{first} and {second} depend on each other otherwise than in the law exact, with a correlation of normal "
+            f"scores of {one['first']:.3f} against {one['second']:.3f} ({p_is(one['p_value'])}): "
+            "the step is too large, the chains have not settled, or the law's draws are not of it"
+        )
+    if found["p_value"] < DRIFT_LEVEL:
+        doubts.append(
+            f"all invariants and ℓ/T together are not those of the law exact (energy distance "
+            f"{found['energy_distance']:.2g}, {p_is(found['p_value'])}), though each by itself is"
+        )
+    return doubts
+
+
+def _margin(predictions: Predictions) -> float:
+    return predictions.margin if isinstance(predictions, SampledPredictions) else 1.0
 
 
 def _worst(found: dict[str, compare.LawComparison]) -> dict[str, Any]:

@@ -114,6 +114,8 @@ def build_reduction(config: RunConfig, temperature: float | None = None) -> Redu
             raise ConfigError("invariant", f"among {', '.join(known)}", name)
     if config.window != AUTO and len(known) > 1 and (config.invariant is None or len(config.invariant) != 1):
         raise ConfigError("window", f"auto, or given with --invariant naming one of {', '.join(known)}", "a range")
+    if config.law_draws is not None and reduction.chart.dim == 1:
+        raise ConfigError("law_draws", "left out with one coordinate, whose laws are integrated", config.law_draws)
     return reduction
 
 

@@ -61,6 +61,10 @@ class Predictions(Protocol):
         """A sample's histogram against a law."""
         ...
 
+    def error_share(self, law: str, scalar: str, sample: compare.Ensemble) -> float:
+        """The law's own part of the variance of the difference of the two histograms."""
+        ...
+
     def correction(self, statistic: MaskedSum) -> dict[str, Any]:
         """The measured c with its error, or why there is none."""
         ...
@@ -124,6 +128,11 @@ class QuadraturePredictions:
         """One-sample comparison: the masses have no noise."""
         del scalar
         return compare.against_law(sample, self.masses[law], self.margin)
+
+    def error_share(self, law: str, scalar: str, sample: compare.Ensemble) -> float:
+        """0: a quadrature has no sampling error."""
+        del law, scalar, sample
+        return 0.0
 
     def correction(self, statistic: MaskedSum) -> dict[str, Any]:
         """Maximum likelihood with the normaliser by quadrature."""
@@ -258,6 +267,7 @@ class SampledPredictions:
         level: confidence of each verdict, so that all scalars together err in 5% at most.
         formulas: the laws; `exact` with the orbit integral among its terms.
         missing: one line for each law that there is none of.
+        cut: scalars whose windows the laws are conditioned on.
     """
 
     draws: LawDraws
@@ -266,6 +276,7 @@ class SampledPredictions:
     level: float
     formulas: list[Formula]
     missing: list[str]
+    cut: tuple[str, ...] = ()
 
     @property
     def laws(self) -> list[Named]:
@@ -283,6 +294,18 @@ class SampledPredictions:
     def compare(self, law: str, scalar: str, sample: compare.Ensemble) -> compare.LawComparison:
         """Two-sample comparison: chains of the run against chains of the reference."""
         return compare.against_sample(sample, self.histogram(law, scalar), self.margin, self.level)
+
+    def error_share(self, law: str, scalar: str, sample: compare.Ensemble) -> float:
+        """The reference draws' part of the variance of the difference of the two histograms, over all bins."""
+        own = float(np.trace(self.histogram(law, scalar).covariance))
+        whole = own + float(np.trace(sample.covariance))
+        return own / whole if whole > 0 else 0.0
+
+    def weight(self, law: str) -> Float[np.ndarray, "chain draw"]:
+        """The weights of the reference draws under a law; one for each, for the law that was sampled."""
+        if law not in self._weights and law == self.draws.formula.name:
+            return np.ones_like(self.draws.statistic)
+        return self._weights[law]
 
     def correction(self, statistic: MaskedSum) -> dict[str, Any]:
         """MCMC maximum likelihood."""
@@ -369,4 +392,4 @@ def sampled(
     if not formulas:
         raise LawError("none of the requested laws exists here: " + "; ".join(missing))
     level = 1.0 - (1.0 - compare.LEVEL) / len(edges)
-    return SampledPredictions(draws, edges, margin, level, formulas, missing)
+    return SampledPredictions(draws, edges, margin, level, formulas, missing, reduction.model.cut)

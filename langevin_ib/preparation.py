@@ -105,10 +105,14 @@ def _prepare_many(
         reduction, sampled_law, windows, lowest.x,
         key=key_of(config, "law"), with_orbit=not isinstance(exact, LawError) and exact.with_orbit,
         stage=lambda name: stage_of(config, name, report, chunk_records, checkpoints),
+        count_of_draws=config.law_draws,
     )  # fmt: skip
     contract.check_law_draws(reduction.model, draws.position)
     report("law again")
-    nuts = sample_nuts(reduction, sampled_law, windows, lowest.x, mala_step=draws.step_size, key=key_of(config, "nuts"))
+    nuts = sample_nuts(
+        reduction, sampled_law, windows, lowest.x,
+        mala_step=draws.step_size, key=key_of(config, "nuts"), count_of_draws=config.law_draws,
+    )  # fmt: skip
     every = _all_windows(config, reduction, draws, windows)
     plan = resolve_many(config, reduction, every, lowest, draws.position)
     made = sampled(

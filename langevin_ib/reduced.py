@@ -1,7 +1,7 @@
 """Draws of a reduced law on a quotient of many coordinates: blackjax MALA in Z, NumPyro NUTS beside it.
 
-Both sample exp(log p(x)) dx in the chart x of Θ/G, with log p from `Reduction.terms_at`. The draws carry the terms of
-every other law, so that these follow by reweighting.
+Both sample exp(log p(x)) dx over the chart x of Θ/G, with log p from `Reduction.terms_at`, in coordinates in which the
+law is bounded (`stretched`). The draws carry the terms of every other law, so that these follow by reweighting.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from langevin_ib.laws import Formula, Reduction
 from langevin_ib.laws.family import ReducedTerms
 from langevin_ib.laws.orbit import log_orbit_integral
 from langevin_ib.streaming import count
+from langevin_ib.stretched import Stretches, into, log_jacobian, out_of, stretches
 
 CHAINS = 512
 TUNING = ((0.9, 750), (0.57, 750))
@@ -33,7 +34,7 @@ RECORDS = 1000
 # that count. What decides is how well the law's own chains mix, never what they are compared with.
 FIRST_THIN, LAST_THIN = 2, 64
 ENOUGH = 150_000
-NUTS_CHAINS, NUTS_WARMUP, NUTS_DRAWS = 128, 200, 400
+NUTS_CHAINS, NUTS_WARMUP, NUTS_DRAWS, LEAST_NUTS_DRAWS = 128, 200, 400, 40
 # Leapfrog step in units of √2h, the noise of MALA's step h: acceptance 0.9. NumPyro would adapt a step to each chain,
 # and one that meets the wall of a window while it does ends with a step so small that it never mixes.
 NUTS_STEP = 0.5
@@ -52,7 +53,7 @@ class LawDraws:
         terms: the reduced terms at each draw, each (chain, draw); `log_orbit` where the exact law needs it.
         acceptance: mean acceptance rate.
         step_size: MALA's h, or NUTS's leapfrog step.
-        position: where each chain ended.
+        position: where each chain ended, x in the chart of the quotient.
     """
 
     formula: Formula
@@ -119,6 +120,13 @@ def log_density(reduction: Reduction, formula: Formula, windows: Windows) -> Cal
     return log_p
 
 
+def _stretched(log_p: Callable, places: Stretches) -> Callable[[Float[Array, " k"]], Array]:
+    """The density of the same law in the coordinates that are sampled."""
+    if not places:
+        return log_p
+    return lambda y: log_p(out_of(places, y)) + log_jacobian(places, y)
+
+
 def sample_mala(
     reduction: Reduction,
     formula: Formula,
@@ -128,26 +136,33 @@ def sample_mala(
     key,
     with_orbit: bool,
     stage: Callable[[str], dict[str, Any]],
+    count_of_draws: int | None = None,
 ) -> LawDraws:
     """MALA in Z: 512 chains from the model's own starts (from `center` where a start lies outside a window).
 
-    `stage` gives a stage's name, progress bar, chunk and checkpoint, as the runner takes them.
+    `stage` gives a stage's name, progress bar, chunk and checkpoint, as the runner takes them. Of `count_of_draws` each
+    chain makes its share, worth as much of the whole in independent ones as 512 000 are to be.
     """
+    records = RECORDS if count_of_draws is None else math.ceil(count_of_draws / CHAINS)
+    enough = ENOUGH * records / RECORDS
     key_start, key_tune, key_run = jax.random.split(key, 3)
     chart = reduction.chart
     log_p = log_density(reduction, formula, windows)
+    places = stretches(reduction, formula, windows)
+    sampled = _stretched(log_p, places)
 
-    def potential(x):
-        return -log_p(x)
+    def potential(y):
+        return -sampled(y)
 
     def build(step_size):
         return mala(potential, temperature=1.0, step_size=step_size)
 
-    starts = _starts(reduction, log_p, center, key_start, CHAINS)
+    starts = _starts(reduction, log_p, places, center, key_start, CHAINS)
     step_size, starts = tune_step_size(build, starts, key=key_tune, initial=1e-3, stages=TUNING)
     names = chart.scalar_names
 
-    def observe(x):
+    def observe(y):
+        x = out_of(places, y)
         scalars, terms = chart.scalars(x), reduction.terms_at(x)
         if with_orbit:
             point = chart.section(x)
@@ -155,42 +170,45 @@ def sample_mala(
             terms = terms._replace(log_orbit=orbit)
         return {"scalars": jnp.stack([scalars[name] for name in names]), "terms": jnp.stack(terms)}
 
-    def draw(thin: int, starts) -> LawDraws:
+    def draw(thin: int, starts) -> tuple[LawDraws, Any]:
         result = run_ensemble(
             build(step_size),
             starts,
             Observer(observe, count(), lambda seen: seen),
             key=jax.random.fold_in(key_run, thin),
-            schedule=Schedule(RECORDS * thin // 4, thin, RECORDS, (RECORDS,)),
+            schedule=Schedule(min(records, RECORDS) * thin // 4, thin, records, (records,)),
             escaped=lambda x: jnp.asarray(False),
             step_size=step_size,
             trace_chains=CHAINS,
-            trace_rows=RECORDS,
+            trace_rows=records,
             **stage(f"law, every {thin} steps"),
         )
-        return LawDraws(
+        drawn = LawDraws(
             formula,
             "blackjax.mala on Z",
             {name: result.trace["scalars"][..., i] for i, name in enumerate(names)},
             ReducedTerms(*np.moveaxis(result.trace["terms"], -1, 0)),
             float(np.mean(result.info["acceptance_rate"])),
             step_size,
-            np.asarray(result.position),
+            np.asarray(jax.vmap(lambda y: out_of(places, y))(result.position)),
         )
+        return drawn, result.position
 
-    drawn = draw(FIRST_THIN, starts)
-    if drawn.ess >= ENOUGH:
+    drawn, ends = draw(FIRST_THIN, starts)
+    if drawn.ess >= enough:
         return drawn
-    wanted = FIRST_THIN * 2.0 * ENOUGH / max(drawn.ess, 1.0) if math.isfinite(drawn.ess) else LAST_THIN
-    return draw(min(LAST_THIN, math.ceil(wanted)), drawn.position)
+    wanted = FIRST_THIN * 2.0 * enough / max(drawn.ess, 1.0) if math.isfinite(drawn.ess) else LAST_THIN
+    return draw(min(LAST_THIN, math.ceil(wanted)), ends)[0]
 
 
-def _starts(reduction: Reduction, log_p: Callable, center: Float[np.ndarray, " k"], key, chains: int):
-    """The model's own starts, seen from the quotient; `center` where a start lies outside a window."""
+def _starts(
+    reduction: Reduction, log_p: Callable, places: Stretches, center: Float[np.ndarray, " k"], key, chains: int
+):
+    """The model's own starts in the coordinates that are sampled; `center` where a start lies outside a window."""
 
     def init(k):
         x = reduction.chart.of(jax.tree.map(lambda leaf: leaf.astype(jnp.float64), reduction.model.init(k)))
-        return jnp.where(jnp.isfinite(log_p(x)), x, jnp.asarray(center))
+        return into(places, jnp.where(jnp.isfinite(log_p(x)), x, jnp.asarray(center)))
 
     return starting_points(init, key, chains, jnp.float64)
 
@@ -203,44 +221,46 @@ def sample_nuts(
     *,
     mala_step: float,
     key,
+    count_of_draws: int | None = None,
 ) -> LawDraws:
     """NumPyro's NUTS on the same density: a second sampler, of another kind, against which MALA is checked.
 
-    From starts of its own; of MALA it takes nothing but the scale of the step.
+    From starts of its own; of MALA it takes nothing but the scale of the step. One draw for ten of MALA's.
     """
     from numpyro.infer import MCMC, NUTS  # noqa: PLC0415  # slow to import, and only these models need it
 
     log_p = log_density(reduction, formula, windows)
+    places = stretches(reduction, formula, windows)
+    sampled = _stretched(log_p, places)
     chart = reduction.chart
+    draws = NUTS_DRAWS if count_of_draws is None else max(LEAST_NUTS_DRAWS, count_of_draws // (10 * NUTS_CHAINS))
     step_size = NUTS_STEP * math.sqrt(2.0 * mala_step)
     kernel = NUTS(
-        potential_fn=lambda x: -log_p(x),
+        potential_fn=lambda y: -sampled(y),
         step_size=step_size,
         adapt_step_size=False,
         adapt_mass_matrix=False,
         max_tree_depth=6,
     )
     key_start, key_run = jax.random.split(key)
-    starts = _starts(reduction, log_p, center, key_start, NUTS_CHAINS)
+    starts = _starts(reduction, log_p, places, center, key_start, NUTS_CHAINS)
     mcmc = MCMC(
         kernel,
         num_warmup=NUTS_WARMUP,
-        num_samples=NUTS_DRAWS,
+        num_samples=draws,
         num_chains=NUTS_CHAINS,
         chain_method="vectorized",
         progress_bar=False,
     )
     mcmc.run(key_run, init_params=starts, extra_fields=("accept_prob",))
-    x = mcmc.get_samples(group_by_chain=True)
+    x = jax.vmap(jax.vmap(lambda y: out_of(places, y)))(mcmc.get_samples(group_by_chain=True))
     names = chart.scalar_names
 
     def observe(point):
         scalars = chart.scalars(point)
         return jnp.stack([scalars[name] for name in names]), jnp.stack(reduction.terms_at(point))
 
-    scalars, terms = jax.jit(
-        lambda xs: jax.lax.map(lambda chain: jax.lax.map(observe, chain, batch_size=NUTS_DRAWS), xs)
-    )(x)
+    scalars, terms = jax.jit(lambda xs: jax.lax.map(lambda chain: jax.lax.map(observe, chain, batch_size=draws), xs))(x)
     accepted: Any = mcmc.get_extra_fields()["accept_prob"]
     return LawDraws(
         formula,

@@ -196,11 +196,22 @@ def _joint_lines(summary: dict[str, Any]) -> list[tuple[str, str]]:
         (
             "",
             f"joint test of all invariants and ℓ/T against the law {joint['law']}"
-            f"{'' if joint['law'] == 'exact' else ' (a limit, not the exact one)'}: "
-            f"energy distance {joint['energy_distance']:.2g}, {p_is(joint['p_value'])} "
-            f"({joint['chains']} chains of each permuted)",
+            + (": " if joint["law"] == "exact" else " (a limit, not the exact one): ")
+            + f"energy distance {joint['energy_distance']:.2g}, {p_is(joint['p_value'])} "
+            f"({joint['chains']} chains of each permuted)" + _dependence(joint.get("dependence")),
         ),
     ]
+
+
+def _dependence(found: dict[str, Any] | None) -> str:
+    """The pair that depends on each other least as it does in the law; of summaries that have one."""
+    if found is None:
+        return ""
+    first, second = found["pair"]
+    return (
+        f"; correlation of normal scores of {first} and {second} {found['first']:.3f}, in the law {found['second']:.3f}"
+        f" (p = {p_text(found['p_value'])}, the least of all pairs times their number)"
+    )
 
 
 def _law_reference_lines(reference: dict[str, Any] | None) -> list[tuple[str, str]]:
@@ -353,7 +364,7 @@ def _undecided_lines(laws: Laws, margin: float, several: bool) -> list[tuple[str
     for (scalar, name), law in laws.items():
         if law["verdict"] != "undecided":
             continue
-        advice = "run more steps or more chains"
+        advice = _remedy(law)
         if law["why_no_p"] and law["tv_lower95"] > margin:
             # More steps give longer chains and no more of them.
             advice = f"the distance is above the margin, but without a p-value that decides nothing: {law['why_no_p']}"
@@ -365,3 +376,12 @@ def _undecided_lines(laws: Laws, margin: float, several: bool) -> list[tuple[str
             )
         )
     return lines
+
+
+def _remedy(law: dict[str, Any]) -> str:
+    """Which of the two budgets to raise: that with the larger part of the variance."""
+    share = law.get("law_error_share", 0.0)
+    if share > 0.5:
+        return f"{share:.0%} of its variance is the law's draws': raise law_draws"
+    own = f"{1.0 - share:.0%} of its variance is the run's: " if share > 0 else ""
+    return f"{own}run more steps or more chains"

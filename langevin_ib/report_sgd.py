@@ -60,8 +60,8 @@ def descent_lines(summary: dict[str, Any]) -> list[tuple[str, str]]:
                 "",
                 f"noise at the minimum: tr Σ = {meter['trace']:.4g}, which a Langevin step matches at "
                 f"T = {rate} tr Σ/2q = {meter['temperature']:.4g}; largest eigenvalue "
-                f"{meter['anisotropy']:.3g} times the mean, effective rank {meter['effective_rank']:.3g}, share along the orbits {meter['orbit_share']:.1e}, misfit "
-                f"of one T {meter['misfit']:.3f}",
+                f"{meter['anisotropy']:.3g} times the mean, effective rank {meter['effective_rank']:.3g}, share along "
+                f"the orbits {meter['orbit_share']:.1e}, misfit of one T {meter['misfit']:.3f}",
             )
         )
     start = "the model's own starts" if descent["start"] == "own" else "starts on the slice"
@@ -97,7 +97,7 @@ def _own_error(summary: dict[str, Any]) -> str:
         if error["order"] < 1
         else "falls like η"
     )
-    measured = f"{row['tv']:.4f} (95% range {row['tv_lower95']:.4f}–{row['tv_upper95']:.4f})"
+    measured = f"{row['tv']:.4f} (95% bounds {row['tv_lower95']:.4f}–{row['tv_upper95']:.4f})"
     if row["tv_lower95"] > GOOD_TO * error["tv"]:
         meaning = f"at least {row['tv_lower95'] / max(error['tv'], 1e-12):.1f} times that, which it does not explain"
     elif row["tv_upper95"] < error["tv"] / GOOD_TO:

@@ -475,7 +475,7 @@ WRONG = {
         ),
     ),
     "a risk with a term that the loss has not": (
-        "the mean over the examples is not the loss",
+        "SGD takes squared errors",
         but(normalised, training=taught(risk=lambda p: (p["g"] - 1.0) ** 2)),
     ),
     # The compact part.
