@@ -243,6 +243,8 @@ def prepare_descent(config: RunConfig, stage: Callable[[str], dict[str, Any]]) -
     reduction = build_reduction(config, temperature=1.0)
     model = reduction.model
     contract.check_model(model, key_of(config, "check"))
+    if model.group_dim == 0:
+        raise ConfigError("sampler", "langevin for a model without a symmetry, which has no χ to decay", config.sampler)
     lowest = minimum(reduction)
     # One coordinate: on the home branch, where L-BFGS may not have looked.
     middle = np.array([lowest_point(reduction)]) if reduction.chart.dim == 1 else lowest.x
