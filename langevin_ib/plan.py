@@ -200,13 +200,16 @@ def _settle(
     if config.step_size == AUTO and config.integrator != "mala":
         step, because = _step_size(config, reduction, points, middle)
         config = config.replace(step_size=rounded(step))
+    if not because:
+        _check_precision(config, reduction, points)
     if config.integrator != "mala":
         _check_travel(config, reduction, points, middle, because)
     if config.thin == AUTO:
         config = config.replace(thin=_thin(config, reduction, middle))
     if config.burn_in == AUTO:
         config = config.replace(burn_in=_burn_in(config, reduction, middle))
-    _check_precision(config, reduction, points)
+    if because:  # after the step has been found to be worth a finer float
+        _check_precision(config, reduction, points)
     return config
 
 
