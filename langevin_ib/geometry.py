@@ -410,7 +410,7 @@ def _judge(model: Model, probe: _Probe, home: np.ndarray, tolerance: float) -> N
         differ("the compact action is no isometry", turned.stretch, np.eye(len(turned.stretch)))
     differ("a prediction changes along the orbit", probe.predictions_moved, probe.predictions)
     differ(
-        "SGD takes squared errors, but ½ w |f − y|², mean over the examples, plus penalty is not the loss:",
+        "SGD takes squared errors, ½ w |f − y|² (and a penalty), and the mean over the examples is not the loss,",
         probe.risk,
         np.full_like(probe.risk, probe.loss),
     )

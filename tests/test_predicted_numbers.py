@@ -280,7 +280,7 @@ def test_the_sentence_follows_from_the_estimate():
     """Skewed noise: the run names the order and says that the error explains the distance; a tenth of it would not."""
     config = RunConfig(model="helpers:skewed", sampler="sgd", noise="fresh", lr=0.01, chains=256, label_noise=0.0)
     with jax.enable_x64(True):
-        summary = run_descent(config.replace(burn_in=4000, steps=20_000), silent, None, None).summary
+        summary = run_descent(config.replace(burn_in=3000, steps=13_000), silent, None, None).summary
     text = "\n".join(line for _, line in findings(summary))
     assert "falls like √η, for the gradient noise at the minimum is skewed (skewness -2)" in text
     assert "is compatible with that" in text
