@@ -310,7 +310,7 @@ def _judge(
     differ("a prediction changes along the orbit", moved.predictions, seen.predictions)
     differ("the penalty changes along the orbit", moved.penalty, seen.penalty)
     differ(
-        "SGD takes squared errors, but ½ w |f − y|², mean over the examples, plus penalty is not the loss:",
+        "SGD takes squared errors, ½ w |f − y|² (and a penalty), and the mean over the examples is not the loss,",
         seen.risks,
         np.full_like(seen.risks, seen.loss),
     )
