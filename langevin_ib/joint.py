@@ -1,11 +1,11 @@
 """Joint tests of all invariants at once: of their dependence, and by the energy distance between two sets of chains.
 
-Power at level 5%, of 256 chains × 8 draws of three normal variables, two of which have a correlation (`sims/bench/joint.py`,
-400 replicates; of the energy distance 50, at the null and at 0.1):
+Power at level 5%, of 256 chains × 8 draws of three normal variables, two of which are correlated (`sims/bench/joint.py`:
+400 replicates, of the energy distance 50):
 
 | correlation            | 0     | 0.1   | 0.2   | 0.3   |
 |------------------------|-------|-------|-------|-------|
-| energy distance        | 0.02  | 0.08  |       | 0.17  |
+| energy distance        | 0.02  | 0.08  | –     | –     |
 | dependence             | 0.02  | 0.81  | 1.00  | 1.00  |
 | dependence, AR(1) 0.5  | 0.07  | 0.58  | 1.00  | 1.00  |
 | dependence, 64 draws   | 0.06  | 1.00  | 1.00  | 1.00  |
