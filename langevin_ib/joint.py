@@ -1,7 +1,7 @@
 """Joint tests of all invariants at once: of their dependence, and by the energy distance between two sets of chains.
 
-Power at level 5%, of 256 chains × 8 draws of three normal variables, two of which are correlated (`sims/bench/joint.py`:
-400 replicates, of the energy distance 50):
+Power at level 5%, of 256 chains × 8 draws of three normal variables, two of which are correlated; 400 replicates, of
+the energy distance 50 (`sims/bench/joint.py`):
 
 | correlation            | 0     | 0.1   | 0.2   | 0.3   |
 |------------------------|-------|-------|-------|-------|
@@ -88,7 +88,8 @@ def _scores(x: np.ndarray, base: np.ndarray, weight: np.ndarray) -> np.ndarray:
 
 def _mean(values: np.ndarray, weight: np.ndarray) -> tuple[float, float]:
     """Σ w v / Σ w and its variance, from the residuals of chains (delta method)."""
-    total, size = (weight * values).sum(axis=1), weight.sum(axis=1)
+    # A draw that does not count may lie where a feature is not defined.
+    total, size = np.where(weight > 0, weight * values, 0.0).sum(axis=1), weight.sum(axis=1)
     chains, mean = np.count_nonzero(size), total.sum() / size.sum()
     return float(mean), float(np.sum((total - mean * size) ** 2) * chains / (chains - 1) / size.sum() ** 2)
 
