@@ -360,7 +360,8 @@ def _verdict_line(laws: Laws, margin: float) -> str:
 
 
 def _undecided_lines(laws: Laws, margin: float, several: bool) -> list[tuple[str, str]]:
-    lines = []
+    """What each undecided law lacks; laws that are one law share a line."""
+    lines: dict[str, list[str]] = {}
     for (scalar, name), law in laws.items():
         if law["verdict"] != "undecided":
             continue
@@ -368,14 +369,12 @@ def _undecided_lines(laws: Laws, margin: float, several: bool) -> list[tuple[str
         if law["why_no_p"] and law["tv_lower95"] > margin:
             # More steps give longer chains and no more of them.
             advice = f"the distance is above the margin, but without a p-value that decides nothing: {law['why_no_p']}"
-        lines.append(
-            (
-                "yellow",
-                f"{name}{f' of {scalar}' if several else ''}: this budget cannot decide, the distance lies between "
-                f"{law['tv_lower95']:.4f} and {law['tv_upper95']:.4f} and the margin is {margin:g}; {advice}",
-            )
+        line = (
+            f"{f' of {scalar}' if several else ''}: this budget cannot decide, the distance lies between "
+            f"{law['tv_lower95']:.4f} and {law['tv_upper95']:.4f} and the margin is {margin:g}; {advice}"
         )
-    return lines
+        lines.setdefault(line, []).append(name)
+    return [("yellow", f"{', '.join(names)}{line}") for line, names in lines.items()]
 
 
 def _remedy(law: dict[str, Any]) -> str:
