@@ -45,9 +45,10 @@ from langevin_ib.laws.sgd import FORMULA, MEASURE, NAME, Coordinate, Descent, Ow
 from langevin_ib.models import Params
 from langevin_ib.noise import Noise, NoiseReport, gradient_noise, measure, memory_factor
 from langevin_ib.observe import Sample, build_observer
-from langevin_ib.plan import POINTS, Plan, build_reduction, check_spacing
+from langevin_ib.plan import Plan, build_reduction
 from langevin_ib.reduced import sample_mala
 from langevin_ib.sampling import RUNAWAY_STARTS, Report, key_of, stage_of
+from langevin_ib.steps import POINTS, check_spacing
 from langevin_ib.windows import (
     Window,
     cut_windows,

@@ -153,7 +153,7 @@ def findings(summary: dict[str, Any]) -> list[tuple[str, str]]:
     if "descent" not in summary and summary["config"]["integrator"] != "mala":
         lines += _step_line(checks["step_check"])
     lines += _reference_line(summary["reference"]) + _drift_lines(summary["drift"])
-    lines += _slice_lines(summary["protocol"]["slice"])
+    lines += _slice_lines(summary["protocol"]["slice"]) + _elsewhere_lines(summary)
     lines += [("yellow", line) for line in (*first["unavailable"], *summary["protocol"]["notes"])]
     lines += [("yellow", f"no verdict: {doubt}") for doubt in summary["doubts"]]
     if not summary["doubts"]:
@@ -231,6 +231,16 @@ def _law_reference_lines(reference: dict[str, Any] | None) -> list[tuple[str, st
             f"{furthest:.4f} (least {p_is(least)}); weights rest on {shares} of them",
         )
     ]
+
+
+def _elsewhere_lines(summary: dict[str, Any]) -> list[tuple[str, str]]:
+    """Minima of the reduced loss that the window leaves out."""
+    found = summary["protocol"]["elsewhere"]
+    if not found:
+        return []
+    name = next(iter(summary["invariants"]))
+    places = ", ".join(f"{name} = {one['at']:.4g} ({one['height']:.2g} T above the lowest)" for one in found)
+    return [("yellow", f"the reduced loss has minima outside the window too, at {places}")]
 
 
 def _slice_lines(found: dict[str, float]) -> list[tuple[str, str]]:

@@ -159,7 +159,7 @@ def test_a_singular_point_of_no_mass_does_not_decide_the_step(monkeypatch):
     windows = {"w_1": (0.2, 2.2), "w_2": (-0.5, 1.5)}
     step = float(resolve_many(config, reduction, windows, lowest, draws).config.step_size)
     assert 3e-4 < step < 0.03
-    monkeypatch.setattr("langevin_ib.plan.FETCHED", np.inf)
+    monkeypatch.setattr("langevin_ib.steps.FETCHED", np.inf)
     with pytest.raises(ConfigError, match=r"step_size must be given here.*on the orbit through w_1 = "):
         resolve_many(config, reduction, windows, lowest, draws)
 
