@@ -134,7 +134,7 @@ def content_of(function: Callable[..., Any], *like: Any) -> str:
     digest = hashlib.sha256(ADDRESS.sub("", str(program)).encode())
     for number in _numbers(program):
         value = np.asarray(
-            jax.random.key_data(number) if jax.dtypes.issubdtype(number.dtype, jax.dtypes.prng_key) else number
+            jax.random.key_data(number) if jax.numpy.issubdtype(number.dtype, jax.dtypes.prng_key) else number
         )
         digest.update(f"{value.dtype} {value.shape}".encode() + value.tobytes())
     return digest.hexdigest()
