@@ -135,11 +135,10 @@ def _start_backends() -> None:
     try:
         jax.devices()
     except (AssertionError, RuntimeError) as error:
-        wanted = jax.config.jax_platforms
-        if not wanted:
+        if not jax.config.jax_platforms:
             raise
-        reason = one_line(error) if str(error) else "it has no such device"
-        raise UsageError(f"JAX_PLATFORMS must be what JAX can start here, such as cpu, got {wanted} ({reason})") from None
+        got = f"{jax.config.jax_platforms} ({one_line(error) if str(error) else 'it has no such device'})"
+        raise UsageError(f"JAX_PLATFORMS must be what JAX can start here, such as cpu, got {got}") from None
     try:
         import matplotlib  # noqa: PLC0415
     except ValueError as error:
