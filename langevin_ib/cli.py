@@ -9,7 +9,8 @@ import sys
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from langevin_ib.errors import BreachError, ConfigError, DivergenceError, LawError, ModelError
+from langevin_ib import __version__
+from langevin_ib.errors import BreachError, ConfigError, DivergenceError, LawError, ModelError, one_line
 
 BAD_INPUT, FAILED_RUN, INTERRUPTED = 2, 3, 130
 MAX_DEVICES = 64
@@ -23,7 +24,7 @@ class Parser(argparse.ArgumentParser):
 
 
 class UsageError(Exception):
-    """A command line that cannot be parsed."""
+    """A command line that cannot be parsed, or an environment that no run can start in."""
 
 
 class FailedRunError(Exception):
@@ -31,13 +32,15 @@ class FailedRunError(Exception):
 
 
 def new_parser(program: str, description: str) -> Parser:
-    """A parser with wide help and no abbreviations."""
-    return Parser(
+    """A parser with wide help and no abbreviations, which knows the package's version."""
+    parser = Parser(
         prog=program,
         description=description,
         formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=32, width=118),
         allow_abbrev=False,
     )
+    parser.add_argument("--version", action="version", version=f"langevin_ib {__version__}")
+    return parser
 
 
 RESUMES = "if a stage ran for over half a minute, the same command goes on from its checkpoint"
@@ -109,14 +112,40 @@ def options(pairs: list[str]) -> dict[str, Any]:
 
 
 def use_all_cores() -> None:
-    """Every core a device of its own, unless their number has been set: XLA by itself splits only large loops."""
+    """Every core a device of its own, unless their number has been set: XLA by itself splits only large loops.
+
+    Raises:
+        UsageError: JAX or matplotlib cannot start with what the environment's variables ask for.
+    """
+    try:
+        import jax  # noqa: PLC0415
+    except ValueError as error:  # a variable of JAX's own, which it names
+        raise UsageError(f"JAX cannot be imported: {one_line(error)}") from None
+    if getattr(jax.config, "jax_num_cpu_devices", -1) <= 0:
+        # RuntimeError: a caller in the same process has started the backend already; the numbers are the same.
+        with contextlib.suppress(RuntimeError):
+            jax.config.update("jax_num_cpu_devices", min(len(usable_cores()), MAX_DEVICES))
+    _start_backends()
+
+
+def _start_backends() -> None:
+    """Start JAX, and matplotlib without a screen: here, for what fails inside an import leaves pages of a traceback."""
     import jax  # noqa: PLC0415
 
-    if getattr(jax.config, "jax_num_cpu_devices", -1) > 0:
-        return
-    # RuntimeError: a caller in the same process has started the backend already; the numbers are the same.
-    with contextlib.suppress(RuntimeError):
-        jax.config.update("jax_num_cpu_devices", min(len(usable_cores()), MAX_DEVICES))
+    try:
+        jax.devices()
+    except (AssertionError, RuntimeError) as error:
+        if not jax.config.jax_platforms:
+            raise
+        got = f"{jax.config.jax_platforms} ({one_line(error) if str(error) else 'it has no such device'})"
+        raise UsageError(f"JAX_PLATFORMS must be what JAX can start here, such as cpu, got {got}") from None
+    try:
+        import matplotlib  # noqa: PLC0415
+    except ValueError as error:
+        got, allowed = os.environ.get("MPLBACKEND"), str(error).partition("; ")[2]
+        raise UsageError(f"MPLBACKEND must be a backend of matplotlib, such as agg, got {got} ({allowed})") from None
+    if "matplotlib.pyplot" not in sys.modules:  # a notebook's backend stays; a command line only writes files
+        matplotlib.use("agg")
 
 
 def usable_cores() -> list[int]:
