@@ -18,6 +18,7 @@ from langevin_ib.models.hadamard import hadamard
 from langevin_ib.models.matrix import matrix
 from langevin_ib.models.relu import relu
 from langevin_ib.models.rotation import rotation
+from langevin_ib.models.shapes import check_shapes
 from langevin_ib.models.uv import uv
 
 Option: TypeAlias = int | float | str | bool | list
@@ -46,6 +47,7 @@ def build_model(name: str, options: Mapping[str, Option] | None = None) -> Model
     Raises:
         ConfigError: there is no such model, no such option, a value of the wrong kind or out of range, or a user's
             function fails.
+        ModelError: a function of a user's model fails, or returns another shape than it has to.
 
     >>> build_model("uv", {"depth": 3}).group_dim
     2
@@ -103,6 +105,7 @@ def _build_own(name: str, options: Mapping[str, Option]) -> Model:
         raise ConfigError(
             "model", "a function that returns a langevin_ib Model", f"{name}, which returned {type(model).__name__}"
         )
+    check_shapes(model)
     return model
 
 
