@@ -237,7 +237,9 @@ def _check_quotient(
         if not intended:
             continue
         if not finite(probe.seen):
-            if looking.chart.dim == 1:
+            # Where only the loss is no number, `windows` says whether that is in the way.
+            lost = not (np.isfinite(probe.point).all() and np.isfinite(probe.seen.invariants).all())
+            if looking.chart.dim == 1 and lost:
                 raise error(
                     f"model {model.name}: the section fails {where}, inside the branches "
                     f"{model.branches_of(looking.chart.scalar_names[0])}: end them where it does"

@@ -589,7 +589,11 @@ def model():
             for name in RESERVED
         ),
         (
-            {"invariants": lambda p: {"z": (p["u"] * p["v"])[:1], "z_1": (p["u"] * p["v"])[1]}},
+            {
+                "invariants": lambda p: {"z": (p["u"] * p["v"])[:1], "z_1": (p["u"] * p["v"])[1]},
+                "section": lambda z: hadamard(dim=2).section({"z": jnp.append(z["z"], z["z_1"])}),
+                "slice_terms": None,
+            },
             "two scalars are called z_1",
         ),
         *(

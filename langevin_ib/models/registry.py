@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import inspect
 import re
@@ -11,6 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias, get_type_hints
 
+import jax
+
+from langevin_ib.checkpoint import content_of
 from langevin_ib.errors import ConfigError, one_line
 from langevin_ib.models.attention import attention
 from langevin_ib.models.base import Model
@@ -66,6 +70,58 @@ def build_model(name: str, options: Mapping[str, Option] | None = None) -> Model
         raise _as_config_error(error) from None
 
 
+def build(model: Model | Callable[..., Model], options: Mapping[str, Option] | None = None) -> Model:
+    """A `Model` as it is, or what a function builds, checked as a user's own model is.
+
+    Raises:
+        ConfigError: options for a model that is built already, or as `build_model`.
+        ModelError: as `build_model`.
+    """
+    if not isinstance(model, Model):
+        return _made(_called(model), model, options or {})
+    if options:
+        raise ConfigError("set", "left out for a Model that is built already", ", ".join(options))
+    check_shapes(model)
+    return model
+
+
+def name_of(model: Model | Callable[..., Model], built: Callable[[], Model]) -> str:
+    """`module:function` where that leads back to the function; else NAME@HASH, the hash of what the model computes."""
+    called = _called(model)
+    module, _, function = called.partition(":")
+    if module != "__main__" and getattr(sys.modules.get(module), function, None) is model:
+        return called
+    made = built()
+    name = re.sub(r"[^\w.-]+", "-", made.name).strip("-.") or "model"
+    return f"{name}@{_content(made)}"
+
+
+def _called(model: Any) -> str:
+    """module:qualname of a function."""
+    function = getattr(model, "func", model)  # of a partial
+    place = type(model) if not hasattr(function, "__qualname__") else function
+    return f"{place.__module__}:{place.__qualname__}"
+
+
+def _content(model: Model) -> str:
+    """Eight hexadecimal digits of what a model computes."""
+    digest = hashlib.sha256(f"{model.name} {model.group} {model.branches} {model.home} {model.cut}".encode())
+    with jax.enable_x64(True):
+        key = jax.random.key(0)
+        theta = jax.eval_shape(model.init, key)
+        z = jax.eval_shape(model.invariants, theta)
+        group = jax.ShapeDtypeStruct((model.group_dim,), "float64")
+        programs = [(model.init, (key,)), (model.act, (group, theta)), (model.section, (z,))]
+        programs += [(function, (theta,)) for function in (model.loss, model.moment_map, model.invariants)]
+        programs += [(model.scalars, (z,))] if model.scalars is not None else []
+        if model.training is not None:
+            training = model.training
+            programs.append((lambda params: training.risk(training.task, params), (theta,)))
+        for function, like in programs:
+            digest.update(content_of(function, *like).encode())
+    return digest.hexdigest()[:8]
+
+
 def options_of(name: str) -> dict[str, Any]:
     """{option: default} of a model of the package or of a user's own.
 
@@ -86,6 +142,12 @@ def options_of(name: str) -> dict[str, Any]:
 
 
 def _registered(name: str) -> Callable[..., Model]:
+    if "@" in name:
+        raise ConfigError(
+            "model",
+            "a model that has a name",
+            f"{name}, which was given as an object and cannot be built again from here",
+        )
     if name not in REGISTRY:
         raise ConfigError("model", f"one of {', '.join(sorted(REGISTRY))}, or module:function", repr(name))
     return REGISTRY[name]
@@ -93,14 +155,18 @@ def _registered(name: str) -> Callable[..., Model]:
 
 def _build_own(name: str, options: Mapping[str, Option]) -> Model:
     with _current_directory():
-        builder = _imported(name)
-        settings = _checked(name, builder, options)
-        try:
-            model = builder(**settings)
-        except (Exception, SystemExit) as error:
-            raise ConfigError(
-                "model", "a function that builds a model", f"{name}, which raised {one_line(error)}"
-            ) from None
+        return _made(name, _imported(name), options)
+
+
+def _made(name: str, builder: Callable[..., Any], options: Mapping[str, Option]) -> Model:
+    """What a user's function builds."""
+    settings = _checked(name, builder, options)
+    try:
+        model = builder(**settings)
+    except (Exception, SystemExit) as error:
+        raise ConfigError(
+            "model", "a function that builds a model", f"{name}, which raised {one_line(error)}"
+        ) from None
     if not isinstance(model, Model):
         raise ConfigError(
             "model", "a function that returns a langevin_ib Model", f"{name}, which returned {type(model).__name__}"

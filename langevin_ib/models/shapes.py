@@ -85,16 +85,19 @@ class _Fields:
 
     def traced(self, field: str, function: Callable[..., Any], *like: Any) -> Any:
         """What a function returns, as shapes."""
+        kept = (
+            f"model {self.model.name}: {field} keeps a value of an earlier call: it must depend on its arguments alone"
+        )
         try:
-            jax.eval_shape(lambda *args: function(*args), *like)
-            return jax.eval_shape(lambda *args: function(*args), *like)
+            jax.eval_shape(_anew(function), *like)
+            program, found = jax.make_jaxpr(_anew(function), return_shape=True)(*like)
+            if any(isinstance(number, jax.core.Tracer) for number in program.consts):
+                raise ModelError(kept)
+            return found
         except ModelError:
             raise
         except jax.errors.UnexpectedTracerError:
-            raise ModelError(
-                f"model {self.model.name}: {field} keeps a value of an earlier call: "
-                "it must be a function of its arguments alone"
-            ) from None
+            raise ModelError(kept) from None
         except (Exception, SystemExit) as error:  # of a user's function
             raise ModelError(f"model {self.model.name}: {field} fails: {one_line(error)}") from error
 
@@ -131,6 +134,8 @@ class _Fields:
         """z, from `invariants`; discrete ones may be whole numbers."""
         model = self.model
         found = self.traced("invariants", self.mapping("invariants", model.invariants), theta)
+        if not found:
+            raise self.refuse("invariants", "return at least one coordinate", "none")
         for name in model.discrete:
             if name not in found:
                 raise self.refuse("discrete", f"name invariants ({', '.join(found)})", repr(name))
@@ -150,9 +155,7 @@ class _Fields:
         if not jnp.issubdtype(found.dtype, jnp.floating):
             raise self.refuse(field, wanted, str(found.dtype))
 
-    def array(
-        self, field: str, function: Callable[..., Any], shape: tuple[int, ...], meaning: str, *like: Any
-    ) -> None:
+    def array(self, field: str, function: Callable[..., Any], shape: tuple[int, ...], meaning: str, *like: Any) -> None:
         """A function that returns an array of a known shape."""
         found = self.traced(field, function, *like)
         if not (hasattr(found, "shape") and found.shape == shape):
@@ -223,6 +226,15 @@ class _Fields:
             together = None
         if together != shape:
             raise self.refuse("training.predict", f"return the shape of the labels, {labels}", _shapes(found))
+
+
+def _anew(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Another function that does the same: JAX does not trace again one that it has seen."""
+
+    def same(*args: Any) -> Any:
+        return function(*args)
+
+    return same
 
 
 def _data(task: Mapping[str, Any], params: Any) -> Examples:
