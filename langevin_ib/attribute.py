@@ -70,12 +70,18 @@ def _attribute(arguments: dict[str, Any]) -> int:
     # After the settings are known to be good, so that a typing error is answered at once; after the devices are set.
     from langevin_ib.attribution.mechanisms import attribute  # noqa: PLC0415
     from langevin_ib.attribution.report import print_attribution, save, sentences  # noqa: PLC0415
+    from langevin_ib.models.registry import faults_of  # noqa: PLC0415
     from langevin_ib.progress import console, stages  # noqa: PLC0415
     from langevin_ib.store import CHECKPOINTS, check_writable, summary_json, tidy  # noqa: PLC0415
 
     check_writable(out)
     # Standard output is for the result: what a model of the user's prints goes to standard error.
-    with stages(quiet or as_json) as report, _origins(given, config.setup, config), own_output():
+    with (
+        stages(quiet or as_json) as report,
+        _origins(given, config.setup, config),
+        own_output(),
+        faults_of(config.model),
+    ):
         result = attribute(config, report=report, checkpoints=Path(out) / CHECKPOINTS)
         report("writing")
         try:

@@ -439,15 +439,16 @@ def read_toml(path: str | Path) -> dict[str, Any]:
     try:
         return tomllib.loads(Path(path).read_text(encoding="utf-8-sig"))  # some editors put a BOM in front
     except OSError as error:
-        raise ConfigError("config", "a readable TOML file", f"{path} ({error.strerror})") from None
+        raise ConfigError("config", "a readable TOML file", f"{path or repr(path)} ({error.strerror})") from None
     except UnicodeDecodeError:
         raise ConfigError("config", "a TOML file in UTF-8", f"{path} (not UTF-8 text)") from None
     except tomllib.TOMLDecodeError as error:
         raise ConfigError("config", "valid TOML", f"{path} ({str(error).splitlines()[0]})") from None
     except RecursionError:
         raise ConfigError("config", "valid TOML", f"{path} (nested too deeply)") from None
-    except ValueError as error:  # a number of thousands of digits, a path with a null character
-        raise ConfigError("config", "valid TOML", f"{path!r} ({str(error).split(';')[0].splitlines()[0]})") from None
+    except ValueError as error:
+        fault = "a number of too many digits" if "digits" in str(error) else str(error)  # else: the path is none
+        raise ConfigError("config", "valid TOML", f"{path!r} ({fault})") from None
 
 
 def plain(value: Any) -> Any:

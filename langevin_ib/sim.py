@@ -77,13 +77,14 @@ def _simulate(arguments: dict[str, Any]) -> int:
     use_all_cores()
     # After the settings are known to be good, so that a typing error is answered at once; after the devices are set.
     from langevin_ib.experiment import run  # noqa: PLC0415
+    from langevin_ib.models.registry import faults_of  # noqa: PLC0415
     from langevin_ib.progress import console, stages  # noqa: PLC0415
     from langevin_ib.report import print_report  # noqa: PLC0415
     from langevin_ib.store import CHECKPOINTS, check_writable, save, summary_json, tidy  # noqa: PLC0415
 
     check_writable(out)
     # Standard output is for the result: what a model of the user's prints goes to standard error.
-    with stages(quiet or as_json) as report, origins.named(config), own_output():
+    with stages(quiet or as_json) as report, origins.named(config), own_output(), faults_of(config.model_name):
         result = run(config, report=report, chunk_records=chunk, checkpoints=Path(out) / CHECKPOINTS)
         report("writing")
         try:

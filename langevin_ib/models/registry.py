@@ -7,6 +7,8 @@ import importlib
 import inspect
 import re
 import sys
+import sysconfig
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +17,7 @@ from typing import Any, TypeAlias, get_type_hints
 import jax
 
 from langevin_ib.checkpoint import content_of
-from langevin_ib.errors import ConfigError, one_line
+from langevin_ib.errors import ConfigError, LangevinIBError, ModelError, one_line
 from langevin_ib.models.attention import attention
 from langevin_ib.models.base import Model
 from langevin_ib.models.hadamard import hadamard
@@ -122,6 +124,35 @@ def _content(model: Model) -> str:
     return digest.hexdigest()[:8]
 
 
+@contextmanager
+def faults_of(model: str) -> Iterator[None]:
+    """An error out of a user's own functions as one line with its place; the package's own errors stay what they are.
+
+    Raises:
+        ModelError: a function of the user's failed, though not when the model was built and checked.
+    """
+    try:
+        yield
+    except (LangevinIBError, OSError, MemoryError):
+        raise
+    except Exception as error:
+        place = _place(error) if ":" in model or "@" in model else None
+        if place is None:
+            raise
+        raise ModelError(f"model {model}: one of its functions fails at {place}: {one_line(error)}") from error
+
+
+def _place(error: Exception) -> str | None:
+    """FILE:LINE that an error comes from, below all of the package and of the libraries, if there is such a place."""
+    paths = sysconfig.get_paths()
+    libraries = tuple(paths[name] for name in ("stdlib", "platstdlib", "purelib", "platlib"))
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith("<frozen")]
+    own = [frame for frame in frames if not frame.filename.startswith(libraries)]
+    if not own or own[-1].filename.startswith(str(Path(__file__).parents[1])):
+        return None
+    return f"{Path(own[-1].filename).name}:{own[-1].lineno}"
+
+
 def options_of(name: str) -> dict[str, Any]:
     """{option: default} of a model of the package or of a user's own.
 
@@ -145,8 +176,8 @@ def _registered(name: str) -> Callable[..., Model]:
     if "@" in name:
         raise ConfigError(
             "model",
-            "a model that has a name",
-            f"{name}, which was given as an object and cannot be built again from here",
+            "a name or module:function",
+            f"{name}, which stands for an object and cannot be built from its name",
         )
     if name not in REGISTRY:
         raise ConfigError("model", f"one of {', '.join(sorted(REGISTRY))}, or module:function", repr(name))
