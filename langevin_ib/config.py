@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
 import math
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -358,6 +359,16 @@ class RunConfig:
         """T = σ²/β, of Langevin dynamics."""
         return self.sigma**2 / self.beta
 
+    def origin_of(self, name: str) -> str:
+        """Who set a setting that was not given: a default, or a rule where this configuration leaves it open.
+
+        >>> RunConfig(beta=3.0).origin_of("beta"), RunConfig().origin_of("beta"), RunConfig().origin_of("window")
+        ('', 'a default', 'set by rule')
+        """
+        if name in self.given or name not in {spec.name for spec in dataclasses.fields(self)}:
+            return ""
+        return "set by rule" if getattr(self, name) in (AUTO, None) else "a default"
+
     def replace(self, **changes: Any) -> RunConfig:
         """A copy with some settings changed, validated again; what was a default is set anew.
 
@@ -428,6 +439,15 @@ class RunConfig:
         """Eight hexadecimal digits that name this configuration."""
         text = json.dumps(self.to_dict(), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+@contextlib.contextmanager
+def named_origins(config: RunConfig) -> Iterator[None]:
+    """Add to errors about settings who set a value that was not given."""
+    try:
+        yield
+    except ConfigError as error:
+        raise error.said_of(config.origin_of("options" if error.option == "set" else error.option)) from None
 
 
 def read_toml(path: str | Path) -> dict[str, Any]:

@@ -37,8 +37,8 @@ class ConfigError(LangevinIBError, ValueError):
         super().__init__(f"{option} must be {wanted}, got {shown(got)}{origin and f' ({origin})'}")
 
     def said_of(self, origin: str) -> ConfigError:
-        """The same with where the value came from, if it was not this user's hand: a file, a rule, a default."""
-        return ConfigError(self.option, self.wanted, self.got, origin) if origin and not self.origin else self
+        """The same with who set the value, where it was not the user: a file, a rule, a default."""
+        return ConfigError(self.option, self.wanted, self.got, origin) if origin else self
 
 
 class ModelError(LangevinIBError, ValueError):

@@ -131,10 +131,9 @@ class Origins:
             return ""
         if name in self.settings:
             return f"from {self.path}"
-        if config is None or getattr(config, name) not in (AUTO, None):
-            return "a default"
+        origin = "a default" if config is None else config.origin_of(name)
         typed = [flag(other) for other in self.given if other in FROM_RULES_OF]
-        return f"set by rule{' from ' if typed else ''}{', '.join(typed)}"
+        return f"{origin} from {', '.join(typed)}" if typed and origin == "set by rule" else origin
 
 
 def _reconcile(settings: dict[str, Any], given: dict[str, Any]) -> list[str]:

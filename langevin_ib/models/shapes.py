@@ -85,9 +85,7 @@ class _Fields:
 
     def traced(self, field: str, function: Callable[..., Any], *like: Any) -> Any:
         """What a function returns, as shapes."""
-        kept = (
-            f"model {self.model.name}: {field} keeps a value of an earlier call: it must depend on its arguments alone"
-        )
+        kept = f"model {self.model.name}: {field} must depend on its arguments alone, got a value of an earlier call"
         try:
             jax.eval_shape(_anew(function), *like)
             program, found = jax.make_jaxpr(_anew(function), return_shape=True)(*like)
@@ -194,12 +192,12 @@ class _Fields:
         task = training.task
         if not isinstance(task, Mapping):
             raise self.refuse("training.task", "be a mapping of names to arrays", _brief(task))
+        for name in ("y", "weight"):
+            if "x" in task and name not in task:
+                raise self.refuse("training.task", f"have {name} beside x", f"a task of {', '.join(task)}")
         self.number("training.penalty", training.penalty, theta)
         self.number("training.risk", lambda params: training.risk(task, params), theta)
         if "x" in task:
-            for name in ("y", "weight"):
-                if name not in task:
-                    raise self.refuse("training.task", f"have {name} beside x", f"a task of {', '.join(task)}")
             known = self.traced("training.task", lambda params: _data(task, params), theta)
             self.predictions(training, theta, known, size_of(task))
         if training.fresh is not None:
