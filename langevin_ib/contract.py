@@ -279,6 +279,10 @@ def _judge(
         if not gap <= tolerance * scale:
             raise error(f"model {model.name}: {what} by {gap:.3g} {where}")
 
+    if at_start:
+        for what, values in (("the loss", seen.loss), ("an invariant", seen.invariants), ("χ", seen.charge)):
+            if not np.isfinite(values).all():
+                raise error(f"model {model.name}: {what} is not a number {where}, a start")
     # Free action first: at a point where it is not free, a failed section is only a consequence.
     if everything and _singular(probe.spectrum):
         if error is BreachError:

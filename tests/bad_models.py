@@ -1,4 +1,4 @@
-"""Models with a fault each, for `test_bad_inputs`; named there as `bad_models:NAME`. `good` and `loud` have none."""
+"""Models with a fault each, for `test_bad_inputs`, named there as `bad_models:NAME`; `good`, `loud`, `precise` are right."""
 
 import dataclasses
 
@@ -39,6 +39,12 @@ def loud():
         return RIGHT.loss(p)
 
     return but(loss=loss)
+
+
+def precise():
+    """Its target is an array of JAX, made when the model is built."""
+    target = jnp.asarray(np.array(1.0 + 1e-12), jnp.float64)
+    return but(loss=lambda p: 0.5 * (p[0] * p[1] - target) ** 2, slice_terms=None)
 
 
 def named(name):
@@ -94,6 +100,14 @@ FAULTS = {
     "a loss that is NaN in the window": (
         lambda: but(loss=lambda p: RIGHT.loss(p) + 0 * jnp.sqrt(1.5 - p[0] * p[1]), slice_terms=None),
         "its loss is not a number at z = 1.5",
+    ),
+    "a loss that is NaN at the starts": (
+        lambda: but(loss=lambda p: RIGHT.loss(p) + 0 * jnp.log(p[0] * p[1]), slice_terms=None),
+        "the loss is not a number at θ = ",
+    ),
+    "an invariant that is NaN": (
+        lambda: but(invariants=lambda p: {"z": jnp.nan * p[0]}, slice_terms=None),
+        "an invariant is not a number at θ = ",
     ),
     "a loss without a minimum": (
         lambda: but(loss=lambda p: -p[0] * p[1], slice_terms=None),

@@ -7,8 +7,10 @@ import dataclasses
 import importlib
 import json
 import math
+import warnings
 
 import bad_models
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -329,6 +331,15 @@ def test_a_configuration_takes_a_model_or_a_function_that_builds_one():
     assert RunConfig.from_dict(built.to_dict()).model == built.model_name == "bad_models:good"
     with pytest.raises(ValueError, match="left out for a Model that is built already, got number"):
         RunConfig(model=model, options={"number": 1}).build_model()
+
+
+@pytest.mark.parametrize("model", ["bad_models:precise", bad_models.precise])
+def test_arrays_that_a_model_captures_keep_their_digits_without_a_warning_of_jax(model):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        built = RunConfig(model=model).build_model()
+    with jax.enable_x64(True):
+        assert float(built.loss(jnp.ones(2))) == pytest.approx(0.5e-24, rel=1e-3)
 
 
 def test_every_setting_of_a_run_belongs_to_one_sampler_or_both():

@@ -193,7 +193,8 @@ def _made(name: str, builder: Callable[..., Any], options: Mapping[str, Option])
     """What a user's function builds."""
     settings = _checked(name, builder, options)
     try:
-        model = builder(**settings)
+        with jax.enable_x64(True):  # as above
+            model = builder(**settings)
     except (Exception, SystemExit) as error:
         raise ConfigError(
             "model", "a function that builds a model", f"{name}, which raised {one_line(error)}"
@@ -211,7 +212,8 @@ def _imported(name: str) -> Callable[..., Any]:
     if not (module_name and function.isidentifier()):
         raise ConfigError("model", "module:function", repr(name))
     try:
-        module = importlib.import_module(module_name)
+        with jax.enable_x64(True):  # arrays that a module makes keep their digits, and JAX has nothing to warn of
+            module = importlib.import_module(module_name)
     except (Exception, SystemExit) as error:
         raise ConfigError("model", "in a module that can be imported", f"{name}: {one_line(error)}") from None
     builder = getattr(module, function, None)
