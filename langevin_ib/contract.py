@@ -172,7 +172,7 @@ def _check_dimensions(chart: Chart, params: Params) -> None:
     if chart.dim == 1:
         x = chart.of(params)
         found = tuple(chart.scalars(x).values())
-        if len(found) != 1 or not bool(jnp.allclose(found[0], x[0])):
+        if len(found) != 1 or not bool(jnp.allclose(found[0], x[0], equal_nan=True)):
             raise ModelError(
                 f"model {model.name}: the scalar of a quotient of one coordinate has to be that coordinate"
             )

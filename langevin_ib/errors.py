@@ -14,12 +14,12 @@ def shown(value: object) -> str:
     """A value in an error; of a number of many digits the first ones.
 
     >>> shown(10**5000)
-    'a whole number of 5001 digits'
+    'a whole number of about 5001 digits'
     >>> shown("1" * 5000)
     '11111111… (5000 digits)'
     """
     if isinstance(value, int) and abs(value) >= 10**4000:  # Python refuses to write it out
-        return f"a whole number of {round(value.bit_length() * 0.30103)} digits"
+        return f"a whole number of about {int(value.bit_length() * 0.30103) + 1} digits"
     text = str(value)
     digits = text.lstrip("+-")
     return f"{text[:8]}… ({len(digits)} digits)" if len(digits) > LONGEST and digits.isdigit() else text

@@ -1,4 +1,4 @@
-"""Models with a fault each, for `test_bad_inputs`, named there as `bad_models:NAME`; `good`, `loud`, `precise` are right."""
+"""Models with a fault each for `test_bad_inputs`, there `bad_models:NAME`; `good`, `loud` and `precise` have none."""
 
 import dataclasses
 
