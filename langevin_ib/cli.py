@@ -84,13 +84,22 @@ def flag(name: str) -> str:
 
 
 def number(text: str) -> Any:
-    """Text as the number it spells, or as itself."""
+    """Text as the number it spells, or as itself: whole numbers of thousands of digits too, which Python does not read.
+
+    >>> number("3"), number("0.5"), number("a"), number("9" * 5000) == "9" * 5000
+    (3, 0.5, 'a', True)
+    """
     for kind in (int, float):
         try:
-            return kind(text)
+            return text if kind is float and text.strip("+-").isdigit() else kind(text)
         except ValueError:
             continue
     return text
+
+
+def own_output() -> contextlib.AbstractContextManager[Any]:
+    """What is printed meanwhile, by a model of the user's, goes to standard error."""
+    return contextlib.redirect_stdout(sys.stderr)
 
 
 def options(pairs: list[str]) -> dict[str, Any]:

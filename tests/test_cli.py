@@ -13,7 +13,7 @@ BAD = {
     "zero sigma": (["--sigma", "0"], "--sigma must be a positive number, got 0"),
     "temperature out of range": (["--beta", "1e12"], "--beta must be such that T"),
     "NaN target": (["--target", "nan"], "--target must be a finite number, got nan"),
-    "sigma too large": (["--sigma", "1e200"], "--beta must be such that T"),
+    "sigma too large": (["--sigma", "1e200"], "--sigma must be such that T"),
     "beta of 400 digits": (["--beta", "1" + 400 * "0"], "--beta must be a positive number"),
     "target too large": (["--target", "1e200"], "--target must be between"),
     "step lost in float32": (["--beta", "1e8", "--step-size", "1e-8"], "--precision must be 64 here"),
