@@ -9,7 +9,9 @@ import sys
 from collections.abc import Callable
 from typing import Any, NoReturn
 
+from langevin_ib import signals
 from langevin_ib.errors import BreachError, ConfigError, DivergenceError, LawError, ModelError
+from langevin_ib.spelling import spell_out
 
 BAD_INPUT, FAILED_RUN, INTERRUPTED = 2, 3, 130
 MAX_DEVICES = 64
@@ -40,19 +42,18 @@ def new_parser(program: str, description: str) -> Parser:
     )
 
 
-RESUMES = "if a stage ran for over half a minute, the same command goes on from its checkpoint"
-
-
-def guarded(program: str, work: Callable[[], int], *, interrupted: str = RESUMES) -> int:
+def guarded(program: str, work: Callable[[], int], *, interrupted: str | None = None) -> int:
     """Do the work and return its exit code: 0 done, 2 bad input (nothing written), 3 failed run, 130 interrupted.
 
     Args:
         program: named in errors.
         work: what is done.
-        interrupted: what is said of the results when the user stops it.
+        interrupted: what is said of the results when it is stopped; None for the checkpoint that there is.
     """
+    spell_out()
     try:
-        return work()
+        with signals.caught():
+            return work()
     except UsageError as error:
         return _fail(program, str(error), BAD_INPUT)
     except ConfigError as error:
@@ -70,9 +71,9 @@ def guarded(program: str, work: Callable[[], int], *, interrupted: str = RESUMES
             raise
         return _fail(program, "out of memory: use fewer chains or bins", FAILED_RUN)
     except OSError as error:
-        return _fail(program, f"cannot write: {error.strerror or error}", FAILED_RUN)
+        return _fail(program, f"cannot write: {error.strerror or error}; {interrupted or signals.left()}", FAILED_RUN)
     except KeyboardInterrupt:
-        return _fail(program, f"interrupted; {interrupted}", INTERRUPTED)
+        return _fail(program, f"interrupted; {interrupted or signals.left()}", INTERRUPTED)
 
 
 def flag(name: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any, NamedTuple
@@ -21,6 +22,7 @@ from jax.core import Tracer
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Bool, Float, Key, PyTree
 
+from langevin_ib import signals
 from langevin_ib.checkpoint import Checkpoint, Standing, content_of
 from langevin_ib.dynamics.base import Kernel
 from langevin_ib.errors import DivergenceError
@@ -173,28 +175,32 @@ def run_ensemble(
             checkpoint.say_resumed(stage, burned + recorded * schedule.thin, schedule.steps)
 
     def keep() -> None:
-        if checkpoint is not None and checkpoint.due():
+        if checkpoint is not None and (signals.asked() or checkpoint.due()):
             checkpoint.save(Standing(burned, recorded, (carry._replace(trace=None), finished, trace)))
+            signals.note(checkpoint.path, stage, burned + recorded * schedule.thin, schedule.steps)
+        signals.check()
 
-    while burned < schedule.burn_in:
-        count = min(burn_chunk, schedule.burn_in - burned)
-        carry = programs.burn(carry, burned, count)
-        burned += count
-        look(burned)
-        keep()
+    # A signal waits for the end of a chunk, and its state is then saved.
+    with signals.held() if checkpoint is not None else nullcontext():
+        while burned < schedule.burn_in:
+            count = min(burn_chunk, schedule.burn_in - burned)
+            carry = programs.burn(carry, burned, count)
+            burned += count
+            look(burned)
+            keep()
 
-    for end in schedule.segments[len(finished) :]:
-        while recorded < end:
-            count = min(chunk, end - recorded)
-            carry = programs.record(carry, recorded, count)
-            _store_trace(trace, carry.trace, picked, recorded, count, stride)
-            recorded += count
-            look(schedule.burn_in + recorded * schedule.thin)
-            if recorded < end:
-                keep()
-        finished.append(jax.tree.map(np.asarray, carry.accumulated))
-        carry = carry._replace(accumulated=programs.reset())
-        keep()
+        for end in schedule.segments[len(finished) :]:
+            while recorded < end:
+                count = min(chunk, end - recorded)
+                carry = programs.record(carry, recorded, count)
+                _store_trace(trace, carry.trace, picked, recorded, count, stride)
+                recorded += count
+                look(schedule.burn_in + recorded * schedule.thin)
+                if recorded < end:
+                    keep()
+            finished.append(jax.tree.map(np.asarray, carry.accumulated))
+            carry = carry._replace(accumulated=programs.reset())
+            keep()
 
     steps_recorded = schedule.records * schedule.thin
     info = {name: np.asarray(total) / steps_recorded for name, total in carry.info._asdict().items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -32,11 +33,13 @@ class RunResult:
         summary: the content of `summary.json`.
         trace: {"value": (chain, draw, scalar), "charge": (chain, draw, m), "energy" (ℓ/T), "potential" ((ℓ + C(s))/T),
             "counts": (chain, draw)}, thinned and capped; SGD: T = 1.
+        checkpoints: the folder with the states of its stages, which `langevin_ib.store.save` removes; None without.
     """
 
     plan: Plan
     summary: dict[str, Any]
     trace: dict[str, np.ndarray]
+    checkpoints: Path | None = None
 
 
 def silent(stage: str) -> None:

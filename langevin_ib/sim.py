@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from langevin_ib import signals
 from langevin_ib.cli import FailedRunError, Parser, flag, guarded, new_parser, number, options, use_all_cores
 from langevin_ib.config import AUTO, LANGEVIN, NUMBERS, SGD, RunConfig, read_toml
 from langevin_ib.errors import ConfigError
@@ -63,10 +64,11 @@ def _simulate(arguments: dict[str, Any]) -> int:
 
     use_all_cores()
     # After the settings are known to be good, so that a typing error is answered at once; after the devices are set.
-    from langevin_ib.experiment import run  # noqa: PLC0415
-    from langevin_ib.progress import console, stages  # noqa: PLC0415
-    from langevin_ib.report import print_report  # noqa: PLC0415
-    from langevin_ib.store import CHECKPOINTS, check_writable, save, summary_json, tidy  # noqa: PLC0415
+    with signals.held():
+        from langevin_ib.experiment import run  # noqa: PLC0415
+        from langevin_ib.progress import console, stages  # noqa: PLC0415
+        from langevin_ib.report import print_report  # noqa: PLC0415
+        from langevin_ib.store import CHECKPOINTS, check_writable, print_json, save, tidy  # noqa: PLC0415
 
     check_writable(out)
     with stages(quiet or as_json) as report:
@@ -75,15 +77,16 @@ def _simulate(arguments: dict[str, Any]) -> int:
         try:
             folder = save(result, out)
         except OSError as error:
-            raise FailedRunError(f"cannot write the run folder: {error.strerror or error}") from None
+            why = error.strerror or error
+            raise FailedRunError(f"cannot write the run folder: {why}; {signals.left()}") from None
     if kept and not quiet:
         print(f"note: kept from {path}: {', '.join(kept)}; give one as auto to set it anew", file=sys.stderr)
     tidy(out)
     if as_json:
-        sys.stdout.write(summary_json(result.summary))
+        print_json(result.summary)
     elif not quiet:
         print_report(result.summary, console())
-        console().print(f"saved in {folder}", soft_wrap=True, highlight=False)
+        console().print(f"saved in {folder}", soft_wrap=True)
     return 0
 
 
