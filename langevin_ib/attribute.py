@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from langevin_ib.attribution.config import NOISES, SETUPS, AttributionConfig, from_setup
 from langevin_ib import signals
+from langevin_ib.attribution.config import NOISES, SETUPS, AttributionConfig, from_setup
 from langevin_ib.cli import FailedRunError, Parser, guarded, new_parser, number, options, use_all_cores
 
 PROGRAM = "python -m langevin_ib.attribute"

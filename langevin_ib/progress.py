@@ -7,13 +7,15 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
 from langevin_ib import signals
 from langevin_ib.sampling import Report
+from langevin_ib.spelling import fitting
 
 NARROW = 120
 EVERY_SECONDS = 10.0  # between lines
@@ -21,9 +23,18 @@ EVERY_SECONDS = 10.0  # between lines
 
 def console() -> Console:
     """Standard output, without markup; wide enough for the table when it is not a terminal."""
-    plain = {"highlight": False, "markup": False, "emoji": False}
-    found = Console(**plain)
-    return found if found.is_terminal else Console(**plain, width=max(NARROW, found.width))
+    found = _Plain()
+    return found if found.is_terminal else _Plain(width=max(NARROW, found.width))
+
+
+class _Plain(Console):
+    """A console that takes text as it is: brackets are no markup; cells have the width that they will be shown with."""
+
+    def __init__(self, **options: Any):
+        super().__init__(highlight=False, markup=False, emoji=False, **options)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        return super().render_str(fitting(text, self.encoding), **options)
 
 
 @contextmanager
@@ -33,7 +44,7 @@ def stages(silent: bool) -> Iterator[Report]:
     Where standard error is not a terminal, a line every ten seconds says which stage it is and how far it has come.
     What the package logs, such as that a stage resumes, is printed there too. Nothing of this if silent.
     """
-    screen = Console(stderr=True, highlight=False, markup=False, emoji=False)
+    screen = _Plain(stderr=True)
     description = TextColumn("{task.description:>12}", markup=False)
     columns = (description, BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
     bars = Progress(*columns, console=screen, disable=silent or not screen.is_terminal, transient=True)
@@ -67,10 +78,9 @@ def _read_by_lines(screen: Console) -> bool:
 
 
 class _Stage(NamedTuple):
-    """The stage that runs: when it began, and the part of it that is done, if that is known."""
+    """The stage that runs, and the part of it that is done, if that is known."""
 
     name: str
-    began: float
     share: float | None
 
 
@@ -83,7 +93,7 @@ class _Pulse:
 
     def begin(self, name: str) -> None:
         """A stage begins."""
-        self._stage = _Stage(name, time.monotonic(), None)
+        self._stage = _Stage(name, None)
 
     def moved(self, name: str, done: int, total: int) -> None:
         """It has come so far."""
@@ -93,14 +103,13 @@ class _Pulse:
     @contextmanager
     def beating(self, wanted: bool) -> Iterator[None]:
         """A line every ten seconds, for as long as this is open."""
-        ended = threading.Event()
+        ended, began = threading.Event(), time.monotonic()
 
         def beat() -> None:
             while not ended.wait(EVERY_SECONDS):
                 if (stage := self._stage) is not None:
                     share = "" if stage.share is None else f"{stage.share:.0%}, "
-                    line = f"{stage.name}: {share}{time.monotonic() - stage.began:.0f} s"
-                    self._screen.print(line, soft_wrap=True)
+                    self._screen.print(f"{stage.name}: {share}{time.monotonic() - began:.0f} s", soft_wrap=True)
 
         thread = threading.Thread(target=beat, name="progress", daemon=True)
         if wanted:

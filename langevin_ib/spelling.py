@@ -8,10 +8,10 @@ import unicodedata
 
 HANDLER = "langevin_ib.spelled"
 SPELLED = {
-    "−": "-", "–": "-", "—": "-", "±": "+-", "∓": "-+", "·": ".", "×": "x", "⊗": "x", "⊙": "*", "√": "sqrt ", "∞": "inf",
+    "−": "-", "–": "-", "—": "-", "±": "+-", "∓": "-+", "·": ".", "×": "x", "⊗": "x", "⊙": "*", "√": "sqrt ",
     "≤": "<=", "≥": ">=", "≫": ">>", "≪": "<<", "≠": "!=", "≈": "~", "∝": "~", "→": "->", "↦": "->", "←": "<-",
-    "∂": "d", "∇": "grad ", "∫": "int ", "∈": " in ", "⟨": "<", "⟩": ">", "⌊": "[", "⌋": "]", "⋯": "...", "⁄": "/",
-    "“": '"', "”": '"', "’": "'", "‘": "'",
+    "∂": "d", "∇": "grad ", "∫": "int ", "∈": " in ", "∞": "inf", "⟨": "<", "⟩": ">", "⌊": "[", "⌋": "]",
+    "⋯": "...", "⁄": "/", "“": '"', "”": '"', "’": "'", "‘": "'",
 }  # fmt: skip
 UNKNOWN = "?"
 
@@ -22,6 +22,16 @@ def spell_out() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors=HANDLER)
+
+
+def fitting(text: str, encoding: str) -> str:
+    """Text as a stream of this encoding will show it: with its final width, for tables.
+
+    >>> fitting("dσ_S ± 1", "latin-1")
+    'dsigma_S ± 1'
+    """
+    codecs.register_error(HANDLER, _handle)
+    return text.encode(encoding, HANDLER).decode(encoding, "replace")
 
 
 def spelled(text: str) -> str:
