@@ -24,9 +24,9 @@ CONTRADICTION_LEVEL = 1e-4  # false-positive rate of each of the comparisons tha
 STAYING = 1.5  # R-hat above which chains hardly leave the parts of the space that they began in
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class RunResult:
-    """What a run found.
+    """What a run found. It can be pickled: the model is then built anew, as its configuration names it.
 
     Attributes:
         plan: the configuration with every `auto` filled in, and the laws' common ground.
@@ -40,6 +40,15 @@ class RunResult:
     summary: dict[str, Any]
     trace: dict[str, np.ndarray]
     checkpoints: Path | None = None
+
+    def __repr__(self) -> str:
+        """Model, c and verdicts in one line; the summary has the rest."""
+        c = next(iter(self.summary.get("invariants", {}).values()), {}).get("correction", {"c": None})
+        said = [] if c["c"] is None else [f"c = {_pm(c)}"]
+        said += [f"{law} {verdict}" for law, verdict in self.summary.get("verdicts", {}).items()]
+        doubts = len(self.summary.get("doubts", ()))
+        said += [f"{doubts} doubt{'s' * (doubts != 1)}"] if doubts else []
+        return f"RunResult({', '.join([self.plan.config.model, *said])})"
 
 
 def silent(stage: str) -> None:

@@ -19,9 +19,10 @@ slab       a twentieth of z_hi (of the largest scalar's, with many coordinates) 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -39,6 +40,8 @@ from langevin_ib.laws.family import Reduction
 from langevin_ib.models import Chart, Params, build_model
 from langevin_ib.models.transforms import with_metric
 from langevin_ib.windows import WINDOW_ENERGY, Minimum, Wells, Window, rounded, scalar_window
+
+log = logging.getLogger(__name__)
 
 STEP_SAFETY = {  # h Λ; measured in sims/bench
     "leimkuhler-matthews": 0.5,
@@ -91,6 +94,22 @@ class Plan:
     def scalars(self) -> tuple[str, ...]:
         """The scalars that are put into histograms."""
         return tuple(self.edges)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """What a pickle holds: all but the model's functions, which are built anew from the configuration."""
+        rest = (self.schedule, self.edges, self.singular_ends, self.elsewhere)
+        return _restored, (self.config, self.reduction and self.reduction.temperature, *rest)
+
+
+def _restored(config: RunConfig, temperature: float | None, *rest: Any) -> Plan:
+    """A plan from a pickle; without its reduction, and saying so, where the model cannot be built."""
+    reduction: Any = None
+    try:
+        with jax.enable_x64(True):
+            reduction = build_reduction(config, temperature)
+    except Exception as error:  # of a user's module, which may not be there
+        log.warning("a result is restored without its model, plan.reduction is None: %s", one_line(error))
+    return Plan(config, reduction, *rest)
 
 
 def build_reduction(config: RunConfig, temperature: float | None = None) -> Reduction:
