@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -282,7 +283,7 @@ def _judge(
     if not at_start and not (finite(seen) and (everything or finite(moved))):
         return
 
-    def differ(what: str, got: np.ndarray, wanted: np.ndarray, size: float = 0.0) -> None:
+    def differ(what: str, got: Any, wanted: Any, size: float = 0.0) -> None:
         scale = 1.0 + max(float(np.max(np.abs(wanted), initial=0.0)), size)
         gap = float(np.max(np.abs(got - wanted), initial=0.0))
         if not gap <= tolerance * scale:
@@ -310,7 +311,7 @@ def _judge(
     differ("a prediction changes along the orbit", moved.predictions, seen.predictions)
     differ("the penalty changes along the orbit", moved.penalty, seen.penalty)
     differ(
-        "SGD takes squared errors, but ½ w |f − y|², mean over the examples, plus penalty is not the loss:",
+        "SGD takes squared errors, ½ w |f − y|² (and a penalty), and the mean over the examples is not the loss,",
         seen.risks,
         np.full_like(seen.risks, seen.loss),
     )

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -45,9 +45,10 @@ from langevin_ib.laws.sgd import FORMULA, MEASURE, NAME, Coordinate, Descent, Ow
 from langevin_ib.models import Params
 from langevin_ib.noise import Noise, NoiseReport, gradient_noise, measure, memory_factor
 from langevin_ib.observe import Sample, build_observer
-from langevin_ib.plan import POINTS, Plan, build_reduction, check_spacing
+from langevin_ib.plan import Plan, build_reduction
 from langevin_ib.reduced import sample_mala
 from langevin_ib.sampling import RUNAWAY_STARTS, Report, key_of, stage_of
+from langevin_ib.steps import POINTS, check_spacing
 from langevin_ib.windows import (
     Window,
     cut_windows,
@@ -129,13 +130,32 @@ class Ground:
     @property
     def decay(self) -> float:
         """The rate at which χ is predicted to go to zero near the minimum, per unit of t = nη; 0 if it does not."""
-        if self.balance is None or np.any(self.balance.charge):
-            return 0.0
-        return self.balance.rate / (1.0 - float(self.config.momentum or 0))
+        return decay_of(self.balance, float(self.config.momentum or 0))
 
     def descent_with(self, noise: Noise) -> Descent:
         """The same process under another noise."""
         return replace(self.descent, noise=noise)
+
+
+class AtMinimum(NamedTuple):
+    """What a run of SGD is like at the minimum of the loss, before anything is sampled; see `Ground` for the fields.
+
+    `rates` are those at which the coordinates relax, per unit of nη/(1 − μ), and `point` is the balanced point there.
+    """
+
+    config: RunConfig
+    reduction: Reduction
+    middle: np.ndarray
+    descent: Descent
+    point: Params
+    meter: NoiseReport
+    balance: ChargeBalance | None
+    rates: np.ndarray
+
+
+def decay_of(balance: ChargeBalance | None, momentum: float) -> float:
+    """The rate of a balance at χ = 0 per unit of t = nη; 0 if there is none."""
+    return 0.0 if balance is None or np.any(balance.charge) else balance.rate / (1.0 - momentum)
 
 
 def noise_of(config: RunConfig) -> Noise:
@@ -240,18 +260,8 @@ def prepare_descent(config: RunConfig, stage: Callable[[str], dict[str, Any]]) -
     Raises:
         ConfigError, ModelError, LawError: as `langevin_ib.run`.
     """
-    reduction = build_reduction(config, temperature=1.0)
-    model = reduction.model
-    contract.check_model(model, key_of(config, "check"))
-    lowest = minimum(reduction)
-    # One coordinate: on the home branch, where L-BFGS may not have looked.
-    middle = np.array([lowest_point(reduction)]) if reduction.chart.dim == 1 else lowest.x
-    _check_collapse(config, reduction, middle)
-    config = _settle_noise(config, reduction, middle)
-    effective = float(config.lr or 0) / (1.0 - float(config.momentum or 0))
-    descent = Descent(model, reduction.confinement, noise_of(config), effective)
-    point = reduction.chart.section(jnp.asarray(middle))
-    meter, balance, rates = _meter(descent, point, reduction, float(config.momentum or 0))
+    foot = at_minimum(config)
+    config, reduction, middle, descent, point, meter, balance, rates = foot
     decay = 0.0 if balance is None else balance.rate
     size = float(jnp.sqrt(sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(point))))
     noisy = float(config.lr or 0) * meter.trace**0.5 > NOISELESS * size
@@ -306,6 +316,29 @@ def prepare_descent(config: RunConfig, stage: Callable[[str], dict[str, Any]]) -
         balance=balance,
         doubts=doubts,
     )
+
+
+def at_minimum(config: RunConfig) -> AtMinimum:
+    """Settle learning rate and noise, and look at the process where loss and decay are least.
+
+    Raises:
+        ConfigError, ModelError, LawError: as `langevin_ib.run`.
+    """
+    reduction = build_reduction(config, temperature=1.0)
+    contract.check_model(reduction.model, key_of(config, "check"))
+    if reduction.model.group_dim == 0:
+        raise ConfigError("sampler", "langevin for a model without a symmetry, which has no χ to decay", config.sampler)
+    lowest = minimum(reduction)
+    # One coordinate: on the home branch, where L-BFGS may not have looked.
+    middle = np.array([lowest_point(reduction)]) if reduction.chart.dim == 1 else lowest.x
+    _check_collapse(config, reduction, middle)
+    config = _settle_noise(config, reduction, middle)
+    momentum = float(config.momentum or 0)
+    descent = Descent(
+        reduction.model, reduction.confinement, noise_of(config), float(config.lr or 0) / (1.0 - momentum)
+    )
+    point = reduction.chart.section(jnp.asarray(middle))
+    return AtMinimum(config, reduction, middle, descent, point, *_meter(descent, point, reduction, momentum))
 
 
 def _check_collapse(config: RunConfig, reduction: Reduction, middle: np.ndarray) -> None:

@@ -90,6 +90,7 @@ def head(plan: Plan, sample: Sample, step_size: float, wall: float, *, stationar
             "confinement": reduction.confinement.formula,
             "stationary": stationary,
             "conditioned_on": None if config.slab is None else f"|χ| < {config.slab:g}",
+            "elsewhere": [{"at": z, "height": height} for z, height in plan.elsewhere],
             "cut": {name: list(map(float, plan.edges[name][[0, -1]])) for name in reduction.model.cut},
             "slice": _slice(reduction, sample),
             "notes": list(reduction.model.notes),

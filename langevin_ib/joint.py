@@ -1,6 +1,16 @@
 """Joint tests of all invariants at once: of their dependence, and by the energy distance between two sets of chains.
 
-Power at level 5% (`sims/bench/joint.py`): POWER
+Power at level 5%, of 256 chains × 8 draws of three normal variables, two of which are correlated; 400 replicates, of
+the energy distance 50 (`sims/bench/joint.py`):
+
+| correlation            | 0     | 0.1   | 0.2   | 0.3   |
+|------------------------|-------|-------|-------|-------|
+| energy distance        | 0.02  | 0.08  | –     | –     |
+| dependence             | 0.02  | 0.81  | 1.00  | 1.00  |
+| dependence, AR(1) 0.5  | 0.07  | 0.58  | 1.00  | 1.00  |
+| dependence, 64 draws   | 0.06  | 1.00  | 1.00  | 1.00  |
+
+The test of dependence does not see a shift or a scale (0.04, 0.05), which are the marginals'; the energy distance does.
 """
 
 from __future__ import annotations
@@ -78,7 +88,8 @@ def _scores(x: np.ndarray, base: np.ndarray, weight: np.ndarray) -> np.ndarray:
 
 def _mean(values: np.ndarray, weight: np.ndarray) -> tuple[float, float]:
     """Σ w v / Σ w and its variance, from the residuals of chains (delta method)."""
-    total, size = (weight * values).sum(axis=1), weight.sum(axis=1)
+    # A draw that does not count may lie where a feature is not defined.
+    total, size = np.where(weight > 0, weight * values, 0.0).sum(axis=1), weight.sum(axis=1)
     chains, mean = np.count_nonzero(size), total.sum() / size.sum()
     return float(mean), float(np.sum((total - mean * size) ** 2) * chains / (chains - 1) / size.sum() ** 2)
 

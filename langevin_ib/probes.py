@@ -306,11 +306,11 @@ def at(probes: Probe, i: int) -> Probe:
     return jax.tree.map(lambda leaf: leaf[i], probes)
 
 
-def finite(seen: Seen) -> np.ndarray:
+def finite(seen: Seen) -> Any:
     """Whether loss and invariants are numbers."""
     return np.isfinite(seen.loss) & np.isfinite(seen.invariants).all(axis=-1)
 
 
-def whole(seen: Seen) -> np.ndarray:
+def whole(seen: Seen) -> Any:
     """Whether everything may be asked of a point: it lies in the branches, in the component of the starts."""
     return finite(seen) & seen.at_home & seen.inside

@@ -153,7 +153,7 @@ def findings(summary: dict[str, Any]) -> list[tuple[str, str]]:
     if "descent" not in summary and summary["config"]["integrator"] != "mala":
         lines += _step_line(checks["step_check"])
     lines += _reference_line(summary["reference"]) + _drift_lines(summary["drift"])
-    lines += _slice_lines(summary["protocol"]["slice"])
+    lines += _slice_lines(summary["protocol"]["slice"]) + _elsewhere_lines(summary)
     lines += [("yellow", line) for line in (*first["unavailable"], *summary["protocol"]["notes"])]
     lines += [("yellow", f"no verdict: {doubt}") for doubt in summary["doubts"]]
     if not summary["doubts"]:
@@ -231,6 +231,16 @@ def _law_reference_lines(reference: dict[str, Any] | None) -> list[tuple[str, st
             f"{furthest:.4f} (least {p_is(least)}); weights rest on {shares} of them",
         )
     ]
+
+
+def _elsewhere_lines(summary: dict[str, Any]) -> list[tuple[str, str]]:
+    """Minima of the reduced loss that the window leaves out."""
+    found = summary["protocol"]["elsewhere"]
+    if not found:
+        return []
+    name = next(iter(summary["invariants"]))
+    places = ", ".join(f"{name} = {one['at']:.4g} ({one['height']:.2g} T above the lowest)" for one in found)
+    return [("yellow", f"the reduced loss has minima outside the window too, at {places}")]
 
 
 def _slice_lines(found: dict[str, float]) -> list[tuple[str, str]]:
@@ -360,7 +370,8 @@ def _verdict_line(laws: Laws, margin: float) -> str:
 
 
 def _undecided_lines(laws: Laws, margin: float, several: bool) -> list[tuple[str, str]]:
-    lines = []
+    """What each undecided law lacks; laws that are one law share a line."""
+    lines: dict[str, list[str]] = {}
     for (scalar, name), law in laws.items():
         if law["verdict"] != "undecided":
             continue
@@ -368,14 +379,12 @@ def _undecided_lines(laws: Laws, margin: float, several: bool) -> list[tuple[str
         if law["why_no_p"] and law["tv_lower95"] > margin:
             # More steps give longer chains and no more of them.
             advice = f"the distance is above the margin, but without a p-value that decides nothing: {law['why_no_p']}"
-        lines.append(
-            (
-                "yellow",
-                f"{name}{f' of {scalar}' if several else ''}: this budget cannot decide, the distance lies between "
-                f"{law['tv_lower95']:.4f} and {law['tv_upper95']:.4f} and the margin is {margin:g}; {advice}",
-            )
+        line = (
+            f"{f' of {scalar}' if several else ''}: this budget cannot decide, the distance lies between "
+            f"{law['tv_lower95']:.4f} and {law['tv_upper95']:.4f} and the margin is {margin:g}; {advice}"
         )
-    return lines
+        lines.setdefault(line, []).append(name)
+    return [("yellow", f"{', '.join(names)}{line}") for line, names in lines.items()]
 
 
 def _remedy(law: dict[str, Any]) -> str:

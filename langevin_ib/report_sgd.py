@@ -59,9 +59,9 @@ def descent_lines(summary: dict[str, Any]) -> list[tuple[str, str]]:
             (
                 "",
                 f"noise at the minimum: tr Σ = {meter['trace']:.4g}, which a Langevin step matches at "
-                f"T = {rate} tr Σ/2q = {meter['temperature']:.4g}; largest eigenvalue "
-                f"{meter['anisotropy']:.3g} times the mean, effective rank {meter['effective_rank']:.3g}, share along "
-                f"the orbits {meter['orbit_share']:.1e}, misfit of one T {meter['misfit']:.3f}",
+                f"T = {rate} tr Σ/2q = {meter['temperature']:.4g}; largest eigenvalue {meter['anisotropy']:.3g} times "
+                f"the mean, effective rank {meter['effective_rank']:.3g}, share along the orbits "
+                f"{meter['orbit_share']:.1e}, misfit of one T {meter['misfit']:.3f}",
             )
         )
     start = "the model's own starts" if descent["start"] == "own" else "starts on the slice"

@@ -1,9 +1,14 @@
 """What several test files use."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from langevin_ib.ensemble import Observer, Schedule, run_ensemble
+from langevin_ib.models import build_model
+from langevin_ib.models.training import Examples, Fresh, Training, no_penalty
 from langevin_ib.streaming import count
 
 
@@ -27,3 +32,23 @@ def advance(model, kernel, begin, steps, key=0, dtype=jnp.float64):
         stage="test",
         step_size=0.0,
     )
+
+
+def skewed():
+    """uv on ½(z − 1)² in expectation, each label 1 + 2 (Exp(1) − 1), fresh at every step."""
+
+    def predict(p, x):
+        return x * p[0] * p[1]
+
+    def examples(task, normals):
+        exponential = -jax.scipy.special.log_ndtr(-normals)
+        return Examples(jnp.ones_like(normals), task["y"][0] + 2.0 * (exponential - 1.0))
+
+    training = Training(
+        predict=predict,
+        task={"y": np.ones(1)},
+        risk=lambda task, p: 0.5 * (p[0] * p[1] - 1.0) ** 2,
+        penalty=no_penalty,
+        fresh=Fresh((), examples),
+    )
+    return dataclasses.replace(build_model("uv"), training=training)

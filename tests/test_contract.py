@@ -489,7 +489,7 @@ WRONG = {
         ),
     ),
     "a compact action that moves the other factor": (
-        "compact action is no isometry",
+        "under the compact action",
         but(
             plane,
             compact_act=lambda m: (

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from langevin_ib import RunConfig, sim
+from langevin_ib import RunConfig, reduced, sim
 from langevin_ib.compare import against_law
 from langevin_ib.errors import ConfigError
 from langevin_ib.experiment import draw

@@ -10,7 +10,8 @@ from langevin_ib.descent import prepare_descent
 from langevin_ib.errors import ConfigError
 from langevin_ib.laws import Reduction
 from langevin_ib.models import uv
-from langevin_ib.plan import build_reduction, check_spacing, resolve
+from langevin_ib.plan import build_reduction, resolve
+from langevin_ib.steps import check_spacing
 
 FAR = {"target": 30_000.0, "beta": 100.0, "kappa": 1.0, "window": (29_999.6, 30_000.4)}
 POINT = np.array([[1.0]])

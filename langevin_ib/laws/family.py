@@ -56,7 +56,7 @@ class Reduction:
 
     @property
     def proper(self) -> bool:
-        """Whether exp(−(L + C)/T) dθ can be normalised: by the confinement, or as the orbits are compact, or points."""
+        """Whether exp(−(L + C)/T) dθ can be normalised: by the confinement, or as orbits are compact or points."""
         return self.confinement.proper or self.model.compact_orbits or self.model.group_dim == 0
 
     @property

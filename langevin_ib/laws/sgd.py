@@ -198,7 +198,7 @@ class Coordinate:
             return found.drift[index], found.diffusion[index, index]
 
         def increment(z):
-            """Moments of a step's change of log |z| or z, these without the third cumulant, |∇x|², the cumulants."""
+            """Moments of a step's change of log |z| or z, those without a third cumulant, |∇|², and cumulants."""
             y = jnp.asarray(held).at[index].set(z)
             point = descent.chart.section(y)
             flat, unravel = ravel_pytree(point)
