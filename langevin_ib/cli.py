@@ -113,11 +113,19 @@ def use_all_cores() -> None:
     """Every core a device of its own, unless their number has been set: XLA by itself splits only large loops."""
     import jax  # noqa: PLC0415
 
-    if getattr(jax.config, "jax_num_cpu_devices", -1) > 0:
+    if devices_asked() is not None:
         return
     # RuntimeError: a caller in the same process has started the backend already; the numbers are the same.
     with contextlib.suppress(RuntimeError):
         jax.config.update("jax_num_cpu_devices", min(len(usable_cores()), MAX_DEVICES))
+
+
+def devices_asked() -> int | None:
+    """The number of devices that JAX was told to make of the CPU; None if it was left alone."""
+    import jax  # noqa: PLC0415
+
+    number = getattr(jax.config, "jax_num_cpu_devices", -1)
+    return number if number > 0 else None
 
 
 def usable_cores() -> list[int]:

@@ -8,6 +8,8 @@ not grow with the number of steps.
 from __future__ import annotations
 
 import hashlib
+import logging
+import os
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -24,8 +26,9 @@ from jaxtyping import Array, Bool, Float, Key, PyTree
 
 from langevin_ib import signals
 from langevin_ib.checkpoint import Checkpoint, Standing, content_of
+from langevin_ib.cli import devices_asked, usable_cores
 from langevin_ib.dynamics.base import Kernel
-from langevin_ib.errors import DivergenceError
+from langevin_ib.errors import DivergenceError, ProcessError
 from langevin_ib.models.base import Params
 from langevin_ib.streaming import Accumulator
 
@@ -34,7 +37,10 @@ TRACE_CHAINS = 256
 CHUNK_CHAIN_STEPS = 2e7  # about a third of a second on two cores: often enough for a progress bar and a divergence
 CHUNK_RECORDS = 256
 
+STARTED_IN = os.getpid()
+
 Progress = Callable[[int, int], None]
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -66,6 +72,33 @@ class Observer:
     observe: Callable[[Params], Any]
     accumulator: Accumulator
     traced: Callable[[Any], dict[str, Float[Array, "..."]]]
+
+
+def check_process() -> None:
+    """Refuse a process forked after JAX had started, which would hang; say it where cores stay idle.
+
+    Raises:
+        ProcessError: it was forked.
+    """
+    if os.getpid() != STARTED_IN:
+        raise ProcessError(
+            "this process was forked after JAX had started in its parent, and would hang; start it afresh, with "
+            'multiprocessing.get_context("spawn"), or import langevin_ib.run in the child only'
+        )
+    cores = len(usable_cores())
+    # Asked for by its number of devices, one core is what somebody wants.
+    if jax.default_backend() == "cpu" and jax.device_count() == 1 < cores and devices_asked() is None:
+        _say_idle(cores)
+
+
+@cache
+def _say_idle(cores: int) -> None:
+    """Once in a process."""
+    log.warning(
+        "runs in this process use 1 of %d cores; for all of them, and the same numbers, let langevin_ib.cli.use_all_cores() "
+        "be called before langevin_ib.run is imported",
+        cores,
+    )
 
 
 class EnsembleResult(NamedTuple):

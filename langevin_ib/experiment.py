@@ -19,6 +19,7 @@ from langevin_ib.config import MIN_CHAINS, RunConfig
 from langevin_ib.coverage import coverage_doubts
 from langevin_ib.descent import run_descent
 from langevin_ib.diagnostics import DRIFT_LEVEL
+from langevin_ib.ensemble import check_process
 from langevin_ib.errors import ConfigError
 from langevin_ib.findings import (
     RunResult,
@@ -70,7 +71,9 @@ def run(
         LawError: a requested law cannot be normalised on the window.
         DivergenceError: chains diverged.
         BreachError: the model breaks its contract where chains went.
+        ProcessError: this process was forked after JAX had started.
     """
+    check_process()
     with jax.enable_x64(True):  # accumulators and laws; the chains' own precision is the configuration's
         if config.sampler == "sgd":
             return _run_sgd(config, report or silent, chunk_records, checkpoints)
@@ -149,17 +152,18 @@ def _run_sgd(config: RunConfig, report: Report, chunk_records: int | None, check
 def draw(config: RunConfig) -> tuple[Prepared, Sample, list[str]]:
     """A run's laws, its draws, and the doubts about either, for studies that hold laws of their own against them.
 
-    Without companion, reference and summary. To be called with float64 enabled, as `run` does it.
+    Without companion, reference and summary.
     """
-    prepared = prepare(config, silent)
-    plan = prepared.plan
-    sample, _ = Sampler(plan, build_observer(plan.reduction, plan.edges, plan.config.slab), silent).draws()
-    return (
-        prepared,
-        sample,
-        prepared.doubts
-        + doubts_of(convergence_checks(sample, plan.reduction.proper), stationary=plan.reduction.proper),
-    )
+    with jax.enable_x64(True):
+        prepared = prepare(config, silent)
+        plan = prepared.plan
+        sample, _ = Sampler(plan, build_observer(plan.reduction, plan.edges, plan.config.slab), silent).draws()
+        return (
+            prepared,
+            sample,
+            prepared.doubts
+            + doubts_of(convergence_checks(sample, plan.reduction.proper), stationary=plan.reduction.proper),
+        )
 
 
 def _check_not_empty(plan: Plan, sample: Sample) -> None:

@@ -40,6 +40,7 @@ from langevin_ib.attribution.runs import (
 )
 from langevin_ib.attribution.statistics import across, describe, mean, state
 from langevin_ib.checkpoint import resumes
+from langevin_ib.ensemble import check_process
 from langevin_ib.errors import DivergenceError
 from langevin_ib.models import Model, Params
 from langevin_ib.recording import record_steps
@@ -73,6 +74,7 @@ def attribute(
         ModelError: a user's model breaks its contract.
         DivergenceError: a seed diverged under a mechanism other than Langevin, whose T nobody chose.
     """
+    check_process()
     with jax.enable_x64(True):
         return _attribute(config, report or (lambda _: None), checkpoints)
 
