@@ -95,8 +95,8 @@ def check_process() -> None:
 def _say_idle(cores: int) -> None:
     """Once in a process."""
     log.warning(
-        "runs in this process use 1 of %d cores; for all of them, and the same numbers, let langevin_ib.cli.use_all_cores() "
-        "be called before langevin_ib.run is imported",
+        "runs in this process use 1 of %d cores; for all of them, and the same numbers, call "
+        "langevin_ib.cli.use_all_cores() before langevin_ib.run is imported",
         cores,
     )
 

@@ -230,14 +230,14 @@ def contradictions(
     off = _apart(correction, exact_c, 0.0)
     if off is not None:
         doubts.append(
-            f"c of the draws is {_pm(correction)} and that of the exact law {exact_c:.3f} ({p_is(off)}): the "
+            f"c of the draws is {_pm(correction)} and that of the exact law {exact_c:z.3f} ({p_is(off)}): the "
             "step is too large or the chains have not settled; use a smaller step_size or more steps"
         )
     if step is not None and step.get("c_difference") is not None:
         off = compare.p_value_of_difference(step["c_difference"], step["c_difference_se"])
         if off is not None and off < CONTRADICTION_LEVEL:
             doubts.append(
-                f"c changes by {step['c_difference']:+.3f} ± {step['c_difference_se']:.3f} when the step is halved "
+                f"c changes by {step['c_difference']:+z.3f} ± {step['c_difference_se']:.3f} when the step is halved "
                 f"({p_is(off)}); use a smaller step_size"
             )
     # Chains of MALA that stick have no error bars to be held against anything.
@@ -266,7 +266,7 @@ def _against_mala(
     off = _apart(mala, exact_c, 0.0)
     if off is not None:
         doubts.append(
-            f"c of MALA is {_pm(mala)} and that of the exact law {exact_c:.3f} ({p_is(off)}): one of them is wrong"
+            f"c of MALA is {_pm(mala)} and that of the exact law {exact_c:z.3f} ({p_is(off)}): one of them is wrong"
         )
     if exact is None or exact["p_value"] is None:
         return doubts
@@ -290,7 +290,7 @@ def _apart(correction: dict[str, Any], other: float | None, other_se: float) -> 
 
 
 def _pm(correction: dict[str, Any]) -> str:
-    return f"{correction['c']:.3f} ± {correction['se']:.3f}"
+    return f"{correction['c']:z.3f} ± {correction['se']:.3f}"
 
 
 def share_of(sample: Sample, name: str, share: float | None, why: str | None) -> dict[str, Any]:

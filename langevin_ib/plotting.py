@@ -29,7 +29,7 @@ STYLE: dict[str, tuple[str, Any]] = {
 # Names are shown as they are: a dollar sign of an invariant's name begins no formula.
 PLAIN_TEXT: dict[str, Any] = {"text.parse_math": False, "text.usetex": False}
 LEGEND_TITLE = "law [reference measure]: verdict"
-LEGEND_SHARE = 0.62  # of a panel's width: a wider legend goes under the panels, not over the curves
+LEGEND_SHARE = 0.55  # of the page's width: a wider legend goes under the panel, not over the curves
 EDGE = 0.01  # of the page, left free
 LEAST_LINE = 12  # characters
 COLUMNS = 3
@@ -86,25 +86,27 @@ def figure(summary: dict[str, Any]) -> Figure:
             titles.append((None, first.set_title(caption(summary), fontsize=8.5, loc="left")))
         else:
             titles.append((None, picture.suptitle(caption(summary), fontsize=9, x=EDGE, ha="left")))
-        picture.draw_without_rendering()  # before that no artist has its place
-        for axes, text in titles:
-            _fit(text, (1.0 - EDGE) * picture.bbox.width if axes is None else axes.bbox.x1)
         own = first.get_legend()
-        if own is None or own.get_window_extent().width > LEGEND_SHARE * first.bbox.width:
+        if own is None or own.get_window_extent().width > LEGEND_SHARE * picture.bbox.width:
             if own is not None:
                 own.remove()
             _legend_below(first, picture, LEGEND_TITLE)
+        picture.draw_without_rendering()  # before that no panel has its place
+        for axes, text in titles:
+            _fit(text, (1.0 - EDGE) * picture.bbox.width if axes is None else axes.bbox.x1)
     return picture
 
 
 def _fit(text: Text, right: float) -> None:
     """Break the lines of a text that would go beyond an edge, given in pixels."""
+    lines = text.get_text().split("\n")
     for _ in range(3):  # characters have different widths
-        extent, lines = text.get_window_extent(), text.get_text().split("\n")
+        extent = text.get_window_extent()
         if extent.x1 <= right:
             return
-        room = int(max(map(len, lines)) * (right - extent.x0) / extent.width)
-        text.set_text("\n".join(textwrap.fill(line, max(room, LEAST_LINE)) for line in lines))
+        longest = max(map(len, text.get_text().split("\n")))
+        room = max(int(longest * (right - extent.x0) / extent.width), LEAST_LINE)
+        text.set_text("\n".join(textwrap.fill(line, room) for line in lines))
 
 
 def _legend_below(axes: Axes, picture: Figure, title: str) -> None:
@@ -117,13 +119,14 @@ def _legend_below(axes: Axes, picture: Figure, title: str) -> None:
             title_fontsize=8, alignment="left",
         )  # fmt: skip
         width = legend.get_window_extent().width
-        if width <= page:
-            return
-        if columns > 1:
-            legend.remove()
-    for text in legend.get_texts():
-        beside = width - max(one.get_window_extent().width for one in legend.get_texts())
+        if width <= page or columns == 1:
+            break
+        legend.remove()
+    beside = width - max(text.get_window_extent().width for text in legend.get_texts())
+    for text in legend.get_texts() if width > page else ():
         _fit(text, text.get_window_extent().x0 + page - beside)
+    # The panels keep their height.
+    picture.set_figheight(picture.get_figheight() + legend.get_window_extent().height / picture.dpi)
 
 
 def caption(summary: dict[str, Any]) -> str:
@@ -132,7 +135,7 @@ def caption(summary: dict[str, Any]) -> str:
     first = next(iter(summary["invariants"].values()))
     condition = summary["protocol"]["conditioned_on"]
     c = first["correction"]
-    measured = "c not estimated" if c["c"] is None else f"c = {c['c']:.3f} ± {c['se']:.3f}"
+    measured = "c not estimated" if c["c"] is None else f"c = {c['c']:z.3f} ± {c['se']:.3f}"
     if summary["doubts"]:
         measured += " (in doubt)"
     where = ""
@@ -252,5 +255,5 @@ def _label(name: str, law: dict[str, Any]) -> str:
     fitted = law.get("temperature")
     if fitted is None:
         return f"{name} [{law['measure']}]"
-    free = f", c = {law['c']:.2f}" if name == "isotropic" else ""
+    free = f", c = {law['c']:z.2f}" if name == "isotropic" else ""
     return f"{name} [{law['measure']}], T = {fitted:.2g}{free}"

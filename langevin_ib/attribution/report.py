@@ -282,4 +282,4 @@ def _range(entry: dict[str, Any]) -> str:
 
 
 def _number(value: float) -> str:
-    return f"{value:.3g}"
+    return f"{value:z.3g}"
