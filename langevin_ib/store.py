@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import json
 import math
@@ -26,6 +27,7 @@ from langevin_ib.plotting import figure
 from langevin_ib.report import html_page
 
 CHECKPOINTS = ".checkpoints"  # in the output folder, until the run they belong to is saved
+IN_THE_WAY = {errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR}  # what a rename meets where there is something
 RACES = 100  # renames that other processes may spoil, one after the other, before it counts as an error
 
 
@@ -190,8 +192,8 @@ def _replace(fresh: Path, folder: Path) -> None:
             try:
                 fresh.rename(folder)
                 return
-            except OSError:
-                if not left or not fresh.exists() or not (os.path.lexists(folder) or aside):
+            except OSError as error:
+                if not left or not fresh.exists() or not (error.errno in IN_THE_WAY or os.path.lexists(folder)):
                     raise
             old = _fresh(folder.parent, f"{folder.name}-old")
             with contextlib.suppress(FileNotFoundError):  # it is gone already
