@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Key, PyTree
 
 from langevin_ib.errors import BreachError, LangevinIBError, ModelError, one_line
 from langevin_ib.models.base import RESERVED, Chart, Model, Params, SliceTerms
@@ -74,7 +74,7 @@ def check_model(model: Model, key: Key[Array, ""], points: int = 8, tolerance: f
             raise ModelError(f"model {model.name}: one of its functions fails: {one_line(error)}") from error
 
 
-def check_draws(model: Model, positions: Params) -> None:
+def check_draws(model: Model, positions: PyTree[Float[Array | np.ndarray, "chain ..."]]) -> None:
     """The same at draws of a run, where no start and no random point may have been.
 
     Args:

@@ -56,7 +56,7 @@ def _one(character: str) -> str:
         return SPELLED[character]
     name = unicodedata.name(character, "")
     if name.startswith("GREEK"):
-        letter = name.partition("LETTER ")[2].split(" ")[0]
+        letter = name.partition("LETTER ")[2].split(" ")[0].replace("LAMDA", "LAMBDA")  # as Unicode spells it
         return letter.capitalize() if "CAPITAL" in name else letter.lower()
     if unicodedata.combining(character):
         return ""
