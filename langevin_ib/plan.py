@@ -14,6 +14,7 @@ slab       a twentieth of z_hi (of the largest scalar's, with many coordinates) 
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -78,13 +79,15 @@ class Plan:
 
 def _restored(config: RunConfig, temperature: float | None, *rest: Any) -> Plan:
     """A plan from a pickle; without its reduction, and saying so, where the model cannot be built."""
-    reduction: Any = None
     try:
         with jax.enable_x64(True):
-            reduction = build_reduction(config, temperature)
+            return Plan(config, build_reduction(config, temperature), *rest)
     except Exception as error:  # of a user's module, which may not be there
         log.warning("a result is restored without its model, plan.reduction is None: %s", one_line(error))
-    return Plan(config, reduction, *rest)
+    plan = object.__new__(Plan)
+    for spec, value in zip(dataclasses.fields(Plan), (config, None, *rest), strict=True):
+        object.__setattr__(plan, spec.name, value)
+    return plan
 
 
 def build_reduction(config: RunConfig, temperature: float | None = None) -> Reduction:

@@ -102,7 +102,7 @@ def test_every_text_of_a_picture_is_whole_and_as_it_is(names, measure, summary):
     picture.canvas.draw()
     page = picture.bbox
     (legend,) = [*picture.legends, *(axes.get_legend() for axes in picture.axes if axes.get_legend())]
-    titles = [axes.set_title(axes.get_title(loc="left"), loc="left") for axes in picture.axes]
+    titles = [axes._left_title for axes in picture.axes]
     labels = [label for axes in picture.axes if axes.axison for label in (axes.xaxis.label, axes.yaxis.label)]
     texts = [*picture.texts, *legend.get_texts(), legend.get_title(), *titles, *labels]
     assert any(names[0] in text.get_text() for text in texts)
