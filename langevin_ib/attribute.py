@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from langevin_ib import signals
 from langevin_ib.attribution.config import NOISES, SETUPS, AttributionConfig, from_setup
 from langevin_ib.cli import FailedRunError, Parser, guarded, new_parser, number, options, own_output, use_all_cores
 from langevin_ib.errors import ConfigError
@@ -68,11 +69,12 @@ def _attribute(arguments: dict[str, Any]) -> int:
 
     use_all_cores()
     # After the settings are known to be good, so that a typing error is answered at once; after the devices are set.
-    from langevin_ib.attribution.mechanisms import attribute  # noqa: PLC0415
-    from langevin_ib.attribution.report import print_attribution, save, sentences  # noqa: PLC0415
-    from langevin_ib.models.registry import faults_of  # noqa: PLC0415
-    from langevin_ib.progress import console, stages  # noqa: PLC0415
-    from langevin_ib.store import CHECKPOINTS, check_writable, summary_json, tidy  # noqa: PLC0415
+    with signals.held():
+        from langevin_ib.attribution.mechanisms import attribute  # noqa: PLC0415
+        from langevin_ib.attribution.report import print_attribution, save, sentences  # noqa: PLC0415
+        from langevin_ib.models.registry import faults_of  # noqa: PLC0415
+        from langevin_ib.progress import console, stages  # noqa: PLC0415
+        from langevin_ib.store import CHECKPOINTS, check_writable, print_json, tidy  # noqa: PLC0415
 
     check_writable(out)
     # Standard output is for the result: what a model of the user's prints goes to standard error.
@@ -87,13 +89,14 @@ def _attribute(arguments: dict[str, Any]) -> int:
         try:
             folder = save(result, out)
         except OSError as error:
-            raise FailedRunError(f"cannot write the run folder: {error.strerror or error}") from None
+            why = error.strerror or error
+            raise FailedRunError(f"cannot write the run folder: {why}; {signals.left()}") from None
     tidy(out)
     if as_json:
-        sys.stdout.write(summary_json(result.summary | {"sentences": sentences(result.summary)}))
+        print_json(result.summary | {"sentences": sentences(result.summary)})
     elif not quiet:
         print_attribution(result.summary, console())
-        console().print(f"saved in {folder}", soft_wrap=True, highlight=False)
+        console().print(f"saved in {folder}", soft_wrap=True)
     return 0
 
 

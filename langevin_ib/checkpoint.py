@@ -7,7 +7,9 @@ not continued by an edited model.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import io
 import json
 import logging
 import os
@@ -24,9 +26,12 @@ import jax
 import numpy as np
 from jax.extend import core
 
-EVERY_SECONDS = 30.0
+from langevin_ib import signals
+
+EVERY_SECONDS = 15.0
 ADDRESS = re.compile(r"\b0x[0-9a-f]+\b")  # of functions in a printed program: another one in every process
 log = logging.getLogger(__name__)
+TRIES = 5  # to save, while another process removes the folder
 
 
 class Standing(NamedTuple):
@@ -45,7 +50,7 @@ class Checkpoint:
         path: the file; its folder is made when first needed.
         fingerprint: what must be the same for a saved state to fit: configuration, stage, versions; the runner adds
             what its steps compute.
-        every_s: seconds between saves; a stage shorter than that leaves no file.
+        every_s: seconds of work between saves; a stage shorter than that leaves no file unless it is interrupted.
     """
 
     path: Path
@@ -60,27 +65,28 @@ class Checkpoint:
     def say_resumed(self, stage: str, step: int, steps: int) -> None:
         """Log that a stage goes on from the saved state, and keep that for `resumes`."""
         log.info('resumed "%s" at step %d of %d from %s', stage, step, steps, self.path)
-        self._mark.write_text(json.dumps({"stage": stage, "step": step, "steps": steps}), encoding="utf-8")
+        signals.note(self.path, stage, step, steps)
+        _write(self._mark, json.dumps({"stage": stage, "step": step, "steps": steps}).encode())
 
     @property
     def _mark(self) -> Path:
-        return self.path.with_suffix(".resumed")
+        return self.path.with_suffix(f".{os.getpid()}.resumed")  # a run of the same at the same time has its own
 
     def due(self) -> bool:
         """Whether it is time to save again."""
         return time.monotonic() - self._last >= self.every_s
 
     def save(self, standing: Standing) -> None:
-        """Write to a temporary name and rename, so that a kill leaves the last complete state."""
+        """Write to a temporary name and rename, so that a kill or a full disk leaves the last complete state.
+
+        Raises:
+            OSError: it cannot be written.
+        """
         leaves = {f"leaf{i}": np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(standing.tree))}
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = self.path.with_suffix(".tmp")
-        with fresh.open("wb") as stream:
-            at = np.array([standing.burned, standing.recorded])
-            np.savez(stream, allow_pickle=False, fingerprint=self.fingerprint, at=at, **leaves)
-            stream.flush()
-            os.fsync(stream.fileno())
-        fresh.replace(self.path)
+        content = io.BytesIO()  # NumPy's writer mutters on standard error when a disk is full
+        at = np.array([standing.burned, standing.recorded])
+        np.savez(content, allow_pickle=False, fingerprint=self.fingerprint, at=at, **leaves)
+        _write(self.path, content.getbuffer())
         self._last = time.monotonic()
 
     def load(self, like: Any) -> Standing | None:
@@ -111,8 +117,30 @@ class Checkpoint:
 
 def resumes(folder: Path | None) -> list[dict[str, Any]]:
     """The stages of a run that went on from a saved state: `stage`, `step` they stood at, `steps` in all."""
-    marks = [] if folder is None else sorted(folder.glob("*.resumed"))
+    marks = [] if folder is None else sorted(folder.glob(f"*.{os.getpid()}.resumed"))
     return [json.loads(mark.read_text(encoding="utf-8")) for mark in marks]
+
+
+def _write(path: Path, content: bytes | memoryview) -> None:
+    """A file, under a name of its own until it is complete; its folder is made where it is missing."""
+    for left in reversed(range(TRIES)):
+        fresh = path.with_name(f"{path.name}.{uuid.uuid4().hex[:12]}.tmp")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with fresh.open("wb") as stream:
+                stream.write(content)
+                stream.flush()
+                os.fsync(stream.fileno())
+            fresh.replace(path)
+        except FileNotFoundError:  # a run of the same, saved by now, has removed the folder in between
+            if not left:
+                raise
+        except BaseException:
+            with contextlib.suppress(OSError):
+                fresh.unlink(missing_ok=True)
+            raise
+        else:
+            return
 
 
 def content_of(function: Callable[..., Any], *like: Any) -> str:

@@ -9,8 +9,9 @@ import sys
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from langevin_ib import __version__
+from langevin_ib import __version__, signals
 from langevin_ib.errors import BreachError, ConfigError, DivergenceError, LawError, ModelError, one_line
+from langevin_ib.spelling import spell_out
 
 BAD_INPUT, FAILED_RUN, INTERRUPTED = 2, 3, 130
 MAX_DEVICES = 64
@@ -43,19 +44,18 @@ def new_parser(program: str, description: str) -> Parser:
     return parser
 
 
-RESUMES = "if a stage ran for over half a minute, the same command goes on from its checkpoint"
-
-
-def guarded(program: str, work: Callable[[], int], *, interrupted: str = RESUMES) -> int:
+def guarded(program: str, work: Callable[[], int], *, interrupted: str | None = None) -> int:
     """Do the work and return its exit code: 0 done, 2 bad input (nothing written), 3 failed run, 130 interrupted.
 
     Args:
         program: named in errors.
         work: what is done.
-        interrupted: what is said of the results when the user stops it.
+        interrupted: what is said of the results when it is stopped; None for the checkpoint that there is.
     """
+    spell_out()
     try:
-        return work()
+        with signals.caught():
+            return work()
     except UsageError as error:
         return _fail(program, str(error), BAD_INPUT)
     except ConfigError as error:
@@ -73,9 +73,9 @@ def guarded(program: str, work: Callable[[], int], *, interrupted: str = RESUMES
             raise
         return _fail(program, "out of memory: use fewer chains or bins", FAILED_RUN)
     except OSError as error:
-        return _fail(program, f"cannot write: {error.strerror or error}", FAILED_RUN)
+        return _fail(program, f"cannot write: {error.strerror or error}; {interrupted or signals.left()}", FAILED_RUN)
     except KeyboardInterrupt:
-        return _fail(program, f"interrupted; {interrupted}", INTERRUPTED)
+        return _fail(program, f"interrupted; {interrupted or signals.left()}", INTERRUPTED)
 
 
 def flag(name: str) -> str:
@@ -130,7 +130,7 @@ def use_all_cores() -> None:
         import jax  # noqa: PLC0415
     except ValueError as error:  # a variable of JAX's own, which it names
         raise UsageError(f"JAX cannot be imported: {one_line(error)}") from None
-    if getattr(jax.config, "jax_num_cpu_devices", -1) <= 0:
+    if devices_asked() is None:
         # RuntimeError: a caller in the same process has started the backend already; the numbers are the same.
         with contextlib.suppress(RuntimeError):
             jax.config.update("jax_num_cpu_devices", min(len(usable_cores()), MAX_DEVICES))
@@ -155,6 +155,14 @@ def _start_backends() -> None:
         raise UsageError(f"MPLBACKEND must be a backend of matplotlib, such as agg, got {got} ({allowed})") from None
     if "matplotlib.pyplot" not in sys.modules:  # a notebook's backend stays; a command line only writes files
         matplotlib.use("agg")
+
+
+def devices_asked() -> int | None:
+    """The number of devices that JAX was told to make of the CPU; None if it was left alone."""
+    import jax  # noqa: PLC0415
+
+    number = getattr(jax.config, "jax_num_cpu_devices", -1)
+    return number if number > 0 else None
 
 
 def usable_cores() -> list[int]:

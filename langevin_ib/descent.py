@@ -233,12 +233,10 @@ def run_descent(config: RunConfig, report: Report, chunk_records: int | None, pl
 
 
 def draw_descent(config: RunConfig) -> tuple[Ground, Sample]:
-    """A run's laws and draws, for studies that hold laws of their own against them.
-
-    To be called with float64 enabled, as `langevin_ib.run` does it.
-    """
-    ground = prepare_descent(config, lambda name: stage_of(config, name, silent, None, None))
-    return ground, _sample(ground, stage_of(ground.config, "sampling", silent, None, None))[0]
+    """A run's laws and draws, for studies that hold laws of their own against them."""
+    with jax.enable_x64(True):
+        ground = prepare_descent(config, lambda name: stage_of(config, name, silent, None, None))
+        return ground, _sample(ground, stage_of(ground.config, "sampling", silent, None, None))[0]
 
 
 def moments_with_errors(sample: Sample, name: str) -> dict[str, float]:

@@ -9,7 +9,10 @@ reduced on the device as they come; memory does not grow with the number of step
 from __future__ import annotations
 
 import hashlib
+import logging
+import os
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any, NamedTuple
@@ -22,9 +25,11 @@ from jax.core import Tracer
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Bool, Float, Key, PyTree
 
+from langevin_ib import signals
 from langevin_ib.checkpoint import Checkpoint, Standing, content_of
+from langevin_ib.cli import devices_asked, usable_cores
 from langevin_ib.dynamics.base import Kernel
-from langevin_ib.errors import DivergenceError
+from langevin_ib.errors import DivergenceError, ProcessError
 from langevin_ib.models.base import Params
 from langevin_ib.streaming import Accumulator
 
@@ -33,7 +38,10 @@ TRACE_CHAINS = 256
 CHUNK_CHAIN_STEPS = 2e7  # about a third of a second on two cores: often enough for a progress bar and a divergence
 CHUNK_RECORDS = 256
 
+STARTED_IN = os.getpid()
+
 Progress = Callable[[int, int], None]
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -65,6 +73,33 @@ class Observer:
     observe: Callable[[Params], Any]
     accumulator: Accumulator
     traced: Callable[[Any], dict[str, Float[Array, "..."]]]
+
+
+def check_process() -> None:
+    """Refuse a process forked after JAX had started, which would hang; say it where cores stay idle.
+
+    Raises:
+        ProcessError: it was forked.
+    """
+    if os.getpid() != STARTED_IN:
+        raise ProcessError(
+            "this process was forked after JAX had started in its parent, and would hang; start it afresh, with "
+            'multiprocessing.get_context("spawn"), or import langevin_ib.run in the child only'
+        )
+    cores = len(usable_cores())
+    # Asked for by its number of devices, one core is what somebody wants.
+    if jax.default_backend() == "cpu" and jax.device_count() == 1 < cores and devices_asked() is None:
+        _say_idle(cores)
+
+
+@cache
+def _say_idle(cores: int) -> None:
+    """Once in a process."""
+    log.warning(
+        "runs in this process use 1 of %d cores; for all of them, and the same numbers, call "
+        "langevin_ib.cli.use_all_cores() before langevin_ib.run is imported",
+        cores,
+    )
 
 
 class EnsembleResult(NamedTuple):
@@ -141,11 +176,13 @@ def run_ensemble(
         DivergenceError: some chain escaped or became non-finite, in the chunk where it happened.
     """
     chains = jax.tree.leaves(starts)[0].shape[0]
-    sharding, used = chain_sharding(chains, devices)
+    sharding, used, spread = _spread(kernel, key, chains, devices)
+    if checkpoint is not None:
+        checkpoint = checkpoint.of(_content(kernel, starts, observer, key, schedule, escaped))
     stride = -(-schedule.records // trace_rows)
     rows = -(-schedule.records // stride)
     chunk = chunk_records or int(np.clip(CHUNK_CHAIN_STEPS // (chains * schedule.thin), 1, CHUNK_RECORDS))
-    burn_chunk = max(1, int(CHUNK_CHAIN_STEPS // chains))
+    starts = spread.filled(starts)
     programs = _programs(kernel, observer, escaped, key, schedule, starts, sharding, chunk, stride, ahead)
 
     carry = programs.begin(jax.device_put(starts, sharding))
@@ -153,54 +190,102 @@ def run_ensemble(
     trace = jax.tree.map(lambda b: np.zeros((rows, picked.size, *b.shape[2:]), b.dtype), carry.trace)
 
     def look(done_steps: int) -> None:
-        first_bad = np.asarray(carry.first_bad)
-        if (first_bad >= 0).any():
-            bad = first_bad[first_bad >= 0]
+        first_bad = spread.cut(carry.first_bad)
+        bad = first_bad[first_bad >= 0]
+        if bad.size:
             raise DivergenceError(stage, bad.size, chains, int(bad.min()), step_size, remedy)
         if progress is not None:
             progress(done_steps, schedule.steps)
 
     finished, burned, recorded = [], 0, 0
-    if checkpoint is not None:
-        checkpoint = checkpoint.of(_content(kernel, starts, observer, key, schedule, escaped))
-        empty = jax.tree.map(np.asarray, carry.accumulated)
-        # The trace's buffer stays out: its size depends on the chunk, and its rows are on the host already.
-        saved = checkpoint.load(
-            lambda done: (carry._replace(trace=None), [empty] * sum(end <= done for end in schedule.segments), trace)
-        )
-        if saved is not None:
-            burned, recorded, (resumed, finished, trace) = saved
-            carry = resumed._replace(trace=carry.trace)
-            checkpoint.say_resumed(stage, burned + recorded * schedule.thin, schedule.steps)
+    if checkpoint is not None and (saved := _saved(checkpoint, spread, carry, schedule, trace)) is not None:
+        burned, recorded, (carry, finished, trace) = saved
+        checkpoint.say_resumed(stage, burned + recorded * schedule.thin, schedule.steps)
 
     def keep() -> None:
-        if checkpoint is not None and checkpoint.due():
-            checkpoint.save(Standing(burned, recorded, (carry._replace(trace=None), finished, trace)))
+        if checkpoint is not None and (signals.asked() or checkpoint.due()):
+            # The trace's buffer stays out: its size depends on the chunk, and its rows are on the host already.
+            checkpoint.save(Standing(burned, recorded, (spread.cut(carry._replace(trace=None)), finished, trace)))
+            signals.note(checkpoint.path, stage, burned + recorded * schedule.thin, schedule.steps)
+        signals.check()
 
-    while burned < schedule.burn_in:
-        count = min(burn_chunk, schedule.burn_in - burned)
-        carry = programs.burn(carry, burned, count)
-        burned += count
-        look(burned)
-        keep()
+    # A signal waits for the end of a chunk, and its state is then saved.
+    with signals.held() if checkpoint is not None else nullcontext():
+        while burned < schedule.burn_in:
+            count = min(max(1, int(CHUNK_CHAIN_STEPS // chains)), schedule.burn_in - burned)
+            carry = programs.burn(carry, burned, count)
+            burned += count
+            look(burned)
+            keep()
 
-    for end in schedule.segments[len(finished) :]:
-        while recorded < end:
-            count = min(chunk, end - recorded)
-            carry = programs.record(carry, recorded, count)
-            _store_trace(trace, carry.trace, picked, recorded, count, stride)
-            recorded += count
-            look(schedule.burn_in + recorded * schedule.thin)
-            if recorded < end:
-                keep()
-        finished.append(jax.tree.map(np.asarray, carry.accumulated))
-        carry = carry._replace(accumulated=programs.reset())
-        keep()
+        for end in schedule.segments[len(finished) :]:
+            while recorded < end:
+                count = min(chunk, end - recorded)
+                carry = programs.record(carry, recorded, count)
+                _store_trace(trace, carry.trace, picked, recorded, count, stride)
+                recorded += count
+                look(schedule.burn_in + recorded * schedule.thin)
+                if recorded < end:
+                    keep()
+            finished.append(spread.cut(carry.accumulated))
+            carry = carry._replace(accumulated=programs.reset())
+            keep()
 
-    steps_recorded = schedule.records * schedule.thin
-    info = {name: np.asarray(total) / steps_recorded for name, total in carry.info._asdict().items()}
+    info = {k: total / (schedule.records * schedule.thin) for k, total in spread.cut(carry.info)._asdict().items()}
     trace = {name: np.swapaxes(rows_first, 0, 1) for name, rows_first in trace.items()}
-    return EnsembleResult(finished, trace, info, jax.tree.map(np.asarray, carry.state.position), used)
+    return EnsembleResult(finished, trace, info, spread.cut(carry.state.position), used)
+
+
+class _Spread(NamedTuple):
+    """Chains, and those that are added so that every device has as many: more of the same, whose results are dropped.
+
+    Chain i gets the same numbers whatever the number of chains, and so takes the same path.
+    """
+
+    chains: int
+    extra: int
+
+    def filled(self, tree: PyTree) -> PyTree:
+        """With the others, that stand where the first ones do."""
+        if not self.extra:
+            return tree
+        return jax.tree.map(lambda leaf: jnp.concatenate([leaf, leaf[: self.extra]]), tree)
+
+    def cut(self, tree: PyTree) -> PyTree:
+        """Without them, on the host."""
+        return jax.tree.map(lambda leaf: np.asarray(leaf)[: self.chains], tree)
+
+
+def _spread(
+    kernel: Kernel, key: Key[Array, ""], chains: int, devices: Sequence[Any] | None
+) -> tuple[NamedSharding, int, _Spread]:
+    """All devices; a single one where draws are made for these very chains, as those of a task for each of them."""
+    devices = jax.devices() if devices is None else devices
+    sharding, used = chain_sharding(chains, devices)
+    extra = -chains % used
+    if extra:
+        drawn = jax.eval_shape(lambda key: kernel.draw(key, chains + extra), key)
+        if any(leaf.shape[0] != chains + extra for leaf in jax.tree.leaves(drawn)):
+            return *chain_sharding(chains, devices[:1]), _Spread(chains, 0)
+    return sharding, used, _Spread(chains, extra)
+
+
+def _saved(
+    checkpoint: Checkpoint, spread: _Spread, carry: _Carry, schedule: Schedule, trace: dict[str, np.ndarray]
+) -> Standing | None:
+    """The state to go on from, on the devices of `carry`; None without one that fits."""
+    bare = carry._replace(trace=None)
+
+    def like(done: int) -> Any:
+        ended = [spread.cut(carry.accumulated)] * sum(end <= done for end in schedule.segments)
+        return spread.cut(bare), ended, trace
+
+    saved = checkpoint.load(like)
+    if saved is None:
+        return None
+    resumed, finished, rows = saved.tree
+    placed = jax.tree.map(lambda leaf, here: jax.device_put(leaf, here.sharding), spread.filled(resumed), bare)
+    return saved._replace(tree=(placed._replace(trace=carry.trace), finished, rows))
 
 
 def _content(
@@ -395,9 +480,10 @@ def tune_step_size(
 
 
 def chain_sharding(chains: int, devices: Sequence[Any] | None = None) -> tuple[NamedSharding, int]:
-    """Chains spread evenly over as many devices as divide their number."""
+    """Chains spread over all devices, at least one on each; where these do not divide their number, some are added."""
     devices = jax.devices() if devices is None else devices
-    used = max(d for d in range(1, len(devices) + 1) if chains % d == 0)
+    used = min(len(devices), chains)
+    used = -(-chains // -(-chains // used))  # none that would hold copies alone
     return NamedSharding(Mesh(np.array(devices[:used]), ("chain",)), PartitionSpec("chain")), used
 
 

@@ -53,6 +53,10 @@ class LawError(LangevinIBError, ValueError):
     """A predicted density cannot be normalised on the window, or its bin masses cannot be computed."""
 
 
+class ProcessError(LangevinIBError, RuntimeError):
+    """This process cannot run anything: it was forked from one in which JAX's threads were at work."""
+
+
 class DivergenceError(LangevinIBError, RuntimeError):
     """Chains left every reasonable region or became non-finite."""
 

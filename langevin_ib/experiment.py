@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +12,14 @@ import jax
 import numpy as np
 from scipy import stats
 
-from langevin_ib import compare, contract, joint
+from langevin_ib import compare, contract, joint, signals
 from langevin_ib.checkpoint import resumes
 from langevin_ib.compare import p_is
 from langevin_ib.config import MIN_CHAINS, RunConfig, named_origins
 from langevin_ib.coverage import coverage_doubts
 from langevin_ib.descent import run_descent
 from langevin_ib.diagnostics import DRIFT_LEVEL
+from langevin_ib.ensemble import check_process
 from langevin_ib.errors import ConfigError
 from langevin_ib.findings import (
     RunResult,
@@ -60,8 +61,9 @@ def run(
         config: what to run; `auto` values are resolved first.
         report: called with the name of each stage, returns a progress callback for it or None.
         chunk_records: records per device call; changes no number.
-        checkpoints: a folder in which a long stage saves its state every half minute, and from which a run with the
-            same configuration resumes; removed when the run is complete.
+        checkpoints: a folder in which a long stage saves its state every 15 s of work, and from which a run with the
+            same configuration resumes. It stays until the result is saved: `langevin_ib.store.save` removes it, or, of
+            a result that is not to be saved, `langevin_ib.store.discard(result.checkpoints)`.
 
     Raises:
         ConfigError: a setting does not fit the model.
@@ -69,7 +71,9 @@ def run(
         LawError: a requested law cannot be normalised on the window.
         DivergenceError: chains diverged.
         BreachError: the model breaks its contract where chains went.
+        ProcessError: this process was forked after JAX had started.
     """
+    check_process()
     # Accumulators and laws are in float64; the chains' own precision is the configuration's.
     with jax.enable_x64(True), named_origins(config):
         if config.sampler == "sgd":
@@ -80,6 +84,7 @@ def run(
 def _run(config: RunConfig, report: Report, chunk_records: int | None, checkpoints: Path | None) -> RunResult:
     began = time.perf_counter()
     place = None if checkpoints is None else checkpoints / f"{run_name(config)}-{config.digest()}"
+    signals.expect(place)
     # Before any draw of the chains, so that a law that does not exist here costs no simulation.
     prepared = prepare(config, report, chunk_records, place)
     plan, predictions = prepared.plan, prepared.predictions
@@ -107,8 +112,6 @@ def _run(config: RunConfig, report: Report, chunk_records: int | None, checkpoin
         else:
             doubts.append("no draw of the reference MALA fell into the window: it has not settled")
     resumed = resumes(place)
-    if place is not None:
-        shutil.rmtree(place, ignore_errors=True)
 
     joint_test = _joint(prepared, sample)
     doubts += doubts_of(checks, reference, stationary=reduction.proper)
@@ -136,32 +139,32 @@ def _run(config: RunConfig, report: Report, chunk_records: int | None, checkpoin
     }
     summary["run"]["resumed"] = resumed
     summary["run"]["total_wall_s"] = round(time.perf_counter() - began, 3)
-    return RunResult(plan, summary, sample.result.trace)
+    return RunResult(plan, summary, sample.result.trace, place)
 
 
 def _run_sgd(config: RunConfig, report: Report, chunk_records: int | None, checkpoints: Path | None) -> RunResult:
     place = None if checkpoints is None else checkpoints / f"{run_name(config)}-{config.digest()}"
+    signals.expect(place)
     result = run_descent(config, report, chunk_records, place)
     result.summary["run"]["resumed"] = resumes(place)
-    if place is not None:
-        shutil.rmtree(place, ignore_errors=True)
-    return result
+    return replace(result, checkpoints=place)
 
 
 def draw(config: RunConfig) -> tuple[Prepared, Sample, list[str]]:
     """A run's laws, its draws, and the doubts about either, for studies that hold laws of their own against them.
 
-    Without companion, reference and summary. To be called with float64 enabled, as `run` does it.
+    Without companion, reference and summary.
     """
-    prepared = prepare(config, silent)
-    plan = prepared.plan
-    sample, _ = Sampler(plan, build_observer(plan.reduction, plan.edges, plan.config.slab), silent).draws()
-    return (
-        prepared,
-        sample,
-        prepared.doubts
-        + doubts_of(convergence_checks(sample, plan.reduction.proper), stationary=plan.reduction.proper),
-    )
+    with jax.enable_x64(True):
+        prepared = prepare(config, silent)
+        plan = prepared.plan
+        sample, _ = Sampler(plan, build_observer(plan.reduction, plan.edges, plan.config.slab), silent).draws()
+        return (
+            prepared,
+            sample,
+            prepared.doubts
+            + doubts_of(convergence_checks(sample, plan.reduction.proper), stationary=plan.reduction.proper),
+        )
 
 
 def _check_not_empty(plan: Plan, sample: Sample) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -23,20 +24,31 @@ CONTRADICTION_LEVEL = 1e-4  # false-positive rate of each of the comparisons tha
 STAYING = 1.5  # R-hat above which chains hardly leave the parts of the space that they began in
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class RunResult:
-    """What a run found.
+    """What a run found. It can be pickled: the model is then built anew, as its configuration names it.
 
     Attributes:
         plan: the configuration with every `auto` filled in, and the laws' common ground.
         summary: the content of `summary.json`.
         trace: {"value": (chain, draw, scalar), "charge": (chain, draw, m), "energy" (ℓ/T), "potential" ((ℓ + C(s))/T),
             "counts": (chain, draw)}, thinned and capped; SGD: T = 1.
+        checkpoints: the folder with the states of its stages, which `langevin_ib.store.save` removes; None without.
     """
 
     plan: Plan
     summary: dict[str, Any]
     trace: dict[str, np.ndarray]
+    checkpoints: Path | None = None
+
+    def __repr__(self) -> str:
+        """Model, c and verdicts in one line; the summary has the rest."""
+        c = next(iter(self.summary.get("invariants", {}).values()), {}).get("correction", {"c": None})
+        said = [] if c["c"] is None else [f"c = {_pm(c)}"]
+        said += [f"{law} {verdict}" for law, verdict in self.summary.get("verdicts", {}).items()]
+        doubts = len(self.summary.get("doubts", ()))
+        said += [f"{doubts} doubt{'s' * (doubts != 1)}"] if doubts else []
+        return f"RunResult({', '.join([self.plan.config.model, *said])})"
 
 
 def silent(stage: str) -> None:
@@ -218,14 +230,14 @@ def contradictions(
     off = _apart(correction, exact_c, 0.0)
     if off is not None:
         doubts.append(
-            f"c of the draws is {_pm(correction)} and that of the exact law {exact_c:.3f} ({p_is(off)}): the "
+            f"c of the draws is {_pm(correction)} and that of the exact law {exact_c:z.3f} ({p_is(off)}): the "
             "step is too large or the chains have not settled; use a smaller step_size or more steps"
         )
     if step is not None and step.get("c_difference") is not None:
         off = compare.p_value_of_difference(step["c_difference"], step["c_difference_se"])
         if off is not None and off < CONTRADICTION_LEVEL:
             doubts.append(
-                f"c changes by {step['c_difference']:+.3f} ± {step['c_difference_se']:.3f} when the step is halved "
+                f"c changes by {step['c_difference']:+z.3f} ± {step['c_difference_se']:.3f} when the step is halved "
                 f"({p_is(off)}); use a smaller step_size"
             )
     # Chains of MALA that stick have no error bars to be held against anything.
@@ -254,7 +266,7 @@ def _against_mala(
     off = _apart(mala, exact_c, 0.0)
     if off is not None:
         doubts.append(
-            f"c of MALA is {_pm(mala)} and that of the exact law {exact_c:.3f} ({p_is(off)}): one of them is wrong"
+            f"c of MALA is {_pm(mala)} and that of the exact law {exact_c:z.3f} ({p_is(off)}): one of them is wrong"
         )
     if exact is None or exact["p_value"] is None:
         return doubts
@@ -278,7 +290,7 @@ def _apart(correction: dict[str, Any], other: float | None, other_se: float) -> 
 
 
 def _pm(correction: dict[str, Any]) -> str:
-    return f"{correction['c']:.3f} ± {correction['se']:.3f}"
+    return f"{correction['c']:z.3f} ± {correction['se']:.3f}"
 
 
 def share_of(sample: Sample, name: str, share: float | None, why: str | None) -> dict[str, Any]:

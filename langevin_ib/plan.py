@@ -14,8 +14,11 @@ slab       a twentieth of z_hi (of the largest scalar's, with many coordinates) 
 
 from __future__ import annotations
 
+import dataclasses
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import numpy as np
@@ -31,6 +34,8 @@ from langevin_ib.models import Chart
 from langevin_ib.models.transforms import with_metric
 from langevin_ib.steps import POINTS, check_precision, check_spacing, check_travel, settling_rate, step_size_of
 from langevin_ib.windows import Minimum, Wells, Window, rounded, scalar_window
+
+log = logging.getLogger(__name__)
 
 THIN_INTERVAL = {True: 0.25, False: 0.05}  # by whether the measure is proper: a visit to a slab is short
 BURN_IN_SHARE = {True: 1 / 5, False: 1 / 32}
@@ -65,6 +70,24 @@ class Plan:
     def scalars(self) -> tuple[str, ...]:
         """The scalars that are put into histograms."""
         return tuple(self.edges)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """What a pickle holds: all but the model's functions, which are built anew from the configuration."""
+        rest = (self.schedule, self.edges, self.singular_ends, self.elsewhere)
+        return _restored, (self.config, self.reduction and self.reduction.temperature, *rest)
+
+
+def _restored(config: RunConfig, temperature: float | None, *rest: Any) -> Plan:
+    """A plan from a pickle; without its reduction, and saying so, where the model cannot be built."""
+    try:
+        with jax.enable_x64(True):
+            return Plan(config, build_reduction(config, temperature), *rest)
+    except Exception as error:  # of a user's module, which may not be there
+        log.warning("a result is restored without its model, plan.reduction is None: %s", one_line(error))
+    plan = object.__new__(Plan)
+    for spec, value in zip(dataclasses.fields(Plan), (config, None, *rest), strict=True):
+        object.__setattr__(plan, spec.name, value)
+    return plan
 
 
 def build_reduction(config: RunConfig, temperature: float | None = None) -> Reduction:

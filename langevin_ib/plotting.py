@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from langevin_ib import compare
 from langevin_ib.report_sgd import descent_title
@@ -24,6 +26,12 @@ STYLE: dict[str, tuple[str, Any]] = {
 }
 
 
+# Names are shown as they are: a dollar sign of an invariant's name begins no formula.
+PLAIN_TEXT: dict[str, Any] = {"text.parse_math": False, "text.usetex": False}
+LEGEND_TITLE = "law [reference measure]: verdict"
+LEGEND_SHARE = 0.55  # of the page's width: a wider legend goes under the panel, not over the curves
+EDGE = 0.01  # of the page, left free
+LEAST_LINE = 12  # characters
 COLUMNS = 3
 SIZE = (7.0, 5.6)  # of a single panel, inches
 SMALL = (4.6, 4.2)
@@ -37,7 +45,9 @@ def figure(summary: dict[str, Any]) -> Figure:
     across = min(len(names), COLUMNS)
     down = -(-len(names) // across)
     width, height = SIZE if len(names) == 1 else (SMALL[0] * across, SMALL[1] * down)
-    with plt.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
+    style = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, **PLAIN_TEXT}
+    titles: list[tuple[Axes | None, Text]] = []  # of a panel, or of the page
+    with plt.rc_context(style):
         picture, grid = plt.subplots(
             rows * down,
             across,
@@ -65,24 +75,58 @@ def figure(summary: dict[str, Any]) -> Figure:
                 top.set_ylabel(f"density in d{names[place]}")
                 if rows == 2:
                     bottom.set_ylabel("law − draws\n(symlog)")
-                _share_legend(top, picture if place == 0 else None)
-                top.set_title("{} in [{:g}, {:g}], {:.1%} of the draws".format(
+                if (own := top.get_legend()) is not None:
+                    own.remove()  # one for all panels: verdicts over all invariants are in the table
+                title = "{} in [{:g}, {:g}], {:.1%} of the draws".format(
                     names[place], *summary["invariants"][names[place]]["window"],
-                    summary["invariants"][names[place]]["in_window"]), fontsize=8.5, loc="left")  # fmt: skip
+                    summary["invariants"][names[place]]["in_window"])  # fmt: skip
+                titles.append((top, top.set_title(title, fontsize=8.5, loc="left")))
+        first = grid[0, 0]
         if len(names) == 1:
-            grid[0, 0].set_title(caption(summary), fontsize=8.5, loc="left")
+            titles.append((None, first.set_title(caption(summary), fontsize=8.5, loc="left")))
         else:
-            picture.suptitle(caption(summary), fontsize=9, x=0.01, ha="left")
+            titles.append((None, picture.suptitle(caption(summary), fontsize=9, x=EDGE, ha="left")))
+        own = first.get_legend()
+        if own is None or own.get_window_extent().width > LEGEND_SHARE * picture.bbox.width:
+            if own is not None:
+                own.remove()
+            _legend_below(first, picture, LEGEND_TITLE)
+        picture.draw_without_rendering()  # before that no panel has its place
+        for axes, text in titles:
+            _fit(text, (1.0 - EDGE) * picture.bbox.width if axes is None else axes.bbox.x1)
     return picture
 
 
-def _share_legend(axes: Axes, picture: Figure | None) -> None:
-    """One legend for all panels: verdicts over all invariants are in the table."""
+def _fit(text: Text, right: float) -> None:
+    """Break the lines of a text that would go beyond an edge, given in pixels."""
+    lines = text.get_text().split("\n")
+    for _ in range(3):  # characters have different widths
+        extent = text.get_window_extent()
+        if extent.x1 <= right:
+            return
+        longest = max(map(len, text.get_text().split("\n")))
+        room = max(int(longest * (right - extent.x0) / extent.width), LEAST_LINE)
+        text.set_text("\n".join(textwrap.fill(line, room) for line in lines))
+
+
+def _legend_below(axes: Axes, picture: Figure, title: str) -> None:
+    """The legend of some axes under all panels, in as many columns as the page holds, its lines broken if need be."""
     handles, labels = axes.get_legend_handles_labels()
-    if (own := axes.get_legend()) is not None:
-        own.remove()
-    if picture is not None:
-        picture.legend(handles, labels, loc="outside lower left", ncols=4, frameon=False, fontsize=8)
+    page = (1.0 - 2.0 * EDGE) * picture.bbox.width
+    for columns in (4, 3, 2, 1):
+        legend = picture.legend(
+            handles, labels, loc="outside lower left", ncols=columns, frameon=False, fontsize=8, title=title,
+            title_fontsize=8, alignment="left",
+        )  # fmt: skip
+        width = legend.get_window_extent().width
+        if width <= page or columns == 1:
+            break
+        legend.remove()
+    beside = width - max(text.get_window_extent().width for text in legend.get_texts())
+    for text in legend.get_texts() if width > page else ():
+        _fit(text, text.get_window_extent().x0 + page - beside)
+    # The panels keep their height.
+    picture.set_figheight(picture.get_figheight() + legend.get_window_extent().height / picture.dpi)
 
 
 def caption(summary: dict[str, Any]) -> str:
@@ -91,7 +135,7 @@ def caption(summary: dict[str, Any]) -> str:
     first = next(iter(summary["invariants"].values()))
     condition = summary["protocol"]["conditioned_on"]
     c = first["correction"]
-    measured = "c not estimated" if c["c"] is None else f"c = {c['c']:.3f} ± {c['se']:.3f}"
+    measured = "c not estimated" if c["c"] is None else f"c = {c['c']:z.3f} ± {c['se']:.3f}"
     if summary["doubts"]:
         measured += " (in doubt)"
     where = ""
@@ -136,7 +180,7 @@ def plot_histogram(summary: dict[str, Any], axes: Axes, name: str) -> Axes:
         loc=free,
         frameon=False,
         fontsize=8,
-        title="law [reference measure]: verdict",
+        title=LEGEND_TITLE,
         title_fontsize=8,
         alignment="left",
     )
@@ -161,7 +205,7 @@ def plot_residuals(summary: dict[str, Any], axes: Axes, name: str) -> Axes:
         axes.plot(centres, (np.asarray(law["mass"]) - mass) / top, color=colour, linestyle=dash, linewidth=1.3)
     axes.axhline(0, color="0.3", linewidth=0.6)
     # Linear over twice the band, logarithmic beyond: the laws that agree and those that differ both stay readable.
-    threshold = max(float(2 * 1.96 * se.max() / top), 1e-4)
+    threshold = _round_up(max(float(2 * 1.96 * se.max() / top), 1e-4))
     axes.set_yscale("symlog", linthresh=threshold, linscale=0.6)
     decades = [10.0**k for k in range(-6, 1) if 3 * threshold < 10.0**k <= np.max(np.abs(axes.get_ylim()))]
     ticks = [threshold, *decades]
@@ -170,6 +214,17 @@ def plot_residuals(summary: dict[str, Any], axes: Axes, name: str) -> Axes:
     axes.minorticks_off()
     axes.set_ylabel("law − draws, symlog\n(share of tallest bin)")
     return axes
+
+
+def _round_up(value: float) -> float:
+    """The next of 1, 2, 5 times a power of ten.
+
+    >>> _round_up(0.0091), _round_up(0.2), _round_up(0.021)
+    (0.01, 0.2, 0.05)
+    """
+    power = 10.0 ** np.floor(np.log10(value))
+    step = next(step for step in (1, 2, 5, 10) if value <= step * power * (1.0 + 1e-9))
+    return float(f"{step * power:.0e}")
 
 
 def verdicts(summary: dict[str, Any], name: str) -> dict[str, str]:
@@ -200,5 +255,5 @@ def _label(name: str, law: dict[str, Any]) -> str:
     fitted = law.get("temperature")
     if fitted is None:
         return f"{name} [{law['measure']}]"
-    free = f", c = {law['c']:.2f}" if name == "isotropic" else ""
+    free = f", c = {law['c']:z.2f}" if name == "isotropic" else ""
     return f"{name} [{law['measure']}], T = {fitted:.2g}{free}"

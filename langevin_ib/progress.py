@@ -1,41 +1,125 @@
-"""Progress on standard error: a bar for each stage of a run."""
+"""Progress on standard error: a bar for each stage of a run, or lines where standard error is not a terminal."""
 
 from __future__ import annotations
 
 import logging
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any, NamedTuple
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
+from langevin_ib import signals
 from langevin_ib.sampling import Report
+from langevin_ib.spelling import fitting
 
 NARROW = 120
+EVERY_SECONDS = 10.0  # between lines
 
 
 def console() -> Console:
-    """Standard output; wide enough for the table when it is not a terminal."""
-    found = Console(highlight=False)
-    return found if found.is_terminal else Console(highlight=False, width=max(NARROW, found.width))
+    """Standard output, without markup; wide enough for the table when it is not a terminal."""
+    found = _Plain()
+    return found if found.is_terminal else _Plain(width=max(NARROW, found.width))
+
+
+class _Plain(Console):
+    """A console that takes text as it is: brackets are no markup; cells have the width that they will be shown with."""
+
+    def __init__(self, **options: Any):
+        super().__init__(highlight=False, markup=False, emoji=False, **options)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        return super().render_str(fitting(text, self.encoding), **options)
 
 
 @contextmanager
 def stages(silent: bool) -> Iterator[Report]:
-    """A callback that opens a bar for each stage named to it, without bars where standard error is not a terminal.
+    """A callback that opens a bar for each stage named to it.
 
-    What the package logs, such as that a stage resumes, is printed on standard error too unless silent.
+    Where standard error is not a terminal, a line every ten seconds says which stage it is and how far it has come.
+    What the package logs, such as that a stage resumes, is printed there too. Nothing of this if silent.
     """
-    screen = Console(stderr=True)
-    columns = (TextColumn("{task.description:>12}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+    screen = _Plain(stderr=True)
+    description = TextColumn("{task.description:>12}", markup=False)
+    columns = (description, BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
     bars = Progress(*columns, console=screen, disable=silent or not screen.is_terminal, transient=True)
-    with bars, _logged(None if silent else screen):
+    pulse = _Pulse(screen)
+    with bars, _logged(None if silent else screen), pulse.beating(not silent and _read_by_lines(screen)):
 
         def report(stage: str):
+            signals.check()  # one that came while a library was at work may have been swallowed
+            for former in bars.tasks[-1:]:
+                bars.update(former.id, total=1, completed=1)
+                bars.stop_task(former.id)
             task = bars.add_task(stage, total=None)
-            return lambda done, total: bars.update(task, completed=done, total=total)
+            pulse.begin(stage)
+
+            def progress(done: int, total: int) -> None:
+                bars.update(task, completed=done, total=total)
+                pulse.moved(stage, done, total)
+
+            return progress
 
         yield report
+
+
+def _read_by_lines(screen: Console) -> bool:
+    """Whether it is a file or a pipe: no terminal, nor a buffer that is looked at when all is over."""
+    try:
+        screen.file.fileno()
+    except (OSError, AttributeError):
+        return False
+    return not screen.is_terminal
+
+
+class _Stage(NamedTuple):
+    """The stage that runs, and the part of it that is done, if that is known."""
+
+    name: str
+    share: float | None
+
+
+class _Pulse:
+    """Lines from a thread of its own, so that a stage that compiles shows life too."""
+
+    def __init__(self, screen: Console):
+        self._screen = screen
+        self._stage: _Stage | None = None
+
+    def begin(self, name: str) -> None:
+        """A stage begins."""
+        self._stage = _Stage(name, None)
+
+    def moved(self, name: str, done: int, total: int) -> None:
+        """It has come so far."""
+        if self._stage is not None and self._stage.name == name and total:
+            self._stage = self._stage._replace(share=done / total)
+
+    @contextmanager
+    def beating(self, wanted: bool) -> Iterator[None]:
+        """A line every ten seconds, for as long as this is open."""
+        ended, began = threading.Event(), time.monotonic()
+
+        def beat() -> None:
+            while not ended.wait(EVERY_SECONDS):
+                if (stage := self._stage) is not None:
+                    share = "" if stage.share is None else f"{stage.share:.0%}, "
+                    self._screen.print(f"{stage.name}: {share}{time.monotonic() - began:.0f} s", soft_wrap=True)
+
+        thread = threading.Thread(target=beat, name="progress", daemon=True)
+        if wanted:
+            thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            if wanted:
+                thread.join()
 
 
 class _Lines(logging.Handler):
@@ -46,7 +130,7 @@ class _Lines(logging.Handler):
         self._screen = screen
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._screen.print(record.getMessage(), soft_wrap=True, highlight=False, markup=False)
+        self._screen.print(record.getMessage(), soft_wrap=True)
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from jax.core import Tracer
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Key
 
-from langevin_ib import streaming
+from langevin_ib import signals, streaming
 from langevin_ib.checkpoint import Checkpoint
 from langevin_ib.dynamics import Kernel
 from langevin_ib.ensemble import Observer, Progress, Schedule, batched, run_ensemble
@@ -92,7 +92,7 @@ def record(
     stopped = Event()  # a thread cannot be interrupted: it has to look
 
     def looked(b: int, done: int, total: int) -> None:
-        if stopped.is_set():
+        if stopped.is_set() and not signals.asked():  # else each block saves its state, and stops by itself
             raise CancelledError
         if b == 0 and progress is not None:
             progress(done, total)

@@ -95,7 +95,7 @@ def law_rows(summary: dict[str, Any]) -> list[list[tuple[str, ...]]]:
     for name, invariant in summary["invariants"].items():
         rows = []
         for law_name, law in invariant["laws"].items():
-            c = "–" if law["c"] is None else f"{law['c'] + 0.0:.3f}"
+            c = "–" if law["c"] is None else f"{law['c']:z.3f}"
             distance = (
                 f"{law['tv']:.4f}",
                 f"{law['tv_floor']:.4f}",
@@ -126,7 +126,10 @@ def findings(summary: dict[str, Any]) -> list[tuple[str, str]]:
         lines = [("yellow", f"c not estimated: {c['why']}")]
     else:
         lines = [
-            ("bold", f"c = {c['c']:.3f} ± {c['se']:.3f} (95% interval {c['ci95'][0]:.3f} to {c['ci95'][1]:.3f}){doubt}")
+            (
+                "bold",
+                f"c = {c['c']:z.3f} ± {c['se']:.3f} (95% interval {c['ci95'][0]:z.3f} to {c['ci95'][1]:z.3f}){doubt}",
+            )
         ]
     acceptance = "" if checks["acceptance"] is None else f", acceptance {checks['acceptance']:.3f}"
     if checks["rejected"] is not None:
@@ -215,7 +218,8 @@ def _dependence(found: dict[str, Any] | None) -> str:
         return ""
     first, second = found["pair"]
     return (
-        f"; correlation of normal scores of {first} and {second} {found['first']:.3f}, in the law {found['second']:.3f}"
+        f"; correlation of normal scores of {first} and {second} {found['first']:z.3f}, "
+        f"in the law {found['second']:z.3f}"
         f" (p = {p_text(found['p_value'])}, the least of all pairs times their number)"
     )
 
@@ -313,7 +317,7 @@ def _step_line(check: dict[str, Any] | None) -> list[tuple[str, str]]:
         return [("yellow", f"no step check: {check['why']}")]
     c = ""
     if check["c_difference"] is not None:
-        c = f", c changes by {check['c_difference']:+.3f} ± {check['c_difference_se']:.3f}"
+        c = f", c changes by {check['c_difference']:+z.3f} ± {check['c_difference_se']:.3f}"
     return [
         (
             "",
@@ -347,7 +351,7 @@ def _drift_lines(drift: dict[str, Any] | None) -> list[tuple[str, str]]:
     ]
     for row in drift["stretches"]:
         c = row["correction"]
-        value = "–" if c["c"] is None else f"{c['c']:+.3f} ± {c['se']:.3f}"
+        value = "–" if c["c"] is None else f"{c['c']:+z.3f} ± {c['se']:.3f}"
         lines.append(
             (
                 "",

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from langevin_ib import signals
 from langevin_ib.cli import (
     FailedRunError,
     Parser,
@@ -76,11 +77,12 @@ def _simulate(arguments: dict[str, Any]) -> int:
 
     use_all_cores()
     # After the settings are known to be good, so that a typing error is answered at once; after the devices are set.
-    from langevin_ib.experiment import run  # noqa: PLC0415
-    from langevin_ib.models.registry import faults_of  # noqa: PLC0415
-    from langevin_ib.progress import console, stages  # noqa: PLC0415
-    from langevin_ib.report import print_report  # noqa: PLC0415
-    from langevin_ib.store import CHECKPOINTS, check_writable, save, summary_json, tidy  # noqa: PLC0415
+    with signals.held():
+        from langevin_ib.experiment import run  # noqa: PLC0415
+        from langevin_ib.models.registry import faults_of  # noqa: PLC0415
+        from langevin_ib.progress import console, stages  # noqa: PLC0415
+        from langevin_ib.report import print_report  # noqa: PLC0415
+        from langevin_ib.store import CHECKPOINTS, check_writable, print_json, save, tidy  # noqa: PLC0415
 
     check_writable(out)
     # Standard output is for the result: what a model of the user's prints goes to standard error.
@@ -90,15 +92,16 @@ def _simulate(arguments: dict[str, Any]) -> int:
         try:
             folder = save(result, out)
         except OSError as error:
-            raise FailedRunError(f"cannot write the run folder: {error.strerror or error}") from None
+            why = error.strerror or error
+            raise FailedRunError(f"cannot write the run folder: {why}; {signals.left()}") from None
     if kept and not quiet:
         print(f"note: kept from {path}: {', '.join(kept)}; give one as auto to set it anew", file=sys.stderr)
     tidy(out)
     if as_json:
-        sys.stdout.write(summary_json(result.summary))
+        print_json(result.summary)
     elif not quiet:
         print_report(result.summary, console())
-        console().print(f"saved in {folder}", soft_wrap=True, highlight=False)
+        console().print(f"saved in {folder}", soft_wrap=True)
     return 0
 
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import io
 import json
 import math
+import os
 import shutil
-import tempfile
+import sys
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,13 +18,17 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
+from matplotlib.figure import Figure
 
+from langevin_ib import signals
 from langevin_ib.errors import ConfigError
 from langevin_ib.findings import RunResult, run_name
 from langevin_ib.plotting import figure
 from langevin_ib.report import html_page
 
-CHECKPOINTS = ".checkpoints"  # in the output folder, until the run they belong to is complete
+CHECKPOINTS = ".checkpoints"  # in the output folder, until the run they belong to is saved
+IN_THE_WAY = {errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR}  # what a rename meets where there is something
+RACES = 100  # renames that other processes may spoil, one after the other, before it counts as an error
 
 
 def tidy(out: str | Path) -> None:
@@ -34,6 +42,13 @@ def run_folder(result: RunResult, out: str | Path) -> Path:
     return Path(out) / f"{run_name(result.plan.config)}-{result.plan.config.digest()}"
 
 
+def discard(checkpoints: Path | None) -> None:
+    """Remove the states that a run left in this folder: its result is saved."""
+    if checkpoints is not None:
+        shutil.rmtree(checkpoints, ignore_errors=True)
+        signals.forget(checkpoints)
+
+
 def check_writable(out: str | Path) -> None:
     """Fail before any work if `out` cannot take a folder; leaves nothing behind.
 
@@ -41,50 +56,89 @@ def check_writable(out: str | Path) -> None:
         ConfigError: `out`, or the nearest folder above it that exists, is not a folder one can write into.
     """
     nearest = Path(out).absolute()
-    while not nearest.exists() and nearest != nearest.parent:
-        nearest = nearest.parent
     try:
-        with tempfile.TemporaryDirectory(dir=nearest):
-            pass
-    except OSError as error:
-        raise ConfigError("out", "a folder that can be written", f"{out} ({error.strerror})") from None
+        while not os.path.lexists(nearest) and nearest != nearest.parent:
+            nearest = nearest.parent
+        if not nearest.exists():  # a link whose target is missing: no folder can be made in its place
+            raise FileNotFoundError(0, f"{nearest} is a symbolic link to nothing")
+        trial = _fresh(nearest, "trial")
+        trial.mkdir()
+        trial.rmdir()
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise ConfigError("out", "a folder that can be written", f"{out} ({why})") from None
 
 
 def save(result: RunResult, out: str | Path) -> Path:
     """Write `config.toml`, `summary.json`, `draws.nc`, `histogram.png` and `report.html`; returns the folder.
 
+    The checkpoints of the run, if it kept some, are removed once the folder stands.
+
     Raises:
-        OSError: the folder cannot be written; what stood there before is untouched.
+        OSError: the folder cannot be written; what stood there before is untouched, and so are the checkpoints.
     """
 
     def fill(fresh: Path) -> None:
-        (fresh / "config.toml").write_text(result.plan.config.to_toml(), encoding="utf-8")
-        (fresh / "summary.json").write_text(summary_json(result.summary), encoding="utf-8")
-        draws(result).to_netcdf(fresh / "draws.nc", engine="h5netcdf")
-        picture = figure(result.summary)
-        picture.savefig(fresh / "histogram.png", dpi=200)
-        plt.close(picture)
-        (fresh / "report.html").write_text(html_page(result.summary, fresh / "histogram.png"), encoding="utf-8")
+        write(fresh / "config.toml", result.plan.config.to_toml())
+        write(fresh / "summary.json", summary_json(result.summary))
+        write(fresh / "draws.nc", draws(result).to_netcdf(engine="h5netcdf"))
+        write(fresh / "histogram.png", png(figure(result.summary)))
+        write(fresh / "report.html", html_page(result.summary, fresh / "histogram.png"))
 
-    return write_folder(run_folder(result, out), fill)
+    folder = write_folder(run_folder(result, out), fill)
+    discard(result.checkpoints)
+    return folder
+
+
+def png(picture: Figure) -> bytes:
+    """A picture, which is closed, as the content of a file."""
+    buffer = io.BytesIO()
+    picture.savefig(buffer, dpi=200, format="png")
+    plt.close(picture)
+    return buffer.getvalue()
+
+
+def write(path: Path, content: str | bytes | memoryview) -> None:
+    """Write a file whose content is complete: libraries that write by themselves crash or mutter on a full disk.
+
+    Raises:
+        OSError: the disk is full, for instance; here rather than when the file is closed.
+    """
+    with path.open("wb") as stream:
+        stream.write(content.encode() if isinstance(content, str) else content)
+        stream.flush()
+        os.fsync(stream.fileno())
 
 
 def write_folder(folder: Path, fill: Callable[[Path], None]) -> Path:
     """Make a folder under a temporary name, have it filled, and rename it; returns it.
 
+    Of several processes that write one folder at a time, the last one's stays, whole. The folder has the permissions
+    that any new one has there: umask, setgid and default ACL of the folder above hold.
+
     Raises:
         OSError: it cannot be written; what stood there before is untouched.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    fresh = _fresh(folder.parent, folder.name)
+    fresh.mkdir()
     try:
-        fresh.chmod(0o755)
         fill(fresh)
         _replace(fresh, folder)
     except BaseException:
         shutil.rmtree(fresh, ignore_errors=True)
         raise
     return folder
+
+
+def print_json(summary: dict[str, Any]) -> None:
+    """The summary on standard output; characters that this cannot spell as JSON's own escapes."""
+    text = summary_json(summary)
+    try:
+        text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
+    except UnicodeEncodeError:
+        text = json.dumps(json.loads(text), indent=1) + "\n"
+    sys.stdout.write(text)
 
 
 def summary_json(summary: dict[str, Any]) -> str:
@@ -122,21 +176,43 @@ def draws(result: RunResult) -> xr.DataTree:
     return xr.DataTree.from_dict({"posterior": posterior})
 
 
+def _fresh(parent: Path, name: str) -> Path:
+    """A hidden name that no other process has."""
+    return parent / f".{name}-{uuid.uuid4().hex[:12]}"
+
+
 def _replace(fresh: Path, folder: Path) -> None:
-    """A rename cannot replace a folder that has content, so the old one steps aside first."""
-    if not folder.exists():
-        fresh.rename(folder)
-        return
-    old = Path(tempfile.mkdtemp(prefix=f".{folder.name}-old-", dir=folder.parent)) / "run"
-    folder.rename(old)
+    """A rename cannot replace a folder that has content, so the old one steps aside first.
+
+    Another process may do the same between any two of these steps: then it is tried again.
+    """
+    aside: list[Path] = []
     try:
-        fresh.rename(folder)
-    except OSError:
-        old.rename(folder)
+        for left in reversed(range(RACES)):
+            try:
+                fresh.rename(folder)
+                return
+            except OSError as error:
+                if not left or not fresh.exists() or not (error.errno in IN_THE_WAY or os.path.lexists(folder)):
+                    raise
+            old = _fresh(folder.parent, f"{folder.name}-old")
+            with contextlib.suppress(FileNotFoundError):  # it is gone already
+                folder.rename(old)
+                aside.append(old)
+    except BaseException:
+        if aside and not os.path.lexists(folder):
+            aside.pop().rename(folder)
         raise
     finally:
-        if folder.exists():
-            shutil.rmtree(old.parent, ignore_errors=True)
+        for old in aside:
+            _remove(old)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _strict(value: Any) -> Any:

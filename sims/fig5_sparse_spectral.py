@@ -125,6 +125,7 @@ def picture(own: Trained, arrays: dict[str, Any], *, truth: Float[np.ndarray, "s
     spectrum.set_ylabel("amplitude, first seed")
     signal.set_ylabel("y(t), first seed")
     pictures.legend(spectrum, ncols=2)
+    pictures.legend_above(signal)
     pictures.finish([spectrum, signal], "t")
     spectrum.set_xlabel("frequency k")
     return drawn

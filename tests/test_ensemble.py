@@ -58,7 +58,7 @@ def test_a_chain_depends_on_how_many_others_there_are_and_on_the_devices_by_roun
     """
     few, many, odd = (sample(langevin(), chains=n) for n in (16, 64, 17))
     alone = sample(langevin(), chains=64, devices=jax.devices()[:1])
-    assert (many.devices, odd.devices, alone.devices) == (2, 1, 1)
+    assert (many.devices, odd.devices, alone.devices) == (2, 2, 1)
     rounding = 4 * 150 * np.finfo(np.float32).eps * np.max(np.abs(many.position))
     for other in (few, odd, alone):
         np.testing.assert_allclose(other.position[:16], many.position[:16], rtol=0, atol=rounding)
@@ -103,8 +103,46 @@ def test_one_bad_chain_among_many_fails_the_run():
     assert (caught.value.diverged, caught.value.step) == (1, 3)
 
 
-def test_sharding_uses_as_many_devices_as_divide_the_chains():
-    assert [chain_sharding(n)[1] for n in (64, 17, 2, 1)] == [2, 1, 2, 1]
+def test_sharding_uses_every_device_that_gets_a_chain_of_its_own():
+    assert [chain_sharding(n)[1] for n in (64, 17, 2, 1)] == [2, 2, 2, 1]
+    four = 2 * jax.devices()
+    assert [chain_sharding(n, four)[1] for n in (64, 17, 5, 3)] == [4, 4, 3, 3]
+
+
+def test_chains_that_the_devices_do_not_divide_are_those_of_one_device(tmp_path):
+    """Statistics, trace and state to the last bit; a state of the one goes on on the other."""
+
+    def interrupt(done, total):
+        if done >= 90:
+            raise StoppedError
+
+    one, both = (sample(langevin(), chains=17, devices=jax.devices()[:n]) for n in (1, 2))
+    assert (one.devices, both.devices) == (1, 2)
+    for first, second in zip(one[:4], both[:4], strict=True):
+        assert_same(first, second)
+    assert both.position.shape == (17, 2)
+    for n in (1, 2):
+        where = {"chains": 17, "chunk_records": 6, "checkpoint": Checkpoint(tmp_path / f"{n}.npz", "", every_s=0.0)}
+        with pytest.raises(StoppedError):
+            sample(langevin(), **where, devices=jax.devices()[:n], progress=interrupt)
+        seen = []
+        resumed = sample(
+            langevin(), **where, devices=jax.devices()[: 3 - n], progress=lambda done, _, seen=seen: seen.append(done)
+        )
+        assert seen[0] > 30
+        for first, second in zip(one[:4], resumed[:4], strict=True):
+            assert_same(first, second)
+
+
+def test_one_bad_chain_among_copies_is_counted_once():
+    kernel = langevin()
+    starts = jnp.tile(jnp.array([1.0, 1.0], jnp.float32), (17, 1)).at[0].set(jnp.nan)
+    with pytest.raises(DivergenceError) as caught:
+        run_ensemble(
+            kernel, starts, observer(), key=jax.random.key(2), schedule=Schedule(0, 3, 40, (40,)),
+            escaped=lambda p: jnp.asarray(False), stage="sampling", step_size=0.005,
+        )  # fmt: skip
+    assert (caught.value.diverged, caught.value.chains) == (1, 17)
 
 
 def test_a_schedule_that_does_not_end_where_it_says_is_refused():

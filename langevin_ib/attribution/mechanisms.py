@@ -11,7 +11,6 @@ removes of the imbalance is split into growth and loss of charge, and set agains
 
 from __future__ import annotations
 
-import shutil
 import time
 from functools import partial
 from pathlib import Path
@@ -22,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool
 
-from langevin_ib import charges, geometry
+from langevin_ib import charges, geometry, signals
 from langevin_ib.attribution.config import AttributionConfig
 from langevin_ib.attribution.runs import (
     DESCENT,
@@ -41,6 +40,7 @@ from langevin_ib.attribution.runs import (
 )
 from langevin_ib.attribution.statistics import across, describe, mean, state
 from langevin_ib.checkpoint import resumes
+from langevin_ib.ensemble import check_process
 from langevin_ib.errors import DivergenceError
 from langevin_ib.models import Model, Params
 from langevin_ib.recording import record_steps
@@ -51,10 +51,11 @@ PAIR = 1e-6
 
 
 class Attribution(NamedTuple):
-    """The settled configuration, and the content of `summary.json`."""
+    """The settled configuration, the content of `summary.json`, and the folder of states to remove once it is saved."""
 
     config: AttributionConfig
     summary: dict[str, Any]
+    checkpoints: Path | None = None
 
 
 def attribute(
@@ -65,13 +66,15 @@ def attribute(
     Args:
         config: what to run.
         report: called with the name of each stage, returns a progress callback for it or None.
-        checkpoints: a folder in which a long stage saves its state, and from which the same configuration resumes.
+        checkpoints: a folder in which a long stage saves its state, and from which the same configuration resumes;
+            `langevin_ib.attribution.report.save` removes it.
 
     Raises:
         ConfigError: a setting does not fit the model.
         ModelError: a user's model breaks its contract.
         DivergenceError: a seed diverged under a mechanism other than Langevin, whose T nobody chose.
     """
+    check_process()
     with jax.enable_x64(True):
         return _attribute(config, report or (lambda _: None), checkpoints)
 
@@ -82,6 +85,7 @@ def _attribute(config: AttributionConfig, report: Report, checkpoints: Path | No
     setting = settle(config)
     config = setting.config
     place = None if checkpoints is None else checkpoints / f"attribution-{config.name}-{config.digest()}"
+    signals.expect(place)
     parameters = {
         name: simulate(setting, partial(descent, mechanism=name), name, report, place)
         for name in MECHANISMS
@@ -102,8 +106,6 @@ def _attribute(config: AttributionConfig, report: Report, checkpoints: Path | No
     if diverged is not None:
         entries[LANGEVIN] = {"diverged": diverged}
     resumed = resumes(place)
-    if place is not None:
-        shutil.rmtree(place, ignore_errors=True)
 
     model = setting.model
     directions = model.group_dim + model.compact_dim
@@ -132,7 +134,7 @@ def _attribute(config: AttributionConfig, report: Report, checkpoints: Path | No
         "notes": _notes(setting),
     }
     summary["run"]["wall_s"] = round(time.perf_counter() - began, 1)
-    return Attribution(config, summary)
+    return Attribution(config, summary, place)
 
 
 def pairs(model: Model, params: Params) -> Bool[np.ndarray, " m"]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -21,6 +22,7 @@ STYLE: dict[str, tuple[str, Any]] = {
     LANGEVIN: ("#E69F00", (0, (4, 1, 1, 1, 1, 1))),
 }
 SIZE = (3.6, 6.6)  # inches: one column of a paper
+LINE = 48  # characters in a line of the title
 DECADES = 6  # shown below the top, at most: a loss without noise goes to rounding
 PANELS = {
     "ratio_factor": "|a|/|b| off by a factor",
@@ -48,7 +50,8 @@ def figure(summary: dict[str, Any]) -> Figure:
 def caption(summary: dict[str, Any]) -> str:
     """Set-up or model, learning rate and seeds, short enough for one column."""
     config = summary["config"]
-    return f"{config.get('setup', config['model'])}, η = {config['lr']:g}, {summary['run']['seeds']} seeds"
+    text = f"{config.get('setup', config['model'])}, η = {config['lr']:g}, {summary['run']['seeds']} seeds"
+    return textwrap.fill(text, LINE)
 
 
 def plot_curve(summary: dict[str, Any], axes: Axes, name: str) -> Axes:

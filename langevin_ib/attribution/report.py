@@ -8,7 +8,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import matplotlib.pyplot as plt
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -16,7 +15,7 @@ from rich.text import Text
 from langevin_ib.attribution.mechanisms import Attribution
 from langevin_ib.attribution.plot import figure
 from langevin_ib.attribution.runs import DECAY, DESCENT, ISOTROPIC, LABEL, LANGEVIN, SGD
-from langevin_ib.store import summary_json, write_folder
+from langevin_ib.store import discard, png, summary_json, write, write_folder
 
 COLUMNS = ("mechanism", "|a|/|b| off by", "min–max", "|χ/χ(0)|", "loss", "removed", "growth", "charge")
 KEPT = 0.1  # a median |χ/χ(0)| whose 95% interval is this near to one counts as kept
@@ -247,20 +246,20 @@ def save(result: Attribution, out: str | Path) -> Path:
     """Write `config.toml`, `summary.json`, `attribution.png` and `report.html` into a folder of `out`; returns it.
 
     Raises:
-        OSError: the folder cannot be written; what stood there before is untouched.
+        OSError: the folder cannot be written; what stood there before is untouched, and so are the checkpoints.
     """
-    config, summary = result
+    config, summary = result.config, result.summary
 
     def fill(fresh: Path) -> None:
-        (fresh / "config.toml").write_text(config.to_toml(), encoding="utf-8")
+        write(fresh / "config.toml", config.to_toml())
         content = summary | {"sentences": sentences(summary)}
-        (fresh / "summary.json").write_text(summary_json(content), encoding="utf-8")
-        picture = figure(summary)
-        picture.savefig(fresh / "attribution.png", dpi=200)
-        plt.close(picture)
-        (fresh / "report.html").write_text(html_page(summary, fresh / "attribution.png"), encoding="utf-8")
+        write(fresh / "summary.json", summary_json(content))
+        write(fresh / "attribution.png", png(figure(summary)))
+        write(fresh / "report.html", html_page(summary, fresh / "attribution.png"))
 
-    return write_folder(Path(out) / f"attribution-{config.name}-{config.digest()}", fill)
+    folder = write_folder(Path(out) / f"attribution-{config.name}-{config.digest()}", fill)
+    discard(result.checkpoints)
+    return folder
 
 
 def _banded(found: dict[str, float]) -> str:
@@ -283,4 +282,4 @@ def _range(entry: dict[str, Any]) -> str:
 
 
 def _number(value: float) -> str:
-    return f"{value:.3g}"
+    return f"{value:z.3g}"

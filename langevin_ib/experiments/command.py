@@ -15,7 +15,7 @@ from langevin_ib.config import LIMIT, NUMBERS
 from langevin_ib.errors import ConfigError
 from langevin_ib.experiments.outcome import save, show
 from langevin_ib.progress import console, stages
-from langevin_ib.store import check_writable, summary_json
+from langevin_ib.store import check_writable, print_json
 
 MAX_SEEDS = 4096
 MIN_STEPS = 20
@@ -170,8 +170,8 @@ def _execute(request: Request, run: Callable[[Request, Report], Any], out: str, 
         except OSError as error:
             raise FailedRunError(f"cannot write the run folder: {error.strerror or error}") from None
     if as_json:
-        sys.stdout.write(summary_json(outcome.summary))
+        print_json(outcome.summary)
     elif not quiet:
         show(outcome, console())
-        console().print(f"saved in {folder}", soft_wrap=True, highlight=False)
+        console().print(f"saved in {folder}", soft_wrap=True)
     return 0

@@ -12,14 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from langevin_ib.store import summary_json, write_folder
+from langevin_ib.store import png, summary_json, write, write_folder
 
 SCHEMA_VERSION = 1
 
@@ -81,18 +80,17 @@ def save(outcome: Outcome, out: str | Path) -> Path:
     """
 
     def fill(fresh: Path) -> None:
-        (fresh / "summary.json").write_text(summary_json(outcome.summary), encoding="utf-8")
+        write(fresh / "summary.json", summary_json(outcome.summary))
         images = {}
         for name, picture in outcome.pictures.items():
-            buffer = io.BytesIO()
-            picture.savefig(buffer, dpi=200, format="png")
-            images[name] = buffer.getvalue()
-            (fresh / f"{name}.png").write_bytes(images[name])
-            plt.close(picture)
+            images[name] = png(picture)
+            write(fresh / f"{name}.png", images[name])
         if outcome.recovered:
             arrays: dict[str, Any] = dict(outcome.recovered)
-            np.savez(fresh / "recovered.npz", **arrays)
-        (fresh / "report.html").write_text(_page(outcome, images), encoding="utf-8")
+            buffer = io.BytesIO()
+            np.savez(buffer, **arrays)
+            write(fresh / "recovered.npz", buffer.getbuffer())
+        write(fresh / "report.html", _page(outcome, images))
 
     return write_folder(Path(out) / outcome.folder, fill)
 

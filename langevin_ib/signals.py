@@ -1,0 +1,114 @@
+"""SIGINT and SIGTERM: a long stage saves its state first; and what a run that has ended leaves to go on from."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+NOTHING = "no checkpoint yet, nothing to go on from"
+
+
+class Saved(NamedTuple):
+    """A state on disk: the file, the stage that it is of, and how far this had come."""
+
+    path: Path
+    stage: str
+    step: int
+    steps: int
+
+
+class _Standing:
+    """Of this process; signals belong to one."""
+
+    asked = False  # to stop
+    holders = 0
+    saved: Saved | None = None
+    expected: Path | None = None
+
+
+_now, _lock = _Standing(), threading.Lock()
+
+
+@contextmanager
+def caught() -> Iterator[None]:
+    """While this is open, SIGINT and SIGTERM raise `KeyboardInterrupt`, inside `held` at the next `check`.
+
+    A second signal raises it at once. A signal that is ignored, as SIGINT is behind `nohup`, stays so.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may set handlers
+        return
+
+    def stop(number: int, frame: Any) -> None:
+        del number, frame
+        again, _now.asked = _now.asked, True
+        if again or not _now.holders:
+            raise KeyboardInterrupt
+
+    former = {
+        number: signal.signal(number, stop)
+        for number in (signal.SIGINT, signal.SIGTERM)
+        if signal.getsignal(number) not in (signal.SIG_IGN, None)
+    }
+    _now.asked, _now.saved, _now.expected = False, None, None
+    try:
+        yield
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+        _now.asked = False
+
+
+@contextmanager
+def held() -> Iterator[None]:
+    """A signal waits until `check` is called, or this ends: for work that would lose something, or swallow it."""
+    with _lock:
+        _now.holders += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _now.holders -= 1
+    check()
+
+
+def asked() -> bool:
+    """Whether a signal has come."""
+    return _now.asked
+
+
+def check() -> None:
+    """Raise `KeyboardInterrupt` if a signal has come: one raised in a callback of a library's is swallowed there."""
+    if _now.asked:
+        raise KeyboardInterrupt
+
+
+def note(path: Path, stage: str, step: int, steps: int) -> None:
+    """Keep in mind the state last saved, or gone on from."""
+    _now.saved = Saved(path, stage, step, steps)
+
+
+def expect(folder: Path | None) -> None:
+    """Keep in mind the folder where an earlier process may have left states of this run."""
+    _now.expected = folder
+
+
+def forget(folder: Path) -> None:
+    """Its states are gone."""
+    if _now.saved is not None and _now.saved.path.parent == folder:
+        _now.saved = None
+
+
+def left() -> str:
+    """What the same command would go on from, in words."""
+    saved, folder = _now.saved, _now.expected
+    if saved is not None and saved.path.exists():
+        at = f'at step {saved.step} of {saved.steps} of "{saved.stage}"'
+        return f"the same command goes on from its checkpoint {at}"
+    if folder is not None and any(folder.glob("*.npz")):
+        return f"the same command goes on from the checkpoint that an earlier run left in {folder}"
+    return NOTHING

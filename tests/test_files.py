@@ -1,0 +1,317 @@
+"""Run folders and checkpoints on a machine that fails: full disks, signals, several runs at a time, odd paths."""
+
+import contextlib
+import dataclasses
+import errno
+import json
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import jax
+import numpy as np
+import pytest
+
+import langevin_ib
+from langevin_ib import RunConfig, checkpoint, experiment, signals, sim, store
+from langevin_ib.checkpoint import Checkpoint, Standing
+from langevin_ib.errors import ConfigError, ProcessError
+from langevin_ib.plan import build_reduction
+
+QUICK = {
+    "chains": 64, "steps": 400, "burn_in": 100, "thin": 4, "step_size": 0.002, "window": (0.3, 2.0), "bins": 10,
+    "laws": ("exact", "printed"), "reference": "none", "step_check": False,
+}  # fmt: skip
+OPTIONS = ["--chains", "64", "--steps", "400", "--reference", "none", "--step-check", "no", "--step-size", "0.002"]
+FILES = {"config.toml", "summary.json", "draws.nc", "histogram.png", "report.html"}
+
+
+@pytest.fixture(scope="module")
+def result():
+    return langevin_ib.run(RunConfig(**QUICK))
+
+
+def content(folder):
+    """Every file with its bytes."""
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+class Disk:
+    """A disk that is full after so many files, or within the one that is then begun."""
+
+    def __init__(self, monkeypatch, files: int):
+        self.files, self.write = files, store.write
+        monkeypatch.setattr(store, "write", self)
+
+    def __call__(self, path, data):
+        if self.files == 0:
+            path.write_bytes(b"half")
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self.files -= 1
+        self.write(path, data)
+
+
+@pytest.fixture
+def finished(result, monkeypatch):
+    """The command line with a run that has just ended and has left a state."""
+
+    def run(config, *, checkpoints, **_):
+        place = checkpoints / "uv-0"
+        Checkpoint(place / "sampling.npz", "", 0.0).save(Standing(0, 90, np.zeros(3)))
+        signals.expect(place)
+        signals.note(place / "sampling.npz", "sampling", 360, 400)
+        return dataclasses.replace(result, checkpoints=place)
+
+    monkeypatch.setattr(experiment, "run", run)
+
+
+@pytest.mark.parametrize("files", range(5))
+def test_a_full_disk_is_one_line_and_leaves_what_was_there_and_the_state(
+    files, finished, tmp_path, monkeypatch, capsys
+):
+    out = tmp_path / "runs"
+    assert sim.main([*OPTIONS, "--quiet", "--out", str(out)]) == 0
+    assert not (out / store.CHECKPOINTS).exists()
+    before = content(out)
+    with monkeypatch.context() as patch:
+        Disk(patch, files)
+        assert sim.main([*OPTIONS, "--quiet", "--out", str(out)]) == 3
+    line = capsys.readouterr().err
+    assert line == (
+        "python -m langevin_ib.sim: error: cannot write the run folder: No space left on device; the same command goes "
+        'on from its checkpoint at step 360 of 400 of "sampling"\n'
+    )
+    kept = content(out)
+    state = kept.pop(next(path for path in kept if path.name == "sampling.npz"))
+    assert kept == before
+    assert state
+    assert len(list(out.iterdir())) == 2
+    assert sim.main([*OPTIONS, "--quiet", "--out", str(out)]) == 0
+    assert not (out / store.CHECKPOINTS).exists()
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGXFSZ"), reason="no limits of a file's size here")
+def test_a_limit_inside_the_draws_is_an_error_and_no_crash(result, tmp_path):
+    """In a process of its own: HDF5's library crashed at its end, in the destructors of files half written."""
+    (tmp_path / "result").write_bytes(pickle.dumps(result))
+    code = (
+        "import pickle, resource, sys\nfrom langevin_ib import store\n"
+        "result = pickle.load(open(sys.argv[1], 'rb'))\n"
+        "size = len(store.draws(result).to_netcdf(engine='h5netcdf'))\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (size // 2, resource.RLIM_INFINITY))\n"
+        "try:\n    store.save(result, sys.argv[2])\nexcept OSError as error:\n    print(error.strerror)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, tmp_path / "result", tmp_path / "runs"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, os.strerror(errno.EFBIG) + "\n", "")
+    assert list((tmp_path / "runs").iterdir()) == []
+
+
+def test_a_full_disk_leaves_the_last_state_and_no_other_file(tmp_path, monkeypatch):
+    saved = Checkpoint(tmp_path / "stage.npz", "one run", 0.0)
+    saved.save(Standing(3, 4, [np.arange(5.0)]))
+    before = content(tmp_path)
+
+    def full(number):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint.os, "fsync", full)
+        with pytest.raises(OSError, match="No space left"):
+            saved.save(Standing(5, 6, [np.arange(5.0)]))
+    assert content(tmp_path) == before
+    assert saved.load(lambda _: [np.zeros(5)]).burned == 3
+
+
+def test_checkpoints_stay_until_the_result_is_saved(tmp_path, monkeypatch):
+    monkeypatch.setattr(Checkpoint, "due", lambda self: True)
+    result = langevin_ib.run(RunConfig(**QUICK), chunk_records=25, checkpoints=tmp_path / "states")
+    assert [path.name for path in result.checkpoints.iterdir()] == ["sampling.npz"]
+    store.save(result, tmp_path / "runs")
+    assert not result.checkpoints.exists()
+
+
+def together(work, count=2):
+    """The work in several threads at a time; raises what one of them raises."""
+    start = threading.Barrier(count)
+
+    def one(number):
+        start.wait()
+        work(number)
+
+    with ThreadPoolExecutor(count) as pool:
+        list(pool.map(one, range(count)))
+
+
+def test_of_runs_that_write_one_folder_at_a_time_one_stays_whole(tmp_path):
+    def fill(fresh):
+        for name in FILES:
+            store.write(fresh / name, str(fresh))
+
+    def work(_):
+        for _ in range(50):
+            store.write_folder(tmp_path / "uv-0", fill)
+
+    together(work, 3)
+    assert [path.name for path in tmp_path.iterdir()] == ["uv-0"]
+    assert set(content(tmp_path / "uv-0")) == {type(tmp_path)(name) for name in FILES}
+    assert len(set(content(tmp_path / "uv-0").values())) == 1
+
+
+def test_of_runs_that_save_one_state_at_a_time_each_state_is_whole(tmp_path):
+    """The one that ends first removes the folder under the other."""
+    place = tmp_path / "uv-0"
+
+    def work(number):
+        for burned in range(60):
+            Checkpoint(place / "stage.npz", "one run", 0.0).save(Standing(burned, 0, [np.full(100, number)]))
+            if burned % 10 == 9:
+                store.discard(place)
+
+    together(work)
+    assert not place.exists()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o755), (0o002, 0o775), (0o077, 0o700)])
+def test_a_run_folder_has_the_permissions_of_any_new_folder(umask, mode, tmp_path):
+    tmp_path.chmod(0o2777)
+    former = os.umask(umask)
+    try:
+        folder = store.write_folder(tmp_path / "uv-0", lambda fresh: store.write(fresh / "file", b""))
+    finally:
+        os.umask(former)
+    assert folder.stat().st_mode & 0o777 == mode
+    assert (folder / "file").stat().st_mode & 0o777 == mode & 0o666
+    (tmp_path / "other").mkdir()
+    assert folder.stat().st_mode & 0o2000 == (tmp_path / "other").stat().st_mode & 0o2000
+
+
+def test_a_link_to_nothing_is_refused_before_the_run(tmp_path):
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path / "gone")
+    for out in (link, link / "runs"):
+        with pytest.raises(ConfigError, match="is a symbolic link to nothing"):
+            store.check_writable(out)
+    (tmp_path / "gone").mkdir()
+    store.check_writable(link / "runs")
+    assert list((tmp_path / "gone").iterdir()) == []
+
+
+def test_a_folder_whose_name_has_brackets_is_printed_as_it_is(finished, tmp_path, capsys):
+    for name in ("runs[v2]", "a[/b]", "[red]x"):
+        assert sim.main([*OPTIONS, "--out", str(tmp_path / name)]) == 0
+        last = capsys.readouterr().out.splitlines()[-1]
+        (folder,) = (tmp_path / name).glob("uv-*") if "/" not in name else (tmp_path / "a[" / "b]").glob("uv-*")
+        assert last == f"saved in {folder}"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_the_state_at_once_and_says_from_where_it_goes_on(number, tmp_path, capsys, monkeypatch):
+    """While sampling; the same command then goes on from there, to the numbers of an undisturbed run."""
+    command = [*OPTIONS, "--window", "0.3", "2", "--quiet", "--chunk", "10", "--out", str(tmp_path / "runs")]
+    draws = experiment.Sampler.draws
+
+    def stopped(self):
+        def look(done, total):
+            if done >= total // 2:
+                signal.raise_signal(number)
+
+        return draws(dataclasses.replace(self, report=lambda stage: look))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(experiment.Sampler, "draws", stopped)
+        assert sim.main(command) == 130
+    line = capsys.readouterr().err
+    assert line.startswith(
+        "python -m langevin_ib.sim: error: interrupted; the same command goes on from its checkpoint "
+    )
+    step = int(line.split("at step ")[1].split(" of 4")[0])
+    assert 200 <= step < 400
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == [store.CHECKPOINTS]
+    if number == signal.SIGTERM:
+        assert sim.main(command) == 0
+        (folder,) = (tmp_path / "runs").iterdir()
+        assert json.loads((folder / "summary.json").read_bytes())["run"]["resumed"][0]["step"] == step
+        assert sim.main([*command, "--out", str(tmp_path / "plain")]) == 0
+        assert (folder / "draws.nc").read_bytes() == (tmp_path / "plain" / folder.name / "draws.nc").read_bytes()
+
+
+def test_a_signal_before_the_first_state_says_that_there_is_none(tmp_path, capsys, monkeypatch):
+    def prepare(*_):
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(experiment, "prepare", prepare)
+    assert sim.main([*OPTIONS, "--quiet", "--out", str(tmp_path / "runs")]) == 130
+    assert capsys.readouterr().err == (
+        "python -m langevin_ib.sim: error: interrupted; no checkpoint yet, nothing to go on from\n"
+    )
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_signal_that_comes_while_it_is_held_or_swallowed_is_not_lost():
+    reached = []
+
+    def held():
+        with signals.caught():
+            with signals.held():
+                signal.raise_signal(signal.SIGINT)
+                reached.append("the end of what is held")
+            reached.append("too far")
+
+    def swallowed():
+        with signals.caught():
+            with contextlib.suppress(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGINT)
+            reached.append("after the library")
+            signals.check()
+            reached.append("too far")
+
+    for work in (held, swallowed):
+        with pytest.raises(KeyboardInterrupt):
+            work()
+    assert reached == ["the end of what is held", "after the library"]
+    signals.check()  # nothing of it is left
+
+
+def test_a_process_forked_after_jax_began_is_refused(monkeypatch):
+    monkeypatch.setattr("langevin_ib.ensemble.STARTED_IN", os.getpid() + 1)
+    with pytest.raises(ProcessError, match="forked after JAX had started"):
+        langevin_ib.run(RunConfig(**QUICK))
+
+
+@pytest.mark.parametrize("temperature", [0.1, 1.0])
+def test_a_result_can_be_pickled_and_its_repr_is_short(temperature, result):
+    """SGD's energies are those at T = 1, whatever the configuration."""
+    reduction = build_reduction(result.plan.config, temperature)
+    result = dataclasses.replace(result, plan=dataclasses.replace(result.plan, reduction=reduction))
+    again = pickle.loads(pickle.dumps(result))
+    assert again.summary == result.summary
+    assert again.plan.config == result.plan.config
+    assert again.plan.reduction.temperature == temperature
+    for name, values in result.trace.items():
+        np.testing.assert_array_equal(again.trace[name], values)
+    z = np.linspace(0.5, 1.5, 4)
+    jax.tree.map(np.testing.assert_array_equal, again.plan.reduction.terms(z), result.plan.reduction.terms(z))
+    assert repr(again) == repr(result)
+    assert repr(result).startswith("RunResult(uv, ")
+    assert len(repr(result)) < 240
+
+
+def test_a_result_whose_model_is_gone_comes_without_it_and_says_so(result, caplog):
+    config = dataclasses.replace(result.plan.config)
+    object.__setattr__(config, "model", "nowhere_to_be_found:model")
+    again = pickle.loads(
+        pickle.dumps(dataclasses.replace(result, plan=dataclasses.replace(result.plan, config=config)))
+    )
+    assert again.plan.reduction is None
+    assert "restored without its model" in caplog.text
+    assert again.summary == result.summary

@@ -1,0 +1,137 @@
+"""What is shown: text for any encoding, lines of progress, pictures whose names and legends are whole."""
+
+import codecs
+import copy
+import io
+import json
+import sys
+import time
+
+import matplotlib.pyplot as plt
+import pytest
+
+import langevin_ib
+from langevin_ib import RunConfig, progress, spelling, store
+from langevin_ib.plotting import figure
+from langevin_ib.report import print_report
+from langevin_ib.spelling import HANDLER, spell_out, spelled
+
+QUICK = {
+    "chains": 64, "steps": 400, "burn_in": 100, "thin": 4, "step_size": 0.002, "window": (0.3, 2.0), "bins": 10,
+    "reference": "none", "step_check": False,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def summary():
+    return langevin_ib.run(RunConfig(**QUICK)).summary
+
+
+class Stream(io.TextIOWrapper):
+    """Standard output of some encoding."""
+
+    def __init__(self, encoding: str):
+        super().__init__(io.BytesIO(), encoding=encoding, write_through=True)
+
+    def bytes(self) -> bytes:
+        return self.buffer.getvalue()
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])
+def test_the_table_is_printed_in_any_encoding_and_straight(encoding, summary, monkeypatch):
+    monkeypatch.setattr(sys, "stdout", stream := Stream(encoding))
+    monkeypatch.setattr(sys, "stderr", Stream(encoding))
+    spell_out()
+    print_report(summary, progress.console())
+    text = stream.bytes().decode(encoding)
+    assert ("χ" if encoding == "utf-8" else "chi") in text
+    assert ("+-" if encoding == "ascii" else "±") in text
+    rows = [line for line in text.splitlines() if line[:1] in "|┃│"]
+    assert len(rows) > len(summary["verdicts"])
+    assert len({len(row) for row in rows}) == 1
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])
+def test_json_says_the_same_in_any_encoding(encoding, summary, monkeypatch):
+    monkeypatch.setattr(sys, "stdout", stream := Stream(encoding))
+    spell_out()
+    store.print_json(summary)
+    assert json.loads(stream.bytes().decode(encoding)) == json.loads(store.summary_json(summary))
+
+
+def test_what_cannot_be_spelled_is_a_question_mark_and_a_name_of_a_file_keeps_its_bytes():
+    codecs.register_error(HANDLER, spelling._handle)
+    assert spelled("κ|χ|²/2, σ_min ≥ 1, 猫") == "kappa|chi|^2/2, sigma_min >= 1, ?"
+    name = b"r\xe9sum\xe9".decode("utf-8", "surrogateescape")
+    assert f"λ {name}".encode("ascii", HANDLER) == b"lambda r\xe9sum\xe9"
+
+
+def test_where_there_is_no_terminal_lines_say_which_stage_it_is(capfd, monkeypatch):
+    monkeypatch.setattr(progress, "EVERY_SECONDS", 0.02)
+    with progress.stages(False) as report:
+        report("planning")
+        time.sleep(0.15)
+        report("sampling")(30, 120)
+        time.sleep(0.15)
+    lines = capfd.readouterr().err.splitlines()
+    assert "planning: 0 s" in lines
+    assert "sampling: 25%, 0 s" in lines
+    with progress.stages(True) as report:
+        report("planning")
+        time.sleep(0.1)
+    assert capfd.readouterr() == ("", "")
+
+
+def renamed(summary, names, measure=None):
+    """The same with other invariants."""
+    summary = copy.deepcopy(summary)
+    one = summary["invariants"]["z"]
+    for law in one["laws"].values():
+        law["measure"] = law["measure"] if measure is None else measure
+    summary["invariants"] = {name: copy.deepcopy(one) for name in names}
+    return summary
+
+
+NAMES = [("z",), (r"$\lVert z \rVert$",), ("a_b^2 50% $x",), ("w_1", "w_2"), tuple(f"w_{i}" for i in range(5))]
+
+
+@pytest.mark.parametrize("names", NAMES)
+@pytest.mark.parametrize("measure", [None, "dw_1 dw_2", " ".join(f"dw_{i}" for i in range(20))])
+def test_every_text_of_a_picture_is_whole_and_as_it_is(names, measure, summary):
+    picture = figure(renamed(summary, names, measure))
+    picture.canvas.draw()
+    page = picture.bbox
+    (legend,) = [*picture.legends, *(axes.get_legend() for axes in picture.axes if axes.get_legend())]
+    titles = [axes._left_title for axes in picture.axes]
+    labels = [label for axes in picture.axes if axes.axison for label in (axes.xaxis.label, axes.yaxis.label)]
+    texts = [*picture.texts, *legend.get_texts(), legend.get_title(), *titles, *labels]
+    assert any(names[0] in text.get_text() for text in texts)
+    for text in (text for text in texts if text.get_text()):
+        box = text.get_window_extent()
+        assert page.x0 - 1 <= box.x0 <= box.x1 <= page.x1 + 1, text.get_text()
+    shown = " ".join(" ".join(text.get_text().split()) for text in legend.get_texts())
+    assert shown.count(": ") >= 3
+    for law, entry in summary["invariants"]["z"]["laws"].items():
+        assert f"{law} [{measure or entry['measure']}]" in shown
+    plt.close(picture)
+
+
+def test_ticks_of_residuals_are_round(summary):
+    picture = figure(summary)
+    picture.canvas.draw()
+    ticks = [label.get_text() for label in picture.axes[1].get_yticklabels()]
+    assert ticks == [*("−" + tick for tick in ticks[:0:-1][: len(ticks) // 2]), *ticks[len(ticks) // 2 :]]
+    assert all(tick.strip("−0.")[:1] in ("1", "2", "5", "") for tick in ticks)
+    plt.close(picture)
+
+
+def test_no_number_is_minus_zero(summary):
+    summary = copy.deepcopy(summary)
+    summary["invariants"]["z"]["correction"] |= {"c": -1e-5, "se": 0.01, "ci95": [-0.02, 0.02]}
+    for law in summary["invariants"]["z"]["laws"].values():
+        law["c"] = -1e-5
+    page = progress._Plain(width=200, file=io.StringIO())
+    print_report(summary, page)
+    text = page.file.getvalue()
+    assert "0.000" in text
+    assert "-0.000" not in text
