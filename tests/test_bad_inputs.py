@@ -187,7 +187,7 @@ def test_a_path_that_is_no_file_is_one_line(answer, path, got):
         (["--sampler", "sgd", "--replacement", "no"], "--replacement must be yes with noise label, got no\n"),
         (["--step-size", "1e-3", "--thin", "1000", "--steps", "9000"], "--steps must be at least burn_in + 10 thin"),
         (["--sampler", "sgd", "--model", "bad_models:good"],
-         "--noise must be none for uv, which says nothing of its examples (its field training), got label (a default)\n"),
+         "says nothing of its examples (its field training), got label (a default)\n"),
     ],
 )  # fmt: skip
 def test_an_error_names_what_was_typed_or_says_who_set_it(answer, argv, message):
