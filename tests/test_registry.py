@@ -231,7 +231,7 @@ def test_a_model_of_ones_own_that_breaks_the_contract_is_refused_in_one_line(own
 
 
 def test_what_only_the_plan_can_see_of_a_model_of_ones_own_is_refused_in_one_line(own, x64):
-    with pytest.raises(ModelError, match=r"its init, invariants or scalars fail: AttributeError"):
+    with pytest.raises(ModelError, match=r"invariants must return a mapping of names to arrays, got a list"):
         resolve(RunConfig(model="own_models:a_list"))
     with pytest.raises(ModelError, match=r"the action is not free, or the section fails, at z = 0, inside the window"):
         resolve(RunConfig(model="own_models:no_branches"))
