@@ -172,7 +172,7 @@ class RunConfig:
     step_check: bool | Auto = _option(
         None,
         "dynamics",
-        "companion run at h/2, which half as many steps go into; auto: yes, but for mala [auto]",
+        "companion run at h/2; auto: yes, but for mala [auto]",
         choices=("yes", "no", AUTO),
     )
     precision: int = _option(32, "dynamics", "bits of the chains' floats", choices=(32, 64))
@@ -221,8 +221,7 @@ class RunConfig:
     law_draws: int | None = _option(
         None,
         "comparison",
-        "with many coordinates: draws of the law that predictions are weighted from [512000, with more steps between "
-        "them where they mix slowly]",
+        "many coordinates: draws of the law that predictions rest on [512000]",
         kind="count",
         low=10_000,
         high=10**8,
