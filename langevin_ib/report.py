@@ -249,7 +249,7 @@ def _elsewhere_lines(summary: dict[str, Any]) -> list[tuple[str, str]]:
     if not found:
         return []
     name = next(iter(summary["invariants"]))
-    places = ", ".join(f"{name} = {one['at']:.4g} ({one['height']:.2g} T above the lowest)" for one in found)
+    places = ", ".join(f"{name} = {one['at']:.4g} ({abs(one['height']):.2f} T above the lowest)" for one in found)
     return [("yellow", f"the reduced loss has minima outside the window too, at {places}")]
 
 
