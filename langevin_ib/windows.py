@@ -242,8 +242,22 @@ def _branch_of(config: RunConfig, reduction: Reduction, name: str) -> Branch:
 
 
 def lowest_point(reduction: Reduction) -> float:
-    """Where on its home branch the reduced loss of a scalar invariant is least."""
-    return _lowest(reduction, _axis(reduction.model.home_of(reduction.name)))[0]
+    """Where on its home branch the reduced loss of a scalar invariant is least.
+
+    Raises:
+        LawError: nowhere: towards an infinite end it comes as low as anywhere.
+    """
+    branch = reduction.model.home_of(reduction.name)
+    axis = _axis(branch)
+    place, bottom = _lowest(reduction, axis)
+    far = axis.z(axis.distances[[0, -1]])
+    ends = [z for z, end in zip(sorted(far), branch, strict=True) if math.isinf(end)]
+    if ends and float(np.min(_energies(reduction, np.array(ends)))) - bottom <= FLAT * max(1.0, abs(bottom)):
+        raise LawError(
+            f"the loss of model {reduction.model.name} has no minimum on the branch ({branch[0]:g}, {branch[1]:g}) of "
+            f"{reduction.name}: training does not come to rest there"
+        )
+    return place
 
 
 class _Axis(NamedTuple):

@@ -131,7 +131,9 @@ def test_mass_outside_the_window_that_no_chain_reaches_is_a_doubt():
     assert share["share"] < 0.9
     assert share["p_value"] < 1e-9
     assert any("lie in the window" in doubt for doubt in result.summary["doubts"])
-    assert any("minima outside the window too, at z = 2.5 (0.00 T above" in line for _, line in findings(result.summary))
+    assert any(
+        "minima outside the window too, at z = 2.5 (0.00 T above" in line for _, line in findings(result.summary)
+    )
     assert result.summary["verdicts"]["exact"] == "undecided"
 
 

@@ -11,7 +11,7 @@ from langevin_ib.config import RunConfig
 from langevin_ib.errors import ConfigError, LawError, ModelError
 from langevin_ib.plan import build_reduction, resolve, resolve_many
 from langevin_ib.predictions import quadrature
-from langevin_ib.windows import cut_windows, minimum, rounded_window, scalar_window
+from langevin_ib.windows import cut_windows, lowest_point, minimum, rounded_window, scalar_window
 
 pytestmark = pytest.mark.usefixtures("x64")
 
@@ -187,3 +187,11 @@ def test_short_runs_obey_their_law_and_no_other(name):
     (found,) = langevin_ib.run(config).summary["invariants"].values()
     assert found["laws"][law]["p_value"] > 1e-4
     assert found["laws"][control]["p_value"] < 1e-6
+
+
+@pytest.mark.parametrize("name", ["bounded", "constant", "bounded_on_the_line"])
+def test_training_on_a_loss_without_a_minimum_is_refused(name):
+    """SGD looks for the minimum before it asks for a window; the control has one."""
+    with pytest.raises(LawError, match=r"has no minimum .* training does not come to rest there"):
+        lowest_point(build_reduction(RunConfig(model=f"odd_losses:{name}", sampler="sgd", noise="none"), 1.0))
+    assert lowest_point(build_reduction(RunConfig(sampler="sgd"), 1.0)) == pytest.approx(1.0, abs=1e-3)
