@@ -3,8 +3,13 @@
 >>> from langevin_ib import RunConfig
 >>> RunConfig(beta=10).confine
 'stiff'
+
+Modules come on first use: `langevin_ib.models.matrix` needs no import of its own.
 """
 
+import importlib
+import importlib.util
+import pkgutil
 from typing import TYPE_CHECKING, Any
 
 from langevin_ib.config import RunConfig
@@ -12,6 +17,8 @@ from langevin_ib.errors import ConfigError, DivergenceError, LangevinIBError, La
 
 if TYPE_CHECKING:
     from langevin_ib.experiment import RunResult, run
+
+__version__ = "0.1.0"
 
 __all__ = [
     "ConfigError",
@@ -21,6 +28,7 @@ __all__ = [
     "ModelError",
     "RunConfig",
     "RunResult",
+    "__version__",
     "run",
 ]
 
@@ -31,4 +39,10 @@ def __getattr__(name: str) -> Any:
         from langevin_ib import experiment  # noqa: PLC0415
 
         return getattr(experiment, name)
+    if not name.startswith("_") and importlib.util.find_spec(f"{__name__}.{name}"):
+        return importlib.import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, *(module.name for module in pkgutil.iter_modules(__path__))})

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from langevin_ib import signals
 from langevin_ib.attribution.config import NOISES, SETUPS, AttributionConfig, from_setup
-from langevin_ib.cli import FailedRunError, Parser, guarded, new_parser, number, options, use_all_cores
+from langevin_ib.cli import FailedRunError, Parser, guarded, new_parser, number, options, own_output, use_all_cores
+from langevin_ib.errors import ConfigError
 
 PROGRAM = "python -m langevin_ib.attribute"
 VALUES = {
@@ -60,18 +63,27 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _attribute(arguments: dict[str, Any]) -> int:
     out, quiet, as_json = arguments.pop("out"), arguments.pop("quiet"), arguments.pop("json")
-    config = _config(arguments)
+    given = {name for name, value in arguments.items() if value is not None}
+    with _origins(given, arguments.get("setup")):
+        config = _config(arguments)
 
     use_all_cores()
     # After the settings are known to be good, so that a typing error is answered at once; after the devices are set.
     with signals.held():
         from langevin_ib.attribution.mechanisms import attribute  # noqa: PLC0415
         from langevin_ib.attribution.report import print_attribution, save, sentences  # noqa: PLC0415
+        from langevin_ib.models.registry import faults_of  # noqa: PLC0415
         from langevin_ib.progress import console, stages  # noqa: PLC0415
         from langevin_ib.store import CHECKPOINTS, check_writable, print_json, tidy  # noqa: PLC0415
 
     check_writable(out)
-    with stages(quiet or as_json) as report:
+    # Standard output is for the result: what a model of the user's prints goes to standard error.
+    with (
+        stages(quiet or as_json) as report,
+        _origins(given, config.setup, config),
+        own_output(),
+        faults_of(config.model),
+    ):
         result = attribute(config, report=report, checkpoints=Path(out) / CHECKPOINTS)
         report("writing")
         try:
@@ -86,6 +98,22 @@ def _attribute(arguments: dict[str, Any]) -> int:
         print_attribution(result.summary, console())
         console().print(f"saved in {folder}", soft_wrap=True)
     return 0
+
+
+@contextlib.contextmanager
+def _origins(given: set[str], setup: str | None, config: AttributionConfig | None = None) -> Iterator[None]:
+    """Say of an error about a value that nobody typed who set it: a set-up, a rule, a default."""
+    try:
+        yield
+    except ConfigError as error:
+        name = "options" if error.option == "set" else error.option
+        fields = {spec.name for spec in dataclasses.fields(AttributionConfig)}
+        origin = ""
+        if name in fields - given - {"setup"}:
+            by_rule = config is not None and getattr(config, name) is None
+            ours = setup is not None and name in SETUPS.get(setup, {})
+            origin = f"from setup {setup}" if ours else "set by rule" if by_rule else "a default"
+        raise error.said_of(origin) from None
 
 
 def _config(arguments: dict[str, Any]) -> AttributionConfig:

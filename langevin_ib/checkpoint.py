@@ -162,7 +162,7 @@ def content_of(function: Callable[..., Any], *like: Any) -> str:
     digest = hashlib.sha256(ADDRESS.sub("", str(program)).encode())
     for number in _numbers(program):
         value = np.asarray(
-            jax.random.key_data(number) if jax.dtypes.issubdtype(number.dtype, jax.dtypes.prng_key) else number
+            jax.random.key_data(number) if jax.numpy.issubdtype(number.dtype, jax.dtypes.prng_key) else number
         )
         digest.update(f"{value.dtype} {value.shape}".encode() + value.tobytes())
     return digest.hexdigest()
@@ -170,10 +170,8 @@ def content_of(function: Callable[..., Any], *like: Any) -> str:
 
 def _numbers(program: Any) -> Iterator[Any]:
     """Constants and literals of a program and of those in it; a token of its own for a callback."""
-    if isinstance(program, core.ClosedJaxpr):
-        yield from map(_array, program.consts)
-        yield from _numbers(program.jaxpr)
-    elif isinstance(program, core.Jaxpr):
+    if isinstance(program, core.ClosedJaxpr | core.Jaxpr):  # two classes, or one and the same, after the version of JAX
+        yield from map(_array, getattr(program, "consts", ()))
         for equation in program.eqns:
             if "callback" in equation.primitive.name and "debug" not in equation.primitive.name:
                 yield np.frombuffer(uuid.uuid4().bytes, np.uint8)

@@ -9,8 +9,8 @@ import sys
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from langevin_ib import signals
-from langevin_ib.errors import BreachError, ConfigError, DivergenceError, LawError, ModelError
+from langevin_ib import __version__, signals
+from langevin_ib.errors import BreachError, ConfigError, DivergenceError, LawError, ModelError, one_line
 from langevin_ib.spelling import spell_out
 
 BAD_INPUT, FAILED_RUN, INTERRUPTED = 2, 3, 130
@@ -25,7 +25,7 @@ class Parser(argparse.ArgumentParser):
 
 
 class UsageError(Exception):
-    """A command line that cannot be parsed."""
+    """A command line that cannot be parsed, or an environment that no run can start in."""
 
 
 class FailedRunError(Exception):
@@ -33,13 +33,15 @@ class FailedRunError(Exception):
 
 
 def new_parser(program: str, description: str) -> Parser:
-    """A parser with wide help and no abbreviations."""
-    return Parser(
+    """A parser with wide help and no abbreviations, which knows the package's version."""
+    parser = Parser(
         prog=program,
         description=description,
         formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=32, width=118),
         allow_abbrev=False,
     )
+    parser.add_argument("--version", action="version", version=f"langevin_ib {__version__}")
+    return parser
 
 
 def guarded(program: str, work: Callable[[], int], *, interrupted: str | None = None) -> int:
@@ -82,13 +84,22 @@ def flag(name: str) -> str:
 
 
 def number(text: str) -> Any:
-    """Text as the number it spells, or as itself."""
+    """Text as the number it spells, or as itself: whole numbers of thousands of digits too, which Python does not read.
+
+    >>> number("3"), number("0.5"), number("a"), number("9" * 5000) == "9" * 5000
+    (3, 0.5, 'a', True)
+    """
     for kind in (int, float):
         try:
-            return kind(text)
+            return text if kind is float and text.strip("+-").isdigit() else kind(text)
         except ValueError:
             continue
     return text
+
+
+def own_output() -> contextlib.AbstractContextManager[Any]:
+    """What is printed meanwhile, by a model of the user's, goes to standard error."""
+    return contextlib.redirect_stdout(sys.stderr)
 
 
 def options(pairs: list[str]) -> dict[str, Any]:
@@ -110,14 +121,40 @@ def options(pairs: list[str]) -> dict[str, Any]:
 
 
 def use_all_cores() -> None:
-    """Every core a device of its own, unless their number has been set: XLA by itself splits only large loops."""
+    """Every core a device of its own, unless their number has been set: XLA by itself splits only large loops.
+
+    Raises:
+        UsageError: JAX or matplotlib cannot start with what the environment's variables ask for.
+    """
+    try:
+        import jax  # noqa: PLC0415
+    except ValueError as error:  # a variable of JAX's own, which it names
+        raise UsageError(f"JAX cannot be imported: {one_line(error)}") from None
+    if devices_asked() is None:
+        # RuntimeError: a caller in the same process has started the backend already; the numbers are the same.
+        with contextlib.suppress(RuntimeError):
+            jax.config.update("jax_num_cpu_devices", min(len(usable_cores()), MAX_DEVICES))
+    _start_backends()
+
+
+def _start_backends() -> None:
+    """Start JAX, and matplotlib without a screen: here, for what fails inside an import leaves pages of a traceback."""
     import jax  # noqa: PLC0415
 
-    if devices_asked() is not None:
-        return
-    # RuntimeError: a caller in the same process has started the backend already; the numbers are the same.
-    with contextlib.suppress(RuntimeError):
-        jax.config.update("jax_num_cpu_devices", min(len(usable_cores()), MAX_DEVICES))
+    try:
+        jax.devices()
+    except (AssertionError, RuntimeError) as error:
+        if not jax.config.jax_platforms:
+            raise
+        got = f"{jax.config.jax_platforms} ({one_line(error) if str(error) else 'it has no such device'})"
+        raise UsageError(f"JAX_PLATFORMS must be what JAX can start here, such as cpu, got {got}") from None
+    try:
+        import matplotlib  # noqa: PLC0415
+    except ValueError as error:
+        got, allowed = os.environ.get("MPLBACKEND"), str(error).partition("; ")[2]
+        raise UsageError(f"MPLBACKEND must be a backend of matplotlib, such as agg, got {got} ({allowed})") from None
+    if "matplotlib.pyplot" not in sys.modules:  # a notebook's backend stays; a command line only writes files
+        matplotlib.use("agg")
 
 
 def devices_asked() -> int | None:

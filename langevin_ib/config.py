@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
 import math
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import tomli_w
 
-from langevin_ib.errors import ConfigError
+from langevin_ib.errors import ConfigError, shown
+
+if TYPE_CHECKING:
+    from langevin_ib.models.base import Model
 
 AUTO = "auto"
 Auto = Literal["auto"]
@@ -59,6 +63,7 @@ MAX_BINS = 1000
 MAX_DEPTH = 16
 MAX_TARGET = 1e6
 LIMIT = 2**31 - 1
+LARGEST_OPTION = 2**63 - 1  # of TOML
 
 
 def _option(default: Any, group: str, text: str, **parse: Any) -> Any:
@@ -88,8 +93,8 @@ class RunConfig:
     langevin_ib.errors.ConfigError: beta must be a positive number, got -1.0
     """
 
-    model: str = _option(
-        "uv", "model", "uv, hadamard, relu, attention, matrix, rotation, or module:function", kind="name"
+    model: str | Model | Callable[..., Model] = _option(
+        "uv", "model", "uv, hadamard, relu, attention, matrix, rotation, or module:function", kind="model"
     )
     options: dict[str, Any] | None = _option(None, "model", "options of the model, NAME=VALUE each", kind="options")
     sampler: str = _option("langevin", "model", "what trains the model", choices=SAMPLERS)
@@ -167,7 +172,7 @@ class RunConfig:
     step_check: bool | Auto = _option(
         None,
         "dynamics",
-        "companion run at h/2, which half as many steps go into; auto: yes, but for mala [auto]",
+        "companion run at h/2; auto: yes, but for mala [auto]",
         choices=("yes", "no", AUTO),
     )
     precision: int = _option(32, "dynamics", "bits of the chains' floats", choices=(32, 64))
@@ -216,8 +221,7 @@ class RunConfig:
     law_draws: int | None = _option(
         None,
         "comparison",
-        "with many coordinates: draws of the law that predictions are weighted from [512000, with more steps between "
-        "them where they mix slowly]",
+        "many coordinates: draws of the law that predictions rest on [512000]",
         kind="count",
         low=10_000,
         high=10**8,
@@ -226,6 +230,9 @@ class RunConfig:
     reference: str = _option(None, "comparison", "reference sampler [mala]", choices=REFERENCES)
 
     def __post_init__(self) -> None:
+        for spec in dataclasses.fields(self):
+            object.__setattr__(self, spec.name, plain(getattr(self, spec.name)))
+        self._remember()
         self._settle_sampler()
         for spec in dataclasses.fields(self):
             value = getattr(self, spec.name)
@@ -240,7 +247,27 @@ class RunConfig:
         if self.target is not None and abs(self.target) > MAX_TARGET:
             raise ConfigError("target", f"between −{MAX_TARGET:g} and {MAX_TARGET:g}", f"{self.target:g}")
         if self.sampler == "langevin" and not (self.sigma < 1e100 and 1e-8 <= self.temperature <= 1e8):
-            raise ConfigError("beta", "such that T = sigma²/beta lies in [1e-8, 1e8]", f"{self.beta:g}")
+            name, other = ("sigma", "beta") if "sigma" in self.given and "beta" not in self.given else ("beta", "sigma")
+            got = f"{getattr(self, name):g} with {other} {getattr(self, other):g}"
+            raise ConfigError(name, "such that T = sigma²/beta lies in [1e-8, 1e8]", got)
+
+    def _remember(self) -> None:
+        """Keep which settings were given, before rules and defaults fill in the others."""
+        given = {
+            spec.name: getattr(self, spec.name)
+            for spec in dataclasses.fields(self)
+            if not (getattr(self, spec.name) is None or _is(getattr(self, spec.name), spec.default))
+        }
+        object.__setattr__(self, "_given", given)
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """The settings that were given, not filled in: those that a rule or a default may not change.
+
+        >>> list(RunConfig(beta=3.0).given)
+        ['beta']
+        """
+        return dict(self.__dict__["_given"])
 
     def _settle_sampler(self) -> None:
         """Defaults of the sampler's own settings; those of the other have to be left out."""
@@ -291,7 +318,7 @@ class RunConfig:
                 raise ConfigError(name, "left out unless model is uv", getattr(self, name))
 
     def _settle_protocol(self) -> None:
-        many = self.model not in SCALAR_MODELS
+        many = not (isinstance(self.model, str) and self.model in SCALAR_MODELS)
         strength = {
             "kappa": ("stiff", DEFAULT_KAPPA[many]),
             "weight_decay": ("weight-decay", DEFAULT_WEIGHT_DECAY),
@@ -331,13 +358,63 @@ class RunConfig:
         """T = σ²/β, of Langevin dynamics."""
         return self.sigma**2 / self.beta
 
+    def origin_of(self, name: str) -> str:
+        """Who set a setting that was not given: a default, or a rule where this configuration leaves it open.
+
+        >>> RunConfig(beta=3.0).origin_of("beta"), RunConfig().origin_of("beta"), RunConfig().origin_of("window")
+        ('', 'a default', 'set by rule')
+        """
+        if name in self.given or name not in {spec.name for spec in dataclasses.fields(self)}:
+            return ""
+        return "set by rule" if getattr(self, name) in (AUTO, None) else "a default"
+
     def replace(self, **changes: Any) -> RunConfig:
-        """A copy with some settings changed, validated again."""
-        return dataclasses.replace(self, **changes)
+        """A copy with some settings changed, validated again; what was a default is set anew.
+
+        >>> RunConfig().replace(confine="weight-decay").kappa is None
+        True
+        """
+        made = type(self)(**(self.given | changes))
+        if _is(made.model, self.model) and made.model_options() == self.model_options():
+            for kept in ("_model", "_model_name"):
+                if kept in self.__dict__:
+                    object.__setattr__(made, kept, self.__dict__[kept])
+        return made
+
+    def build_model(self) -> Model:
+        """The model, built once for this configuration and its copies with other settings of the run.
+
+        Raises:
+            ConfigError, ModelError: as `models.build_model`.
+        """
+        if "_model" not in self.__dict__:
+            from langevin_ib.models.registry import build, build_model  # noqa: PLC0415 - needs JAX, settings do not
+
+            made = build_model if isinstance(self.model, str) else build
+            object.__setattr__(self, "_model", made(self.model, self.model_options()))
+        return self.__dict__["_model"]
+
+    @property
+    def model_name(self) -> str:
+        """What the model is called in files: its name, `module:function`, or NAME@HASH of a `Model` or a function.
+
+        The hash is of what the model computes. One that stands for an object cannot be built again from its name.
+        """
+        if isinstance(self.model, str):
+            return self.model
+        if "_model_name" not in self.__dict__:
+            from langevin_ib.models.registry import name_of  # noqa: PLC0415
+
+            object.__setattr__(self, "_model_name", name_of(self.model, self.build_model))
+        return self.__dict__["_model_name"]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_model"}  # functions do not pickle
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values in the order of the fields; settings of other protocols (None) are left out."""
         values = {spec.name: getattr(self, spec.name) for spec in dataclasses.fields(self)}
+        values["model"] = self.model_name
         return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items() if v is not None}
 
     @classmethod
@@ -363,6 +440,15 @@ class RunConfig:
         return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
+@contextlib.contextmanager
+def named_origins(config: RunConfig) -> Iterator[None]:
+    """Add to errors about settings who set a value that was not given."""
+    try:
+        yield
+    except ConfigError as error:
+        raise error.said_of(config.origin_of("options" if error.option == "set" else error.option)) from None
+
+
 def read_toml(path: str | Path) -> dict[str, Any]:
     """The settings in a TOML file.
 
@@ -370,13 +456,40 @@ def read_toml(path: str | Path) -> dict[str, Any]:
         ConfigError: the file is missing, unreadable, or not TOML.
     """
     try:
-        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        return tomllib.loads(Path(path).read_text(encoding="utf-8-sig"))  # some editors put a BOM in front
     except OSError as error:
-        raise ConfigError("config", "a readable TOML file", f"{path} ({error.strerror})") from None
+        raise ConfigError("config", "a readable TOML file", f"{path or repr(path)} ({error.strerror})") from None
     except UnicodeDecodeError:
         raise ConfigError("config", "a TOML file in UTF-8", f"{path} (not UTF-8 text)") from None
     except tomllib.TOMLDecodeError as error:
         raise ConfigError("config", "valid TOML", f"{path} ({str(error).splitlines()[0]})") from None
+    except RecursionError:
+        raise ConfigError("config", "valid TOML", f"{path} (nested too deeply)") from None
+    except ValueError as error:
+        fault = "a number of too many digits" if "digits" in str(error) else str(error)  # else: the path is none
+        raise ConfigError("config", "valid TOML", f"{path!r} ({fault})") from None
+
+
+def plain(value: Any) -> Any:
+    """Numbers of NumPy and JAX as Python's, their arrays as lists; anything else as it is.
+
+    >>> import numpy as np
+    >>> plain(np.float32(0.5)), plain((np.int64(3), 4))
+    (0.5, (3, 4))
+    """
+    if isinstance(value, list | tuple):
+        return type(value)(plain(item) for item in value) if type(value) in (list, tuple) else value
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    if not (hasattr(value, "dtype") and hasattr(value, "tolist") and hasattr(value, "shape")):
+        return value
+    return value.tolist()
+
+
+def _is(value: Any, other: Any) -> bool:
+    """Whether two settings are the same; models are compared by identity."""
+    same_kind = type(value) is type(other)
+    return value is other or (same_kind and isinstance(value, str | bool | int | float | tuple) and value == other)
 
 
 NUMBERS: dict[str, tuple[str, Callable[[float], bool]]] = {
@@ -399,15 +512,13 @@ def _checked(name: str, value: Any, spec: dataclasses.Field) -> Any:
         return _checked_choice(name, value, meta)
     suffix = " (or auto)" if auto_allowed else ""
     if meta["kind"] in ("options", "metric", "names"):
-        return {"options": _checked_options, "metric": _checked_metric, "names": _checked_names}[meta["kind"]](
+        return {"options": checked_options, "metric": _checked_metric, "names": _checked_names}[meta["kind"]](
             name, value
         )
     if meta["kind"] == "interval":
         return _checked_interval(name, value, suffix)
-    if meta["kind"] == "name":
-        if not isinstance(value, str) or not value:
-            raise ConfigError(name, "a name", repr(value) if isinstance(value, str) else f"a {type(value).__name__}")
-        return value
+    if meta["kind"] == "model":
+        return _checked_model(name, value)
     if meta["kind"] == "count":
         low, high = meta["low"], meta["high"]
         if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
@@ -418,6 +529,19 @@ def _checked(name: str, value: Any, spec: dataclasses.Field) -> Any:
     if number is None or not allowed(number):
         raise ConfigError(name, wanted + suffix, value)
     return number
+
+
+def _checked_model(name: str, value: Any) -> Any:
+    """A name, a `Model`, or a function that builds one."""
+    if isinstance(value, str) and value:
+        return value
+    if not isinstance(value, str):
+        from langevin_ib.models.base import Model  # noqa: PLC0415 - needs JAX, settings do not
+
+        if isinstance(value, Model) or callable(value):
+            return value
+    got = repr(value) if isinstance(value, str) else f"a {type(value).__name__}"
+    raise ConfigError(name, "a name, a Model, or a function that builds one", got)
 
 
 def _checked_choice(name: str, value: Any, meta: Any) -> Any:
@@ -452,12 +576,19 @@ def _checked_interval(name: str, value: Any, suffix: str) -> tuple[float, float]
     return low, high
 
 
-def _checked_options(name: str, value: Any) -> dict[str, Any] | None:
+def checked_options(name: str, value: Any) -> dict[str, Any] | None:
+    """Options of a model, NAME = VALUE, sorted by name; None if there are none.
+
+    Raises:
+        ConfigError: a value is none that a file of settings can hold.
+    """
     if not isinstance(value, dict):
         raise ConfigError(name, "a table of NAME = VALUE", value)
     for key, item in value.items():
         if isinstance(item, float) and not math.isfinite(item):
             raise ConfigError(name, "made of finite numbers, words, yes or no", f"{key} = {item}")
+        if isinstance(item, int) and abs(item) > LARGEST_OPTION:
+            raise ConfigError(name, "made of whole numbers of 64 bits at most", f"{key} = {shown(item)}")
         if not isinstance(key, str) or not isinstance(item, bool | int | float | str):
             raise ConfigError(name, "made of finite numbers, words, yes or no", f"{key} = {item!r}")
     return dict(sorted(value.items())) or None

@@ -7,6 +7,24 @@ class LangevinIBError(Exception):
     """Base of every error that this package raises on purpose."""
 
 
+LONGEST = 60  # digits of a number that are worth showing
+
+
+def shown(value: object) -> str:
+    """A value in an error; of a number of many digits the first ones.
+
+    >>> shown(10**5000)
+    'a whole number of about 5001 digits'
+    >>> shown("1" * 5000)
+    '11111111… (5000 digits)'
+    """
+    if isinstance(value, int) and abs(value) >= 10**4000:  # Python refuses to write it out
+        return f"a whole number of about {int(value.bit_length() * 0.30103) + 1} digits"
+    text = str(value)
+    digits = text.lstrip("+-")
+    return f"{text[:8]}… ({len(digits)} digits)" if len(digits) > LONGEST and digits.isdigit() else text
+
+
 class ConfigError(LangevinIBError, ValueError):
     """A setting is wrong: names the option, what was wanted and what came.
 
@@ -14,9 +32,13 @@ class ConfigError(LangevinIBError, ValueError):
     'beta must be a positive number, got -1.0'
     """
 
-    def __init__(self, option: str, wanted: str, got: object):
-        self.option, self.wanted, self.got = option, wanted, got
-        super().__init__(f"{option} must be {wanted}, got {got}")
+    def __init__(self, option: str, wanted: str, got: object, origin: str = ""):
+        self.option, self.wanted, self.got, self.origin = option, wanted, got, origin
+        super().__init__(f"{option} must be {wanted}, got {shown(got)}{origin and f' ({origin})'}")
+
+    def said_of(self, origin: str) -> ConfigError:
+        """The same with who set the value, where it was not the user: a file, a rule, a default."""
+        return ConfigError(self.option, self.wanted, self.got, origin) if origin else self
 
 
 class ModelError(LangevinIBError, ValueError):

@@ -15,7 +15,7 @@ from scipy import stats
 from langevin_ib import compare, contract, joint, signals
 from langevin_ib.checkpoint import resumes
 from langevin_ib.compare import p_is
-from langevin_ib.config import MIN_CHAINS, RunConfig
+from langevin_ib.config import MIN_CHAINS, RunConfig, named_origins
 from langevin_ib.coverage import coverage_doubts
 from langevin_ib.descent import run_descent
 from langevin_ib.diagnostics import DRIFT_LEVEL
@@ -74,7 +74,8 @@ def run(
         ProcessError: this process was forked after JAX had started.
     """
     check_process()
-    with jax.enable_x64(True):  # accumulators and laws; the chains' own precision is the configuration's
+    # Accumulators and laws are in float64; the chains' own precision is the configuration's.
+    with jax.enable_x64(True), named_origins(config):
         if config.sampler == "sgd":
             return _run_sgd(config, report or silent, chunk_records, checkpoints)
         return _run(config, report or silent, chunk_records, checkpoints)

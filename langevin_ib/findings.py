@@ -57,7 +57,7 @@ def silent(stage: str) -> None:
 
 def run_name(config: RunConfig) -> str:
     """A model's name as a part of a file name."""
-    return config.model.replace(":", "-")
+    return config.model_name.replace(":", "-")
 
 
 def shown(plan: Plan) -> list[str]:

@@ -71,7 +71,7 @@ class Noise:
         """The noise in the words of its settings."""
         if self.turned:
             return "isotropic" if self.batch_size is None else f"isotropic with batch_size {self.batch_size}"
-        return "label, which is the default" if self.kind == "label" else self.kind
+        return self.kind
 
     def check(self, model: Model) -> Training:
         """The training of a model that has what this noise needs.

@@ -30,7 +30,7 @@ from langevin_ib.ensemble import Schedule
 from langevin_ib.errors import ConfigError, LangevinIBError, ModelError, one_line
 from langevin_ib.laws.base import on_host
 from langevin_ib.laws.family import Reduction
-from langevin_ib.models import Chart, build_model
+from langevin_ib.models import Chart
 from langevin_ib.models.transforms import with_metric
 from langevin_ib.steps import POINTS, check_precision, check_spacing, check_travel, settling_rate, step_size_of
 from langevin_ib.windows import Minimum, Wells, Window, rounded, scalar_window
@@ -96,7 +96,7 @@ def build_reduction(config: RunConfig, temperature: float | None = None) -> Redu
     Raises:
         ConfigError: there is no such model or invariant, or an option does not fit it.
     """
-    model = build_model(config.model, config.model_options())
+    model = config.build_model()
     if config.metric is not None:
         q = sum(int(np.size(leaf)) for leaf in jax.tree.leaves(model.init(jax.random.key(0))))
         if len(config.metric) != q:

@@ -246,6 +246,7 @@ def _looking_at(same: _Same) -> Looking:
         )
 
     def turn(t, theta):
+        assert model.compact_act is not None  # asked of models that have one only
         return flat(model.compact_act(t, unravel(theta)))
 
     def stretch(t, theta):

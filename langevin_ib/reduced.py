@@ -192,7 +192,7 @@ def sample_mala(
             step_size,
             np.asarray(jax.vmap(lambda y: out_of(places, y))(result.position)),
         )
-        return drawn, result.position
+        return drawn, jnp.asarray(result.position)
 
     drawn, ends = draw(FIRST_THIN, starts)
     if drawn.ess >= enough:

@@ -28,16 +28,22 @@ CHECKED = {
 }
 COLUMNS = ("law", "measure", "TV", "floor", "95% bounds", "p", "c of law", "verdict")
 SGD_COLUMNS = ("law", "measure", "T", "c", "TV", "floor", "95% bounds", "p", "verdict")
-# What is left out, one set after the other, where a terminal is too narrow: never a measure, or a distance's error bar.
 UNBOUNDED = 1000  # a table measures what it is cut to, so it is measured on a page that cuts nothing
+# What is left out, one set after the other, where a terminal is too narrow: not a measure, nor a distance's error bar.
 SPARE = ((), ("floor", "c of law"), ("floor", "c of law", "p"), ("floor", "c of law", "p", "c"))
+# Where even the lines between the columns do not fit: these too, for a distance or a verdict that is cut says nothing.
+SPARE_BARE = (SPARE[-1], (*SPARE[-1], "T"), (*SPARE[-1], "T", "95% bounds"), (*SPARE[-1], "T", "95% bounds", "measure"))
 LEFT = ("invariant", "law", "measure", "verdict")
 MARKS = "abcdefghijklmnopqrstuvwxyz"  # of groups of laws that lie within the margin of each other
 
 
 def print_report(summary: dict[str, Any], console: Console) -> None:
     """The verdict table, then c, the diagnostics and whatever stands against a verdict."""
-    tables = [_table(summary, tuple(c for c in columns(summary) if c not in spared)) for spared in SPARE]
+    tables = [
+        _table(summary, tuple(c for c in columns(summary) if c not in spared), bare=bare)
+        for bare, sets in ((False, SPARE), (True, SPARE_BARE))
+        for spared in sets
+    ]
     page = console.options.update(width=UNBOUNDED)
     fitting = [t for t in tables if console.measure(t, options=page).maximum <= console.width]
     console.print(Text(table_title(summary), style="bold"), soft_wrap=True)
@@ -47,8 +53,8 @@ def print_report(summary: dict[str, Any], console: Console) -> None:
         console.print(Text(line, style=style), soft_wrap=True)
 
 
-def _table(summary: dict[str, Any], shown: tuple[str, ...]) -> Table:
-    table = Table()
+def _table(summary: dict[str, Any], shown: tuple[str, ...], *, bare: bool = False) -> Table:
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False) if bare else Table()
     for column in shown:
         table.add_column(column, justify="left" if column in LEFT else "right", no_wrap=True)
     for rows in law_rows(summary):
@@ -243,7 +249,7 @@ def _elsewhere_lines(summary: dict[str, Any]) -> list[tuple[str, str]]:
     if not found:
         return []
     name = next(iter(summary["invariants"]))
-    places = ", ".join(f"{name} = {one['at']:.4g} ({one['height']:.2g} T above the lowest)" for one in found)
+    places = ", ".join(f"{name} = {one['at']:.4g} ({abs(one['height']):.2f} T above the lowest)" for one in found)
     return [("yellow", f"the reduced loss has minima outside the window too, at {places}")]
 
 

@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from langevin_ib import signals
-from langevin_ib.cli import FailedRunError, Parser, flag, guarded, new_parser, number, options, use_all_cores
+from langevin_ib.cli import (
+    FailedRunError,
+    Parser,
+    flag,
+    guarded,
+    new_parser,
+    number,
+    options,
+    own_output,
+    use_all_cores,
+)
 from langevin_ib.config import AUTO, LANGEVIN, NUMBERS, SGD, RunConfig, read_toml
 from langevin_ib.errors import ConfigError
 
 PROGRAM = "python -m langevin_ib.sim"
 RULED = ("window", "slab", "step_size", "thin", "burn_in")
 FROM_RULES_OF = {
-    *("model", "options", "beta", "sigma", "target", "depth", "metric"),
+    *("model", "options", "sampler", "beta", "sigma", "target", "depth", "metric"),
     *("confine", "kappa", "weight_decay", "integrator", "steps"),
     *("noise", "lr", "label_noise", "batch_size", "momentum"),
 }
@@ -57,21 +68,25 @@ def _simulate(arguments: dict[str, Any]) -> int:
     out, quiet, as_json = arguments.pop("out"), arguments.pop("quiet"), arguments.pop("json")
     chunk = _chunk(arguments.pop("chunk"))
     path = arguments.pop("config")
-    settings = read_toml(path) if path else {}
+    settings = {} if path is None else read_toml(path)
     given = {name: _parsed(name, text) for name, text in arguments.items() if text is not None}
     kept = _reconcile(settings, given)
-    config = RunConfig.from_dict(settings | given)
+    origins = Origins(given, settings, path)
+    with origins.named():
+        config = RunConfig.from_dict(settings | given)
 
     use_all_cores()
     # After the settings are known to be good, so that a typing error is answered at once; after the devices are set.
     with signals.held():
         from langevin_ib.experiment import run  # noqa: PLC0415
+        from langevin_ib.models.registry import faults_of  # noqa: PLC0415
         from langevin_ib.progress import console, stages  # noqa: PLC0415
         from langevin_ib.report import print_report  # noqa: PLC0415
         from langevin_ib.store import CHECKPOINTS, check_writable, print_json, save, tidy  # noqa: PLC0415
 
     check_writable(out)
-    with stages(quiet or as_json) as report:
+    # Standard output is for the result: what a model of the user's prints goes to standard error.
+    with stages(quiet or as_json) as report, origins.named(config), own_output(), faults_of(config.model_name):
         result = run(config, report=report, chunk_records=chunk, checkpoints=Path(out) / CHECKPOINTS)
         report("writing")
         try:
@@ -88,6 +103,40 @@ def _simulate(arguments: dict[str, Any]) -> int:
         print_report(result.summary, console())
         console().print(f"saved in {folder}", soft_wrap=True)
     return 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Origins:
+    """Where settings come from, so that an error about a value that nobody typed says who set it.
+
+    Attributes:
+        given: typed on the command line.
+        settings: in the file.
+        path: of the file.
+    """
+
+    given: dict[str, Any]
+    settings: dict[str, Any]
+    path: str | None
+
+    @contextlib.contextmanager
+    def named(self, config: RunConfig | None = None) -> Iterator[None]:
+        """Add the origin to errors about settings; given the configuration before its rules, of those too."""
+        try:
+            yield
+        except ConfigError as error:
+            raise error.said_of(self.of(error.option, config)) from None
+
+    def of(self, option: str, config: RunConfig | None) -> str:
+        """In words; nothing for what was typed, or is no setting."""
+        name = "options" if option == "set" else option
+        if name in self.given or name not in {spec.name for spec in dataclasses.fields(RunConfig)}:
+            return ""
+        if name in self.settings:
+            return f"from {self.path}"
+        origin = "a default" if config is None else config.origin_of(name)
+        typed = [flag(other) for other in self.given if other in FROM_RULES_OF]
+        return f"{origin} from {', '.join(typed)}" if typed and origin == "set by rule" else origin
 
 
 def _reconcile(settings: dict[str, Any], given: dict[str, Any]) -> list[str]:

@@ -31,12 +31,12 @@ class Stretch(NamedTuple):
     """Blocks of coordinates x whose distance r from the end of a branch becomes r^γ.
 
     Attributes:
-        index: which coordinates form each block.
+        places: which coordinates form each block.
         end: where each of them ends.
         power: γ of each block.
     """
 
-    index: Int[np.ndarray, "block p"]
+    places: Int[np.ndarray, "block p"]
     end: Float[np.ndarray, "block p"]
     power: Float[np.ndarray, " block"]
 

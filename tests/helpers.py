@@ -20,7 +20,7 @@ def starts(model, count=4, seed=5):
     ]
 
 
-def advance(model, kernel, begin, steps, key=0, dtype=jnp.float64):
+def advance(model, kernel, begin, steps, key=0, dtype=jnp.float64, **options):
     """The ends of some chains."""
     return run_ensemble(
         kernel,
@@ -31,6 +31,7 @@ def advance(model, kernel, begin, steps, key=0, dtype=jnp.float64):
         escaped=lambda p: model.loss(p) > 1e9,
         stage="test",
         step_size=0.0,
+        **options,
     )
 
 

@@ -13,7 +13,7 @@ BAD = {
     "zero sigma": (["--sigma", "0"], "--sigma must be a positive number, got 0"),
     "temperature out of range": (["--beta", "1e12"], "--beta must be such that T"),
     "NaN target": (["--target", "nan"], "--target must be a finite number, got nan"),
-    "sigma too large": (["--sigma", "1e200"], "--beta must be such that T"),
+    "sigma too large": (["--sigma", "1e200"], "--sigma must be such that T"),
     "beta of 400 digits": (["--beta", "1" + 400 * "0"], "--beta must be a positive number"),
     "target too large": (["--target", "1e200"], "--target must be between"),
     "step lost in float32": (["--beta", "1e8", "--step-size", "1e-8"], "--precision must be 64 here"),
@@ -94,10 +94,6 @@ BAD = {
         ["--sampler", "sgd", "--noise", "isotropic", "--momentum", "0.5"],
         "--momentum must be left out with noise isotropic",
     ),
-    "noise too strong for a density's bins": (
-        ["--sampler", "sgd", "--lr", "0.01", "--momentum", "0.95", "--label-noise", "2.8"],
-        "do not settle to 1e-10; use a smaller lr, less noise, or a narrower window",
-    ),
     "no label noise": (
         ["--sampler", "sgd", "--label-noise", "0"],
         "--label-noise must be a positive number with noise",
@@ -127,7 +123,8 @@ BAD = {
 def last_error(capsys) -> str:
     captured = capsys.readouterr()
     assert captured.out == ""
-    lines = captured.err.splitlines()
+    # What the laws cannot tell apart is said before the first draw.
+    lines = [line for line in captured.err.splitlines() if "no verdict will tell them apart" not in line]
     assert len(lines) == 1, captured.err
     assert lines[0].startswith("python -m langevin_ib.sim: error: ")
     return lines[0]

@@ -75,7 +75,7 @@ def translated():
         section=lambda z: {"a": 0.5 * z["gap"], "b": -0.5 * z["gap"]},
         init=lambda key: {
             "a": jax.random.normal(key),
-            "b": jax.random.normal(jax.random.fold_in(key, 1)).astype(jnp.float16),
+            "b": jax.random.normal(jax.random.fold_in(key, 1)).astype(jnp.float32),
         },
     )
 
@@ -589,10 +589,17 @@ def model():
             for name in RESERVED
         ),
         (
-            {"invariants": lambda p: {"z": (p["u"] * p["v"])[:1], "z_1": (p["u"] * p["v"])[1]}},
+            {
+                "invariants": lambda p: {"z": (p["u"] * p["v"])[:1], "z_1": (p["u"] * p["v"])[1]},
+                "section": lambda z: hadamard(dim=2).section({"z": jnp.append(z["z"], z["z_1"])}),
+                "slice_terms": None,
+            },
             "two scalars are called z_1",
         ),
-        ({"scalars": lambda z: {"a/b": z["z"][0], "other": z["z"][1]}}, "a word without /, got 'a/b'"),
+        *(
+            ({"scalars": lambda z, name=name: {name: z["z"][0], "other": z["z"][1]}}, "printable characters without /")
+            for name in ("a/b", "", " ", ".", "..", "a\nb", "a\0b", "a\ud800b")
+        ),
         ({"home": {"z_1": (0.5, 1.0)}}, "home of z_1 must be one of its branches"),
     ],
 )

@@ -80,10 +80,10 @@ BROKEN = {
     "the section misses the slice": {"section": lambda i: jnp.stack([i["z"], jnp.ones_like(i["z"])])},
     "the section does not invert": {"section": lambda i: jnp.full((2,), jnp.sqrt(jnp.abs(i["z"])))},
     "the action is not free": {"init": lambda key: jnp.zeros(2)},
-    "moment_map has 2 components": {"moment_map": lambda p: p},
+    r"moment_map must return shape \(1,\), one number for each of group_dim, got": {"moment_map": lambda p: p},
     "not q − m": {"invariants": lambda p: {"z": p[0] * p[1], "w": p[0]}},
-    "the section returns parameters of another structure": {"section": lambda i: i["z"]},
-    "one of its functions fails: KeyError": {"section": lambda i: i["w"]},
+    r"section must return parameters as init does, shape \(2,\), got shape \(\)": {"section": lambda i: i["z"]},
+    "section fails: KeyError": {"section": lambda i: i["w"]},
     "x is none of its scalars": {"cut": ("x",)},
     "compact_act and compact_dim = 1 do not go together": {"compact_dim": 1},
     "a discrete invariant changes along the orbit": {

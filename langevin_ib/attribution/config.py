@@ -11,7 +11,7 @@ from typing import Any
 
 import tomli_w
 
-from langevin_ib.config import LIMIT, NUMBERS
+from langevin_ib.config import LIMIT, NUMBERS, checked_options, plain
 from langevin_ib.errors import ConfigError
 
 NOISES = ("minibatch", "bernoulli", "fresh")
@@ -98,11 +98,19 @@ class AttributionConfig:
     precision: int = 64
 
     def __post_init__(self) -> None:
+        for spec in dataclasses.fields(self):
+            object.__setattr__(self, spec.name, plain(getattr(self, spec.name)))
+        if not isinstance(self.model, str) or not self.model:
+            raise ConfigError("model", "a name", repr(self.model))
+        if self.options is not None:
+            object.__setattr__(self, "options", checked_options("options", self.options))
+        if not isinstance(self.one_task, bool):
+            raise ConfigError("one_task", "yes or no", self.one_task)
         if self.setup is not None and self.setup not in SETUPS:
             raise ConfigError("setup", f"one of {', '.join(SETUPS)}", self.setup)
         if self.noise is not None and self.noise not in NOISES:
             raise ConfigError("noise", f"one of {', '.join(NOISES)}", self.noise)
-        if self.precision not in PRECISIONS:
+        if isinstance(self.precision, bool | float) or self.precision not in PRECISIONS:
             raise ConfigError("precision", "32 or 64", self.precision)
         for name, (low, high) in COUNTS.items():
             value = getattr(self, name)

@@ -329,5 +329,5 @@ def _module(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        wanted = "solved with scikit-learn and cvxpy, pip install 'langevin-ib[baselines]'"
+        wanted = "solved with scikit-learn and cvxpy, from a clone: pip install -c constraints.txt -e '.[baselines]'"
         raise ConfigError("baselines", wanted, one_line(error)) from None

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import inspect
 import re
 import sys
+import sysconfig
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias, get_type_hints
 
-from langevin_ib.errors import ConfigError, one_line
+import jax
+
+from langevin_ib.checkpoint import content_of
+from langevin_ib.errors import ConfigError, LangevinIBError, ModelError, one_line
 from langevin_ib.models.attention import attention
 from langevin_ib.models.base import Model
 from langevin_ib.models.hadamard import hadamard
 from langevin_ib.models.matrix import matrix
 from langevin_ib.models.relu import relu
 from langevin_ib.models.rotation import rotation
+from langevin_ib.models.shapes import check_shapes
 from langevin_ib.models.uv import uv
 
 Option: TypeAlias = int | float | str | bool | list
@@ -46,6 +53,7 @@ def build_model(name: str, options: Mapping[str, Option] | None = None) -> Model
     Raises:
         ConfigError: there is no such model, no such option, a value of the wrong kind or out of range, or a user's
             function fails.
+        ModelError: a function of a user's model fails, or returns another shape than it has to.
 
     >>> build_model("uv", {"depth": 3}).group_dim
     2
@@ -62,6 +70,87 @@ def build_model(name: str, options: Mapping[str, Option] | None = None) -> Model
         return builder(**settings)
     except ValueError as error:
         raise _as_config_error(error) from None
+
+
+def build(model: Model | Callable[..., Model], options: Mapping[str, Option] | None = None) -> Model:
+    """A `Model` as it is, or what a function builds, checked as a user's own model is.
+
+    Raises:
+        ConfigError: options for a model that is built already, or as `build_model`.
+        ModelError: as `build_model`.
+    """
+    if not isinstance(model, Model):
+        return _made(_called(model), model, options or {})
+    if options:
+        raise ConfigError("set", "left out for a Model that is built already", ", ".join(options))
+    check_shapes(model)
+    return model
+
+
+def name_of(model: Model | Callable[..., Model], built: Callable[[], Model]) -> str:
+    """`module:function` where that leads back to the function; else NAME@HASH, the hash of what the model computes."""
+    called = _called(model)
+    module, _, function = called.partition(":")
+    if module != "__main__" and getattr(sys.modules.get(module), function, None) is model:
+        return called
+    made = built()
+    name = re.sub(r"[^\w.-]+", "-", made.name).strip("-.") or "model"
+    return f"{name}@{_content(made)}"
+
+
+def _called(model: Any) -> str:
+    """module:qualname of a function."""
+    function = getattr(model, "func", model)  # of a partial
+    place = type(model) if not hasattr(function, "__qualname__") else function
+    return f"{place.__module__}:{place.__qualname__}"
+
+
+def _content(model: Model) -> str:
+    """Eight hexadecimal digits of what a model computes."""
+    digest = hashlib.sha256(f"{model.name} {model.group} {model.branches} {model.home} {model.cut}".encode())
+    with jax.enable_x64(True):
+        key = jax.random.key(0)
+        theta = jax.eval_shape(model.init, key)
+        z = jax.eval_shape(model.invariants, theta)
+        group = jax.ShapeDtypeStruct((model.group_dim,), "float64")
+        programs = [(model.init, (key,)), (model.act, (group, theta)), (model.section, (z,))]
+        programs += [(function, (theta,)) for function in (model.loss, model.moment_map, model.invariants)]
+        programs += [(model.scalars, (z,))] if model.scalars is not None else []
+        if model.training is not None:
+            training = model.training
+            programs.append((lambda params: training.risk(training.task, params), (theta,)))
+        for function, like in programs:
+            digest.update(content_of(function, *like).encode())
+    return digest.hexdigest()[:8]
+
+
+@contextmanager
+def faults_of(model: str) -> Iterator[None]:
+    """An error out of a user's own functions as one line with its place; the package's own errors stay what they are.
+
+    Raises:
+        ModelError: a function of the user's failed, though not when the model was built and checked.
+    """
+    try:
+        yield
+    except (LangevinIBError, OSError, MemoryError):
+        raise
+    except Exception as error:
+        place = _place(error) if ":" in model or "@" in model else None
+        if place is None:
+            raise
+        raise ModelError(f"model {model}: one of its functions fails at {place}: {one_line(error)}") from error
+
+
+def _place(error: Exception) -> str | None:
+    """FILE:LINE that an error comes from, below all of the package and of the libraries, if there is such a place."""
+    paths = sysconfig.get_paths()
+    libraries = tuple(paths[name] for name in ("stdlib", "platstdlib", "purelib", "platlib"))
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith("<frozen")]
+    own = [frame for frame in frames if not frame.filename.startswith(libraries)]
+    if not own or own[-1].filename.startswith(str(Path(__file__).parents[1])):
+        return None
+    return f"{Path(own[-1].filename).name}:{own[-1].lineno}"
 
 
 def options_of(name: str) -> dict[str, Any]:
@@ -84,6 +173,12 @@ def options_of(name: str) -> dict[str, Any]:
 
 
 def _registered(name: str) -> Callable[..., Model]:
+    if "@" in name:
+        raise ConfigError(
+            "model",
+            "a name or module:function",
+            f"{name}, which stands for an object and cannot be built from its name",
+        )
     if name not in REGISTRY:
         raise ConfigError("model", f"one of {', '.join(sorted(REGISTRY))}, or module:function", repr(name))
     return REGISTRY[name]
@@ -91,18 +186,24 @@ def _registered(name: str) -> Callable[..., Model]:
 
 def _build_own(name: str, options: Mapping[str, Option]) -> Model:
     with _current_directory():
-        builder = _imported(name)
-        settings = _checked(name, builder, options)
-        try:
+        return _made(name, _imported(name), options)
+
+
+def _made(name: str, builder: Callable[..., Any], options: Mapping[str, Option]) -> Model:
+    """What a user's function builds."""
+    settings = _checked(name, builder, options)
+    try:
+        with jax.enable_x64(True):  # as above
             model = builder(**settings)
-        except (Exception, SystemExit) as error:
-            raise ConfigError(
-                "model", "a function that builds a model", f"{name}, which raised {one_line(error)}"
-            ) from None
+    except (Exception, SystemExit) as error:
+        raise ConfigError(
+            "model", "a function that builds a model", f"{name}, which raised {one_line(error)}"
+        ) from None
     if not isinstance(model, Model):
         raise ConfigError(
             "model", "a function that returns a langevin_ib Model", f"{name}, which returned {type(model).__name__}"
         )
+    check_shapes(model)
     return model
 
 
@@ -111,7 +212,8 @@ def _imported(name: str) -> Callable[..., Any]:
     if not (module_name and function.isidentifier()):
         raise ConfigError("model", "module:function", repr(name))
     try:
-        module = importlib.import_module(module_name)
+        with jax.enable_x64(True):  # arrays that a module makes keep their digits, and JAX has nothing to warn of
+            module = importlib.import_module(module_name)
     except (Exception, SystemExit) as error:
         raise ConfigError("model", "in a module that can be imported", f"{name}: {one_line(error)}") from None
     builder = getattr(module, function, None)
