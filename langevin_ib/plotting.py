@@ -45,7 +45,7 @@ def figure(summary: dict[str, Any]) -> Figure:
     across = min(len(names), COLUMNS)
     down = -(-len(names) // across)
     width, height = SIZE if len(names) == 1 else (SMALL[0] * across, SMALL[1] * down)
-    style = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, **PLAIN_TEXT}
+    style: Any = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, **PLAIN_TEXT}
     titles: list[tuple[Axes | None, Text]] = []  # of a panel, or of the page
     with plt.rc_context(style):
         picture, grid = plt.subplots(

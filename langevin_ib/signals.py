@@ -28,6 +28,7 @@ class _Standing:
     holders = 0
     saved: Saved | None = None
     expected: Path | None = None
+    complete: Path | None = None
 
 
 _now, _lock = _Standing(), threading.Lock()
@@ -54,7 +55,7 @@ def caught() -> Iterator[None]:
         for number in (signal.SIGINT, signal.SIGTERM)
         if signal.getsignal(number) not in (signal.SIG_IGN, None)
     }
-    _now.asked, _now.saved, _now.expected = False, None, None
+    _now.asked, _now.saved, _now.expected, _now.complete = False, None, None, None
     try:
         yield
     finally:
@@ -97,15 +98,16 @@ def expect(folder: Path | None) -> None:
     _now.expected = folder
 
 
-def forget(folder: Path) -> None:
-    """Its states are gone."""
-    if _now.saved is not None and _now.saved.path.parent == folder:
-        _now.saved = None
+def complete(folder: Path) -> None:
+    """Keep in mind that the run is saved there: it needs no state any more."""
+    _now.complete = folder
 
 
 def left() -> str:
-    """What the same command would go on from, in words."""
+    """What the same command would go on from, or where the run is that has been saved, in words."""
     saved, folder = _now.saved, _now.expected
+    if _now.complete is not None:
+        return f"the run is saved in {_now.complete}"
     if saved is not None and saved.path.exists():
         at = f'at step {saved.step} of {saved.steps} of "{saved.stage}"'
         return f"the same command goes on from its checkpoint {at}"

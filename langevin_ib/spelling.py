@@ -20,8 +20,9 @@ def spell_out() -> None:
     """Let standard output and error spell what their encoding lacks, where they would fail on it."""
     codecs.register_error(HANDLER, _handle)
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors=HANDLER)
+        reconfigure = getattr(stream, "reconfigure", None)  # a stream that stands in for it may take any text
+        if reconfigure is not None:
+            reconfigure(errors=HANDLER)
 
 
 def fitting(text: str, encoding: str) -> str:

@@ -46,7 +46,6 @@ def discard(checkpoints: Path | None) -> None:
     """Remove the states that a run left in this folder: its result is saved."""
     if checkpoints is not None:
         shutil.rmtree(checkpoints, ignore_errors=True)
-        signals.forget(checkpoints)
 
 
 def check_writable(out: str | Path) -> None:
@@ -128,6 +127,7 @@ def write_folder(folder: Path, fill: Callable[[Path], None]) -> Path:
     except BaseException:
         shutil.rmtree(fresh, ignore_errors=True)
         raise
+    signals.complete(folder)
     return folder
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import errno
+import io
 import json
 import os
 import pickle
@@ -204,6 +205,18 @@ def test_a_link_to_nothing_is_refused_before_the_run(tmp_path):
     (tmp_path / "gone").mkdir()
     store.check_writable(link / "runs")
     assert list((tmp_path / "gone").iterdir()) == []
+
+
+def test_what_cannot_be_printed_is_saved_and_that_is_said(finished, tmp_path, monkeypatch, capsys):
+    class Full(io.StringIO):
+        def write(self, text):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", Full())
+        assert sim.main([*OPTIONS, "--out", str(tmp_path)]) == 3
+    (folder,) = tmp_path.iterdir()
+    assert f"cannot write: No space left on device; the run is saved in {folder}" in capsys.readouterr().err
 
 
 def test_a_folder_whose_name_has_brackets_is_printed_as_it_is(finished, tmp_path, capsys):

@@ -34,7 +34,7 @@ def _print(arguments: dict[str, str]) -> int:
     if not isinstance(features, int) or features < 2:
         raise ConfigError("features", "a whole number from 2", arguments["features"])
     out = console()
-    # Line by line, for all of them take a minute or two.
+    # Line by line, for all of them take minutes.
     out.print(f"{'operator':<18}{'construction':<20}{'condition':>10}{'constant':>12}{'error':>10}", style="bold")
     errors = []
     for case in cases(n):
