@@ -64,7 +64,7 @@ def guarded(program: str, work: Callable[[], int], *, interrupted: str | None = 
         return _fail(program, str(error), BAD_INPUT)
     except (BreachError, DivergenceError) as error:
         return _fail(program, f"{error}; no run folder was written", FAILED_RUN)
-    except FailedRunError as error:
+    except (FailedRunError, ProcessError) as error:
         return _fail(program, str(error), FAILED_RUN)
     except MemoryError as error:
         return _fail(program, f"out of memory: use fewer chains or bins ({error})", FAILED_RUN)

@@ -27,6 +27,7 @@ CHAINS_PER_BIN = 8  # Hotelling's T² wants several chains for each bin that it 
 MIN_VISITORS = 0.2
 # A chain of this many draws in one single bin, where the typical chain fills several, has not moved in all of the run.
 FROZEN_DRAWS, SEVERAL_BINS = 50, 5
+FROZEN_SHARE = 1e-3  # of the chains: fewer frozen ones are left out of a test of equality, more forbid it
 SINGULAR = 1e-10  # eigenvalue of a between-chain correlation matrix below which a direction carries no scatter
 NOISE_DRAWS = 4000
 MIN_SHARE = 0.05  # of the reference draws that a reweighted mean has to rest on
@@ -156,7 +157,7 @@ def equality_to_law(counts: Num[np.ndarray, "chain bins"], law_mass: Float[np.nd
     starts, and the scatter between chains knows nothing of how long they would stay), or where chains repeat each other
     so that the scatter between them is singular.
     """
-    counts = np.asarray(counts, np.float64)
+    counts = _moving(np.asarray(counts, np.float64))
     groups = merged_bins(law_mass, counts)
     unfit = _unfit(groups, counts)
     if unfit is not None:
@@ -191,6 +192,7 @@ def p_value_of_samples(first: Ensemble, second: Ensemble) -> float | None:
 
 def equality_of_samples(first: Ensemble, second: Ensemble) -> Equality:
     """Probability of two histograms this far apart if both ensembles had one law; see `equality_to_law`."""
+    first, second = (e if (moving := _moving(e.counts)) is e.counts else ensemble(moving) for e in (first, second))
     chains = min(first.counts.shape[0], second.counts.shape[0])
     pooled = (first.mass * first.draws + second.mass * second.draws) / (first.draws + second.draws)
     groups = merged_bins(pooled, first.counts, second.counts)
@@ -225,11 +227,21 @@ def frozen_chains(counts: Num[np.ndarray, "chain bins"]) -> int:
     >>> frozen_chains(moving), frozen_chains(np.concatenate([moving, [[80, 0, 0, 0, 0, 0, 0, 0]]]))
     (0, 1)
     """
+    return int(_frozen(counts).sum())
+
+
+def _frozen(counts: Num[np.ndarray, "chain bins"]) -> np.ndarray:
     filled, draws = (np.asarray(counts) > 0).sum(axis=1), np.asarray(counts).sum(axis=1)
     seen = draws >= FROZEN_DRAWS
     if not seen.any() or np.median(filled[seen]) < SEVERAL_BINS:
-        return 0
-    return int(np.sum(seen & (filled == 1)))
+        return np.zeros(len(filled), bool)
+    return seen & (filled == 1)
+
+
+def _moving(counts: Num[np.ndarray, "chain bins"]) -> Num[np.ndarray, "moving bins"]:
+    """The counts without those of frozen chains, where these are so few that the margin does not feel them."""
+    frozen = _frozen(counts)
+    return counts[~frozen] if 0 < frozen.sum() <= FROZEN_SHARE * len(frozen) else counts
 
 
 def merged_bins(mass: Float[np.ndarray, " bins"], *samples: Float[np.ndarray, "_ bins"]) -> Num[np.ndarray, " groups"]:
@@ -343,8 +355,9 @@ def is_constant(statistic: Float[np.ndarray, "*shape"]) -> bool:
 def p_value_of_share(inside: Num[np.ndarray, " chain"], total: Num[np.ndarray, " chain"], share: float) -> float | None:
     """Probability of a share of the draws this far from a law's own, two-sided, from the scatter of the chains.
 
-    The error is that of the ratio Σ inside / Σ total over chains, and at least that of as many independent draws as
-    there are chains where none differs from the others: chains that never leave a window have no scatter.
+    The error is that of the ratio Σ inside / Σ total over chains, scaled to what the law's own share would give where
+    that is larger: where few draws are expected on one side, seeing too few of them makes the scatter small too. Chains
+    of which none ever leaves the window have no scatter, and count as one draw each.
 
     >>> p_value_of_share(np.full(64, 10), np.full(64, 10), 0.5) < 1e-9
     True
@@ -353,8 +366,10 @@ def p_value_of_share(inside: Num[np.ndarray, " chain"], total: Num[np.ndarray, "
     if total.size < 2 or total.sum() == 0:
         return None
     found, variance = _ratio(inside, total)
-    if variance == 0.0:
+    if variance == 0.0 or found in (0.0, 1.0):
         variance = share * (1.0 - share) / total.size
+    else:
+        variance *= max(1.0, share * (1.0 - share) / (found * (1.0 - found)))
     return p_value_of_difference(found - share, math.sqrt(variance), float(total.size - 1))
 
 

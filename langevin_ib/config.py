@@ -409,7 +409,11 @@ class RunConfig:
         return self.__dict__["_model_name"]
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_model"}  # functions do not pickle
+        # Functions do not pickle: a model that stands for itself goes by its name, from which it cannot be built again.
+        state = {name: value for name, value in self.__dict__.items() if name != "_model"}
+        if not isinstance(self.model, str) and "@" in self.model_name:
+            state |= {"model": self.model_name, "_given": self.given | {"model": self.model_name}}
+        return state
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values in the order of the fields; settings of other protocols (None) are left out."""

@@ -113,8 +113,13 @@ def coverage_doubts(predictions: Predictions, sample: Sample, reference: Sample 
     level = DRIFT_LEVEL / (6 * len(ensembles) * len(sample.scalars))
     doubts = []
     for who, drawn in ensembles:
+        if not np.any(drawn.result.trace["counts"]):
+            doubts.append(f"no traced draw of {who} lies in the windows, so that nothing is known of what it reaches")
+            continue
         for scalar in drawn.scalars:
-            ess = max(ensemble_ess(*drawn.value_moments(scalar)), 1.0)
+            # Of the chains that are traced, which the tails are looked at in.
+            traced = drawn.trace(scalar).shape[0] / drawn.value_moments(scalar)[0].size
+            ess = max(ensemble_ess(*drawn.value_moments(scalar)) * min(traced, 1.0), 1.0)
             found = tails(
                 predictions.draws.scalars[scalar], weight, drawn.trace(scalar),
                 np.asarray(drawn.result.trace["counts"]), factor=EXACT_FACTOR if exact else LIMIT_FACTOR,

@@ -192,14 +192,14 @@ def _judged(predictions: Predictions, sample: Sample, scalar: str) -> dict[str, 
 
 
 def _alike(predictions: Predictions, plan: Plan) -> list[tuple[list[str], float]]:
-    """Which laws no verdict tells apart, for they lie within the margin of each other: known before the first draw."""
+    """Which laws share a verdict, for they lie within the margin of each other: known before the first draw."""
     masses = {law.name: [predictions.mass(law.name, name) for name in plan.scalars] for law in predictions.laws}
     groups = compare.alike(masses, plan.config.margin)
     for names, distance in groups:
         if distance >= compare.SAME_LAW:
             every = "; these are all the laws" if len(names) == len(masses) else ""
             log.info(
-                "%s lie within TV %.2g of each other, below the margin %g: no verdict will tell them apart%s",
+                "%s lie within TV %.2g of each other, below the margin %g: one verdict for them together%s",
                 ", ".join(names), distance, plan.config.margin, every,
             )  # fmt: skip
     return groups
@@ -261,7 +261,7 @@ def _joint_doubts(predictions: Predictions, sample: Sample, found: dict[str, Any
     if found["p_value"] < DRIFT_LEVEL:
         doubts.append(
             f"all invariants and ℓ/T together are not those of the law exact (energy distance "
-            f"{found['energy_distance']:.2g}, {p_is(found['p_value'])}), though each by itself is"
+            f"{found['energy_distance']:.2g}, {p_is(found['p_value'])}), though none by itself is told to differ"
         )
     return doubts
 
@@ -294,7 +294,8 @@ def _step_check(prepared: Prepared, sample: Sample, companion: Drawn, correction
     half = prepared.predictions.correction(companion.sample.statistic)
     difference = None
     if correction["c"] is not None and half["c"] is not None:
-        difference = [correction["c"] - half["c"], float(np.hypot(correction["se"], half["se"]))]
+        fewest = min(correction["chains"], half["chains"])
+        difference = [correction["c"] - half["c"], float(np.hypot(correction["se"], half["se"])), float(fewest - 1)]
     return {
         "step_size": step_size,
         "companion_step_size": companion.step_size,
@@ -302,6 +303,7 @@ def _step_check(prepared: Prepared, sample: Sample, companion: Drawn, correction
         "bias_factor": factor,
         "c_difference": None if difference is None else difference[0],
         "c_difference_se": None if difference is None else difference[1],
+        "c_difference_dof": None if difference is None else difference[2],
     }
 
 

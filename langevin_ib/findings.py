@@ -26,7 +26,7 @@ STAYING = 1.5  # R-hat above which chains hardly leave the parts of the space th
 
 @dataclass(frozen=True, repr=False)
 class RunResult:
-    """What a run found. It can be pickled: the model is then built anew, as its configuration names it.
+    """What a run found. It can be pickled: the model is then built anew, as its configuration names it, if it does.
 
     Attributes:
         plan: the configuration with every `auto` filled in, and the laws' common ground.
@@ -48,7 +48,7 @@ class RunResult:
         said += [f"{law} {verdict}" for law, verdict in self.summary.get("verdicts", {}).items()]
         doubts = len(self.summary.get("doubts", ()))
         said += [f"{doubts} doubt{'s' * (doubts != 1)}"] if doubts else []
-        return f"RunResult({', '.join([self.plan.config.model, *said])})"
+        return f"RunResult({', '.join([self.plan.config.model_name, *said])})"
 
 
 def silent(stage: str) -> None:
@@ -171,7 +171,7 @@ def doubts_of(checks: dict[str, Any], reference: dict[str, Any] | None = None, *
         if not checks["r_hat"] <= R_HAT_LIMIT:
             more = (
                 "run more steps"
-                if checks["r_hat"] <= STAYING
+                if checks["r_hat"] <= STAYING or drifts  # chains on their way are not yet chains that stay
                 else "chains hardly leave the parts of the space that they began in: it takes many times the steps, a "
                 "lower beta or a larger step_size"
             )
@@ -227,14 +227,14 @@ def contradictions(
     """
     doubts = []
     exact_c = laws[0]["c"] if laws else None
-    off = _apart(correction, exact_c, 0.0)
+    off = _apart(correction, exact_c)
     if off is not None:
         doubts.append(
-            f"c of the draws is {_pm(correction)} and that of the exact law {exact_c:z.3f} ({p_is(off)}): the "
-            "step is too large or the chains have not settled; use a smaller step_size or more steps"
+            f"c of the draws is {_pm(correction)} and that of the exact law {exact_c:z.3f} ({p_is(off)}): "
+            "the chains have not settled, or the step is too large"
         )
     if step is not None and step.get("c_difference") is not None:
-        off = compare.p_value_of_difference(step["c_difference"], step["c_difference_se"])
+        off = compare.p_value_of_difference(step["c_difference"], step["c_difference_se"], step["c_difference_dof"])
         if off is not None and off < CONTRADICTION_LEVEL:
             doubts.append(
                 f"c changes by {step['c_difference']:+z.3f} ± {step['c_difference_se']:.3f} when the step is halved "
@@ -258,12 +258,12 @@ def _against_mala(
 ) -> list[str]:
     mala, exact = reference["correction"], reference["against_exact"]
     doubts = []
-    off = None if mala["c"] is None else _apart(correction, mala["c"], mala["se"])
+    off = None if mala["c"] is None else _apart(correction, mala["c"], mala)
     if off is not None:
         doubts.append(
             f"c of the draws is {_pm(correction)} and that of MALA {_pm(mala)} ({p_is(off)}): use a smaller step_size"
         )
-    off = _apart(mala, exact_c, 0.0)
+    off = _apart(mala, exact_c)
     if off is not None:
         doubts.append(
             f"c of MALA is {_pm(mala)} and that of the exact law {exact_c:z.3f} ({p_is(off)}): one of them is wrong"
@@ -281,11 +281,13 @@ def _against_mala(
     return doubts
 
 
-def _apart(correction: dict[str, Any], other: float | None, other_se: float) -> float | None:
-    """p-value of a c against another, if it is below the level."""
+def _apart(correction: dict[str, Any], other: float | None, measured: dict[str, Any] | None = None) -> float | None:
+    """p-value of a c against another, which may have been measured too, if it is below the level."""
     if other is None or correction["c"] is None:
         return None
-    p = compare.p_value_of_difference(correction["c"] - other, float(np.hypot(correction["se"], other_se)))
+    both = [correction] if measured is None else [correction, measured]
+    se = float(np.hypot.reduce([one["se"] for one in both]))
+    p = compare.p_value_of_difference(correction["c"] - other, se, float(min(one["chains"] for one in both) - 1))
     return p if p is not None and p < CONTRADICTION_LEVEL else None
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float
 
 from langevin_ib import compare
-from langevin_ib.errors import LawError
+from langevin_ib.errors import LawError, ModelError
 from langevin_ib.laws import Formula, Law, Reduction, bin_masses, build_laws, formula
 from langevin_ib.laws.base import bin_nodes
 from langevin_ib.laws.family import family_formula, orbit_formula, pushforward_formula
@@ -23,6 +23,7 @@ from langevin_ib.laws.support import share_in_window
 from langevin_ib.models.base import Params
 from langevin_ib.reduced import LawDraws
 from langevin_ib.streaming import MaskedSum
+from langevin_ib.windows import wells_of
 
 CORRECTION_PANELS = 8
 
@@ -78,8 +79,8 @@ class Predictions(Protocol):
         ...
 
 
-def _found(c: compare.Correction) -> dict[str, Any]:
-    return {"c": c.c, "se": c.se, "ci95": list(c.ci95)}
+def _found(c: compare.Correction, draws: Any) -> dict[str, Any]:
+    return {"c": c.c, "se": c.se, "ci95": list(c.ci95), "chains": int(np.count_nonzero(draws))}
 
 
 class Share(NamedTuple):
@@ -142,11 +143,10 @@ class QuadraturePredictions:
         if compare.is_constant(t):
             return _no_correction(self.masses)
         try:
-            return _found(
-                compare.estimate_correction(np.asarray(statistic.total), np.asarray(statistic.n), log_base, t)
-            )
+            found = compare.estimate_correction(np.asarray(statistic.total), np.asarray(statistic.n), log_base, t)
         except ValueError as error:
             return {"c": None, "why": str(error)}
+        return _found(found, statistic.n)
 
     def law_correction(self, law: str) -> float | None:
         """By quadrature over the window."""
@@ -176,8 +176,9 @@ class QuadraturePredictions:
         held = self.reduction.confinement.constrained
         branches = (model.home_of(scalar),) if held else model.branches_of(scalar)
         try:
-            found = share_in_window(exact, lambda z: self.reduction.terms(z).energy, branches, (low, high))
-        except LawError as error:
+            wells = [z for branch in branches for z in wells_of(self.reduction, branch)]
+            found = share_in_window(exact, lambda z: self.reduction.terms(z).energy, branches, (low, high), wells)
+        except (LawError, ModelError) as error:
             return Share(None, str(error))
         return Share(found)
 
@@ -321,7 +322,7 @@ class SampledPredictions:
             )
         except ValueError as error:
             return {"c": None, "why": str(error)}
-        return _found(found)
+        return _found(found, statistic.n)
 
     def law_correction(self, law: str) -> float | None:
         """By reweighting."""

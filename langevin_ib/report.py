@@ -102,7 +102,9 @@ def law_rows(summary: dict[str, Any]) -> list[list[tuple[str, ...]]]:
                 f"{law['tv_lower95']:.4f}–{law['tv_upper95']:.4f}",
                 p_text(law["p_value"]),
             )
-            verdict = law["verdict"] + marks.get(law_name, "")
+            # One for a group; but of several invariants each row says which of them decides.
+            verdict = law["verdict"] if several else together.get(law_name, law["verdict"])
+            verdict += marks.get(law_name, "")
             if "descent" in summary:
                 temperature = "–" if law["temperature"] is None else f"{law['temperature']:.3g}"
                 row = (law_name, law["measure"], temperature, c, *distance, verdict)
@@ -166,7 +168,9 @@ def findings(summary: dict[str, Any]) -> list[tuple[str, str]]:
     lines += [("yellow", line) for line in (*first["unavailable"], *summary["protocol"]["notes"])]
     lines += [("yellow", f"no verdict: {doubt}") for doubt in summary["doubts"]]
     if not summary["doubts"]:
-        lines += _undecided_lines(laws, margin, len(invariants) > 1)
+        decided = {name for group in summary["groups"] if group["verdict"] != "undecided" for name in group["laws"]}
+        left = {key: law for key, law in laws.items() if key[1] not in decided}
+        lines += _undecided_lines(left, margin, len(invariants) > 1)
     return lines
 
 
@@ -220,7 +224,7 @@ def _dependence(found: dict[str, Any] | None) -> str:
     return (
         f"; correlation of normal scores of {first} and {second} {found['first']:z.3f}, "
         f"in the law {found['second']:z.3f}"
-        f" (p = {p_text(found['p_value'])}, the least of all pairs times their number)"
+        f" ({p_is(found['p_value'])}, the least of all pairs times their number)"
     )
 
 

@@ -112,5 +112,5 @@ def left() -> str:
         at = f'at step {saved.step} of {saved.steps} of "{saved.stage}"'
         return f"the same command goes on from its checkpoint {at}"
     if folder is not None and any(folder.glob("*.npz")):
-        return f"the same command goes on from the checkpoint that an earlier run left in {folder}"
+        return f"the same command goes on from what an earlier run of this very model left in {folder}, if it did"
     return NOTHING

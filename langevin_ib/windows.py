@@ -241,6 +241,12 @@ def _branch_of(config: RunConfig, reduction: Reduction, name: str) -> Branch:
     return branches[0]
 
 
+def wells_of(reduction: Reduction, branch: Branch) -> list[float]:
+    """Where on a branch the reduced loss of a scalar invariant has minima, as far as a search finds them."""
+    found = _survey(reduction, branch)
+    return [float(found.axis.z(d)) for d, _ in found.wells]
+
+
 def lowest_point(reduction: Reduction) -> float:
     """Where on its home branch the reduced loss of a scalar invariant is least.
 

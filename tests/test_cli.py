@@ -124,7 +124,7 @@ def last_error(capsys) -> str:
     captured = capsys.readouterr()
     assert captured.out == ""
     # What the laws cannot tell apart is said before the first draw.
-    lines = [line for line in captured.err.splitlines() if "no verdict will tell them apart" not in line]
+    lines = [line for line in captured.err.splitlines() if "one verdict for them together" not in line]
     assert len(lines) == 1, captured.err
     assert lines[0].startswith("python -m langevin_ib.sim: error: ")
     return lines[0]

@@ -251,6 +251,6 @@ def test_a_missing_solver_names_the_extra(monkeypatch):
         raise ModuleNotFoundError(f"No module named {name!r}")
 
     monkeypatch.setattr(baselines.importlib, "import_module", missing)
-    with pytest.raises(ConfigError, match=r"pip install 'langevin-ib\[baselines\]'") as caught:
+    with pytest.raises(ConfigError, match=r"pip install -c constraints.txt -e '.\[baselines\]'") as caught:
         baselines.require()
     assert "\n" not in str(caught.value)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -13,20 +13,22 @@ from langevin_ib.laws.base import Law
 from langevin_ib.models.base import Branch
 
 REACHES = (40.0, 80.0, 160.0)  # how far x goes on either side, one after the other until the density has fallen off
-LOOK = 512  # points at which the range that matters is looked for
-BULK = 15.0  # log density (in x) below its top at which that range ends: what is left out is about e⁻¹⁵ of the mass
+LOOK = 4096  # points at which the stretches that matter are looked for, beside the wells that are given
+ZOOM, ZOOMS = 512, 4  # points between two of these, and how often, until the end of a stretch is known
+BULK = 15.0  # log density (in x) below its top at which a stretch ends: what is left out is about e⁻¹⁵ of the mass
 HIGH = 36.0  # ℓ/T above its bottom at which the density is not evaluated any more
 FAR_OUT = 18.0  # below this x the power of the density at the end is what is left of it
 STRIDE, SLOPE = 3.0, 0.05  # a density that is a power ε > 0.05 at an end still counts as one that can be normalised
 NODES = 12
-PANELS = (8, 16, 32, 64)
+PANELS = (16, 32, 64, 128)
 SETTLED = 1e-7
-
 
 Energy = Callable[[np.ndarray], np.ndarray]
 
 
-def share_in_window(law: Law, energy: Energy, branches: tuple[Branch, ...], window: Branch) -> float:
+def share_in_window(
+    law: Law, energy: Energy, branches: tuple[Branch, ...], window: Branch, wells: Sequence[float] = ()
+) -> float:
     """∫_window p dz / Σ_branches ∫ p dz.
 
     Every branch is seen in a variable x in which powers and exponentials at its ends fall off exponentially: z = a ± eˣ
@@ -37,6 +39,7 @@ def share_in_window(law: Law, energy: Energy, branches: tuple[Branch, ...], wind
         energy: z ↦ ℓ/T; where it is far above its bottom the density is not evaluated.
         branches: disjoint intervals, one of which holds the window.
         window: [z_lo, z_hi].
+        wells: where ℓ has minima, for one may be narrower than what a search by itself would find.
 
     Raises:
         LawError: the density cannot be normalised on a branch, is not a number there, or the share does not settle.
@@ -49,9 +52,9 @@ def share_in_window(law: Law, energy: Energy, branches: tuple[Branch, ...], wind
     pieces = []
     for branch in branches:
         chart = _Chart(branch, window)
-        low, high = _range(law, energy, chart)
-        cuts = sorted({low, high, *(x for x in map(chart.place, window) if low < x < high)})
-        pieces += [(chart, first, last) for first, last in pairwise(cuts)]
+        for low, high in _stretches(law, energy, chart, wells):
+            cuts = sorted({low, high, *(x for x in map(chart.place, window) if low < x < high)})
+            pieces += [(chart, first, last) for first, last in pairwise(cuts)]
     inside = [window[0] <= chart.value(0.5 * (first + last)) <= window[1] for chart, first, last in pieces]
     previous = math.nan
     for panels in PANELS:
@@ -117,32 +120,77 @@ def _log_density(law: Law, chart: _Chart, x: np.ndarray) -> np.ndarray:
     return np.where(within, value, -np.inf)
 
 
-def _range(law: Law, energy: Energy, chart: _Chart) -> tuple[float, float]:
-    """Where in x the density is within e⁻¹⁵ of its top."""
-    for reach in REACHES:
-        x = np.linspace(-reach, reach, LOOK)
+def _stretches(law: Law, energy: Energy, chart: _Chart, wells: Sequence[float]) -> list[tuple[float, float]]:
+    """Where in x the loss is within 36 T of its bottom; towards an end of the branch, where p counts at all."""
+
+    def heights(x: np.ndarray) -> np.ndarray:
         with np.errstate(over="ignore", invalid="ignore"):
-            height = np.asarray(energy(chart.value(x)), np.float64)
-        height = np.where(np.isnan(height), np.inf, height)
-        low = np.nonzero(height < np.min(height) + HIGH)[0]
-        if low.size == 0 or not np.isfinite(np.min(height)):
+            found = np.asarray(energy(chart.value(x)), np.float64)
+        return np.where(np.isnan(found), np.inf, found)
+
+    own = [chart.place(z) for z in wells if chart.low < z < chart.high]
+    for reach in REACHES:
+        within = [place for place in own if abs(place) < reach]
+        x = np.unique(np.concatenate([np.linspace(-reach, reach, LOOK), within]))
+        height = heights(x)
+        if not np.isfinite(np.min(height)):
             raise LawError(f"law {law.label}: the loss is nowhere finite on ({chart.low:g}, {chart.high:g})")
-        x = np.linspace(x[max(low[0] - 1, 0)], x[min(low[-1] + 1, LOOK - 1)], LOOK)
-        value = _log_density(law, chart, x)
-        bulk = np.nonzero(value > np.max(value) - BULK)[0]
-        fallen = (bulk[0] > 0 or x[0] > -reach) and (bulk[-1] < LOOK - 1 or x[-1] < reach)
-        if fallen:
-            _check_falls(law, chart, float(x[bulk[0]]), float(x[bulk[-1]]))
-            return float(x[max(bulk[0] - 1, 0)]), float(x[min(bulk[-1] + 1, LOOK - 1)])
+        limit = float(np.min(height)) + HIGH
+        steps = np.flatnonzero(np.diff(np.concatenate([[False], height < limit, [False]]).astype(int)))
+        runs = [(int(first), int(last) - 1) for first, last in zip(steps[::2], steps[1::2], strict=True)]
+        ends = []
+        for first, last in runs:
+            low = x[0] if first == 0 else _crossing(heights, limit, x[first], x[first - 1])
+            high = x[-1] if last == x.size - 1 else _crossing(heights, limit, x[last], x[last + 1])
+            ends.append((float(low), float(high)))
+        trimmed = _trimmed(law, chart, ends, reach)
+        if trimmed is not None:
+            return trimmed
     raise LawError(f"law {law.label}: it cannot be normalised on ({chart.low:g}, {chart.high:g})")
 
 
-def _check_falls(law: Law, chart: _Chart, low: float, high: float) -> None:
+def _crossing(heights: Energy, limit: float, inner: float, outer: float) -> float:
+    """Where between two points the loss rises beyond the limit."""
+    for _ in range(ZOOMS):
+        fine = np.linspace(inner, outer, ZOOM)
+        above = np.flatnonzero(heights(fine) >= limit)
+        first = int(above[0]) if above.size else ZOOM - 1
+        inner, outer = float(fine[max(first - 1, 0)]), float(fine[first])
+    return outer
+
+
+def _trimmed(
+    law: Law, chart: _Chart, ends: list[tuple[float, float]], reach: float
+) -> list[tuple[float, float]] | None:
+    """The stretches, those that go on to an end of the branch as far as the density counts; None if it counts there."""
+    grids = [np.linspace(low, high, ZOOM) for low, high in ends]
+    values = [_log_density(law, chart, x) for x in grids]
+    top = max(float(np.max(value)) for value in values)
+    kept = []
+    for x, value, (low, high) in zip(grids, values, ends, strict=True):
+        bulk = np.flatnonzero(value > top - BULK)
+        if not bulk.size:
+            continue
+        start, stop = low, high
+        if low <= -reach:
+            if bulk[0] == 0:
+                return None
+            start = float(x[bulk[0] - 1])
+            _check_falls(law, chart, min(float(x[bulk[0]]), -FAR_OUT), -STRIDE)
+        if high >= reach:
+            if bulk[-1] == ZOOM - 1:
+                return None
+            stop = float(x[bulk[-1] + 1])
+            _check_falls(law, chart, float(x[bulk[-1]]), STRIDE)
+        kept.append((start, stop))
+    return kept
+
+
+def _check_falls(law: Law, chart: _Chart, edge: float, outward: float) -> None:
     """A power of the distance to an end that is not integrable is constant or rises in x, far below the top or not."""
-    for edge, outward in ((min(low, -FAR_OUT), -STRIDE), (high, STRIDE)):
-        near, far = _log_density(law, chart, np.array([edge, edge + outward]))
-        if not (far < near - SLOPE * STRIDE or far == -math.inf):
-            raise LawError(f"law {law.label}: it cannot be normalised on ({chart.low:g}, {chart.high:g})")
+    near, far = _log_density(law, chart, np.array([edge, edge + outward]))
+    if not (far < near - SLOPE * STRIDE or far == -math.inf):
+        raise LawError(f"law {law.label}: it cannot be normalised on ({chart.low:g}, {chart.high:g})")
 
 
 def _log_terms(law: Law, chart: _Chart, low: float, high: float, panels: int) -> np.ndarray:

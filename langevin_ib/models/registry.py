@@ -107,7 +107,9 @@ def _called(model: Any) -> str:
 
 def _content(model: Model) -> str:
     """Eight hexadecimal digits of what a model computes."""
-    digest = hashlib.sha256(f"{model.name} {model.group} {model.branches} {model.home} {model.cut}".encode())
+    digest = hashlib.sha256(
+        f"{model.name} {model.group} {model.branches} {model.home} {model.cut} {model.discrete}".encode()
+    )
     with jax.enable_x64(True):
         key = jax.random.key(0)
         theta = jax.eval_shape(model.init, key)
@@ -115,7 +117,10 @@ def _content(model: Model) -> str:
         group = jax.ShapeDtypeStruct((model.group_dim,), "float64")
         programs = [(model.init, (key,)), (model.act, (group, theta)), (model.section, (z,))]
         programs += [(function, (theta,)) for function in (model.loss, model.moment_map, model.invariants)]
-        programs += [(model.scalars, (z,))] if model.scalars is not None else []
+        optional = [(function, (z,)) for function in (model.scalars, model.slice_terms, model.flat and model.flat[1])]
+        if model.compact_act is not None:
+            optional.append((model.compact_act, (jax.ShapeDtypeStruct((model.compact_dim,), "float64"), theta)))
+        programs += [(function, like) for function, like in optional if function is not None]
         if model.training is not None:
             training = model.training
             programs.append((lambda params: training.risk(training.task, params), (theta,)))
