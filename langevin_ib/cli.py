@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from langevin_ib import __version__, signals
-from langevin_ib.errors import BreachError, ConfigError, DivergenceError, LawError, ModelError, one_line
+from langevin_ib.errors import BreachError, ConfigError, DivergenceError, LawError, ModelError, ProcessError, one_line
 from langevin_ib.spelling import spell_out
 
 BAD_INPUT, FAILED_RUN, INTERRUPTED = 2, 3, 130
@@ -144,9 +144,10 @@ def _start_backends() -> None:
     try:
         jax.devices()
     except (AssertionError, RuntimeError) as error:
-        if not jax.config.jax_platforms:
+        asked = getattr(jax.config, "jax_platforms", None)
+        if not asked:
             raise
-        got = f"{jax.config.jax_platforms} ({one_line(error) if str(error) else 'it has no such device'})"
+        got = f"{asked} ({one_line(error) if str(error) else 'it has no such device'})"
         raise UsageError(f"JAX_PLATFORMS must be what JAX can start here, such as cpu, got {got}") from None
     try:
         import matplotlib  # noqa: PLC0415

@@ -390,8 +390,9 @@ class RunConfig:
         if "_model" not in self.__dict__:
             from langevin_ib.models.registry import build, build_model  # noqa: PLC0415 - needs JAX, settings do not
 
-            made = build_model if isinstance(self.model, str) else build
-            object.__setattr__(self, "_model", made(self.model, self.model_options()))
+            options = self.model_options()
+            made = build_model(self.model, options) if isinstance(self.model, str) else build(self.model, options)
+            object.__setattr__(self, "_model", made)
         return self.__dict__["_model"]
 
     @property

@@ -90,7 +90,11 @@ def table_title(summary: dict[str, Any]) -> str:
 def law_rows(summary: dict[str, Any]) -> list[list[tuple[str, ...]]]:
     """For each invariant one row of text for each law, in the order of `columns`."""
     several = len(summary["invariants"]) > 1
-    marks = {law: f" ({mark})" for mark, group in zip(MARKS, summary["groups"], strict=False) for law in group["laws"]}
+    marks: dict[str, str] = {}
+    together: dict[str, str] = {}
+    for mark, group in zip(MARKS, summary["groups"], strict=False):
+        for law in group["laws"]:
+            marks[law], together[law] = f" ({mark})", group["verdict"]
     blocks = []
     for name, invariant in summary["invariants"].items():
         rows = []

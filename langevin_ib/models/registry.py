@@ -117,7 +117,9 @@ def _content(model: Model) -> str:
         group = jax.ShapeDtypeStruct((model.group_dim,), "float64")
         programs = [(model.init, (key,)), (model.act, (group, theta)), (model.section, (z,))]
         programs += [(function, (theta,)) for function in (model.loss, model.moment_map, model.invariants)]
-        optional = [(function, (z,)) for function in (model.scalars, model.slice_terms, model.flat and model.flat[1])]
+        optional: list[tuple[Any, tuple[Any, ...]]] = [
+            (function, (z,)) for function in (model.scalars, model.slice_terms, model.flat and model.flat[1])
+        ]
         if model.compact_act is not None:
             optional.append((model.compact_act, (jax.ShapeDtypeStruct((model.compact_dim,), "float64"), theta)))
         programs += [(function, like) for function, like in optional if function is not None]

@@ -11,6 +11,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 
 from langevin_ib.errors import ModelError, one_line
 from langevin_ib.models.base import Model
@@ -89,7 +90,7 @@ class _Fields:
         try:
             jax.eval_shape(_anew(function), *like)
             program, found = jax.make_jaxpr(_anew(function), return_shape=True)(*like)
-            if any(isinstance(number, jax.core.Tracer) for number in program.consts):
+            if any(isinstance(number, Tracer) for number in program.consts):
                 raise ModelError(kept)
             return found
         except ModelError:
