@@ -107,8 +107,8 @@ def law_rows(summary: dict[str, Any]) -> list[list[tuple[str, ...]]]:
                 p_text(law["p_value"]),
             )
             # One for a group; but of several invariants each row says which of them decides.
-            verdict = law["verdict"] if several else together.get(law_name, law["verdict"])
-            verdict += marks.get(law_name, "")
+            own = str(law["verdict"])
+            verdict = (own if several else together.get(law_name, own)) + marks.get(law_name, "")
             if "descent" in summary:
                 temperature = "–" if law["temperature"] is None else f"{law['temperature']:.3g}"
                 row = (law_name, law["measure"], temperature, c, *distance, verdict)
