@@ -65,7 +65,7 @@ def test_draws_of_one_parameter_obey_the_gibbs_law_and_not_that_of_another_tempe
     assert wrong.p_value < 1e-6
     correction = predictions.correction(sample.statistic)
     assert correction["c"] is None
-    assert "without a symmetry" in correction["why"]
+    assert "log det G is constant" in correction["why"]
 
 
 def test_two_parameters_run_from_the_command_line(own, tmp_path, capsys, monkeypatch):
