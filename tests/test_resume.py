@@ -60,7 +60,8 @@ def test_an_edited_model_begins_anew_and_an_unedited_one_goes_on(tmp_path, monke
 
     monkeypatch.setitem(standing, "target", 1.02)
     caplog.clear()
-    anew = run(config, chunk_records=20, checkpoints=places[1])
+    # A configuration builds its model once: that of another process builds it again.
+    anew = run(RunConfig(**SETTINGS), chunk_records=20, checkpoints=places[1])
     assert anew.summary["run"]["resumed"] == []
     assert caplog.text == ""
     # From the first draw on, not only from where the other stopped.
