@@ -214,7 +214,7 @@ def memory_factor(noise: Noise, size: int, momentum: float) -> float:
     >>> memory_factor(Noise("minibatch", 4), 16, 0.9), memory_factor(Noise("minibatch", 4, replace=False), 16, 0.0)
     (1.0, 1.0)
     >>> round(memory_factor(Noise("minibatch", 4, replace=False), 16, 0.9), 4)
-    0.1434
+    0.1585
     """
     if noise.replace or not momentum or noise.batch_size is None or noise.batch_size >= size:
         return 1.0
