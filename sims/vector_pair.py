@@ -21,6 +21,7 @@ from langevin_ib.ensemble import Observer, Schedule, run_ensemble, starting_poin
 from langevin_ib.laws import Law, bin_masses
 from langevin_ib.laws.pair import bessel_law, power_law, power_of_s
 from langevin_ib.models import Model
+from langevin_ib.models.base import NEGATIVE, POSITIVE
 from langevin_ib.models.pair import PairPoint, balanced, to_chart
 from langevin_ib.streaming import WindowDraw, window_histogram
 
@@ -65,6 +66,7 @@ def pair(p: int, q: int) -> Model:
         invariants=lambda params: to_chart(params["a"], params["b"], frame)._asdict(),
         section=section,
         init=init,
+        branches={"w_1": (NEGATIVE, POSITIVE)} if p == 1 else {},  # w = 0 is a wall for p = 1 alone
     )
 
 
