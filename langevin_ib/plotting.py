@@ -138,6 +138,7 @@ def caption(summary: dict[str, Any]) -> str:
     measured = "c not estimated" if c["c"] is None else f"c = {c['c']:z.3f} ± {c['se']:.3f}"
     if summary["doubts"]:
         measured += " (in doubt)"
+    measured = measured.replace(" ", "\N{NO-BREAK SPACE}")  # no line ends inside a number
     where = ""
     if len(summary["invariants"]) == 1:
         where = " in [{:g}, {:g}] ({:.1%})".format(*first["window"], first["in_window"])
