@@ -542,4 +542,5 @@ def p_is(value: float | None) -> str:
     """
     if value is None:
         return "no p-value"
-    return "p < 1e-15" if value < 1e-15 else f"p = {value:.2g}"
+    text = p_text(value)
+    return f"p < {text[1:]}" if text.startswith("<") else f"p = {text}"

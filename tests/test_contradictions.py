@@ -17,7 +17,7 @@ from langevin_ib.laws.base import Law
 from langevin_ib.laws.support import share_in_window
 from langevin_ib.models import Model, uv
 from langevin_ib.preparation import prepare
-from langevin_ib.report import findings
+from langevin_ib.report import _remedy, findings
 
 SMALL = {"chains": 1024, "steps": 20_000, "kappa": 20.0, "reference": "none"}
 UNIFORM = np.full(20, 0.05)
@@ -286,3 +286,10 @@ def test_a_few_frozen_chains_of_many_leave_the_verdict():
     found = compare.against_law(compare.ensemble(counts), tilted, 0.01)
     assert found.verdict == "differs"
     assert compare.equality_to_law(counts, UNIFORM).p_value > 1e-4  # fails in 1e-4 of keys
+
+
+def test_the_advice_names_the_budget_that_dominates_the_error():
+    assert "raise law_draws" in _remedy({"law_error_share": 0.75})
+    assert "75%" in _remedy({"law_error_share": 0.75})
+    assert "raise law_draws" not in _remedy({"law_error_share": 0.25})
+    assert "more steps" in _remedy({"law_error_share": 0.25})
