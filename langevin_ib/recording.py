@@ -126,6 +126,9 @@ def record(
                 )
         except DivergenceError as error:  # of this block alone; how many diverged is known when all are done
             return error
+        except BaseException:
+            stopped.set()  # at once: the pool tells of it only when the blocks before this one have ended
+            raise
         finally:
             free.put(device)
         return result.trace["params"]

@@ -1,6 +1,7 @@
 """Recorded runs: a path is that of its chain alone, the times are those that are said, and runaways are all counted."""
 
 from functools import partial
+from threading import Event
 from typing import Any, NamedTuple
 
 import jax
@@ -120,13 +121,16 @@ def test_an_interrupted_run_goes_on_from_where_each_block_stood(x64, tmp_path):
 
 def test_an_interrupt_stops_every_block(x64):
     """Blocks that had not begun do not, those that run stop at their next look: of eight, two begin on two devices."""
-    runs, begun = Runs("matrix", jnp.float32), []
+    runs, begun, interrupted = Runs("matrix", jnp.float32), [], Event()
 
     def kernel_of(block: slice) -> Kernel:
         begun.append(block.start)
+        if block.start:  # block 0 alone reports progress; on a busy machine others would be through before it does
+            assert interrupted.wait(timeout=120)
         return runs.kernel(slice(0, BLOCK))
 
     def interrupt(done, total):
+        interrupted.set()
         raise KeyboardInterrupt
 
     starts = jax.tree.map(lambda leaf: jnp.concatenate([leaf[:BLOCK]] * 8), runs.starts)
