@@ -12,10 +12,10 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy import stats
 
-from langevin_ib import compare
-from langevin_ib.diagnostics import DRIFT_LEVEL, ensemble_ess
 from langevin_ib.observe import Sample
 from langevin_ib.predictions import Predictions, SampledPredictions
+from langevin_ib.statistics import compare
+from langevin_ib.statistics.convergence import DRIFT_LEVEL, ensemble_ess
 
 TAIL = 1e-3  # mass of the law in each of the tails that are looked at
 # How many times as much mass in a tail counts as a hole in the other's draws. A law that is only the limit of what the
@@ -55,7 +55,7 @@ def share(weight: Float[np.ndarray, "chain draw"], inside: Bool[np.ndarray, "cha
 
 
 def _share(part: Float[np.ndarray, " chain"], whole: Float[np.ndarray, " chain"]) -> Share:
-    made = compare.ensemble(np.stack([part, whole - part], axis=1))
+    made = compare.histogram_of(np.stack([part, whole - part], axis=1))
     return Share(float(made.mass[0]), float(made.covariance[0, 0]), int(np.count_nonzero(whole)))
 
 

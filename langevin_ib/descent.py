@@ -21,12 +21,11 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from scipy import stats
 
-from langevin_ib import compare, contract, geometry, isotropic
+from langevin_ib import contract, geometry, isotropic
 from langevin_ib.charges import ChargeBalance, charge_balance
 from langevin_ib.config import AUTO, RunConfig
-from langevin_ib.diagnostics import R_HAT_LIMIT
 from langevin_ib.dynamics import euler_maruyama, sgd
-from langevin_ib.ensemble import Schedule, run_ensemble, starting_points
+from langevin_ib.ensemble.runner import Schedule, run_ensemble, starting_points
 from langevin_ib.errors import ConfigError, LawError
 from langevin_ib.findings import (
     RunResult,
@@ -48,6 +47,8 @@ from langevin_ib.observe import Sample, build_observer
 from langevin_ib.plan import Plan, build_reduction
 from langevin_ib.reduced import sample_mala
 from langevin_ib.sampling import RUNAWAY_STARTS, Report, key_of, stage_of
+from langevin_ib.statistics import compare
+from langevin_ib.statistics.convergence import R_HAT_LIMIT
 from langevin_ib.steps import POINTS, check_spacing
 from langevin_ib.windows import (
     Window,
@@ -622,7 +623,7 @@ def _judge(ground: Ground, sample: Sample, doubted: bool):
                 missing.append(f"law {name}: {error}")
     judged: dict[str, dict[str, Any]] = {}
     for scalar, edges in ground.edges.items():
-        draws, rows = sample.ensemble(scalar), {}
+        draws, rows = sample.histogram(scalar), {}
         if ground.laws:
             mass = bin_masses(ground.laws[scalar], edges)
             found = compare.against_law(draws, mass, config.margin, level)
@@ -630,7 +631,7 @@ def _judge(ground: Ground, sample: Sample, doubted: bool):
         for name, fit in fits.items():
             assert family is not None
             made = family.masses(fit, scalar)
-            if isinstance(made, compare.Ensemble):
+            if isinstance(made, compare.Histogram):
                 found = compare.against_sample(draws, made, config.margin, level)
                 mass, se = made.mass, np.sqrt(np.diag(made.covariance))
             else:
@@ -644,7 +645,7 @@ def _judge(ground: Ground, sample: Sample, doubted: bool):
     return judged, fits, missing
 
 
-def _row(measure_name, text, mass, se, temperature, c, found: compare.LawComparison) -> dict[str, Any]:
+def _row(measure_name, text, mass, se, temperature, c, found: compare.Comparison) -> dict[str, Any]:
     return {
         "measure": measure_name,
         "formula": text,

@@ -12,14 +12,12 @@ import jax
 import numpy as np
 from scipy import stats
 
-from langevin_ib import compare, contract, joint, signals
-from langevin_ib.checkpoint import resumes
-from langevin_ib.compare import p_is
+from langevin_ib import contract, signals
 from langevin_ib.config import MIN_CHAINS, RunConfig, named_origins
 from langevin_ib.coverage import coverage_doubts
 from langevin_ib.descent import run_descent
-from langevin_ib.diagnostics import DRIFT_LEVEL
-from langevin_ib.ensemble import check_process
+from langevin_ib.ensemble.checkpoint import resumes
+from langevin_ib.ensemble.runner import check_process
 from langevin_ib.errors import ConfigError
 from langevin_ib.findings import (
     RunResult,
@@ -41,6 +39,9 @@ from langevin_ib.plan import Plan
 from langevin_ib.predictions import Predictions, SampledPredictions
 from langevin_ib.preparation import Prepared, prepare
 from langevin_ib.sampling import STREAM, Drawn, Report, Sampler
+from langevin_ib.statistics import compare, energy
+from langevin_ib.statistics.compare import p_is
+from langevin_ib.statistics.convergence import DRIFT_LEVEL
 
 log = logging.getLogger(__name__)
 
@@ -178,7 +179,7 @@ def _check_not_empty(plan: Plan, sample: Sample) -> None:
 def _judged(predictions: Predictions, sample: Sample, scalar: str) -> dict[str, Any]:
     judged = {}
     for law in predictions.laws:
-        found = predictions.compare(law.name, scalar, sample.ensemble(scalar))
+        found = predictions.compare(law.name, scalar, sample.histogram(scalar))
         judged[law.name] = {
             "measure": law.measure,
             "formula": law.formula,
@@ -186,7 +187,7 @@ def _judged(predictions: Predictions, sample: Sample, scalar: str) -> dict[str, 
             "mass_se": predictions.mass_se(law.name, scalar).tolist(),
             "c": predictions.law_correction(law.name),
             **found._asdict(),
-            "law_error_share": predictions.error_share(law.name, scalar, sample.ensemble(scalar)),
+            "law_error_share": predictions.error_share(law.name, scalar, sample.histogram(scalar)),
         }
     return judged
 
@@ -223,7 +224,7 @@ def _joint(prepared: Prepared, sample: Sample) -> dict[str, Any] | None:
         return {"law": name, "why": f"only {len(drawn)} chains have a draw that counts where looked at"}
     predicted = np.stack([*(law.scalars[name] for name in plan.scalars), np.asarray(law.terms.energy)], axis=-1)
     rng = np.random.default_rng([plan.config.seed, STREAM["joint"]])
-    offered = joint.resampled(predicted, weight, JOINT_DRAWS, rng)
+    offered = energy.resampled(predicted, weight, JOINT_DRAWS, rng)
     # As many draws of the law's chain as of the run's, or the two would not be exchangeable.
     pairs = [
         (own[: len(chain)], chain[rng.choice(len(chain), min(len(own), len(chain)), replace=False)])
@@ -232,8 +233,8 @@ def _joint(prepared: Prepared, sample: Sample) -> dict[str, Any] | None:
     ]
     if len(pairs) < MIN_CHAINS:
         return {"law": name, "why": f"only {len(pairs)} chains of the law have draws that its weights leave"}
-    found = joint.energy_test([own for own, _ in pairs], [chain for _, chain in pairs], rng)
-    dependence = joint.dependence_test(features, counts * 1.0, predicted, weight)
+    found = energy.energy_test([own for own, _ in pairs], [chain for _, chain in pairs], rng)
+    dependence = energy.dependence_test(features, counts * 1.0, predicted, weight)
     names = (*plan.scalars, "ℓ/T")
     return {
         "law": name,
@@ -247,7 +248,7 @@ def _joint_doubts(predictions: Predictions, sample: Sample, found: dict[str, Any
     """A joint law that is not `exact`, which every chain obeys, while all of its marginals are."""
     if found is None or "why" in found or found["law"] != "exact":
         return []
-    if any(predictions.compare("exact", name, sample.ensemble(name)).verdict == "differs" for name in sample.scalars):
+    if any(predictions.compare("exact", name, sample.histogram(name)).verdict == "differs" for name in sample.scalars):
         return []  # the marginals say it already
     doubts, one = [], found["dependence"]
     gap, (first, second) = abs(one["first"] - one["second"]), one["pair"]
@@ -270,7 +271,7 @@ def _margin(predictions: Predictions) -> float:
     return predictions.margin if isinstance(predictions, SampledPredictions) else 1.0
 
 
-def _worst(found: dict[str, compare.LawComparison]) -> dict[str, Any]:
+def _worst(found: dict[str, compare.Comparison]) -> dict[str, Any]:
     """The comparison of the scalar that is furthest off, named; all of them where there are several."""
     gravity = ("agrees", "undecided", "differs")
     name = max(found, key=lambda k: (gravity.index(found[k].verdict), found[k].tv_lower95, found[k].tv_upper95))
@@ -287,7 +288,7 @@ def _step_check(prepared: Prepared, sample: Sample, companion: Drawn, correction
     factor = 1.0 / (1.0 - 2.0 ** -ORDER[config.integrator])
     found = {
         name: compare.against_sample(
-            sample.ensemble(name), companion.sample.ensemble(name), config.margin / factor, _level(sample)
+            sample.histogram(name), companion.sample.histogram(name), config.margin / factor, _level(sample)
         )
         for name in sample.scalars
     }
@@ -317,12 +318,12 @@ def _reference(prepared: Prepared, sample: Sample, drawn: Drawn) -> dict[str, An
     checks = convergence_checks(reference, stationary=True)
     margin = prepared.plan.config.margin
     against_draws = {
-        name: compare.against_sample(sample.ensemble(name), reference.ensemble(name), margin, _level(sample))
+        name: compare.against_sample(sample.histogram(name), reference.histogram(name), margin, _level(sample))
         for name in sample.scalars
     }
     exact = None
     if any(law.name == "exact" for law in predictions.laws):
-        exact = _worst({name: predictions.compare("exact", name, reference.ensemble(name)) for name in sample.scalars})
+        exact = _worst({name: predictions.compare("exact", name, reference.histogram(name)) for name in sample.scalars})
     return {
         "sampler": "blackjax.mala",
         "step_size": drawn.step_size,
@@ -332,7 +333,7 @@ def _reference(prepared: Prepared, sample: Sample, drawn: Drawn) -> dict[str, An
         "drift_p_value": checks["drift_p_value"],
         "draws": reference.draws,
         "in_window": {name: reference.in_window(name) for name in sample.scalars},
-        "empirical": {name: reference.ensemble(name).mass.tolist() for name in sample.scalars},
+        "empirical": {name: reference.histogram(name).mass.tolist() for name in sample.scalars},
         **_worst(against_draws),
         "against_exact": exact,
         "correction": predictions.correction(reference.statistic),

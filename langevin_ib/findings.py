@@ -10,13 +10,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from langevin_ib import compare, geometry
-from langevin_ib.compare import p_is
+from langevin_ib import geometry
 from langevin_ib.config import RunConfig
-from langevin_ib.diagnostics import DRIFT_LEVEL, R_HAT_LIMIT, convergence, ensemble_ess
 from langevin_ib.laws import Reduction
 from langevin_ib.observe import Sample
 from langevin_ib.plan import Plan
+from langevin_ib.statistics import compare
+from langevin_ib.statistics.compare import p_is
+from langevin_ib.statistics.convergence import DRIFT_LEVEL, R_HAT_LIMIT, convergence, ensemble_ess
 
 SCHEMA_VERSION = 1
 SLICE_POINTS = 64
@@ -108,7 +109,7 @@ def invariant(
     share: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """A scalar's histogram and the laws that it was held against."""
-    edges, draws = plan.edges[name], sample.ensemble(name)
+    edges, draws = plan.edges[name], sample.histogram(name)
     return {
         "window": list(map(float, edges[[0, -1]])),
         "in_window": sample.in_window(name),

@@ -14,12 +14,13 @@ import numpy as np
 from jaxtyping import Float
 from scipy import optimize
 
-from langevin_ib import compare
 from langevin_ib.errors import LawError
 from langevin_ib.laws import Reduction
 from langevin_ib.laws.base import bin_nodes
 from langevin_ib.laws.family import family_formula
 from langevin_ib.reduced import LawDraws
+from langevin_ib.statistics import coefficient, compare
+from langevin_ib.statistics.weights import MIN_SHARE, effective_share, weights_of
 
 FIXED = {"slice": 1.0, "hard": 0.0, "pushforward": -1.0}
 FREE = "isotropic"
@@ -65,16 +66,16 @@ class IsotropicFamily:
         """
         found = self._both(mean_energy, mean_statistic) if c is None else Fit(1.0 / self._coldness(mean_energy, c), c)
         if self.draws is not None:
-            share = compare.effective_share(self._weight(found))
-            if share < compare.MIN_SHARE:
+            share = effective_share(self._weight(found))
+            if share < MIN_SHARE:
                 raise LawError(
                     f"left out, for its best T = {found.temperature:.3g} and c = {found.c:.2f} are too far from "
                     f"T = {self.temperature:.3g}, at which the isotropic laws were sampled ({share:.1%} of those draws "
-                    f"would count, {compare.MIN_SHARE:.0%} are needed): {REMEDY}"
+                    f"would count, {MIN_SHARE:.0%} are needed): {REMEDY}"
                 )
         return found
 
-    def masses(self, fit: Fit, scalar: str) -> compare.Ensemble | Float[np.ndarray, " bins"]:
+    def masses(self, fit: Fit, scalar: str) -> compare.Histogram | Float[np.ndarray, " bins"]:
         """Bin masses of a law of the family: exact ones of nodes, weighted counts of draws."""
         if self.draws is not None:
             return self.draws.histogram(scalar, self.edges[scalar], self._weight(fit))
@@ -82,7 +83,7 @@ class IsotropicFamily:
         return mass / mass.sum()
 
     def _weight(self, fit: Fit) -> np.ndarray:
-        return compare.weights_of(self.log_base - self.energy / fit.temperature + fit.c * self.statistic)
+        return weights_of(self.log_base - self.energy / fit.temperature + fit.c * self.statistic)
 
     def _means(self, coldness: float, c: float) -> tuple[np.ndarray, np.ndarray]:
         """Mean and covariance of (−ℓ, t)."""
@@ -111,7 +112,7 @@ class IsotropicFamily:
 
         In units of the statistics' own spread: t may hardly vary on a narrow window, and its gradient with it.
         """
-        if compare.is_constant(self.statistic):
+        if coefficient.is_constant(self.statistic):
             raise LawError("left out, for log det G is constant, so that c cannot be fitted: see the laws of fixed c")
         wanted = np.array([-mean_energy, mean_statistic])
         begin = np.array([self._coldness(mean_energy, 0.0), 0.0])

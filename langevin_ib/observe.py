@@ -12,9 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
-from langevin_ib import compare, geometry, streaming
-from langevin_ib.ensemble import EnsembleResult, Observer, batched
+from langevin_ib import geometry
+from langevin_ib.ensemble import accumulators
+from langevin_ib.ensemble.runner import EnsembleResult, Observer, batched
 from langevin_ib.laws.family import Reduction
+from langevin_ib.statistics import compare
 
 
 def build_observer(
@@ -36,13 +38,13 @@ def build_observer(
         with_energy: whether to sum the energy of the laws too, ℓ + C(s) over T, over the same draws as t.
     """
     model, chart = reduction.model, reduction.chart
-    windows = streaming.product({name: streaming.window_histogram(e) for name, e in edges.items()})
+    windows = accumulators.product({name: accumulators.window_histogram(e) for name, e in edges.items()})
     sums = ("statistic", "energy") if with_energy else ("statistic",)
-    law = streaming.product({"windows": windows, **{name: streaming.masked_sum() for name in sums}})
+    law = accumulators.product({"windows": windows, **{name: accumulators.masked_sum() for name in sums}})
     parts = {
         "law": law,
-        "value": streaming.moments((len(edges),)),
-        "charge": streaming.moments((model.group_dim,)),
+        "value": accumulators.moments((len(edges),)),
+        "charge": accumulators.moments((model.group_dim,)),
     }
     if slab is not None:
         parts["marginal"] = law
@@ -61,7 +63,7 @@ def build_observer(
             counts = here
             for other, within in inside.items():
                 counts = counts if other == name else counts & within
-            draws[name] = streaming.WindowDraw(scalars[name], counts)
+            draws[name] = accumulators.WindowDraw(scalars[name], counts)
         everywhere = here & in_all_windows(scalars)
         values = {"statistic": -0.5 * terms.log_det, "energy": terms.energy}
         return {"windows": draws, **{name: (values[name], everywhere) for name in sums}}
@@ -85,10 +87,10 @@ def build_observer(
     def update(acc, draw):
         return accumulator.update(acc, {name: draw[name] for name in parts})
 
-    accumulator = streaming.product(parts)
+    accumulator = accumulators.product(parts)
     return Observer(
         observe,
-        streaming.Accumulator(accumulator.init, update, accumulator.merge, accumulator.finalize),
+        accumulators.Accumulator(accumulator.init, update, accumulator.merge, accumulator.finalize),
         lambda draw: {name: draw[name] for name in ("value", "charge", "energy", "potential", "counts")},
     )
 
@@ -111,18 +113,18 @@ class Sample:
                 total = jax.tree.map(np.asarray, merge(total, segment))
         return total
 
-    def moments(self, name: str) -> streaming.Moments:
+    def moments(self, name: str) -> accumulators.Moments:
         """Per-chain count, mean and variance of `value` (the scalars) or `charge` (χ) over all draws."""
         with jax.enable_x64(True):
             finished = batched(self.observer.accumulator.finalize)(self.total)[name]
         return jax.tree.map(np.asarray, finished)
 
-    def window(self, scalar: str) -> streaming.WindowSums:
+    def window(self, scalar: str) -> accumulators.WindowSums:
         """Per-chain histogram of a scalar (of the draws on the slab, if there is one)."""
         return self.total["law"]["windows"][scalar]
 
     @property
-    def statistic(self) -> streaming.MaskedSum:
+    def statistic(self) -> accumulators.MaskedSum:
         """Per-chain sum of t, and the number of draws that it is over."""
         return self.total["law"]["statistic"]
 
@@ -144,13 +146,13 @@ class Sample:
         """Scalars without a draw in their window."""
         return tuple(name for name in self.scalars if self.window(name).counts.sum() == 0)
 
-    def ensemble(self, scalar: str) -> compare.Ensemble:
+    def histogram(self, scalar: str) -> compare.Histogram:
         """A scalar's histogram as the tests take it."""
-        return self._ensembles[scalar]
+        return self._histograms[scalar]
 
     @cached_property
-    def _ensembles(self) -> dict[str, compare.Ensemble]:
-        return {name: compare.ensemble(np.asarray(self.window(name).counts)) for name in self.scalars}
+    def _histograms(self) -> dict[str, compare.Histogram]:
+        return {name: compare.histogram_of(np.asarray(self.window(name).counts)) for name in self.scalars}
 
     def value_moments(self, scalar: str) -> tuple[Float[np.ndarray, " chain"], float]:
         """Mean of a scalar in each chain, and its variance over all draws."""

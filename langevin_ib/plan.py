@@ -26,7 +26,7 @@ import numpy as np
 from langevin_ib import geometry
 from langevin_ib.config import AUTO, RunConfig
 from langevin_ib.confinement import build_confinement
-from langevin_ib.ensemble import Schedule
+from langevin_ib.ensemble.runner import Schedule
 from langevin_ib.errors import ConfigError, LangevinIBError, ModelError, one_line
 from langevin_ib.laws.base import on_host
 from langevin_ib.laws.family import Reduction

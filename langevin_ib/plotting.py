@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from langevin_ib import compare
 from langevin_ib.report_sgd import descent_title
+from langevin_ib.statistics import compare
 
 STYLE: dict[str, tuple[str, Any]] = {
     "exact": ("#000000", "-"),

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float
 
-from langevin_ib import compare
+from langevin_ib.ensemble.accumulators import MaskedSum
 from langevin_ib.errors import LawError, ModelError
 from langevin_ib.laws import Formula, Law, Reduction, bin_masses, build_laws, formula
 from langevin_ib.laws.base import bin_nodes
@@ -22,7 +22,8 @@ from langevin_ib.laws.orbit import NOT_ALONG_COMPACT, check_splits, constant_alo
 from langevin_ib.laws.support import share_in_window
 from langevin_ib.models.base import Params
 from langevin_ib.reduced import LawDraws
-from langevin_ib.streaming import MaskedSum
+from langevin_ib.statistics import coefficient, compare
+from langevin_ib.statistics.weights import MIN_SHARE, effective_share, weights_of
 from langevin_ib.windows import wells_of
 
 CORRECTION_PANELS = 8
@@ -58,11 +59,11 @@ class Predictions(Protocol):
         """Their standard errors."""
         ...
 
-    def compare(self, law: str, scalar: str, sample: compare.Ensemble) -> compare.LawComparison:
+    def compare(self, law: str, scalar: str, sample: compare.Histogram) -> compare.Comparison:
         """A sample's histogram against a law."""
         ...
 
-    def error_share(self, law: str, scalar: str, sample: compare.Ensemble) -> float:
+    def error_share(self, law: str, scalar: str, sample: compare.Histogram) -> float:
         """The law's own part of the variance of the difference of the two histograms."""
         ...
 
@@ -79,7 +80,7 @@ class Predictions(Protocol):
         ...
 
 
-def _found(c: compare.Correction, draws: Any) -> dict[str, Any]:
+def _found(c: coefficient.Coefficient, draws: Any) -> dict[str, Any]:
     return {"c": c.c, "se": c.se, "ci95": list(c.ci95), "chains": int(np.count_nonzero(draws))}
 
 
@@ -125,12 +126,12 @@ class QuadraturePredictions:
         del scalar
         return np.zeros_like(self.masses[law])
 
-    def compare(self, law: str, scalar: str, sample: compare.Ensemble) -> compare.LawComparison:
+    def compare(self, law: str, scalar: str, sample: compare.Histogram) -> compare.Comparison:
         """One-sample comparison: the masses have no noise."""
         del scalar
         return compare.against_law(sample, self.masses[law], self.margin)
 
-    def error_share(self, law: str, scalar: str, sample: compare.Ensemble) -> float:
+    def error_share(self, law: str, scalar: str, sample: compare.Histogram) -> float:
         """0: a quadrature has no sampling error."""
         del law, scalar, sample
         return 0.0
@@ -140,10 +141,10 @@ class QuadraturePredictions:
         if any(self.singular_ends):
             return {"c": None, "why": "the window reaches the end of the branch, where the family is not normalisable"}
         _, log_base, t = self._nodes
-        if compare.is_constant(t):
+        if coefficient.is_constant(t):
             return _no_correction(self.masses)
         try:
-            found = compare.estimate_correction(np.asarray(statistic.total), np.asarray(statistic.n), log_base, t)
+            found = coefficient.estimate_correction(np.asarray(statistic.total), np.asarray(statistic.n), log_base, t)
         except ValueError as error:
             return {"c": None, "why": str(error)}
         return _found(found, statistic.n)
@@ -153,7 +154,7 @@ class QuadraturePredictions:
         if any(self.singular_ends):
             return None
         z, log_base, t = self._nodes
-        if compare.is_constant(t):
+        if coefficient.is_constant(t):
             return None
         (density,) = (found for found in self.built if found.name == law)
         try:
@@ -163,7 +164,7 @@ class QuadraturePredictions:
         log_p = log_density + bin_nodes(self.edges, self.singular_ends, CORRECTION_PANELS).log_weight.ravel()
         p = np.exp(log_p - log_p.max())
         try:
-            return compare.solve_family(float(p @ t / p.sum()), log_base, t)
+            return coefficient.solve_family(float(p @ t / p.sum()), log_base, t)
         except ValueError:
             return None
 
@@ -292,11 +293,11 @@ class SampledPredictions:
         """From the scatter of the reference chains."""
         return np.sqrt(np.diag(self.histogram(law, scalar).covariance))
 
-    def compare(self, law: str, scalar: str, sample: compare.Ensemble) -> compare.LawComparison:
+    def compare(self, law: str, scalar: str, sample: compare.Histogram) -> compare.Comparison:
         """Two-sample comparison: chains of the run against chains of the reference."""
         return compare.against_sample(sample, self.histogram(law, scalar), self.margin, self.level)
 
-    def error_share(self, law: str, scalar: str, sample: compare.Ensemble) -> float:
+    def error_share(self, law: str, scalar: str, sample: compare.Histogram) -> float:
         """The reference draws' part of the variance of the difference of the two histograms, over all bins."""
         own = float(np.trace(self.histogram(law, scalar).covariance))
         whole = own + float(np.trace(sample.covariance))
@@ -312,12 +313,12 @@ class SampledPredictions:
         """MCMC maximum likelihood."""
         if np.sum(statistic.n) == 0:
             return {"c": None, "why": "no draw counts"}
-        if compare.is_constant(self.draws.statistic):
+        if coefficient.is_constant(self.draws.statistic):
             names = [formula.name for formula in self.formulas]
             return _no_correction({n: np.concatenate([self.mass(n, s) for s in self.edges]) for n in names})
         base = self.draws.log_weight(family_formula(0.0, "base"))
         try:
-            found = compare.estimate_correction_by_reweighting(
+            found = coefficient.estimate_correction_by_reweighting(
                 np.asarray(statistic.total), np.asarray(statistic.n), self.draws.statistic, base
             )
         except ValueError as error:
@@ -326,13 +327,13 @@ class SampledPredictions:
 
     def law_correction(self, law: str) -> float | None:
         """By reweighting."""
-        if compare.is_constant(self.draws.statistic):
+        if coefficient.is_constant(self.draws.statistic):
             return None
         weight = self._weights[law].ravel()
         t = self.draws.statistic.ravel()
         base = self.draws.log_weight(family_formula(0.0, "base")).ravel()
         try:
-            return compare.solve_family(float(weight @ t / weight.sum()), base, t)
+            return coefficient.solve_family(float(weight @ t / weight.sum()), base, t)
         except ValueError:
             return None
 
@@ -341,20 +342,20 @@ class SampledPredictions:
         del scalar
         return Share(None, "the law is known inside the windows only")
 
-    def histogram(self, law: str, scalar: str) -> compare.Ensemble:
+    def histogram(self, law: str, scalar: str) -> compare.Histogram:
         """Weighted counts of the reference chains."""
         return self._histograms[law, scalar]
 
     def shares(self) -> dict[str, float]:
         """Share of the reference draws that each law's weights rest on."""
-        return {law: compare.effective_share(weight) for law, weight in self._weights.items()}
+        return {law: effective_share(weight) for law, weight in self._weights.items()}
 
     @cached_property
     def _weights(self) -> dict[str, np.ndarray]:
-        return {f.name: compare.weights_of(self.draws.log_weight(f)) for f in self.formulas}
+        return {f.name: weights_of(self.draws.log_weight(f)) for f in self.formulas}
 
     @cached_property
-    def _histograms(self) -> dict[tuple[str, str], compare.Ensemble]:
+    def _histograms(self) -> dict[tuple[str, str], compare.Histogram]:
         return {
             (f.name, scalar): self.draws.histogram(scalar, edges, self._weights[f.name])
             for f in self.formulas
@@ -382,11 +383,11 @@ def sampled(
         if isinstance(made, LawError):
             missing.append(str(made))
             continue
-        share = compare.effective_share(compare.weights_of(draws.log_weight(made)))
-        if not share >= compare.MIN_SHARE:
+        share = effective_share(weights_of(draws.log_weight(made)))
+        if not share >= MIN_SHARE:
             missing.append(
                 f"law {name}: its weights rest on {share:.1%} of the draws of law {draws.formula.name}, "
-                f"below {compare.MIN_SHARE:.0%}"
+                f"below {MIN_SHARE:.0%}"
             )
             continue
         formulas.append(made)

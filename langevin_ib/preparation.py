@@ -13,16 +13,18 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from langevin_ib import compare, contract
-from langevin_ib.compare import p_is
+from langevin_ib import contract
 from langevin_ib.config import CONSTRAINED, LAWS, RunConfig
-from langevin_ib.diagnostics import DRIFT_LEVEL, R_HAT_LIMIT
 from langevin_ib.errors import ConfigError, LawError
 from langevin_ib.laws import Reduction, formula
 from langevin_ib.plan import Plan, build_reduction, resolve, resolve_many
 from langevin_ib.predictions import Exact, Predictions, SampledPredictions, exact_formula, quadrature, sampled
 from langevin_ib.reduced import LawDraws, sample_mala, sample_nuts
 from langevin_ib.sampling import Report, key_of, stage_of
+from langevin_ib.statistics import compare
+from langevin_ib.statistics.compare import p_is
+from langevin_ib.statistics.convergence import DRIFT_LEVEL, R_HAT_LIMIT
+from langevin_ib.statistics.weights import MIN_SHARE, effective_share, weights_of
 from langevin_ib.windows import Window, cut_windows, given_window, is_given, minimum, quantile_window
 
 
@@ -147,8 +149,8 @@ def _all_windows(
     """The windows of cut scalars; of the others as given, or by the quantiles of the laws."""
     weights = []
     for name in LAWS[1:]:
-        weight = compare.weights_of(draws.log_weight(formula(reduction, name)))
-        if compare.effective_share(weight) >= compare.MIN_SHARE:
+        weight = weights_of(draws.log_weight(formula(reduction, name)))
+        if effective_share(weight) >= MIN_SHARE:
             weights.append(weight.ravel())
     found = {}
     for name in reduction.chart.scalar_names:

@@ -17,14 +17,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from langevin_ib import compare
-from langevin_ib.diagnostics import Convergence, convergence
 from langevin_ib.dynamics import mala
-from langevin_ib.ensemble import Observer, Schedule, run_ensemble, starting_points, tune_step_size
+from langevin_ib.ensemble.accumulators import count
+from langevin_ib.ensemble.runner import Observer, Schedule, run_ensemble, starting_points, tune_step_size
 from langevin_ib.laws import Formula, Reduction
 from langevin_ib.laws.family import ReducedTerms
 from langevin_ib.laws.orbit import log_orbit_integral
-from langevin_ib.streaming import count
+from langevin_ib.statistics import compare
+from langevin_ib.statistics.convergence import Convergence, convergence
 from langevin_ib.stretched import Stretches, into, log_jacobian, out_of, stretches
 
 CHAINS = 512
@@ -95,13 +95,13 @@ class LawDraws:
         edges: Float[np.ndarray, " edges"],
         weight: Float[np.ndarray, "chain draw"],
         half: int | None = None,
-    ) -> compare.Ensemble:
+    ) -> compare.Histogram:
         """Weighted bin counts of each chain in a window; of its first (0) or second (1) half only, if asked for."""
         values = self.scalars[scalar]
         if half is not None:
             values, weight = (np.array_split(x, 2, axis=1)[half] for x in (values, weight))
         counts = np.stack([np.histogram(v, edges, weights=w)[0] for v, w in zip(values, weight, strict=True)])
-        return compare.ensemble(counts)
+        return compare.histogram_of(counts)
 
 
 def log_density(reduction: Reduction, formula: Formula, windows: Windows) -> Callable[[Float[Array, " k"]], Array]:

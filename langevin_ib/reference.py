@@ -9,10 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from langevin_ib.checkpoint import Checkpoint
 from langevin_ib.config import RunConfig
 from langevin_ib.dynamics import mala
-from langevin_ib.ensemble import (
+from langevin_ib.ensemble.checkpoint import Checkpoint
+from langevin_ib.ensemble.runner import (
     EnsembleResult,
     Observer,
     Progress,

@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from langevin_ib.compare import p_is, p_text
 from langevin_ib.report_sgd import descent_lines, descent_title, nearest_lines
+from langevin_ib.statistics.compare import p_is, p_text
 
 COLOURS = {"agrees": "green", "differs": "red", "undecided": "yellow"}
 EQUALITY_LEVEL = 1e-3

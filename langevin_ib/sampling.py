@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from langevin_ib.checkpoint import Checkpoint
 from langevin_ib.config import RunConfig
 from langevin_ib.dynamics import Kernel, constrained_langevin, euler_maruyama, leimkuhler_matthews
-from langevin_ib.ensemble import EnsembleResult, Observer, Progress, Schedule, run_ensemble, starting_points
+from langevin_ib.ensemble.checkpoint import Checkpoint
+from langevin_ib.ensemble.runner import EnsembleResult, Observer, Progress, Schedule, run_ensemble, starting_points
 from langevin_ib.models import Params
 from langevin_ib.observe import Sample
 from langevin_ib.plan import Plan

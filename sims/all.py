@@ -23,8 +23,8 @@ from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 
 from langevin_ib.cli import INTERRUPTED, FailedRunError, guarded, new_parser, number, usable_cores
+from langevin_ib.ensemble.trajectories import BLOCK
 from langevin_ib.experiments.command import Request
-from langevin_ib.recording import BLOCK
 
 # The longest first, so that none is left alone at the end.
 FIGURES = (

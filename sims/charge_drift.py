@@ -15,9 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from langevin_ib.dynamics import euler_maruyama
-from langevin_ib.ensemble import Observer, Schedule, run_ensemble, starting_points
+from langevin_ib.ensemble.accumulators import moments
+from langevin_ib.ensemble.runner import Observer, Schedule, run_ensemble, starting_points
 from langevin_ib.models import relu
-from langevin_ib.streaming import moments
 
 TEMPERATURE, STEP, TIME, CHAINS = 0.1, 1e-3, 2.0, 16384
 

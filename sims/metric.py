@@ -21,11 +21,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from langevin_ib import LangevinIBError, RunConfig, compare
+from langevin_ib import LangevinIBError, RunConfig
 from langevin_ib.experiment import draw
 from langevin_ib.laws import Reduction, formula
 from langevin_ib.laws.base import on_host
 from langevin_ib.models import Model
+from langevin_ib.statistics import compare
+from langevin_ib.statistics.weights import weights_of
 
 TARGET = (1.2, 1.2)
 ROWS = (("hard", ("hard", "hard, Euclid")), ("stiff", ("slice", "hard")), ("hard-fixman", ("slice", "hard")))
@@ -89,7 +91,7 @@ class Study(NamedTuple):
         doubts: reasons not to trust the chains, or the law's draws.
     """
 
-    found: dict[tuple[str, str], compare.LawComparison]
+    found: dict[tuple[str, str], compare.Comparison]
     spread: float
     doubts: list[str]
 
@@ -110,10 +112,10 @@ def study(config: RunConfig, laws: tuple[str, ...]) -> Study:
     for law in laws:
         terms = euclid if law.endswith(", Euclid") else drawn.terms
         log_weight = formula(reduction, law.split(",")[0]).log_density(terms) - drawn.formula.log_density(drawn.terms)
-        weight = compare.weights_of(log_weight)
+        weight = weights_of(log_weight)
         for scalar, edges in plan.edges.items():
             predicted = drawn.histogram(scalar, edges, weight)
-            found[law, scalar] = compare.against_sample(sample.ensemble(scalar), predicted, config.margin, level)
+            found[law, scalar] = compare.against_sample(sample.histogram(scalar), predicted, config.margin, level)
     slice_law = formula(reduction, "slice").log_density
     return Study(found, float(np.ptp(slice_law(drawn.terms) - slice_law(euclid))), doubts)
 

@@ -26,10 +26,10 @@ from scipy import integrate, stats
 
 from langevin_ib.charges import charge_rate
 from langevin_ib.dynamics import Kernel, sgd
-from langevin_ib.ensemble import Observer, Schedule, run_ensemble
+from langevin_ib.ensemble.accumulators import count
+from langevin_ib.ensemble.runner import Observer, Schedule, run_ensemble
 from langevin_ib.models import Model, build_model
 from langevin_ib.noise import Noise, gradient_noise, measure
-from langevin_ib.streaming import count
 
 CHAINS, STEPS = 256, 10_000
 STRENGTH = 2.0

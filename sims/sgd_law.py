@@ -20,11 +20,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from langevin_ib import LawError, RunConfig, compare
+from langevin_ib import LawError, RunConfig
 from langevin_ib.descent import Ground, draw_descent, moments_with_errors
 from langevin_ib.laws import Law, bin_masses
 from langevin_ib.laws.sgd import Coordinate, label_noise_gamma
 from langevin_ib.noise import Noise
+from langevin_ib.statistics import compare
 
 RATES = (0.02, 0.01, 0.005)
 STRENGTH = 2.0  # label noise s, at η = 0.01
@@ -46,7 +47,7 @@ def gamma_row(lr: float, strength: float, chains: int) -> Row:
     """Run uv under label noise and print what the first part promises."""
     config = RunConfig(sampler="sgd", noise="label", lr=lr, label_noise=strength, chains=chains)
     ground, sample = draw_descent(config)
-    edges, draws = ground.edges["z"], sample.ensemble("z")
+    edges, draws = ground.edges["z"], sample.histogram("z")
     gamma = label_noise_gamma(1.0, lr, strength)
     mass = np.diff(gamma.cdf(edges)) / np.diff(gamma.cdf(edges[[0, -1]]))
     found = compare.against_law(draws, mass, config.margin)
@@ -76,8 +77,8 @@ def isotropic(ground: Ground, sample: Any, config: RunConfig) -> str:
     for name, c in (("slice", 1.0), ("hard", 0.0), ("pushforward", -1.0), ("c free", None)):
         fit = ground.family.fit(mean_energy, mean_statistic, c)
         mass = ground.family.masses(fit, "z")
-        assert not isinstance(mass, compare.Ensemble)
-        found = compare.against_law(sample.ensemble("z"), mass, config.margin)
+        assert not isinstance(mass, compare.Histogram)
+        found = compare.against_law(sample.histogram("z"), mass, config.margin)
         words.append(f"{name} (T = {fit.temperature:.4f}, c = {fit.c:.2f}) TV {found.tv:.4f}, p = {found.p_value:.1g}")
     return "; ".join(words)
 
@@ -115,7 +116,7 @@ def minibatch() -> None:
     for batch, lr in BATCHES.items():
         config = RunConfig(sampler="sgd", noise="minibatch", options=DATA, batch_size=batch, lr=lr)
         ground, sample = draw_descent(config)
-        edges, draws = ground.edges["z"], sample.ensemble("z")
+        edges, draws = ground.edges["z"], sample.histogram("z")
         other = next(size for size in BATCHES if size != batch)
         masses = {
             "(S) with the data's S(z)": bin_masses(ground.laws["z"], edges),

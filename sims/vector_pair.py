@@ -14,16 +14,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from langevin_ib import compare
 from langevin_ib.confinement import Confinement, stiff, weight_decay
 from langevin_ib.dynamics import leimkuhler_matthews
-from langevin_ib.ensemble import Observer, Schedule, run_ensemble, starting_points
+from langevin_ib.ensemble.accumulators import WindowDraw, window_histogram
+from langevin_ib.ensemble.runner import Observer, Schedule, run_ensemble, starting_points
 from langevin_ib.laws import Law, bin_masses
 from langevin_ib.laws.pair import bessel_law, power_law, power_of_s
 from langevin_ib.models import Model
 from langevin_ib.models.base import NEGATIVE, POSITIVE
 from langevin_ib.models.pair import PairPoint, balanced, to_chart
-from langevin_ib.streaming import WindowDraw, window_histogram
+from langevin_ib.statistics import compare
 
 TEMPERATURE = 0.1
 EDGES = np.linspace(0.2265, 2.265, 41)
@@ -75,7 +75,7 @@ def _of_unit_length(key, n: int):
     return x / jnp.linalg.norm(x)
 
 
-def sample(p: int, q: int, confinement: Confinement, step: float) -> compare.Ensemble:
+def sample(p: int, q: int, confinement: Confinement, step: float) -> compare.Histogram:
     """Histogram of s of an ensemble under one protocol."""
     model = pair(p, q)
     potential = confinement.potential(model)
@@ -94,7 +94,7 @@ def sample(p: int, q: int, confinement: Confinement, step: float) -> compare.Ens
         stage="pair",
         step_size=step,
     )
-    return compare.ensemble(np.asarray(result.segments[0].counts))
+    return compare.histogram_of(np.asarray(result.segments[0].counts))
 
 
 def laws(p: int, q: int, confinement: Confinement) -> list[tuple[Law, bool]]:

@@ -22,10 +22,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from langevin_ib import RunConfig, compare, geometry
+from langevin_ib import RunConfig, geometry
 from langevin_ib.experiment import draw
 from langevin_ib.laws.base import on_host
 from langevin_ib.laws.family import family_formula
+from langevin_ib.statistics import compare
+from langevin_ib.statistics.weights import effective_share, weights_of
 
 
 def main() -> None:
@@ -71,14 +73,12 @@ def study(r: int, kappa: float) -> None:
         print(f"κ = {kappa:g}: c = {c['c']:.3f} ± {c['se']:.3f}")
 
         base = law.log_weight(family_formula(1.0, "slice"))
-        weights = {"GL(r)": compare.weights_of(base), "diagonal": compare.weights_of(base - gaps)}
-        print(
-            f"the weights of the diagonal law rest on {compare.effective_share(weights['diagonal']):.0%} of the draws"
-        )
+        weights = {"GL(r)": weights_of(base), "diagonal": weights_of(base - gaps)}
+        print(f"the weights of the diagonal law rest on {effective_share(weights['diagonal']):.0%} of the draws")
         for name, edges in plan.edges.items():
             for group, weight in weights.items():
                 found = compare.against_sample(
-                    sample.ensemble(name), law.histogram(name, edges, weight), plan.config.margin, 1 - 0.05 / r
+                    sample.histogram(name), law.histogram(name, edges, weight), plan.config.margin, 1 - 0.05 / r
                 )
                 print(
                     f"{kappa:<5g}  {name:<9}  {group:<9} {found.tv:.4f}  {found.tv_floor:.4f}  "

@@ -6,10 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from langevin_ib.ensemble import Observer, Schedule, run_ensemble
+from langevin_ib.ensemble.accumulators import count
+from langevin_ib.ensemble.runner import Observer, Schedule, run_ensemble
 from langevin_ib.models import build_model
 from langevin_ib.models.training import Examples, Fresh, Training, no_penalty
-from langevin_ib.streaming import count
 
 
 def starts(model, count=4, seed=5):

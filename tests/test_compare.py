@@ -7,11 +7,11 @@ are stated where they are used.
 import numpy as np
 import pytest
 
-from langevin_ib import compare, joint
 from langevin_ib.confinement import stiff
 from langevin_ib.laws import Reduction, bin_masses, family, formula
 from langevin_ib.laws.base import bin_nodes
 from langevin_ib.models import uv
+from langevin_ib.statistics import coefficient, compare, energy
 
 REPLICATES = 600
 EDGES = np.linspace(0.2265, 2.265, 41)
@@ -69,8 +69,8 @@ def test_two_samples_of_one_law_give_uniform_p_values_and_of_two_laws_do_not():
     rng = np.random.default_rng(9)
 
     def p_value(mass):
-        first = compare.ensemble(sticky_chains(rng, draws=60))
-        second = compare.ensemble(independent_chains(rng, chains=300, draws=400, mass=mass))
+        first = compare.histogram_of(sticky_chains(rng, draws=60))
+        second = compare.histogram_of(independent_chains(rng, chains=300, draws=400, mass=mass))
         return compare.p_value_of_samples(first, second)
 
     same = np.array([p_value(SLICE) for _ in range(400)])
@@ -100,7 +100,7 @@ def test_the_bounds_of_the_distance_cover_it(true):
     rng = np.random.default_rng(11)
     distance = compare.total_variation(true, SLICE)
     found = [
-        compare.against_law(compare.ensemble(independent_chains(rng, chains=200, mass=true)), SLICE, 0.01)
+        compare.against_law(compare.histogram_of(independent_chains(rng, chains=200, mass=true)), SLICE, 0.01)
         for _ in range(400)
     ]
     assert np.mean([f.tv_upper95 < distance for f in found]) < 0.08
@@ -115,7 +115,7 @@ def test_a_true_law_is_not_said_to_differ_by_a_sparse_or_sticky_sample(chains, d
     """The verdict may err in 5% of replicates; over 200 a true 5% exceeds 10% in 0.1% of keys."""
     rng = np.random.default_rng(15)
     found = [
-        compare.against_law(compare.ensemble(sticky_chains(rng, chains, draws, SLICE, stay)), SLICE, 0.01)
+        compare.against_law(compare.histogram_of(sticky_chains(rng, chains, draws, SLICE, stay)), SLICE, 0.01)
         for _ in range(200)
     ]
     assert np.mean([f.verdict == "differs" for f in found]) < 0.10
@@ -126,12 +126,12 @@ def test_the_verdict_is_by_the_margin_and_not_by_significance():
     rng = np.random.default_rng(12)
     biased = SLICE * (1 + 0.008 * np.where(np.arange(40) % 2, 1, -1))  # TV 0.004
     biased /= biased.sum()
-    large = compare.against_law(compare.ensemble(independent_chains(rng, 4000, 5000, biased)), SLICE, 0.01)
+    large = compare.against_law(compare.histogram_of(independent_chains(rng, 4000, 5000, biased)), SLICE, 0.01)
     assert large.p_value < 1e-6
     assert large.verdict == "agrees"
-    small = compare.against_law(compare.ensemble(independent_chains(rng, 100, 20, SLICE)), SLICE, 0.01)
+    small = compare.against_law(compare.histogram_of(independent_chains(rng, 100, 20, SLICE)), SLICE, 0.01)
     assert small.verdict == "undecided"
-    wrong = compare.against_law(compare.ensemble(independent_chains(rng, mass=PRINTED)), SLICE, 0.01)
+    wrong = compare.against_law(compare.histogram_of(independent_chains(rng, mass=PRINTED)), SLICE, 0.01)
     assert wrong.verdict == "differs"
 
 
@@ -154,7 +154,7 @@ def test_c_is_recovered_with_an_interval_that_covers_for_sticky_chains(c):
     for _ in range(300):
         values = statistic[rng.choice(weight.size, size=(200, 30), p=weight)]
         repeats = rng.integers(1, 20, size=values.shape)  # each value held for a while: correlated draws
-        found = compare.estimate_correction((values * repeats).sum(1), repeats.sum(1), log_base, statistic)
+        found = coefficient.estimate_correction((values * repeats).sum(1), repeats.sum(1), log_base, statistic)
         covered.append(found.ci95[0] <= c <= found.ci95[1])
         errors.append((found.c - c) / found.se)
     assert 0.915 <= np.mean(covered) <= 0.98
@@ -164,7 +164,7 @@ def test_c_is_recovered_with_an_interval_that_covers_for_sticky_chains(c):
 def test_an_impossible_mean_has_no_c():
     statistic = np.linspace(0, 1, 50)
     with pytest.raises(ValueError, match="no c in"):
-        compare.solve_family(2.0, np.zeros(50), statistic)
+        coefficient.solve_family(2.0, np.zeros(50), statistic)
 
 
 # A law of many coordinates: the normaliser of p_c is not known, draws of p_1 are.
@@ -181,7 +181,7 @@ def draws_of(rng, c, chains, draws):
 
 def reweighted(rng, c, base=1.0):
     t, reference = draws_of(rng, c, 200, 50), draws_of(rng, base, 200, 50)
-    return compare.estimate_correction_by_reweighting(t.sum(axis=1), np.full(200, 50), reference, -base * reference)
+    return coefficient.estimate_correction_by_reweighting(t.sum(axis=1), np.full(200, 50), reference, -base * reference)
 
 
 @pytest.mark.parametrize("c", [1.0, 0.0, -1.0])
@@ -212,7 +212,7 @@ def test_the_joint_test_is_level_under_the_null_also_for_sticky_chains_of_unequa
     p = np.array([joint.energy_test(chains(), chains(stay=0.2), rng, 199).p_value for _ in range(200)])
     assert np.mean(p <= 0.05) <= 0.10
     assert np.mean(p <= 0.5) == pytest.approx(0.5, abs=0.12)
-    assert max(joint.energy_test(chains(), chains(shift=1.0), rng, 199).p_value for _ in range(20)) <= 0.01
+    assert max(energy.energy_test(chains(), chains(shift=1.0), rng, 199).p_value for _ in range(20)) <= 0.01
 
 
 def test_the_joint_test_sees_a_dependence_that_no_margin_shows():
@@ -220,4 +220,4 @@ def test_the_joint_test_sees_a_dependence_that_no_margin_shows():
     x = rng.standard_normal((60, 8, 2))
     y = rng.standard_normal((60, 8, 2))
     y[..., 1] = 0.9 * y[..., 0] + np.sqrt(1 - 0.81) * y[..., 1]
-    assert joint.energy_test(list(x), list(y), rng, 199).p_value <= 0.01
+    assert energy.energy_test(list(x), list(y), rng, 199).p_value <= 0.01

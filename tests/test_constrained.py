@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
 
-from langevin_ib import compare
 from langevin_ib.confinement import hard_fixman, unconfined
 from langevin_ib.corrections import implicit_bias
 from langevin_ib.dynamics import Kernel, constrained_langevin, euler_maruyama
-from langevin_ib.ensemble import Observer, Schedule, run_ensemble, starting_points
+from langevin_ib.ensemble.accumulators import WindowDraw, moments, window_histogram
+from langevin_ib.ensemble.runner import Observer, Schedule, run_ensemble, starting_points
 from langevin_ib.laws import Reduction, bin_masses, family
 from langevin_ib.models import hadamard, matrix, relu, uv
-from langevin_ib.streaming import WindowDraw, moments, window_histogram
+from langevin_ib.statistics import compare
 
 T = 0.1
 EDGES = np.linspace(0.2265, 2.265, 41)
@@ -170,7 +170,7 @@ def test_the_law_in_the_window_is_the_one_named_and_not_the_other(name):
         correction = partial(hard_fixman(T).energy, model) if c == 1.0 else no_force
         kernel = kernel_of(model, lambda p: model.loss(p) + correction(p), step_size=0.02)
     result = histogram(kernel, model, thin=24 if name == "rebalanced" else 6)
-    sample = compare.ensemble(np.asarray(result.segments[0].counts))
+    sample = compare.histogram_of(np.asarray(result.segments[0].counts))
     reduction = Reduction(model, unconfined(), T)
     right, wrong = (bin_masses(family(reduction, value, "law"), EDGES) for value in (c, 1.0 - c))
     found, other = (compare.against_law(sample, law, 0.01) for law in (right, wrong))

@@ -11,13 +11,14 @@ import pytest
 from scipy import integrate, special
 
 import langevin_ib
-from langevin_ib import RunConfig, compare
+from langevin_ib import RunConfig
 from langevin_ib.findings import contradictions, silent, verdict_groups
 from langevin_ib.laws.base import Law
 from langevin_ib.laws.support import share_in_window
 from langevin_ib.models import Model, uv
 from langevin_ib.preparation import prepare
 from langevin_ib.report import _remedy, findings
+from langevin_ib.statistics import compare
 
 SMALL = {"chains": 1024, "steps": 20_000, "kappa": 20.0, "reference": "none"}
 UNIFORM = np.full(20, 0.05)
@@ -213,7 +214,7 @@ def test_where_log_det_g_is_constant_there_is_no_c_and_the_laws_of_c_are_one():
         ordinary = prepare(RunConfig(**SMALL), silent).predictions
         config = RunConfig(model=translations(), **SMALL, laws=("slice", "hard", "pushforward"))
         flat = prepare(config, silent).predictions
-        sums = langevin_ib.streaming.MaskedSum(np.full(64, -0.5 * math.log(2.0) * 10), np.full(64, 10))
+        sums = langevin_ib.ensemble.accumulators.MaskedSum(np.full(64, -0.5 * math.log(2.0) * 10), np.full(64, 10))
         found = flat.correction(sums)
     assert found["c"] is None
     assert "constant" in found["why"]
@@ -232,11 +233,11 @@ def test_chains_that_repeat_each_other_or_never_move_give_no_p_value_and_say_why
     frozen[:3, 7] = 1000
     few = healthy[:16]
     for counts, why in ((same, "repeat each other"), (frozen, "3 of 256 chains"), (few, "at least 32")):
-        found = compare.against_law(compare.ensemble(counts), UNIFORM, 0.001)
+        found = compare.against_law(compare.histogram_of(counts), UNIFORM, 0.001)
         assert found.p_value is None
         assert why in found.why_no_p
         assert found.verdict != "differs"
-    other = compare.equality_of_samples(compare.ensemble(healthy), compare.ensemble(frozen))
+    other = compare.equality_of_samples(compare.histogram_of(healthy), compare.histogram_of(frozen))
     assert other.p_value is None
     assert "3 of 256" in other.why
 
@@ -283,7 +284,7 @@ def test_a_few_frozen_chains_of_many_leave_the_verdict():
     counts[0] = 0
     counts[0, 3] = 1000
     tilted = UNIFORM * np.linspace(0.5, 1.5, 20)
-    found = compare.against_law(compare.ensemble(counts), tilted, 0.01)
+    found = compare.against_law(compare.histogram_of(counts), tilted, 0.01)
     assert found.verdict == "differs"
     assert compare.equality_to_law(counts, UNIFORM).p_value > 1e-4  # fails in 1e-4 of keys
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from langevin_ib import RunConfig, RunResult
-from langevin_ib.ensemble import Schedule
+from langevin_ib.ensemble.runner import Schedule
 from langevin_ib.observe import build_observer
 from langevin_ib.plan import Plan, build_reduction
 from langevin_ib.store import draws

@@ -8,8 +8,8 @@ import pytest
 from blackjax.util import generate_gaussian_noise
 
 from langevin_ib.dynamics import euler_maruyama, leimkuhler_matthews, mala
-from langevin_ib.ensemble import Observer, Schedule, run_ensemble, tune_step_size
-from langevin_ib.streaming import moments
+from langevin_ib.ensemble.accumulators import moments
+from langevin_ib.ensemble.runner import Observer, Schedule, run_ensemble, tune_step_size
 
 KAPPA, T = 3.0, 0.7
 

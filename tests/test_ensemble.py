@@ -5,13 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from langevin_ib.checkpoint import Checkpoint
 from langevin_ib.confinement import stiff
 from langevin_ib.dynamics import euler_maruyama, leimkuhler_matthews, mala
-from langevin_ib.ensemble import Observer, Schedule, chain_sharding, run_ensemble, starting_points
+from langevin_ib.ensemble.accumulators import moments
+from langevin_ib.ensemble.checkpoint import Checkpoint
+from langevin_ib.ensemble.runner import Observer, Schedule, chain_sharding, run_ensemble, starting_points
 from langevin_ib.errors import DivergenceError
 from langevin_ib.models import uv
-from langevin_ib.streaming import moments
 
 MODEL = uv()
 POTENTIAL = stiff(10.0).potential(MODEL)

@@ -18,8 +18,9 @@ import numpy as np
 import pytest
 
 import langevin_ib
-from langevin_ib import RunConfig, checkpoint, experiment, signals, sim, store
-from langevin_ib.checkpoint import Checkpoint, Standing
+from langevin_ib import RunConfig, experiment, signals, sim, store
+from langevin_ib.ensemble import checkpoint
+from langevin_ib.ensemble.checkpoint import Checkpoint, Standing
 from langevin_ib.errors import ConfigError, ProcessError
 from langevin_ib.plan import build_reduction
 
@@ -296,7 +297,7 @@ def test_a_signal_that_comes_while_it_is_held_or_swallowed_is_not_lost():
 
 
 def test_a_process_forked_after_jax_began_is_refused(monkeypatch):
-    monkeypatch.setattr("langevin_ib.ensemble.STARTED_IN", os.getpid() + 1)
+    monkeypatch.setattr("langevin_ib.ensemble.runner.STARTED_IN", os.getpid() + 1)
     with pytest.raises(ProcessError, match="forked after JAX had started"):
         langevin_ib.run(RunConfig(**QUICK))
 

@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from langevin_ib import joint
 from langevin_ib.config import RunConfig
 from langevin_ib.experiment import _joint_doubts
 from langevin_ib.observe import Sample
 from langevin_ib.predictions import SampledPredictions
+from langevin_ib.statistics import energy
 
 
 def chains(rng, count, draws, correlation=0.0, stay=0.0):
@@ -19,7 +19,7 @@ def chains(rng, count, draws, correlation=0.0, stay=0.0):
 
 def p_value(first, second, weight=None):
     ones = np.ones(first.shape[:2])
-    return joint.dependence_test(first, ones, second, np.ones(second.shape[:2]) if weight is None else weight).p_value
+    return energy.dependence_test(first, ones, second, np.ones(second.shape[:2]) if weight is None else weight).p_value
 
 
 def test_dependence_is_level_for_sticky_chains_of_different_numbers():
@@ -44,21 +44,21 @@ def test_weights_make_one_law_of_another():
     weight = np.exp((0.3 * x * y - 0.045 * (x**2 + y**2)) / 0.91)
     assert p_value(other, base, weight) > 1e-4
     assert p_value(other, base) < 1e-6
-    few = np.concatenate(joint.resampled(base, weight, 8, rng))
+    few = np.concatenate(energy.resampled(base, weight, 8, rng))
     assert 1500 < len(few) <= 2048
     assert abs(np.corrcoef(few.T)[0, 1] - 0.3) < 5 / len(few) ** 0.5
 
 
 def test_equal_weights_leave_draws_at_evenly_spaced_times():
     values = np.arange(20.0).reshape(2, 10, 1)
-    kept = joint.resampled(values, np.ones((2, 10)), 4, np.random.default_rng(0))
+    kept = energy.resampled(values, np.ones((2, 10)), 4, np.random.default_rng(0))
     assert [chain.ravel().tolist() for chain in kept] == [[0.0, 3.0, 6.0, 9.0], [10.0, 13.0, 16.0, 19.0]]
 
 
 def test_the_energy_test_can_be_sure():
     rng = np.random.default_rng(3)
-    found = joint.energy_test(list(chains(rng, 64, 4)), list(chains(rng, 64, 4) + 1.0), rng)
-    assert found.p_value == 1 / (1 + joint.MORE_PERMUTATIONS)
+    found = energy.energy_test(list(chains(rng, 64, 4)), list(chains(rng, 64, 4) + 1.0), rng)
+    assert found.p_value == 1 / (1 + energy.MORE_PERMUTATIONS)
 
 
 class Agreeing(SampledPredictions):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from helpers import advance
 
-from langevin_ib import LawError, RunConfig, compare
+from langevin_ib import LawError, RunConfig
 from langevin_ib.confinement import unconfined, weight_decay
 from langevin_ib.descent import AT_REST, draw_descent, prepare_descent, run_descent
 from langevin_ib.dynamics import sgd
@@ -18,6 +18,7 @@ from langevin_ib.models.base import POSITIVE
 from langevin_ib.noise import Noise
 from langevin_ib.plotting import figure
 from langevin_ib.report import findings
+from langevin_ib.statistics import compare
 from langevin_ib.store import draws as saved_draws
 
 LABELS = Noise("label", None, 2.0)

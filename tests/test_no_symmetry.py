@@ -5,11 +5,11 @@ import dataclasses
 import pytest
 
 from langevin_ib import RunConfig, reduced, sim
-from langevin_ib.compare import against_law
 from langevin_ib.errors import ConfigError
 from langevin_ib.experiment import draw
 from langevin_ib.laws import bin_masses, exact
 from langevin_ib.preparation import without_symmetry
+from langevin_ib.statistics.compare import against_law
 
 OWN = """
 import jax
@@ -54,7 +54,7 @@ def test_draws_of_one_parameter_obey_the_gibbs_law_and_not_that_of_another_tempe
     assert plan.config.confine == "none"
     assert [law.name for law in predictions.laws] == ["exact"]
     assert not doubts
-    histogram = sample.ensemble("z")
+    histogram = sample.histogram("z")
     # One test at the fixed key, of level 0.1%; TV below 0.02 is what a sample of this size can show.
     found = predictions.compare("exact", "z", histogram)
     assert found.p_value > 1e-3

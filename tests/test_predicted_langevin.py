@@ -10,8 +10,8 @@ import pytest
 from scipy import stats
 
 from langevin_ib import RunConfig
-from langevin_ib.compare import p_value_of_difference, p_value_of_share
 from langevin_ib.experiment import draw
+from langevin_ib.statistics.compare import p_value_of_difference, p_value_of_share
 
 LEVEL = 1e-4
 PROTOCOLS = {

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
 
-from langevin_ib import recording
-from langevin_ib.checkpoint import Checkpoint
 from langevin_ib.dynamics import Kernel, sgd
-from langevin_ib.ensemble import starting_points
+from langevin_ib.ensemble import trajectories
+from langevin_ib.ensemble.checkpoint import Checkpoint
+from langevin_ib.ensemble.runner import starting_points
+from langevin_ib.ensemble.trajectories import BLOCK, record, record_steps, schedule_of
 from langevin_ib.errors import DivergenceError
 from langevin_ib.models import build_model, stack_tasks
 from langevin_ib.noise import Noise
-from langevin_ib.recording import BLOCK, record, record_steps, schedule_of
 
 CHAINS, STEPS = 40, 23
 CASES = {
@@ -66,9 +66,9 @@ def test_a_path_depends_neither_on_the_number_of_blocks_nor_on_that_of_rows(x64)
 def test_noise_drawn_ahead_gives_the_same_path(name, x64, monkeypatch):
     """The draws are the same, to the bit; with them rounding alone may differ. Those of the step before are others."""
     runs = Runs(name, jnp.float64)
-    monkeypatch.setattr(recording, "AHEAD", 10**9)
+    monkeypatch.setattr(trajectories, "AHEAD", 10**9)
     plain = runs.run()
-    monkeypatch.setattr(recording, "AHEAD", -1)
+    monkeypatch.setattr(trajectories, "AHEAD", -1)
     np.testing.assert_allclose(runs.run(), plain, rtol=0, atol=1e-12)
     assert np.abs(plain[:, 1:] - plain[:, :-1]).max() > 1e-3
 

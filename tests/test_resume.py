@@ -9,8 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from langevin_ib import RunConfig, checkpoint, run, store
-from langevin_ib.checkpoint import content_of
+from langevin_ib import RunConfig, run, store
+from langevin_ib.ensemble import checkpoint
+from langevin_ib.ensemble.checkpoint import content_of
 from langevin_ib.models import Model, uv
 
 SETTINGS = {

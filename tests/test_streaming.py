@@ -7,21 +7,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from langevin_ib import streaming
+from langevin_ib.ensemble import accumulators
 
 EDGES = [0.0, 0.5, 1.0, 2.0]
 DRAWS = st.lists(st.floats(-1.0, 3.0, width=32), max_size=12)
 
 
 def window_draw(x):
-    return streaming.WindowDraw(jnp.asarray(x), jnp.asarray(True))
+    return accumulators.WindowDraw(jnp.asarray(x), jnp.asarray(True))
 
 
 CASES = {
-    "histogram": (streaming.window_histogram(EDGES), window_draw),
-    "moments": (streaming.moments(), jnp.asarray),
-    "masked sum": (streaming.masked_sum(), lambda x: (jnp.asarray(2.0 * x), jnp.asarray(x > 0.5))),
-    "count": (streaming.count(), lambda x: x),
+    "histogram": (accumulators.window_histogram(EDGES), window_draw),
+    "moments": (accumulators.moments(), jnp.asarray),
+    "masked sum": (accumulators.masked_sum(), lambda x: (jnp.asarray(2.0 * x), jnp.asarray(x > 0.5))),
+    "count": (accumulators.count(), lambda x: x),
 }
 
 
@@ -61,7 +61,7 @@ def test_histogram_counts_like_numpy_and_loses_nothing(x64):
 
 def test_a_draw_that_does_not_count_leaves_no_mark(x64):
     part, _ = CASES["histogram"]
-    draw = streaming.WindowDraw(jnp.asarray(0.7), jnp.asarray(False))
+    draw = accumulators.WindowDraw(jnp.asarray(0.7), jnp.asarray(False))
     assert_close(part.update(part.init(), draw), part.init())
     total = CASES["masked sum"][0]
     assert_close(total.update(total.init(), (jnp.asarray(jnp.inf), jnp.asarray(False))), total.init())

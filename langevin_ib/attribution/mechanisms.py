@@ -39,11 +39,11 @@ from langevin_ib.attribution.runs import (
     simulate,
 )
 from langevin_ib.attribution.statistics import across, describe, mean, state
-from langevin_ib.checkpoint import resumes
-from langevin_ib.ensemble import check_process
+from langevin_ib.ensemble.checkpoint import resumes
+from langevin_ib.ensemble.runner import check_process
+from langevin_ib.ensemble.trajectories import record_steps
 from langevin_ib.errors import DivergenceError
 from langevin_ib.models import Model, Params
-from langevin_ib.recording import record_steps
 
 SCHEMA_VERSION = 1
 NUDGE = 0.1  # along an orbit, to see whether a generator rescales a pair

@@ -12,7 +12,7 @@ from scipy import stats
 
 from langevin_ib import charges
 from langevin_ib.attribution.statistics import spread
-from langevin_ib.ensemble import batched
+from langevin_ib.ensemble.runner import batched
 from langevin_ib.experiments.problems import SPARSE, Problem, features
 from langevin_ib.experiments.training import Recorded
 from langevin_ib.models.base import Params

@@ -11,7 +11,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Float
 from scipy.optimize import brentq
 
-from langevin_ib.ensemble import batched
+from langevin_ib.ensemble.runner import batched
 from langevin_ib.geometry import constraint_gram
 from langevin_ib.models import Model, Params
 

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Array, Float, Key, Real
 
 from langevin_ib import design
-from langevin_ib.ensemble import starting_points
+from langevin_ib.ensemble.runner import starting_points
 from langevin_ib.models import Model, Params, Task, build_model, stack_tasks
 from langevin_ib.models.training import gaussian
 

@@ -13,11 +13,11 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PyTree
 
 from langevin_ib.dynamics import sgd
-from langevin_ib.ensemble import Progress, batched
+from langevin_ib.ensemble.runner import Progress, batched
+from langevin_ib.ensemble.trajectories import ROWS, record, record_steps
 from langevin_ib.errors import ConfigError
 from langevin_ib.experiments.problems import Problem
 from langevin_ib.noise import Noise
-from langevin_ib.recording import ROWS, record, record_steps
 
 CHAINS = 2  # the stream of random numbers of the runs
 Recorded: TypeAlias = PyTree[Float[np.ndarray, "..."] | Float[Array, "..."]]  # parameters, on the host or not

@@ -16,7 +16,7 @@ from typing import Any, TypeAlias, get_type_hints
 
 import jax
 
-from langevin_ib.checkpoint import content_of
+from langevin_ib.ensemble.checkpoint import content_of
 from langevin_ib.errors import ConfigError, LangevinIBError, ModelError, one_line
 from langevin_ib.models.attention import attention
 from langevin_ib.models.base import Model

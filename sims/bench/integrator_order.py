@@ -19,9 +19,9 @@ import numpy as np
 
 from langevin_ib.confinement import weight_decay
 from langevin_ib.dynamics import euler_maruyama, leimkuhler_matthews
-from langevin_ib.ensemble import Observer, Schedule, run_ensemble, starting_points
+from langevin_ib.ensemble.accumulators import moments
+from langevin_ib.ensemble.runner import Observer, Schedule, run_ensemble, starting_points
 from langevin_ib.models import uv
-from langevin_ib.streaming import moments
 
 TEMPERATURE = 0.1  # of the quadratic
 BUILD = {"euler-maruyama": euler_maruyama, "leimkuhler-matthews": leimkuhler_matthews}

@@ -14,7 +14,7 @@ import argparse
 
 import numpy as np
 
-from langevin_ib import joint
+from langevin_ib.statistics.energy import dependence_test, energy_test
 
 CHAINS, DRAWS, ALL = 256, 8, 64
 ALTERNATIVES = {
@@ -46,13 +46,13 @@ def chains(rng, draws, ar=0.0, correlation=0.0, shift=0.0, scale=1.0):
 
 def energy(first, second, rng):
     """p of the energy test."""
-    return joint.energy_test(list(first), list(second), rng, 199).p_value
+    return energy_test(list(first), list(second), rng, 199).p_value
 
 
 def dependence(first, second):
     """p of the test of dependence."""
     ones = np.ones(first.shape[:2])
-    return joint.dependence_test(first, ones, second, ones).p_value
+    return dependence_test(first, ones, second, ones).p_value
 
 
 def main() -> None:

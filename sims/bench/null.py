@@ -14,10 +14,10 @@ import argparse
 import numpy as np
 from scipy import stats
 
-from langevin_ib import compare
 from langevin_ib.config import RunConfig
 from langevin_ib.laws import bin_masses, family, formula
 from langevin_ib.plan import resolve
+from langevin_ib.statistics import compare
 
 CHAINS, DRAWS = 512, 100
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from langevin_ib.confinement import stiff
 from langevin_ib.dynamics import Kernel, leimkuhler_matthews, mala
-from langevin_ib.ensemble import EnsembleResult, Schedule, run_ensemble, starting_points
+from langevin_ib.ensemble.runner import EnsembleResult, Schedule, run_ensemble, starting_points
 from langevin_ib.laws import Reduction
 from langevin_ib.models import uv
 from langevin_ib.observe import build_observer

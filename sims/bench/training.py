@@ -4,7 +4,8 @@
 
 One block of 16 seeds on one device: `attend` against the plain formula in small matrix products, noise drawn ahead and
 without XLA's YNNPACK fusions against the runner's default, and random numbers in JAX's older layout against its newer.
-Then 32 seeds on all devices: two devices that share them against two blocks of 16, as `langevin_ib.recording` has it.
+Then 32 seeds on all devices: two devices that share them against two blocks of 16, as
+`langevin_ib.ensemble.trajectories` has it.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from langevin_ib import streaming
 from langevin_ib.dynamics import Kernel, sgd
-from langevin_ib.ensemble import Observer, Schedule, run_ensemble
+from langevin_ib.ensemble import accumulators
+from langevin_ib.ensemble.runner import Observer, Schedule, run_ensemble
 from langevin_ib.experiments.problems import ATTENTION, RELU, Problem, student
 from langevin_ib.experiments.training import Protocol, train
 from langevin_ib.models.training import Examples
@@ -59,7 +60,7 @@ def seconds(problem: Problem, noise: Noise, *, ahead: bool, devices: int = 1, pa
         run_ensemble(
             kernel,
             starts,
-            Observer(problem.model.loss, streaming.count(), lambda loss: {"loss": loss}),
+            Observer(problem.model.loss, accumulators.count(), lambda loss: {"loss": loss}),
             key=jax.random.key(1),
             schedule=Schedule(0, STEPS, REPEATS + 1, (REPEATS + 1,)),
             escaped=lambda p: jnp.any(problem.model.moment_map(p) > 1e9),

@@ -16,10 +16,11 @@ from jax.core import Tracer
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Key
 
-from langevin_ib import signals, streaming
-from langevin_ib.checkpoint import Checkpoint
+from langevin_ib import signals
 from langevin_ib.dynamics import Kernel
-from langevin_ib.ensemble import Observer, Progress, Schedule, batched, run_ensemble
+from langevin_ib.ensemble import accumulators
+from langevin_ib.ensemble.checkpoint import Checkpoint
+from langevin_ib.ensemble.runner import Observer, Progress, Schedule, batched, run_ensemble
 from langevin_ib.errors import DivergenceError
 from langevin_ib.models.base import Params
 
@@ -109,7 +110,7 @@ def record(
                 result = run_ensemble(
                     kernel,
                     jax.tree.map(lambda leaf: leaf[block], starts),
-                    Observer(lambda x: ravel_pytree(x)[0], streaming.count(), lambda flat: {"params": flat}),
+                    Observer(lambda x: ravel_pytree(x)[0], accumulators.count(), lambda flat: {"params": flat}),
                     key=jax.random.fold_in(key, b),
                     schedule=schedule,
                     escaped=lambda x: jnp.max(jnp.abs(ravel_pytree(x)[0])) > limit,

@@ -26,12 +26,12 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Bool, Float, Key, PyTree
 
 from langevin_ib import signals
-from langevin_ib.checkpoint import Checkpoint, Standing, content_of
 from langevin_ib.cli import devices_asked, usable_cores
 from langevin_ib.dynamics.base import Kernel
+from langevin_ib.ensemble.accumulators import Accumulator
+from langevin_ib.ensemble.checkpoint import Checkpoint, Standing, content_of
 from langevin_ib.errors import DivergenceError, ProcessError
 from langevin_ib.models.base import Params
-from langevin_ib.streaming import Accumulator
 
 TRACE_ROWS = 512  # draws kept of each traced chain, however long the run
 TRACE_CHAINS = 256

@@ -1,4 +1,4 @@
-"""Samples against a law, samples against samples, and the correction coefficient c; chains are the independent unit.
+"""Histograms against a law and against each other; chains are the independent unit.
 
 Every error bar comes from the scatter *between* chains: whatever the autocorrelation inside a chain, its bin counts are
 one independent vector. Nothing here knows how the samples or the law were made.
@@ -14,7 +14,9 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Num
-from scipy import optimize, stats
+from scipy import stats
+
+from langevin_ib.statistics.weights import ratio
 
 Verdict = Literal["agrees", "differs", "undecided"]
 
@@ -30,13 +32,10 @@ FROZEN_DRAWS, SEVERAL_BINS = 50, 5
 FROZEN_SHARE = 1e-3  # of the chains: fewer frozen ones are left out of a test of equality, more forbid it
 SINGULAR = 1e-10  # eigenvalue of a between-chain correlation matrix below which a direction carries no scatter
 NOISE_DRAWS = 4000
-MIN_SHARE = 0.05  # of the reference draws that a reweighted mean has to rest on
-C_RANGE = (-60.0, 60.0)
-CONSTANT = 1e-6  # a range of log det G below this share of its size is rounding, that of float32 draws at least
 SAME_LAW = 1e-9  # largest difference of bin masses of laws that are one law in the window
 
 
-class Noise(NamedTuple):
+class SamplingNoise(NamedTuple):
     """What sampling noise of a given covariance does to a total-variation distance."""
 
     floor: float
@@ -45,7 +44,7 @@ class Noise(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Ensemble:
+class Histogram:
     """Bin counts of every chain in a window, reduced to what the tests need."""
 
     counts: Float[np.ndarray, "chain bins"]
@@ -58,12 +57,12 @@ class Ensemble:
         return float(self.counts.sum())
 
     @cached_property
-    def noise(self) -> Noise:
+    def noise(self) -> SamplingNoise:
         """Computed once for all the laws that the ensemble is compared with."""
         return noise_of(self.covariance)
 
 
-class LawComparison(NamedTuple):
+class Comparison(NamedTuple):
     """Distance, its noise, a p-value and a verdict.
 
     `tv` is the total-variation distance between the bin masses; `tv_floor` what sampling noise alone would give;
@@ -87,15 +86,7 @@ class Equality(NamedTuple):
     why: str | None = None
 
 
-class Correction(NamedTuple):
-    """The maximum-likelihood c of the family (F), its standard error and 95% confidence interval."""
-
-    c: float
-    se: float
-    ci95: tuple[float, float]
-
-
-def ensemble(counts: Num[np.ndarray, "chain bins"]) -> Ensemble:
+def histogram_of(counts: Num[np.ndarray, "chain bins"]) -> Histogram:
     """Pooled bin masses q_b and their covariance from the scatter of the chains.
 
     q = Σ_i n_i / Σ_i N_i is a ratio, so its covariance is that of the residuals n_i − q N_i (delta method), with N_i
@@ -112,7 +103,7 @@ def ensemble(counts: Num[np.ndarray, "chain bins"]) -> Ensemble:
     mass = counts.sum(axis=0) / per_chain.sum()
     residual = counts - per_chain[:, None] * mass
     covariance = residual.T @ residual * (chains / (chains - 1) / per_chain.sum() ** 2)
-    return Ensemble(counts, mass, covariance)
+    return Histogram(counts, mass, covariance)
 
 
 def total_variation(p: Float[np.ndarray, " bins"], q: Float[np.ndarray, " bins"]) -> float:
@@ -125,8 +116,8 @@ def total_variation(p: Float[np.ndarray, " bins"], q: Float[np.ndarray, " bins"]
 
 
 def against_law(
-    sample: Ensemble, law_mass: Float[np.ndarray, " bins"], margin: float, level: float = LEVEL
-) -> LawComparison:
+    sample: Histogram, law_mass: Float[np.ndarray, " bins"], margin: float, level: float = LEVEL
+) -> Comparison:
     """Compare an ensemble's histogram with a law's bin masses; the verdict errs with probability 1 − level at most.
 
     The p-value is Hotelling's: under the law the chain vectors d_i = n_i − p N_i are independent with mean exactly zero
@@ -137,7 +128,7 @@ def against_law(
     return _compare(difference, noise, margin, equality_to_law(sample.counts, law_mass), level)
 
 
-def against_sample(first: Ensemble, second: Ensemble, margin: float, level: float = LEVEL) -> LawComparison:
+def against_sample(first: Histogram, second: Histogram, margin: float, level: float = LEVEL) -> Comparison:
     """Compare two independent ensembles' histograms (two-sample form of `against_law`)."""
     noise = noise_of(first.covariance + second.covariance, level)
     return _compare(first.mass - second.mass, noise, margin, equality_of_samples(first, second), level)
@@ -182,24 +173,24 @@ def p_value_of_change(first: Num[np.ndarray, "chain bins"], second: Num[np.ndarr
     """
     if min(np.sum(first), np.sum(second)) == 0:
         return None
-    return p_value_of_samples(ensemble(first), ensemble(second))
+    return p_value_of_samples(histogram_of(first), histogram_of(second))
 
 
-def p_value_of_samples(first: Ensemble, second: Ensemble) -> float | None:
+def p_value_of_samples(first: Histogram, second: Histogram) -> float | None:
     """The p-value of `equality_of_samples`, or None."""
     return equality_of_samples(first, second).p_value
 
 
-def equality_of_samples(first: Ensemble, second: Ensemble) -> Equality:
+def equality_of_samples(first: Histogram, second: Histogram) -> Equality:
     """Probability of two histograms this far apart if both ensembles had one law; see `equality_to_law`."""
-    first, second = (e if (moving := _moving(e.counts)) is e.counts else ensemble(moving) for e in (first, second))
+    first, second = (e if (moving := _moving(e.counts)) is e.counts else histogram_of(moving) for e in (first, second))
     chains = min(first.counts.shape[0], second.counts.shape[0])
     pooled = (first.mass * first.draws + second.mass * second.draws) / (first.draws + second.draws)
     groups = merged_bins(pooled, first.counts, second.counts)
     unfit = _unfit(groups, first.counts, second.counts)
     if unfit is not None:
         return Equality(None, unfit)
-    parts = [ensemble(np.add.reduceat(e.counts, groups, axis=1)) for e in (first, second)]
+    parts = [histogram_of(np.add.reduceat(e.counts, groups, axis=1)) for e in (first, second)]
     difference = (parts[0].mass - parts[1].mass)[:-1]
     covariance = (parts[0].covariance + parts[1].covariance)[:-1, :-1]
     # The ensemble with fewer chains may carry nearly all of the covariance: its degrees of freedom are the safe ones.
@@ -266,92 +257,6 @@ def merged_bins(mass: Float[np.ndarray, " bins"], *samples: Float[np.ndarray, "_
     return np.array(starts)
 
 
-def estimate_correction(
-    statistic_sum: Float[np.ndarray, " chain"],
-    draws: Num[np.ndarray, " chain"],
-    log_base: Float[np.ndarray, " n"],
-    statistic: Float[np.ndarray, " n"],
-) -> Correction:
-    """Maximum-likelihood c of p_c ∝ base · e^{c t} inside the window, with a chain-wise standard error.
-
-    The likelihood equation is E_c[t] = t̄. The standard error is that of the ratio t̄ = Σ_i S_i / Σ_i N_i over chains,
-    divided by Var_c(t): it holds for autocorrelated draws, since only chains are taken as independent.
-
-    Args:
-        statistic_sum: S_i, sum over the in-window draws of chain i of t = −½ log det G(s(z)).
-        draws: N_i, their number.
-        log_base: log of (c = 0 density × quadrature weight) at nodes in the window.
-        statistic: t at the nodes.
-
-    Raises:
-        ValueError: no finite c solves the equation (draws at one edge only), or t is constant on the window.
-
-    Source: one-parameter exponential family; sandwich variance, e.g. van der Vaart, Asymptotic Statistics, section 5.3.
-    """
-    draws = np.asarray(draws, np.float64)
-    chains = draws.size
-    mean, variance_of_mean = _ratio(statistic_sum, draws)
-    c = solve_family(mean, log_base, statistic)
-    se = variance_of_mean**0.5 / family_moments(c, log_base, statistic)[1]
-    half = float(stats.t.ppf(0.5 + LEVEL / 2, chains - 1)) * se
-    return Correction(c, se, (c - half, c + half))
-
-
-def estimate_correction_by_reweighting(
-    statistic_sum: Float[np.ndarray, " chain"],
-    draws: Num[np.ndarray, " chain"],
-    reference: Float[np.ndarray, "ref_chain ref_draw"],
-    log_base: Float[np.ndarray, "ref_chain ref_draw"],
-) -> Correction:
-    """Maximum-likelihood c where the normaliser of p_c is unknown, from draws of a neighbouring law.
-
-    E_c[t] is a self-normalised mean over reference draws with weights base · e^{c t}. To the chains' standard error
-    comes that of this mean, with the reference's chains as its independent units.
-
-    Args:
-        statistic_sum: S_i, sum over the draws of chain i of t = −½ log det G(s(z)).
-        draws: N_i, their number.
-        reference: t at the reference draws.
-        log_base: log of (c = 0 density / density that the reference draws have) there.
-
-    Raises:
-        ValueError: no c solves the equation, or the weights rest on too small a share of the reference draws.
-
-    Source: Geyer & Thompson, J. R. Statist. Soc. B 54, 657–699 (1992).
-    """
-    flat_base, flat_t = log_base.ravel(), reference.ravel()
-    mean, variance_of_mean = _ratio(statistic_sum, np.asarray(draws, np.float64))
-    low, high = float(flat_t.min()), float(flat_t.max())
-    if not low < mean < high:
-        raise ValueError(
-            f"the mean statistic {mean:.4g} lies outside the reference draws' range {low:.4g} to {high:.4g}"
-        )
-    c = solve_family(mean, flat_base, flat_t)
-    weight = weights_of(log_base + c * reference)
-    share = effective_share(weight)
-    if share < MIN_SHARE:
-        raise ValueError(
-            f"at c = {c:.2f} the weights rest on {share:.1%} of the reference draws, below {MIN_SHARE:.0%}: "
-            "the laws are too far apart"
-        )
-    _, variance_of_reference = _ratio((weight * reference).sum(axis=1), weight.sum(axis=1))
-    spread = family_moments(c, flat_base, flat_t)[1]
-    se = float(np.sqrt(variance_of_mean + variance_of_reference)) / spread
-    fewest = min(np.count_nonzero(np.asarray(draws)), reference.shape[0])
-    half = float(stats.t.ppf(0.5 + LEVEL / 2, fewest - 1)) * se
-    return Correction(c, se, (c - half, c + half))
-
-
-def is_constant(statistic: Float[np.ndarray, "*shape"]) -> bool:
-    """Whether log det G varies by no more than rounding, so that the laws of all c are one law.
-
-    >>> is_constant(np.array([1.0, 1.0 + 1e-12])), is_constant(np.array([1.0, 1.01]))
-    (True, False)
-    """
-    size = max(1.0, float(np.max(np.abs(statistic), initial=0.0)))
-    return float(np.ptp(statistic)) <= CONSTANT * size
-
-
 def p_value_of_share(inside: Num[np.ndarray, " chain"], total: Num[np.ndarray, " chain"], share: float) -> float | None:
     """Probability of a share of the draws this far from a law's own, two-sided, from the scatter of the chains.
 
@@ -365,7 +270,7 @@ def p_value_of_share(inside: Num[np.ndarray, " chain"], total: Num[np.ndarray, "
     inside, total = np.asarray(inside, np.float64), np.asarray(total, np.float64)
     if total.size < 2 or total.sum() == 0:
         return None
-    found, variance = _ratio(inside, total)
+    found, variance = ratio(inside, total)
     if variance == 0.0 or found in (0.0, 1.0):
         variance = share * (1.0 - share) / total.size
     else:
@@ -411,59 +316,21 @@ def alike(masses: Mapping[str, list[Float[np.ndarray, " bins"]]], margin: float)
     return [(group, max(apart(a, b) for a in group for b in group)) for group in several]
 
 
-def weights_of(log_weight: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
-    """Importance weights scaled so that their sum is the effective number of draws (Σw)²/Σw²."""
-    weight = np.exp(log_weight - log_weight.max())
-    return weight * (weight.sum() / np.sum(weight**2))
-
-
-def effective_share(weight: Float[np.ndarray, "*shape"]) -> float:
-    """(Σw)² / (n Σw²): the share of the draws that weighted means rest on."""
-    return float(weight.sum() ** 2 / (weight.size * np.sum(weight**2)))
-
-
-def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> tuple[float, float]:
-    """Σ a_i / Σ b_i over chains, and its variance from the scatter of the residuals a_i − r b_i."""
-    chains = numerator.size
-    ratio = float(numerator.sum() / denominator.sum())
-    residual = numerator - ratio * denominator
-    return ratio, float(np.sum(residual**2) * chains / (chains - 1) / denominator.sum() ** 2)
-
-
-def solve_family(mean: float, log_base: Float[np.ndarray, " n"], statistic: Float[np.ndarray, " n"]) -> float:
-    """The c for which E_c[t] has a given value."""
-
-    def gap(c: float) -> float:
-        return family_moments(c, log_base, statistic)[0] - mean
-
-    low, high = C_RANGE
-    if not gap(low) < 0 < gap(high):
-        raise ValueError(f"no c in [{low:g}, {high:g}] gives the mean statistic {mean:.6g}")
-    return float(optimize.brentq(gap, low, high, xtol=1e-12))  # pyright: ignore[reportArgumentType]  # untyped overload
-
-
-def family_moments(c: float, log_base: np.ndarray, statistic: np.ndarray) -> tuple[float, float]:
-    """Mean and variance of t under p_c."""
-    log_p = log_base + c * statistic
-    weight = np.exp(log_p - log_p.max())
-    weight /= weight.sum()
-    mean = float(weight @ statistic)
-    return mean, float(weight @ (statistic - mean) ** 2)
-
-
-def noise_of(covariance: Float[np.ndarray, "bins bins"], level: float = LEVEL) -> Noise:
+def noise_of(covariance: Float[np.ndarray, "bins bins"], level: float = LEVEL) -> SamplingNoise:
     """Mean and upper quantile of TV(noise), and the largest standard deviation of a signed half-sum of the noise."""
     values, vectors = np.linalg.eigh(covariance)
     root = vectors * np.sqrt(np.clip(values, 0, None))
     sample = np.random.default_rng(0).standard_normal((NOISE_DRAWS, values.size)) @ root.T
-    return Noise(
+    return SamplingNoise(
         floor=0.5 * float(np.sqrt(2 / np.pi) * np.sqrt(np.diag(covariance)).sum()),
         quantile=float(np.quantile(0.5 * np.abs(sample).sum(axis=1), level)),
         worst_deviation=_largest_signed_deviation(covariance, vectors),
     )
 
 
-def _compare(difference: np.ndarray, noise: Noise, margin: float, equality: Equality, level: float) -> LawComparison:
+def _compare(
+    difference: np.ndarray, noise: SamplingNoise, margin: float, equality: Equality, level: float
+) -> Comparison:
     p_value = equality.p_value
     tv = 0.5 * float(np.abs(difference).sum())
     # tv = ½ s·d for the true signs s, and ½ s·d̂ ≤ TV(d̂) for any signs: so the true distance exceeds the measured one by
@@ -478,7 +345,7 @@ def _compare(difference: np.ndarray, noise: Noise, margin: float, equality: Equa
         verdict = "differs"
     else:
         verdict = "undecided"
-    return LawComparison(tv, noise.floor, lower, upper, p_value, verdict, equality.why)
+    return Comparison(tv, noise.floor, lower, upper, p_value, verdict, equality.why)
 
 
 def _largest_signed_deviation(covariance: np.ndarray, vectors: np.ndarray) -> float:

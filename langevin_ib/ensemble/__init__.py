@@ -1,0 +1,1 @@
+"""Many chains at once: the runner, accumulators on the device, recorded trajectories, checkpoints."""
