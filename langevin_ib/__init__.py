@@ -16,7 +16,7 @@ from langevin_ib.config import RunConfig
 from langevin_ib.errors import ConfigError, DivergenceError, LangevinIBError, LawError, ModelError
 
 if TYPE_CHECKING:
-    from langevin_ib.experiment import RunResult, run
+    from langevin_ib.experiment import Result, run
 
 __version__ = "0.1.0"
 
@@ -26,8 +26,8 @@ __all__ = [
     "LangevinIBError",
     "LawError",
     "ModelError",
+    "Result",
     "RunConfig",
-    "RunResult",
     "__version__",
     "run",
 ]
@@ -35,7 +35,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     # On first use: importing them starts JAX's backend, and the command line sets the number of devices before that.
-    if name in ("RunResult", "run"):
+    if name in ("Result", "run"):
         from langevin_ib import experiment  # noqa: PLC0415
 
         return getattr(experiment, name)

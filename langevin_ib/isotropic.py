@@ -17,9 +17,12 @@ from scipy import optimize
 from langevin_ib.errors import LawError
 from langevin_ib.laws import Reduction
 from langevin_ib.laws.base import bin_nodes
+from langevin_ib.laws.candidates import LawAbout, Masses
 from langevin_ib.laws.family import family_formula
 from langevin_ib.reduced import LawDraws
-from langevin_ib.statistics import coefficient, compare
+from langevin_ib.statistics import coefficient
+from langevin_ib.statistics.records import Absent
+from langevin_ib.statistics.sample import Sample
 from langevin_ib.statistics.weights import MIN_SHARE, effective_share, weights_of
 
 FIXED = {"slice": 1.0, "hard": 0.0, "pushforward": -1.0}
@@ -36,6 +39,28 @@ class Fit(NamedTuple):
 
     temperature: float
     c: float
+
+
+@dataclass(frozen=True)
+class FittedLaw:
+    """A law of the family at the T that fits the draws best; at c = None that too is fitted."""
+
+    name: str
+    c: float | None
+    family: IsotropicFamily
+
+    @property
+    def about(self) -> LawAbout:
+        """Without what is fitted."""
+        return LawAbout(self.name, "dσ_S", "(F): exp(−ℓ/T) det G^(−c/2) dσ_S", "fitted")
+
+    def masses(self, sample: Sample) -> dict[str, Masses] | Absent:
+        """By maximum likelihood, which matches the means of ℓ, and of t where c is free."""
+        try:
+            fit = self.family.fit(sample.energy.mean, sample.statistic.mean, self.c)
+        except LawError as error:
+            return Absent(self.name, str(error))
+        return {scalar: self.family.masses(fit, scalar) for scalar in self.family.edges}
 
 
 @dataclass(frozen=True)
@@ -58,6 +83,12 @@ class IsotropicFamily:
     draws: LawDraws | None
     edges: dict[str, Float[np.ndarray, " edges"]]
 
+    @property
+    def candidates(self) -> tuple[FittedLaw, ...]:
+        """Its laws of fixed c, and that of free c."""
+        every = {**FIXED, FREE: None}
+        return tuple(FittedLaw(name, c, self) for name, c in every.items())
+
     def fit(self, mean_energy: float, mean_statistic: float, c: float | None) -> Fit:
         """Match the mean of ℓ, at a given c; or those of ℓ and t, c being free.
 
@@ -75,12 +106,13 @@ class IsotropicFamily:
                 )
         return found
 
-    def masses(self, fit: Fit, scalar: str) -> compare.Histogram | Float[np.ndarray, " bins"]:
+    def masses(self, fit: Fit, scalar: str) -> Masses:
         """Bin masses of a law of the family: exact ones of nodes, weighted counts of draws."""
         if self.draws is not None:
-            return self.draws.histogram(scalar, self.edges[scalar], self._weight(fit))
+            histogram = self.draws.histogram(scalar, self.edges[scalar], self._weight(fit))
+            return Masses(histogram.mass, histogram, fit.c, fit.temperature)
         mass = self._weight(fit).sum(axis=1)
-        return mass / mass.sum()
+        return Masses(mass / mass.sum(), None, fit.c, fit.temperature)
 
     def _weight(self, fit: Fit) -> np.ndarray:
         return weights_of(self.log_base - self.energy / fit.temperature + fit.c * self.statistic)

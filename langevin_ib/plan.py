@@ -71,6 +71,11 @@ class Plan:
         """The scalars that are put into histograms."""
         return tuple(self.edges)
 
+    @property
+    def drifting(self) -> bool:
+        """Whether the chains spread along the orbits without end, so that only draws on a slab are judged."""
+        return self.config.sampler == "langevin" and not self.reduction.proper
+
     def __reduce__(self) -> tuple[Any, ...]:
         """What a pickle holds: all but the model's functions, which are built anew from the configuration."""
         rest = (self.schedule, self.edges, self.singular_ends, self.elsewhere)

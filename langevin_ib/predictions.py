@@ -1,45 +1,44 @@
 """What the laws predict for each scalar, and how a sample is held against it: by quadrature, or by draws of a law.
 
-Both kinds answer the same questions, so that the experiment does not know which it has: which laws there are, their bin
-masses, a comparison with an ensemble, the c that a sample shows, the c that draws of a law would show.
+Both kinds answer the same questions, so that the judge does not know which it has: which laws there are, their bin
+masses, the c that a sample shows, the c that draws of a law would show, the exact law's share of a window.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from jaxtyping import Float
 
-from langevin_ib.ensemble.accumulators import MaskedSum
 from langevin_ib.errors import LawError, ModelError
 from langevin_ib.laws import Formula, Law, Reduction, bin_masses, build_laws, formula
 from langevin_ib.laws.base import bin_nodes
+from langevin_ib.laws.candidates import KnownLaw, LawAbout, Masses, Role
 from langevin_ib.laws.family import family_formula, orbit_formula, pushforward_formula
 from langevin_ib.laws.orbit import NOT_ALONG_COMPACT, check_splits, constant_along_orbits, log_orbit_integral
 from langevin_ib.laws.support import share_in_window
 from langevin_ib.models.base import Params
 from langevin_ib.reduced import LawDraws
 from langevin_ib.statistics import coefficient, compare
+from langevin_ib.statistics.coefficient import Coefficient
+from langevin_ib.statistics.records import Absent
+from langevin_ib.statistics.sample import Sums
 from langevin_ib.statistics.weights import MIN_SHARE, effective_share, weights_of
 from langevin_ib.windows import wells_of
 
 CORRECTION_PANELS = 8
 
 
-class Named(NamedTuple):
-    """What tables say of a law."""
-
-    name: str
-    measure: str
-    formula: str
+ROLES: dict[str, Role] = {
+    "exact": "own", "slice": "limit", "hard": "limit", "pushforward": "limit", "printed": "control", "naive": "control",
+}  # fmt: skip
 
 
-@runtime_checkable
 class Predictions(Protocol):
-    """The laws of one run."""
+    """The laws of one run of Langevin dynamics."""
 
     @property
     def missing(self) -> list[str]:
@@ -47,56 +46,29 @@ class Predictions(Protocol):
         ...
 
     @property
-    def laws(self) -> list[Named]:
-        """The laws that exist here."""
+    def candidates(self) -> tuple[KnownLaw, ...]:
+        """The laws that exist here, with their bin masses."""
         ...
 
-    def mass(self, law: str, scalar: str) -> Float[np.ndarray, " bins"]:
-        """Bin masses of a law, given the scalar's window."""
-        ...
-
-    def mass_se(self, law: str, scalar: str) -> Float[np.ndarray, " bins"]:
-        """Their standard errors."""
-        ...
-
-    def compare(self, law: str, scalar: str, sample: compare.Histogram) -> compare.Comparison:
-        """A sample's histogram against a law."""
-        ...
-
-    def error_share(self, law: str, scalar: str, sample: compare.Histogram) -> float:
-        """The law's own part of the variance of the difference of the two histograms."""
-        ...
-
-    def correction(self, statistic: MaskedSum) -> dict[str, Any]:
+    def coefficient(self, statistic: Sums) -> Coefficient | Absent:
         """The measured c with its error, or why there is none."""
         ...
 
-    def law_correction(self, law: str) -> float | None:
+    def law_coefficient(self, law: str) -> float | None:
         """The c that draws of this law would show: its projection on the family, E_c[t] = E_law[t]."""
         ...
 
-    def share(self, scalar: str) -> Share:
+    def share(self, scalar: str) -> float | Absent:
         """The share of the exact law in the scalar's window, of all that chains can reach."""
         ...
 
 
-def _found(c: coefficient.Coefficient, draws: Any) -> dict[str, Any]:
-    return {"c": c.c, "se": c.se, "ci95": list(c.ci95), "chains": int(np.count_nonzero(draws))}
-
-
-class Share(NamedTuple):
-    """The share of a law that lies in the window, or None and why there is none."""
-
-    share: float | None
-    why: str | None = None
-
-
-def _no_correction(masses: dict[str, Float[np.ndarray, " all_bins"]]) -> dict[str, Any]:
+def _no_coefficient(masses: dict[str, Float[np.ndarray, " all_bins"]]) -> Absent:
     """Why there is no c where log det G is constant, and which of the laws of c are one law then."""
     alike = [name for name in ("slice", "hard", "pushforward") if name in masses]
     alike = [name for name in alike if np.abs(masses[name] - masses[alike[0]]).max() < compare.SAME_LAW]
     same = f": {', '.join(alike[:-1])} and {alike[-1]} are one law here" if len(alike) > 1 else ""
-    return {"c": None, "why": f"log det G is constant in the window, so that no draws can identify c{same}"}
+    return Absent("c", f"log det G is constant in the window, so that no draws can identify c{same}")
 
 
 @dataclass(frozen=True)
@@ -112,44 +84,29 @@ class QuadraturePredictions:
     masses: dict[str, Float[np.ndarray, " bins"]]
 
     @property
-    def laws(self) -> list[Named]:
-        """Name, measure and formula of each law."""
-        return [Named(law.name, law.measure, law.formula) for law in self.built]
+    def candidates(self) -> tuple[KnownLaw, ...]:
+        """Their masses by quadrature, which has settled to 1e-10."""
+        return tuple(
+            KnownLaw(
+                LawAbout(law.name, law.measure, law.formula, ROLES[law.name]),
+                {self.reduction.name: Masses(self.masses[law.name], None, self.law_coefficient(law.name))},
+            )
+            for law in self.built
+        )
 
-    def mass(self, law: str, scalar: str) -> Float[np.ndarray, " bins"]:
-        """Bin masses by quadrature."""
-        del scalar
-        return self.masses[law]
-
-    def mass_se(self, law: str, scalar: str) -> Float[np.ndarray, " bins"]:
-        """None: a quadrature has settled to 1e-10."""
-        del scalar
-        return np.zeros_like(self.masses[law])
-
-    def compare(self, law: str, scalar: str, sample: compare.Histogram) -> compare.Comparison:
-        """One-sample comparison: the masses have no noise."""
-        del scalar
-        return compare.against_law(sample, self.masses[law], self.margin)
-
-    def error_share(self, law: str, scalar: str, sample: compare.Histogram) -> float:
-        """0: a quadrature has no sampling error."""
-        del law, scalar, sample
-        return 0.0
-
-    def correction(self, statistic: MaskedSum) -> dict[str, Any]:
+    def coefficient(self, statistic: Sums) -> Coefficient | Absent:
         """Maximum likelihood with the normaliser by quadrature."""
         if any(self.singular_ends):
-            return {"c": None, "why": "the window reaches the end of the branch, where the family is not normalisable"}
+            return Absent("c", "the window reaches the end of the branch, where the family is not normalisable")
         _, log_base, t = self._nodes
         if coefficient.is_constant(t):
-            return _no_correction(self.masses)
+            return _no_coefficient(self.masses)
         try:
-            found = coefficient.estimate_correction(np.asarray(statistic.total), np.asarray(statistic.n), log_base, t)
+            return coefficient.estimate_correction(statistic.total, statistic.n, log_base, t)
         except ValueError as error:
-            return {"c": None, "why": str(error)}
-        return _found(found, statistic.n)
+            return Absent("c", str(error))
 
-    def law_correction(self, law: str) -> float | None:
+    def law_coefficient(self, law: str) -> float | None:
         """By quadrature over the window."""
         if any(self.singular_ends):
             return None
@@ -168,20 +125,19 @@ class QuadraturePredictions:
         except ValueError:
             return None
 
-    def share(self, scalar: str) -> Share:
+    def share(self, scalar: str) -> float | Absent:
         """By quadrature over the branches; a chain on the slice stays on the home branch."""
         exact = next((law for law in self.built if law.name == "exact"), None)
         if exact is None or not self.reduction.proper:
-            return Share(None, "there is no exact law over all of the branch")
+            return Absent("share", "there is no exact law over all of the branch")
         model, low, high = self.reduction.model, float(self.edges[0]), float(self.edges[-1])
         held = self.reduction.confinement.constrained
         branches = (model.home_of(scalar),) if held else model.branches_of(scalar)
         try:
             wells = [z for branch in branches for z in wells_of(self.reduction, branch)]
-            found = share_in_window(exact, lambda z: self.reduction.terms(z).energy, branches, (low, high), wells)
+            return share_in_window(exact, lambda z: self.reduction.terms(z).energy, branches, (low, high), wells)
         except (LawError, ModelError) as error:
-            return Share(None, str(error))
-        return Share(found)
+            return Absent("share", str(error))
 
     @cached_property
     def _nodes(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -281,27 +237,24 @@ class SampledPredictions:
     cut: tuple[str, ...] = ()
 
     @property
-    def laws(self) -> list[Named]:
-        """Name, measure and formula of each law."""
-        return [Named(f.name, f.measure, f.text) for f in self.formulas]
+    def names(self) -> list[str]:
+        """Of the laws that exist here."""
+        return [formula.name for formula in self.formulas]
 
-    def mass(self, law: str, scalar: str) -> Float[np.ndarray, " bins"]:
-        """Self-normalised bin masses."""
-        return self.histogram(law, scalar).mass
-
-    def mass_se(self, law: str, scalar: str) -> Float[np.ndarray, " bins"]:
-        """From the scatter of the reference chains."""
-        return np.sqrt(np.diag(self.histogram(law, scalar).covariance))
-
-    def compare(self, law: str, scalar: str, sample: compare.Histogram) -> compare.Comparison:
-        """Two-sample comparison: chains of the run against chains of the reference."""
-        return compare.against_sample(sample, self.histogram(law, scalar), self.margin, self.level)
-
-    def error_share(self, law: str, scalar: str, sample: compare.Histogram) -> float:
-        """The reference draws' part of the variance of the difference of the two histograms, over all bins."""
-        own = float(np.trace(self.histogram(law, scalar).covariance))
-        whole = own + float(np.trace(sample.covariance))
-        return own / whole if whole > 0 else 0.0
+    @property
+    def candidates(self) -> tuple[KnownLaw, ...]:
+        """Self-normalised masses, with the chain counts that their errors come from."""
+        return tuple(
+            KnownLaw(
+                LawAbout(law.name, law.measure, law.text, ROLES[law.name]),
+                {
+                    scalar: Masses(histogram.mass, histogram, self.law_coefficient(law.name))
+                    for scalar in self.edges
+                    for histogram in [self.histogram(law.name, scalar)]
+                },
+            )
+            for law in self.formulas
+        )
 
     def weight(self, law: str) -> Float[np.ndarray, "chain draw"]:
         """The weights of the reference draws under a law; one for each, for the law that was sampled."""
@@ -309,23 +262,22 @@ class SampledPredictions:
             return np.ones_like(self.draws.statistic)
         return self._weights[law]
 
-    def correction(self, statistic: MaskedSum) -> dict[str, Any]:
+    def coefficient(self, statistic: Sums) -> Coefficient | Absent:
         """MCMC maximum likelihood."""
         if np.sum(statistic.n) == 0:
-            return {"c": None, "why": "no draw counts"}
+            return Absent("c", "no draw counts")
         if coefficient.is_constant(self.draws.statistic):
-            names = [formula.name for formula in self.formulas]
-            return _no_correction({n: np.concatenate([self.mass(n, s) for s in self.edges]) for n in names})
+            masses = {n: np.concatenate([self.histogram(n, s).mass for s in self.edges]) for n in self.names}
+            return _no_coefficient(masses)
         base = self.draws.log_weight(family_formula(0.0, "base"))
         try:
-            found = coefficient.estimate_correction_by_reweighting(
-                np.asarray(statistic.total), np.asarray(statistic.n), self.draws.statistic, base
+            return coefficient.estimate_correction_by_reweighting(
+                statistic.total, statistic.n, self.draws.statistic, base
             )
         except ValueError as error:
-            return {"c": None, "why": str(error)}
-        return _found(found, statistic.n)
+            return Absent("c", str(error))
 
-    def law_correction(self, law: str) -> float | None:
+    def law_coefficient(self, law: str) -> float | None:
         """By reweighting."""
         if coefficient.is_constant(self.draws.statistic):
             return None
@@ -337,10 +289,9 @@ class SampledPredictions:
         except ValueError:
             return None
 
-    def share(self, scalar: str) -> Share:
-        """None: the law is sampled inside the windows."""
-        del scalar
-        return Share(None, "the law is known inside the windows only")
+    def share(self, scalar: str) -> float | Absent:
+        """Unknown: the law is sampled inside the windows."""
+        return Absent("share", "the law is known inside the windows only")
 
     def histogram(self, law: str, scalar: str) -> compare.Histogram:
         """Weighted counts of the reference chains."""

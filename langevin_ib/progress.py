@@ -14,7 +14,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.text import Text
 
 from langevin_ib import signals
-from langevin_ib.sampling import Report
+from langevin_ib.ensemble.runner import Stages
 from langevin_ib.spelling import fitting
 
 NARROW = 120
@@ -38,7 +38,7 @@ class _Plain(Console):
 
 
 @contextmanager
-def stages(silent: bool) -> Iterator[Report]:
+def stages(silent: bool) -> Iterator[Stages]:
     """A callback that opens a bar for each stage named to it.
 
     Where standard error is not a terminal, a line every ten seconds says which stage it is and how far it has come.

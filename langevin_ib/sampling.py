@@ -2,36 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import version
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from langevin_ib.config import RunConfig
+from langevin_ib import contract
 from langevin_ib.dynamics import Kernel, constrained_langevin, euler_maruyama, leimkuhler_matthews
-from langevin_ib.ensemble.checkpoint import Checkpoint
-from langevin_ib.ensemble.runner import EnsembleResult, Observer, Progress, Schedule, run_ensemble, starting_points
+from langevin_ib.ensemble.runner import EnsembleResult, Observer, Schedule, run_ensemble, starting_points
+from langevin_ib.errors import ConfigError
 from langevin_ib.models import Params
-from langevin_ib.observe import Sample
+from langevin_ib.observe import sample_of
 from langevin_ib.plan import Plan
 from langevin_ib.reference import reference_schedule, run_mala
+from langevin_ib.runs.process import Prepared
+from langevin_ib.session import STREAM, Session, key_of
+from langevin_ib.statistics.sample import Sample
 
 UNADJUSTED = {"leimkuhler-matthews": leimkuhler_matthews, "euler-maruyama": euler_maruyama}
 RUNAWAY_TEMPERATURES = 1e6  # a chain this far above zero, and 1000 × above every start, has left for good
 RUNAWAY_STARTS = 1e3
-# One stream of random numbers for each use; the numbers are part of the interface "same seed, same run".
-STREAM = {"check": 0, "starts": 1, "chains": 2, "companion": 3, "reference": 4, "law": 5, "nuts": 6, "joint": 7}
-
 FIXMAN_REMEDY = (
     "with Fixman's term chains fall for good into points where the action is not free: raise beta, or run for less time"
 )
-
-Report = Callable[[str], Progress | None]
 
 
 class Drawn(NamedTuple):
@@ -48,16 +43,12 @@ class Sampler:
     Attributes:
         plan: what to run.
         observer: what is measured on a chain.
-        report: called with the name of each stage, returns a progress callback or None.
-        chunk_records: records per device call; changes no number.
-        checkpoints: folder for checkpoint files; None keeps none.
+        session: progress, chunks, checkpoints.
     """
 
     plan: Plan
     observer: Observer
-    report: Report
-    chunk_records: int | None = None
-    checkpoints: Path | None = None
+    session: Session
 
     def draws(self) -> Drawn:
         """The run's own chains."""
@@ -117,7 +108,7 @@ class Sampler:
         return self._drawn(result, step_size)
 
     def _drawn(self, result: EnsembleResult, step_size: float) -> Drawn:
-        return Drawn(Sample(result, self.observer, self.plan.scalars), step_size)
+        return Drawn(sample_of(result, self.observer, self.plan.scalars), step_size)
 
     def _key(self, use: str):
         return key_of(self.plan.config, use)
@@ -131,21 +122,20 @@ class Sampler:
         return UNADJUSTED[config.integrator](potential, like, **size)
 
     def _stage(self, stage: str) -> dict[str, Any]:
-        return stage_of(self.plan.config, stage, self.report, self.chunk_records, self.checkpoints)
+        return self.session.stage(self.plan.config, stage)
 
 
-def key_of(config: RunConfig, use: str):
-    """The key of one use of randomness."""
-    return jax.random.fold_in(jax.random.key(config.seed), STREAM[use])
+def check_sample(prepared: Prepared, sample: Sample) -> None:
+    """Whether the model keeps its contract where the chains went, and each window has draws; before anything else.
 
-
-def stage_of(
-    config: RunConfig, stage: str, report: Report, chunk_records: int | None, checkpoints: Path | None
-) -> dict[str, Any]:
-    """What every long stage is given: its name, its progress bar, its chunk and its checkpoint file."""
-    checkpoint = None
-    if checkpoints is not None:
-        name = stage.replace(" ", "-").replace("/", "-")
-        versions = f"{version('langevin-ib')} {version('jax')}"
-        checkpoint = Checkpoint(checkpoints / f"{name}.npz", f"{config.digest()} {stage} {versions}")
-    return {"stage": stage, "progress": report(stage), "chunk_records": chunk_records, "checkpoint": checkpoint}
+    Raises:
+        BreachError, ConfigError: it does not, one has none.
+    """
+    plan = prepared.plan
+    contract.check_draws(plan.reduction.model, sample.ends)
+    for name in sample.empty:
+        if plan.config.slab is not None and sample.counted(name) == 0:
+            raise ConfigError("slab", "wide enough for some draw to lie on it", f"{plan.config.slab:g}")
+        window = f"{plan.edges[name][0]!s} {plan.edges[name][-1]!s}"
+        why = "".join(f" ({line})" for line in prepared.remedy)
+        raise ConfigError("window", f"where the chains go: no draw of {name} fell into it{why}", window)

@@ -22,9 +22,10 @@ from matplotlib.figure import Figure
 
 from langevin_ib import signals
 from langevin_ib.errors import ConfigError
-from langevin_ib.findings import RunResult, run_name
 from langevin_ib.plotting import figure
 from langevin_ib.report import html_page
+from langevin_ib.runs.result import Result
+from langevin_ib.session import run_name
 
 CHECKPOINTS = ".checkpoints"  # in the output folder, until the run they belong to is saved
 IN_THE_WAY = {errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR}  # what a rename meets where there is something
@@ -37,7 +38,7 @@ def tidy(out: str | Path) -> None:
         (Path(out) / CHECKPOINTS).rmdir()
 
 
-def run_folder(result: RunResult, out: str | Path) -> Path:
+def run_folder(result: Result, out: str | Path) -> Path:
     """`<out>/<model>-<hash>`, the hash being that of the resolved configuration."""
     return Path(out) / f"{run_name(result.plan.config)}-{result.plan.config.digest()}"
 
@@ -68,7 +69,7 @@ def check_writable(out: str | Path) -> None:
         raise ConfigError("out", "a folder that can be written", f"{out} ({why})") from None
 
 
-def save(result: RunResult, out: str | Path) -> Path:
+def save(result: Result, out: str | Path) -> Path:
     """Write `config.toml`, `summary.json`, `draws.nc`, `histogram.png` and `report.html`; returns the folder.
 
     The checkpoints of the run, if it kept some, are removed once the folder stands.
@@ -146,7 +147,7 @@ def summary_json(summary: dict[str, Any]) -> str:
     return json.dumps(_strict(summary), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
 
 
-def draws(result: RunResult) -> xr.DataTree:
+def draws(result: Result) -> xr.DataTree:
     """The thinned trace with a `posterior` group, as ArviZ 0.23 and 1.x both read it."""
     config, trace = result.plan.config, result.trace
     over = " over temperature" if config.sampler == "langevin" else ""

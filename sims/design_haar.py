@@ -19,8 +19,9 @@ from jaxtyping import Float
 from matplotlib.figure import Figure
 
 from langevin_ib.design import operators
+from langevin_ib.ensemble.runner import Stages
 from langevin_ib.experiments import baselines, pictures
-from langevin_ib.experiments.command import Report, Request
+from langevin_ib.experiments.command import Request
 from langevin_ib.experiments.command import main as command
 from langevin_ib.experiments.effects import says_of_noise
 from langevin_ib.experiments.measures import square_error
@@ -38,7 +39,7 @@ DESIGNED, PLAIN, ZERO, LASSO, LASSO_X = "Hᵀ(w₁ ⊙ w₂)", "x itself", "zero
 ERROR, TRAINING, LARGE = "error of x", "training error", "wavelets above 0.1"
 
 
-def experiment(request: Request, report: Report) -> Outcome:
+def experiment(request: Request, report: Stages) -> Outcome:
     """The design, its plain model and the lassos, with the attribution."""
     problem = wavelet(request.seeds, request.seed, start_scale=START)
     size = problem.tasks["x"].shape[2]

@@ -23,8 +23,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from langevin_ib import geometry
+from langevin_ib.ensemble.runner import Stages
 from langevin_ib.experiments import pictures
-from langevin_ib.experiments.command import Report, Request
+from langevin_ib.experiments.command import Request
 from langevin_ib.experiments.command import main as command
 from langevin_ib.experiments.measures import balance, off_by, spreads
 from langevin_ib.experiments.orbits import follow_orbits
@@ -57,7 +58,7 @@ def problem_of(seeds: int, seed: int) -> Problem:
     return Problem(model, stack_tasks([dict(model.training.task)] * seeds), seeds, seed, restart, START)
 
 
-def experiment(request: Request, report: Report) -> Outcome:
+def experiment(request: Request, report: Stages) -> Outcome:
     """The geometry of the figure, and the three ways to train."""
     problem = problem_of(request.seeds, request.seed)
     lr, steps = request.lr or LR, request.steps or STEPS

@@ -11,8 +11,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from langevin_ib.ensemble.runner import Stages
 from langevin_ib.experiments.balancing import Balancing, run
-from langevin_ib.experiments.command import Report, Request
+from langevin_ib.experiments.command import Request
 from langevin_ib.experiments.command import main as command
 from langevin_ib.experiments.outcome import Outcome
 from langevin_ib.experiments.problems import RELU, student
@@ -24,7 +25,7 @@ TEXT_STEPS = HORIZON = 40_000
 SCALES = (0.01, 0.25, 0.75)
 
 
-def experiment(request: Request, report: Report) -> Outcome:
+def experiment(request: Request, report: Stages) -> Outcome:
     """The figure and its attribution."""
     noise, lr = Noise("fresh", BATCH, LABEL_NOISE), request.lr or LR
     case = Balancing(

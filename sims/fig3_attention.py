@@ -12,8 +12,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from langevin_ib.ensemble.runner import Stages
 from langevin_ib.experiments.balancing import Balancing, run
-from langevin_ib.experiments.command import Report, Request
+from langevin_ib.experiments.command import Request
 from langevin_ib.experiments.command import main as command
 from langevin_ib.experiments.outcome import Outcome
 from langevin_ib.experiments.problems import ATTENTION, student
@@ -27,7 +28,7 @@ TEXT_STEPS = 50_000
 ENTRIES = ATTENTION["length"] * ATTENTION["width"]  # that the text's squared Frobenius norm sums, and the code averages
 
 
-def experiment(request: Request, report: Report) -> Outcome:
+def experiment(request: Request, report: Stages) -> Outcome:
     """The figure and its attribution."""
     noise, lr = Noise("fresh", BATCH, LABEL_NOISE), request.lr or LR
     variants = {

@@ -24,8 +24,9 @@ from langevin_ib.attribution.config import MIN_SEEDS, from_setup
 from langevin_ib.attribution.mechanisms import attribute
 from langevin_ib.attribution.plot import figure as attribution_figure
 from langevin_ib.attribution.report import COLUMNS, LEGEND, rows, sentences
+from langevin_ib.ensemble.runner import Stages
 from langevin_ib.experiments import pictures, shares
-from langevin_ib.experiments.command import Report, Request, choice
+from langevin_ib.experiments.command import Request, choice
 from langevin_ib.experiments.command import main as command
 from langevin_ib.experiments.data import load
 from langevin_ib.experiments.effects import verdict
@@ -51,7 +52,7 @@ NUCLEAR_NOTE = "nuclear norm: the matrix of least nuclear norm with the observed
 MODES = (FIRST, SECOND, THIRD, FOURTH)
 
 
-def experiment(request: Request, report: Report) -> Outcome:
+def experiment(request: Request, report: Stages) -> Outcome:
     """The figure, the curve over the share of observed entries, the baseline and the attributions."""
     given = None if request.data is None else load(request.data, 4)
     problem = completion(request.seeds, request.seed, data=given)
@@ -159,7 +160,7 @@ def _listed(verdicts: dict[str, str]) -> str:
     return "; ".join(f"{name}: {verdicts[name]}" for name in (QUIET, TURNED) if name in verdicts)
 
 
-def _with_balance(outcome: Outcome, request: Request, lr: float, steps: int, report: Report) -> Outcome:
+def _with_balance(outcome: Outcome, request: Request, lr: float, steps: int, report: Stages) -> Outcome:
     """Which mechanism balances the columns of U and V."""
     if request.seeds < MIN_SEEDS:
         note = f"the attribution of the balance needs {MIN_SEEDS} seeds at least, for seeds are its unit of error"
@@ -182,7 +183,7 @@ def _with_balance(outcome: Outcome, request: Request, lr: float, steps: int, rep
     )
 
 
-def _with_curve(outcome: Outcome, request: Request, lr: float, steps: int, report: Report) -> Outcome:
+def _with_curve(outcome: Outcome, request: Request, lr: float, steps: int, report: Stages) -> Outcome:
     """The share of observed entries at which recovery sets in."""
     wall = dict(outcome.numbers["wall_s"])
     notes = [*outcome.notes]

@@ -18,8 +18,9 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.figure import Figure
 
+from langevin_ib.ensemble.runner import Stages
 from langevin_ib.experiments import baselines, pictures
-from langevin_ib.experiments.command import Report, Request, choice, reader
+from langevin_ib.experiments.command import Request, choice, reader
 from langevin_ib.experiments.command import main as command
 from langevin_ib.experiments.data import load
 from langevin_ib.experiments.effects import says_of_noise
@@ -45,7 +46,7 @@ ISOLATED_NOTE = (
 SHOWN, END = 1000, 0.25  # points of the drawn signal, and its end: all of [0, 1] would be a block of colour
 
 
-def experiment(request: Request, report: Report) -> Outcome:
+def experiment(request: Request, report: Stages) -> Outcome:
     """The figure, with its baselines and its attribution."""
     given = None if request.data is None else load(request.data, 5)
     variant = request.extra.get("variant", "code")

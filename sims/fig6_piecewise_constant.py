@@ -19,8 +19,9 @@ from jaxtyping import Float
 from matplotlib.figure import Figure
 
 from langevin_ib.design import operators
+from langevin_ib.ensemble.runner import Stages
 from langevin_ib.experiments import baselines, pictures
-from langevin_ib.experiments.command import Report, Request, choice, reader
+from langevin_ib.experiments.command import Request, choice, reader
 from langevin_ib.experiments.command import main as command
 from langevin_ib.experiments.data import load
 from langevin_ib.experiments.effects import says_of_noise
@@ -42,7 +43,7 @@ ERROR, VARIATION = "error of x", "total variation"
 CAPTION = {DESIGNED: {ERROR: 7.94e-2, VARIATION: 23.0}, PLAIN: {ERROR: 1.39, VARIATION: 130.0}}
 
 
-def experiment(request: Request, report: Report) -> Outcome:
+def experiment(request: Request, report: Stages) -> Outcome:
     """The figure, with its baselines and its attribution."""
     given = None if request.data is None else load(request.data, 6)
     problem = piecewise(request.seeds, request.seed, data=given)

@@ -27,6 +27,7 @@ from langevin_ib.laws import Reduction, formula
 from langevin_ib.laws.base import on_host
 from langevin_ib.models import Model
 from langevin_ib.statistics import compare
+from langevin_ib.statistics.records import Doubt
 from langevin_ib.statistics.weights import weights_of
 
 TARGET = (1.2, 1.2)
@@ -93,14 +94,14 @@ class Study(NamedTuple):
 
     found: dict[tuple[str, str], compare.Comparison]
     spread: float
-    doubts: list[str]
+    doubts: list[Doubt]
 
 
 def study(config: RunConfig, laws: tuple[str, ...]) -> Study:
     """Draw under one protocol, and weigh the law's draws by each law of the metric and of Euclid (", Euclid")."""
-    prepared, sample, doubts = draw(config)
-    plan, drawn = prepared.plan, prepared.law_draws
-    assert drawn is not None  # of two coordinates
+    prepared, draws, doubts = draw(config)
+    assert prepared.sampled is not None  # of two coordinates
+    plan, drawn, sample = prepared.plan, prepared.sampled.draws, draws.main
     level = 1.0 - (1.0 - compare.LEVEL) / len(plan.edges)
     reduction = plan.reduction
     plain = Reduction(neuron(), reduction.confinement, reduction.temperature)

@@ -14,18 +14,21 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from langevin_ib import LawError, RunConfig
-from langevin_ib.descent import Ground, draw_descent, moments_with_errors
+from langevin_ib.experiment import draw
 from langevin_ib.laws import Law, bin_masses
 from langevin_ib.laws.sgd import Coordinate, label_noise_gamma
 from langevin_ib.noise import Noise
+from langevin_ib.runs.judge import scalar_moments
+from langevin_ib.runs.sgd import Ground
 from langevin_ib.statistics import compare
+from langevin_ib.statistics.sample import Sample
 
 RATES = (0.02, 0.01, 0.005)
 STRENGTH = 2.0  # label noise s, at η = 0.01
@@ -43,41 +46,44 @@ class Row(NamedTuple):
     variance_se: float
 
 
+def ground_and_sample(config: RunConfig) -> tuple[Ground, Sample]:
+    """The laws of a run, and its draws."""
+    prepared, draws, _ = draw(config)
+    return prepared.own, draws.main
+
+
 def gamma_row(lr: float, strength: float, chains: int) -> Row:
     """Run uv under label noise and print what the first part promises."""
     config = RunConfig(sampler="sgd", noise="label", lr=lr, label_noise=strength, chains=chains)
-    ground, sample = draw_descent(config)
+    ground, sample = ground_and_sample(config)
     edges, draws = ground.edges["z"], sample.histogram("z")
     gamma = label_noise_gamma(1.0, lr, strength)
     mass = np.diff(gamma.cdf(edges)) / np.diff(gamma.cdf(edges[[0, -1]]))
     found = compare.against_law(draws, mass, config.margin)
     derived = np.abs(bin_masses(ground.laws["z"], edges) - mass).max()
-    moments = moments_with_errors(sample, "z")
-    variance = moments["variance"] / gamma.var() - 1.0
+    moments = scalar_moments(sample, "z")
+    variance = moments.variance / gamma.var() - 1.0
     print(
         f"η = {lr:g}, s = {strength:.4g}: TV to Gamma {found.tv:.4f} (95% bounds {found.tv_lower95:.4f} to "
-        f"{found.tv_upper95:.4f}, floor {found.tv_floor:.4f}); mean {moments['mean']:.5f} (Gamma {gamma.mean():.5f}, "
-        f"{moments['mean'] / gamma.mean() - 1.0:+.3%}); variance {moments['variance']:.5f} ({gamma.var():.5f}, "
-        f"{variance:+.2%} ± {moments['variance_se'] / gamma.var():.2%}); derived (S) = Gamma to {derived:.0e}"
+        f"{found.tv_upper95:.4f}, floor {found.tv_floor:.4f}); mean {moments.mean:.5f} (Gamma {gamma.mean():.5f}, "
+        f"{moments.mean / gamma.mean() - 1.0:+.3%}); variance {moments.variance:.5f} ({gamma.var():.5f}, "
+        f"{variance:+.2%} ± {moments.variance_se / gamma.var():.2%}); derived (S) = Gamma to {derived:.0e}"
     )
     print(f"    isotropic family at its best T: {isotropic(ground, sample, config)}", flush=True)
     noise = np.diag(draws.covariance)
     square = float(np.sum(((draws.mass - mass) ** 2 - noise) / mass))
     error = 2.0 * float(np.sqrt(np.sum((draws.mass - mass) ** 2 * noise / mass**2)))
     distance = max(square, 0.0) ** 0.5
-    return Row(lr, distance, error / (2.0 * max(distance, 1e-9)), variance, moments["variance_se"] / gamma.var())
+    return Row(lr, distance, error / (2.0 * max(distance, 1e-9)), variance, moments.variance_se / gamma.var())
 
 
-def isotropic(ground: Ground, sample: Any, config: RunConfig) -> str:
+def isotropic(ground: Ground, sample: Sample, config: RunConfig) -> str:
     """Distances of the isotropic laws, each at the temperature that fits the draws best."""
     assert ground.family is not None
-    energy, statistic = sample.total["law"]["energy"], sample.statistic
-    mean_energy, mean_statistic = (float(np.sum(part.total) / np.sum(part.n)) for part in (energy, statistic))
     words = []
     for name, c in (("slice", 1.0), ("hard", 0.0), ("pushforward", -1.0), ("c free", None)):
-        fit = ground.family.fit(mean_energy, mean_statistic, c)
-        mass = ground.family.masses(fit, "z")
-        assert not isinstance(mass, compare.Histogram)
+        fit = ground.family.fit(sample.energy.mean, sample.statistic.mean, c)
+        mass = ground.family.masses(fit, "z").mass
         found = compare.against_law(sample.histogram("z"), mass, config.margin)
         words.append(f"{name} (T = {fit.temperature:.4f}, c = {fit.c:.2f}) TV {found.tv:.4f}, p = {found.p_value:.1g}")
     return "; ".join(words)
@@ -115,7 +121,7 @@ def minibatch() -> None:
     print("uv through 16 points, minibatches")
     for batch, lr in BATCHES.items():
         config = RunConfig(sampler="sgd", noise="minibatch", options=DATA, batch_size=batch, lr=lr)
-        ground, sample = draw_descent(config)
+        ground, sample = ground_and_sample(config)
         edges, draws = ground.edges["z"], sample.histogram("z")
         other = next(size for size in BATCHES if size != batch)
         masses = {
@@ -131,8 +137,8 @@ def minibatch() -> None:
             )
         print(f"    isotropic family at its best T: {isotropic(ground, sample, config)}", flush=True)
     config = RunConfig(sampler="sgd", noise="minibatch", options=DATA, batch_size=4, lr=BATCHES[4], replacement=False)
-    ground, sample = draw_descent(config)
-    variance = moments_with_errors(sample, "z")["variance"]
+    ground, sample = ground_and_sample(config)
+    variance = scalar_moments(sample, "z").variance
     share = variance / ground.independent["z"]
     print(
         f"  B = 4 by epochs: variance {variance:.3g}, {share:.3f} of that of (S) with replacement: "

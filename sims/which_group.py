@@ -49,9 +49,9 @@ def study(r: int, kappa: float) -> None:
         options = {"group": "gl", "rank": r, "rows": r, "cols": r}
         steps = max(50_000, round(2000 * kappa))  # the stiffer, the smaller the step
         config = RunConfig(model="matrix", options=options, kappa=kappa, steps=steps, step_check=False)
-        prepared, sample, doubts = draw(config)
-        plan, law = prepared.plan, prepared.law_draws
-        assert law is not None  # of more coordinates than one
+        prepared, draws, doubts = draw(config)
+        assert prepared.sampled is not None  # of more coordinates than one
+        plan, law, sample = prepared.plan, prepared.sampled.draws, draws.main
         chart = plan.reduction.chart
 
         sigma = [law.scalars[f"sigma_{i + 1}"] for i in range(r)]
@@ -69,8 +69,7 @@ def study(r: int, kappa: float) -> None:
             f"κ = {kappa:g}: log density of `slice` by automatic differentiation minus the closed form, at "
             f"{len(law.position)} draws: spread {spread:.2g}"
         )
-        c = prepared.predictions.correction(sample.statistic)
-        print(f"κ = {kappa:g}: c = {c['c']:.3f} ± {c['se']:.3f}")
+        print(f"κ = {kappa:g}: c = {prepared.coefficient(sample.statistic)}")
 
         base = law.log_weight(family_formula(1.0, "slice"))
         weights = {"GL(r)": weights_of(base), "diagonal": weights_of(base - gaps)}
@@ -84,7 +83,7 @@ def study(r: int, kappa: float) -> None:
                     f"{kappa:<5g}  {name:<9}  {group:<9} {found.tv:.4f}  {found.tv_floor:.4f}  "
                     f"{found.tv_lower95:.4f}–{found.tv_upper95:.4f}  {found.p_value:9.2g}  {found.verdict}"
                 )
-        print(f"κ = {kappa:g}: doubts:", "; ".join(doubts) or "none")
+        print(f"κ = {kappa:g}: doubts:", "; ".join(map(str, doubts)) or "none")
 
 
 if __name__ == "__main__":

@@ -28,7 +28,6 @@ from langevin_ib.attribution.runs import (
     LANGEVIN,
     MECHANISMS,
     SGD,
-    Report,
     Setting,
     descent,
     follow,
@@ -40,7 +39,7 @@ from langevin_ib.attribution.runs import (
 )
 from langevin_ib.attribution.statistics import across, describe, mean, state
 from langevin_ib.ensemble.checkpoint import resumes
-from langevin_ib.ensemble.runner import check_process
+from langevin_ib.ensemble.runner import Stages, check_process
 from langevin_ib.ensemble.trajectories import record_steps
 from langevin_ib.errors import DivergenceError
 from langevin_ib.models import Model, Params
@@ -59,7 +58,7 @@ class Attribution(NamedTuple):
 
 
 def attribute(
-    config: AttributionConfig, *, report: Report | None = None, checkpoints: Path | None = None
+    config: AttributionConfig, *, report: Stages | None = None, checkpoints: Path | None = None
 ) -> Attribution:
     """Run every mechanism, and say what each of them does to the ratios and to the charge.
 
@@ -79,7 +78,7 @@ def attribute(
         return _attribute(config, report or (lambda _: None), checkpoints)
 
 
-def _attribute(config: AttributionConfig, report: Report, checkpoints: Path | None) -> Attribution:
+def _attribute(config: AttributionConfig, report: Stages, checkpoints: Path | None) -> Attribution:
     began = time.perf_counter()
     report("planning")
     setting = settle(config)

@@ -22,7 +22,7 @@ from langevin_ib.attribution.statistics import Paths
 from langevin_ib.dynamics import Kernel, sgd
 from langevin_ib.dynamics.langevin import normal_like
 from langevin_ib.ensemble.checkpoint import Checkpoint
-from langevin_ib.ensemble.runner import Progress, starting_points
+from langevin_ib.ensemble.runner import Stages, starting_points
 from langevin_ib.ensemble.trajectories import record
 from langevin_ib.errors import ConfigError, one_line
 from langevin_ib.models import Model, Params, Task, Training, build_model, stack_tasks
@@ -48,8 +48,6 @@ METER_EXAMPLES = 2048  # fresh ones that stand for a population of too many inpu
 METER_WORK = 4e6  # numbers in the Jacobian of all examples above which only one seed is metered
 # One stream of random numbers for each use.
 STREAM = {"starts": 1, "chains": 2, "meter": 3, "check": 4}
-
-Report = Callable[[str], Progress | None]
 
 
 class Setting(NamedTuple):
@@ -188,7 +186,7 @@ def simulate(
     setting: Setting,
     kernel_of: Callable[[Setting], Kernel],
     name: str,
-    report: Report,
+    report: Stages,
     checkpoints: Path | None = None,
 ) -> Float[np.ndarray, "seed time q"]:
     """Parameters of every seed at the start and at the recorded times.

@@ -40,7 +40,8 @@ CHUNK_RECORDS = 256
 
 STARTED_IN = os.getpid()
 
-Progress = Callable[[int, int], None]
+Progress = Callable[[int, int], None]  # (done, in all)
+Stages = Callable[[str], Progress | None]  # the name of a stage ↦ who is told of its progress
 log = logging.getLogger(__name__)
 
 

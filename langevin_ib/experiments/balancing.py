@@ -18,7 +18,8 @@ from langevin_ib.attribution.plot import figure as attribution_figure
 from langevin_ib.attribution.report import COLUMNS, LEGEND, rows, sentences
 from langevin_ib.attribution.runs import SGD
 from langevin_ib.attribution.statistics import spread
-from langevin_ib.experiments.command import Report, Request
+from langevin_ib.ensemble.runner import Stages
+from langevin_ib.experiments.command import Request
 from langevin_ib.experiments.measures import balance, fresh_loss, off_by
 from langevin_ib.experiments.outcome import Outcome, Table, banded, captioned, ensemble_of
 from langevin_ib.experiments.pictures import finish, legend, log_scale, panels, plot_band, plot_channels
@@ -68,7 +69,7 @@ class Balancing:
     notes: tuple[str, ...] = ()
 
 
-def run(case: Balancing, request: Request, report: Report) -> Outcome:
+def run(case: Balancing, request: Request, report: Stages) -> Outcome:
     """The figure's own run, the attribution, and the same from other starts."""
     problem = case.problem
     wall: dict[str, float] = {}

@@ -12,6 +12,7 @@ from typing import Any
 
 from langevin_ib.cli import FailedRunError, guarded, new_parser, number
 from langevin_ib.config import LIMIT, NUMBERS
+from langevin_ib.ensemble.runner import Stages
 from langevin_ib.errors import ConfigError
 from langevin_ib.experiments.outcome import save, show
 from langevin_ib.progress import console, stages
@@ -20,7 +21,6 @@ from langevin_ib.store import check_writable, print_json
 MAX_SEEDS = 4096
 MIN_STEPS = 20
 PARTS = ("attribution", "baselines", "variants")
-Report = Callable[[str], Callable[[int, int], None] | None]
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Request:
 def main(
     program: str,
     description: str,
-    run: Callable[[Request, Report], Any],
+    run: Callable[[Request, Stages], Any],
     argv: Sequence[str] | None,
     *,
     parts: tuple[str, ...] = PARTS,
@@ -161,7 +161,7 @@ HELP = {
 }
 
 
-def _execute(request: Request, run: Callable[[Request, Report], Any], out: str, quiet: bool, as_json: bool) -> int:
+def _execute(request: Request, run: Callable[[Request, Stages], Any], out: str, quiet: bool, as_json: bool) -> int:
     check_writable(out)
     with stages(quiet or as_json) as report:
         outcome = run(request, report)

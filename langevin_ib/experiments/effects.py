@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from langevin_ib.attribution.statistics import spread
+from langevin_ib.ensemble.runner import Stages
 from langevin_ib.errors import DivergenceError
 from langevin_ib.experiments.measures import effect
 from langevin_ib.experiments.problems import Problem
@@ -18,7 +19,6 @@ from langevin_ib.noise import Noise
 ROWS = 20  # recorded times of the runs of a sweep
 SAME = 1.1  # an error that changes by less than this factor, with 95% confidence, is the same
 Errors = Callable[[Float[np.ndarray, "seed ..."]], Float[np.ndarray, " seed"]]
-Report = Callable[[str], Callable[[int, int], None] | None]
 
 
 def sweep(
@@ -26,7 +26,7 @@ def sweep(
     own: Trained,
     errors: Errors,
     runs: dict[str, Protocol],
-    report: Report,
+    report: Stages,
     *,
     reference: str,
     settle: int = 0,

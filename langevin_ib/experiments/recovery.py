@@ -13,9 +13,10 @@ from jaxtyping import Float
 from matplotlib.figure import Figure
 
 from langevin_ib.cli import FailedRunError
+from langevin_ib.ensemble.runner import Stages
 from langevin_ib.errors import DivergenceError
 from langevin_ib.experiments.baselines import require
-from langevin_ib.experiments.command import Report, Request
+from langevin_ib.experiments.command import Request
 from langevin_ib.experiments.effects import SAME, against, sweep, verdict
 from langevin_ib.experiments.measures import spreads
 from langevin_ib.experiments.outcome import Outcome, Table, banded, captioned, ensemble_of
@@ -81,7 +82,7 @@ class Recovery:
     notes: tuple[str, ...] = ()
 
 
-def run(recovery: Recovery, request: Request, report: Report) -> Outcome:
+def run(recovery: Recovery, request: Request, report: Stages) -> Outcome:
     """The figure's own run, the other readings, the baselines and the attribution, as one outcome.
 
     Of these others one that fails is left out, with a note that says why.
@@ -171,7 +172,7 @@ def _notes(request: Request, known: bool) -> list[str]:
 
 
 def _attributed(
-    recovery: Recovery, own: Trained, error: Metric, report: Report, notes: list[str]
+    recovery: Recovery, own: Trained, error: Metric, report: Stages, notes: list[str]
 ) -> list[dict[str, Any]]:
     """The rows of the sweep; none where the run fails that they are set against."""
     problem, reference, name = recovery.problem, recovery.sweep_reference, recovery.own_name

@@ -11,8 +11,8 @@ from jaxtyping import Float
 from matplotlib.figure import Figure
 
 from langevin_ib.attribution.statistics import spread
+from langevin_ib.ensemble.runner import Stages
 from langevin_ib.experiments import baselines, pictures
-from langevin_ib.experiments.command import Report
 from langevin_ib.experiments.measures import effect, unobserved_error
 from langevin_ib.experiments.outcome import Table, banded, ensemble_of
 from langevin_ib.experiments.problems import Problem, completion, together
@@ -34,7 +34,7 @@ class Curve(NamedTuple):
     picture: Figure
 
 
-def curve(shares: Sequence[float], seeds: int, seed: int, rates: dict[str, float], steps: int, report: Report) -> Curve:
+def curve(shares: Sequence[float], seeds: int, seed: int, rates: dict[str, float], steps: int, report: Stages) -> Curve:
     """Errors on the unobserved entries of figure 4's matrices, over that of predicting zero.
 
     Args:

@@ -19,11 +19,20 @@ CONSTANT = 1e-6  # a range of log det G below this share of its size is rounding
 
 
 class Coefficient(NamedTuple):
-    """The maximum-likelihood c of the family (F), its standard error and 95% confidence interval."""
+    """The maximum-likelihood c of the family (F).
+
+    Attributes:
+        c, se, ci95: estimate, standard error, 95% confidence interval.
+        chains: those with a draw that counts.
+    """
 
     c: float
     se: float
     ci95: tuple[float, float]
+    chains: int
+
+    def __str__(self) -> str:
+        return f"{self.c:z.3f} ± {self.se:.3f}"
 
 
 def estimate_correction(
@@ -54,7 +63,7 @@ def estimate_correction(
     c = solve_family(mean, log_base, statistic)
     se = variance_of_mean**0.5 / family_moments(c, log_base, statistic)[1]
     half = float(stats.t.ppf(0.5 + LEVEL / 2, chains - 1)) * se
-    return Coefficient(c, se, (c - half, c + half))
+    return Coefficient(c, se, (c - half, c + half), int(np.count_nonzero(draws)))
 
 
 def estimate_correction_by_reweighting(
@@ -99,7 +108,7 @@ def estimate_correction_by_reweighting(
     se = float(np.sqrt(variance_of_mean + variance_of_reference)) / spread
     fewest = min(np.count_nonzero(np.asarray(draws)), reference.shape[0])
     half = float(stats.t.ppf(0.5 + LEVEL / 2, fewest - 1)) * se
-    return Coefficient(c, se, (c - half, c + half))
+    return Coefficient(c, se, (c - half, c + half), int(np.count_nonzero(draws)))
 
 
 def is_constant(statistic: Float[np.ndarray, "*shape"]) -> bool:

@@ -1,4 +1,4 @@
-"""What stands before the first draw of a run: the plan, and what every law predicts.
+"""Langevin dynamics as a process: what its laws predict, and the chains that are held against them.
 
 For one coordinate the laws are integrated. For many, one law is sampled on the quotient, by MALA and again by NUTS, and
 the others are weighed against it; which one is decided by the protocol.
@@ -6,8 +6,8 @@ the others are weighed against it; which one is decided by the protocol.
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any, NamedTuple
+import time
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -17,44 +17,32 @@ from langevin_ib import contract
 from langevin_ib.config import CONSTRAINED, LAWS, RunConfig
 from langevin_ib.errors import ConfigError, LawError
 from langevin_ib.laws import Reduction, formula
+from langevin_ib.observe import build_observer
 from langevin_ib.plan import Plan, build_reduction, resolve, resolve_many
 from langevin_ib.predictions import Exact, Predictions, SampledPredictions, exact_formula, quadrature, sampled
 from langevin_ib.reduced import LawDraws, sample_mala, sample_nuts
-from langevin_ib.sampling import Report, key_of, stage_of
+from langevin_ib.runs.judge import say_alike
+from langevin_ib.runs.process import Check, Draws, Prepared
+from langevin_ib.runs.result import LawReference, LawSampler
+from langevin_ib.sampling import Sampler, check_sample
+from langevin_ib.session import Session, key_of
 from langevin_ib.statistics import compare
 from langevin_ib.statistics.compare import p_is
 from langevin_ib.statistics.convergence import DRIFT_LEVEL, R_HAT_LIMIT
+from langevin_ib.statistics.records import Doubt
 from langevin_ib.statistics.weights import MIN_SHARE, effective_share, weights_of
 from langevin_ib.windows import Window, cut_windows, given_window, is_given, minimum, quantile_window
 
-
-class Prepared(NamedTuple):
-    """A run before its first draw.
-
-    Attributes:
-        plan: the configuration without `auto`.
-        predictions: the laws.
-        law_draws: draws of the law that was sampled, for a model of many coordinates.
-        law_reference: what the summary says of those draws.
-        doubts: reasons not to trust them.
-    """
-
-    plan: Plan
-    predictions: Predictions
-    law_draws: LawDraws | None
-    law_reference: dict[str, Any] | None
-    doubts: list[str]
+WEAK_ORDER = {"leimkuhler-matthews": 2, "euler-maruyama": 1, "projected": 1}
 
 
-def prepare(
-    config: RunConfig, report: Report, chunk_records: int | None = None, checkpoints: Path | None = None
-) -> Prepared:
+def prepare(config: RunConfig, session: Session) -> Prepared:
     """Check the model, fill in every `auto`, and find out what the laws predict.
 
     Raises:
         ConfigError, ModelError, LawError, BreachError: as `langevin_ib.run`.
     """
-    report("planning")
+    session.report("planning")
     reduction = build_reduction(config)
     contract.check_model(reduction.model, key_of(config, "check"))
     if reduction.model.group_dim == 0:
@@ -62,7 +50,7 @@ def prepare(
         reduction = build_reduction(config)
     if reduction.chart.dim == 1:
         plan = resolve(config)
-        made = quadrature(
+        predictions = quadrature(
             plan.reduction,
             plan.edges[plan.reduction.name],
             plan.singular_ends,
@@ -70,8 +58,48 @@ def prepare(
             slab=plan.config.slab,
             margin=plan.config.margin,
         )
-        return Prepared(plan, made, None, None, [])
-    return _prepare_many(config, reduction, report, chunk_records, checkpoints)
+        return _prepared(plan, predictions)
+    return _prepare_many(config, reduction, session)
+
+
+def _prepared(plan: Plan, predictions: Predictions, **many: Any) -> Prepared:
+    prepared = Prepared(
+        plan=plan,
+        candidates=predictions.candidates,
+        missing=tuple(predictions.missing),
+        doubts=tuple(many.pop("doubts", ())),
+        coefficient=predictions.coefficient,
+        share=predictions.share,
+        stationary=plan.reduction.proper,
+        **many,
+    )
+    say_alike(prepared.candidates, plan)
+    return prepared
+
+
+def draw(prepared: Prepared, session: Session) -> Draws:
+    """The run's chains, their companion at h/2, and MALA on the same potential."""
+    plan = prepared.plan
+    config, reduction = plan.config, plan.reduction
+    sampler = Sampler(plan, build_observer(reduction, plan.edges, config.slab), session)
+    began = time.perf_counter()
+    sample, step_size = sampler.draws()
+    wall = time.perf_counter() - began
+    check_sample(prepared, sample)
+    checks = []
+    if config.step_check:
+        companion = sampler.companion(step_size)
+        factor = 1.0 / (1.0 - 2.0 ** -WEAK_ORDER[config.integrator])
+        checks.append(Check("step", str(config.integrator), companion.sample, companion.step_size, factor))
+    if config.reference == "mala" and reduction.proper and not reduction.confinement.constrained:
+        reference = sampler.reference(step_size)
+        checks.append(Check("mala", "blackjax.mala", reference.sample, reference.step_size, reference=True))
+    return Draws(sample, step_size, wall, tuple(checks))
+
+
+def details(prepared: Prepared, draws: Draws) -> None:
+    """Nothing besides."""
+    del prepared, draws
 
 
 def without_symmetry(config: RunConfig) -> RunConfig:
@@ -93,9 +121,7 @@ def without_symmetry(config: RunConfig) -> RunConfig:
     return config.replace(confine="none", kappa=None) if config.confine == "stiff" else config
 
 
-def _prepare_many(
-    config: RunConfig, reduction: Reduction, report: Report, chunk_records: int | None, checkpoints: Path | None
-) -> Prepared:
+def _prepare_many(config: RunConfig, reduction: Reduction, session: Session) -> Prepared:
     lowest = minimum(reduction)
     windows = cut_windows(config, reduction, lowest)
     exact = _exact(reduction, jnp.asarray(lowest.x), config.slab)
@@ -106,18 +132,18 @@ def _prepare_many(
     draws = sample_mala(
         reduction, sampled_law, windows, lowest.x,
         key=key_of(config, "law"), with_orbit=not isinstance(exact, LawError) and exact.with_orbit,
-        stage=lambda name: stage_of(config, name, report, chunk_records, checkpoints),
+        stage=lambda name: session.stage(config, name),
         count_of_draws=config.law_draws,
     )  # fmt: skip
     contract.check_law_draws(reduction.model, draws.position)
-    report("law again")
+    session.report("law again")
     nuts = sample_nuts(
         reduction, sampled_law, windows, lowest.x,
         mala_step=draws.step_size, key=key_of(config, "nuts"), count_of_draws=config.law_draws,
     )  # fmt: skip
     every = _all_windows(config, reduction, draws, windows)
     plan = resolve_many(config, reduction, every, lowest, draws.position)
-    made = sampled(
+    predictions = sampled(
         reduction,
         draws,
         plan.edges,
@@ -125,8 +151,8 @@ def _prepare_many(
         exact=exact if isinstance(exact, LawError) else exact.formula,
         margin=config.margin,
     )
-    law_reference, doubts = _agreement(made, nuts)
-    return Prepared(plan, made, draws, law_reference, doubts)
+    law_reference, doubts = _agreement(predictions, nuts)
+    return _prepared(plan, predictions, sampled=predictions, law_reference=law_reference, doubts=doubts)
 
 
 def _nearest_law(config: RunConfig, reduction: Reduction) -> str:
@@ -162,42 +188,38 @@ def _all_windows(
     return found
 
 
-def _agreement(made: SampledPredictions, nuts: LawDraws) -> tuple[dict[str, Any], list[str]]:
+def _agreement(predictions: SampledPredictions, nuts: LawDraws) -> tuple[LawReference, list[Doubt]]:
     """MALA against NUTS on the same law, scalar by scalar, and what speaks against either."""
-    draws, law = made.draws, made.draws.formula
-    ones = np.ones(nuts.statistic.shape)
-    flat = np.ones(draws.statistic.shape)
+    draws, law = predictions.draws, predictions.draws.formula
+    ones, flat = np.ones(nuts.statistic.shape), np.ones(draws.statistic.shape)
     between, doubts = {}, []
-    for scalar, edges in made.edges.items():
-        found = compare.against_sample(
-            draws.histogram(scalar, edges, flat), nuts.histogram(scalar, edges, ones), made.margin, made.level
+    for scalar, edges in predictions.edges.items():
+        comparison = compare.against_sample(
+            draws.histogram(scalar, edges, flat),
+            nuts.histogram(scalar, edges, ones),
+            predictions.margin,
+            predictions.level,
         )
-        between[scalar] = found._asdict()
-        if found.verdict == "differs":
-            doubts.append(
-                f"MALA and NUTS disagree on the law {law.name} of {scalar}: TV {found.tv:.4f}, {p_is(found.p_value)}"
+        between[scalar] = comparison
+        if comparison.verdict == "differs":
+            text = (
+                f"MALA and NUTS disagree on the law {law.name} of {scalar}: TV {comparison.tv:.4f}, "
+                f"{p_is(comparison.p_value)}"
             )
+            doubts.append(Doubt("law", text, comparison.tv, predictions.margin))
         halves = [draws.histogram(scalar, edges, flat, half).counts for half in (0, 1)]
         drift = compare.p_value_of_drift(*halves)
-        if drift is not None and drift * len(made.edges) < DRIFT_LEVEL:
-            doubts.append(f"the draws of the law {law.name} still move in {scalar} between their halves, {p_is(drift)}")
-    for one in (draws, nuts):
-        if not one.r_hat <= R_HAT_LIMIT:
-            doubts.append(f"{one.sampler} has not mixed on the law {law.name}: R-hat {one.r_hat:.3f} > {R_HAT_LIMIT}")
-    reference = {
-        "law": law.name,
-        "samplers": {
-            one.sampler: {
-                "r_hat": one.r_hat,
-                "ess": one.ess,
-                "acceptance": one.acceptance,
-                "step_size": one.step_size,
-                "chains": one.statistic.shape[0],
-                "draws": one.statistic.size,
-            }
-            for one in (draws, nuts)
-        },
-        "between": between,
-        "weights": made.shares(),
+        if drift is not None and drift * len(predictions.edges) < DRIFT_LEVEL:
+            text = f"the draws of the law {law.name} still move in {scalar} between their halves, {p_is(drift)}"
+            doubts.append(Doubt("law", text, drift, DRIFT_LEVEL / len(predictions.edges)))
+    for drawn in (draws, nuts):
+        if not drawn.r_hat <= R_HAT_LIMIT:
+            text = f"{drawn.sampler} has not mixed on the law {law.name}: R-hat {drawn.r_hat:.3f} > {R_HAT_LIMIT}"
+            doubts.append(Doubt("law", text, drawn.r_hat, R_HAT_LIMIT))
+    samplers = {
+        drawn.sampler: LawSampler(
+            drawn.r_hat, drawn.ess, drawn.acceptance, drawn.step_size, drawn.statistic.shape[0], drawn.statistic.size
+        )
+        for drawn in (draws, nuts)
     }
-    return reference, doubts
+    return LawReference(law.name, samplers, between, predictions.shares()), doubts

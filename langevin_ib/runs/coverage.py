@@ -12,10 +12,11 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy import stats
 
-from langevin_ib.observe import Sample
-from langevin_ib.predictions import Predictions, SampledPredictions
+from langevin_ib.predictions import SampledPredictions
 from langevin_ib.statistics import compare
 from langevin_ib.statistics.convergence import DRIFT_LEVEL, ensemble_ess
+from langevin_ib.statistics.records import Doubt
+from langevin_ib.statistics.sample import Sample
 
 TAIL = 1e-3  # mass of the law in each of the tails that are looked at
 # How many times as much mass in a tail counts as a hole in the other's draws. A law that is only the limit of what the
@@ -98,52 +99,55 @@ def tails(
     return found
 
 
-def coverage_doubts(predictions: Predictions, sample: Sample, reference: Sample | None) -> list[str]:
+def coverage_doubts(predictions: SampledPredictions | None, sample: Sample, reference: Sample | None) -> list[Doubt]:
     """Reasons to think that the law's draws, or the run's chains, do not reach where the others are.
 
     Held against the chains is the law `exact` where there is one. Else the protocol obeys none of the laws exactly, and
     what counts is a tail of which the sampled law has next to nothing. All tests together err in 1e-4 of runs.
     """
-    if not isinstance(predictions, SampledPredictions):
+    if predictions is None:
         return []  # a quadrature leaves no place out
-    exact = any(law.name == "exact" for law in predictions.laws)
+    exact = "exact" in predictions.names
     name = "exact" if exact else predictions.draws.formula.name
     weight = predictions.weight(name)
     ensembles = [("the run", sample)] + ([] if reference is None else [("the reference MALA", reference)])
     level = DRIFT_LEVEL / (6 * len(ensembles) * len(sample.scalars))
     doubts = []
     for who, drawn in ensembles:
-        if not np.any(drawn.result.trace["counts"]):
-            doubts.append(f"no traced draw of {who} lies in the windows, so that nothing is known of what it reaches")
+        if not np.any(drawn.trace["counts"]):
+            text = f"no traced draw of {who} lies in the windows, so that nothing is known of what it reaches"
+            doubts.append(Doubt("coverage", text))
             continue
         for scalar in drawn.scalars:
             # Of the chains that are traced, which the tails are looked at in.
-            traced = drawn.trace(scalar).shape[0] / drawn.value_moments(scalar)[0].size
+            traced = drawn.trace_of(scalar).shape[0] / drawn.value_moments(scalar)[0].size
             ess = max(ensemble_ess(*drawn.value_moments(scalar)) * min(traced, 1.0), 1.0)
             found = tails(
-                predictions.draws.scalars[scalar], weight, drawn.trace(scalar),
-                np.asarray(drawn.result.trace["counts"]), factor=EXACT_FACTOR if exact else LIMIT_FACTOR,
+                predictions.draws.scalars[scalar], weight, drawn.trace_of(scalar),
+                np.asarray(drawn.trace["counts"]), factor=EXACT_FACTOR if exact else LIMIT_FACTOR,
                 law_ess=predictions.draws.ess, other_ess=ess,
             )  # fmt: skip
             for tail in found:
                 what = f"{scalar} {'<' if tail.side == 'below' else '>'} {tail.edge:.3g}"
                 if tail.law_misses < level:
-                    doubts.append(
+                    text = (
                         f"the draws of the law {name} have {tail.law.value:.2%} of their mass at {what}, {who} "
                         f"{tail.other.value:.2%}: the law's sampler does not reach there"
                     )
+                    doubts.append(Doubt("coverage", text, tail.law_misses, level))
                 # MALA sticks in tails, and is no measure of what the law may have there.
                 elif exact and drawn is sample and tail.other_misses < level:
-                    doubts.append(
+                    text = (
                         f"the run has {tail.other.value:.2%} of its draws at {what}, the law {name} "
                         f"{tail.law.value:.2%}: the chains do not reach there; raise burn_in or steps"
                     )
+                    doubts.append(Doubt("coverage", text, tail.other_misses, level))
             if exact and scalar not in predictions.cut:
                 doubts += _window_doubts(predictions, drawn, scalar, who, level)
     return doubts
 
 
-def _window_doubts(predictions: SampledPredictions, drawn: Sample, scalar: str, who: str, level: float) -> list[str]:
+def _window_doubts(predictions: SampledPredictions, drawn: Sample, scalar: str, who: str, level: float) -> list[Doubt]:
     """The share of a window that no law is conditioned on, within the margin."""
     edges, values = predictions.edges[scalar], predictions.draws.scalars[scalar]
     law = share(predictions.weight("exact"), (values >= edges[0]) & (values < edges[-1]))
@@ -152,7 +156,8 @@ def _window_doubts(predictions: SampledPredictions, drawn: Sample, scalar: str, 
     gap, se = abs(law.value - own.value), np.sqrt(law.variance + own.variance)
     if not gap - float(stats.norm.isf(level)) * se > predictions.margin:
         return []
-    return [
+    text = (
         f"{scalar} in [{edges[0]:g}, {edges[-1]:g}] holds {law.value:.2%} of the law exact, {own.value:.2%} of {who}: "
         "one of them does not reach all that the other does"
-    ]
+    )
+    return [Doubt("coverage", text, gap, predictions.margin)]

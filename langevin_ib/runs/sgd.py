@@ -12,14 +12,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
-from scipy import stats
 
 from langevin_ib import contract, geometry, isotropic
 from langevin_ib.charges import ChargeBalance, charge_balance
@@ -27,28 +25,21 @@ from langevin_ib.config import AUTO, RunConfig
 from langevin_ib.dynamics import euler_maruyama, sgd
 from langevin_ib.ensemble.runner import Schedule, run_ensemble, starting_points
 from langevin_ib.errors import ConfigError, LawError
-from langevin_ib.findings import (
-    RunResult,
-    convergence_checks,
-    doubts_of,
-    head,
-    invariant,
-    overall,
-    shown,
-    silent,
-    verdict_groups,
-)
 from langevin_ib.laws import Law, Reduction, bin_masses, formula
 from langevin_ib.laws.base import on_host
+from langevin_ib.laws.candidates import KnownLaw, LawAbout, Masses
 from langevin_ib.laws.sgd import FORMULA, MEASURE, NAME, Coordinate, Descent, OwnError, check_closed
 from langevin_ib.models import Params
 from langevin_ib.noise import Noise, NoiseReport, gradient_noise, measure, memory_factor
-from langevin_ib.observe import Sample, build_observer
+from langevin_ib.observe import build_observer, sample_of
 from langevin_ib.plan import Plan, build_reduction
 from langevin_ib.reduced import sample_mala
-from langevin_ib.sampling import RUNAWAY_STARTS, Report, key_of, stage_of
-from langevin_ib.statistics import compare
+from langevin_ib.runs.process import Draws, Prepared
+from langevin_ib.runs.result import Charge, Meter, SgdDetails
+from langevin_ib.sampling import RUNAWAY_STARTS, check_sample
+from langevin_ib.session import Session, key_of
 from langevin_ib.statistics.convergence import R_HAT_LIMIT
+from langevin_ib.statistics.records import Absent, Doubt
 from langevin_ib.steps import POINTS, check_spacing
 from langevin_ib.windows import (
     Window,
@@ -77,7 +68,7 @@ NOISELESS_SPREAD = 0.01
 NOISELESS = 1e-6  # a kick at the minimum below this share of the parameters leaves chains where they are
 END, VANISHING = 1e-9, 1e-2  # |z| next to the end of a branch; |∇z| there over the largest that counts as none
 ABSOLUTE = ("trace", "temperature")  # of the meter, no ratios
-NO_CORRECTION = {"c": None, "why": "SGD's noise is not isotropic; the c of the isotropic family is fitted with its T"}
+NO_COEFFICIENT = "SGD's noise is not isotropic; the c of the isotropic family is fitted with its T"
 AT_REST = "law sgd: the noise vanishes at the minimum of the loss, where chains come to rest: there is no density"
 BY_EPOCHS = (
     "by epochs the noise of an epoch's steps cancels, while windows and temperatures are set for independent batches, "
@@ -121,7 +112,7 @@ class Ground:
     schedule: Schedule
     balanced: bool
     balance: ChargeBalance | None
-    doubts: list[str]
+    doubts: list[Doubt]
 
     @property
     def plan(self) -> Plan:
@@ -168,92 +159,58 @@ def noise_of(config: RunConfig) -> Noise:
     return Noise(kind, config.batch_size, label, turned=True)  # pyright: ignore[reportArgumentType]
 
 
-def run_descent(config: RunConfig, report: Report, chunk_records: int | None, place: Path | None) -> RunResult:
-    """Simulate SGD, compare with law (S) and with the isotropic family, and say which is nearer.
+def prepare(config: RunConfig, session: Session) -> Prepared:
+    """Fill in every `auto`, and find out which laws there are; before any draw of the chains.
 
     Raises:
-        ConfigError, ModelError, DivergenceError, BreachError: as `langevin_ib.run`.
+        ConfigError, ModelError, LawError: as `langevin_ib.run`.
     """
-    began = time.perf_counter()
-    report("planning")
-    ground = prepare_descent(config, lambda name: stage_of(config, name, report, chunk_records, place))
-    config, plan = ground.config, ground.plan
-    stage_began = time.perf_counter()
-    sample, starts = _sample(ground, stage_of(config, "sampling", report, chunk_records, place))
-    wall = time.perf_counter() - stage_began
-    contract.check_draws(plan.reduction.model, sample.result.position)
-    for name in sample.empty:
-        window = f"{plan.edges[name][0]!s} {plan.edges[name][-1]!s}"
-        why = "".join(f" ({line})" for line in ground.missing)
-        raise ConfigError("window", f"where the chains go: no draw of {name} fell into it{why}", window)
-
-    checks = convergence_checks(sample, stationary=True) | {"step_check": None}
-    charge = _charge(ground, sample, starts)
-    # Where the noise ends at the minimum every chain ends in a point, and there is nothing to judge.
-    doubts = [] if ground.family is None else [*ground.doubts, *doubts_of(checks), *_doubts(ground, charge)]
-    judged, fits, missing = _judge(ground, sample, bool(doubts))
-    verdicts = overall(judged)
-    masses = {law: [np.asarray(rows[law]["mass"]) for rows in judged.values()] for law in verdicts}
-    summary: dict[str, Any] = {
-        **head(plan, sample, float(config.lr or 0), wall, stationary=bool(ground.laws)),
-        "diagnostics": checks,
-        "doubts": doubts,
-        "invariants": {
-            name: invariant(plan, sample, name, judged[name], missing, NO_CORRECTION)
-            | moments_with_errors(sample, name)
-            for name in shown(plan)
-        },
-        "verdicts": verdicts,
-        "groups": verdict_groups(compare.alike(masses, config.margin), verdicts),
-        "joint": None,
-        "drift": None,
-        "law_reference": None,
-        "reference": None,
-        "descent": {
-            "noise": config.noise,
-            "start": "slice" if ground.balanced else "own",
-            "decay": ground.decay,
-            "balance": None if ground.balance is None else ground.balance.charge.tolist(),
-            # Ratios of rounding errors where there is no noise.
-            "meter": {
-                name: None if ground.family is None and name not in ABSOLUTE else float(value)
-                for name, value in ground.meter._asdict().items()
-            },
-            "fits": None if ground.family is None else {name: fit._asdict() for name, fit in fits.items()},
-            "nearest": _nearest(judged),
-            "law_error": {name: error._asdict() for name, error in ground.errors.items()} or None,
-            "charge": charge,
-        },
-    }
-    for name, variance in ground.independent.items():
-        if name in summary["invariants"]:
-            own = summary["invariants"][name]
-            own["variance_to_independent"] = own["variance"] / variance
-    summary["run"]["total_wall_s"] = round(time.perf_counter() - began, 3)
-    return RunResult(plan, summary, sample.result.trace)
+    session.report("planning")
+    ground = resolve(config, lambda name: session.stage(config, name))
+    family = ground.family
+    return Prepared(
+        plan=ground.plan,
+        candidates=(*_own_law(ground), *(() if family is None else family.candidates)),
+        missing=tuple(ground.missing),
+        doubts=tuple(ground.doubts),
+        coefficient=lambda statistic: Absent("c", NO_COEFFICIENT),
+        share=lambda scalar: None,
+        stationary=bool(ground.laws),
+        # Where the noise ends at the minimum every chain ends in a point, and there is nothing to judge.
+        at_rest=family is None,
+        remedy=tuple(ground.missing),
+        own=ground,
+    )
 
 
-def draw_descent(config: RunConfig) -> tuple[Ground, Sample]:
-    """A run's laws and draws, for studies that hold laws of their own against them."""
-    with jax.enable_x64(True):
-        ground = prepare_descent(config, lambda name: stage_of(config, name, silent, None, None))
-        return ground, _sample(ground, stage_of(ground.config, "sampling", silent, None, None))[0]
+def _own_law(ground: Ground) -> tuple[KnownLaw, ...]:
+    """Law (S), where every scalar has one."""
+    if not ground.laws:
+        return ()
+    masses = {name: Masses(bin_masses(law, ground.edges[name])) for name, law in ground.laws.items()}
+    return (KnownLaw(LawAbout(NAME, MEASURE, FORMULA, "own"), masses),)
 
 
-def moments_with_errors(sample: Sample, name: str) -> dict[str, float]:
-    """Mean and variance of a scalar over all draws, in the window or not, with standard errors from the chains."""
-    moments, i = sample.moments("value"), sample.scalars.index(name)
-    means, variances = (np.asarray(part)[:, i] for part in (moments.mean, moments.variance))
-    squares = variances + (means - means.mean()) ** 2
-    return {
-        "mean": float(means.mean()),
-        "mean_se": float(stats.sem(means)),
-        "variance": float(squares.mean()),
-        "variance_se": float(stats.sem(squares)),
-    }
+def details(prepared: Prepared, draws: Draws) -> SgdDetails:
+    """The noise at the minimum, what becomes of χ, the error of (S) itself."""
+    ground: Ground = prepared.own
+    config, noisy = ground.config, ground.family is not None
+    charge = _charge(ground, draws)
+    return SgdDetails(
+        noise=str(config.noise),
+        start="slice" if ground.balanced else "own",
+        decay=ground.decay,
+        balance=None if ground.balance is None else tuple(map(float, ground.balance.charge)),
+        meter=Meter(*map(float, ground.meter)),
+        noisy=noisy,
+        law_error=dict(ground.errors),
+        charge=charge,
+        doubts=tuple(_doubts(ground, charge)),
+        independent=dict(ground.independent),
+    )
 
 
-def prepare_descent(config: RunConfig, stage: Callable[[str], dict[str, Any]]) -> Ground:
+def resolve(config: RunConfig, stage: Callable[[str], dict[str, Any]]) -> Ground:
     """Fill in every `auto`, and find out which laws there are; before any draw of the chains.
 
     Raises:
@@ -275,7 +232,7 @@ def prepare_descent(config: RunConfig, stage: Callable[[str], dict[str, Any]]) -
         cold = build_reduction(config, temperature=rounded(_across(descent, meter, point)))
         family, windows, doubts = _family(config, cold, coordinates, stage)
         if not descent.noise.replace:
-            doubts.append(BY_EPOCHS)
+            doubts.append(Doubt("epochs", BY_EPOCHS))
             independent = _independent(descent, middle)
     else:
         values = reduction.chart.scalars(jnp.asarray(middle))
@@ -535,12 +492,16 @@ def _family(config: RunConfig, cold: Reduction, coordinates: dict[str, Coordinat
     edges = {name: np.linspace(*window, config.bins + 1) for name, window in windows.items()}
     doubts = []
     if not draws.r_hat <= R_HAT_LIMIT:
-        doubts.append(f"MALA has not mixed on the isotropic law slice: R-hat {draws.r_hat:.3f} > {R_HAT_LIMIT}")
+        text = f"MALA has not mixed on the isotropic law slice: R-hat {draws.r_hat:.3f} > {R_HAT_LIMIT}"
+        doubts.append(Doubt("law", text, draws.r_hat, R_HAT_LIMIT))
     return isotropic.from_draws(draws, temperature, edges), windows, doubts
 
 
-def _sample(ground: Ground, stage: dict[str, Any]) -> tuple[Sample, np.ndarray]:
+def draw(prepared: Prepared, session: Session) -> Draws:
     """Run the chains; also χ at their starts."""
+    ground: Ground = prepared.own
+    stage = session.stage(ground.config, "sampling")
+    began = time.perf_counter()
     config, reduction, plan = ground.config, ground.reduction, ground.plan
     model, chart = reduction.model, reduction.chart
     dtype = jnp.float64 if config.precision == 64 else jnp.float32
@@ -556,7 +517,7 @@ def _sample(ground: Ground, stage: dict[str, Any]) -> tuple[Sample, np.ndarray]:
     highest = float(jax.jit(lambda xs: jnp.max(jax.lax.map(potential, xs, batch_size=1024)))(starts))
     noisy = float(ground.meter.trace) * float(config.lr or 0)
     limit = RUNAWAY_STARTS * (highest + noisy + 1e-12)
-    observer = build_observer(reduction, plan.edges, None, with_energy=True)
+    observer = build_observer(reduction, plan.edges, None)
     like, lr = jax.tree.map(lambda leaf: leaf[0], starts), float(config.lr or 0)
     if config.noise == "isotropic":
         kernel = euler_maruyama(potential, like, temperature=ground.meter.temperature, step_size=lr)
@@ -574,102 +535,39 @@ def _sample(ground: Ground, stage: dict[str, Any]) -> tuple[Sample, np.ndarray]:
         remedy="; ".join(["use a smaller lr, or less noise", *ground.missing]),
         **stage,
     )
-    return Sample(result, observer, plan.scalars), np.asarray(jax.vmap(model.moment_map)(starts))
+    sample, charge = sample_of(result, observer, plan.scalars), np.asarray(jax.vmap(model.moment_map)(starts))
+    wall = time.perf_counter() - began
+    check_sample(prepared, sample)
+    return Draws(sample, lr, wall, starts=charge)
 
 
-def _charge(ground: Ground, sample: Sample, starts: np.ndarray) -> dict[str, Any]:
+def _charge(ground: Ground, draws: Draws) -> Charge:
     """Root mean square of χ at the starts and over the draws, in units of half the squared length of the pair.
 
     And the median over chains of |χ(end) − χ(start)|/|χ(start)|, where chains do not start on the slice.
     """
-    reduction = ground.reduction
+    reduction, starts = ground.reduction, draws.starts
+    assert starts is not None  # `draw` looks at them
     point = reduction.chart.section(jnp.asarray(ground.middle))
     size = 0.5 * float(jnp.mean(jnp.diagonal(geometry.orbit_gram(reduction.model, point))))
-    moments = sample.moments("charge")
-    square = np.asarray(moments.mean) ** 2 + np.asarray(moments.variance)
-    last = jax.tree.map(jnp.asarray, sample.result.position)
+    last = jax.tree.map(jnp.asarray, draws.main.ends)
     moved = np.abs(np.asarray(jax.vmap(reduction.model.moment_map)(last)) - starts)
-    return {
-        "start": float(np.sqrt(np.mean(starts**2))) / size,
-        "draws": float(np.sqrt(np.mean(square))) / size,
-        "change": None if ground.balanced else float(np.median(moved / np.maximum(np.abs(starts), 1e-300))),
-    }
+    return Charge(
+        start=float(np.sqrt(np.mean(starts**2))) / size,
+        draws=float(np.sqrt(np.mean(draws.main.whole.charge.mean_square))) / size,
+        change=None if ground.balanced else float(np.median(moved / np.maximum(np.abs(starts), 1e-300))),
+    )
 
 
-def _doubts(ground: Ground, charge: dict[str, Any]) -> list[str]:
+def _doubts(ground: Ground, charge: Charge) -> list[Doubt]:
     if ground.descent.noise.turned and not ground.reduction.proper:
-        return ["isotropic noise on an unconfined model: χ diffuses without end, nothing is stationary"]
-    if ground.laws and charge["draws"] > OFF_SLICE:
         return [
-            f"χ has not decayed: over the draws it is {charge['draws']:.2g} of the pairs' size (at the start "
-            f"{charge['start']:.2g}), and (S) is the law at χ = 0: run more steps"
+            Doubt("charge", "isotropic noise on an unconfined model: χ diffuses without end, nothing is stationary")
         ]
+    if ground.laws and charge.draws > OFF_SLICE:
+        text = (
+            f"χ has not decayed: over the draws it is {charge.draws:.2g} of the pairs' size (at the start "
+            f"{charge.start:.2g}), and (S) is the law at χ = 0: run more steps"
+        )
+        return [Doubt("charge", text, charge.draws, OFF_SLICE)]
     return []
-
-
-def _judge(ground: Ground, sample: Sample, doubted: bool):
-    """Every law against every scalar, the fits of the isotropic family, and what there is not."""
-    config, family = ground.config, ground.family
-    level = 1.0 - (1.0 - compare.LEVEL) / len(ground.edges)
-    fits, missing = {}, list(ground.missing)
-    if family is not None:
-        energy, statistic = sample.total["law"]["energy"], sample.statistic
-        mean_energy = float(np.sum(energy.total) / np.sum(energy.n))
-        mean_statistic = float(np.sum(statistic.total) / np.sum(statistic.n))
-        for name, c in {**isotropic.FIXED, isotropic.FREE: None}.items():
-            try:
-                fits[name] = family.fit(mean_energy, mean_statistic, c)
-            except LawError as error:
-                missing.append(f"law {name}: {error}")
-    judged: dict[str, dict[str, Any]] = {}
-    for scalar, edges in ground.edges.items():
-        draws, rows = sample.histogram(scalar), {}
-        if ground.laws:
-            mass = bin_masses(ground.laws[scalar], edges)
-            found = compare.against_law(draws, mass, config.margin, level)
-            rows[NAME] = _row(MEASURE, FORMULA, mass, np.zeros_like(mass), None, None, found)
-        for name, fit in fits.items():
-            assert family is not None
-            made = family.masses(fit, scalar)
-            if isinstance(made, compare.Histogram):
-                found = compare.against_sample(draws, made, config.margin, level)
-                mass, se = made.mass, np.sqrt(np.diag(made.covariance))
-            else:
-                found = compare.against_law(draws, made, config.margin, level)
-                mass, se = made, np.zeros_like(made)
-            text = f"(F): exp(−ℓ/T) det G^(−c/2) dσ_S, T = {fit.temperature:.4g}, c = {fit.c + 0.0:.4g}"
-            rows[name] = _row("dσ_S", text, mass, se, fit.temperature, fit.c, found)
-        for row in rows.values():
-            row["verdict"] = "undecided" if doubted else row["verdict"]
-        judged[scalar] = rows
-    return judged, fits, missing
-
-
-def _row(measure_name, text, mass, se, temperature, c, found: compare.Comparison) -> dict[str, Any]:
-    return {
-        "measure": measure_name,
-        "formula": text,
-        "mass": mass.tolist(),
-        "mass_se": se.tolist(),
-        "temperature": temperature,
-        "c": c,
-        **found._asdict(),
-    }
-
-
-def _nearest(judged: dict[str, dict[str, Any]]) -> dict[str, Any] | None:
-    """(S) against the nearest isotropic law, each by its worst scalar; decided if their 95% bounds do not overlap."""
-    names = {name for rows in judged.values() for name in rows}
-    if NAME not in names or len(names) < 2:
-        return None
-    worst = {name: max((rows[name] for rows in judged.values()), key=lambda row: row["tv"]) for name in names}
-    own = worst.pop(NAME)
-    rival = min(worst, key=lambda name: worst[name]["tv"])
-    other = worst[rival]
-    return {
-        "law": NAME if own["tv"] <= other["tv"] else rival,
-        "isotropic_law": rival,
-        "sgd_tv": own["tv"],
-        "isotropic_tv": other["tv"],
-        "decided": own["tv_upper95"] < other["tv_lower95"] or other["tv_upper95"] < own["tv_lower95"],
-    }

@@ -1,0 +1,193 @@
+"""What speaks against a verdict: chains that have not settled, and numbers of one run that do not fit each other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from scipy import stats
+
+from langevin_ib.runs.result import Joint, LawResult, Mixing, Reference, StepCheck, WindowShare, worst_of
+from langevin_ib.statistics import compare
+from langevin_ib.statistics.coefficient import Coefficient
+from langevin_ib.statistics.compare import p_is
+from langevin_ib.statistics.convergence import DRIFT_LEVEL, R_HAT_LIMIT
+from langevin_ib.statistics.records import Absent, Doubt
+
+CONTRADICTION_LEVEL = 1e-4  # false-positive rate of each of the comparisons that `contradictions` makes
+STAYING = 1.5  # R-hat above which chains hardly leave the parts of the space that they began in
+
+
+def convergence_doubts(
+    mixing: Mixing,
+    step_check: StepCheck | Absent | None = None,
+    reference: Reference | None = None,
+    *,
+    drifting: bool = False,
+) -> list[Doubt]:
+    """Of chains, companion and reference, each with its number."""
+    doubts = []
+    drift = mixing.drift_p_value
+    moves = drift is not None and drift < DRIFT_LEVEL
+    if not drifting:
+        if not mixing.r_hat <= R_HAT_LIMIT:
+            more = (
+                "run more steps"
+                if mixing.r_hat <= STAYING or moves  # chains on their way are not yet chains that stay
+                else "chains hardly leave the parts of the space that they began in: it takes many times the steps, a "
+                "lower beta or a larger step_size"
+            )
+            text = f"the chains have not mixed: R-hat {mixing.r_hat:.3f} > {R_HAT_LIMIT}; {more}"
+            doubts.append(Doubt("r_hat", text, mixing.r_hat, R_HAT_LIMIT))
+        if moves:
+            text = f"the histogram still moves between the halves of the run ({p_is(drift)}); raise burn_in or steps"
+            doubts.append(Doubt("drift", text, drift, DRIFT_LEVEL))
+    elif moves:
+        text = (
+            "on the slab the histogram of the last octave of time is not that of the time before "
+            f"({p_is(drift)}): the coordinates of the quotient have not settled; raise burn_in or steps"
+        )
+        doubts.append(Doubt("drift", text, drift, DRIFT_LEVEL))
+    if isinstance(step_check, StepCheck):
+        step = worst_of(step_check.comparisons)
+        if step.verdict == "differs":
+            text = (
+                f"the draws change by TV {step.tv:.4f} when the step is halved, more than the margin allows; "
+                "use a smaller step_size"
+            )
+            doubts.append(Doubt("step", text, step.tv))
+    if reference is not None:
+        if not reference.mixing.r_hat <= R_HAT_LIMIT:
+            text = f"the reference has not mixed: R-hat {reference.mixing.r_hat:.3f} > {R_HAT_LIMIT}"
+            doubts.append(Doubt("mala", text, reference.mixing.r_hat, R_HAT_LIMIT))
+        draws = worst_of(reference.comparisons)
+        if draws.verdict == "differs":
+            text = (
+                f"the draws and MALA differ by TV {draws.tv:.4f} ({p_is(draws.p_value)}), more "
+                "than the margin: the step is too large or the chains have not settled"
+            )
+            doubts.append(Doubt("mala", text, draws.tv))
+        exact = None if reference.against_exact is None else worst_of(reference.against_exact)
+        if exact is not None and exact.verdict == "differs":
+            text = f"MALA and the exact law disagree (TV {exact.tv:.4f}): one of them is wrong"
+            doubts.append(Doubt("mala", text, exact.tv))
+    return doubts
+
+
+def contradictions(
+    coefficient: Coefficient | Absent,
+    laws: Sequence[LawResult],
+    step_check: StepCheck | Absent | None,
+    reference: Reference | None,
+    shares: Mapping[str, WindowShare | None],
+) -> list[Doubt]:
+    """Doubts where the numbers of one run do not fit each other, however small the distances are.
+
+    Compared are c of the draws, of the companion at h/2, of MALA and of the exact law; the draws with MALA, where MALA
+    fits the exact law; and the share of the draws in each window with the exact law's own. Each comparison is wrong on
+    a healthy run with probability 1e-4.
+
+    Args:
+        coefficient: c of the draws.
+        laws: the exact law beside each scalar; empty where there is none.
+        step_check: what the companion showed.
+        reference: what MALA showed.
+        shares: of each scalar, the share of the draws in its window and that of the exact law.
+    """
+    doubts = []
+    exact_c = laws[0].c if laws else None
+    p_value = _p_below(coefficient, exact_c)
+    if p_value is not None:
+        text = (
+            f"c of the draws is {coefficient} and that of the exact law {exact_c:z.3f} ({p_is(p_value)}): "
+            "the chains have not settled, or the step is too large"
+        )
+        doubts.append(Doubt("c", text, p_value, CONTRADICTION_LEVEL))
+    if isinstance(step_check, StepCheck) and step_check.c_difference is not None:
+        change = step_check.c_difference
+        p_value = compare.p_value_of_difference(*change)
+        if p_value is not None and p_value < CONTRADICTION_LEVEL:
+            text = (
+                f"c changes by {change.value:+z.3f} ± {change.se:.3f} when the step is halved "
+                f"({p_is(p_value)}); use a smaller step_size"
+            )
+            doubts.append(Doubt("c", text, p_value, CONTRADICTION_LEVEL))
+    # Chains of MALA that stick have no error bars to be held against anything.
+    if reference is not None and worst_of(reference.comparisons).p_value is not None:
+        doubts += _against_mala(coefficient, exact_c, laws, reference)
+    for scalar, share in shares.items():
+        if share is not None and share.p_value is not None and share.p_value < CONTRADICTION_LEVEL:
+            text = (
+                f"{share.measured:.2%} of the draws of {scalar} lie in the window, where the exact law has "
+                f"{share.share:.2%} of its mass ({p_is(share.p_value)}): chains do not reach all of it, or "
+                "have not settled there"
+            )
+            doubts.append(Doubt("share", text, share.p_value, CONTRADICTION_LEVEL))
+    return doubts
+
+
+def _against_mala(
+    coefficient: Coefficient | Absent, exact_c: float | None, laws: Sequence[LawResult], reference: Reference
+) -> list[Doubt]:
+    mala, doubts = reference.coefficient, []
+    if not isinstance(mala, Absent):
+        p_value = _p_below(coefficient, mala.c, mala)
+        if p_value is not None:
+            text = f"c of the draws is {coefficient} and that of MALA {mala} ({p_is(p_value)}): use a smaller step_size"
+            doubts.append(Doubt("c", text, p_value, CONTRADICTION_LEVEL))
+    p_value = _p_below(mala, exact_c)
+    if p_value is not None:
+        text = f"c of MALA is {mala} and that of the exact law {exact_c:z.3f} ({p_is(p_value)}): one of them is wrong"
+        doubts.append(Doubt("c", text, p_value, CONTRADICTION_LEVEL))
+    exact = None if reference.against_exact is None else worst_of(reference.against_exact)
+    draws = worst_of(reference.comparisons).p_value
+    if exact is None or exact.p_value is None or draws is None:
+        return doubts
+    least = min((law.comparison.p_value for law in laws if law.comparison.p_value is not None), default=1.0)
+    if exact.p_value >= CONTRADICTION_LEVEL and max(draws, least) < CONTRADICTION_LEVEL:
+        text = (
+            f"MALA fits the exact law ({p_is(exact.p_value)}) and the draws fit neither it ("
+            f"{p_is(draws)}) nor the law ({p_is(least)}): the draws are biased; use a smaller step_size"
+        )
+        doubts.append(Doubt("mala", text, least, CONTRADICTION_LEVEL))
+    return doubts
+
+
+def _p_below(
+    coefficient: Coefficient | Absent, other: float | None, measured: Coefficient | None = None
+) -> float | None:
+    """p-value of a c against another, which may have been measured too, if it is below the level."""
+    if other is None or isinstance(coefficient, Absent):
+        return None
+    both = [coefficient] if measured is None else [coefficient, measured]
+    se = float(np.hypot.reduce([each.se for each in both]))
+    dof = float(min(each.chains for each in both) - 1)
+    p_value = compare.p_value_of_difference(coefficient.c - other, se, dof)
+    return p_value if p_value is not None and p_value < CONTRADICTION_LEVEL else None
+
+
+def joint_doubts(
+    laws: Mapping[str, Mapping[str, LawResult]], joint: Joint | Absent | None, margin: float
+) -> list[Doubt]:
+    """A joint law that is not `exact`, which every chain obeys, while all of its marginals are."""
+    if not isinstance(joint, Joint) or joint.law != "exact":
+        return []
+    if any(rows["exact"].comparison.verdict == "differs" for rows in laws.values()):
+        return []  # the marginals say it already
+    doubts, pair = [], joint.dependence
+    gap, (first, second) = abs(pair.first - pair.second), joint.pair
+    # Of two normal variables whose correlation changes by r the joint law changes by TV r/π.
+    if pair.p_value < DRIFT_LEVEL and gap - stats.norm.ppf(compare.LEVEL) * pair.se > np.pi * margin:
+        text = (
+            f"{first} and {second} depend on each other otherwise than in the law exact, with a correlation of normal "
+            f"scores of {pair.first:.3f} against {pair.second:.3f} ({p_is(pair.p_value)}): "
+            "the step is too large, the chains have not settled, or the law's draws are not of it"
+        )
+        doubts.append(Doubt("joint", text, pair.p_value, DRIFT_LEVEL))
+    if joint.test.p_value < DRIFT_LEVEL:
+        text = (
+            f"all invariants and ℓ/T together are not those of the law exact (energy distance "
+            f"{joint.test.energy_distance:.2g}, {p_is(joint.test.p_value)}), though none by itself is told to differ"
+        )
+        doubts.append(Doubt("joint", text, joint.test.p_value, DRIFT_LEVEL))
+    return doubts

@@ -1,0 +1,110 @@
+"""What a process hands to the judge: laws and plan before the first draw, then the draws and their checks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from langevin_ib.laws.candidates import Candidate
+from langevin_ib.statistics.coefficient import Coefficient
+from langevin_ib.statistics.records import Absent, Doubt
+from langevin_ib.statistics.sample import Sample, Sums
+
+if TYPE_CHECKING:
+    from langevin_ib.config import RunConfig
+    from langevin_ib.plan import Plan
+    from langevin_ib.predictions import SampledPredictions
+    from langevin_ib.runs.result import Details, LawReference
+    from langevin_ib.session import Session
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A run before any draw of the chains that are judged.
+
+    Attributes:
+        plan: the configuration without `auto`, and what it implies.
+        candidates: the laws that the draws are held against.
+        missing: one line for each law that there is none of.
+        doubts: reasons not to trust the laws.
+        coefficient: sums of t = −½ log det G ↦ the c of the family (F) that they show, or why there is none.
+        share: scalar ↦ the exact law's share of its window, or why it is not known; None where no law is exact.
+        stationary: whether the draws have a stationary law.
+        at_rest: whether every chain ends in a point, so that there is nothing to judge.
+        sampled: the law's draws, of a model of many coordinates; for the joint test and the coverage.
+        law_reference: what the summary says of them.
+        remedy: what is said, besides, where no draw falls into a window.
+        own: what else the process needs to draw.
+    """
+
+    plan: Plan
+    candidates: tuple[Candidate, ...]
+    missing: tuple[str, ...]
+    doubts: tuple[Doubt, ...]
+    coefficient: Callable[[Sums], Coefficient | Absent]
+    share: Callable[[str], float | Absent | None]
+    stationary: bool
+    at_rest: bool = False
+    sampled: SampledPredictions | None = None
+    law_reference: LawReference | None = None
+    remedy: tuple[str, ...] = ()
+    own: Any = None
+
+
+@dataclass(frozen=True)
+class Check:
+    """Another ensemble that the draws are held against.
+
+    Attributes:
+        name: "step" (the same dynamics at h/2) or "mala" (the reference sampler).
+        sampler: what made it.
+        sample: its draws.
+        step_size: its step.
+        bias_factor: Richardson's factor, by which the bias at h exceeds the distance measured.
+        reference: whether it has no bias of its own, so that it is held against the exact law too.
+    """
+
+    name: str
+    sampler: str
+    sample: Sample
+    step_size: float
+    bias_factor: float = 1.0
+    reference: bool = False
+
+
+@dataclass(frozen=True)
+class Draws:
+    """The chains that are judged, and what they are checked by.
+
+    Attributes:
+        main: their sums.
+        step_size: h, or η.
+        wall_s: seconds that sampling took.
+        checks: other ensembles.
+        starts: χ at the starts of the chains, where the process looks at it.
+    """
+
+    main: Sample
+    step_size: float
+    wall_s: float
+    checks: tuple[Check, ...] = ()
+    starts: np.ndarray | None = None
+
+
+class Process(Protocol):
+    """A noisy dynamics that a run samples."""
+
+    def prepare(self, config: RunConfig, session: Session) -> Prepared:
+        """Fill in every `auto`, and find out which laws there are; before any draw of the chains."""
+        ...
+
+    def draw(self, prepared: Prepared, session: Session) -> Draws:
+        """The chains that are judged, and those that they are checked by."""
+        ...
+
+    def details(self, prepared: Prepared, draws: Draws) -> Details | None:
+        """What only this process has to say."""
+        ...

@@ -1,0 +1,702 @@
+"""The result of a run: records from the judge to the page, and `summary.json` as their plain form."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+import numpy as np
+from jaxtyping import Float
+
+from langevin_ib.laws.candidates import LawAbout
+from langevin_ib.statistics.coefficient import Coefficient
+from langevin_ib.statistics.compare import Comparison, Verdict
+from langevin_ib.statistics.energy import Dependence, JointTest
+from langevin_ib.statistics.records import Absent, Doubt
+
+if TYPE_CHECKING:
+    from langevin_ib.laws.sgd import OwnError
+    from langevin_ib.plan import Plan
+
+SCHEMA_VERSION = 1
+GRAVITY = ("agrees", "undecided", "differs")
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """How much was drawn, and how fast.
+
+    Attributes:
+        chains, steps, draws: numbers of chains, of steps of each, of draws of all.
+        step_size: h, or η.
+        time: h × steps.
+        devices: on which the chains ran.
+        wall_s: seconds of sampling.
+        chain_steps_per_s: chains × steps over them.
+        total_wall_s: seconds of the whole run.
+        resumed: stages that went on from a checkpoint.
+    """
+
+    chains: int
+    steps: int
+    draws: int
+    step_size: float
+    time: float
+    devices: int
+    wall_s: float
+    chain_steps_per_s: int
+    total_wall_s: float = 0.0
+    resumed: tuple[Any, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """As in `summary.json`."""
+        return dataclasses.asdict(self) | {"resumed": list(self.resumed)}
+
+
+class Elsewhere(NamedTuple):
+    """A minimum of the reduced loss that the window leaves out: where, and how far above the lowest in units of T."""
+
+    at: float
+    height: float
+
+
+class SliceDepartures(NamedTuple):
+    """How far χ is from eqs. (40) and (42), relative, and what the second changes in log det G; see `geometry`."""
+
+    equation_40: float
+    canonical_gap: float
+    log_det_spread: float
+
+
+@dataclass(frozen=True)
+class ProtocolInfo:
+    """What was sampled.
+
+    Attributes:
+        group: the symmetry.
+        coordinates: of the quotient.
+        confinement: its energy as a formula.
+        stationary: whether there is a stationary law.
+        conditioned_on: the slab, in words; None without.
+        elsewhere: other minima of the reduced loss.
+        cut: windows that the laws are conditioned on.
+        slice: how far χ is from canonical.
+        notes: of the model.
+    """
+
+    group: str
+    coordinates: int
+    confinement: str
+    stationary: bool
+    conditioned_on: str | None
+    elsewhere: tuple[Elsewhere, ...]
+    cut: dict[str, tuple[float, float]]
+    slice: SliceDepartures
+    notes: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As in `summary.json`."""
+        return {
+            **{spec.name: getattr(self, spec.name) for spec in dataclasses.fields(self)},
+            "elsewhere": [place._asdict() for place in self.elsewhere],
+            "cut": {name: list(window) for name, window in self.cut.items()},
+            "slice": self.slice._asdict(),
+            "notes": list(self.notes),
+        }
+
+
+class Mixing(NamedTuple):
+    """Convergence of one ensemble.
+
+    Attributes:
+        r_hat: the worst scalar's, ArviZ, over traced chains.
+        ess: the least of a scalar's, over all draws, from chain means.
+        ess_traced: the least bulk ESS of the traced draws.
+        traced: chains and draws of each that R-hat saw.
+        diverged: 0, for a run with a diverged chain has no result.
+        acceptance: mean acceptance rate; None of a kernel that accepts all.
+        rejected: share of projections that failed; None without.
+        drift_p_value: of a histogram that stands still between the parts of the run; None where unknown.
+    """
+
+    r_hat: float
+    ess: float
+    ess_traced: float
+    traced: tuple[int, int]
+    diverged: int
+    acceptance: float | None
+    rejected: float | None
+    drift_p_value: float | None
+
+
+def worst(comparisons: Mapping[str, Comparison]) -> str:
+    """The scalar that is furthest off."""
+    return max(
+        comparisons,
+        key=lambda name: (
+            GRAVITY.index(comparisons[name].verdict),
+            comparisons[name].tv_lower95,
+            comparisons[name].tv_upper95,
+        ),
+    )
+
+
+def worst_of(comparisons: Mapping[str, Comparison]) -> Comparison:
+    """Its comparison."""
+    return comparisons[worst(comparisons)]
+
+
+def _of_worst(comparisons: Mapping[str, Comparison]) -> dict[str, Any]:
+    """The comparison of the scalar that is furthest off, named; all of them where there are several."""
+    name = worst(comparisons)
+    if len(comparisons) == 1:
+        return comparisons[name]._asdict()
+    every = {scalar: comparison._asdict() for scalar, comparison in comparisons.items()}
+    return {**comparisons[name]._asdict(), "worst": name, "invariants": every}
+
+
+class Difference(NamedTuple):
+    """Of two estimates, with its standard error and degrees of freedom."""
+
+    value: float
+    se: float
+    dof: float
+
+
+@dataclass(frozen=True)
+class StepCheck:
+    """The run against its companion at h/2.
+
+    Attributes:
+        step_size, companion_step_size: of either.
+        comparisons: of each scalar, against margin/factor.
+        bias_factor: by which the bias at h exceeds the distance measured.
+        c_difference: by how much c changes; None where it is not estimated.
+    """
+
+    step_size: float
+    companion_step_size: float
+    comparisons: dict[str, Comparison]
+    bias_factor: float
+    c_difference: Difference | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """As in `summary.json`."""
+        c = self.c_difference
+        return {
+            "step_size": self.step_size,
+            "companion_step_size": self.companion_step_size,
+            **_of_worst(self.comparisons),
+            "bias_factor": self.bias_factor,
+            "c_difference": None if c is None else c.value,
+            "c_difference_se": None if c is None else c.se,
+            "c_difference_dof": None if c is None else c.dof,
+        }
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The reference sampler on the full space, against the draws and against the exact law.
+
+    Attributes:
+        sampler, step_size: what it is.
+        mixing: its convergence.
+        draws: in all.
+        in_window: share of them in each scalar's window.
+        empirical: bin masses of each scalar.
+        comparisons: of each scalar, with the draws.
+        against_exact: of each scalar, with the exact law; None without one.
+        coefficient: its c.
+    """
+
+    sampler: str
+    step_size: float
+    mixing: Mixing
+    draws: int
+    in_window: dict[str, float]
+    empirical: dict[str, Float[np.ndarray, " bins"]]
+    comparisons: dict[str, Comparison]
+    against_exact: dict[str, Comparison] | None
+    coefficient: Coefficient | Absent
+
+    def to_dict(self) -> dict[str, Any]:
+        """As in `summary.json`."""
+        return {
+            "sampler": self.sampler,
+            "step_size": self.step_size,
+            **{name: getattr(self.mixing, name) for name in ("acceptance", "r_hat", "ess", "drift_p_value")},
+            "draws": self.draws,
+            "in_window": self.in_window,
+            "empirical": {name: mass.tolist() for name, mass in self.empirical.items()},
+            **_of_worst(self.comparisons),
+            "against_exact": None if self.against_exact is None else _of_worst(self.against_exact),
+            "correction": coefficient_dict(self.coefficient),
+        }
+
+
+@dataclass(frozen=True)
+class LawResult:
+    """A law beside the draws of one scalar.
+
+    Attributes:
+        about: name, measure, formula, role.
+        mass, mass_se: of each bin, with the standard error of a law that was sampled.
+        temperature: the T that was fitted; None where none was.
+        c: that draws of the law would show, or that was fitted; None where c cannot be identified.
+        comparison: distance, bounds, p-value, verdict.
+        error_share: the law's own part of the variance of the distance.
+    """
+
+    about: LawAbout
+    mass: Float[np.ndarray, " bins"]
+    mass_se: Float[np.ndarray, " bins"]
+    temperature: float | None
+    c: float | None
+    comparison: Comparison
+    error_share: float
+
+    @property
+    def formula(self) -> str:
+        """With what was fitted."""
+        if self.temperature is None:
+            return self.about.formula
+        return f"{self.about.formula}, T = {self.temperature:.4g}, c = {(self.c or 0.0) + 0.0:.4g}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """As in `summary.json`."""
+        return {
+            "measure": self.about.measure,
+            "formula": self.formula,
+            "mass": self.mass.tolist(),
+            "mass_se": self.mass_se.tolist(),
+            "temperature": self.temperature,
+            "c": self.c,
+            **self.comparison._asdict(),
+            "law_error_share": self.error_share,
+        }
+
+
+class WindowShare(NamedTuple):
+    """The share of the draws in a window beside the exact law's own, and the p-value of their equality."""
+
+    measured: float
+    share: float | None
+    why: str | None
+    p_value: float | None
+
+
+class ScalarMoments(NamedTuple):
+    """Mean and variance of a scalar over all draws, in the window or not, with standard errors from the chains."""
+
+    mean: float
+    mean_se: float
+    variance: float
+    variance_se: float
+
+
+@dataclass(frozen=True)
+class InvariantResult:
+    """One scalar: its histogram, and the laws beside it.
+
+    Attributes:
+        edges: of the bins; the first and the last one are the window.
+        mass, mass_se: share of each bin, and its standard error from the scatter of chains.
+        in_window: share of the counted draws in the window.
+        counted: draws in the home component, on the slab and in the windows of the other cut scalars.
+        exact_share: the same share of the exact law; None where no law is exact.
+        moments: of all draws.
+        laws: in the order of the tables.
+        variance_to_independent: by epochs, the variance over that of law (S) of batches drawn with replacement.
+    """
+
+    edges: Float[np.ndarray, " edges"]
+    mass: Float[np.ndarray, " bins"]
+    mass_se: Float[np.ndarray, " bins"]
+    in_window: float
+    counted: int
+    exact_share: WindowShare | None
+    moments: ScalarMoments
+    laws: dict[str, LawResult]
+    variance_to_independent: float | None = None
+
+    @property
+    def window(self) -> tuple[float, float]:
+        """Where it is compared."""
+        return float(self.edges[0]), float(self.edges[-1])
+
+    def to_dict(self) -> dict[str, Any]:
+        """As in `summary.json`, without what is the same for all scalars."""
+        content = {
+            "window": list(self.window),
+            "in_window": self.in_window,
+            "in_window_exact": None if self.exact_share is None else self.exact_share._asdict(),
+            "counted": self.counted,
+            "bins": self.edges.tolist(),
+            "empirical": self.mass.tolist(),
+            "empirical_se": self.mass_se.tolist(),
+            "laws": {name: law.to_dict() for name, law in self.laws.items()},
+            **self.moments._asdict(),
+        }
+        if self.variance_to_independent is not None:
+            content["variance_to_independent"] = self.variance_to_independent
+        return content
+
+
+class Group(NamedTuple):
+    """Laws within the margin of each other: the largest distance among them, and one verdict."""
+
+    laws: tuple[str, ...]
+    tv: float
+    verdict: Verdict
+
+
+@dataclass(frozen=True)
+class Joint:
+    """All scalars and ℓ/T at once against one law.
+
+    Attributes:
+        law: its name.
+        test: by the energy distance.
+        dependence: of the pair of features that depends on each other least as it does in the law.
+        features: their names.
+    """
+
+    law: str
+    test: JointTest
+    dependence: Dependence
+    features: tuple[str, ...]
+
+    @property
+    def pair(self) -> tuple[str, str]:
+        """The features that `dependence` is about."""
+        first, second = self.dependence.pair
+        return self.features[first], self.features[second]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As in `summary.json`."""
+        return {
+            "law": self.law,
+            "test": "energy distance, chains permuted; mean products of normal scores",
+            **self.test._asdict(),
+            "dependence": {**self.dependence._asdict(), "pair": list(self.pair)},
+        }
+
+
+class DriftStretch(NamedTuple):
+    """The plain marginal over one octave of time.
+
+    Attributes:
+        time: from, to.
+        coefficient: its c.
+        in_window, on_slab: shares of all draws.
+        charge_rms, charge_mean, charge_mean_se: of χ.
+    """
+
+    time: tuple[float, float]
+    coefficient: Coefficient | Absent
+    in_window: float
+    on_slab: float
+    charge_rms: float
+    charge_mean: float
+    charge_mean_se: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """As in `summary.json`."""
+        rest = self._asdict()
+        del rest["time"], rest["coefficient"]
+        return {"time": list(self.time), "correction": coefficient_dict(self.coefficient), **rest}
+
+
+class LawSampler(NamedTuple):
+    """What drew a law, and how well."""
+
+    r_hat: float
+    ess: float
+    acceptance: float
+    step_size: float
+    chains: int
+    draws: int
+
+
+@dataclass(frozen=True)
+class LawReference:
+    """The law that was sampled, of a model of many coordinates.
+
+    Attributes:
+        law: its name.
+        samplers: MALA and NUTS.
+        between: their comparison, of each scalar.
+        weights: share of the draws that each law's weights rest on.
+    """
+
+    law: str
+    samplers: dict[str, LawSampler]
+    between: dict[str, Comparison]
+    weights: dict[str, float]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As in `summary.json`."""
+        return {
+            "law": self.law,
+            "samplers": {name: sampler._asdict() for name, sampler in self.samplers.items()},
+            "between": {name: comparison._asdict() for name, comparison in self.between.items()},
+            "weights": self.weights,
+        }
+
+
+class Nearest(NamedTuple):
+    """The process's own law against the nearest of the fitted ones, each by its worst scalar.
+
+    Attributes:
+        law: the nearer one.
+        isotropic_law: the nearest fitted one.
+        sgd_tv, isotropic_tv: their distances.
+        decided: whether their 95% bounds do not overlap.
+    """
+
+    law: str
+    isotropic_law: str
+    sgd_tv: float
+    isotropic_tv: float
+    decided: bool
+
+
+class Details(Protocol):
+    """What only one process has to say; a record of its own."""
+
+    @property
+    def doubts(self) -> tuple[Doubt, ...]:
+        """Its own reasons why no verdict is given."""
+        ...
+
+    @property
+    def independent(self) -> Mapping[str, float]:
+        """By epochs, the variance of each scalar under the law of batches drawn with replacement; else nothing."""
+        ...
+
+    def to_dict(self, result: Result) -> dict[str, Any]:
+        """Its keys in `summary.json`."""
+        ...
+
+
+class Meter(NamedTuple):
+    """SGD's noise at the minimum; see `noise.measure`."""
+
+    trace: float
+    temperature: float
+    anisotropy: float
+    effective_rank: float
+    orbit_share: float
+    misfit: float
+
+
+class Charge(NamedTuple):
+    """χ of a run of SGD.
+
+    Attributes:
+        start, draws: root mean square at the starts and over the draws, in units of half of |a|² + |b|².
+        change: median over chains of |χ(end) − χ(start)|/|χ(start)|; None where chains start on the slice.
+    """
+
+    start: float
+    draws: float
+    change: float | None
+
+
+@dataclass(frozen=True)
+class SgdDetails:
+    """What a run of SGD says besides.
+
+    Attributes:
+        noise: its kind.
+        start: `own`, or `slice` where χ would take too long to decay.
+        decay: predicted rate of χ per unit of t = nη, of its slowest component.
+        balance: the χ that the noise leads to; None if to none.
+        meter: the noise at the minimum.
+        noisy: whether there is any there; else the meter's ratios are those of rounding errors.
+        law_error: of each scalar, how far the law is from (S) by itself.
+        charge: what became of χ.
+        doubts: reasons why no verdict is given.
+        independent: by epochs, the variance of each scalar under law (S) of batches drawn with replacement.
+    """
+
+    noise: str
+    start: str
+    decay: float
+    balance: tuple[float, ...] | None
+    meter: Meter
+    noisy: bool
+    law_error: dict[str, OwnError]
+    charge: Charge
+    doubts: tuple[Doubt, ...] = ()
+    independent: dict[str, float] = dataclasses.field(default_factory=dict)
+
+    def to_dict(self, result: Result) -> dict[str, Any]:
+        """As in `summary.json`: the key `descent`."""
+        shown = self.meter._fields if self.noisy else ("trace", "temperature")
+        return {
+            "descent": {
+                "noise": self.noise,
+                "start": self.start,
+                "decay": self.decay,
+                "balance": None if self.balance is None else list(self.balance),
+                "meter": {name: getattr(self.meter, name) if name in shown else None for name in self.meter._fields},
+                "fits": result.fits if self.noisy else None,
+                "nearest": result.nearest and result.nearest._asdict(),
+                "law_error": {name: error._asdict() for name, error in self.law_error.items()} or None,
+                "charge": self.charge._asdict(),
+            }
+        }
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class Result:
+    """What a run came to. It can be pickled: the model is then built anew, as its configuration names it, if it does.
+
+    Attributes:
+        plan: the configuration with every `auto` filled in, and the laws' common ground.
+        run: how much was drawn.
+        protocol: what was sampled.
+        mixing: convergence of the chains.
+        step_check: the run at h/2; None where it was not asked for.
+        invariants: of each scalar that the configuration asks to see.
+        coefficient: c of the family (F), one number for all coordinates together.
+        missing: one line for each law that there is none of.
+        doubts: reasons why no verdict is given.
+        verdicts: of each law: differs if it does for some scalar, agrees if it does for all, else undecided.
+        groups: laws within the margin of each other.
+        joint: of many coordinates.
+        drift: of an unconfined run.
+        law_reference: of many coordinates.
+        reference: MALA on the full space.
+        nearest: where laws were fitted beside the process's own.
+        details: what only this process has to say.
+        trace: {"value": (chain, draw, scalar), "charge": (chain, draw, m), "energy" (ℓ/T), "potential" ((ℓ + C(s))/T),
+            "counts": (chain, draw)}, thinned and capped; SGD: T = 1.
+        checkpoints: the folder with the states of its stages, which `langevin_ib.store.save` removes; None without.
+    """
+
+    plan: Plan
+    run: RunInfo
+    protocol: ProtocolInfo
+    mixing: Mixing
+    step_check: StepCheck | Absent | None
+    invariants: dict[str, InvariantResult]
+    coefficient: Coefficient | Absent
+    missing: tuple[str, ...]
+    doubts: tuple[Doubt, ...]
+    verdicts: dict[str, Verdict]
+    groups: tuple[Group, ...]
+    joint: Joint | Absent | None
+    drift: tuple[DriftStretch, ...] | None
+    law_reference: LawReference | None
+    reference: Reference | None
+    nearest: Nearest | None
+    details: Details | None
+    trace: dict[str, np.ndarray]
+    checkpoints: Path | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The content of `summary.json`, as plain data; its schema is shipped as `runs/summary.schema.json`."""
+        config = self.plan.config
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "config": config.to_dict(),
+            "temperature": config.temperature if config.sampler == "langevin" else None,
+            "run": self.run.to_dict(),
+            "protocol": self.protocol.to_dict(),
+            "diagnostics": {
+                **self.mixing._asdict(),
+                "traced": list(self.mixing.traced),
+                "step_check": _step_check_dict(self.step_check),
+            },
+            "doubts": [doubt.text for doubt in self.doubts],
+            "invariants": {
+                name: {
+                    **invariant.to_dict(),
+                    "unavailable": list(self.missing),
+                    "correction": coefficient_dict(self.coefficient),
+                }
+                for name, invariant in self.invariants.items()
+            },
+            "verdicts": dict(self.verdicts),
+            "groups": [{**group._asdict(), "laws": list(group.laws)} for group in self.groups],
+            "joint": {"law": self.joint.what, "why": self.joint.why}
+            if isinstance(self.joint, Absent)
+            else self.joint and self.joint.to_dict(),
+            "drift": None
+            if self.drift is None
+            else {"stationary": False, "stretches": [stretch.to_dict() for stretch in self.drift]},
+            "law_reference": self.law_reference and self.law_reference.to_dict(),
+            "reference": self.reference and self.reference.to_dict(),
+            **({} if self.details is None else self.details.to_dict(self)),
+        }
+
+    @property
+    def fits(self) -> dict[str, dict[str, float | None]]:
+        """The T and c of each law that was fitted."""
+        laws = next(iter(self.invariants.values())).laws
+        fitted = {name: law for name, law in laws.items() if law.about.role == "fitted"}
+        return {name: {"temperature": law.temperature, "c": law.c} for name, law in fitted.items()}
+
+    @cached_property
+    def summary(self) -> dict[str, Any]:
+        """`to_dict()`, kept."""
+        return self.to_dict()
+
+    def __repr__(self) -> str:
+        """Model, c and verdicts in one line; the summary has the rest."""
+        said = [] if isinstance(self.coefficient, Absent) else [f"c = {self.coefficient}"]
+        said += [f"{law} {verdict}" for law, verdict in self.verdicts.items()]
+        said += [f"{len(self.doubts)} doubt{'s' * (len(self.doubts) != 1)}"] if self.doubts else []
+        return f"Result({', '.join([self.plan.config.model_name, *said])})"
+
+    def __eq__(self, other: object) -> bool:
+        """The same numbers, NaN equal to NaN; of the plan all but the model's functions, which a pickle builds anew."""
+        if not isinstance(other, Result):
+            return NotImplemented
+        return all(_same(getattr(self, spec.name), getattr(other, spec.name)) for spec in dataclasses.fields(self))
+
+    __hash__ = None  # pyright: ignore[reportAssignmentType]  # it has arrays
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what is made anew."""
+        return {name: value for name, value in self.__dict__.items() if name != "summary"}
+
+
+def coefficient_dict(coefficient: Coefficient | Absent) -> dict[str, Any]:
+    """c with its error, or null and the reason, as in `summary.json`."""
+    if isinstance(coefficient, Absent):
+        return {"c": None, "why": coefficient.why}
+    return {**coefficient._asdict(), "ci95": list(coefficient.ci95)}
+
+
+def _step_check_dict(check: StepCheck | Absent | None) -> dict[str, Any] | None:
+    if isinstance(check, Absent):
+        return {"verdict": "undecided", "why": check.why}
+    return check and check.to_dict()
+
+
+def _same(first: Any, second: Any) -> bool:
+    """Equal content, through records, mappings and arrays; functions are not looked at."""
+    if type(first) is not type(second):
+        return False
+    if isinstance(first, np.ndarray):
+        return np.array_equal(first, second, equal_nan=first.dtype.kind == "f")
+    if isinstance(first, Mapping):
+        return first.keys() == second.keys() and all(_same(first[key], second[key]) for key in first)
+    if isinstance(first, tuple | list):
+        return len(first) == len(second) and all(map(_same, first, second))
+    if dataclasses.is_dataclass(first):
+        return all(
+            _same(getattr(first, spec.name), getattr(second, spec.name))
+            for spec in dataclasses.fields(first)
+            if spec.name != "reduction"
+        )
+    if isinstance(first, float) and np.isnan(first):
+        return bool(np.isnan(second))
+    return bool(first == second)

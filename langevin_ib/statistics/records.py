@@ -1,0 +1,31 @@
+"""Numbers that may be missing, and reasons not to trust those that are there."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Absent(NamedTuple):
+    """What does not exist here, and why."""
+
+    what: str
+    why: str
+
+
+class Doubt(NamedTuple):
+    """A reason why no verdict is given.
+
+    Attributes:
+        about: which number: "r_hat", "drift", "step", "mala", "c", "share", "coverage", "joint", "law", "charge".
+        text: the sentence, with the number in it.
+        number: what was measured; None where it is no single one.
+        limit: what it was held against.
+    """
+
+    about: str
+    text: str
+    number: float | None = None
+    limit: float | None = None
+
+    def __str__(self) -> str:
+        return self.text

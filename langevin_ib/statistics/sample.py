@@ -1,0 +1,160 @@
+"""What an ensemble of chains leaves to be judged: plain arrays, chain axis first, wherever they came from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int, Num
+
+from langevin_ib.statistics.compare import Histogram, histogram_of
+
+
+class WindowCounts(NamedTuple):
+    """Bin counts of every chain in a window, and the draws below and above it."""
+
+    counts: Int[np.ndarray, "chain bins"]
+    below: Int[np.ndarray, " chain"]
+    above: Int[np.ndarray, " chain"]
+
+    @property
+    def total(self) -> Int[np.ndarray, " chain"]:
+        """Draws seen, inside the window and outside."""
+        return self.counts.sum(axis=-1) + self.below + self.above
+
+
+class Sums(NamedTuple):
+    """Σ of a statistic over the draws of each chain that count, and their number."""
+
+    total: Float[np.ndarray, " chain"]
+    n: Int[np.ndarray, " chain"]
+
+    @property
+    def mean(self) -> float:
+        """Over all chains."""
+        return float(np.sum(self.total) / np.sum(self.n))
+
+
+class Moments(NamedTuple):
+    """Per chain: draws, mean and (population) variance."""
+
+    n: Num[np.ndarray, " chain"]
+    mean: Float[np.ndarray, "chain ..."]
+    variance: Float[np.ndarray, "chain ..."]
+
+    @property
+    def mean_square(self) -> Float[np.ndarray, "chain ..."]:
+        """E[x²] of each chain."""
+        return np.asarray(self.mean**2 + self.variance)
+
+
+class Counted(NamedTuple):
+    """Sums over the draws that count.
+
+    Attributes:
+        windows: of each scalar.
+        statistic: of t = −½ log det G.
+        energy: of what the laws weigh, (ℓ + C(s))/T; SGD: T = 1.
+    """
+
+    windows: dict[str, WindowCounts]
+    statistic: Sums
+    energy: Sums
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """The sums of one stretch of time.
+
+    Attributes:
+        counted: over the draws that count: at home, inside the windows of the scalars that are cut, on the slab.
+        marginal: the same at any χ; None without a slab.
+        value: moments of the scalars, over all draws.
+        charge: moments of χ, over all draws.
+    """
+
+    counted: Counted
+    marginal: Counted | None
+    value: Moments
+    charge: Moments
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One ensemble.
+
+    Attributes:
+        scalars: their names, in the order of `Stretch.value`.
+        stretches: as the schedule has them.
+        whole: all of them together.
+        trace: thinned draws of some chains, each (chain, draw, …): "value", "charge", "energy", "potential", "counts".
+        info: what the kernel says of its steps, a mean for each chain.
+        ends: the parameters of each chain after the last step, a pytree with a leading chain axis.
+        devices: on which it ran.
+    """
+
+    scalars: tuple[str, ...]
+    stretches: tuple[Stretch, ...]
+    whole: Stretch
+    trace: Mapping[str, Num[np.ndarray, "chain draw ..."]]
+    info: Mapping[str, Float[np.ndarray, " chain"]]
+    ends: Any
+    devices: int
+
+    def window(self, scalar: str) -> WindowCounts:
+        """Histogram of a scalar in each chain (of the draws on the slab, if there is one)."""
+        return self.whole.counted.windows[scalar]
+
+    @property
+    def statistic(self) -> Sums:
+        """Sum of t in each chain, and the number of draws that it is over."""
+        return self.whole.counted.statistic
+
+    @property
+    def energy(self) -> Sums:
+        """Sum of the laws' energy over the same draws."""
+        return self.whole.counted.energy
+
+    def in_window(self, scalar: str) -> float:
+        """Share of the counted draws that fall into the window."""
+        return float(self.window(scalar).counts.sum() / max(self.window(scalar).total.sum(), 1))
+
+    def counted(self, scalar: str) -> int:
+        """Draws that count: all, or those on the slab and in the windows of the other cut scalars."""
+        return int(self.window(scalar).total.sum())
+
+    @property
+    def draws(self) -> int:
+        """All recorded draws."""
+        return int(np.sum(self.whole.value.n))
+
+    @property
+    def empty(self) -> tuple[str, ...]:
+        """Scalars without a draw in their window."""
+        return tuple(name for name in self.scalars if self.window(name).counts.sum() == 0)
+
+    def histogram(self, scalar: str) -> Histogram:
+        """A scalar's histogram as the tests take it."""
+        return self._histograms[scalar]
+
+    @cached_property
+    def _histograms(self) -> dict[str, Histogram]:
+        return {name: histogram_of(self.window(name).counts) for name in self.scalars}
+
+    def value_moments(self, scalar: str) -> tuple[Float[np.ndarray, " chain"], float]:
+        """Mean of a scalar in each chain, and its variance over all draws."""
+        moments, i = self.whole.value, self.scalars.index(scalar)
+        means = np.asarray(moments.mean)[:, i]
+        return means, float(np.mean(np.asarray(moments.variance)[:, i]) + np.var(means))
+
+    def trace_of(self, scalar: str) -> Float[np.ndarray, "chain draw"]:
+        """Kept draws of a scalar."""
+        return np.asarray(self.trace["value"])[..., self.scalars.index(scalar)]
+
+    def halves(self, scalar: str) -> tuple[Int[np.ndarray, "chain bins"], Int[np.ndarray, "chain bins"]]:
+        """Window counts before and in the last stretch: half of a stationary run, the last octave of another."""
+        last = self.stretches[-1].counted.windows[scalar].counts
+        return self.window(scalar).counts - last, last
