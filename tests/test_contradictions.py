@@ -12,13 +12,21 @@ from scipy import integrate, special
 
 import langevin_ib
 from langevin_ib import RunConfig
-from langevin_ib.findings import contradictions, silent, verdict_groups
 from langevin_ib.laws.base import Law
+from langevin_ib.laws.candidates import LawAbout
 from langevin_ib.laws.support import share_in_window
 from langevin_ib.models import Model, uv
-from langevin_ib.preparation import prepare
 from langevin_ib.report import _remedy, findings
+from langevin_ib.runs.doubts import contradictions
+from langevin_ib.runs.judge import alike, group_of
+from langevin_ib.runs.langevin import prepare
+from langevin_ib.runs.result import Difference, LawResult, Mixing, Reference, StepCheck, WindowShare
+from langevin_ib.session import Session
 from langevin_ib.statistics import compare
+from langevin_ib.statistics.coefficient import Coefficient
+from langevin_ib.statistics.compare import Comparison
+from langevin_ib.statistics.records import Absent
+from langevin_ib.statistics.sample import Sums
 
 SMALL = {"chains": 1024, "steps": 20_000, "kappa": 20.0, "reference": "none"}
 UNIFORM = np.full(20, 0.05)
@@ -84,41 +92,51 @@ def test_a_step_that_is_given_is_checked_too_and_one_that_is_not_is_said_to_be(s
     assert not any("not checked" in line for _, line in findings(sound.summary))
 
 
+def comparison(p=0.5):
+    return Comparison(0.001, 0.001, 0.0, 0.005, p, "undecided")
+
+
 def row(c=1.0, p=0.5):
-    return {"c": c, "p_value": p}
+    return LawResult(LawAbout("exact", "dσ_S", "", "own"), UNIFORM, 0.0 * UNIFORM, None, c, comparison(p), 0.0)
 
 
 def measured(c, se=0.01):
-    return {"c": c, "se": se, "chains": 256}
+    return Coefficient(c, se, (c - 2 * se, c + 2 * se), 256)
 
 
 def mala(c=1.0, p=0.5, against_exact=0.5):
-    return {"correction": measured(c), "p_value": p, "against_exact": {"p_value": against_exact}}
+    mixing = Mixing(1.0, 1e4, 1e4, (256, 512), 0, 0.57, None, 0.5)
+    exact = {"z": comparison(against_exact)}
+    return Reference("blackjax.mala", 0.01, mixing, 10_000, {}, {}, {"z": comparison(p)}, exact, measured(c))
+
+
+def halved(change):
+    return StepCheck(0.01, 0.005, {"z": comparison()}, 4 / 3, Difference(change, 0.02, 63.0))
 
 
 @pytest.mark.parametrize(
     ("change", "says"),
     [
         ({}, None),
-        ({"correction": measured(1.1)}, "that of the exact law 1.000"),
-        ({"step": {"c_difference": 0.2, "c_difference_se": 0.02, "c_difference_dof": 63.0}}, "when the step is halved"),
+        ({"coefficient": measured(1.1)}, "that of the exact law 1.000"),
+        ({"step_check": halved(0.2)}, "when the step is halved"),
         ({"reference": mala(1.1)}, "that of MALA"),
         ({"reference": mala(p=1e-9), "laws": [row(p=1e-9)]}, "the draws are biased"),
         ({"reference": mala(p=1e-9, against_exact=1e-9), "laws": [row(p=1e-9)]}, None),
         ({"reference": mala(p=None), "laws": [row(p=1e-9)]}, None),
-        ({"shares": {"z": {"measured": 0.95, "share": 0.9, "p_value": 1e-9}}}, "lie in the window"),
+        ({"shares": {"z": WindowShare(0.95, 0.9, None, 1e-9)}}, "lie in the window"),
     ],
 )
 def test_each_contradiction_is_said_and_no_other(change, says):
     fitting = {
-        "correction": measured(1.0),
+        "coefficient": measured(1.0),
         "laws": [row()],
-        "step": {"c_difference": 0.01, "c_difference_se": 0.02, "c_difference_dof": 63.0},
+        "step_check": halved(0.01),
         "reference": mala(),
-        "shares": {"z": {"measured": 0.9, "share": 0.9, "p_value": 0.5}},
+        "shares": {"z": WindowShare(0.9, 0.9, None, 0.5)},
     }
     doubts = contradictions(**(fitting | change))
-    assert (doubts == []) if says is None else any(says in doubt for doubt in doubts)
+    assert (doubts == []) if says is None else any(says in doubt.text for doubt in doubts)
 
 
 def test_mass_outside_the_window_that_no_chain_reaches_is_a_doubt():
@@ -175,12 +193,11 @@ def test_p_values_of_a_share_are_uniform_under_the_null_and_see_a_wrong_one():
 
 def test_laws_that_no_verdict_tells_apart_are_known_before_the_first_draw():
     with jax.enable_x64(True):
-        cold = prepare(RunConfig(beta=3000.0), silent)
-        warm = prepare(RunConfig(), silent)
+        cold = prepare(RunConfig(beta=3000.0), Session())
+        warm = prepare(RunConfig(), Session())
 
     def groups(prepared):
-        names = [law.name for law in prepared.predictions.laws]
-        return compare.alike({name: [prepared.predictions.mass(name, "z")] for name in names}, 0.01)
+        return alike({law.about: law.masses(None) for law in prepared.candidates}, prepared.plan)
 
     ((every, distance),) = groups(cold)
     assert every == ["exact", "slice", "hard", "pushforward", "printed", "naive"]
@@ -202,7 +219,7 @@ def test_groups_are_said_before_sampling_and_have_one_verdict(caplog):
 def test_a_group_agrees_with_one_of_its_laws_and_differs_with_all():
     def verdict(*each):
         names = [f"law{i}" for i in range(len(each))]
-        return verdict_groups([(names, 0.001)], dict(zip(names, each, strict=True)))[0]["verdict"]
+        return group_of(names, 0.001, dict(zip(names, each, strict=True))).verdict
 
     assert verdict("agrees", "undecided") == "agrees"
     assert verdict("differs", "differs") == "differs"
@@ -211,16 +228,16 @@ def test_a_group_agrees_with_one_of_its_laws_and_differs_with_all():
 
 def test_where_log_det_g_is_constant_there_is_no_c_and_the_laws_of_c_are_one():
     with jax.enable_x64(True):
-        ordinary = prepare(RunConfig(**SMALL), silent).predictions
+        ordinary = prepare(RunConfig(**SMALL), Session()).own
         config = RunConfig(model=translations(), **SMALL, laws=("slice", "hard", "pushforward"))
-        flat = prepare(config, silent).predictions
-        sums = langevin_ib.ensemble.accumulators.MaskedSum(np.full(64, -0.5 * math.log(2.0) * 10), np.full(64, 10))
-        found = flat.correction(sums)
-    assert found["c"] is None
-    assert "constant" in found["why"]
-    assert "slice, hard and pushforward are one law" in found["why"]
-    assert [flat.law_correction(law.name) for law in flat.laws] == [None] * 3
-    assert ordinary.law_correction("slice") == pytest.approx(1.0)
+        flat = prepare(config, Session()).own
+        sums = Sums(np.full(64, -0.5 * math.log(2.0) * 10), np.full(64, 10))
+        coefficient = flat.coefficient(sums)
+    assert isinstance(coefficient, Absent)
+    assert "constant" in coefficient.why
+    assert "slice, hard and pushforward are one law" in coefficient.why
+    assert [law.masses()["z"].c for law in flat.candidates] == [None] * 3
+    assert ordinary.law_coefficient("slice") == pytest.approx(1.0)
 
 
 def test_chains_that_repeat_each_other_or_never_move_give_no_p_value_and_say_why():

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from langevin_ib.coverage import EXACT_FACTOR, tails
+from langevin_ib.runs.coverage import EXACT_FACTOR, tails
 
 FACTS = {"factor": EXACT_FACTOR, "law_ess": 1e4, "other_ess": 5e3}
 LEVEL = 1e-4 / 12

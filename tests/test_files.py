@@ -23,6 +23,7 @@ from langevin_ib.ensemble import checkpoint
 from langevin_ib.ensemble.checkpoint import Checkpoint, Standing
 from langevin_ib.errors import ConfigError, ProcessError
 from langevin_ib.plan import build_reduction
+from langevin_ib.runs import langevin
 
 QUICK = {
     "chains": 64, "steps": 400, "burn_in": 100, "thin": 4, "step_size": 0.002, "window": (0.3, 2.0), "bins": 10,
@@ -263,7 +264,7 @@ def test_a_signal_before_the_first_state_says_that_there_is_none(tmp_path, capsy
     def prepare(*_):
         signal.raise_signal(signal.SIGTERM)
 
-    monkeypatch.setattr(experiment, "prepare", prepare)
+    monkeypatch.setattr(langevin, "prepare", prepare)
     assert sim.main([*OPTIONS, "--quiet", "--out", str(tmp_path / "runs")]) == 130
     assert capsys.readouterr().err == (
         "python -m langevin_ib.sim: error: interrupted; no checkpoint yet, nothing to go on from\n"

@@ -3,10 +3,13 @@
 import numpy as np
 
 from langevin_ib.config import RunConfig
-from langevin_ib.experiment import _joint_doubts
-from langevin_ib.observe import Sample
-from langevin_ib.predictions import SampledPredictions
+from langevin_ib.laws.candidates import LawAbout
+from langevin_ib.runs.doubts import joint_doubts
+from langevin_ib.runs.result import Joint, LawResult
 from langevin_ib.statistics import energy
+from langevin_ib.statistics.compare import Comparison
+from langevin_ib.statistics.energy import Dependence, JointTest
+from langevin_ib.statistics.records import Absent
 
 
 def chains(rng, count, draws, correlation=0.0, stay=0.0):
@@ -61,40 +64,29 @@ def test_the_energy_test_can_be_sure():
     assert found.p_value == 1 / (1 + energy.MORE_PERMUTATIONS)
 
 
-class Agreeing(SampledPredictions):
-    """Predictions of which every marginal agrees, or none does."""
-
-    def __init__(self, verdict):
-        for name, value in {"margin": 0.01, "verdict": verdict, "missing": [], "formulas": []}.items():
-            object.__setattr__(self, name, value)
-
-    def compare(self, law, scalar, sample):
-        return type("Found", (), {"verdict": self.verdict})
+MARGIN = 0.01
 
 
-class Sampled(Sample):
-    """A sample of which only the names of its scalars are asked."""
-
-    def __init__(self):
-        object.__setattr__(self, "scalars", ("a", "b"))
-
-    def ensemble(self, name):
-        return None
+def marginals(verdict):
+    """The exact law beside two scalars, with one verdict for both."""
+    comparison = Comparison(0.001, 0.001, 0.0, 0.005, 0.5, verdict)
+    law = LawResult(LawAbout("exact", "dσ_S", "", "own"), np.ones(1), np.zeros(1), None, 1.0, comparison, 0.5)
+    return {"a": {"exact": law}, "b": {"exact": law}}
 
 
-def found(p_value=0.5, law="exact", **dependence):
-    pair = {"pair": ["a", "b"], "first": 0.3, "second": 0.0, "se": 0.02, "p_value": 1e-9}
-    return {"law": law, "p_value": p_value, "energy_distance": 0.1, "dependence": pair | dependence}
+def joint(p_value=0.5, law="exact", **change):
+    pair = {"pair": (0, 1), "first": 0.3, "second": 0.0, "se": 0.02, "p_value": 1e-9}
+    return Joint(law, JointTest(0.1, p_value, 64), Dependence(**(pair | change)), ("a", "b", "ℓ/T"))
 
 
 def test_a_joint_law_that_is_not_exact_is_a_doubt_where_its_marginals_are():
-    agrees, differs = Agreeing("agrees"), Agreeing("differs")
-    assert "a and b depend on each other" in _joint_doubts(agrees, Sampled(), found())[0]
-    assert "together" in _joint_doubts(agrees, Sampled(), found(5e-5))[1]
-    assert _joint_doubts(agrees, Sampled(), found(first=0.03, se=0.002)) == []  # within the margin
-    assert _joint_doubts(agrees, Sampled(), found(law="slice")) == []  # a limit
-    assert _joint_doubts(differs, Sampled(), found()) == []  # said already
-    assert _joint_doubts(agrees, Sampled(), None) == []
+    agrees, differs = marginals("agrees"), marginals("differs")
+    assert "a and b depend on each other" in joint_doubts(agrees, joint(), MARGIN)[0].text
+    assert "together" in joint_doubts(agrees, joint(5e-5), MARGIN)[1].text
+    assert joint_doubts(agrees, joint(first=0.03, se=0.002), MARGIN) == []  # within the margin
+    assert joint_doubts(agrees, joint(law="slice"), MARGIN) == []  # a limit
+    assert joint_doubts(differs, joint(), MARGIN) == []  # said already
+    assert joint_doubts(agrees, None, MARGIN) == joint_doubts(agrees, Absent("exact", "few chains"), MARGIN) == []
 
 
 def test_the_number_of_the_laws_draws_leaves_other_configurations_as_they_were():

@@ -8,9 +8,8 @@ from helpers import advance
 
 from langevin_ib import LawError, RunConfig
 from langevin_ib.confinement import unconfined, weight_decay
-from langevin_ib.descent import AT_REST, draw_descent, prepare_descent, run_descent
 from langevin_ib.dynamics import sgd
-from langevin_ib.findings import RunResult, silent
+from langevin_ib.experiment import draw
 from langevin_ib.laws import Law, bin_masses
 from langevin_ib.laws.sgd import Coordinate, Descent, check_closed, label_noise_gamma
 from langevin_ib.models import build_model
@@ -18,6 +17,8 @@ from langevin_ib.models.base import POSITIVE
 from langevin_ib.noise import Noise
 from langevin_ib.plotting import figure
 from langevin_ib.report import findings
+from langevin_ib.runs.result import Result
+from langevin_ib.runs.sgd import AT_REST, resolve
 from langevin_ib.statistics import compare
 from langevin_ib.store import draws as saved_draws
 
@@ -31,9 +32,9 @@ def coordinate(model, noise, lr, confinement=None, middle=1.0):
     return Coordinate(descent, 0, np.full(descent.chart.dim, middle), model.home_of(name))
 
 
-def run(config) -> RunResult:
+def run(config) -> Result:
     with jax.enable_x64(True):
-        return run_descent(config, silent, None, None)
+        return langevin_ib.run(config)
 
 
 def masses(log_density, edges):
@@ -150,7 +151,8 @@ def draws():
     """uv under label noise, ηs² = 0.04, at a small η, where (S) is exact to the accuracy of this sample."""
     with jax.enable_x64(True):
         config = RunConfig(sampler="sgd", lr=0.0025, label_noise=4.0, chains=512, steps=60_000, burn_in=20_000)
-        return draw_descent(config)
+        prepared, drawn, _ = draw(config)
+        return prepared.own, drawn.main
 
 
 def test_sgd_obeys_it_and_not_its_neighbours(draws):
@@ -161,11 +163,10 @@ def test_sgd_obeys_it_and_not_its_neighbours(draws):
     assert compare.p_value_of_law(counts, right) > 1e-4
     wrong = np.diff(label_noise_gamma(1.0, 0.0025 * 1.1, 4.0).cdf(edges))
     assert compare.p_value_of_law(counts, wrong / wrong.sum()) < 1e-6
-    energy, statistic = sample.total["law"]["energy"], sample.statistic
-    means = [float(np.sum(part.total) / np.sum(part.n)) for part in (energy, statistic)]
+    means = sample.energy.mean, sample.statistic.mean
     for c in (1.0, 0.0, -1.0, None):
         fit = ground.family.fit(*means, c)
-        assert compare.p_value_of_law(counts, ground.family.masses(fit, "z")) < 1e-6
+        assert compare.p_value_of_law(counts, ground.family.masses(fit, "z").mass) < 1e-6
 
 
 def test_the_best_isotropic_law_has_the_sample_s_means(draws):
@@ -224,7 +225,7 @@ def test_by_epochs_no_law_is_judged_and_the_variance_is_set_against_independent_
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
 def test_the_automatic_rate_is_that_of_a_step_with_its_momentum(momentum):
     with jax.enable_x64(True):
-        found = prepare_descent(RunConfig(sampler="sgd", momentum=momentum), lambda _: {})
+        found = resolve(RunConfig(sampler="sgd", momentum=momentum), lambda _: {})
     assert found.config.lr / (1.0 - momentum) == pytest.approx(0.005, rel=1e-3)
     assert found.descent.lr == pytest.approx(0.005, rel=1e-3)
 

@@ -8,8 +8,10 @@ from langevin_ib import RunConfig, reduced, sim
 from langevin_ib.errors import ConfigError
 from langevin_ib.experiment import draw
 from langevin_ib.laws import bin_masses, exact
-from langevin_ib.preparation import without_symmetry
+from langevin_ib.runs.judge import held_against
+from langevin_ib.runs.langevin import without_symmetry
 from langevin_ib.statistics.compare import against_law
+from langevin_ib.statistics.records import Absent
 
 OWN = """
 import jax
@@ -49,23 +51,24 @@ def own(tmp_path, monkeypatch):
 
 def test_draws_of_one_parameter_obey_the_gibbs_law_and_not_that_of_another_temperature(own, x64):
     config = RunConfig(model="bare_models:cube", chains=256, steps=4000, step_check=False, reference="none")
-    prepared, sample, doubts = draw(config)
-    plan, predictions = prepared.plan, prepared.predictions
+    prepared, draws, doubts = draw(config)
+    plan, sample = prepared.plan, draws.main
     assert plan.config.confine == "none"
-    assert [law.name for law in predictions.laws] == ["exact"]
+    (law,) = prepared.candidates
+    assert law.about.name == "exact"
     assert not doubts
     histogram = sample.histogram("z")
     # One test at the fixed key, of level 0.1%; TV below 0.02 is what a sample of this size can show.
-    found = predictions.compare("exact", "z", histogram)
+    found = held_against(histogram, law.masses()["z"], plan.config.margin, 0.95)
     assert found.p_value > 1e-3
     assert found.tv_upper95 < 0.02
     warm = dataclasses.replace(plan.reduction, temperature=1.2 * plan.reduction.temperature)
     wrong = against_law(histogram, bin_masses(exact(warm), plan.edges["z"]), plan.config.margin)
     assert wrong.verdict == "differs"
     assert wrong.p_value < 1e-6
-    correction = predictions.correction(sample.statistic)
-    assert correction["c"] is None
-    assert "log det G is constant" in correction["why"]
+    coefficient = prepared.coefficient(sample.statistic)
+    assert isinstance(coefficient, Absent)
+    assert "log det G is constant" in coefficient.why
 
 
 def test_two_parameters_run_from_the_command_line(own, tmp_path, capsys, monkeypatch):

@@ -5,13 +5,13 @@ comparison with the laws of a temperature a fifth too high, and rejects. (SGD's 
 """
 
 import jax
-import numpy as np
 import pytest
 from scipy import stats
 
 from langevin_ib import RunConfig
 from langevin_ib.experiment import draw
 from langevin_ib.statistics.compare import p_value_of_difference, p_value_of_share
+from langevin_ib.statistics.records import Absent
 
 LEVEL = 1e-4
 PROTOCOLS = {
@@ -26,21 +26,21 @@ PROTOCOLS = {
 def drawn(request):
     config = RunConfig(chains=1024, steps=20_000, **PROTOCOLS[request.param])
     with jax.enable_x64(True):
-        prepared, sample, doubts = draw(config)
+        prepared, draws, doubts = draw(config)
         assert doubts == []
         hot = prepared.plan.config.replace(beta=10.0 / 1.2)
-        return prepared, sample, draw(hot.replace(steps=400, chains=16, burn_in=100, thin=10))[0]
+        return prepared, draws.main, draw(hot.replace(steps=400, chains=16, burn_in=100, thin=10))[0]
 
 
 def distances(predictions, sample, name):
     """How many standard errors c and the share in the window are off."""
-    c = predictions.correction(sample.statistic)
-    share = predictions.share(name)
-    assert share.share is not None, share.why
+    c, share = predictions.coefficient(sample.statistic), predictions.share(name)
+    assert not isinstance(c, Absent), c.why
+    assert not isinstance(share, Absent), share.why
     window = sample.window(name)
     p = (
-        p_value_of_difference(c["c"] - predictions.law_correction("exact"), c["se"]),
-        p_value_of_share(np.asarray(window.counts).sum(axis=1), np.asarray(window.total), share.share),
+        p_value_of_difference(c.c - predictions.law_coefficient("exact"), c.se),
+        p_value_of_share(window.counts.sum(axis=1), window.total, share),
     )
     return [float(stats.norm.isf(x / 2)) for x in p]
 
@@ -49,5 +49,5 @@ def test_c_and_the_share_in_the_window_are_those_of_the_exact_law(drawn):
     prepared, sample, hot = drawn
     (name,) = prepared.plan.scalars
     limit = stats.norm.isf(LEVEL / 2)
-    assert max(distances(prepared.predictions, sample, name)) < limit
-    assert max(distances(hot.predictions, sample, name)) > limit
+    assert max(distances(prepared.own, sample, name)) < limit
+    assert max(distances(hot.own, sample, name)) > limit

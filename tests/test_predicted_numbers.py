@@ -5,7 +5,7 @@ in η, by the 95% or wider range of the measurement with an allowance of that or
 The negative control of each is the number that a wrong formula gives, which the same code rejects.
 """
 
-import copy
+import dataclasses
 import math
 from functools import cache
 
@@ -20,15 +20,16 @@ from scipy import stats
 from langevin_ib import ConfigError, LawError, RunConfig
 from langevin_ib.charges import charge_balance, charge_rate
 from langevin_ib.confinement import unconfined, weight_decay
-from langevin_ib.descent import at_minimum, decay_of, draw_descent, moments_with_errors, run_descent
 from langevin_ib.dynamics import euler_maruyama, sgd
-from langevin_ib.findings import silent
+from langevin_ib.experiment import draw, run
 from langevin_ib.geometry import fundamental_fields, reduced_curvatures
 from langevin_ib.laws import bin_masses
 from langevin_ib.laws.sgd import Coordinate, Descent
 from langevin_ib.models import Chart, build_model
 from langevin_ib.noise import GradientNoise, Noise, gradient_noise
 from langevin_ib.report import findings
+from langevin_ib.runs.judge import scalar_moments
+from langevin_ib.runs.sgd import at_minimum, decay_of
 
 LIMIT = 4.5
 LINE = {"samples": 16, "scatter": 2.0, "seed": 2}
@@ -184,8 +185,8 @@ def test_a_coordinate_relaxes_at_the_curvature_of_loss_and_decay(lam, x64):
 def test_the_variance_is_that_of_law_s(name, x64):
     """What runs by epochs are set against; the control is the variance of 1.3 times η."""
     config = RunConfig(sampler="sgd", chains=256, **SETTINGS[name], burn_in=3000, steps=9000)
-    ground, sample = draw_descent(config.replace(burn_in=30_000, steps=40_000) if name == "momentum" else config)
-    moments = moments_with_errors(sample, "z")
+    prepared, draws, _ = draw(config.replace(burn_in=30_000, steps=40_000) if name == "momentum" else config)
+    ground, moments = prepared.own, scalar_moments(draws.main, "z")
 
     def variance(factor):
         descent = Descent(
@@ -194,8 +195,8 @@ def test_the_variance_is_that_of_law_s(name, x64):
         return Coordinate(descent, 0, ground.middle, ground.descent.model.home_of("z")).variance()
 
     for factor, right in ((1.0, True), (1.3, False)):
-        gap = abs(moments["variance"] - variance(factor))
-        assert (gap < LIMIT * moments["variance_se"] + ALLOWANCE * moments["variance"]) is right
+        gap = abs(moments.variance - variance(factor))
+        assert (gap < LIMIT * moments.variance_se + ALLOWANCE * moments.variance) is right
 
 
 # Of the exact one-dimensional map of uv under label noise, by a transfer operator: total variation to (S).
@@ -282,12 +283,13 @@ def test_the_sentence_follows_from_the_estimate():
     """Skewed noise: the run names the order and says that the error explains the distance; a tenth of it would not."""
     config = RunConfig(model="helpers:skewed", sampler="sgd", noise="fresh", lr=0.01, chains=256, label_noise=0.0)
     with jax.enable_x64(True):
-        summary = run_descent(config.replace(burn_in=3000, steps=13_000), silent, None, None).summary
-    text = "\n".join(line for _, line in findings(summary))
+        result = run(config.replace(burn_in=3000, steps=13_000))
+    text = "\n".join(line for _, line in findings(result))
     assert "falls like √η, for the gradient noise at the minimum is skewed (skewness -2)" in text
     assert "is compatible with that" in text
-    wrong = copy.deepcopy(summary)
-    wrong["descent"]["law_error"]["z"]["tv"] /= 10.0
+    error = result.details.law_error["z"]
+    details = dataclasses.replace(result.details, law_error={"z": error._replace(tv=error.tv / 10.0)})
+    wrong = dataclasses.replace(result, details=details)
     assert "times that, which it does not explain" in "\n".join(line for _, line in findings(wrong))
 
 

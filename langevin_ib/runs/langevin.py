@@ -71,6 +71,7 @@ def _prepared(plan: Plan, predictions: Predictions, **many: Any) -> Prepared:
         coefficient=predictions.coefficient,
         share=predictions.share,
         stationary=plan.reduction.proper,
+        own=predictions,
         **many,
     )
     say_alike(prepared.candidates, plan)
