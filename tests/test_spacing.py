@@ -10,7 +10,7 @@ from langevin_ib.errors import ConfigError
 from langevin_ib.laws import Reduction
 from langevin_ib.models import uv
 from langevin_ib.plan import build_reduction, resolve
-from langevin_ib.runs.sgd import resolve
+from langevin_ib.runs import sgd
 from langevin_ib.steps import check_spacing
 
 FAR = {"target": 30_000.0, "beta": 100.0, "kappa": 1.0, "window": (29_999.6, 30_000.4)}
@@ -75,4 +75,4 @@ def test_the_parameters_roundings_count_too(x64):
 def test_sgd_is_asked_too(x64):
     settings = {"sampler": "sgd", "noise": "label", "label_noise": 3.0, "lr": 1e-6, "target": 3000.0, "steps": 20_000}
     with pytest.raises(ConfigError, match=r"precision must be 64 here: a bin of z is 0\.005 wide"):
-        resolve(RunConfig(**settings, window=(2999.9, 3000.1)), lambda name: {})
+        sgd.resolve(RunConfig(**settings, window=(2999.9, 3000.1)), lambda name: {})
