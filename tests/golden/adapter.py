@@ -20,6 +20,8 @@ import numpy as np
 
 import langevin_ib
 from langevin_ib import RunConfig, reduced
+from langevin_ib.attribution.config import AttributionConfig
+from langevin_ib.attribution.mechanisms import attribute
 from langevin_ib.descent import prepare_descent
 from langevin_ib.dynamics import mala
 from langevin_ib.ensemble import EnsembleResult, Observer, Schedule, run_ensemble, tune_step_size
@@ -112,6 +114,14 @@ def _settled(config: RunConfig, edges: Mapping[str, np.ndarray], schedule: Sched
 
 def _silent(stage: str) -> None:
     del stage
+
+
+
+def attributed(**settings: Any) -> dict[str, Any]:
+    """The content of an attribution's `summary.json` but for times of the clock."""
+    summary = dict(attribute(AttributionConfig(**settings)).summary)
+    summary["run"] = {name: value for name, value in summary["run"].items() if name not in WALL}
+    return summary
 
 
 # ---- ensembles, stored and given back ---------------------------------------------------------------------------------

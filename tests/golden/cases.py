@@ -16,12 +16,12 @@ PLANS: dict[str, Case] = {
     "uv in a metric": {"metric": [1.0, 4.0], **TINY},
     "a user's model": {"model": "user_model:shifted", **TINY},
     "no symmetry": {"model": "user_model:well", **TINY},
+}
+
+LONG_PLANS: dict[str, Case] = {
     "uv sgd by epochs": {
         "options": UV_DATA, "noise": "minibatch", "batch_size": 2, "replacement": False, "momentum": 0.5, **SGD,
     },
-}  # fmt: skip
-
-LONG_PLANS: dict[str, Case] = {
     "uv all by rule": {},
     "uv of three factors, weight decay": {"depth": 3, "confine": "weight-decay", **TINY},
     "uv hard": {"confine": "hard", **TINY},
@@ -42,17 +42,17 @@ LONG_PLANS: dict[str, Case] = {
     "uv sgd isotropic": {"noise": "isotropic", "confine": "weight-decay", "weight_decay": 0.1, **SGD},
     "uv sgd none": {"noise": "none", **SGD},
     "hadamard sgd label, weight decay": {**HADAMARD, "confine": "weight-decay", "weight_decay": 0.05, **SGD},
-    "relu sgd fresh": {"model": "relu", "options": {"population": True, "ridge": 0.0}, "noise": "fresh", **SGD},
-}
+    "relu sgd fresh": {"model": "relu", "options": {"population": True}, "noise": "fresh", **SGD},
+}  # fmt: skip
 
 JUDGED: dict[str, Case] = {
     "uv stiff": {"precision": 64, **TINY},
     "uv slab": {"precision": 64, "confine": "none", "slab": 0.2, **TINY},
-    "uv hard judged": {"precision": 64, "confine": "hard", **TINY},
     "uv sgd label": {"precision": 64, "lr": 0.02, "steps": 3000, "burn_in": 1000, **SGD},
 }
 
 LONG_JUDGED: dict[str, Case] = {
+    "uv hard judged": {"precision": 64, "confine": "hard", **TINY},
     "hadamard judged": {"precision": 64, **HADAMARD, **TINY},
     "hadamard sgd minibatch": {
         "precision": 64, **HADAMARD, "noise": "minibatch", "lr": 0.02, "steps": 3000, "burn_in": 1000, **SGD,
@@ -65,11 +65,15 @@ UNADJUSTED: Case = {"reference": "none", "step_check": False, "laws": ["slice"],
 DESCENT: Case = {"sampler": "sgd", "lr": 0.02, **FIXED}
 
 PATHS: dict[str, Case] = {
-    "Leimkuhler–Matthews": {"step_size": 0.002, **UNADJUSTED},
-    "Euler–Maruyama": {"step_size": 0.002, "integrator": "euler-maruyama", "kappa": 30.0, **UNADJUSTED},
+    "Leimkuhler–Matthews": {"step_size": 0.02, "kappa": 5.0, **UNADJUSTED},
     "projected": {"step_size": 0.01, "confine": "hard", **UNADJUSTED},
-    "projected with Fixman's term": {"step_size": 0.01, "confine": "hard-fixman", **UNADJUSTED},
     "sgd label": {"label_noise": 2.0, **DESCENT},
+}
+
+LONG_PATHS: dict[str, Case] = {
+    "Euler–Maruyama": {"step_size": 0.01, "integrator": "euler-maruyama", "kappa": 5.0, **UNADJUSTED},
+    "projected with Fixman's term": {"step_size": 0.01, "confine": "hard-fixman", **UNADJUSTED},
+    "Leimkuhler–Matthews in float32": {"step_size": 0.02, "kappa": 5.0, **UNADJUSTED, "precision": 32},
     "sgd by epochs": {
         "options": UV_DATA, "noise": "minibatch", "batch_size": 2, "replacement": False, "momentum": 0.5, **DESCENT,
     },
@@ -79,5 +83,8 @@ PATHS: dict[str, Case] = {
 
 MALA: dict[str, Case] = {
     "uv": {"name": "uv", "options": {}, "temperature": 0.1, "step_size": 0.05},
+}
+
+LONG_MALA: dict[str, Case] = {
     "hadamard": {"name": "hadamard", "options": {"dim": 2}, "temperature": 0.1, "step_size": 0.05},
 }

@@ -11,6 +11,11 @@ from typing import Any
 STORED = Path(__file__).parent / "stored"
 
 
+def slug(name: str) -> str:
+    """A case's name as that of a file."""
+    return "".join(c if c.isascii() and c.isalnum() else "-" for c in name)
+
+
 def plain(value: Any) -> Any:
     """What is left of a value when it has been written as JSON and read again."""
     return json.loads(json.dumps(value))

@@ -2,7 +2,7 @@
 
 A change of these numbers that is meant is a commit of its own, which holds nothing but the change and the files that
 this script has made anew, and says why. Without names all are made; with names, those parts and cases alone: paths,
-mala, long, or the name of a case of `cases.py`.
+mala, `long NAME` of `long_numbers.py`, or the name of a case of `cases.py`.
 """
 
 from __future__ import annotations
@@ -15,15 +15,10 @@ from typing import Any
 import adapter
 import cases
 import long_numbers
-from comparing import STORED, plain
+from comparing import STORED, plain, slug
 
 import langevin_ib
 from langevin_ib import RunConfig
-
-
-def slug(name: str) -> str:
-    """A case's name as that of a file."""
-    return "".join(c if c.isascii() and c.isalnum() else "-" for c in name)
 
 
 def dump(name: str, value: Any) -> None:
@@ -68,17 +63,21 @@ def make_summary(name: str, case: cases.Case) -> None:
 
 
 def make_paths() -> None:
-    dump("paths.json", {name: adapter.path_of(RunConfig(**case)) for name, case in cases.PATHS.items()})
+    dump("paths.json", {name: adapter.path_of(RunConfig(**case)) for name, case in (cases.PATHS | cases.LONG_PATHS).items()})
 
 
 def make_mala() -> None:
-    dump("mala.json", {name: adapter.mala_ends(**case).tolist() for name, case in cases.MALA.items()})
+    dump("mala.json", {name: adapter.mala_ends(**case).tolist() for name, case in (cases.MALA | cases.LONG_MALA).items()})
+
+
+def make_long(name: str) -> None:
+    dump("long.json", stored("long.json") | {name: long_numbers.NUMBERS[name]()})
 
 
 def main(names: list[str]) -> None:
     STORED.mkdir(exist_ok=True)
     makers: dict[str, Any] = {"paths": make_paths, "mala": make_mala}
-    makers |= {f"long {name}": lambda name=name: long_numbers.make(name) for name in long_numbers.NUMBERS}
+    makers |= {f"long {name}": lambda name=name: make_long(name) for name in long_numbers.NUMBERS}
     for name, case in (cases.PLANS | cases.LONG_PLANS).items():
         makers[name] = lambda name=name, case=case: make_plan(name, case)
     for name, case in (cases.JUDGED | cases.LONG_JUDGED).items():
