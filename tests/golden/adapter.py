@@ -6,6 +6,7 @@ an ensemble of chains, the one that tunes MALA's step, and the one that draws a 
 
 from __future__ import annotations
 
+import hashlib
 import platform
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -44,7 +45,7 @@ TRACE_ROWS = 20
 WALL = ("wall_s", "chain_steps_per_s", "total_wall_s")  # of summary["run"]
 
 
-# ---- what a run says --------------------------------------------------------------------------------------------------
+# ---- what a run says ----
 
 
 def summary_of(result: langevin_ib.RunResult) -> dict[str, Any]:
@@ -116,7 +117,6 @@ def _silent(stage: str) -> None:
     del stage
 
 
-
 def attributed(**settings: Any) -> dict[str, Any]:
     """The content of an attribution's `summary.json` but for times of the clock."""
     summary = dict(attribute(AttributionConfig(**settings)).summary)
@@ -124,7 +124,7 @@ def attributed(**settings: Any) -> dict[str, Any]:
     return summary
 
 
-# ---- ensembles, stored and given back ---------------------------------------------------------------------------------
+# ---- ensembles, stored and given back ----
 
 
 @contextmanager
@@ -272,7 +272,7 @@ def read(path: Path) -> Arrays:
         return {name: file[name].astype(wide.get(file[name].dtype.kind, file[name].dtype)) for name in file.files}
 
 
-# ---- chains -----------------------------------------------------------------------------------------------------------
+# ---- chains ----
 
 
 def path_of(config: RunConfig) -> dict[str, Any]:
@@ -326,9 +326,10 @@ def mala_ends(name: str, options: dict[str, Any], *, temperature: float, step_si
 
 def build() -> dict[str, str]:
     """What decides the last digits of a compiled program: versions, and the processor's instructions."""
-    flags = "unknown"
+    flags = ""
     info = Path("/proc/cpuinfo")
     if info.exists():
         lines = [line for line in info.read_text().splitlines() if line.startswith(("flags", "Features"))]
         flags = " ".join(sorted(lines[0].partition(":")[2].split())) if lines else flags
-    return {"jax": jax.__version__, "numpy": np.__version__, "machine": platform.machine(), "instructions": flags}
+    digest = hashlib.sha256(flags.encode()).hexdigest()[:16]
+    return {"jax": jax.__version__, "numpy": np.__version__, "machine": platform.machine(), "instructions": digest}

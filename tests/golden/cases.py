@@ -57,7 +57,7 @@ LONG_JUDGED: dict[str, Case] = {
     "hadamard sgd minibatch": {
         "precision": 64, **HADAMARD, "noise": "minibatch", "lr": 0.02, "steps": 3000, "burn_in": 1000, **SGD,
     },
-    "uv with doubts": {"precision": 64, **TINY, "step_size": 0.012, "burn_in": 0, "thin": 2, "steps": 400},
+    "uv with doubts": {"precision": 64, **TINY, "step_size": 0.004, "burn_in": 0, "thin": 2, "steps": 400},
 }  # fmt: skip
 
 FIXED: Case = {"precision": 64, "chains": 16, "steps": 400, "burn_in": 100, "thin": 2, "bins": 10, "window": [0.2, 2.2]}

@@ -40,7 +40,10 @@ def figure(name: str, *options: str) -> dict[str, Any]:
 
 def verification() -> dict[str, Any]:
     """Both sides of eq. (16) for a sparse gradient, and of eq. (18) for a spectral design, on 16 random features."""
-    models = {"sparse": design.sparse(operators.gradient(5)), "spectral": design.spectral(operators.identity(4), (2, 2))}
+    models = {
+        "sparse": design.sparse(operators.gradient(5)),
+        "spectral": design.spectral(operators.identity(4), (2, 2)),
+    }
     sides = {name: design.verify(model, features=16) for name, model in models.items()}
     return {
         name: {"derived": side.derived.tolist(), "requested": side.requested.tolist()} for name, side in sides.items()

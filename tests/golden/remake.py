@@ -45,6 +45,7 @@ def make_plan(name: str, case: cases.Case) -> None:
         plan = adapter.planned(RunConfig(**case))
     if kept:  # draws of a law, without which another machine would have others
         adapter.write(STORED / f"{slug(name)}.npz", kept)
+        dump("build.json", adapter.build())
         with adapter.replaying(adapter.read(STORED / f"{slug(name)}.npz")):
             plan = adapter.planned(RunConfig(**case))
     plans = stored("plans.json")
@@ -63,11 +64,16 @@ def make_summary(name: str, case: cases.Case) -> None:
 
 
 def make_paths() -> None:
-    dump("paths.json", {name: adapter.path_of(RunConfig(**case)) for name, case in (cases.PATHS | cases.LONG_PATHS).items()})
+    dump(
+        "paths.json",
+        {name: adapter.path_of(RunConfig(**case)) for name, case in (cases.PATHS | cases.LONG_PATHS).items()},
+    )
 
 
 def make_mala() -> None:
-    dump("mala.json", {name: adapter.mala_ends(**case).tolist() for name, case in (cases.MALA | cases.LONG_MALA).items()})
+    dump(
+        "mala.json", {name: adapter.mala_ends(**case).tolist() for name, case in (cases.MALA | cases.LONG_MALA).items()}
+    )
 
 
 def make_long(name: str) -> None:
