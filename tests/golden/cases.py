@@ -54,9 +54,7 @@ JUDGED: dict[str, Case] = {
 LONG_JUDGED: dict[str, Case] = {
     "uv hard judged": {"precision": 64, "confine": "hard", **TINY},
     "hadamard judged": {"precision": 64, **HADAMARD, **TINY},
-    "hadamard sgd minibatch": {
-        "precision": 64, **HADAMARD, "noise": "minibatch", "lr": 0.02, "steps": 3000, "burn_in": 1000, **SGD,
-    },
+    "hadamard sgd label": {"precision": 64, **HADAMARD, "lr": 0.02, "steps": 3000, "burn_in": 1000, **SGD},
     "uv with doubts": {"precision": 64, **TINY, "step_size": 0.004, "burn_in": 0, "thin": 2, "steps": 400},
 }  # fmt: skip
 
