@@ -46,7 +46,7 @@ LONG_PLANS: dict[str, Case] = {
 }  # fmt: skip
 
 JUDGED: dict[str, Case] = {
-    "uv stiff": {"precision": 64, **TINY},
+    "uv stiff": {"precision": 64, **TINY, "kappa": 20.0, "steps": 20_000},
     "uv slab": {"precision": 64, "confine": "none", "slab": 0.2, **TINY},
     "uv sgd label": {"precision": 64, "lr": 0.02, "steps": 3000, "burn_in": 1000, **SGD},
 }
