@@ -144,8 +144,8 @@ def recording(kept: Arrays) -> Iterator[None]:
 
     def nuts(*args: Any, **options: Any) -> LawDraws:
         draws = sample_nuts(*args, **options)
-        kept.update({f"nuts/scalars/{name}": np.float32(values) for name, values in draws.scalars.items()})
-        kept["nuts/terms"] = np.float32(np.stack(draws.terms))
+        kept.update({f"nuts/scalars/{name}": values.astype(np.float32) for name, values in draws.scalars.items()})
+        kept["nuts/terms"] = np.stack(draws.terms).astype(np.float32)
         kept["nuts/acceptance"], kept["nuts/step_size"] = np.asarray(draws.acceptance), np.asarray(draws.step_size)
         kept["nuts/position"] = np.asarray(draws.position)
         return draws

@@ -31,18 +31,14 @@ LONG_PLANS: dict[str, Case] = {
     "rotation": {"model": "rotation", "confine": "none", **TINY},
     "a user's model, slab": {"model": "user_model:shifted", "confine": "none", "slab": 0.3, **TINY},
     "hadamard stiff": {**HADAMARD, **TINY},
-    "hadamard weight decay": {**HADAMARD, "confine": "weight-decay", **TINY},
-    "hadamard hard": {**HADAMARD, "confine": "hard", "invariant": ["z_2"], **TINY},
     "relu weight decay": {"model": "relu", "options": {"samples": 8}, "confine": "weight-decay", **TINY},
     "attention stiff": {"model": "attention", "laws": ["slice", "hard", "pushforward", "naive"], **TINY},
     "matrix stiff": {"model": "matrix", "options": {"rows": 2, "cols": 2, "rank": 1}, **TINY},
-    "vector pair slab": {"model": "user_model:vectors", "confine": "none", **TINY},
     "uv sgd minibatch": {"options": UV_DATA, "noise": "minibatch", "batch_size": 2, **SGD},
     "uv sgd fresh": {"options": {}, "noise": "fresh", "label_noise": 1.0, **SGD},
     "uv sgd isotropic": {"noise": "isotropic", "confine": "weight-decay", "weight_decay": 0.1, **SGD},
     "uv sgd none": {"noise": "none", **SGD},
     "hadamard sgd label, weight decay": {**HADAMARD, "confine": "weight-decay", "weight_decay": 0.05, **SGD},
-    "relu sgd fresh": {"model": "relu", "options": {"population": True}, "noise": "fresh", **SGD},
 }  # fmt: skip
 
 JUDGED: dict[str, Case] = {

@@ -4,7 +4,6 @@ import jax
 import jax.numpy as jnp
 
 from langevin_ib.models import Model
-from sims.vector_pair import pair
 
 
 def shifted() -> Model:
@@ -40,8 +39,3 @@ def well() -> Model:
         section=lambda z: jnp.stack([z["x"]]),
         init=lambda key: jax.random.truncated_normal(key, -2.0, 2.0, (1,)),
     )
-
-
-def vectors() -> Model:
-    """The vector pair of p = q = 2 under sims, a model of many coordinates in a module of its own."""
-    return pair(2, 2)
