@@ -27,10 +27,17 @@ def named(item, config):
     return False
 
 
+def is_long(item):
+    """Whether it is marked `full`, and is not one of the cases, by their ids, that the mark leaves `quick`."""
+    mark = item.get_closest_marker("full")
+    case = item.callspec.id if hasattr(item, "callspec") else None
+    return mark is not None and case not in mark.kwargs.get("quick", ())
+
+
 def pytest_collection_modifyitems(config, items):
     if config.getoption("full"):
         return
-    long = [item for item in items if item.get_closest_marker("full") and not named(item, config)]
+    long = [item for item in items if is_long(item) and not named(item, config)]
     if long:
         chosen = set(items) - set(long)
         items[:] = [item for item in items if item in chosen]

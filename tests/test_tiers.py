@@ -20,6 +20,11 @@ def test_quick():
 def test_partly(n):
     pass
 
+@pytest.mark.full(quick=["b"])
+@pytest.mark.parametrize("letter", ["a", "b"])
+def test_mostly(letter):
+    pass
+
 @pytest.mark.full
 def test_long():
     pass
@@ -28,8 +33,8 @@ def test_long():
 def test_long_too():
     pass
 """
-QUICK = {"test_quick", "test_partly[1]"}
-LONG = {"test_partly[2]", "test_long", "test_long_too"}
+QUICK = {"test_quick", "test_partly[1]", "test_mostly[b]"}
+LONG = {"test_partly[2]", "test_mostly[a]", "test_long", "test_long_too"}
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +61,7 @@ def run(folder, *arguments):
 def test_without_the_option_long_tests_are_left_out_and_counted(folder, processes):
     names, text = run(folder, *processes)
     assert names == QUICK
-    assert "3 long tests were left out: --full runs them, and the notebooks" in text
+    assert "4 long tests were left out: --full runs them, and the notebooks" in text
     assert "skipped" not in text
 
 
@@ -74,4 +79,4 @@ def test_a_long_test_that_is_named_runs_and_no_other(folder):
     assert run(folder, "test_small.py::test_partly[2]")[0] == {"test_partly[2]"}
     names, text = run(folder, "test_small.py", "test_small.py::test_long")
     assert names == QUICK | {"test_long"}
-    assert "2 long tests were left out" in text
+    assert "3 long tests were left out" in text
