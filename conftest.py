@@ -28,10 +28,12 @@ def named(item, config):
 
 
 def is_long(item):
-    """Whether it is marked `full`, and is not one of the cases, by their ids, that the mark leaves `quick`."""
+    """Whether it is marked `full`; of several cases, by their ids, the mark may mean `only` some, or all `but` some."""
     mark = item.get_closest_marker("full")
+    if mark is None:
+        return False
     case = item.callspec.id if hasattr(item, "callspec") else None
-    return mark is not None and case not in mark.kwargs.get("quick", ())
+    return case in mark.kwargs["only"] if "only" in mark.kwargs else case not in mark.kwargs.get("but", ())
 
 
 def pytest_collection_modifyitems(config, items):

@@ -55,6 +55,7 @@ def test_lasso_is_optimal_at_the_chosen_penalty(seed):
     check_subgradient(slope, fit.w, fit.penalty)
 
 
+@pytest.mark.full(but=["laplacian"])
 @pytest.mark.parametrize("operator", [operators.gradient(64), operators.laplacian(64)], ids=lambda a: a.name)
 def test_generalised_lasso_is_optimal(operator):
     X, y, _ = sparse(0)

@@ -129,6 +129,7 @@ def test_where_it_does_not_exist_it_says_why(name, options, noise, lr, message, 
         law()
 
 
+@pytest.mark.full
 def test_too_strong_noise_collapses_the_product(x64):
     """ηs² = 2.2 ≥ 2y: the median of z over 256 chains is below 1e-3; at ηs² = 0.5 it is of order one."""
     with pytest.raises(LawError, match="no Gamma law, chains collapse to z = 0"):
@@ -152,6 +153,7 @@ def draws():
         return draw_descent(config)
 
 
+@pytest.mark.full
 def test_sgd_obeys_it_and_not_its_neighbours(draws):
     """p > 1e-4 for the true law fails in 1e-4 of keys; S wrong by 10% and the isotropic laws are the controls."""
     ground, sample = draws
@@ -167,6 +169,7 @@ def test_sgd_obeys_it_and_not_its_neighbours(draws):
         assert compare.p_value_of_law(counts, ground.family.masses(fit, "z")) < 1e-6
 
 
+@pytest.mark.full
 def test_the_best_isotropic_law_has_the_sample_s_means(draws):
     ground, _ = draws
     for mean in (0.02, 0.05):
@@ -176,6 +179,7 @@ def test_the_best_isotropic_law_has_the_sample_s_means(draws):
         assert np.sum(0.5 * (z - 1.0) ** 2 * density) / density.sum() == pytest.approx(mean, rel=1e-4)
 
 
+@pytest.mark.full
 def test_a_run_says_which_law_is_nearer():
     result = run(RunConfig(sampler="sgd", lr=0.01, label_noise=2.0, chains=256))
     summary = result.summary
@@ -204,6 +208,7 @@ def test_its_variance_is_that_of_its_density(noise, options, x64):
     assert found.variance() == pytest.approx(mass @ (z - mass @ z) ** 2, rel=1e-3)
 
 
+@pytest.mark.full
 def test_by_epochs_no_law_is_judged_and_the_variance_is_set_against_independent_batches():
     options = {"samples": 16, "scatter": 2.0}
     config = RunConfig(
@@ -228,6 +233,7 @@ def test_the_automatic_rate_is_that_of_a_step_with_its_momentum(momentum):
     assert found.descent.lr == pytest.approx(0.005, rel=1e-3)
 
 
+@pytest.mark.full
 def test_minibatches_that_all_examples_agree_on_have_no_noise_at_the_minimum_and_say_so():
     """Chains come to rest, from the model's own starts: no law, no ratio of rounding errors, no empty panel."""
     summary = run(RunConfig(model="hadamard", sampler="sgd", noise="minibatch", chains=16, steps=4000)).summary

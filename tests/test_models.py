@@ -45,11 +45,13 @@ CASES = [
 ]
 
 
+@pytest.mark.full(but=["relu-options3"])
 @pytest.mark.parametrize(("name", "options"), CASES)
 def test_every_model_keeps_its_contract(name, options):
     contract.check_model(build_model(name, options), jax.random.key(0))
 
 
+@pytest.mark.full(but=["attention-options5"])
 @pytest.mark.parametrize(("name", "options"), CASES)
 def test_closed_forms_of_the_slice_are_those_of_the_geometry(name, options, x64):
     model = build_model(name, options)

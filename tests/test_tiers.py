@@ -20,9 +20,14 @@ def test_quick():
 def test_partly(n):
     pass
 
-@pytest.mark.full(quick=["b"])
+@pytest.mark.full(but=["b"])
 @pytest.mark.parametrize("letter", ["a", "b"])
 def test_mostly(letter):
+    pass
+
+@pytest.mark.full(only=["b"])
+@pytest.mark.parametrize("letter", ["a", "b"])
+def test_rarely(letter):
     pass
 
 @pytest.mark.full
@@ -33,8 +38,8 @@ def test_long():
 def test_long_too():
     pass
 """
-QUICK = {"test_quick", "test_partly[1]", "test_mostly[b]"}
-LONG = {"test_partly[2]", "test_mostly[a]", "test_long", "test_long_too"}
+QUICK = {"test_quick", "test_partly[1]", "test_mostly[b]", "test_rarely[a]"}
+LONG = {"test_partly[2]", "test_mostly[a]", "test_rarely[b]", "test_long", "test_long_too"}
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +66,7 @@ def run(folder, *arguments):
 def test_without_the_option_long_tests_are_left_out_and_counted(folder, processes):
     names, text = run(folder, *processes)
     assert names == QUICK
-    assert "4 long tests were left out: --full runs them, and the notebooks" in text
+    assert "5 long tests were left out: --full runs them, and the notebooks" in text
     assert "skipped" not in text
 
 
@@ -79,4 +84,4 @@ def test_a_long_test_that_is_named_runs_and_no_other(folder):
     assert run(folder, "test_small.py::test_partly[2]")[0] == {"test_partly[2]"}
     names, text = run(folder, "test_small.py", "test_small.py::test_long")
     assert names == QUICK | {"test_long"}
-    assert "3 long tests were left out" in text
+    assert "4 long tests were left out" in text
