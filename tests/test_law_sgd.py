@@ -39,6 +39,7 @@ def masses(log_density, edges):
     return bin_masses(Law("oracle", "dz", "closed form", log_density), edges)
 
 
+@pytest.mark.full(but=["1.0"])
 @pytest.mark.parametrize("target", [1.0, -0.7])
 def test_under_label_noise_it_is_the_gamma_law(target, x64):
     found = coordinate(build_model("uv", {"target": target}), LABELS, 0.01, middle=target)
@@ -51,6 +52,7 @@ def test_under_label_noise_it_is_the_gamma_law(target, x64):
     np.testing.assert_allclose(outside, 1e-3, rtol=0.2)
 
 
+@pytest.mark.full
 def test_weight_decay_only_shifts_the_target_of_the_gamma_law(x64):
     """ℓ' + λ = z − (y − λ): a Gamma law of target y − λ."""
     found = coordinate(build_model("uv"), LABELS, 0.01, weight_decay(0.3))
@@ -59,6 +61,7 @@ def test_weight_decay_only_shifts_the_target_of_the_gamma_law(x64):
     np.testing.assert_allclose(bin_masses(found.law(0.3, 1.3), edges), wanted / wanted.sum(), atol=1e-12)
 
 
+@pytest.mark.full(but=["minibatch-3"])
 @pytest.mark.parametrize(("kind", "batch"), [("minibatch", 1), ("minibatch", 3), ("fresh", 2)])
 def test_with_any_noise_it_is_the_formula_of_the_theory(kind, batch, x64):
     """z^{−3/2} S⁻¹ exp(−∫ℓ'/(ηzS) dz) with S(z) written out by hand and integrated by the trapezoidal rule."""
@@ -85,6 +88,7 @@ def test_with_any_noise_it_is_the_formula_of_the_theory(kind, batch, x64):
     np.testing.assert_allclose(bin_masses(found.law(*window), edges), wanted, atol=1e-7)
 
 
+@pytest.mark.full
 def test_hadamard_is_a_product_of_gamma_laws(x64):
     model = build_model("hadamard", {"dim": 2})
     descent = Descent(model, unconfined(), LABELS, 0.01)
@@ -96,6 +100,7 @@ def test_hadamard_is_a_product_of_gamma_laws(x64):
         np.testing.assert_allclose(bin_masses(law, edges), wanted / wanted.sum(), atol=1e-12)
 
 
+@pytest.mark.full
 def test_rotation_is_half_normal(x64):
     """On a ray the step is linear: r has the variance ηs²/2 of dr = −r dt + √η s dW, folded at 0."""
     found = coordinate(build_model("rotation"), LABELS, 0.01)
@@ -104,6 +109,7 @@ def test_rotation_is_half_normal(x64):
     np.testing.assert_allclose(bin_masses(found.law(0.01, 0.5), edges), wanted, atol=1e-12)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("name", "options", "noise", "lr", "message"),
     [

@@ -42,7 +42,7 @@ def test_a_step_without_noise_is_gradient_descent_with_momentum_and_decay(x64):
         np.testing.assert_allclose(flat(state.position), wanted, rtol=1e-12)
 
 
-@pytest.mark.full(but=["noise0-uv-options0", "noise1-hadamard-options2", "noise2-relu-options3"])
+@pytest.mark.full(but=["noise0-uv-options0", "noise1-hadamard-options1", "noise2-relu-options2"])
 @pytest.mark.parametrize(("name", "options"), MODELS)
 @pytest.mark.parametrize("noise", [Noise("minibatch", 2, 0.3), Noise("fresh", 3, 0.3), Noise("label", None, 0.5)])
 def test_a_step_changes_the_charge_by_that_of_its_gradient(name, options, noise, x64):
