@@ -1,9 +1,21 @@
 """Two devices for every test, so that sharding is always exercised; x64 where a test asks for it."""
 
+import tempfile
+
 import jax
 import pytest
 
 jax.config.update("jax_num_cpu_devices", 2)
+
+# Most of a small run's time is compilation. A program that this process has compiled before comes from its file, the
+# same to the last bit. One folder for each process, for JAX does not lock the files that it writes.
+COMPILED = tempfile.TemporaryDirectory(prefix="langevin_ib_compiled_")
+jax.config.update("jax_compilation_cache_dir", COMPILED.name)
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+
+
+def pytest_unconfigure():
+    COMPILED.cleanup()
 
 
 @pytest.fixture(autouse=True)

@@ -23,6 +23,7 @@ def arrays(heads, scale=1.0):
     return tuple(jnp.asarray(scale * random.normal(size=shape)) for shape in shapes)
 
 
+@pytest.mark.full(but=["1"])
 @pytest.mark.parametrize("heads", [1, 3])
 def test_values_and_gradients_are_those_of_the_formula(heads, x64):
     given = arrays(heads)
@@ -48,6 +49,7 @@ def test_sequences_do_not_see_each_other(x64):
         )
 
 
+@pytest.mark.full
 def test_scores_beyond_the_range_of_exp_are_no_overflow(x64):
     """Of order 10⁵: one token has all the weight."""
     given = arrays(1, 20.0)

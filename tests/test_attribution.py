@@ -82,6 +82,7 @@ def test_mechanisms_are_compared_seed_by_seed(random_paths):
     assert compared["added"]["b"]["se"] < 1e-12
 
 
+@pytest.mark.full(but=["uv"])
 @pytest.mark.parametrize("name", ["uv", "hadamard", "relu", "attention", "matrix"])
 def test_the_ratio_is_arsinh_of_charge_over_size_and_the_generators_rescale_pairs(name, x64):
     model = build_model(name, {"depth": 3} if name == "uv" else {})
@@ -91,6 +92,7 @@ def test_the_ratio_is_arsinh_of_charge_over_size_and_the_generators_rescale_pair
         assert pairs(model, params).all()
 
 
+@pytest.mark.full
 def test_a_rotation_and_what_mixes_columns_rescale_no_pair(x64):
     assert not pairs(build_model("rotation"), jnp.array([0.8, 0.3])).any()
     model = build_model("matrix", {"group": "gl", "rows": 2, "cols": 2, "rank": 2})
@@ -116,6 +118,7 @@ def test_tasks_that_are_filled_up_have_the_same_loss_and_noise(x64):
             np.testing.assert_allclose(grown, own, atol=1e-12)
 
 
+@pytest.mark.full
 def test_minibatches_reach_every_example_of_a_longer_task(x64):
     """Mean of 200 000 draws: the gradient to 1% of its length, which it is not without those beyond the model's n."""
     model = build_model("matrix", {"observed": 0.3, "seed": 1})
@@ -137,6 +140,7 @@ def test_minibatches_reach_every_example_of_a_longer_task(x64):
     assert jnp.linalg.norm(short - wanted) > 0.05 * jnp.linalg.norm(wanted)
 
 
+@pytest.mark.full
 def test_mechanisms_begin_together_and_gradient_descent_is_langevin_without_temperature(x64):
     config = AttributionConfig(model="uv", options={"samples": 4}, noise="minibatch", steps=20, seeds=8)
     setting = runs.settle(config)
@@ -167,6 +171,7 @@ def test_label_noise_adds_to_the_variance_of_the_datas():
     assert [weight for _, weight in protocols.values()] == [0, 0, 0, 0, 0.1]
 
 
+@pytest.mark.full
 def test_the_temperature_is_that_of_the_noise_meter(x64):
     """η tr Σ/2q with tr Σ = (2(z − y)² + s²)|θ|²/B of fresh examples, to 15%: four and a half standard errors of 160
     variances of 31 degrees each, failed in 1e-5 of keys. The control is the same noise in batches twice as large.
@@ -184,6 +189,7 @@ def test_the_temperature_is_that_of_the_noise_meter(x64):
         np.testing.assert_allclose(meter.orbit_share, 0.0, atol=1e-12)
 
 
+@pytest.mark.full
 def test_label_noise_takes_the_charge_of_uv_at_the_predicted_rate_and_gradient_descent_does_not(x64):
     """dχ = −(ηs²/B)χ dt: the mean rate over 64 seeds has an error of 0.3% and a bias of 2% (what the product's own
     variance adds to the noise), so that 5% is failed in about 1e-20 of keys; the control is gradient descent, whose
@@ -202,6 +208,7 @@ def test_label_noise_takes_the_charge_of_uv_at_the_predicted_rate_and_gradient_d
     assert 0.0 <= rate[runs.DESCENT] * config.time < 0.05
 
 
+@pytest.mark.full
 def test_the_summary_has_every_mechanism_and_says_what_it_stands_on(found):
     summary = json.loads(summary_json(found.summary))
     assert tuple(summary["mechanisms"]) == MECHANISMS
@@ -221,6 +228,7 @@ def test_the_summary_has_every_mechanism_and_says_what_it_stands_on(found):
     assert summary["noise"]["isotropic_orbit_share"] == pytest.approx(2 / 12)
 
 
+@pytest.mark.full
 def test_the_run_folder_is_complete_and_reruns(found, tmp_path):
     folder = save(found, tmp_path / "new" / "place")
     assert folder.name == f"attribution-matrix-{found.config.digest()}"
@@ -233,6 +241,7 @@ def test_the_run_folder_is_complete_and_reruns(found, tmp_path):
     assert save(found, tmp_path / "new" / "place") == folder
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(("mechanism", "cause"), [(runs.SGD, "its noise"), (runs.DECAY, "weight decay")])
 @pytest.mark.parametrize(
     ("band", "median95", "added", "said"),
@@ -268,6 +277,7 @@ def test_a_cause_is_ruled_out_only_if_it_keeps_the_charge_and_adds_nothing(
     assert ("than by gradient descent" in own or "against gradient descent" in own) == (mechanism != runs.SGD)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("value", "se", "shown"),
     [(0.4, 0.1, "40.0%"), (-1e-5, 0.1, "0.0%"), (0.4, 0.31, "–"), (2.1, 0.1, "–"), (-1.1, 0.1, "–")],
@@ -296,6 +306,7 @@ def one_mechanism(random, start) -> Paths:
     return made(charge, size)
 
 
+@pytest.mark.full
 def test_no_direction_without_an_interval_that_has_it_and_no_comparison_twice(found, x64):
     """Random runs: every statement of a sentence is its own interval's, and the pair SGD, descent is compared once."""
     seen = set()
@@ -383,6 +394,7 @@ def test_bad_input_is_one_clear_line_and_nothing_is_written(case, tmp_path, monk
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.full
 def test_the_command_runs_and_langevin_may_diverge_but_no_other_mechanism(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("langevin_ib.attribution.mechanisms.isotropic_temperature", lambda setting, _: np.full(8, 1e6))
     small = ["--steps", "60", "--seeds", "8", "--out", str(tmp_path / "runs")]
@@ -397,6 +409,7 @@ def test_the_command_runs_and_langevin_may_diverge_but_no_other_mechanism(tmp_pa
     assert runs.LANGEVIN not in summary["across"]["added"]
 
 
+@pytest.mark.full
 def test_the_command_prints_the_table_and_where_it_is(found, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("langevin_ib.attribution.mechanisms.attribute", lambda *_, **__: found)
     assert command.main(["--out", str(tmp_path / "runs")]) == 0
@@ -409,6 +422,7 @@ def test_the_command_prints_the_table_and_where_it_is(found, tmp_path, monkeypat
     assert capsys.readouterr().out == ""
 
 
+@pytest.mark.full
 def test_a_pair_that_shrinks_to_nothing_is_an_error_not_a_number(x64):
     setting = runs.settle(AttributionConfig(model="rotation", **SMALL))
     with pytest.raises(ConfigError, match="steps must be few enough"):

@@ -199,6 +199,15 @@ def test_an_error_names_what_was_typed_or_says_who_set_it(answer, argv, message)
 # Models.
 
 
+@pytest.mark.full(
+    only=[
+        "a loss that is NaN in the window",
+        "a loss that is NaN at the starts",
+        "an invariant that is NaN",
+        "a loss without a minimum",
+        "a fault in float32 alone",
+    ]
+)
 @pytest.mark.parametrize("number", range(len(bad_models.FAULTS)), ids=list(bad_models.FAULTS))
 def test_a_bad_model_is_one_line_that_names_its_field(answer, number):
     bad_models.SEEN.clear()
@@ -208,11 +217,13 @@ def test_a_bad_model_is_one_line_that_names_its_field(answer, number):
     assert message in line
 
 
+@pytest.mark.full
 def test_a_good_model_passes_what_the_bad_ones_fail(answer):
     """The control: the same command, the same checker."""
     assert answer(sim.main, ["--model", "bad_models:good", *QUICK, *CHEAP, "--quiet"]) == (0, "")
 
 
+@pytest.mark.full
 def test_a_model_that_prints_is_built_once_and_leaves_standard_output_to_the_result(tmp_path, capsys):
     assert sim.main(["--model", "bad_models:loud", *QUICK, *CHEAP, "--json", "--out", str(tmp_path)]) == 0
     out, err = capsys.readouterr()
@@ -303,6 +314,7 @@ def test_numbers_of_numpy_and_jax_are_taken_as_pythons():
         RunConfig(seed=np.int64(-3))
 
 
+@pytest.mark.full
 def test_an_error_of_a_run_in_python_says_who_set_the_value():
     with pytest.raises(ValueError, match=r"^noise must be another for uv here.* got minibatch$"):
         run(RunConfig(sampler="sgd", noise="minibatch"))

@@ -55,6 +55,7 @@ def second_moments(gradients, mean):
     return (gradients[:, i] - mean[i]) * (gradients[:, j] - mean[j]), (i, j)
 
 
+@pytest.mark.full(but=["matrix"])
 @pytest.mark.parametrize("name", DATA)
 def test_mean_and_covariance_are_those_stated_and_not_those_of_half_a_batch(name, x64):
     """Negative control: minibatches of n/2 with replacement, whose Σ is 2 Cov g/n where this is E g gᵀ/n."""
@@ -76,6 +77,7 @@ def test_mean_and_covariance_are_those_stated_and_not_those_of_half_a_batch(name
     assert deviation(gradients, mean + 0.05 * np.sqrt(np.diag(covariance))) > LIMIT
 
 
+@pytest.mark.full
 def test_covariance_is_that_of_all_masks(x64):
     """By enumeration of the 2⁶ subsets of a data set, to rounding."""
     model = build_model("relu", DATA["relu"])

@@ -130,6 +130,20 @@ def last_error(capsys) -> str:
     return lines[0]
 
 
+@pytest.mark.full(
+    only=[
+        "nothing left to record",
+        "window over the singular point",
+        "window outside the support",
+        "window at the divergence of the only law",
+        "a law that does not exist here",
+        "learning rate that never arrives",
+        "isotropic noise as strong as no minibatch",
+        "isotropic noise of a population's labels",
+        "minibatch of one example",
+        "minibatch of a population",
+    ]
+)
 @pytest.mark.parametrize("case", BAD)
 def test_bad_input_is_one_clear_line_and_nothing_is_written(case, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
@@ -171,6 +185,7 @@ def test_an_unwritable_folder_is_refused_before_the_run(tmp_path, capsys):
     assert (tmp_path / "file").read_text() == "not a folder"
 
 
+@pytest.mark.full
 def test_a_diverging_step_exits_3_names_step_and_chains_and_keeps_what_was_saved(tmp_path, capsys):
     (tmp_path / "uv-old").mkdir()
     code = sim.main(["--step-size", "0.5", "--chains", "64", "--steps", "2000", "--out", str(tmp_path)])
@@ -181,6 +196,7 @@ def test_a_diverging_step_exits_3_names_step_and_chains_and_keeps_what_was_saved
     assert [path.name for path in tmp_path.iterdir()] == ["uv-old"]
 
 
+@pytest.mark.full
 def test_options_override_the_file_and_the_run_is_saved(tmp_path, capsys):
     (tmp_path / "run.toml").write_text("beta = 20\nchains = 64\nsteps = 3000\nreference = 'none'\nstep_check = false\n")
     out = tmp_path / "runs"
@@ -199,6 +215,7 @@ def test_options_override_the_file_and_the_run_is_saved(tmp_path, capsys):
     assert again["invariants"] == saved["invariants"]
 
 
+@pytest.mark.full
 def test_a_saved_configuration_can_change_protocol_and_says_what_it_keeps(tmp_path, capsys):
     saved = "confine = 'stiff'\nkappa = 100.0\nwindow = [0.3, 2.0]\nchains = 64\nsteps = 2000\nreference = 'none'\n"
     (tmp_path / "run.toml").write_text(saved)
@@ -210,6 +227,7 @@ def test_a_saved_configuration_can_change_protocol_and_says_what_it_keeps(tmp_pa
     assert "window" in captured.err
 
 
+@pytest.mark.full
 def test_the_automatic_step_suits_the_starts_too(tmp_path):
     """A cold run around z = 0 has a narrow, flat window and starts far above it."""
     options = [
@@ -228,6 +246,7 @@ def test_the_automatic_step_suits_the_starts_too(tmp_path):
     assert sim.main([*options, "--step-check", "no", "--out", str(tmp_path)]) == 0
 
 
+@pytest.mark.full
 def test_the_table_names_every_law_its_measure_and_a_verdict(tmp_path, capsys):
     assert sim.main(["--chains", "64", "--steps", "3000", "--out", str(tmp_path)]) == 0
     text = capsys.readouterr().out
@@ -235,6 +254,7 @@ def test_the_table_names_every_law_its_measure_and_a_verdict(tmp_path, capsys):
         assert word in text
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     "options",
     [
@@ -258,6 +278,7 @@ def test_help_is_one_page(capsys):
     assert len(capsys.readouterr().out.splitlines()) <= 75
 
 
+@pytest.mark.full
 def test_sgd_writes_the_same_folder_and_its_configuration_runs_it_again(tmp_path, capsys):
     quick = ["--sampler", "sgd", "--lr", "0.01", "--label-noise", "2", "--chains", "64", "--steps", "26000"]
     assert sim.main([*quick, "--out", str(tmp_path / "a")]) == 0
@@ -290,6 +311,7 @@ def test_gradient_descent_without_noise_has_no_law_and_says_so(tmp_path, capsys)
     assert "|χ(end) − χ(start)|/|χ(start)| 0.00" in text
 
 
+@pytest.mark.full
 def test_sgd_that_diverges_says_that_there_is_no_law(tmp_path, capsys):
     options = [
         "--sampler",

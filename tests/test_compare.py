@@ -41,6 +41,7 @@ def null_p_values(maker, replicates=REPLICATES):
     return np.array([compare.p_value_of_law(maker(rng), SLICE) for _ in range(replicates)])
 
 
+@pytest.mark.full(but=["sticky_chains"])
 @pytest.mark.parametrize("maker", [independent_chains, sticky_chains])
 def test_p_values_are_uniform_under_the_null(maker):
     """Of a test of level exactly 0.05, the share below 0.05 leaves 0.03–0.07 in 2.5% of keys (600 replicates)."""
@@ -65,6 +66,7 @@ def test_the_printed_law_is_rejected_in_every_replicate(maker):
     assert max(compare.p_value_of_law(maker(rng), PRINTED) for _ in range(50)) < 1e-6
 
 
+@pytest.mark.full
 def test_two_samples_of_one_law_give_uniform_p_values_and_of_two_laws_do_not():
     rng = np.random.default_rng(9)
 
@@ -85,6 +87,7 @@ def test_drift_between_halves_is_found_and_not_invented():
     assert compare.p_value_of_drift(independent_chains(rng), independent_chains(rng, mass=PRINTED)) < 1e-6
 
 
+@pytest.mark.full
 def test_change_between_unequal_stretches_is_found_and_not_invented():
     """At level 0.01 more than 12 of 400 null replicates come up in 3e-4 of keys."""
     rng = np.random.default_rng(8)
@@ -94,6 +97,7 @@ def test_change_between_unequal_stretches_is_found_and_not_invented():
     assert compare.p_value_of_change(independent_chains(rng), np.zeros((400, SLICE.size))) is None
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("true", [SLICE, PRINTED])
 def test_the_bounds_of_the_distance_cover_it(true):
     """Each one-sided bound may fail in 5% of replicates; over 400 a true 5% exceeds 8% in 0.6% of keys."""
@@ -110,6 +114,7 @@ def test_the_bounds_of_the_distance_cover_it(true):
         assert floors == pytest.approx(np.mean([f.tv for f in found]), rel=0.05)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(("chains", "draws", "stay"), [(16, 1, 0.0), (64, 1, 0.0), (64, 100, 0.98), (64, 400, 0.995)])
 def test_a_true_law_is_not_said_to_differ_by_a_sparse_or_sticky_sample(chains, draws, stay):
     """The verdict may err in 5% of replicates; over 200 a true 5% exceeds 10% in 0.1% of keys."""
@@ -140,6 +145,7 @@ def test_too_few_chains_give_no_p_value():
     assert compare.p_value_of_law(independent_chains(rng, chains=10), SLICE) is None
 
 
+@pytest.mark.full(only=["0.0"])
 @pytest.mark.parametrize("c", [1.0, 0.0, -1.0])
 def test_c_is_recovered_with_an_interval_that_covers_for_sticky_chains(c):
     """Coverage of a 95% interval over 300 replicates lies outside 0.915–0.98 in 1% of keys."""
@@ -184,6 +190,7 @@ def reweighted(rng, c, base=1.0):
     return coefficient.estimate_correction_by_reweighting(t.sum(axis=1), np.full(200, 50), reference, -base * reference)
 
 
+@pytest.mark.full(but=["1.0"])
 @pytest.mark.parametrize("c", [1.0, 0.0, -1.0])
 def test_c_by_reweighting_has_an_interval_that_covers(c):
     """A true 95% leaves 90–99% in 0.3% of keys (200 replicates); the neighbouring c is never in the interval."""
@@ -200,6 +207,7 @@ def test_c_is_refused_where_the_weights_degenerate():
         reweighted(rng, -40.0)
 
 
+@pytest.mark.full
 def test_the_joint_test_is_level_under_the_null_also_for_sticky_chains_of_unequal_size():
     """Share of p ≤ 0.05 in 200 replicates: a true 5% exceeds 10% in 0.2% of keys."""
     rng = np.random.default_rng(15)

@@ -24,6 +24,7 @@ def test_toml_round_trip_keeps_everything(changes):
     assert RunConfig.from_dict(tomllib.loads(config.to_toml())) == config
 
 
+@pytest.mark.full(but=["changes3"])
 @pytest.mark.parametrize("changes", VARIANTS)
 def test_a_resolved_configuration_resolves_to_itself_through_toml(changes):
     resolved = resolve(RunConfig(**changes)).config

@@ -45,6 +45,7 @@ MODELS = {
 }
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("name", MODELS)
 def test_a_start_far_from_the_slice_lands_on_it_and_the_chain_stays_there_to_rounding(name):
     model = MODELS[name]
@@ -94,6 +95,7 @@ def no_force(params):
     return 0.0 * jnp.sum(params)
 
 
+@pytest.mark.full
 def test_a_step_goes_along_the_old_gradient():
     """On the unit circle: from (1, 0) with the kick (k, l) the new point has the ordinate l."""
     h = 0.02
@@ -160,6 +162,7 @@ CASES = {
 }
 
 
+@pytest.mark.full(but=["hard"])
 @pytest.mark.parametrize("name", CASES)
 def test_the_law_in_the_window_is_the_one_named_and_not_the_other(name):
     """p < 1e-3 for a right law: 1e-3 a case. The other law of the two is rejected by the same code."""
@@ -195,6 +198,7 @@ def mean_and_error(kernel, starts, observe, schedule):
     return means.mean(), means.std(ddof=1) / np.sqrt(means.size)
 
 
+@pytest.mark.full
 def test_on_a_flat_slice_the_variance_of_a_quadratic_is_exact():
     """T/κ at any step; T/(κ(1 − hκ/2)) with plain noise. |z| > 4 for the right value: 6e-5 each.
 

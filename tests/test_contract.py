@@ -209,6 +209,7 @@ RIGHT = {
 }
 
 
+@pytest.mark.full(but=["a discrete label", "starts that share an invariant"])
 @pytest.mark.parametrize("name", RIGHT)
 def test_a_right_model_of_an_unusual_action_passes(name):
     contract.check_model(RIGHT[name](), jax.random.key(0))
@@ -503,6 +504,15 @@ WRONG = {
 }
 
 
+@pytest.mark.full(
+    but=[
+        "a section on the orbit, not on the slice",
+        "a linearised root",
+        "a section without the sign",
+        "a section of a translation that bends",
+        "an invariant that is one at one",
+    ]
+)
 @pytest.mark.parametrize("name", WRONG)
 def test_a_model_that_is_wrong_away_from_its_starts_is_refused(name):
     message, build = WRONG[name]

@@ -71,6 +71,7 @@ def sound():
     return langevin_ib.run(RunConfig(**SMALL, step_size=0.008, margin=0.05))
 
 
+@pytest.mark.full
 def test_a_c_that_is_not_the_exact_law_s_is_a_doubt_inside_the_margin_too(euler):
     exact = euler.summary["invariants"]["z"]["laws"]["exact"]
     assert exact["tv_upper95"] < 0.05
@@ -79,12 +80,14 @@ def test_a_c_that_is_not_the_exact_law_s_is_a_doubt_inside_the_margin_too(euler)
     assert not any("p = 0)" in doubt or "p = 0 " in doubt for doubt in euler.summary["doubts"])
 
 
+@pytest.mark.full
 def test_a_sound_run_of_the_same_size_has_no_doubt(sound):
     """Each comparison is wrong in 1e-4 of keys, and there are three here."""
     assert sound.summary["doubts"] == []
     assert sound.summary["invariants"]["z"]["laws"]["exact"]["verdict"] == "agrees"
 
 
+@pytest.mark.full
 def test_a_step_that_is_given_is_checked_too_and_one_that_is_not_is_said_to_be(sound):
     assert sound.summary["diagnostics"]["step_check"]["companion_step_size"] == 0.004
     unchecked = {**sound.summary, "diagnostics": {**sound.summary["diagnostics"], "step_check": None}}
@@ -139,6 +142,7 @@ def test_each_contradiction_is_said_and_no_other(change, says):
     assert (doubts == []) if says is None else any(says in doubt.text for doubt in doubts)
 
 
+@pytest.mark.full
 def test_mass_outside_the_window_that_no_chain_reaches_is_a_doubt():
     """The law has as much mass in the other well; the draws agree with it inside the window, and are doubted."""
     config = RunConfig(
@@ -191,6 +195,7 @@ def test_p_values_of_a_share_are_uniform_under_the_null_and_see_a_wrong_one():
     assert max(p_value(0.7) for _ in range(20)) < 1e-4
 
 
+@pytest.mark.full
 def test_laws_that_no_verdict_tells_apart_are_known_before_the_first_draw():
     with jax.enable_x64(True):
         cold = prepare(RunConfig(beta=3000.0), Session())
@@ -205,6 +210,7 @@ def test_laws_that_no_verdict_tells_apart_are_known_before_the_first_draw():
     assert [names for names, _ in groups(warm)] == [["exact", "slice"], ["hard", "printed"], ["pushforward", "naive"]]
 
 
+@pytest.mark.full
 def test_groups_are_said_before_sampling_and_have_one_verdict(caplog):
     with caplog.at_level(logging.INFO, logger="langevin_ib"):
         result = langevin_ib.run(
@@ -226,6 +232,7 @@ def test_a_group_agrees_with_one_of_its_laws_and_differs_with_all():
     assert verdict("differs", "undecided") == "undecided"
 
 
+@pytest.mark.full
 def test_where_log_det_g_is_constant_there_is_no_c_and_the_laws_of_c_are_one():
     with jax.enable_x64(True):
         ordinary = prepare(RunConfig(**SMALL), Session()).own

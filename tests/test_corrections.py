@@ -189,6 +189,7 @@ NO_MINIMUM = {
 }
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("name", NO_MINIMUM)
 def test_an_orbit_without_a_minimum_is_not_reported_as_converged(name):
     model, point = NO_MINIMUM[name]

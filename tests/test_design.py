@@ -26,6 +26,7 @@ def label(case):
     return f"{case.operator}-{case.construction}" if hasattr(case, "construction") else None
 
 
+@pytest.mark.full(but=["laplacian-depth 2", "laplacian-depth 3"])
 @pytest.mark.parametrize("case", list(cases(4)), ids=label)
 def test_the_derived_correction_is_the_requested_penalty(case):
     found = verify(case.build(), features=MANY)

@@ -34,6 +34,7 @@ def traced(config: RunConfig, temperature: float) -> RunResult:
     return RunResult(plan, {}, jax.tree.map(np.asarray, trace) | {"points": np.asarray(points)})
 
 
+@pytest.mark.full(only=["stiff"])
 @pytest.mark.parametrize("case", CASES)
 def test_the_energy_of_a_draw_is_its_loss_and_the_potential_has_the_penalty_too(case, x64):
     """Up to rounding; under weight decay the two differ, so that neither can stand for the other."""

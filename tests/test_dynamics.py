@@ -61,6 +61,7 @@ def test_a_mala_proposal_is_the_euler_step():
     np.testing.assert_allclose(state.position["x"], wanted, rtol=1e-6)
 
 
+@pytest.mark.full
 def test_mala_takes_the_precision_of_the_chain_also_inside_x64(x64):
     for dtype in (jnp.float32, jnp.float64):
         start = {"x": jnp.array([1.0, -2.0], dtype)}
@@ -90,6 +91,7 @@ def stationary_variance(kernel, chains=2000, records=200):
     return second.mean(), second.std(ddof=1) / np.sqrt(chains)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("h_kappa", [0.1, 0.4, 1.0])
 def test_stationary_variance_on_the_quadratic(h_kappa):
     """Euler–Maruyama: T/(κ(1 − hκ/2)); Leimkuhler–Matthews: T/κ exactly. |z| > 4 for a right law: 6e-5 a case."""
@@ -106,6 +108,7 @@ def test_mala_has_no_bias_on_the_quadratic_at_a_large_step():
     assert abs(variance - T / KAPPA) < 4 * se
 
 
+@pytest.mark.full
 def test_dual_averaging_reaches_the_target_acceptance():
     with jax.enable_x64(True):
         starts = {"x": np.sqrt(T / KAPPA) * jax.random.normal(jax.random.key(1), (512, 2))}

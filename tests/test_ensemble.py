@@ -154,6 +154,7 @@ class StoppedError(Exception):
     """Stands for a kill between two chunks."""
 
 
+@pytest.mark.full(but=["30-4-kernel0", "90-8-kernel1"])
 @pytest.mark.parametrize("kernel", [langevin(), mala(POTENTIAL, temperature=0.1, step_size=0.01)])
 @pytest.mark.parametrize(("stop_at", "chunk"), [(30, 4), (60, 20), (90, 8), (120, 1)])
 def test_a_killed_run_resumes_to_the_same_numbers(kernel, stop_at, chunk, tmp_path):

@@ -55,6 +55,7 @@ def test_lasso_is_optimal_at_the_chosen_penalty(seed):
     check_subgradient(slope, fit.w, fit.penalty)
 
 
+@pytest.mark.full(but=["laplacian"])
 @pytest.mark.parametrize("operator", [operators.gradient(64), operators.laplacian(64)], ids=lambda a: a.name)
 def test_generalised_lasso_is_optimal(operator):
     X, y, _ = sparse(0)
@@ -89,6 +90,7 @@ def test_a_rank_deficient_operator_leaves_its_null_space_free():
     np.testing.assert_allclose(fit.w, np.full(12, level), atol=1e-5)
 
 
+@pytest.mark.full(but=["None"])
 @pytest.mark.parametrize(
     "operator", [None, operators.gradient(12, keep_first=False), operators.laplacian(12, "periodic")]
 )
@@ -104,6 +106,7 @@ def test_the_grid_begins_where_the_penalised_features_appear(operator):
     assert np.abs(features_of(below.w)).max() > 1e-4
 
 
+@pytest.mark.full(but=["lasso-sparse"])
 @pytest.mark.parametrize(("solve", "problem"), [(baselines.lasso, sparse), (baselines.total_variation, steps)])
 def test_cross_validation_beats_both_ends_of_its_grid(solve, problem):
     # Errors of the mean over six data sets: of a single one, an end of the grid may be the better by chance.

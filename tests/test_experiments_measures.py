@@ -57,6 +57,7 @@ def test_the_factor_of_imbalance_is_the_typical_one_on_either_side():
     np.testing.assert_allclose(off_by(ratios), wanted, rtol=1e-12)
 
 
+@pytest.mark.full
 def test_the_test_loss_is_the_population_risk_and_the_floor_of_label_noise(x64):
     """8192 examples: within 6% of the closed form in all but 1e-4 of keys; the teacher's own loss is the floor."""
     problem = student("relu", RELU, 0.05, 3, 0)
@@ -191,6 +192,7 @@ def test_what_is_said_of_noise_names_what_helps_and_what_harms():
     assert says_of_noise({"attribution": []}, what="Figure 5") == []
 
 
+@pytest.mark.full
 def test_a_sweep_sets_each_run_against_the_figures_own_seed_by_seed():
     problem = spectral(3, 0, frequencies=5, points=4)
     quiet = Noise("none")
@@ -274,6 +276,7 @@ def test_figure_4_counts_the_seeds_that_are_recovered_and_sets_sgd_against_both_
     assert "not fitted yet" in fig4_completion.told({**numbers, "rows": untrained})[1]
 
 
+@pytest.mark.full
 def test_a_run_with_noise_is_settled_before_its_error_is_taken():
     """Label noise of s = 3 at this η makes the last iterate's error jitter; after descent without noise it is less."""
     problem = spectral(4, 0, frequencies=5, points=8)

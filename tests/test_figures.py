@@ -65,6 +65,7 @@ def run(name, out, *options, steps=40):
     return summary, arrays, {path.name for path in folder.iterdir()}
 
 
+@pytest.mark.full
 def test_figure_1_follows_orbits_and_says_what_reaches_the_slice(tmp_path):
     """χ' = χ(1 − η²g²) leaves e^{−η²s²n} = 0.018 of χ under label noise; without noise it stays, which is the control.
 
@@ -89,6 +90,7 @@ def test_figure_1_follows_orbits_and_says_what_reaches_the_slice(tmp_path):
     ]  # fmt: skip
 
 
+@pytest.mark.full
 def test_the_haar_design_beats_its_plain_model(tmp_path):
     summary, arrays, _ = run("design_haar", tmp_path, "--seeds", "8", "--no-attribution", steps=40_000)
     assert set(summary["rows"]) == {"Hᵀ(w₁ ⊙ w₂)", "x itself", "zero", "lasso in wavelets", "lasso in x"}
@@ -99,6 +101,7 @@ def test_the_haar_design_beats_its_plain_model(tmp_path):
     assert summary["sentences"][0].startswith("Hᵀ(w₁ ⊙ w₂) against x itself: better: error × ")
 
 
+@pytest.mark.full
 def test_all_runs_every_figure_and_returns_the_first_code_that_is_not_0(tmp_path, monkeypatch, capfd):
     monkeypatch.setattr(every, "FIGURES", ("fig5_sparse_spectral",))
     options = ["--seeds", "1", "--steps", "20", "--figure-only", "--out", str(tmp_path)]
@@ -111,6 +114,7 @@ def test_all_runs_every_figure_and_returns_the_first_code_that_is_not_0(tmp_path
     assert every.main(["--seeds", "none"]) == 2
 
 
+@pytest.mark.full
 def test_figure_2_with_its_attribution(tmp_path, monkeypatch, capsys):
     """Its set-up replaced by one that compiles in less time, with examples kept at random."""
     asked = []
@@ -149,6 +153,7 @@ def test_figure_2_with_its_attribution(tmp_path, monkeypatch, capsys):
     }  # fmt: skip
 
 
+@pytest.mark.full
 def test_figure_3_alone_prints_its_summary(tmp_path, capsys):
     options = ["--seeds", "2", "--steps", "40", "--no-attribution", "--json", "--out", str(tmp_path)]
     assert fig3_attention.main(options) == 0
@@ -164,6 +169,7 @@ def test_figure_3_alone_prints_its_summary(tmp_path, capsys):
     assert {path.name for path in folder.iterdir()} == {"summary.json", "figure.png", "report.html"}
 
 
+@pytest.mark.full
 def test_figure_4_with_baseline_variant_and_curve(tmp_path, monkeypatch):
     monkeypatch.setattr(fig4_completion, "SHARES", (0.3, 0.8))
     summary, arrays, files = run("fig4_completion", tmp_path, "--seeds", "2", "--no-attribution")
@@ -188,6 +194,7 @@ def test_figure_4_with_baseline_variant_and_curve(tmp_path, monkeypatch):
     assert any("most seeds are recovered: SGD at none of these shares" in line for line in summary["sentences"])
 
 
+@pytest.mark.full
 def test_figure_5_with_everything(tmp_path, monkeypatch):
     monkeypatch.setattr(fig5_sparse_spectral, "SCALES", (1e-2, 0.3))
     monkeypatch.setattr(fig5_sparse_spectral, "NOISES", (1.0,))
@@ -208,6 +215,7 @@ def test_figure_5_with_everything(tmp_path, monkeypatch):
     assert "cannot show that noise selects the solution" in summary["sentences"][-1]
 
 
+@pytest.mark.full
 def test_figure_6_without_attribution(tmp_path):
     summary, arrays, files = run("fig6_piecewise_constant", tmp_path, "--seeds", "2", "--no-attribution")
     assert set(summary) == HEAD | TAIL
@@ -239,6 +247,7 @@ def own_data(name):
     return {"A": A, "y": A @ x, "x_true": x}, "x_true", "x_hat"
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("known", [True, False])
 @pytest.mark.parametrize("name", RECOVERY)
 def test_users_data_with_and_without_the_truth(name, known, tmp_path, monkeypatch):
@@ -326,11 +335,13 @@ def test_a_folder_that_cannot_be_written_is_bad_input(tmp_path, capsys):
     assert "--out must be a folder that can be written" in capsys.readouterr().err
 
 
+@pytest.mark.full
 def test_the_option_that_is_named_is_one_that_there_is(tmp_path, capsys):
     assert design_haar.main(["--seeds", "2", "--steps", "20", "--lr", "100", "--out", str(tmp_path / "runs")]) == 2
     assert "error: --lr must be below" in capsys.readouterr().err
 
 
+@pytest.mark.full
 def test_a_reading_that_diverges_does_not_cost_the_figure(tmp_path):
     """At η = 10 the figure's own run stays, that of ten times the rate does not."""
     options = ["--seeds", "1", "--lr", "10", "--no-attribution", "--no-baselines"]
@@ -339,6 +350,7 @@ def test_a_reading_that_diverges_does_not_cost_the_figure(tmp_path):
     assert any("U Vᵀ, loss as in the text: 1 of 1 chains diverged" in note for note in summary["notes"])
 
 
+@pytest.mark.full
 def test_the_caption_stands_beside_every_reading_of_a_run_of_the_papers_length(tmp_path, monkeypatch):
     """Here the paper's length is set to 40 steps."""
     monkeypatch.setattr(fig6_piecewise_constant, "STEPS", {"code": 40, "text": 20})

@@ -72,6 +72,7 @@ def finished(result, monkeypatch):
     monkeypatch.setattr(experiment, "run", run)
 
 
+@pytest.mark.full(only=["0"])
 @pytest.mark.parametrize("files", range(5))
 def test_a_full_disk_is_one_line_and_leaves_what_was_there_and_the_state(
     files, finished, tmp_path, monkeypatch, capsys
@@ -97,6 +98,7 @@ def test_a_full_disk_is_one_line_and_leaves_what_was_there_and_the_state(
     assert not (out / store.CHECKPOINTS).exists()
 
 
+@pytest.mark.full
 @pytest.mark.skipif(not hasattr(signal, "SIGXFSZ"), reason="no limits of a file's size here")
 def test_a_limit_inside_the_draws_is_an_error_and_no_crash(result, tmp_path):
     """In a process of its own: HDF5's library crashed at its end, in the destructors of files half written."""
@@ -134,6 +136,7 @@ def test_a_full_disk_leaves_the_last_state_and_no_other_file(tmp_path, monkeypat
     assert saved.load(lambda _: [np.zeros(5)]).burned == 3
 
 
+@pytest.mark.full
 def test_checkpoints_stay_until_the_result_is_saved(tmp_path, monkeypatch):
     monkeypatch.setattr(Checkpoint, "due", lambda self: True)
     result = langevin_ib.run(RunConfig(**QUICK), chunk_records=25, checkpoints=tmp_path / "states")
@@ -229,6 +232,7 @@ def test_a_folder_whose_name_has_brackets_is_printed_as_it_is(finished, tmp_path
         assert last == f"saved in {folder}"
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_saves_the_state_at_once_and_says_from_where_it_goes_on(number, tmp_path, capsys, monkeypatch):
     """While sampling; the same command then goes on from there, to the numbers of an undisturbed run."""
@@ -303,6 +307,7 @@ def test_a_process_forked_after_jax_began_is_refused(monkeypatch):
         langevin_ib.run(RunConfig(**QUICK))
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("temperature", [0.1, 1.0])
 def test_a_result_can_be_pickled_and_its_repr_is_short(temperature, result):
     """SGD's energies are those at T = 1, whatever the configuration."""
@@ -321,6 +326,7 @@ def test_a_result_can_be_pickled_and_its_repr_is_short(temperature, result):
     assert len(repr(result)) < 240
 
 
+@pytest.mark.full
 def test_a_result_whose_model_is_gone_comes_without_it_and_says_so(result, caplog):
     config = dataclasses.replace(result.plan.config)
     object.__setattr__(config, "model", "nowhere_to_be_found:model")

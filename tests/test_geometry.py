@@ -27,6 +27,7 @@ def test_uv_gram_matrices_are_u2_plus_v2(u, v):
         np.testing.assert_allclose(geometry.log_det_gram(uv(), params), np.log(u**2 + v**2), rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.full
 @settings(max_examples=25, deadline=None)
 @given(u=FACTOR, v=FACTOR, w=FACTOR)
 def test_depth_three_gram_matrix_is_the_one_of_the_theory(u, v, w):
@@ -38,6 +39,7 @@ def test_depth_three_gram_matrix_is_the_one_of_the_theory(u, v, w):
         np.testing.assert_allclose(geometry.log_det_gram(model, params), np.log(det), atol=1e-10)
 
 
+@pytest.mark.full(only=["5"])
 @pytest.mark.parametrize("depth", [2, 3, 5])
 def test_equation_40_and_the_canonical_condition_hold(depth, x64):
     model = uv(depth=depth)
@@ -62,12 +64,14 @@ def test_orbit_jacobian_is_half_for_uv_wherever_on_the_orbit(x64):
         np.testing.assert_allclose(value, 0.0, atol=1e-9)
 
 
+@pytest.mark.full(but=["1", "2"])
 @pytest.mark.parametrize("size", [1, 2, 5, 9])
 def test_log_det_agrees_with_lapack(size, x64):
     a = jax.random.normal(jax.random.key(size), (size, size + 2))
     np.testing.assert_allclose(log_det_spd(a @ a.T), jnp.linalg.slogdet(a @ a.T)[1], atol=1e-10)
 
 
+@pytest.mark.full(but=["1.0-2"])
 @pytest.mark.parametrize("depth", [2, 3, 6])
 @pytest.mark.parametrize("target", [1.0, -0.5])
 def test_the_models_of_the_registry_pass_their_check(depth, target):
@@ -98,6 +102,15 @@ BROKEN = {
 }
 
 
+@pytest.mark.full(
+    only=[
+        "the loss changes along the orbit",
+        "an invariant changes along the orbit",
+        "the section misses the slice",
+        "the section does not invert",
+        "a discrete invariant differs from its value at another start",
+    ]
+)
 @pytest.mark.parametrize("message", BROKEN)
 def test_a_broken_model_is_refused_with_what_failed(message):
     with pytest.raises(ModelError, match=message):

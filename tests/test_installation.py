@@ -78,6 +78,7 @@ ENVIRONMENTS = {
 COMMANDS = (["langevin_ib.sim", "--quiet"], ["sims.fig1_orbits", "--quiet"])
 
 
+@pytest.mark.full(but=["langevin_ib.sim-no platform of JAX"])
 @pytest.mark.parametrize("case", ENVIRONMENTS)
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])
 def test_an_environment_in_which_no_run_can_start_is_said_in_one_line(case, command, tmp_path):
@@ -100,6 +101,7 @@ def folder(tmp_path_factory):
     return found
 
 
+@pytest.mark.full
 def test_a_command_needs_no_screen(folder):
     """Pictures go to files: the backend that cannot be loaded is not asked for."""
     assert (folder / "histogram.png").stat().st_size > 10_000
@@ -114,6 +116,7 @@ def shown(summary, width):
     return [line for line, word in zip(lines, first, strict=True) if word in ("law", "exact")]
 
 
+@pytest.mark.full
 def test_a_narrow_terminal_drops_columns_before_it_cuts_a_distance(folder):
     summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
     law = summary["invariants"]["z"]["laws"]["exact"]

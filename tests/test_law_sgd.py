@@ -41,6 +41,7 @@ def masses(log_density, edges):
     return bin_masses(Law("oracle", "dz", "closed form", log_density), edges)
 
 
+@pytest.mark.full(but=["1.0"])
 @pytest.mark.parametrize("target", [1.0, -0.7])
 def test_under_label_noise_it_is_the_gamma_law(target, x64):
     found = coordinate(build_model("uv", {"target": target}), LABELS, 0.01, middle=target)
@@ -53,6 +54,7 @@ def test_under_label_noise_it_is_the_gamma_law(target, x64):
     np.testing.assert_allclose(outside, 1e-3, rtol=0.2)
 
 
+@pytest.mark.full
 def test_weight_decay_only_shifts_the_target_of_the_gamma_law(x64):
     """ℓ' + λ = z − (y − λ): a Gamma law of target y − λ."""
     found = coordinate(build_model("uv"), LABELS, 0.01, weight_decay(0.3))
@@ -61,6 +63,7 @@ def test_weight_decay_only_shifts_the_target_of_the_gamma_law(x64):
     np.testing.assert_allclose(bin_masses(found.law(0.3, 1.3), edges), wanted / wanted.sum(), atol=1e-12)
 
 
+@pytest.mark.full(but=["minibatch-3"])
 @pytest.mark.parametrize(("kind", "batch"), [("minibatch", 1), ("minibatch", 3), ("fresh", 2)])
 def test_with_any_noise_it_is_the_formula_of_the_theory(kind, batch, x64):
     """z^{−3/2} S⁻¹ exp(−∫ℓ'/(ηzS) dz) with S(z) written out by hand and integrated by the trapezoidal rule."""
@@ -87,6 +90,7 @@ def test_with_any_noise_it_is_the_formula_of_the_theory(kind, batch, x64):
     np.testing.assert_allclose(bin_masses(found.law(*window), edges), wanted, atol=1e-7)
 
 
+@pytest.mark.full
 def test_hadamard_is_a_product_of_gamma_laws(x64):
     model = build_model("hadamard", {"dim": 2})
     descent = Descent(model, unconfined(), LABELS, 0.01)
@@ -98,6 +102,7 @@ def test_hadamard_is_a_product_of_gamma_laws(x64):
         np.testing.assert_allclose(bin_masses(law, edges), wanted / wanted.sum(), atol=1e-12)
 
 
+@pytest.mark.full
 def test_rotation_is_half_normal(x64):
     """On a ray the step is linear: r has the variance ηs²/2 of dr = −r dt + √η s dW, folded at 0."""
     found = coordinate(build_model("rotation"), LABELS, 0.01)
@@ -106,6 +111,7 @@ def test_rotation_is_half_normal(x64):
     np.testing.assert_allclose(bin_masses(found.law(0.01, 0.5), edges), wanted, atol=1e-12)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("name", "options", "noise", "lr", "message"),
     [
@@ -131,6 +137,7 @@ def test_where_it_does_not_exist_it_says_why(name, options, noise, lr, message, 
         law()
 
 
+@pytest.mark.full
 def test_too_strong_noise_collapses_the_product(x64):
     """ηs² = 2.2 ≥ 2y: the median of z over 256 chains is below 1e-3; at ηs² = 0.5 it is of order one."""
     with pytest.raises(LawError, match="no Gamma law, chains collapse to z = 0"):
@@ -155,6 +162,7 @@ def draws():
         return prepared.own, drawn.main
 
 
+@pytest.mark.full
 def test_sgd_obeys_it_and_not_its_neighbours(draws):
     """p > 1e-4 for the true law fails in 1e-4 of keys; S wrong by 10% and the isotropic laws are the controls."""
     ground, sample = draws
@@ -169,6 +177,7 @@ def test_sgd_obeys_it_and_not_its_neighbours(draws):
         assert compare.p_value_of_law(counts, ground.family.masses(fit, "z").mass) < 1e-6
 
 
+@pytest.mark.full
 def test_the_best_isotropic_law_has_the_sample_s_means(draws):
     ground, _ = draws
     for mean in (0.02, 0.05):
@@ -178,6 +187,7 @@ def test_the_best_isotropic_law_has_the_sample_s_means(draws):
         assert np.sum(0.5 * (z - 1.0) ** 2 * density) / density.sum() == pytest.approx(mean, rel=1e-4)
 
 
+@pytest.mark.full
 def test_a_run_says_which_law_is_nearer():
     result = run(RunConfig(sampler="sgd", lr=0.01, label_noise=2.0, chains=256))
     summary = result.summary
@@ -206,6 +216,7 @@ def test_its_variance_is_that_of_its_density(noise, options, x64):
     assert found.variance() == pytest.approx(mass @ (z - mass @ z) ** 2, rel=1e-3)
 
 
+@pytest.mark.full
 def test_by_epochs_no_law_is_judged_and_the_variance_is_set_against_independent_batches():
     options = {"samples": 16, "scatter": 2.0}
     config = RunConfig(
@@ -230,6 +241,7 @@ def test_the_automatic_rate_is_that_of_a_step_with_its_momentum(momentum):
     assert found.descent.lr == pytest.approx(0.005, rel=1e-3)
 
 
+@pytest.mark.full
 def test_minibatches_that_all_examples_agree_on_have_no_noise_at_the_minimum_and_say_so():
     """Chains come to rest, from the model's own starts: no law, no ratio of rounding errors, no empty panel."""
     summary = run(RunConfig(model="hadamard", sampler="sgd", noise="minibatch", chains=16, steps=4000)).summary

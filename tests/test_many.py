@@ -23,6 +23,7 @@ def stiff():
     return langevin_ib.run(RunConfig(model="hadamard", options={"dim": 2}, **SMALL))
 
 
+@pytest.mark.full
 def test_stiff_confinement_obeys_slice_and_exact_in_every_coordinate_and_no_other_law(stiff):
     """p > 1e-4 for the true law fails in 2e-4 of keys over both coordinates; the wrong laws are the control."""
     assert set(stiff.summary["invariants"]) == {"z_1", "z_2"}
@@ -36,6 +37,7 @@ def test_stiff_confinement_obeys_slice_and_exact_in_every_coordinate_and_no_othe
     assert stiff.summary["joint"]["p_value"] > 0.001
 
 
+@pytest.mark.full
 def test_c_by_reweighting_is_that_of_the_exact_law(stiff):
     c = next(iter(stiff.summary["invariants"].values()))["correction"]
     exact = stiff.summary["invariants"]["z_1"]["laws"]["exact"]["c"]
@@ -43,6 +45,7 @@ def test_c_by_reweighting_is_that_of_the_exact_law(stiff):
     assert c["se"] < 0.1
 
 
+@pytest.mark.full
 def test_the_two_samplers_of_the_law_agree_and_are_named(stiff):
     reference = stiff.summary["law_reference"]
     assert set(reference["samplers"]) == {"blackjax.mala on Z", "numpyro.NUTS on Z"}
@@ -50,6 +53,7 @@ def test_the_two_samplers_of_the_law_agree_and_are_named(stiff):
     assert all(one["verdict"] != "differs" for one in reference["between"].values())
 
 
+@pytest.mark.full
 def test_under_the_hard_constraint_the_law_is_c_0_and_with_fixman_c_1():
     for confine, c in (("hard", 0.0), ("hard-fixman", 1.0)):
         result = langevin_ib.run(RunConfig(confine=confine, beta=40, **SMALL | {"chains": 1024, "steps": 10_000}))
@@ -60,6 +64,7 @@ def test_under_the_hard_constraint_the_law_is_c_0_and_with_fixman_c_1():
         assert result.summary["diagnostics"]["rejected"] < 0.01
 
 
+@pytest.mark.full
 def test_rotation_is_proper_without_confinement_and_has_c_minus_one():
     """The slice law, of the other sign, is rejected by the same code."""
     result = langevin_ib.run(RunConfig(model="rotation", confine="none", **SMALL))
@@ -73,6 +78,7 @@ def test_rotation_is_proper_without_confinement_and_has_c_minus_one():
     assert result.summary["drift"] is None
 
 
+@pytest.mark.full
 def test_a_metric_changes_the_dynamics_and_not_the_slice_law():
     plain = langevin_ib.run(RunConfig(**SMALL))
     warped = langevin_ib.run(RunConfig(metric=(1.0, 3.0), **SMALL))
@@ -84,6 +90,7 @@ def test_a_metric_changes_the_dynamics_and_not_the_slice_law():
     assert any("not canonical" in line for _, line in findings(warped.summary))
 
 
+@pytest.mark.full
 def test_all_invariants_are_in_the_folder_the_table_and_the_picture(stiff, tmp_path):
     folder = save(stiff, tmp_path)
     saved = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
@@ -96,6 +103,7 @@ def test_all_invariants_are_in_the_folder_the_table_and_the_picture(stiff, tmp_p
     assert again == stiff.plan.config
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("width", [80, 120])
 def test_no_number_of_the_table_is_cut_on_a_narrow_terminal(stiff, width):
     screen = Console(width=width, record=True, file=io.StringIO())
@@ -109,6 +117,7 @@ def test_no_number_of_the_table_is_cut_on_a_narrow_terminal(stiff, width):
             assert law["measure"] in table
 
 
+@pytest.mark.full
 def test_invariant_narrows_what_is_shown_and_not_what_the_law_is_conditioned_on(stiff):
     narrow = langevin_ib.run(RunConfig(model="hadamard", options={"dim": 2}, invariant=("z_2",), **SMALL))
     assert set(narrow.summary["invariants"]) == {"z_2"}
@@ -118,6 +127,7 @@ def test_invariant_narrows_what_is_shown_and_not_what_the_law_is_conditioned_on(
     )
 
 
+@pytest.mark.full
 def test_fixmans_chains_that_fall_into_the_singular_point_fail_the_run_with_the_reason():
     with pytest.raises(langevin_ib.DivergenceError, match="with Fixman's term chains fall for good"):
         langevin_ib.run(RunConfig(confine="hard-fixman", beta=2, **SMALL))

@@ -45,11 +45,13 @@ CASES = [
 ]
 
 
+@pytest.mark.full(but=["relu-options3"])
 @pytest.mark.parametrize(("name", "options"), CASES)
 def test_every_model_keeps_its_contract(name, options):
     contract.check_model(build_model(name, options), jax.random.key(0))
 
 
+@pytest.mark.full(but=["attention-options5"])
 @pytest.mark.parametrize(("name", "options"), CASES)
 def test_closed_forms_of_the_slice_are_those_of_the_geometry(name, options, x64):
     model = build_model(name, options)
@@ -62,6 +64,7 @@ def test_closed_forms_of_the_slice_are_those_of_the_geometry(name, options, x64)
     assert with_moment_map(model, model.moment_map).slice_terms is None  # another slice, other terms
 
 
+@pytest.mark.full(but=["hadamard-options0", "hadamard-options1", "rotation-options10", "uv-options11"])
 @pytest.mark.parametrize(("name", "options"), CASES)
 def test_float32_parameters_stay_float32_where_float64_is_enabled(name, options, x64):
     model = build_model(name, options)
@@ -72,6 +75,7 @@ def test_float32_parameters_stay_float32_where_float64_is_enabled(name, options,
     assert {leaf.dtype for leaf in jax.tree.leaves(made)} == {jnp.dtype(jnp.float32)}
 
 
+@pytest.mark.full(but=["hadamard", "rotation", "uv"])
 @pytest.mark.parametrize("name", sorted(REGISTRY))
 def test_starts_are_at_home_with_finite_gradients(name, x64):
     model = build_model(name)

@@ -49,6 +49,7 @@ def own(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
+@pytest.mark.full
 def test_draws_of_one_parameter_obey_the_gibbs_law_and_not_that_of_another_temperature(own, x64):
     config = RunConfig(model="bare_models:cube", chains=256, steps=4000, step_check=False, reference="none")
     prepared, draws, doubts = draw(config)
@@ -71,6 +72,7 @@ def test_draws_of_one_parameter_obey_the_gibbs_law_and_not_that_of_another_tempe
     assert "log det G is constant" in coefficient.why
 
 
+@pytest.mark.full
 def test_two_parameters_run_from_the_command_line(own, tmp_path, capsys, monkeypatch):
     # As few draws of the law as will do: what is looked at is that everything runs.
     small = {"CHAINS": 64, "TUNING": ((0.57, 100),), "RECORDS": 100, "ENOUGH": 100}

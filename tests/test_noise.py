@@ -37,6 +37,7 @@ def batch_gradients(model, params, batches):
     return np.asarray(jax.lax.map(one, jnp.asarray(batches)))
 
 
+@pytest.mark.full(but=["False-uv-options0"])
 @pytest.mark.parametrize(
     ("name", "options"), [("uv", {"samples": 5}), ("relu", {"samples": 5}), ("matrix", {"rows": 2})]
 )
@@ -52,6 +53,7 @@ def test_minibatch_covariance_is_that_of_all_batches(name, options, replace, x64
     np.testing.assert_allclose(found.covariance, np.cov(gradients.T, bias=True), rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.full
 def test_label_noise_covariance_is_that_of_its_two_signs(x64):
     """Labels moved by ±s one at a time: for a quadratic loss the gradient is linear in them."""
     model = build_model("relu", {"samples": 4})
@@ -73,6 +75,7 @@ def test_label_noise_covariance_is_that_of_its_two_signs(x64):
     np.testing.assert_allclose(found.covariance, total, rtol=1e-10, atol=1e-13)
 
 
+@pytest.mark.full(but=["uv-options0"])
 @pytest.mark.parametrize(("name", "options"), MODELS)
 def test_noise_of_sgd_has_no_part_along_the_orbit_and_isotropic_noise_has(name, options, x64):
     model = build_model(name, options)

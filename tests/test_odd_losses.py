@@ -50,6 +50,7 @@ REFUSED = {
 }
 
 
+@pytest.mark.full(but=["two_wells", "kink", "across_the_cut"])
 @pytest.mark.parametrize("name", WINDOWS)
 def test_a_window_reaches_as_far_as_the_law_whatever_the_shape_of_its_loss(name):
     branch, window, elsewhere = placed(name)
@@ -59,6 +60,7 @@ def test_a_window_reaches_as_far_as_the_law_whatever_the_shape_of_its_loss(name)
     assert elsewhere == ()
 
 
+@pytest.mark.full(but=["bounded", "plateau", "partly_nan"])
 @pytest.mark.parametrize("name", REFUSED)
 def test_a_loss_without_a_stationary_law_is_refused_in_one_line(name):
     settings, error, text = REFUSED[name]
@@ -78,6 +80,7 @@ def test_what_is_refused_turns_on_the_temperature_and_the_confinement():
     assert placed("falling", window=(0.2, 2.0)).window == (0.2, 2.0)
 
 
+@pytest.mark.full
 def test_a_loss_of_many_coordinates_without_a_minimum_is_refused_too():
     config = RunConfig(model="odd_losses:bounded_in_each")
     reduction = build_reduction(config)
@@ -124,6 +127,7 @@ def test_a_cold_law_far_from_zero_has_its_whole_window(target, beta):
     assert (low - target, high - target) == pytest.approx((-spread, spread), abs=0.02 * spread)
 
 
+@pytest.mark.full
 def test_a_law_that_cannot_be_had_costs_its_row_and_not_the_run():
     config = RunConfig(model="odd_losses:compass", confine="weight-decay")
     plan = resolve(config)
@@ -143,6 +147,7 @@ def test_a_law_that_cannot_be_had_costs_its_row_and_not_the_run():
     assert made.missing[0].startswith("law slice [dσ_S] is not normalisable on the window [0, 2]")
 
 
+@pytest.mark.full
 def test_where_a_confinement_leaves_chains_near_a_singular_point_its_mass_decides_the_step():
     config = resolve(RunConfig(model="odd_losses:compass", confine="weight-decay")).config
     # That loss has no scale of |v|: where it is tiny the curvature has no bound, but no mass either.
@@ -164,6 +169,7 @@ def test_a_singular_point_of_no_mass_does_not_decide_the_step(monkeypatch):
         resolve_many(config, reduction, windows, lowest, draws)
 
 
+@pytest.mark.full
 def test_a_step_that_goes_nowhere_is_refused_before_the_run(capsys):
     with pytest.raises(ConfigError, match="step_size must be larger, for chains to cross the window in 100000 steps"):
         resolve(RunConfig(step_size=1e-11, precision=64))
@@ -177,6 +183,7 @@ def test_a_step_that_goes_nowhere_is_refused_before_the_run(capsys):
 RUNS = {"kink": ("exact", "naive"), "flat_bottom": ("exact", "naive")}
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("name", RUNS)
 def test_short_runs_obey_their_law_and_no_other(name):
     """p of equality above 1e-4, so that one of two runs fails for no reason with probability 2e-4."""
@@ -189,6 +196,7 @@ def test_short_runs_obey_their_law_and_no_other(name):
     assert found["laws"][control]["p_value"] < 1e-6
 
 
+@pytest.mark.full(but=["bounded"])
 @pytest.mark.parametrize("name", ["bounded", "constant", "bounded_on_the_line"])
 def test_training_on_a_loss_without_a_minimum_is_refused(name):
     """SGD looks for the minimum before it asks for a window; the control has one."""

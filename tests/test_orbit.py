@@ -58,6 +58,7 @@ def orbit_integrals(p, q, confinement, s):
     return np.array([one(x) for x in jnp.asarray(s)])
 
 
+@pytest.mark.full(but=["1.0-1-3", "50.0-2-2"])
 @pytest.mark.parametrize(("p", "q"), [(1, 1), (1, 3), (2, 2), (3, 5), (6, 2)])
 @pytest.mark.parametrize("strength", [0.05, 1.0, 50.0])
 def test_under_weight_decay_it_is_a_bessel_function_of_order_half_the_difference(p, q, strength):
@@ -66,6 +67,7 @@ def test_under_weight_decay_it_is_a_bessel_function_of_order_half_the_difference
     np.testing.assert_allclose(orbit_integrals(p, q, weight_decay(strength), S), wanted, atol=1e-9)
 
 
+@pytest.mark.full(but=["40.0-1-3", "400.0-2-2"])
 @pytest.mark.parametrize(("p", "q"), [(1, 1), (1, 3), (2, 2), (3, 5)])
 @pytest.mark.parametrize("kappa", [1.0, 40.0, 400.0])
 def test_under_stiff_confinement_it_is_a_scaled_bessel_function_of_order_a_quarter_of_the_difference(p, q, kappa):
@@ -130,6 +132,7 @@ def shifts(n, loss=lambda z: 0.5 * jnp.sum((z - 1.0) ** 2)) -> Model:
     )
 
 
+@pytest.mark.full(but=["stiff-0.0001-2", "weight_decay-1.0-3"])
 @pytest.mark.parametrize("n", [2, 3])
 @pytest.mark.parametrize("strength", [1e-9, 1e-4, 1.0, 1e10])
 @pytest.mark.parametrize("confinement", [stiff, weight_decay])
@@ -144,6 +147,7 @@ def test_along_a_translation_the_integral_is_gaussian(n, strength, confinement):
     np.testing.assert_allclose(found, 0.5 * np.log(2 * np.pi * T / rise), rtol=0, atol=1e-9 + rounding)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("strength", [1e-4, 1e4])
 def test_exact_along_a_translation_is_the_gibbs_law_in_one_and_many_coordinates(strength):
     """Translations keep all lengths: e^{−ℓ/T} dz under stiff confinement, and e^{−(ℓ + λ|s|²/2)/T} dz, |s|² = z²/2."""
@@ -202,6 +206,7 @@ def turned_pair(turn_b=True) -> Model:
     )
 
 
+@pytest.mark.full
 def test_a_compact_part_that_acts_by_isometries_counts_by_the_volume_of_its_orbits():
     """Oracle: the Bessel law of the pair (2, 2), whose marginal of s is the same. Without the volume it is another."""
     z = np.linspace(0.2, 2.5, 12)

@@ -22,6 +22,7 @@ def test_each_orbit_meets_the_slice_once_at_the_section_and_moves_there_with_det
     assert found.section_gap[2] == pytest.approx(4.0)
 
 
+@pytest.mark.full
 def test_a_slice_that_is_met_twice_or_never_and_an_invariant_that_changes_are_seen():
     """Controls: χ with two zeros on an orbit, χ without any, an `invariant` that is none."""
     model = uv()

@@ -45,6 +45,7 @@ def distances(predictions, sample, name):
     return [float(stats.norm.isf(x / 2)) for x in p]
 
 
+@pytest.mark.full
 def test_c_and_the_share_in_the_window_are_those_of_the_exact_law(drawn):
     prepared, sample, hot = drawn
     (name,) = prepared.plan.scalars

@@ -95,6 +95,7 @@ def agrees(values, predicted, allowance=0.0):
     return abs(values.mean() - predicted) < LIMIT * stats.sem(values) + allowance * abs(values.mean())
 
 
+@pytest.mark.full(but=["label"])
 @pytest.mark.parametrize("name", [name for name in SETTINGS if name != "none"])
 def test_the_meter_is_that_of_one_step(name, grounds, x64):
     """tr Σ, its largest eigenvalue, its share along the orbit and T, over one step of 20 000 chains."""
@@ -127,6 +128,7 @@ def test_the_meter_is_that_of_one_step(name, grounds, x64):
     assert meter.misfit == pytest.approx(np.sqrt(1.0 - meter.effective_rank / q))
 
 
+@pytest.mark.full(but=["label"])
 @pytest.mark.parametrize("name", SETTINGS)
 def test_the_charge_decays_at_the_rate_that_is_printed(name, grounds, x64):
     """Mean of −log |χ(n)/χ(0)|/nη of 512 chains that start off the slice by 1%; its slowest component."""
@@ -181,6 +183,7 @@ def test_a_coordinate_relaxes_at_the_curvature_of_loss_and_decay(lam, x64):
         assert rate != pytest.approx(float(reduced_curvatures(Chart(model), jnp.array([z]))[0]), rel=0.3)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("name", ["label", "weight decay", "momentum", "minibatch"])
 def test_the_variance_is_that_of_law_s(name, x64):
     """What runs by epochs are set against; the control is the variance of 1.3 times η."""
@@ -212,6 +215,7 @@ def own_error(found, momentum=0.0):
     return found.error(np.linspace(*found.window(1e-3), 41), momentum)
 
 
+@pytest.mark.full(but=["0.01-2.0"])
 @pytest.mark.parametrize(("lr", "strength"), EXACT)
 def test_the_error_of_law_s_is_that_of_the_exact_map(lr, strength, x64):
     """To a factor of two, and of order one: in the limit of small η, ηs² held fixed, a quarter at a quarter of η."""
@@ -258,6 +262,7 @@ def measured_distance(model, noise, lr, momentum=0.0, chains=2048, times=30):
     return 0.5 * np.abs(counts / counts.sum() - law).sum(), found.error(edges, momentum)
 
 
+@pytest.mark.full
 def test_skewed_noise_makes_the_error_of_order_one_half(x64):
     """Label noise 1 + 2 (Exp(1) − 1): at a quarter of η half the distance, measured and estimated; a floor of 0.003."""
     model, noise = skewed(), Noise("fresh", 1)
@@ -271,6 +276,7 @@ def test_skewed_noise_makes_the_error_of_order_one_half(x64):
     assert far > 5.0 * own_error(coordinate(build_model("uv"), Noise("label", None, 2.0), 0.01)).tv
 
 
+@pytest.mark.full
 def test_momentum_has_an_error_of_its_own(x64):
     """At η/(1 − μ) = 0.02, μ = 0.9: 2.5 times that of plain steps (control), as estimated; floor 0.002."""
     model, noise = build_model("uv"), Noise("label", None, 2.0)
@@ -279,6 +285,7 @@ def test_momentum_has_an_error_of_its_own(x64):
     assert distance > 1.7 * own_error(coordinate(model, noise, 0.02)).tv
 
 
+@pytest.mark.full
 def test_the_sentence_follows_from_the_estimate():
     """Skewed noise: the run names the order and says that the error explains the distance; a tenth of it would not."""
     config = RunConfig(model="helpers:skewed", sampler="sgd", noise="fresh", lr=0.01, chains=256, label_noise=0.0)

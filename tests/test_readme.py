@@ -74,6 +74,7 @@ def test_a_broken_copy_is_refused_with_what_failed_by_how_much_and_where(case, e
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.full
 def test_the_design_of_the_readme_recovers_its_signal():
     """To a ten thousandth of it; after a hundredth of the steps, the control, it does not."""
     found: dict = {}

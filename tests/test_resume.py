@@ -30,6 +30,7 @@ class StoppedError(Exception):
     """Stands for a kill between two chunks."""
 
 
+@pytest.mark.full
 def test_an_edited_model_begins_anew_and_an_unedited_one_goes_on(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(checkpoint.Checkpoint, "due", lambda self: True)
     caplog.set_level(logging.INFO, logger="langevin_ib")

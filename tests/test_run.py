@@ -50,6 +50,7 @@ def test_c_is_the_one_that_the_exact_law_has_in_this_window(stiff):
     assert [invariant["laws"][name]["c"] for name in ("slice", "hard", "pushforward")] == pytest.approx([1, 0, -1])
 
 
+@pytest.mark.full
 def test_weight_decay_obeys_the_bessel_law_and_not_the_slice_law():
     result = langevin_ib.run(RunConfig(**SMALL, confine="weight-decay", weight_decay=0.3))
     laws = result.summary["invariants"]["z"]["laws"]
@@ -59,6 +60,7 @@ def test_weight_decay_obeys_the_bessel_law_and_not_the_slice_law():
     assert laws["naive"]["verdict"] == "differs"
 
 
+@pytest.mark.full
 def test_unconfined_the_slab_obeys_the_slice_law_and_the_marginal_drifts(unconfined):
     summary = unconfined.summary
     laws, c = summary["invariants"]["z"]["laws"], summary["invariants"]["z"]["correction"]
@@ -75,6 +77,7 @@ def test_unconfined_the_slab_obeys_the_slice_law_and_the_marginal_drifts(unconfi
     assert summary["reference"] is None
 
 
+@pytest.mark.full
 def test_the_same_seed_gives_the_same_numbers_for_any_chunk():
     config = RunConfig(chains=64, steps=4000, burn_in=500, step_check=False)
     first, again, chunked = (langevin_ib.run(config, chunk_records=n) for n in (None, None, 3))
@@ -99,6 +102,7 @@ def test_the_saved_folder_is_complete_readable_and_reruns(stiff, tmp_path):
     assert "c = " in (folder / "report.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.full
 def test_arviz_reads_the_draws(stiff, tmp_path):
     folder = save(stiff, tmp_path)
     data = arviz.from_netcdf(folder / "draws.nc")
@@ -108,6 +112,7 @@ def test_arviz_reads_the_draws(stiff, tmp_path):
     )
 
 
+@pytest.mark.full
 def test_saving_again_replaces_the_run_and_a_failure_leaves_it(stiff, tmp_path, monkeypatch):
     folder = save(stiff, tmp_path)
     (folder / "marker").touch()
@@ -125,6 +130,7 @@ def test_saving_again_replaces_the_run_and_a_failure_leaves_it(stiff, tmp_path, 
     assert [path.name for path in tmp_path.iterdir()] == [folder.name]
 
 
+@pytest.mark.full
 def test_a_step_that_is_too_large_withholds_every_verdict():
     result = langevin_ib.run(
         RunConfig(chains=2048, steps=20_000, kappa=20.0, integrator="euler-maruyama", step_size=0.018,
@@ -135,6 +141,7 @@ def test_a_step_that_is_too_large_withholds_every_verdict():
     assert "smaller step_size" in result.summary["doubts"][0]
 
 
+@pytest.mark.full
 def test_draws_that_contradict_the_reference_get_no_verdict():
     """A step that is given, too large and not checked at h/2: MALA is there to say so."""
     result = langevin_ib.run(
@@ -145,6 +152,7 @@ def test_draws_that_contradict_the_reference_get_no_verdict():
     assert any("MALA differ" in doubt for doubt in result.summary["doubts"])
 
 
+@pytest.mark.full
 def test_mala_is_a_sampler_like_the_others():
     result = langevin_ib.run(RunConfig(chains=512, steps=12_000, integrator="mala", reference="none", kappa=20.0))
     laws = result.summary["invariants"]["z"]["laws"]

@@ -42,6 +42,7 @@ def test_a_step_without_noise_is_gradient_descent_with_momentum_and_decay(x64):
         np.testing.assert_allclose(flat(state.position), wanted, rtol=1e-12)
 
 
+@pytest.mark.full(but=["noise0-uv-options0", "noise1-hadamard-options1", "noise2-relu-options2"])
 @pytest.mark.parametrize(("name", "options"), MODELS)
 @pytest.mark.parametrize("noise", [Noise("minibatch", 2, 0.3), Noise("fresh", 3, 0.3), Noise("label", None, 0.5)])
 def test_a_step_changes_the_charge_by_that_of_its_gradient(name, options, noise, x64):
@@ -150,6 +151,7 @@ def test_turned_noise_has_the_length_of_the_noise_that_it_replaces(x64):
     np.testing.assert_allclose(lengths[0], lengths[1], rtol=1e-9)
 
 
+@pytest.mark.full(but=["noise2"])
 @pytest.mark.parametrize("noise", [Noise("minibatch", 2), Noise("fresh", 2, 0.1), Noise("label", None, 0.1)])
 def test_a_chain_depends_on_how_many_there_are_and_on_the_devices_by_rounding_alone(noise):
     """XLA compiles each number of chains on a device for itself; a few roundings of a float32 a step are allowed for.
@@ -176,6 +178,7 @@ def test_a_chain_depends_on_how_many_there_are_and_on_the_devices_by_rounding_al
     assert np.min(np.max(np.abs(other - few), axis=1)) > 10 * rounding
 
 
+@pytest.mark.full
 def test_every_chain_learns_its_own_task(x64):
     """Two tasks side by side end where each of them ends alone."""
     model = build_model("relu", {"samples": 5})

@@ -24,6 +24,7 @@ def test_each_study_says_how_it_is_run_and_has_a_main(name):
     assert callable(module.main)
 
 
+@pytest.mark.full
 def test_the_neuron_of_the_metric_study_keeps_its_contract_in_every_metric(x64):
     for weights in (np.ones(3), np.array([25.0, 1.0, 25.0])):
         contract.check_model(with_metric(neuron(), weights), jax.random.key(0))
@@ -40,11 +41,13 @@ def test_neighbouring_laws_of_the_vector_pair_are_further_apart_than_the_margin(
             assert min(distances) > 0.015
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(("p", "q"), SIZES)
 def test_the_vector_pair_keeps_its_contract(p, q):
     contract.check_model(pair(p, q), jax.random.key(0))
 
 
+@pytest.mark.full
 def test_the_constrained_chain_obeys_the_law_of_its_metric_and_not_euclids(x64):
     """p > 1e-4 for the true law fails in 2e-4 of keys over both coordinates; the Euclidean law is the control."""
     config = RunConfig(

@@ -28,6 +28,7 @@ CASES = [
 ]
 
 
+@pytest.mark.full(but=["hadamard-None-hard-None"])
 @pytest.mark.parametrize(("name", "options", "law", "power"), CASES)
 def test_the_exponent_of_a_singular_row_is_that_of_the_closed_form(name, options, law, power, x64):
     reduction = build_reduction(RunConfig(model=name, options=options, confine="weight-decay"))
@@ -95,6 +96,7 @@ def share_below(draws, name, edge):
     return by_chain.mean(), by_chain.std(ddof=1) / by_chain.size**0.5
 
 
+@pytest.mark.full
 def test_mala_reaches_the_singular_end_and_without_the_stretch_does_not(x64, monkeypatch):
     """Mass of the Gamma law below 1e-3 of its scale, 3.6%: within 4.5 standard errors, which fails in 7e-6 of keys."""
     reduction = Reduction(half_line(), hard(), 0.5)
@@ -107,6 +109,7 @@ def test_mala_reaches_the_singular_end_and_without_the_stretch_does_not(x64, mon
     assert abs(mean - wanted) > 4.5 * se or se > 0.2 * wanted
 
 
+@pytest.mark.full
 def test_mala_has_the_law_of_a_neuron_that_weight_decay_takes_to_zero(x64, monkeypatch):
     """Without data ℓ + C = ½ r s² + λ s: the law hard is s^{d/2 − 1} e^{−(ℓ + C)/T} ds, here by quadrature."""
     model = relu(inputs=3, width=1, gain=0.0, ridge=0.3)

@@ -37,6 +37,7 @@ class Stream(io.TextIOWrapper):
         return self.buffer.getvalue()
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])
 def test_the_table_is_printed_in_any_encoding_and_straight(encoding, summary, monkeypatch):
     monkeypatch.setattr(sys, "stdout", stream := Stream(encoding))
@@ -51,6 +52,7 @@ def test_the_table_is_printed_in_any_encoding_and_straight(encoding, summary, mo
     assert len({len(row) for row in rows}) == 1
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])
 def test_json_says_the_same_in_any_encoding(encoding, summary, monkeypatch):
     monkeypatch.setattr(sys, "stdout", stream := Stream(encoding))
@@ -95,6 +97,7 @@ def renamed(summary, names, measure=None):
 NAMES = [("z",), (r"$\lVert z \rVert$",), ("a_b^2 50% $x",), ("w_1", "w_2"), tuple(f"w_{i}" for i in range(5))]
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("names", NAMES)
 @pytest.mark.parametrize("measure", [None, "dw_1 dw_2", " ".join(f"dw_{i}" for i in range(20))])
 def test_every_text_of_a_picture_is_whole_and_as_it_is(names, measure, summary):
@@ -116,6 +119,7 @@ def test_every_text_of_a_picture_is_whole_and_as_it_is(names, measure, summary):
     plt.close(picture)
 
 
+@pytest.mark.full
 def test_ticks_of_residuals_are_round(summary):
     picture = figure(summary)
     picture.canvas.draw()
@@ -125,6 +129,7 @@ def test_ticks_of_residuals_are_round(summary):
     plt.close(picture)
 
 
+@pytest.mark.full
 def test_no_number_is_minus_zero(summary):
     summary = copy.deepcopy(summary)
     summary["invariants"]["z"]["correction"] |= {"c": -1e-5, "se": 0.01, "ci95": [-0.02, 0.02]}

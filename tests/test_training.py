@@ -25,6 +25,7 @@ MODELS = [(name, {}) for name in REGISTRY] + [
 ]
 
 
+@pytest.mark.full(but=["uv-options5"])
 @pytest.mark.parametrize(("name", "options"), MODELS)
 def test_the_contract_of_training_holds(name, options):
     contract.check_model(build_model(name, options), jax.random.key(3))

@@ -44,6 +44,7 @@ def test_equation_40_fails_for_a_slice_that_is_not_orthogonal(x64):
     np.testing.assert_allclose(report.equation_40, 0.36, rtol=1e-10)
 
 
+@pytest.mark.full
 def test_charges_may_come_in_another_order_than_the_generators(x64):
     model = hadamard(dim=2)
     other = with_moment_map(model, lambda params: jnp.flip(model.moment_map(params)))
@@ -64,6 +65,7 @@ def spd(q):
     return root @ root.T + np.eye(q)
 
 
+@pytest.mark.full(but=["True-rotation"])
 @pytest.mark.parametrize("model", [uv(depth=3), hadamard(dim=2), rotation()], ids=lambda model: model.name)
 @pytest.mark.parametrize("full", [False, True])
 def test_whitened_geometry_is_that_of_the_metric(model, full, x64):
@@ -90,6 +92,7 @@ def test_whitened_geometry_is_that_of_the_metric(model, full, x64):
     contract.check_model(white, jax.random.key(0))
 
 
+@pytest.mark.full
 def test_a_metric_in_which_a_compact_group_is_no_isometry_is_refused():
     with pytest.raises(ModelError, match="the compact action is no isometry"):
         contract.check_model(
