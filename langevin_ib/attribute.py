@@ -11,8 +11,9 @@ from typing import Any
 
 from langevin_ib import signals
 from langevin_ib.attribution.config import NOISES, SETUPS, AttributionConfig, from_setup
-from langevin_ib.cli import FailedRunError, Parser, guarded, new_parser, number, options, own_output, use_all_cores
-from langevin_ib.errors import ConfigError
+from langevin_ib.cli import Parser, guarded, new_parser, number, options, own_output
+from langevin_ib.devices import use_all_cores
+from langevin_ib.errors import ConfigError, FailedRunError
 
 PROGRAM = "python -m langevin_ib.attribute"
 VALUES = {

@@ -80,3 +80,11 @@ def one_line(error: BaseException) -> str:
     """An exception, of a user's code for instance, as one line."""
     text = str(error).strip().splitlines()
     return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
+
+
+class UsageError(Exception):
+    """A command line that cannot be parsed, or an environment that no run can start in."""
+
+
+class FailedRunError(Exception):
+    """A run that ended without its result, for a reason that is one line."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
@@ -37,6 +37,7 @@ ROLES: dict[str, Role] = {
 }  # fmt: skip
 
 
+@runtime_checkable
 class Predictions(Protocol):
     """The laws of one run of Langevin dynamics."""
 

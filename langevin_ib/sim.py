@@ -10,19 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from langevin_ib import signals
-from langevin_ib.cli import (
-    FailedRunError,
-    Parser,
-    flag,
-    guarded,
-    new_parser,
-    number,
-    options,
-    own_output,
-    use_all_cores,
-)
+from langevin_ib.cli import Parser, flag, guarded, new_parser, number, options, own_output
 from langevin_ib.config import AUTO, LANGEVIN, NUMBERS, SGD, RunConfig, read_toml
-from langevin_ib.errors import ConfigError
+from langevin_ib.devices import use_all_cores
+from langevin_ib.errors import ConfigError, FailedRunError
 
 PROGRAM = "python -m langevin_ib.sim"
 RULED = ("window", "slab", "step_size", "thin", "burn_in")

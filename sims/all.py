@@ -22,8 +22,10 @@ from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 
-from langevin_ib.cli import INTERRUPTED, FailedRunError, guarded, new_parser, number, usable_cores
+from langevin_ib.cli import INTERRUPTED, guarded, new_parser, number
+from langevin_ib.devices import usable_cores
 from langevin_ib.ensemble.trajectories import BLOCK
+from langevin_ib.errors import FailedRunError
 from langevin_ib.experiments.command import Request
 
 # The longest first, so that none is left alone at the end.

@@ -5,9 +5,8 @@ import importlib
 import numpy as np
 import pytest
 
-from langevin_ib.cli import FailedRunError
 from langevin_ib.design import operators
-from langevin_ib.errors import ConfigError
+from langevin_ib.errors import ConfigError, FailedRunError
 from langevin_ib.experiments import baselines
 from langevin_ib.experiments.problems import features
 

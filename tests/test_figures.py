@@ -397,7 +397,7 @@ def test_the_learning_rate_of_a_figure_can_be_set(tmp_path):
 
 
 def test_a_study_has_every_core_as_a_device_although_its_imports_start_the_backend():
-    code = "import sims.fig2_relu, jax; from langevin_ib.cli import usable_cores as cores; "
+    code = "import sims.fig2_relu, jax; from langevin_ib.devices import usable_cores as cores; "
     code += "print(len(jax.devices()) == min(len(cores()), 64))"
     root = Path(__file__).parents[1]
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root)

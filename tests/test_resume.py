@@ -11,7 +11,7 @@ import pytest
 
 from langevin_ib import RunConfig, run, store
 from langevin_ib.ensemble import checkpoint
-from langevin_ib.ensemble.checkpoint import content_of
+from langevin_ib.fingerprint import content_of
 from langevin_ib.models import Model, uv
 
 SETTINGS = {

@@ -1,35 +1,30 @@
 """Atomic save and exact resume of one ensemble: kernel states, accumulators, trace and the step they stand at.
 
 No key is saved: the noise of step n comes from fold_in(key, n), so a resumed run continues with the numbers that an
-uninterrupted one would have had. What the steps compute is part of the fingerprint (`content_of`), so that a state is
-not continued by an edited model.
+uninterrupted one would have had. What the steps compute is part of the fingerprint (`fingerprint.content_of`), so that
+a state is not continued by an edited model.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import io
 import json
 import logging
 import os
-import re
 import time
 import uuid
 import zipfile
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jax.extend import core
 
 from langevin_ib import signals
 
 EVERY_SECONDS = 15.0
-ADDRESS = re.compile(r"\b0x[0-9a-f]+\b")  # of functions in a printed program: another one in every process
 log = logging.getLogger(__name__)
 TRIES = 5  # to save, while another process removes the folder
 
@@ -141,48 +136,3 @@ def _write(path: Path, content: bytes | memoryview) -> None:
             raise
         else:
             return
-
-
-def content_of(function: Callable[..., Any], *like: Any) -> str:
-    """A digest of what a function computes: of its program, and of every number that this has in it.
-
-    The same in every process; another one where a constant or an operation is another. What a callback to the host does
-    cannot be seen, so that with one the digest is never the same again.
-
-    Args:
-        function: traceable by JAX.
-        like: its arguments, or their shapes.
-
-    >>> import jax.numpy as jnp
-    >>> first, again, other = (content_of(lambda x, y=y: jnp.sin(y * x), 1.0) for y in (2.0, 2.0, 2.0 + 1e-15))
-    >>> first == again, first == other
-    (True, False)
-    """
-    program = jax.make_jaxpr(function)(*like)
-    digest = hashlib.sha256(ADDRESS.sub("", str(program)).encode())
-    for number in _numbers(program):
-        value = np.asarray(
-            jax.random.key_data(number) if jax.numpy.issubdtype(number.dtype, jax.dtypes.prng_key) else number
-        )
-        digest.update(f"{value.dtype} {value.shape}".encode() + value.tobytes())
-    return digest.hexdigest()
-
-
-def _numbers(program: Any) -> Iterator[Any]:
-    """Constants and literals of a program and of those in it; a token of its own for a callback."""
-    if isinstance(program, core.ClosedJaxpr | core.Jaxpr):  # two classes, or one and the same, after the version of JAX
-        yield from map(_array, getattr(program, "consts", ()))
-        for equation in program.eqns:
-            if "callback" in equation.primitive.name and "debug" not in equation.primitive.name:
-                yield np.frombuffer(uuid.uuid4().bytes, np.uint8)
-            yield from (_array(atom.val) for atom in equation.invars if isinstance(atom, core.Literal))
-            yield from _numbers(tuple(equation.params.values()))
-    elif isinstance(program, tuple | list):
-        for part in program:
-            yield from _numbers(part)
-    elif isinstance(program, np.ndarray | jax.Array):
-        yield program
-
-
-def _array(value: Any) -> Any:
-    return value if isinstance(value, jax.Array) else np.asarray(value)

@@ -26,11 +26,12 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Bool, Float, Key, PyTree
 
 from langevin_ib import signals
-from langevin_ib.cli import devices_asked, usable_cores
+from langevin_ib.devices import devices_asked, usable_cores
 from langevin_ib.dynamics.base import Kernel
 from langevin_ib.ensemble.accumulators import Accumulator
-from langevin_ib.ensemble.checkpoint import Checkpoint, Standing, content_of
+from langevin_ib.ensemble.checkpoint import Checkpoint, Standing
 from langevin_ib.errors import DivergenceError, ProcessError
+from langevin_ib.fingerprint import content_of
 from langevin_ib.models.base import Params
 
 TRACE_ROWS = 512  # draws kept of each traced chain, however long the run
@@ -98,7 +99,7 @@ def _say_idle(cores: int) -> None:
     """Once in a process."""
     log.warning(
         "runs in this process use 1 of %d cores; for all of them, and the same numbers, call "
-        "langevin_ib.cli.use_all_cores() before langevin_ib.run is imported",
+        "langevin_ib.devices.use_all_cores() before langevin_ib.run is imported",
         cores,
     )
 

@@ -13,10 +13,9 @@ import scipy.linalg
 import scipy.sparse
 from jaxtyping import Bool, Float, Real
 
-from langevin_ib.cli import FailedRunError
 from langevin_ib.design import operators
 from langevin_ib.design.operators import Operator, finite
-from langevin_ib.errors import ConfigError, one_line
+from langevin_ib.errors import ConfigError, FailedRunError, one_line
 
 FOLDS = 5
 PENALTIES, MATRIX_PENALTIES = 16, 8

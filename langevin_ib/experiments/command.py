@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from langevin_ib.cli import FailedRunError, guarded, new_parser, number
+from langevin_ib.cli import guarded, new_parser, number
 from langevin_ib.config import LIMIT, NUMBERS
 from langevin_ib.ensemble.runner import Stages
-from langevin_ib.errors import ConfigError
+from langevin_ib.errors import ConfigError, FailedRunError
 from langevin_ib.experiments.outcome import save, show
 from langevin_ib.progress import console, stages
 from langevin_ib.store import check_writable, print_json

@@ -12,9 +12,8 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.figure import Figure
 
-from langevin_ib.cli import FailedRunError
 from langevin_ib.ensemble.runner import Stages
-from langevin_ib.errors import DivergenceError
+from langevin_ib.errors import DivergenceError, FailedRunError
 from langevin_ib.experiments.baselines import require
 from langevin_ib.experiments.command import Request
 from langevin_ib.experiments.effects import SAME, against, sweep, verdict

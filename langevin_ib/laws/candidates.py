@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
@@ -64,6 +64,7 @@ class Masses(NamedTuple):
         return own / whole if whole > 0 else 0.0
 
 
+@runtime_checkable
 class Candidate(Protocol):
     """A law that draws are held against."""
 

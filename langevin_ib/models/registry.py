@@ -16,8 +16,8 @@ from typing import Any, TypeAlias, get_type_hints
 
 import jax
 
-from langevin_ib.ensemble.checkpoint import content_of
 from langevin_ib.errors import ConfigError, LangevinIBError, ModelError, one_line
+from langevin_ib.fingerprint import content_of
 from langevin_ib.models.attention import attention
 from langevin_ib.models.base import Model
 from langevin_ib.models.hadamard import hadamard

@@ -6,17 +6,19 @@ inside a window that those draws have set. The chains of the run, and MALA on th
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float
 from scipy import stats
 
-from langevin_ib.predictions import SampledPredictions
 from langevin_ib.statistics import compare
 from langevin_ib.statistics.convergence import DRIFT_LEVEL, ensemble_ess
 from langevin_ib.statistics.records import Doubt
 from langevin_ib.statistics.sample import Sample
+
+if TYPE_CHECKING:
+    from langevin_ib.predictions import SampledPredictions
 
 TAIL = 1e-3  # mass of the law in each of the tails that are looked at
 # How many times as much mass in a tail counts as a hole in the other's draws. A law that is only the limit of what the

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -94,6 +94,7 @@ class Draws:
     starts: np.ndarray | None = None
 
 
+@runtime_checkable
 class Process(Protocol):
     """A noisy dynamics that a run samples."""
 

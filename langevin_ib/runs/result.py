@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
@@ -465,6 +465,7 @@ class Nearest(NamedTuple):
     decided: bool
 
 
+@runtime_checkable
 class Details(Protocol):
     """What only one process has to say; a record of its own."""
 

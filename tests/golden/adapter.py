@@ -23,22 +23,22 @@ import langevin_ib
 from langevin_ib import RunConfig, reduced
 from langevin_ib.attribution.config import AttributionConfig
 from langevin_ib.attribution.mechanisms import attribute
-from langevin_ib.descent import prepare_descent
 from langevin_ib.dynamics import mala
-from langevin_ib.ensemble import EnsembleResult, Observer, Schedule, run_ensemble, tune_step_size
+from langevin_ib.ensemble.accumulators import count
+from langevin_ib.ensemble.runner import EnsembleResult, Observer, Schedule, run_ensemble, tune_step_size
 from langevin_ib.laws import bin_masses
 from langevin_ib.laws.family import ReducedTerms
 from langevin_ib.models import build_model
-from langevin_ib.preparation import prepare
 from langevin_ib.reduced import LawDraws, sample_nuts
-from langevin_ib.streaming import count
+from langevin_ib.runs import langevin, sgd
+from langevin_ib.session import Session
 
 Arrays = dict[str, np.ndarray]
 
 # Where each is called from: a name is patched in the module that uses it.
-ENGINE = tuple(f"langevin_ib.{module}.run_ensemble" for module in ("sampling", "reference", "descent", "reduced"))
+ENGINE = tuple(f"langevin_ib.{module}.run_ensemble" for module in ("sampling", "reference", "runs.sgd", "reduced"))
 TUNER = {"reference": "langevin_ib.reference.tune_step_size", "law": "langevin_ib.reduced.tune_step_size"}
-NUTS = "langevin_ib.preparation.sample_nuts"
+NUTS = "langevin_ib.runs.langevin.sample_nuts"
 # A law's draws small enough to be stored, all of them in the first attempt.
 FEW_DRAWS = {"CHAINS": 32, "RECORDS": 20, "ENOUGH": 0, "NUTS_CHAINS": 32, "NUTS_DRAWS": 20, "NUTS_WARMUP": 100}
 TRACE_ROWS = 20
@@ -48,9 +48,9 @@ WALL = ("wall_s", "chain_steps_per_s", "total_wall_s")  # of summary["run"]
 # ---- what a run says ----
 
 
-def summary_of(result: langevin_ib.RunResult) -> dict[str, Any]:
+def summary_of(result: langevin_ib.Result) -> dict[str, Any]:
     """The content of `summary.json` but for times of the clock."""
-    summary = dict(result.summary)
+    summary = result.to_dict()
     summary["run"] = {name: value for name, value in summary["run"].items() if name not in WALL}
     return summary
 
@@ -68,22 +68,22 @@ def planned(config: RunConfig) -> dict[str, Any]:
 
 
 def _planned_langevin(config: RunConfig) -> dict[str, Any]:
-    prepared = prepare(config, _silent)
-    plan, predictions = prepared.plan, prepared.predictions
+    prepared = langevin.prepare(config, Session())
+    plan, laws = prepared.plan, prepared.candidates
     return {
         **_settled(plan.config, plan.edges, plan.schedule),
-        "laws": {law.name: {"measure": law.measure, "formula": law.formula} for law in predictions.laws},
-        "missing": list(predictions.missing),
+        "laws": {law.about.name: {"measure": law.about.measure, "formula": law.about.formula} for law in laws},
+        "missing": list(prepared.missing),
         "masses": {
-            law.name: {scalar: predictions.mass(law.name, scalar).tolist() for scalar in plan.edges}
-            for law in predictions.laws
+            law.about.name: {scalar: masses.mass.tolist() for scalar, masses in law.masses(None).items()}
+            for law in laws
         },
         "rates": {},
     }
 
 
 def _planned_sgd(config: RunConfig) -> dict[str, Any]:
-    ground = prepare_descent(config, lambda stage: {"stage": stage})
+    ground = sgd.resolve(config, lambda stage: {"stage": stage})
     masses = {scalar: bin_masses(law, ground.edges[scalar]).tolist() for scalar, law in ground.laws.items()}
     return {
         **_settled(ground.config, ground.edges, ground.schedule),
@@ -111,10 +111,6 @@ def _settled(config: RunConfig, edges: Mapping[str, np.ndarray], schedule: Sched
             "segments": list(schedule.segments),
         },
     }
-
-
-def _silent(stage: str) -> None:
-    del stage
 
 
 def attributed(**settings: Any) -> dict[str, Any]:
@@ -237,8 +233,14 @@ def _result_of(own: Arrays, starts: Any, observer: Observer, schedule: Schedule)
 
 
 def _filled(own: Arrays, name: str, like: Any) -> Any:
-    """A tree of the same form with the stored leaves."""
-    return jax.tree_util.tree_map_with_path(lambda path, _: own[_place(name, path)], like)
+    """A tree of the same form with the stored leaves; zeros for sums that were not taken when they were stored."""
+    chains = len(own["segments/0/value/n"])
+
+    def leaf(path: Any, like: Any) -> np.ndarray:
+        place = _place(name, path)
+        return own[place] if place in own or "energy" not in place else np.zeros((chains, *like.shape), like.dtype)
+
+    return jax.tree_util.tree_map_with_path(leaf, like)
 
 
 def _place(name: str, path: Any) -> str:
