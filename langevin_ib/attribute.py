@@ -59,20 +59,20 @@ def build_parser() -> Parser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns its exit code: 0 done, 2 bad input (nothing written), 3 failed run."""
-    return guarded(PROGRAM, lambda: _attribute(vars(build_parser().parse_args(argv))))
+    return guarded(PROGRAM, lambda: _run_attribution(vars(build_parser().parse_args(argv))))
 
 
-def _attribute(arguments: dict[str, Any]) -> int:
+def _run_attribution(arguments: dict[str, Any]) -> int:
     out, quiet, as_json = arguments.pop("out"), arguments.pop("quiet"), arguments.pop("json")
     given = {name for name, value in arguments.items() if value is not None}
-    with _origins(given, arguments.get("setup")):
-        config = _config(arguments)
+    with _name_origin(given, arguments.get("setup")):
+        config = _build_config(arguments)
 
     use_all_cores()
     # After the settings are known to be good, so that a typing error is answered at once; after the devices are set.
     with signals.held():
         from langevin_ib.attribution.mechanisms import attribute  # noqa: PLC0415
-        from langevin_ib.attribution.report import print_attribution, save, sentences  # noqa: PLC0415
+        from langevin_ib.attribution.report import print_attribution, save_attribution, sentences  # noqa: PLC0415
         from langevin_ib.models.registry import faults_of  # noqa: PLC0415
         from langevin_ib.progress import console, stages  # noqa: PLC0415
         from langevin_ib.store import CHECKPOINTS, check_writable, print_json, tidy  # noqa: PLC0415
@@ -81,17 +81,17 @@ def _attribute(arguments: dict[str, Any]) -> int:
     # Standard output is for the result: what a model of the user's prints goes to standard error.
     with (
         stages(quiet or as_json) as report,
-        _origins(given, config.setup, config),
+        _name_origin(given, config.setup, config),
         own_output(),
         faults_of(config.model),
     ):
         result = attribute(config, report=report, checkpoints=Path(out) / CHECKPOINTS)
         report("writing")
         try:
-            folder = save(result, out)
+            folder = save_attribution(result, out)
         except OSError as error:
-            why = error.strerror or error
-            raise FailedRunError(f"cannot write the run folder: {why}; {signals.left()}") from None
+            reason = error.strerror or error
+            raise FailedRunError(f"cannot write the run folder: {reason}; {signals.left()}") from None
     tidy(out)
     if as_json:
         print_json(result.summary | {"sentences": sentences(result.summary)})
@@ -102,7 +102,7 @@ def _attribute(arguments: dict[str, Any]) -> int:
 
 
 @contextlib.contextmanager
-def _origins(given: set[str], setup: str | None, config: AttributionConfig | None = None) -> Iterator[None]:
+def _name_origin(given: set[str], setup: str | None, config: AttributionConfig | None = None) -> Iterator[None]:
     """Say of an error about a value that nobody typed who set it: a set-up, a rule, a default."""
     try:
         yield
@@ -112,12 +112,12 @@ def _origins(given: set[str], setup: str | None, config: AttributionConfig | Non
         origin = ""
         if name in fields - given - {"setup"}:
             by_rule = config is not None and getattr(config, name) is None
-            ours = setup is not None and name in SETUPS.get(setup, {})
-            origin = f"from setup {setup}" if ours else "set by rule" if by_rule else "a default"
+            in_setup = setup is not None and name in SETUPS.get(setup, {})
+            origin = f"from setup {setup}" if in_setup else "set by rule" if by_rule else "a default"
         raise error.said_of(origin) from None
 
 
-def _config(arguments: dict[str, Any]) -> AttributionConfig:
+def _build_config(arguments: dict[str, Any]) -> AttributionConfig:
     """Text as the number it spells, or as itself: `AttributionConfig` says what is wrong with it."""
     given = {name: value for name, value in arguments.items() if value is not None}
     for name in VALUES:

@@ -23,8 +23,8 @@ EVERY_SECONDS = 10.0  # between lines
 
 def console() -> Console:
     """Standard output, without markup; wide enough for the table when it is not a terminal."""
-    found = _Plain()
-    return found if found.is_terminal else _Plain(width=max(NARROW, found.width))
+    screen = _Plain()
+    return screen if screen.is_terminal else _Plain(width=max(NARROW, screen.width))
 
 
 class _Plain(Console):

@@ -21,7 +21,7 @@ class Saved(NamedTuple):
     steps: int
 
 
-class _Standing:
+class _State:
     """Of this process; signals belong to one."""
 
     asked = False  # to stop
@@ -31,7 +31,7 @@ class _Standing:
     complete: Path | None = None
 
 
-_now, _lock = _Standing(), threading.Lock()
+_now, _lock = _State(), threading.Lock()
 
 
 @contextmanager

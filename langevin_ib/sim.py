@@ -57,10 +57,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _simulate(arguments: dict[str, Any]) -> int:
     out, quiet, as_json = arguments.pop("out"), arguments.pop("quiet"), arguments.pop("json")
-    chunk = _chunk(arguments.pop("chunk"))
+    chunk = _parse_chunk(arguments.pop("chunk"))
     path = arguments.pop("config")
     settings = {} if path is None else read_toml(path)
-    given = {name: _parsed(name, text) for name, text in arguments.items() if text is not None}
+    given = {name: _parse_setting(name, text) for name, text in arguments.items() if text is not None}
     kept = _reconcile(settings, given)
     origins = Origins(given, settings, path)
     with origins.named():
@@ -83,8 +83,8 @@ def _simulate(arguments: dict[str, Any]) -> int:
         try:
             folder = save(result, out)
         except OSError as error:
-            why = error.strerror or error
-            raise FailedRunError(f"cannot write the run folder: {why}; {signals.left()}") from None
+            reason = error.strerror or error
+            raise FailedRunError(f"cannot write the run folder: {reason}; {signals.left()}") from None
     if kept and not quiet:
         print(f"note: kept from {path}: {', '.join(kept)}; give one as auto to set it anew", file=sys.stderr)
     tidy(out)
@@ -170,7 +170,7 @@ def _add_option(group: Any, spec: dataclasses.Field) -> None:
     group.add_argument(option, dest=spec.name, help=text.replace("%", "%%"), **extra)
 
 
-def _parsed(name: str, text: str | list[str]) -> Any:
+def _parse_setting(name: str, text: str | list[str]) -> Any:
     """Text as the number it spells, or as itself: `RunConfig` says what is wrong with it."""
     if name == "options":
         return options(list(text))
@@ -182,7 +182,7 @@ def _parsed(name: str, text: str | list[str]) -> Any:
     return text if name == "model" else number(text)
 
 
-def _chunk(text: str | None) -> int | None:
+def _parse_chunk(text: str | None) -> int | None:
     if text is None:
         return None
     value = number(text)

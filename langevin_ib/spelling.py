@@ -45,12 +45,12 @@ def spelled(text: str) -> str:
     for character in text:
         decomposed = unicodedata.decomposition(character)
         up = decomposed.startswith("<super>")
-        out.append("^" * (up and not raised) + _one(character))
+        out.append("^" * (up and not raised) + _spell_character(character))
         raised = up
     return "".join(out)
 
 
-def _one(character: str) -> str:
+def _spell_character(character: str) -> str:
     if character.isascii():
         return character
     if character in SPELLED:
@@ -62,7 +62,7 @@ def _one(character: str) -> str:
     if unicodedata.combining(character):
         return ""
     parts = unicodedata.normalize("NFKD", character)
-    return UNKNOWN if parts == character else "".join(map(_one, parts))
+    return UNKNOWN if parts == character else "".join(map(_spell_character, parts))
 
 
 def _handle(error: UnicodeError) -> tuple[str | bytes, int]:
@@ -74,7 +74,7 @@ def _handle(error: UnicodeError) -> tuple[str | bytes, int]:
         return b"".join(
             character.encode("ascii", "surrogateescape")
             if "\udc80" <= character <= "\udcff"
-            else _one(character).encode()
+            else _spell_character(character).encode()
             for character in text
         ), error.end
     return spelled(text), error.end

@@ -27,8 +27,8 @@ from langevin_ib.experiments.effects import says_of_noise
 from langevin_ib.experiments.measures import square_error
 from langevin_ib.experiments.outcome import Outcome
 from langevin_ib.experiments.problems import wavelet
-from langevin_ib.experiments.recovery import Recovery, each, run
-from langevin_ib.experiments.training import Protocol, Trained, plain
+from langevin_ib.experiments.recovery import Recovery, each, run_recovery
+from langevin_ib.experiments.training import Protocol, Trained, descend_plain
 from langevin_ib.noise import Noise
 
 LR, STEPS, START, PLAIN_START = 1e-2, 200_000, 1e-2, 1e-4
@@ -53,14 +53,14 @@ def experiment(request: Request, report: Stages) -> Outcome:
     sweeps |= {f"label noise {s:g}": Protocol(Noise("label", None, s), lr, steps) for s in NOISES}
     sweeps |= {f"isotropic, as label {s:g}": Protocol(Noise("label", None, s, turned=True), lr, steps) for s in NOISES}
     others = {
-        PLAIN: partial(plain, problem, A, lr, steps, PLAIN_START, "lr"),
+        PLAIN: partial(descend_plain, problem, A, lr, steps, PLAIN_START, "lr"),
         ZERO: lambda: np.zeros((problem.seeds, size)),
     }
-    return run(
+    return run_recovery(
         Recovery(
             name="design_haar",
             title="Haar-sparse signal, a design that is not in the paper",
-            found="x",
+            unknown="x",
             problem=problem,
             own_name=DESIGNED,
             own=Protocol(quiet, lr, steps),
@@ -79,7 +79,7 @@ def experiment(request: Request, report: Stages) -> Outcome:
             },
             sweeps=sweeps,
             settle=min(SETTLE, steps),
-            told=partial(says_of_noise, what="This recovery"),
+            interpret=partial(says_of_noise, what="This recovery"),
             notes=("the run has no noise of any kind: full-batch gradient descent on the mean squared error",),
         ),
         request,

@@ -27,7 +27,7 @@ from langevin_ib.ensemble.runner import Stages
 from langevin_ib.experiments import pictures
 from langevin_ib.experiments.command import Request
 from langevin_ib.experiments.command import main as command
-from langevin_ib.experiments.measures import balance, off_by, spreads
+from langevin_ib.experiments.measures import balance, median_bands, off_by
 from langevin_ib.experiments.orbits import follow_orbits
 from langevin_ib.experiments.outcome import Outcome, Table, banded, captioned, ensemble_of
 from langevin_ib.experiments.problems import Problem
@@ -75,7 +75,7 @@ def experiment(request: Request, report: Stages) -> Outcome:
         for name, noise in noises.items():
             runs[name] = train(problem, Protocol(noise, lr, steps), stage=name, progress=report(name))
     kept = {name: _charge(problem, run) for name, run in runs.items()}
-    found = {
+    measured = {
         name: {
             KEPT: kept[name][:, -1],
             BALANCE: off_by(balance(problem, _last(run))["ratio"])[:, -1],
@@ -92,11 +92,11 @@ def experiment(request: Request, report: Stages) -> Outcome:
             "det G against the square of the speed": float(orbits.square_speed_gap.max()),
             "canonical gap": float(canonical.canonical_gap),
         },
-        "rows": {name: spreads(row) for name, row in found.items()},
+        "rows": {name: median_bands(row) for name, row in measured.items()},
         "caption": {},
         "predicted": {SGD: {KEPT: float(np.exp(-((lr * LABEL_NOISE) ** 2) * steps))}} if SGD in runs else {},
         "wall_s": wall,
-        "by_seed": {name: {label: values.tolist() for label, values in row.items()} for name, row in found.items()},
+        "by_seed": {name: {label: values.tolist() for label, values in row.items()} for name, row in measured.items()},
     }
     return Outcome(
         name="fig1_orbits",
@@ -107,7 +107,7 @@ def experiment(request: Request, report: Stages) -> Outcome:
             _orbit_table(numbers["orbits"]),
             captioned("Which training moves along the orbits?", "run", numbers, "medians over seeds [90% of seeds]"),
         ],
-        sentences=told(numbers, steps),
+        sentences=interpret(numbers, steps),
         pictures={"figure": picture(runs, kept)},
         notes=[
             "the paper's figure states no number; exp(−η²s²n) is what χ' = χ(1 − η²g²) makes of χ in n steps with g² = "
@@ -126,32 +126,32 @@ def _charge(problem: Problem, run: Trained) -> Float[np.ndarray, "seed time"]:
     return np.abs(charge / charge[:, :1])
 
 
-def _orbit_table(found: dict[str, Any]) -> Table:
+def _orbit_table(orbits: dict[str, Any]) -> Table:
     body = [
-        ("orbits that meet u = v once", f"{found['meeting the slice once']} of {found['followed']}"),
-        ("largest relative change of uv along one", f"{found['change of uv']:.1e}"),
-        ("largest distance of the crossing from s(uv)", f"{found['gap to s(uv)']:.1e}"),
-        ("det G against |dθ/dt|² there, relative", f"{found['det G against the square of the speed']:.1e}"),
-        ("|M − H|/|H|, eq. (42): 0 for a canonical χ", f"{found['canonical gap']:.1e}"),
+        ("orbits that meet u = v once", f"{orbits['meeting the slice once']} of {orbits['followed']}"),
+        ("largest relative change of uv along one", f"{orbits['change of uv']:.1e}"),
+        ("largest distance of the crossing from s(uv)", f"{orbits['gap to s(uv)']:.1e}"),
+        ("det G against |dθ/dt|² there, relative", f"{orbits['det G against the square of the speed']:.1e}"),
+        ("|M − H|/|H|, eq. (42): 0 for a canonical χ", f"{orbits['canonical gap']:.1e}"),
     ]
     return Table("Does the slice pick one point of each orbit?", ("measured", "value"), body)
 
 
-def told(numbers: dict[str, Any], steps: int) -> list[str]:
+def interpret(numbers: dict[str, Any], steps: int) -> list[str]:
     """Whether the drawing holds, and what it leaves open."""
-    found, rows = numbers["orbits"], numbers["rows"]
-    every = found["meeting the slice once"] == found["followed"]
-    said = [
+    orbits, rows = numbers["orbits"], numbers["rows"]
+    every = orbits["meeting the slice once"] == orbits["followed"]
+    lines = [
         f"the slice u = v meets {'each' if every else 'not each'} of the orbits once: "
-        f"{found['meeting the slice once']} of the {found['followed']} that were followed"
+        f"{orbits['meeting the slice once']} of the {orbits['followed']} that were followed"
     ]
     for name, row in rows.items():
         verb = "brings training" if row[KEPT]["high90"] < NEAR else "does not bring training"
         near = f"{verb} to the slice in {steps} steps"
         predicted = numbers["predicted"].get(name)
         beside = f", exp(−η²s²n) = {predicted[KEPT]:.3g}" if predicted else ""
-        said.append(f"{name} {near}: it keeps {banded(row[KEPT])} of χ{beside}")
-    return said
+        lines.append(f"{name} {near}: it keeps {banded(row[KEPT])} of χ{beside}")
+    return lines
 
 
 def picture(runs: dict[str, Trained], kept: dict[str, Float[np.ndarray, "seed time"]]) -> Figure:
@@ -160,8 +160,8 @@ def picture(runs: dict[str, Trained], kept: dict[str, Float[np.ndarray, "seed ti
         drawn, axes = plt.subplot_mosaic(
             "ab;cc;dd", figsize=(pictures.WIDTH, 6.6), layout="constrained", height_ratios=(1.0, 1.5, 1.2)
         )
-    for letter, one in axes.items():
-        one.set_title(letter, loc="left", fontweight="bold", fontsize=9)
+    for letter, panel in axes.items():
+        panel.set_title(letter, loc="left", fontweight="bold", fontsize=9)
     for letter in "abc":
         _draw_orbits(axes[letter], labelled=letter == "a")
     axes["b"].plot([0, LARGEST], [0, LARGEST], color=pictures.ORANGE, linewidth=1.5)
@@ -172,11 +172,11 @@ def picture(runs: dict[str, Trained], kept: dict[str, Float[np.ndarray, "seed ti
     shown = [name for name in (ISOTROPIC, SGD, DESCENT) if name in runs]
     for name in shown:
         style = list(runs).index(name)
-        path = np.asarray(runs[name].params)[:SHOWN]
-        for i, one in enumerate(path):
+        paths = np.asarray(runs[name].params)[:SHOWN]
+        for i, path in enumerate(paths):
             label = name if i == 0 else None
-            axes["c"].plot(*one.T, color=pictures.COLOURS[style], linewidth=1.0, alpha=0.8, label=label)
-            axes["c"].plot(*one[-1], "o", color=pictures.COLOURS[style], markersize=3)
+            axes["c"].plot(*path.T, color=pictures.COLOURS[style], linewidth=1.0, alpha=0.8, label=label)
+            axes["c"].plot(*path[-1], "o", color=pictures.COLOURS[style], markersize=3)
     pictures.legend(axes["c"], loc="upper right", frameon=True, edgecolor="none", framealpha=0.9)
     for i, (name, run) in enumerate(runs.items()):
         pictures.plot_band(axes["d"], run.steps / 1000.0, kept[name], name, i)

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 
 from langevin_ib.ensemble.runner import Stages
-from langevin_ib.experiments.balancing import Balancing, run
+from langevin_ib.experiments.balancing import Balancing, run_balancing
 from langevin_ib.experiments.command import Request
 from langevin_ib.experiments.command import main as command
 from langevin_ib.experiments.outcome import Outcome
@@ -45,7 +45,7 @@ def experiment(request: Request, report: Stages) -> Outcome:
             "the attribution starts from the model's own v_j, whose signs alternate; the figure from random signs",
         ),
     )
-    return run(case, request, report)
+    return run_balancing(case, request, report)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

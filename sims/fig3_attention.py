@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 
 from langevin_ib.ensemble.runner import Stages
-from langevin_ib.experiments.balancing import Balancing, run
+from langevin_ib.experiments.balancing import Balancing, run_balancing
 from langevin_ib.experiments.command import Request
 from langevin_ib.experiments.command import main as command
 from langevin_ib.experiments.outcome import Outcome
@@ -49,7 +49,7 @@ def experiment(request: Request, report: Stages) -> Outcome:
         variants={} if request.steps else variants,
         notes=("the loss is evaluated on noisy targets: its floor is 4e-4, the variance of their noise",),
     )
-    return run(case, request, report)
+    return run_balancing(case, request, report)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

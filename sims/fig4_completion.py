@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 
 from langevin_ib.attribution.config import MIN_SEEDS, from_setup
 from langevin_ib.attribution.mechanisms import attribute
-from langevin_ib.attribution.plot import figure as attribution_figure
+from langevin_ib.attribution.plot import attribution_figure
 from langevin_ib.attribution.report import COLUMNS, LEGEND, rows, sentences
 from langevin_ib.ensemble.runner import Stages
 from langevin_ib.experiments import pictures, shares
@@ -33,7 +33,7 @@ from langevin_ib.experiments.effects import verdict
 from langevin_ib.experiments.measures import balance, off_by, unobserved_error
 from langevin_ib.experiments.outcome import Outcome, Table, banded
 from langevin_ib.experiments.problems import Problem, completion
-from langevin_ib.experiments.recovery import Recovery, run, spared, timed
+from langevin_ib.experiments.recovery import Recovery, failures_noted, run_recovery, timed
 from langevin_ib.experiments.shares import NUCLEAR, QUIET, RECOVERED, nuclear_norms
 from langevin_ib.experiments.training import Protocol, Trained, recovered
 from langevin_ib.noise import Noise
@@ -71,11 +71,11 @@ def experiment(request: Request, report: Stages) -> Outcome:
     }
     sweeps |= {f"label noise {s:g}": Protocol(Noise("label", None, s), lr, steps) for s in NOISES}
     sweeps |= {f"start {s:g}": Protocol(masks, lr, steps, s) for s in SCALES}
-    outcome = run(
+    outcome = run_recovery(
         Recovery(
             name="fig4_completion",
             title="Figure 4, matrix completion",
-            found="T",
+            unknown="T",
             problem=problem,
             own_name=FACTORED,
             own=Protocol(masks, lr, steps),
@@ -95,7 +95,7 @@ def experiment(request: Request, report: Stages) -> Outcome:
             others={ZERO: lambda: np.zeros_like(target)},
             baselines={NUCLEAR: lambda: nuclear_norms(target, mask, seed=None if given is None else request.seed)},
             sweeps=sweeps,
-            told=told,
+            interpret=interpret,
             notes=(
                 "σ̂ is the singular value of U Vᵀ; the paper's code plots 2σ̂ under that name",
                 *([NUCLEAR_NOTE if given is None else "nuclear norm: penalty by cross-validation"] * request.baselines),
@@ -116,23 +116,23 @@ def mode(i: int, T: Float[np.ndarray, "seed m n"]) -> Float[np.ndarray, " seed"]
     return np.linalg.svd(T, compute_uv=False)[:, i] if i < min(T.shape[1:]) else np.zeros(len(T))
 
 
-def told(numbers: dict[str, Any]) -> list[str]:
+def interpret(numbers: dict[str, Any]) -> list[str]:
     """Whether the matrix is recovered, and what noise has to do with it."""
     own, zero = (numbers["rows"][name] for name in (FACTORED, ZERO))
     pairs = zip(numbers["by_seed"][FACTORED][ERROR], numbers["by_seed"][ZERO][ERROR], strict=True)
     good = sum(error < RECOVERED * nothing for error, nothing in pairs)
     seeds = len(numbers["by_seed"][ZERO][ERROR])
-    said = [
+    lines = [
         f"the matrix is recovered in {good} of {seeds} seeds: σ̂ ends at {', '.join(banded(own[x]) for x in MODES)}, "
         f"and the error on the other entries is {banded(own[ERROR])} where predicting zero has {banded(zero[ERROR])}"
     ]
     verdicts = {row["name"]: verdict(row) for row in numbers["attribution"] if row["kind"] != "reference"}
     fitted = own[OBSERVED]["median"] < 0.5 * zero[OBSERVED]["median"]
     if QUIET in verdicts and not fitted:
-        said.append("the observed entries are not fitted yet: nothing can be said of what noise selects")
+        lines.append("the observed entries are not fitted yet: nothing can be said of what noise selects")
     elif QUIET in verdicts:
-        said.append(f"{on_noise(verdicts[QUIET], 2 * good > seeds)}: against SGD, {_listed(verdicts)}")
-    return said
+        lines.append(f"{on_noise(verdicts[QUIET], 2 * good > seeds)}: against SGD, {_listed(verdicts)}")
+    return lines
 
 
 def on_noise(quiet: str, recovered: bool) -> str:
@@ -168,7 +168,7 @@ def _with_balance(outcome: Outcome, request: Request, lr: float, steps: int, rep
     wall = dict(outcome.numbers["wall_s"])
     notes = [*outcome.notes]
     summary = None
-    with timed(wall, "balance"), spared(notes):
+    with timed(wall, "balance"), failures_noted(notes):
         config = from_setup("figure-4", seeds=request.seeds, seed=request.seed, steps=steps, lr=lr, precision=32)
         summary = attribute(config, report=report).summary
     if summary is None:
@@ -187,18 +187,18 @@ def _with_curve(outcome: Outcome, request: Request, lr: float, steps: int, repor
     """The share of observed entries at which recovery sets in."""
     wall = dict(outcome.numbers["wall_s"])
     notes = [*outcome.notes]
-    found = None
-    with timed(wall, "shares"), spared(notes):
+    curve = None
+    with timed(wall, "shares"), failures_noted(notes):
         rates = {"": lr} | ({", η × 10": 10.0 * lr} if request.variants else {})
-        found = shares.curve(SHARES, request.seeds, request.seed, rates, steps, report)
-    if found is None:
+        curve = shares.curve(SHARES, request.seeds, request.seed, rates, steps, report)
+    if curve is None:
         return dataclasses.replace(outcome, notes=notes)
     return dataclasses.replace(
         outcome,
-        numbers={**outcome.numbers, "curve": found.numbers, "wall_s": wall},
-        tables=[*outcome.tables, found.table],
-        sentences=[*outcome.sentences, found.sentence],
-        pictures={**outcome.pictures, "shares": found.picture},
+        numbers={**outcome.numbers, "curve": curve.numbers, "wall_s": wall},
+        tables=[*outcome.tables, curve.table],
+        sentences=[*outcome.sentences, curve.sentence],
+        pictures={**outcome.pictures, "shares": curve.picture},
     )
 
 
@@ -226,9 +226,9 @@ def picture(problem: Problem, own: Trained, arrays: dict[str, Any]) -> Figure:
 def modes(problem: Problem, trained: Trained) -> Float[np.ndarray, "seed time modes"]:
     """The first singular values of each seed along its run."""
     flat = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), trained.params)
-    found = np.linalg.svd(recovered(problem, flat), compute_uv=False)
-    found = np.pad(found, ((0, 0), (0, len(MODES))))[:, : len(MODES)]
-    return found.reshape(problem.seeds, len(trained.steps), len(MODES))
+    values = np.linalg.svd(recovered(problem, flat), compute_uv=False)
+    values = np.pad(values, ((0, 0), (0, len(MODES))))[:, : len(MODES)]
+    return values.reshape(problem.seeds, len(trained.steps), len(MODES))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -26,9 +26,9 @@ from langevin_ib.experiments.data import load
 from langevin_ib.experiments.effects import says_of_noise
 from langevin_ib.experiments.measures import isolated, signal_error
 from langevin_ib.experiments.outcome import Outcome, banded
-from langevin_ib.experiments.problems import features, spectral
-from langevin_ib.experiments.recovery import Recovery, each, run
-from langevin_ib.experiments.training import Protocol, Trained, plain
+from langevin_ib.experiments.problems import features, sparse_spectrum
+from langevin_ib.experiments.recovery import Recovery, each, run_recovery
+from langevin_ib.experiments.training import Protocol, Trained, descend_plain
 from langevin_ib.noise import Noise
 
 LR, PLAIN_LR, STEPS, PLAIN_START = 1e-3, 1e-3, 150_000, 1e-4
@@ -50,7 +50,7 @@ def experiment(request: Request, report: Stages) -> Outcome:
     """The figure, with its baselines and its attribution."""
     given = None if request.data is None else load(request.data, 5)
     variant = request.extra.get("variant", "code")
-    problem = spectral(request.seeds, request.seed, start_scale=STARTS[variant], data=given)
+    problem = sparse_spectrum(request.seeds, request.seed, start_scale=STARTS[variant], data=given)
     steps = request.steps or STEPS
     other = "text" if variant == "code" else "code"
     x, y, truth = np.asarray(problem.tasks["x"]), np.asarray(problem.tasks["y"]), problem.known
@@ -60,11 +60,11 @@ def experiment(request: Request, report: Stages) -> Outcome:
     sweeps = {f"start {s:g}": Protocol(quiet, lr, steps, s) for s in SCALES if s != STARTS[variant]}
     sweeps |= {f"label noise {s:g}": Protocol(Noise("label", None, s), lr, steps) for s in NOISES}
     sweeps |= {f"isotropic, as label {s:g}": Protocol(Noise("label", None, s, turned=True), lr, steps) for s in NOISES}
-    return run(
+    return run_recovery(
         Recovery(
             name="fig5_sparse_spectral",
             title="Figure 5, sparse spectral recovery",
-            found="w",
+            unknown="w",
             problem=problem,
             own_name=DESIGNED,
             own=Protocol(quiet, lr, steps),
@@ -81,11 +81,11 @@ def experiment(request: Request, report: Stages) -> Outcome:
                 f"{DESIGNED}, start {STARTS[other]:g} ({other})": Protocol(quiet, lr, steps, STARTS[other]),
             }
             | ({} if request.steps else {f"{DESIGNED}, {TEXT_STEPS} steps": Protocol(quiet, lr, TEXT_STEPS)}),
-            others={PLAIN: partial(plain, problem, x, plain_lr, steps, PLAIN_START)},
+            others={PLAIN: partial(descend_plain, problem, x, plain_lr, steps, PLAIN_START)},
             baselines={LASSO: lambda: each(baselines.lasso, x, y, request.seed)},
             sweeps=sweeps,
             settle=min(SETTLE, steps),
-            told=told,
+            interpret=interpret,
             notes=(
                 "the figure's own run has no noise of any kind: full-batch gradient descent on the mean squared error",
                 *([ISOLATED_NOTE] if problem.truth is not None else []),
@@ -96,15 +96,15 @@ def experiment(request: Request, report: Stages) -> Outcome:
     )
 
 
-def told(numbers: dict[str, Any]) -> list[str]:
+def interpret(numbers: dict[str, Any]) -> list[str]:
     """The caption's claims, then the attribution's sentence."""
-    said = []
+    lines = []
     for name, row in numbers["rows"].items():
         if ISOLATED in row:
-            said.append(
+            lines.append(
                 f"{name}: true frequencies isolated in {banded(row[ISOLATED])} seeds, {ERROR} {banded(row[ERROR])}"
             )
-    return said + says_of_noise(numbers, what="Figure 5")
+    return lines + says_of_noise(numbers, what="Figure 5")
 
 
 def picture(own: Trained, arrays: dict[str, Any], *, truth: Float[np.ndarray, "seed D"] | None) -> Figure:

@@ -28,8 +28,8 @@ from langevin_ib.experiments.effects import says_of_noise
 from langevin_ib.experiments.measures import square_error, variation
 from langevin_ib.experiments.outcome import Outcome
 from langevin_ib.experiments.problems import piecewise
-from langevin_ib.experiments.recovery import Recovery, each, run
-from langevin_ib.experiments.training import Protocol, Trained, plain
+from langevin_ib.experiments.recovery import Recovery, each, run_recovery
+from langevin_ib.experiments.training import Protocol, Trained, descend_plain
 from langevin_ib.noise import Noise
 
 LR, PLAIN_LR, PLAIN_START = 1e-3, 1e-2, 1e-4
@@ -60,11 +60,11 @@ def experiment(request: Request, report: Stages) -> Outcome:
     sweeps |= {
         f"isotropic noise, as label {s:g}": Protocol(Noise("label", None, s, turned=True), lr, short) for s in NOISES
     }
-    return run(
+    return run_recovery(
         Recovery(
             name="fig6_piecewise_constant",
             title="Figure 6, piecewise-constant recovery",
-            found="x",
+            unknown="x",
             problem=problem,
             own_name=DESIGNED,
             own=Protocol(quiet, lr, steps),
@@ -80,15 +80,15 @@ def experiment(request: Request, report: Stages) -> Outcome:
             variants={}
             if request.steps
             else {f"{DESIGNED}, {STEPS[other]:g} steps": Protocol(quiet, lr, STEPS[other])},
-            others={PLAIN: partial(plain, problem, A, plain_lr, steps, PLAIN_START)},
+            others={PLAIN: partial(descend_plain, problem, A, plain_lr, steps, PLAIN_START)},
             baselines={
-                FUSED: lambda: each(baselines.total_variation, A, y, request.seed),
+                FUSED: lambda: each(baselines.fused_lasso, A, y, request.seed),
                 LASSO: lambda: each(baselines.lasso, A, y, request.seed),
             },
             sweeps=sweeps,
             sweep_reference=Protocol(quiet, lr, short),
             settle=min(SETTLE, steps),
-            told=partial(says_of_noise, what="Figure 6"),
+            interpret=partial(says_of_noise, what="Figure 6"),
             notes=(
                 "the figure's own run has no noise of any kind: full-batch gradient descent on the mean of squares; a "
                 "sum over the 60 measurements, η 60 times larger, diverges",

@@ -37,9 +37,9 @@ ROWS = (("hard", ("hard", "hard, Euclid")), ("stiff", ("slice", "hard")), ("hard
 def neuron() -> Model:
     """w = v W ∈ R², the flat directions of one ReLU neuron without the ReLU."""
 
-    def section(found):
-        root = jnp.sqrt(jnp.linalg.norm(found["w"]))
-        return {"v": found["sign"] * root, "W": found["sign"] * found["w"] / root}
+    def section(invariants):
+        root = jnp.sqrt(jnp.linalg.norm(invariants["w"]))
+        return {"v": invariants["sign"] * root, "W": invariants["sign"] * invariants["w"] / root}
 
     def init(key):
         x = jax.random.uniform(key, (3,), minval=0.8, maxval=1.4)
@@ -70,16 +70,17 @@ def main() -> None:
         for confine, laws in ROWS:
             settings = {"confine": confine, "beta": arguments.beta, "metric": tuple(arguments.metric)}
             try:
-                made = study(RunConfig(model="sims.metric:neuron", step_check=False, **settings), laws)
+                result = study(RunConfig(model="sims.metric:neuron", step_check=False, **settings), laws)
             except LangevinIBError as error:
                 raise SystemExit(f"{confine}: {error}") from None
-            for (law, scalar), found in made.found.items():
+            for (law, scalar), comparison in result.comparisons.items():
                 print(
-                    f"{confine:<12} {scalar:<11} {law:<14} {found.tv:.4f}  {found.tv_floor:.4f}  "
-                    f"{found.tv_lower95:.4f}–{found.tv_upper95:.4f}  {found.p_value:9.2g}  {found.verdict}"
+                    f"{confine:<12} {scalar:<11} {law:<14} {comparison.tv:.4f}  {comparison.tv_floor:.4f}  "
+                    f"{comparison.tv_lower95:.4f}–{comparison.tv_upper95:.4f}  {comparison.p_value:9.2g}  "
+                    f"{comparison.verdict}"
                 )
-            print(f"{'':12} log `slice` in the metric and without differ by a constant to {made.spread:.1e}")
-            for doubt in made.doubts:
+            print(f"{'':12} log `slice` in the metric and without differ by a constant to {result.spread:.1e}")
+            for doubt in result.doubts:
                 print(f"{'':12} in doubt: {doubt}")
 
 
@@ -92,7 +93,7 @@ class Study(NamedTuple):
         doubts: reasons not to trust the chains, or the law's draws.
     """
 
-    found: dict[tuple[str, str], compare.Comparison]
+    comparisons: dict[tuple[str, str], compare.Comparison]
     spread: float
     doubts: list[Doubt]
 
@@ -104,21 +105,21 @@ def study(config: RunConfig, laws: tuple[str, ...]) -> Study:
     plan, drawn, sample = prepared.plan, prepared.sampled.draws, draws.main
     level = 1.0 - (1.0 - compare.LEVEL) / len(plan.edges)
     reduction = plan.reduction
-    plain = Reduction(neuron(), reduction.confinement, reduction.temperature)
+    euclidean = Reduction(neuron(), reduction.confinement, reduction.temperature)
     # The scalars of this model are all its coordinates.
     x = np.stack([drawn.scalars[name] for name in reduction.chart.scalar_names], axis=-1)
-    flat = on_host(plain.terms_at)(x.reshape(-1, x.shape[-1]))
+    flat = on_host(euclidean.terms_at)(x.reshape(-1, x.shape[-1]))
     euclid = type(flat)(*(np.reshape(term, x.shape[:2]) for term in flat))
-    found = {}
+    comparisons = {}
     for law in laws:
         terms = euclid if law.endswith(", Euclid") else drawn.terms
         log_weight = formula(reduction, law.split(",")[0]).log_density(terms) - drawn.formula.log_density(drawn.terms)
         weight = weights_of(log_weight)
         for scalar, edges in plan.edges.items():
             predicted = drawn.histogram(scalar, edges, weight)
-            found[law, scalar] = compare.against_sample(sample.histogram(scalar), predicted, config.margin, level)
+            comparisons[law, scalar] = compare.against_sample(sample.histogram(scalar), predicted, config.margin, level)
     slice_law = formula(reduction, "slice").log_density
-    return Study(found, float(np.ptp(slice_law(drawn.terms) - slice_law(euclid))), doubts)
+    return Study(comparisons, float(np.ptp(slice_law(drawn.terms) - slice_law(euclid))), doubts)
 
 
 if __name__ == "__main__":

@@ -75,7 +75,7 @@ def row(model: str, protocol: str) -> dict[str, Any]:
         "exact_c": exact["c"],
         "verdicts": summary["verdicts"],
         "joint": summary["joint"],
-        "in_window": {name: one["in_window"] for name, one in summary["invariants"].items()},
+        "in_window": {name: invariant["in_window"] for name, invariant in summary["invariants"].items()},
         "r_hat": summary["diagnostics"]["r_hat"],
         "rejected": summary["diagnostics"]["rejected"],
         "doubts": summary["doubts"],
@@ -83,19 +83,19 @@ def row(model: str, protocol: str) -> dict[str, Any]:
     }
 
 
-def line(found: dict[str, Any]) -> str:
+def line(entry: dict[str, Any]) -> str:
     """A row as text."""
-    start = f"{found['model']:<12} {found['protocol']:<13} {found['theory']:<7} "
-    if "why" in found:
-        return start + found["why"]
-    c = found["correction"]
+    start = f"{entry['model']:<12} {entry['protocol']:<13} {entry['theory']:<7} "
+    if "why" in entry:
+        return start + entry["why"]
+    c = entry["correction"]
     value = f"{c['c']:+.3f} ± {c['se']:.3f}" if c["c"] is not None else f"none: {c['why']}"
-    exact = "–" if found["exact_c"] is None else f"{found['exact_c']:+.3f}"
-    verdicts = "  ".join(f"{found['verdicts'].get(law, '–'):<9}" for law in ("exact", "slice", "hard"))
-    changes = ", ".join(f"{name} {value:g}" for name, value in found["changes"].items())
-    doubts = "".join(f"\n{'':13}in doubt: {doubt}" for doubt in found["doubts"])
+    exact = "–" if entry["exact_c"] is None else f"{entry['exact_c']:+.3f}"
+    verdicts = "  ".join(f"{entry['verdicts'].get(law, '–'):<9}" for law in ("exact", "slice", "hard"))
+    changes = ", ".join(f"{name} {value:g}" for name, value in entry["changes"].items())
+    doubts = "".join(f"\n{'':13}in doubt: {doubt}" for doubt in entry["doubts"])
     return (
-        f"{start}{value:<19} {exact:>10}  {verdicts}  {found['r_hat']:.3f}  {found['seconds']:7.0f}  {changes}{doubts}"
+        f"{start}{value:<19} {exact:>10}  {verdicts}  {entry['r_hat']:.3f}  {entry['seconds']:7.0f}  {changes}{doubts}"
     )
 
 

@@ -183,9 +183,9 @@ def meter() -> None:
         assert model.training is not None
         words = []
         for noise in (Noise("minibatch", 2, 0.1), Noise("label", None, 1.0), Noise("label", None, 1.0, turned=True)):
-            found = measure(model, gradient_noise(model.training, noise, point).covariance, point, 1.0)
+            noise_report = measure(model, gradient_noise(model.training, noise, point).covariance, point, 1.0)
             kind = "isotropic" if noise.turned else noise.kind
-            words.append(f"{kind} {abs(float(found.orbit_share)):.1e}")
+            words.append(f"{kind} {abs(float(noise_report.orbit_share)):.1e}")
         dim = model.group_dim + model.compact_dim
         print(f"{name}: share of tr Σ along the orbits: {', '.join(words)} (m/q = {dim / q:.3f})")
 

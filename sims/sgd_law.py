@@ -59,14 +59,15 @@ def gamma_row(lr: float, strength: float, chains: int) -> Row:
     edges, draws = ground.edges["z"], sample.histogram("z")
     gamma = label_noise_gamma(1.0, lr, strength)
     mass = np.diff(gamma.cdf(edges)) / np.diff(gamma.cdf(edges[[0, -1]]))
-    found = compare.against_law(draws, mass, config.margin)
+    comparison = compare.against_law(draws, mass, config.margin)
     derived = np.abs(bin_masses(ground.laws["z"], edges) - mass).max()
     moments = scalar_moments(sample, "z")
     variance = moments.variance / gamma.var() - 1.0
     print(
-        f"η = {lr:g}, s = {strength:.4g}: TV to Gamma {found.tv:.4f} (95% bounds {found.tv_lower95:.4f} to "
-        f"{found.tv_upper95:.4f}, floor {found.tv_floor:.4f}); mean {moments.mean:.5f} (Gamma {gamma.mean():.5f}, "
-        f"{moments.mean / gamma.mean() - 1.0:+.3%}); variance {moments.variance:.5f} ({gamma.var():.5f}, "
+        f"η = {lr:g}, s = {strength:.4g}: TV to Gamma {comparison.tv:.4f} (95% bounds {comparison.tv_lower95:.4f} to "
+        f"{comparison.tv_upper95:.4f}, floor {comparison.tv_floor:.4f}); mean {moments.mean:.5f} "
+        f"(Gamma {gamma.mean():.5f}, {moments.mean / gamma.mean() - 1.0:+.3%}); "
+        f"variance {moments.variance:.5f} ({gamma.var():.5f}, "
         f"{variance:+.2%} ± {moments.variance_se / gamma.var():.2%}); derived (S) = Gamma to {derived:.0e}"
     )
     print(f"    isotropic family at its best T: {isotropic(ground, sample, config)}", flush=True)
@@ -84,8 +85,10 @@ def isotropic(ground: Ground, sample: Sample, config: RunConfig) -> str:
     for name, c in (("slice", 1.0), ("hard", 0.0), ("pushforward", -1.0), ("c free", None)):
         fit = ground.family.fit(sample.energy.mean, sample.statistic.mean, c)
         mass = ground.family.masses(fit, "z").mass
-        found = compare.against_law(sample.histogram("z"), mass, config.margin)
-        words.append(f"{name} (T = {fit.temperature:.4f}, c = {fit.c:.2f}) TV {found.tv:.4f}, p = {found.p_value:.1g}")
+        comparison = compare.against_law(sample.histogram("z"), mass, config.margin)
+        words.append(
+            f"{name} (T = {fit.temperature:.4f}, c = {fit.c:.2f}) TV {comparison.tv:.4f}, p = {comparison.p_value:.1g}"
+        )
     return "; ".join(words)
 
 
@@ -130,10 +133,10 @@ def minibatch() -> None:
             f"(S) with the S of batch {other}": bin_masses(law_of(ground, Noise("minibatch", other)), edges),
         }
         for name, mass in masses.items():
-            found = compare.against_law(draws, mass, config.margin)
+            comparison = compare.against_law(draws, mass, config.margin)
             print(
-                f"  B = {batch}, η = {lr:g}: {name}: TV {found.tv:.4f} (95% bounds {found.tv_lower95:.4f} to "
-                f"{found.tv_upper95:.4f}), p = {found.p_value:.1g}: {found.verdict}"
+                f"  B = {batch}, η = {lr:g}: {name}: TV {comparison.tv:.4f} (95% bounds {comparison.tv_lower95:.4f} to "
+                f"{comparison.tv_upper95:.4f}), p = {comparison.p_value:.1g}: {comparison.verdict}"
             )
         print(f"    isotropic family at its best T: {isotropic(ground, sample, config)}", flush=True)
     config = RunConfig(sampler="sgd", noise="minibatch", options=DATA, batch_size=4, lr=BATCHES[4], replacement=False)

@@ -52,8 +52,8 @@ def pair(p: int, q: int) -> Model:
         a, b = jax.random.split(key)
         return {"a": _of_unit_length(a, p), "b": _of_unit_length(b, q)}
 
-    def section(found):
-        a, b = balanced(PairPoint(found["w"], found["eta"]), frame)
+    def section(invariants):
+        a, b = balanced(PairPoint(invariants["w"], invariants["eta"]), frame)
         return {"a": a, "b": b}
 
     return Model(
@@ -104,13 +104,13 @@ def laws(p: int, q: int, confinement: Confinement) -> list[tuple[Law, bool]]:
         laws = [power_law(reduced_loss, TEMPERATURE, power + shift, "power") for shift in (0.0, -0.5, 0.5)]
         return [(law, i == 0) for i, law in enumerate(laws)]
     exact = bessel_law(p, q, reduced_loss, TEMPERATURE, confinement)
-    found = [(exact, True)] + [(_shifted(exact, shift), False) for shift in (-0.5, 0.5)]
+    candidates = [(exact, True)] + [(_shifted(exact, shift), False) for shift in (-0.5, 0.5)]
     if confinement.name == "weight-decay":
         # q ± 2 has the order one higher or lower; the shift takes the power back to what it was.
         for more in (-2, 2):
             other = bessel_law(p, q + more, reduced_loss, TEMPERATURE, confinement)
-            found.append((_shifted(other, -0.5 * more), False))
-    return found
+            candidates.append((_shifted(other, -0.5 * more), False))
+    return candidates
 
 
 def _shifted(law: Law, shift: float) -> Law:
@@ -129,13 +129,13 @@ def main() -> None:
             for confinement, step in PROTOCOLS:
                 ensemble = sample(p, q, confinement, step)
                 for law, obeyed in laws(p, q, confinement):
-                    found = compare.against_law(ensemble, bin_masses(law, EDGES), MARGIN)
-                    right += found.verdict == ("agrees" if obeyed else "differs")
+                    comparison = compare.against_law(ensemble, bin_masses(law, EDGES), MARGIN)
+                    right += comparison.verdict == ("agrees" if obeyed else "differs")
                     total += 1
                     where = f"({p}, {q})  {confinement.name:>12} {confinement.strength:<4g}"
                     print(
-                        f"   {where} {law.formula:<56} {found.tv:.4f}  {found.tv_floor:.4f}  "
-                        f"{found.tv_upper95:.4f}  {found.p_value:9.2g}  {found.verdict}",
+                        f"   {where} {law.formula:<56} {comparison.tv:.4f}  {comparison.tv_floor:.4f}  "
+                        f"{comparison.tv_upper95:.4f}  {comparison.p_value:9.2g}  {comparison.verdict}",
                         flush=True,
                     )
     print(f"{right} of {total} verdicts are those of the theory (margin {MARGIN:g} in total variation)")

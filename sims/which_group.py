@@ -76,12 +76,13 @@ def study(r: int, kappa: float) -> None:
         print(f"the weights of the diagonal law rest on {effective_share(weights['diagonal']):.0%} of the draws")
         for name, edges in plan.edges.items():
             for group, weight in weights.items():
-                found = compare.against_sample(
+                comparison = compare.against_sample(
                     sample.histogram(name), law.histogram(name, edges, weight), plan.config.margin, 1 - 0.05 / r
                 )
                 print(
-                    f"{kappa:<5g}  {name:<9}  {group:<9} {found.tv:.4f}  {found.tv_floor:.4f}  "
-                    f"{found.tv_lower95:.4f}–{found.tv_upper95:.4f}  {found.p_value:9.2g}  {found.verdict}"
+                    f"{kappa:<5g}  {name:<9}  {group:<9} {comparison.tv:.4f}  {comparison.tv_floor:.4f}  "
+                    f"{comparison.tv_lower95:.4f}–{comparison.tv_upper95:.4f}  {comparison.p_value:9.2g}  "
+                    f"{comparison.verdict}"
                 )
         print(f"κ = {kappa:g}: doubts:", "; ".join(map(str, doubts)) or "none")
 

@@ -16,8 +16,8 @@ from langevin_ib import attribute as command
 from langevin_ib import charges
 from langevin_ib.attribution import runs
 from langevin_ib.attribution.config import NOISES, AttributionConfig, from_setup
-from langevin_ib.attribution.mechanisms import attribute, pairs
-from langevin_ib.attribution.report import BATCHES, rows, save, sentences, title
+from langevin_ib.attribution.mechanisms import attribute, pair_generators
+from langevin_ib.attribution.report import BATCHES, rows, save_attribution, sentences, title
 from langevin_ib.attribution.runs import MECHANISMS
 from langevin_ib.attribution.statistics import Paths, across, describe
 from langevin_ib.dynamics import euler_maruyama, sgd
@@ -89,14 +89,14 @@ def test_the_ratio_is_arsinh_of_charge_over_size_and_the_generators_rescale_pair
     for params in starts(model):
         exact = charges.log_ratio_at(model.moment_map(params), charges.pair_size(model, params))
         np.testing.assert_allclose(charges.log_ratio(model, params), exact, atol=1e-9)
-        assert pairs(model, params).all()
+        assert pair_generators(model, params).all()
 
 
 @pytest.mark.full
 def test_a_rotation_and_what_mixes_columns_rescale_no_pair(x64):
-    assert not pairs(build_model("rotation"), jnp.array([0.8, 0.3])).any()
+    assert not pair_generators(build_model("rotation"), jnp.array([0.8, 0.3])).any()
     model = build_model("matrix", {"group": "gl", "rows": 2, "cols": 2, "rank": 2})
-    assert pairs(model, starts(model)[0]).sum() == 2
+    assert pair_generators(model, starts(model)[0]).sum() == 2
 
 
 def test_tasks_that_are_filled_up_have_the_same_loss_and_noise(x64):
@@ -230,7 +230,7 @@ def test_the_summary_has_every_mechanism_and_says_what_it_stands_on(found):
 
 @pytest.mark.full
 def test_the_run_folder_is_complete_and_reruns(found, tmp_path):
-    folder = save(found, tmp_path / "new" / "place")
+    folder = save_attribution(found, tmp_path / "new" / "place")
     assert folder.name == f"attribution-matrix-{found.config.digest()}"
     assert {path.name for path in folder.iterdir()} == {"config.toml", "summary.json", "attribution.png", "report.html"}
     assert [path.name for path in folder.parent.iterdir()] == [folder.name]
@@ -238,7 +238,7 @@ def test_the_run_folder_is_complete_and_reruns(found, tmp_path):
     assert again == found.config
     assert json.loads((folder / "summary.json").read_text())["sentences"] == sentences(found.summary)
     assert "gradient descent alone" in (folder / "report.html").read_text(encoding="utf-8")
-    assert save(found, tmp_path / "new" / "place") == folder
+    assert save_attribution(found, tmp_path / "new" / "place") == folder
 
 
 @pytest.mark.full

@@ -17,15 +17,15 @@ from langevin_ib.experiments.problems import (
     RELU,
     SEGMENTS,
     completion,
-    designed,
     features,
+    linear_problem,
     piecewise,
-    spectral,
+    sparse_spectrum,
     student,
     together,
     wavelet,
 )
-from langevin_ib.experiments.training import Protocol, descend_linear, plain, recovered, train
+from langevin_ib.experiments.training import Protocol, descend_linear, descend_plain, recovered, train
 from langevin_ib.models.training import Examples, cast
 from langevin_ib.noise import Noise
 
@@ -35,7 +35,7 @@ MAKERS = {
     "relu": lambda seeds: student("relu", RELU, 0.05, seeds, SEED),
     "attention": lambda seeds: student("attention", ATTENTION, 0.1, seeds, SEED),
     "completion": lambda seeds: completion(seeds, SEED),
-    "spectral": lambda seeds: spectral(seeds, SEED),
+    "spectral": lambda seeds: sparse_spectrum(seeds, SEED),
     "piecewise": lambda seeds: piecewise(seeds, SEED),
     "wavelet": lambda seeds: wavelet(seeds, SEED),
 }
@@ -131,7 +131,7 @@ def features_of(problem):
 
 
 def test_the_spectral_truth_has_three_amplitudes_none_of_them_constant():
-    w = spectral(64, SEED).truth
+    w = sparse_spectrum(64, SEED).truth
     assert ((w != 0).sum(axis=1) == 3).all()
     assert (w[:, 0] == 0).all()
     size = np.abs(w[w != 0])
@@ -167,7 +167,7 @@ def test_measurements_are_normalised_and_points_uniform():
     A = features_of(piecewise(8, SEED))
     assert within(A, 60**-0.5)
     assert not within(A, 64**-0.5)
-    t = np.arccos(np.clip(spectral(64, SEED).tasks["x"][:, :, 1], -1.0, 1.0)) / np.pi  # t or 1 − t, times 2
+    t = np.arccos(np.clip(sparse_spectrum(64, SEED).tasks["x"][:, :, 1], -1.0, 1.0)) / np.pi  # t or 1 − t, times 2
     assert stats.kstest(t.ravel(), "uniform").pvalue > RARE
     assert stats.kstest(t.ravel() ** 1.2, "uniform").pvalue < RARE
 
@@ -204,7 +204,7 @@ def exact():
     """A small problem of each kind on noiseless data of a user's, with parameters that recover the truth."""
     random = np.random.default_rng(0)
     w, t = np.array([0.0, 1.5, 0.0, -2.0, 0.0]), random.uniform(size=4)
-    yield spectral(2, SEED, data={"t_train": t, "y_train": features(t, 5) @ w, "w_true": w}), w
+    yield sparse_spectrum(2, SEED, data={"t_train": t, "y_train": features(t, 5) @ w, "w_true": w}), w
     x, A = np.array([1.0, 1.0, -2.0, -2.0, 0.5, 0.5]), random.normal(size=(4, 6))
     z = np.diff(x, prepend=0.0)
     yield piecewise(2, SEED, data={"A": A, "y": A @ x, "x_true": x}), z
@@ -247,7 +247,7 @@ def test_seeds_on_a_users_data_differ_by_their_starts_alone_and_the_truth_may_be
     assert np.isnan(problem.known).all()
     np.testing.assert_array_equal(problem.tasks["mask"], [np.eye(2)] * 2)
     assert not np.array_equal(*problem.starts()["U"])
-    without = spectral(2, SEED, data={"t_train": np.linspace(0, 1, 5), "y_train": np.ones(5)})
+    without = sparse_spectrum(2, SEED, data={"t_train": np.linspace(0, 1, 5), "y_train": np.ones(5)})
     assert without.tasks["x"].shape == (2, 5, 64)
 
 
@@ -283,13 +283,13 @@ def test_plain_descent_refuses_a_rate_that_diverges():
 
 
 def test_the_plain_model_starts_small_and_each_seed_elsewhere():
-    two, three = (spectral(seeds, SEED, frequencies=5, points=4) for seeds in (2, 3))
-    few, many = (plain(problem, problem.tasks["x"], 1e-3, 0, 1e-4) for problem in (two, three))
+    two, three = (sparse_spectrum(seeds, SEED, frequencies=5, points=4) for seeds in (2, 3))
+    few, many = (descend_plain(problem, problem.tasks["x"], 1e-3, 0, 1e-4) for problem in (two, three))
     np.testing.assert_array_equal(many[:2], few)
     assert 0 < np.abs(many).max() < 1e-3
     assert not np.array_equal(many[0], many[1])
     x, y = three.tasks["x"], three.tasks["y"]
-    np.testing.assert_allclose(plain(three, x, 1e-2, 50, 1e-4), loop(x, y, many, 1e-2, 50), rtol=0, atol=1e-12)
+    np.testing.assert_allclose(descend_plain(three, x, 1e-2, 50, 1e-4), loop(x, y, many, 1e-2, 50), rtol=0, atol=1e-12)
 
 
 def products(x, y, w1, w2, lr, steps):
@@ -304,7 +304,7 @@ def products(x, y, w1, w2, lr, steps):
 
 @pytest.mark.full
 def test_training_without_noise_is_the_loop_of_both_factors(x64):
-    problem = spectral(2, SEED, frequencies=8, points=6, start_scale=0.3)
+    problem = sparse_spectrum(2, SEED, frequencies=8, points=6, start_scale=0.3)
     found = train(problem, Protocol(Noise("none"), 0.02, 200), stage="descent", rows=7)
     assert found.steps.tolist() == [0, 55, *range(84, 201, 29)]
     assert found.wall_s > 0
@@ -323,7 +323,7 @@ def test_training_without_noise_is_the_loop_of_both_factors(x64):
 
 @pytest.mark.full
 def test_training_from_another_scale_starts_there_and_a_rate_too_large_is_an_error(x64):
-    problem = spectral(2, SEED, frequencies=5, points=4)
+    problem = sparse_spectrum(2, SEED, frequencies=5, points=4)
     short = train(problem, Protocol(Noise("none"), 1e-3, 20, 0.5), stage="larger", rows=1)
     np.testing.assert_array_equal(short.params["u"][:, 0], problem.starts(0.5)["u"])
     with pytest.raises(DivergenceError, match=r"too fast: 2 of 2 chains diverged.* use a smaller lr"):
@@ -347,7 +347,7 @@ def test_any_design_is_trained_on_data_of_ones_own(build):
     random = np.random.default_rng(0)
     X, truth = random.normal(size=(2, 20, 8)), random.normal(size=(2, 8))
     y = np.einsum("snd,sd->sn", X, truth)
-    problem = designed(build, X, y, start_scale=0.3, truth=truth)
+    problem = linear_problem(build, X, y, start_scale=0.3, truth=truth)
     trained = train(problem, Protocol(Noise("none"), 0.02, 20_000), stage="mine", rows=2)
     first = recovered(problem, problem.starts())
     assert np.abs(recovered(problem, trained.ends) - truth).max() < 1e-3
@@ -362,4 +362,4 @@ def test_data_that_do_not_fit_a_design_are_refused_by_name():
         (np.ones((1, 4, 3)), np.ones((2, 4)), r"y must be of shape \(seed, n\) = \(1, 4\) as in x, got \(2, 4\)"),
     ):
         with pytest.raises(ValueError, match=said):
-            designed(build, x, y, start_scale=0.1)
+            linear_problem(build, x, y, start_scale=0.1)

@@ -66,7 +66,7 @@ def test_generalised_lasso_is_optimal(operator):
 @pytest.mark.parametrize("seed", range(2))
 def test_total_variation_is_optimal_and_its_level_is_free(seed):
     X, y, _ = steps(seed)
-    fit = baselines.total_variation(X, y, seed=0)
+    fit = baselines.fused_lasso(X, y, seed=0)
     slope = 2.0 / len(y) * X.T @ (X @ fit.w - y)
     assert abs(slope.sum()) < 1e-10
     # x_i = x_1 + Σ_{j<i} z_j: the slope along z_j is the sum of those behind it.
@@ -106,14 +106,14 @@ def test_the_grid_begins_where_the_penalised_features_appear(operator):
 
 
 @pytest.mark.full(but=["lasso-sparse"])
-@pytest.mark.parametrize(("solve", "problem"), [(baselines.lasso, sparse), (baselines.total_variation, steps)])
+@pytest.mark.parametrize(("solve", "problem"), [(baselines.lasso, sparse), (baselines.fused_lasso, steps)])
 def test_cross_validation_beats_both_ends_of_its_grid(solve, problem):
     # Errors of the mean over six data sets: of a single one, an end of the grid may be the better by chance.
     errors = []
     for seed in range(6):
         X, y, truth = problem(seed)
         largest = 2.0 / len(y) * np.abs(X.T @ y).max()
-        if solve is baselines.total_variation:
+        if solve is baselines.fused_lasso:
             level = X.sum(axis=1)
             rest = y - level * (level @ y) / (level @ level)
             largest = 2.0 / len(y) * np.abs((X @ np.tril(np.ones((len(truth),) * 2)))[:, 1:].T @ rest).max()
@@ -151,7 +151,7 @@ def test_repeated_columns_and_units():
 
 def test_nothing_to_penalise():
     assert baselines.lasso(np.eye(4), np.zeros(4), seed=0).penalty == 0.0
-    fit = baselines.total_variation(np.eye(4), np.full(4, 2.0), seed=0)
+    fit = baselines.fused_lasso(np.eye(4), np.full(4, 2.0), seed=0)
     assert fit.penalty == 0.0
     np.testing.assert_allclose(fit.w, 2.0)
     for exact in (True, False):

@@ -9,22 +9,22 @@ from scipy import stats
 from langevin_ib.errors import DivergenceError
 from langevin_ib.experiments import measures
 from langevin_ib.experiments.balancing import on_noise
-from langevin_ib.experiments.baselines import Fit
+from langevin_ib.experiments.baselines import LassoFit
 from langevin_ib.experiments.effects import says_of_noise, sweep, verdict
 from langevin_ib.experiments.measures import (
     balance,
     effect,
     isolated,
+    median_bands,
     off_by,
     signal_error,
-    spreads,
     square_error,
     unobserved_error,
     variation,
 )
 from langevin_ib.experiments.outcome import banded
-from langevin_ib.experiments.problems import RELU, completion, spectral, student
-from langevin_ib.experiments.recovery import caption_sentences, each, spared
+from langevin_ib.experiments.problems import RELU, completion, sparse_spectrum, student
+from langevin_ib.experiments.recovery import caption_sentences, each, failures_noted
 from langevin_ib.experiments.training import Protocol, train
 from langevin_ib.noise import Noise
 from sims import fig4_completion
@@ -115,7 +115,7 @@ def test_frequencies_are_isolated_where_the_largest_are_the_true_ones():
 
 def test_spreads_are_quantiles_and_counts():
     values = RANDOM.normal(size=41)
-    found = spreads({"error": values, "right": values > 0})
+    found = median_bands({"error": values, "right": values > 0})
     assert found["right"] == {"count": int((values > 0).sum()), "of": 41}
     ordered = np.sort(values)
     assert [found["error"][key] for key in ("low90", "median", "high90")] == [ordered[2], ordered[20], ordered[38]]
@@ -194,7 +194,7 @@ def test_what_is_said_of_noise_names_what_helps_and_what_harms():
 
 @pytest.mark.full
 def test_a_sweep_sets_each_run_against_the_figures_own_seed_by_seed():
-    problem = spectral(3, 0, frequencies=5, points=4)
+    problem = sparse_spectrum(3, 0, frequencies=5, points=4)
     quiet = Noise("none")
     own = train(problem, Protocol(quiet, 0.01, 20), stage="own")
     runs = {"again": Protocol(quiet, 0.01, 20), "runaway": Protocol(quiet, 1e3, 20, 1.0)}
@@ -279,7 +279,7 @@ def test_figure_4_counts_the_seeds_that_are_recovered_and_sets_sgd_against_both_
 @pytest.mark.full
 def test_a_run_with_noise_is_settled_before_its_error_is_taken():
     """Label noise of s = 3 at this η makes the last iterate's error jitter; after descent without noise it is less."""
-    problem = spectral(4, 0, frequencies=5, points=8)
+    problem = sparse_spectrum(4, 0, frequencies=5, points=8)
     own = train(problem, Protocol(Noise("none"), 0.02, 4000), stage="own")
     runs = {"noisy": Protocol(Noise("label", None, 3.0), 0.02, 4000)}
 
@@ -302,7 +302,7 @@ def test_a_baseline_of_the_same_data_is_solved_once_and_of_others_for_each():
 
     def solve(X, y, *, seed):
         solved.append(seed)
-        return Fit(X[0] * y[0], 0.0)
+        return LassoFit(X[0] * y[0], 0.0)
 
     X, y = np.arange(12.0).reshape(2, 2, 3), np.ones((2, 2))
     np.testing.assert_array_equal(each(solve, X, y, 5), X[:, 0])
@@ -313,10 +313,10 @@ def test_a_baseline_of_the_same_data_is_solved_once_and_of_others_for_each():
 
 def test_a_part_that_fails_is_left_out_with_its_reason():
     notes = []
-    with spared(notes):
+    with failures_noted(notes):
         raise DivergenceError("text", 1, 2, 3, 0.1)
     assert notes == ["left out, for it failed: " + str(DivergenceError("text", 1, 2, 3, 0.1))]
-    with pytest.raises(ZeroDivisionError), spared(notes):
+    with pytest.raises(ZeroDivisionError), failures_noted(notes):
         raise ZeroDivisionError
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from langevin_ib.errors import ConfigError
 from langevin_ib.experiments.command import Request
-from langevin_ib.experiments.outcome import Outcome, Table, save
+from langevin_ib.experiments.outcome import Outcome, Table, save_outcome
 
 
 def made(**changes):
@@ -33,7 +33,7 @@ def strict(text):
 def test_an_outcome_is_a_folder_of_strict_json_pictures_a_page_and_arrays(tmp_path):
     plt.close("all")
     outcome = made()
-    folder = save(outcome, tmp_path / "new" / "place")
+    folder = save_outcome(outcome, tmp_path / "new" / "place")
     assert plt.get_fignums() == []
     assert folder.name == outcome.folder == made().folder != made(config={"seeds": 3}).folder
     assert {path.name for path in folder.iterdir()} == {"summary.json", "figure.png", "report.html", "recovered.npz"}
@@ -48,13 +48,13 @@ def test_an_outcome_is_a_folder_of_strict_json_pictures_a_page_and_arrays(tmp_pa
     with np.load(folder / "recovered.npz", allow_pickle=False) as found:
         assert set(found.files) == {"w_hat", "truth"}
         np.testing.assert_array_equal(found["w_hat"], np.arange(3.0))
-    bare = save(made(recovered={}, config={}), tmp_path)
+    bare = save_outcome(made(recovered={}, config={}), tmp_path)
     assert not (bare / "recovered.npz").exists()
     plt.close("all")
 
 
 def test_a_failed_save_leaves_what_stood_there(tmp_path):
-    folder = save(made(), tmp_path)
+    folder = save_outcome(made(), tmp_path)
     before = (folder / "summary.json").read_bytes()
 
     class Full:
@@ -62,10 +62,10 @@ def test_a_failed_save_leaves_what_stood_there(tmp_path):
             raise OSError("No space left on device")
 
     with pytest.raises(OSError, match="No space left"):
-        save(made(pictures={"figure": Full()}, sentences=["other"]), tmp_path)
+        save_outcome(made(pictures={"figure": Full()}, sentences=["other"]), tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == [folder.name]
     assert (folder / "summary.json").read_bytes() == before
-    assert save(made(sentences=["other"]), tmp_path) == folder
+    assert save_outcome(made(sentences=["other"]), tmp_path) == folder
     assert strict((folder / "summary.json").read_text(encoding="utf-8"))["sentences"] == ["other"]
     plt.close("all")
 

@@ -13,7 +13,7 @@ import pytest
 from langevin_ib.attribution.config import AttributionConfig
 from langevin_ib.attribution.runs import MECHANISMS
 from langevin_ib.experiments import balancing, baselines, recovery
-from langevin_ib.experiments.baselines import Fit, MatrixFit
+from langevin_ib.experiments.baselines import LassoFit, MatrixFit
 from sims import (
     all as every,
 )
@@ -258,8 +258,8 @@ def test_users_data_with_and_without_the_truth(name, known, tmp_path, monkeypatc
     path = tmp_path / "mine.npz"
     np.savez(path, **arrays)
     # The baselines are solved where the truth is not known, as far as this goes without their cost.
-    monkeypatch.setattr(baselines, "lasso", lambda X, y, *, seed: Fit(np.zeros(X.shape[1]), 0.0))
-    monkeypatch.setattr(baselines, "total_variation", lambda X, y, *, seed: Fit(np.zeros(X.shape[1]), 0.0))
+    monkeypatch.setattr(baselines, "lasso", lambda X, y, *, seed: LassoFit(np.zeros(X.shape[1]), 0.0))
+    monkeypatch.setattr(baselines, "fused_lasso", lambda X, y, *, seed: LassoFit(np.zeros(X.shape[1]), 0.0))
     monkeypatch.setattr(
         baselines, "nuclear_norm", lambda target, mask, *, seed, exact: MatrixFit(np.zeros_like(target), 0.0)
     )

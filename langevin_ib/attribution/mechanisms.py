@@ -66,7 +66,7 @@ def attribute(
         config: what to run.
         report: called with the name of each stage, returns a progress callback for it or None.
         checkpoints: a folder in which a long stage saves its state, and from which the same configuration resumes;
-            `langevin_ib.attribution.report.save` removes it.
+            `langevin_ib.attribution.report.save_attribution` removes it.
 
     Raises:
         ConfigError: a setting does not fit the model.
@@ -100,8 +100,8 @@ def _attribute(config: AttributionConfig, report: Stages, checkpoints: Path | No
     except DivergenceError as error:
         diverged = f"diverged at this T: {error.diverged} of {error.chains} seeds, the first by step {error.step}"
     report("summary")
-    paths = {name: follow(setting, found) for name, found in parameters.items()}
-    entries: dict[str, Any] = {name: describe(found) for name, found in paths.items()}
+    paths = {name: follow(setting, trajectory) for name, trajectory in parameters.items()}
+    entries: dict[str, Any] = {name: describe(path) for name, path in paths.items()}
     if diverged is not None:
         entries[LANGEVIN] = {"diverged": diverged}
     resumed = resumes(place)
@@ -136,7 +136,7 @@ def _attribute(config: AttributionConfig, report: Stages, checkpoints: Path | No
     return Attribution(config, summary, place)
 
 
-def pairs(model: Model, params: Params) -> Bool[np.ndarray, " m"]:
+def pair_generators(model: Model, params: Params) -> Bool[np.ndarray, " m"]:
     """Which generators rescale a vector pair, ρ_a(exp(t e_a)·θ) = ρ_a(θ) + 2t, of conserved charge, ∇χ_a = ξ_a."""
 
     @jax.jit
@@ -155,11 +155,12 @@ def _notes(setting: Setting) -> list[str]:
     """What a reader of the numbers has to know."""
     config, training = setting.config, setting.training
     notes = []
-    found = pairs(setting.model, setting.start_of(0))
-    if not found.all():
+    rescales = pair_generators(setting.model, setting.start_of(0))
+    if not rescales.all():
         notes.append(
-            f"{int((~found).sum())} of {found.size} generators do not rescale a vector pair of conserved charge: for "
-            "them ρ = artanh(2χ/|ξ|²) is no log ratio of norms, and the split into growth and charge is one of numbers"
+            f"{int((~rescales).sum())} of {rescales.size} generators do not rescale a vector pair of conserved charge: "
+            "for them ρ = artanh(2χ/|ξ|²) is no log ratio of norms, "
+            "and the split into growth and charge is one of numbers"
         )
     if training.draw_task is None:
         notes.append("the model has one task: seeds differ by start and batches only")

@@ -31,7 +31,7 @@ PANELS = {
 }
 
 
-def figure(summary: dict[str, Any]) -> Figure:
+def attribution_figure(summary: dict[str, Any]) -> Figure:
     """Ratio, charge and loss against the step, one above the other, under a short title and one legend."""
     with plt.rc_context({"font.size": 8, "axes.spines.top": False, "axes.spines.right": False}):
         picture, grid = plt.subplots(len(PANELS), 1, figsize=SIZE, sharex=True, layout="constrained")
@@ -42,12 +42,12 @@ def figure(summary: dict[str, Any]) -> Figure:
         # The title is the legend's: constrained layout keeps no room between a figure's title and a legend outside.
         picture.legend(
             handles, labels, loc="outside upper left", ncols=2, frameon=False, fontsize=7.5, handlelength=3.2,
-            title=caption(summary), title_fontsize=8.5, alignment="left",
+            title=attribution_caption(summary), title_fontsize=8.5, alignment="left",
         )  # fmt: skip
     return picture
 
 
-def caption(summary: dict[str, Any]) -> str:
+def attribution_caption(summary: dict[str, Any]) -> str:
     """Set-up or model, learning rate and seeds, short enough for one column."""
     config = summary["config"]
     text = f"{config.get('setup', config['model'])}, η = {config['lr']:g}, {summary['run']['seeds']} seeds"
@@ -71,8 +71,10 @@ def plot_curve(summary: dict[str, Any], axes: Axes, name: str) -> Axes:
     plain = FuncFormatter(lambda value, _: f"{value:g}")
     axes.yaxis.set_major_formatter(plain)
     # Over more than a decade the labels of all minor ticks would run into each other.
-    some = FuncFormatter(lambda value, _: f"{value:g}" if f"{value:e}"[0] in "25" else "")
-    axes.yaxis.set_minor_formatter(plain if top < 10.0 * bottom else some if top < 100.0 * bottom else NullFormatter())
+    sparse_labels = FuncFormatter(lambda value, _: f"{value:g}" if f"{value:e}"[0] in "25" else "")
+    axes.yaxis.set_minor_formatter(
+        plain if top < 10.0 * bottom else sparse_labels if top < 100.0 * bottom else NullFormatter()
+    )
     axes.set_ylabel(PANELS[name])
     axes.margins(x=0)
     return axes

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from langevin_ib.attribution.mechanisms import Attribution
-from langevin_ib.attribution.plot import figure
+from langevin_ib.attribution.plot import attribution_figure
 from langevin_ib.attribution.runs import DECAY, DESCENT, ISOTROPIC, LABEL, LANGEVIN, SGD
 from langevin_ib.store import discard, png, summary_json, write, write_folder
 
@@ -53,27 +53,36 @@ def title(summary: dict[str, Any]) -> str:
 def rows(summary: dict[str, Any]) -> list[tuple[str, ...]]:
     """One row of text for the start and for each mechanism, in the order of `COLUMNS`."""
     start = summary["start"]
-    found: list[tuple[str, ...]] = [
-        ("start", _banded(start["ratio_factor"]), _range(start), "1", _number(start["loss"]["median"]), "", "", "")
+    table: list[tuple[str, ...]] = [
+        (
+            "start",
+            _format_band(start["ratio_factor"]),
+            _format_range(start),
+            "1",
+            _format_number(start["loss"]["median"]),
+            "",
+            "",
+            "",
+        )
     ]
     for name, entry in summary["mechanisms"].items():
         if entry["diverged"]:
-            found.append((name, entry["diverged"], "", "", "", "", "", ""))
+            table.append((name, entry["diverged"], "", "", "", "", "", ""))
             continue
         removed, shares = entry["reduction"], entry["shares"]
-        parts = tuple("–" if shares is None else _share(shares[key]) for key in ("growth", "charge"))
-        found.append(
+        parts = tuple("–" if shares is None else _format_share(shares[key]) for key in ("growth", "charge"))
+        table.append(
             (
                 name,
-                _banded(entry["ratio_factor"]),
-                _range(entry),
-                _banded(entry["charge_left"]),
-                _number(entry["loss"]["median"]),
-                f"{_percent(removed['value'])[:-1]} ± {_percent(removed['se'])}",
+                _format_band(entry["ratio_factor"]),
+                _format_range(entry),
+                _format_band(entry["charge_left"]),
+                _format_number(entry["loss"]["median"]),
+                f"{_format_percent(removed['value'])[:-1]} ± {_format_percent(removed['se'])}",
                 *parts,
             )
         )
-    return found
+    return table
 
 
 def sentences(summary: dict[str, Any]) -> list[str]:
@@ -85,88 +94,90 @@ def sentences(summary: dict[str, Any]) -> list[str]:
     share = summary["across"]["descent_share"]
     if share is not None:
         compared.pop(SGD, None)  # it is the last sentence
-    found = [_sentence(name, entry, compared.get(name)) for name, entry in summary["mechanisms"].items()]
+    by_mechanism = [
+        _describe_mechanism(name, entry, compared.get(name)) for name, entry in summary["mechanisms"].items()
+    ]
     if share is None:
         return [
-            *found,
+            *by_mechanism,
             f"what SGD removes is not positive with 95% confidence, so no share of {SUBJECT[DESCENT]} is given",
         ]
-    kept = not summary["mechanisms"][SGD]["diverged"] and _kept(summary["mechanisms"][SGD]["charge_left"])
-    idle = kept and share["low95"] <= 1.0 <= share["high95"] and _near(share, 1.0)
+    kept = not summary["mechanisms"][SGD]["diverged"] and _keeps_charge(summary["mechanisms"][SGD]["charge_left"])
+    idle = kept and share["low95"] <= 1.0 <= share["high95"] and _is_near(share, 1.0)
     return [
-        *found,
-        f"of what SGD removes, {SUBJECT[DESCENT]} gives {_interval(share, '.2f')}, paired over "
+        *by_mechanism,
+        f"of what SGD removes, {SUBJECT[DESCENT]} gives {_format_interval(share, '.2f')}, paired over "
         f"{summary['run']['seeds']} seeds" + (f", so it is not {CAUSE[SGD]} that balances" if idle else ""),
     ]
 
 
-def _sentence(name: str, entry: dict[str, Any], added: dict[str, Any] | None) -> str:
+def _describe_mechanism(name: str, entry: dict[str, Any], added: dict[str, Any] | None) -> str:
     if entry["diverged"]:
         return f"{SUBJECT[name]} {entry['diverged']}"
-    parts = [_removed(name, entry), _charge(entry["charge_left"])]
+    parts = [_describe_removal(name, entry), _describe_charge(entry["charge_left"])]
     if added is not None:
-        parts.append(_added(name, entry["charge_left"], added))
+        parts.append(_compare_with_descent(name, entry["charge_left"], added))
     return "; ".join(parts)
 
 
-def _removed(name: str, entry: dict[str, Any]) -> str:
+def _describe_removal(name: str, entry: dict[str, Any]) -> str:
     """What became of the imbalance, and of that by growth; the rest is by change of charge."""
-    removed, who = entry["reduction"], SUBJECT[name]
+    removed, subject = entry["reduction"], SUBJECT[name]
     if removed["high95"] < 0:
         grown = {"value": -removed["value"], "low95": -removed["high95"], "high95": -removed["low95"]}
-        return f"{who} makes the imbalance larger, by {_interval(grown)}"
+        return f"{subject} makes the imbalance larger, by {_format_interval(grown)}"
     if not removed["low95"] > 0 or entry["shares"] is None:
-        return f"of the imbalance {who} removes {_interval(removed, '+.1f')}, in which there is no direction"
-    text = f"{who} removes {_interval(removed)} of the imbalance, "
-    if "–" in (_share(entry["shares"]["growth"]), _share(entry["shares"]["charge"])):
+        return f"of the imbalance {subject} removes {_format_interval(removed, '+.1f')}, in which there is no direction"
+    text = f"{subject} removes {_format_interval(removed)} of the imbalance, "
+    if "–" in (_format_share(entry["shares"]["growth"]), _format_share(entry["shares"]["charge"])):
         return text + "too little to tell growth of the norms from change of charge"
-    growth = _interval(entry["shares"]["growth"])
+    growth = _format_interval(entry["shares"]["growth"])
     return text + f"{growth} of that by growth of the norms at constant charge, the rest by change of charge"
 
 
-def _charge(left: dict[str, Any]) -> str:
+def _describe_charge(left: dict[str, Any]) -> str:
     """What became of the charge, on the median over seeds."""
     low, high = left["median95"]
-    said = f"(median |χ/χ(0)| = {left['median']:.3f}, 95% interval {_number(low)} to {_number(high)})"
-    if _stays(left):
-        return f"the charge stays {said}"
+    evidence = f"(median |χ/χ(0)| = {left['median']:.3f}, 95% interval {_format_number(low)} to {_format_number(high)})"
+    if _keeps_median_charge(left):
+        return f"the charge stays {evidence}"
     if high < 1.0 or low > 1.0:
-        return f"the charge {'falls' if high < 1.0 else 'grows'} {said}"
-    return f"whether the charge falls or grows is not told {said}"
+        return f"the charge {'falls' if high < 1.0 else 'grows'} {evidence}"
+    return f"whether the charge falls or grows is not told {evidence}"
 
 
-def _added(name: str, left: dict[str, Any], added: dict[str, float]) -> str:
+def _compare_with_descent(name: str, left: dict[str, Any], added: dict[str, float]) -> str:
     """A mechanism against gradient descent; a cause that keeps the charge and adds nothing has balanced nothing."""
     if added["low95"] > 0 or added["high95"] < 0:
-        way = "lower" if added["low95"] > 0 else "higher"
+        direction = "lower" if added["low95"] > 0 else "higher"
         low, high = sorted(abs(added[key]) for key in ("low95", "high95"))
         size = {"value": abs(added["value"]), "low95": low, "high95": high}
-        return f"against {SUBJECT[DESCENT]} the imbalance ends {way}, by {_interval(size, '.2f')} of the start's"
-    text = (
-        f"{_interval(added, '+.2f')} more of it is removed than by {SUBJECT[DESCENT]}, in which there is no direction"
-    )
-    idle = name in CAUSE and _kept(left) and _near(added, 0.0)
+        change = _format_interval(size, ".2f")
+        return f"against {SUBJECT[DESCENT]} the imbalance ends {direction}, by {change} of the start's"
+    change = _format_interval(added, "+.2f")
+    text = f"{change} more of it is removed than by {SUBJECT[DESCENT]}, in which there is no direction"
+    idle = name in CAUSE and _keeps_charge(left) and _is_near(added, 0.0)
     return text + (f", so it is not {CAUSE[name]} that balances" if idle else "")
 
 
-def _stays(left: dict[str, Any]) -> bool:
+def _keeps_median_charge(left: dict[str, Any]) -> bool:
     """Whether the charge is kept on the median, with 95% confidence."""
     low, high = left["median95"]
     return low > 1.0 - KEPT and high < 1.0 + KEPT
 
 
-def _kept(left: dict[str, Any]) -> bool:
+def _keeps_charge(left: dict[str, Any]) -> bool:
     """Whether it is kept in 90% of the seeds too."""
-    return _stays(left) and left["low90"] > 1.0 - WANDERS and left["high90"] < 1.0 + WANDERS
+    return _keeps_median_charge(left) and left["low90"] > 1.0 - WANDERS and left["high90"] < 1.0 + WANDERS
 
 
-def _near(found: dict[str, float], value: float) -> bool:
+def _is_near(estimate: dict[str, float], value: float) -> bool:
     """Whether an estimate is as good as a value: its 95% interval is within a tenth."""
-    return value - SAME < found["low95"] and found["high95"] < value + SAME
+    return value - SAME < estimate["low95"] and estimate["high95"] < value + SAME
 
 
-def _interval(found: dict[str, float], form: str = ".1f") -> str:
-    value, low, high = (_percent(found[key], form) for key in ("value", "low95", "high95"))
+def _format_interval(estimate: dict[str, float], form: str = ".1f") -> str:
+    value, low, high = (_format_percent(estimate[key], form) for key in ("value", "low95", "high95"))
     return f"{value} (95% interval {low} to {high})"
 
 
@@ -214,12 +225,12 @@ LEGEND = (
 )
 
 
-def html_page(summary: dict[str, Any], picture: Path) -> str:
+def attribution_page(summary: dict[str, Any], picture: Path) -> str:
     """One self-contained page: picture, table, sentences and the configuration."""
     image = base64.b64encode(picture.read_bytes()).decode()
     head = "".join(f"<th>{html.escape(column)}</th>" for column in COLUMNS)
     body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows(summary))
-    said = "".join(f"<li>{html.escape(line)}</li>" for line in sentences(summary))
+    items = "".join(f"<li>{html.escape(line)}</li>" for line in sentences(summary))
     lines = "".join(f"<p>{html.escape(line)}</p>" for line in (LEGEND, *details(summary)))
     name = html.escape(title(summary))
     return f"""<!doctype html>
@@ -235,14 +246,14 @@ pre {{ background: #f5f5f5; padding: .7rem; overflow-x: auto; }}
 <h1>{name}</h1>
 <img alt="Ratio, charge and loss along training, by mechanism" src="data:image/png;base64,{image}">
 <table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>
-<h2>Which mechanism balances the factors?</h2><ul>{said}</ul>
+<h2>Which mechanism balances the factors?</h2><ul>{items}</ul>
 {lines}
 <h2>Configuration</h2><pre>{html.escape(json.dumps(summary["config"], indent=1))}</pre>
 </body></html>
 """
 
 
-def save(result: Attribution, out: str | Path) -> Path:
+def save_attribution(result: Attribution, out: str | Path) -> Path:
     """Write `config.toml`, `summary.json`, `attribution.png` and `report.html` into a folder of `out`; returns it.
 
     Raises:
@@ -254,32 +265,32 @@ def save(result: Attribution, out: str | Path) -> Path:
         write(fresh / "config.toml", config.to_toml())
         content = summary | {"sentences": sentences(summary)}
         write(fresh / "summary.json", summary_json(content))
-        write(fresh / "attribution.png", png(figure(summary)))
-        write(fresh / "report.html", html_page(summary, fresh / "attribution.png"))
+        write(fresh / "attribution.png", png(attribution_figure(summary)))
+        write(fresh / "report.html", attribution_page(summary, fresh / "attribution.png"))
 
     folder = write_folder(Path(out) / f"attribution-{config.name}-{config.digest()}", fill)
     discard(result.checkpoints)
     return folder
 
 
-def _banded(found: dict[str, float]) -> str:
-    return f"{_number(found['median'])} [{_number(found['low90'])}, {_number(found['high90'])}]"
+def _format_band(band: dict[str, float]) -> str:
+    return f"{_format_number(band['median'])} [{_format_number(band['low90'])}, {_format_number(band['high90'])}]"
 
 
-def _share(share: dict[str, float]) -> str:
+def _format_share(share: dict[str, float]) -> str:
     """A share of what was removed, or a dash where it says nothing."""
     known = share["se"] <= UNSURE and SHOWN[0] <= share["value"] <= SHOWN[1]
-    return _percent(share["value"]) if known else "–"
+    return _format_percent(share["value"]) if known else "–"
 
 
-def _percent(value: float, form: str = ".1f") -> str:
+def _format_percent(value: float, form: str = ".1f") -> str:
     rounded = float(format(100.0 * value, form))
     return f"{rounded + 0.0:{form}}%"  # + 0.0: there is no −0.0%
 
 
-def _range(entry: dict[str, Any]) -> str:
-    return f"{_number(entry['ratio_smallest']['median'])}–{_number(entry['ratio_largest']['median'])}"
+def _format_range(entry: dict[str, Any]) -> str:
+    return f"{_format_number(entry['ratio_smallest']['median'])}–{_format_number(entry['ratio_largest']['median'])}"
 
 
-def _number(value: float) -> str:
+def _format_number(value: float) -> str:
     return f"{value:z.3g}"

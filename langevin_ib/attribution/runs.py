@@ -101,7 +101,7 @@ def settle(config: AttributionConfig) -> Setting:
     # A data set of one example has no minibatches to speak of.
     batches = "minibatch" if training.size > 1 or training.fresh is None else "fresh"
     config = dataclasses.replace(config, noise=config.noise or batches)
-    _batches(config).check(model)
+    _batch_noise(config).check(model)
     setting = Setting(config, model, training, None, {})
     if ":" in config.model:
         contract.check_model(model, setting.key("check"))
@@ -112,18 +112,18 @@ def settle(config: AttributionConfig) -> Setting:
     )
     changes: dict[str, Any] = {"one_task": one_task, "steps": config.steps or STEPS[model.compact_orbits]}
     if config.label_noise is None:
-        changes["label_noise"] = _short(_label_size(setting)) or 1.0
+        changes["label_noise"] = _round_setting(_label_rms(setting)) or 1.0
     if config.lr is None:
-        changes["lr"] = _short(LR_SHARE / _curvature(setting))
+        changes["lr"] = _round_setting(LR_SHARE / _median_curvature(setting))
     config = dataclasses.replace(config, **changes)
     if config.weight_decay is None:
-        config = dataclasses.replace(config, weight_decay=_short(DECAY_TIME / config.time))
+        config = dataclasses.replace(config, weight_decay=_round_setting(DECAY_TIME / config.time))
     return setting._replace(config=config)
 
 
 def protocols(config: AttributionConfig) -> dict[str, tuple[Noise, float]]:
     """(Noise, λ) of each mechanism but Langevin; label noise comes on top of the data's, so that variances add."""
-    batches, label = _batches(config), math.hypot(config.data_noise, config.label_noise or 0.0)
+    batches, label = _batch_noise(config), math.hypot(config.data_noise, config.label_noise or 0.0)
     return {
         DESCENT: (Noise("none"), 0.0),
         SGD: (batches, 0.0),
@@ -139,7 +139,7 @@ def protocols(config: AttributionConfig) -> dict[str, tuple[Noise, float]]:
     }
 
 
-def _batches(config: AttributionConfig) -> Noise:
+def _batch_noise(config: AttributionConfig) -> Noise:
     if config.noise == "bernoulli":
         return Noise("bernoulli")
     return Noise(str(config.noise), config.batch_size, config.data_noise)
@@ -238,8 +238,8 @@ def follow(setting: Setting, parameters: Float[np.ndarray, "seed time q"]) -> Pa
     task = cast(training.task if setting.tasks is None else setting.tasks, like)
     # Row by row: the fields of all generators at all points at once would not fit into memory.
     rows = jnp.swapaxes(jnp.asarray(parameters, jnp.float64), 0, 1)
-    found = jax.jit(lambda known, xs: jax.lax.map(partial(over_seeds, known), xs))(task, rows)
-    paths = Paths(*(np.swapaxes(np.asarray(part), 0, 1) for part in found))
+    by_time = jax.jit(lambda known_task, xs: jax.lax.map(partial(over_seeds, known_task), xs))(task, rows)
+    paths = Paths(*(np.swapaxes(np.asarray(part), 0, 1) for part in by_time))
     if not all(np.isfinite(part).all() for part in paths):
         raise ConfigError(
             "steps", "few enough that no pair shrinks to nothing, where it has no ratio", setting.config.steps
@@ -314,11 +314,11 @@ def noise_meter(setting: Setting, ends: Float[np.ndarray, "seed q"]) -> NoiseRep
         kind, data = examples(task)
         return measure(model, gradient_noise(training, kind, params, data).covariance, params, config.rate)
 
-    work = setting.size * (METER_EXAMPLES if sampled else 1) * _outputs(training, setting.like, sampled)
+    work = setting.size * (METER_EXAMPLES if sampled else 1) * _count_outputs(training, setting.like, sampled)
     seeds = 1 if work > METER_WORK else config.seeds
     meter = jax.jit(at)
-    found = [meter(jnp.asarray(ends[i]), cast(setting.task_of(i), setting.like)) for i in range(seeds)]
-    return NoiseReport(*(np.stack(part) for part in zip(*found, strict=True)))
+    reports = [meter(jnp.asarray(ends[i]), cast(setting.task_of(i), setting.like)) for i in range(seeds)]
+    return NoiseReport(*(np.stack(part) for part in zip(*reports, strict=True)))
 
 
 def _draw_tasks(training: Training, config: AttributionConfig) -> Task:
@@ -329,16 +329,16 @@ def _draw_tasks(training: Training, config: AttributionConfig) -> Task:
         raise ConfigError("set", "such that every seed's task can be drawn", one_line(error)) from None
 
 
-def _curvature(setting: Setting) -> float:
+def _median_curvature(setting: Setting) -> float:
     """Median over some seeds of the largest curvature of their loss at the start."""
-    found = [
+    curvatures = [
         float(geometry.largest_curvature(partial(setting.training.risk, setting.task_of(seed)), setting.start_of(seed)))
         for seed in range(min(CURVATURES, setting.config.seeds))
     ]
-    return float(np.median(found))
+    return float(np.median(curvatures))
 
 
-def _outputs(training: Training, like: Params, each: bool) -> int:
+def _count_outputs(training: Training, like: Params, each: bool) -> int:
     """Numbers that the model predicts: for one example, or for all of its data set."""
     if not training.size:
         return 1
@@ -346,7 +346,7 @@ def _outputs(training: Training, like: Params, each: bool) -> int:
     return jax.eval_shape(training.predict, like, x[:1] if each else x).size
 
 
-def _label_size(setting: Setting) -> float:
+def _label_rms(setting: Setting) -> float:
     """Root mean square of the labels of the model's own task."""
     training = setting.training
     task = cast(training.task, setting.like)
@@ -356,6 +356,6 @@ def _label_size(setting: Setting) -> float:
     return float(jnp.sqrt(jnp.mean(jnp.asarray(task["y"]) ** 2)))
 
 
-def _short(value: float) -> float:
+def _round_setting(value: float) -> float:
     """Two significant digits, so that a saved configuration is short and reruns exactly."""
     return float(f"{value:.2g}")

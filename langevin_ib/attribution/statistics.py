@@ -32,7 +32,7 @@ class Paths(NamedTuple):
     loss: Any  # (seed, time)
 
 
-def spread(values: Float[np.ndarray, "seed ..."]) -> dict[str, Any]:
+def median_band(values: Float[np.ndarray, "seed ..."]) -> dict[str, Any]:
     """Median over seeds, with the band that holds 90% of them."""
     low, median, high = np.quantile(values, BAND, axis=0)
     return {"median": median.tolist(), "low90": low.tolist(), "high90": high.tolist()}
@@ -44,8 +44,8 @@ def median_interval(values: Float[np.ndarray, " seed"]) -> list[float]:
     >>> median_interval(np.arange(32.0))
     [9.0, 22.0]
     """
-    found = stats.quantile_test(values, p=0.5).confidence_interval(0.95)
-    return [float(found.low), float(found.high)]
+    interval = stats.quantile_test(values, p=0.5).confidence_interval(0.95)
+    return [float(interval.low), float(interval.high)]
 
 
 def mean(values: Float[np.ndarray, " seed"]) -> dict[str, float]:
@@ -57,10 +57,10 @@ def mean(values: Float[np.ndarray, " seed"]) -> dict[str, float]:
     return _estimate(float(values.mean()), float(values.std(ddof=1)), values.size)
 
 
-def ratio(top: Float[np.ndarray, " seed"], bottom: Float[np.ndarray, " seed"]) -> dict[str, float]:
+def ratio_of_sums(top: Float[np.ndarray, " seed"], bottom: Float[np.ndarray, " seed"]) -> dict[str, float]:
     """Σ top/Σ bottom, paired over seeds, with the standard error of its linearisation.
 
-    >>> ratio(np.array([1.0, 2.0, 3.0]), np.array([2.0, 4.0, 6.0]))["value"]
+    >>> ratio_of_sums(np.array([1.0, 2.0, 3.0]), np.array([2.0, 4.0, 6.0]))["value"]
     0.5
     """
     value = float(top.sum() / bottom.sum())
@@ -69,11 +69,11 @@ def ratio(top: Float[np.ndarray, " seed"], bottom: Float[np.ndarray, " seed"]) -
 
 def _estimate(value: float, deviation: float, seeds: int) -> dict[str, float]:
     se = deviation / seeds**0.5
-    reach = float(stats.t.ppf(0.975, seeds - 1)) * se
-    return {"value": value, "se": se, "low95": value - reach, "high95": value + reach}
+    half_width = float(stats.t.ppf(0.975, seeds - 1)) * se
+    return {"value": value, "se": se, "low95": value - half_width, "high95": value + half_width}
 
 
-def imbalance(paths: Paths) -> Float[np.ndarray, "seed time"]:
+def mean_imbalance(paths: Paths) -> Float[np.ndarray, "seed time"]:
     """D(t), the mean of |ρ| over the generators."""
     return np.abs(paths.log_ratio).mean(axis=-1)
 
@@ -85,7 +85,7 @@ def imbalance_by_growth(paths: Paths) -> Float[np.ndarray, "seed time"]:
 
 def removed(paths: Paths) -> Float[np.ndarray, " seed"]:
     """D(0) − D(T)."""
-    D = imbalance(paths)
+    D = mean_imbalance(paths)
     return D[:, 0] - D[:, -1]
 
 
@@ -103,11 +103,11 @@ def state(paths: Paths, time: int) -> dict[str, Any]:
     """Where the seeds stand at one recorded time."""
     ratios = np.exp(paths.log_ratio[:, time])
     return {
-        "ratio_factor": spread(ratio_factor(paths)[:, time]),
-        "ratio_smallest": spread(ratios.min(axis=-1)),
-        "ratio_largest": spread(ratios.max(axis=-1)),
-        "imbalance": mean(imbalance(paths)[:, time]),
-        "loss": spread(paths.loss[:, time]),
+        "ratio_factor": median_band(ratio_factor(paths)[:, time]),
+        "ratio_smallest": median_band(ratios.min(axis=-1)),
+        "ratio_largest": median_band(ratios.max(axis=-1)),
+        "imbalance": mean(mean_imbalance(paths)[:, time]),
+        "loss": median_band(paths.loss[:, time]),
     }
 
 
@@ -117,29 +117,29 @@ def describe(paths: Paths) -> dict[str, Any]:
     `growth` and `charge_change` are the two parts of D(0) − D(T). They are shares of it only where `reduction` is
     positive with 95% confidence; else `shares` is None.
     """
-    D, grown, left = imbalance(paths), imbalance_by_growth(paths), charge_left(paths)
+    D, grown, left = mean_imbalance(paths), imbalance_by_growth(paths), charge_left(paths)
     total = removed(paths)
     by_growth, by_charge = D[:, 0] - grown[:, -1], grown[:, -1] - D[:, -1]
-    reduction, shares = ratio(total, D[:, 0]), None
+    reduction, shares = ratio_of_sums(total, D[:, 0]), None
     if reduction["low95"] > 0:
-        shares = {"growth": ratio(by_growth, total), "charge": ratio(by_charge, total)}
+        shares = {"growth": ratio_of_sums(by_growth, total), "charge": ratio_of_sums(by_charge, total)}
     return {
         "diverged": None,
         **state(paths, -1),
         "charge_left": {
-            **spread(left[:, -1]),
+            **median_band(left[:, -1]),
             "mean": mean(left[:, -1]),
             "median95": median_interval(left[:, -1]),
         },
-        "reduction": {**reduction, "by_seed": spread(total / D[:, 0]) | {"mean": mean(total / D[:, 0])}},
+        "reduction": {**reduction, "by_seed": median_band(total / D[:, 0]) | {"mean": mean(total / D[:, 0])}},
         "removed": mean(total),
         "growth": mean(by_growth),
         "charge_change": mean(by_charge),
         "shares": shares,
         "curves": {
-            "ratio_factor": spread(ratio_factor(paths)),
-            "charge_left": spread(left),
-            "loss": spread(paths.loss),
+            "ratio_factor": median_band(ratio_factor(paths)),
+            "charge_left": median_band(left),
+            "loss": median_band(paths.loss),
         },
     }
 
@@ -152,8 +152,8 @@ def across(paths: dict[str, Paths], descent: str, sgd: str) -> dict[str, Any]:
             (that of its `reduction`);
         `added`: R_k − R of gradient descent of every other mechanism k.
     """
-    start = imbalance(paths[descent])[:, 0]
-    total = {name: removed(one) for name, one in paths.items()}
-    share = ratio(total[descent], total[sgd]) if ratio(total[sgd], start)["low95"] > 0 else None
-    added = {name: ratio(one - total[descent], start) for name, one in total.items() if name != descent}
+    start = mean_imbalance(paths[descent])[:, 0]
+    total = {name: removed(path) for name, path in paths.items()}
+    share = ratio_of_sums(total[descent], total[sgd]) if ratio_of_sums(total[sgd], start)["low95"] > 0 else None
+    added = {name: ratio_of_sums(removal - total[descent], start) for name, removal in total.items() if name != descent}
     return {"descent_share": share, "added": added}

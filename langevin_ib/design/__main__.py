@@ -24,10 +24,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--size", metavar="N", default="8", help="length of w, a power of two from 4 [8]")
     parser.add_argument("--features", metavar="N", default="64", help="random feature vectors of each design [64]")
-    return guarded(PROGRAM, lambda: _print(vars(parser.parse_args(argv))))
+    return guarded(PROGRAM, lambda: _print_table(vars(parser.parse_args(argv))))
 
 
-def _print(arguments: dict[str, str]) -> int:
+def _print_table(arguments: dict[str, str]) -> int:
     n, features = number(arguments["size"]), number(arguments["features"])
     if not isinstance(n, int) or n < 4 or n & (n - 1):
         raise ConfigError("size", "a power of two from 4", arguments["size"])
@@ -39,13 +39,13 @@ def _print(arguments: dict[str, str]) -> int:
     errors = []
     for case in cases(n):
         design = case.build()
-        found = verify(design, features=features)
-        errors.append(found.error)
-        line = f"{case.operator:<18}{case.construction:<20}{design.operator.condition:>10.4g}{found.constant:>12.6f}"
-        out.print(f"{line}{found.error:>10.1e}", highlight=False, soft_wrap=True)
+        check = verify(design, features=features)
+        errors.append(check.error)
+        line = f"{case.operator:<18}{case.construction:<20}{design.operator.condition:>10.4g}{check.constant:>12.6f}"
+        out.print(f"{line}{check.error:>10.1e}", highlight=False, soft_wrap=True)
     refusals = Table("operator", "construction", "refused")
     for case in refused(n):
-        refusals.add_row(case.operator, case.construction, _refusal(case.build))
+        refusals.add_row(case.operator, case.construction, _read_refusal(case.build))
     out.print(refusals)
     out.print(
         f"{len(errors)} designs x {features} features: the largest |min ½ log det G − penalty − constant| is "
@@ -54,7 +54,7 @@ def _print(arguments: dict[str, str]) -> int:
     return 0 if max(errors) < TOLERANCE else 1
 
 
-def _refusal(build) -> str:
+def _read_refusal(build) -> str:
     try:
         build()
     except ValueError as error:

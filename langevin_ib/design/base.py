@@ -67,12 +67,12 @@ def designed(model: Model, **fields) -> Design:
 def notes_of(operator: Operator, form: str) -> tuple[str, ...]:
     """What a reader of a run has to know about A."""
     m, d = operator.matrix.shape
-    found = [f"A = {operator.name}, {m} x {d}, condition number {operator.condition:.4g}"]
+    notes = [f"A = {operator.name}, {m} x {d}, condition number {operator.condition:.4g}"]
     if operator.is_tall and form == SYNTHESIS:
-        found.append(
+        notes.append(
             f"A is tall: z leaves its range, and the penalty on w is the synthesis form, the least over the z with "
             f"A⁺z = w, a space of {m - d} dimensions; at most that of A w"
         )
     elif operator.is_tall:
-        found.append("A is tall: tie |(I − AA⁺)z|²/2 in the loss holds z near its range; the penalty is that of A w")
-    return tuple(found)
+        notes.append("A is tall: tie |(I − AA⁺)z|²/2 in the loss holds z near its range; the penalty is that of A w")
+    return tuple(notes)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Array, Float, Real
 
-from langevin_ib.design.operators import Operator, finite
+from langevin_ib.design.operators import Operator, finite_array
 from langevin_ib.models.base import Params
 from langevin_ib.models.training import Examples, Fresh, Output, Training, data_risk
 
@@ -49,29 +49,29 @@ def data(
         ValueError: the shapes do not fit, or a number is not finite.
     """
     d = operator.matrix.shape[1]
-    phi = np.eye(d) if measure is None else finite("measure", measure, 2)
+    phi = np.eye(d) if measure is None else finite_array("measure", measure, 2)
     if phi.shape[1] != d:
         raise ValueError(f"measure must be a matrix of {d} columns, got shape {phi.shape}")
     x = phi @ operator.pseudo_inverse
     if y is None:
         solution = _without_zeros(operator, features)
         return Data(x, x @ solution, solution)
-    found = finite("y", y, 1)
-    if len(found) != len(phi):
-        raise ValueError(f"y must be {len(phi)} finite numbers, got {len(found)}")
-    return Data(x, found, np.linalg.lstsq(x, found, rcond=None)[0])
+    targets = finite_array("y", y, 1)
+    if len(targets) != len(phi):
+        raise ValueError(f"y must be {len(phi)} finite numbers, got {len(targets)}")
+    return Data(x, targets, np.linalg.lstsq(x, targets, rcond=None)[0])
 
 
 def regression(
-    found: Data, predict: Callable[[Params, Any], Output], penalty: Callable[[Params], Float[Array, ""]]
+    dataset: Data, predict: Callable[[Params, Any], Output], penalty: Callable[[Params], Float[Array, ""]]
 ) -> Training:
     """½|Xz − y|² + penalty: an example is a row of X and its y_i, weight n; a fresh one ξᵀX and ξᵀy, ξ ~ N(0, I)."""
     return Training(
         predict=predict,
-        task={"x": found.x, "y": found.y, "weight": float(len(found.y))},
+        task={"x": dataset.x, "y": dataset.y, "weight": float(len(dataset.y))},
         risk=data_risk(predict, penalty),
         penalty=penalty,
-        fresh=Fresh(found.y.shape, lambda task, normals: Examples(normals @ task["x"], normals @ task["y"])),
+        fresh=Fresh(dataset.y.shape, lambda task, normals: Examples(normals @ task["x"], normals @ task["y"])),
     )
 
 
@@ -80,10 +80,10 @@ def _without_zeros(operator: Operator, features: Float[np.ndarray, " m"]) -> Flo
     if not operator.is_tall:
         return features
     random = np.random.default_rng(0)
-    onto = operator.matrix @ operator.pseudo_inverse
-    best = onto @ features
+    projector = operator.matrix @ operator.pseudo_inverse
+    candidate = projector @ features
     for _ in range(DRAWS):
-        if np.abs(best).min() > SMALLEST * np.abs(best).max():
+        if np.abs(candidate).min() > SMALLEST * np.abs(candidate).max():
             break
-        best = onto @ random.normal(size=features.size)
-    return best
+        candidate = projector @ random.normal(size=features.size)
+    return candidate

@@ -45,7 +45,7 @@ class Operator:
     matrix: Float[np.ndarray, "..."]
 
     def __post_init__(self):
-        a = np.array(finite("matrix", self.matrix, 2))
+        a = np.array(finite_array("matrix", self.matrix, 2))
         a.setflags(write=False)
         object.__setattr__(self, "matrix", a)
 
@@ -209,7 +209,7 @@ def convolution(kernel: Real[np.ndarray, "..."], n: int, boundary: str = "zero")
     """
     at_least("n", n, 1)
     among("boundary", boundary, ENDS)
-    h = finite("kernel", kernel, 1)
+    h = finite_array("kernel", kernel, 1)
     if h.size > n:
         raise ValueError(f"kernel must be of at most n numbers ({n}), got {h.size}")
     a = np.zeros((n, n))
@@ -227,7 +227,7 @@ def projection(basis: Real[np.ndarray, "..."]) -> Operator:
     >>> projection(np.array([[1.0, 2.0], [1.0, 2.0], [0.0, 0.0]])).null_dim
     2
     """
-    columns = Operator("projection", finite("basis", basis, 2))
+    columns = Operator("projection", finite_array("basis", basis, 2))
     if not columns.rank:
         raise ValueError("basis must be columns that are not all zero, got zeros")
     return Operator("projection", np.linalg.svd(columns.matrix)[0][:, : columns.rank].T)
@@ -235,7 +235,7 @@ def projection(basis: Real[np.ndarray, "..."]) -> Operator:
 
 def from_matrix(matrix: Real[np.ndarray, "..."], name: str = "matrix") -> Operator:
     """Any matrix A, (m, d)."""
-    return Operator(name, finite("matrix", matrix, 2))
+    return Operator(name, finite_array("matrix", matrix, 2))
 
 
 def from_function(f: Callable, dim: int, name: str = "function") -> Operator:
@@ -258,15 +258,15 @@ def from_function(f: Callable, dim: int, name: str = "function") -> Operator:
     ValueError: f must be linear, got |f(0)| = 1
     """
     at_least("dim", dim, 1)
-    zero = _value(f, np.zeros(dim))
+    zero = _evaluate(f, np.zeros(dim))
     if zero.any():
         raise ValueError(f"f must be linear, got |f(0)| = {np.abs(zero).max():.3g}")
-    a = np.stack([_value(f, unit) for unit in np.eye(dim)], axis=1)
+    a = np.stack([_evaluate(f, unit) for unit in np.eye(dim)], axis=1)
     random = np.random.default_rng(0)
     for _ in range(TRIALS):
         x, y = random.normal(size=(2, dim))
         p, q = random.normal(size=2)
-        fx, fy, both = _value(f, x), _value(f, y), _value(f, p * x + q * y)
+        fx, fy, both = _evaluate(f, x), _evaluate(f, y), _evaluate(f, p * x + q * y)
         # Against the matrix too: a function may be linear on these vectors and another one on the unit vectors.
         gap = max(np.abs(both - p * fx - q * fy).max(), np.abs(fx - a @ x).max())
         if not gap <= LINEARITY * max(np.abs(a).max(), np.abs(fx).max(), np.abs(fy).max()):
@@ -274,7 +274,7 @@ def from_function(f: Callable, dim: int, name: str = "function") -> Operator:
     return Operator(name, a)
 
 
-def finite(name: str, value: object, axes: int) -> Float[np.ndarray, "..."]:
+def finite_array(name: str, value: object, axes: int) -> Float[np.ndarray, "..."]:
     """A non-empty array of finite float64 numbers with one axis or two.
 
     Raises:
@@ -293,15 +293,15 @@ def finite(name: str, value: object, axes: int) -> Float[np.ndarray, "..."]:
     return a
 
 
-def _value(f: Callable, x: Float[np.ndarray, " d"]) -> Float[np.ndarray, " m"]:
+def _evaluate(f: Callable, x: Float[np.ndarray, " d"]) -> Float[np.ndarray, " m"]:
     with jax.enable_x64(True):
         try:
             try:
-                found = np.asarray(f(x.copy()))
+                output = np.asarray(f(x.copy()))
             except (AttributeError, TypeError):  # a function that needs JAX's arrays, for x.at[...] for instance
-                found = np.asarray(f(jnp.asarray(x)))
+                output = np.asarray(f(jnp.asarray(x)))
         except Exception as error:
             raise ValueError(f"f must be a function of a vector of {x.size} numbers, got {one_line(error)}") from None
-    if found.ndim != 1 or found.size == 0:
-        raise ValueError(f"f must be a function that returns a vector, got shape {found.shape}")
-    return finite("f", found, 1)
+    if output.ndim != 1 or output.size == 0:
+        raise ValueError(f"f must be a function that returns a vector, got shape {output.shape}")
+    return finite_array("f", output, 1)

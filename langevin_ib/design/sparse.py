@@ -77,24 +77,24 @@ def sparse(
     non_negative("start_scale", start_scale)
     at_least("depth", depth, 2)
     m = operator.matrix.shape[0]
-    factors = _factors(m, depth, groups)
-    found = data(operator, measure, y, np.linspace(1.2, 0.8, m) if m > 1 else np.ones(1))
-    onto = operator.matrix @ operator.pseudo_inverse
+    factors = _choose_factors(m, depth, groups)
+    dataset = data(operator, measure, y, np.linspace(1.2, 0.8, m) if m > 1 else np.ones(1))
+    projector = operator.matrix @ operator.pseudo_inverse
     tied = operator.is_tall and form == ANALYSIS
-    signs = np.where((onto @ found.solution if tied else found.solution) < 0, -1.0, 1.0)
-    off_range = np.eye(m) - onto
+    signs = np.where((projector @ dataset.solution if tied else dataset.solution) < 0, -1.0, 1.0)
+    off_range = np.eye(m) - projector
 
-    def stray(params):
+    def off_range_penalty(params):
         z = factors.product(params)
         return 0.5 * tie * jnp.sum((jnp.asarray(off_range, z.dtype) @ z) ** 2)
 
     def predict(params, x):
         return x @ factors.product(params)
 
-    penalty = stray if tied else no_penalty
-    training = regression(found, predict, penalty)
+    penalty = off_range_penalty if tied else no_penalty
+    training = regression(dataset, predict, penalty)
     return designed(
-        _model(factors, training, signs, start_scale, notes_of(operator, form)),
+        _build_model(factors, training, signs, start_scale, notes_of(operator, form)),
         operator=operator,
         construction=factors.words,
         form=form,
@@ -104,7 +104,7 @@ def sparse(
     )
 
 
-def _factors(m: int, depth: int, groups: Sequence[Hashable] | None) -> Factors:
+def _choose_factors(m: int, depth: int, groups: Sequence[Hashable] | None) -> Factors:
     if groups is None:
         return pairs(m) if depth == 2 else chains(m, depth)
     if depth != 2:
@@ -114,7 +114,7 @@ def _factors(m: int, depth: int, groups: Sequence[Hashable] | None) -> Factors:
     return blocks(tuple(groups))
 
 
-def _model(
+def _build_model(
     factors: Factors, training: Training, signs: Float[np.ndarray, " m"], start_scale: float, notes: tuple[str, ...]
 ) -> Model:
     def loss(params):

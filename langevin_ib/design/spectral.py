@@ -68,8 +68,8 @@ def spectral(
         raise ValueError(f"rank must be at most {min(shape)}, the smaller side of T, got {r}")
     non_negative("start_scale", start_scale)
     non_negative("ridge", ridge)
-    found = data(operator, measure, y, np.ravel(_target(rows, cols, r)))
-    right = np.linalg.svd(found.solution.reshape(rows, cols))[2][:r].T
+    dataset = data(operator, measure, y, np.ravel(_target(rows, cols, r)))
+    right = np.linalg.svd(dataset.solution.reshape(rows, cols))[2][:r].T
     frame = frame_avoiding(right.T)
 
     def features(params):
@@ -81,7 +81,7 @@ def spectral(
     def penalty(params):
         return 0.5 * ridge * jnp.sum(jnp.sum(params["U"] ** 2, axis=0) * jnp.sum(params["V"] ** 2, axis=0))
 
-    training = regression(found, predict, penalty)
+    training = regression(dataset, predict, penalty)
     model = columns(training, rows, right)
 
     def invariants_at(z):

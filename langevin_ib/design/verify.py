@@ -82,16 +82,20 @@ def verify(model: Model, *, features: int = 64, seed: int = 0) -> Verification:
     moves = FAR * random.normal(size=(features, dim))
     along = model.fibre or model.act
     with jax.enable_x64(True):
-        starts = _each(lambda one: along(one[1], model.section(model.invariants_at(one[0]))), (z, moves))
+        starts = _map_one_by_one(
+            lambda point: along(point[1], model.section(model.invariants_at(point[0]))), (z, moves)
+        )
         derived, gradient, minima = _minimise(_Orbits(model, along, model.moment_map), starts, dim)
-        requested, seen = _each(lambda params: _requested(model, params), minima)
+        requested, points = _map_one_by_one(lambda params: _evaluate_penalty(model, params), minima)
     derived, gradient = np.asarray(derived), np.asarray(gradient)
     constant = float(derived[0] - requested[0])
     gap = np.abs(derived - constant - requested)
     # A search that ended in NaN is an error without bound, not one that compares with nothing.
     gap = np.where(np.isfinite(gap), gap, np.inf)
     worst = int(np.argmax(gap))
-    return Verification(float(gap[worst]), seen[worst], derived - constant, requested, constant, float(gradient.max()))
+    return Verification(
+        float(gap[worst]), points[worst], derived - constant, requested, constant, float(gradient.max())
+    )
 
 
 @dataclass(frozen=True)
@@ -105,22 +109,22 @@ class _Orbits:
 
 @partial(jax.jit, static_argnums=(0, 2))
 def _minimise(orbits: _Orbits, starts: Params, dim: int) -> tuple[Float[Array, " n"], Float[Array, " n"], Params]:
-    def least(start):
+    def minimise_from(start):
         end = newton(lambda t: 0.5 * log_det_gram(orbits.model, orbits.along(t, start)), dim)
         return end.value, jnp.linalg.norm(end.gradient), orbits.along(end.t, start)
 
-    return jax.lax.map(least, starts)
+    return jax.lax.map(minimise_from, starts)
 
 
-def _requested(model: Design, params: Params) -> tuple[Float[Array, ""], Float[Array, " m"]]:
+def _evaluate_penalty(model: Design, params: Params) -> tuple[Float[Array, ""], Float[Array, " m"]]:
     features = model.features(params)
-    seen = features if model.leaves_range else jnp.asarray(model.operator(model.recover(params)))
-    return model.penalty(seen), features
+    penalised = features if model.leaves_range else jnp.asarray(model.operator(model.recover(params)))
+    return model.penalty(penalised), features
 
 
-def _each(function: Callable, values: PyTree) -> PyTree:
+def _map_one_by_one(function: Callable, values: PyTree) -> PyTree:
     # One by one, and cut by NumPy: a compiled map, or a slice at every k, would be compiled anew for every design.
     values = jax.tree.map(np.asarray, values)
     count = len(jax.tree.leaves(values)[0])
-    found = [function(jax.tree.map(lambda leaf, k=k: jnp.asarray(leaf[k]), values)) for k in range(count)]
-    return jax.tree.map(lambda *leaves: np.stack(leaves), *found)
+    results = [function(jax.tree.map(lambda leaf, k=k: jnp.asarray(leaf[k]), values)) for k in range(count)]
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *results)

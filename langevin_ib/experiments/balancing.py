@@ -14,17 +14,17 @@ from matplotlib.figure import Figure
 
 from langevin_ib.attribution.config import MIN_SEEDS, from_setup
 from langevin_ib.attribution.mechanisms import attribute
-from langevin_ib.attribution.plot import figure as attribution_figure
+from langevin_ib.attribution.plot import attribution_figure
 from langevin_ib.attribution.report import COLUMNS, LEGEND, rows, sentences
 from langevin_ib.attribution.runs import SGD
-from langevin_ib.attribution.statistics import spread
+from langevin_ib.attribution.statistics import median_band
 from langevin_ib.ensemble.runner import Stages
 from langevin_ib.experiments.command import Request
 from langevin_ib.experiments.measures import balance, fresh_loss, off_by
 from langevin_ib.experiments.outcome import Outcome, Table, banded, captioned, ensemble_of
 from langevin_ib.experiments.pictures import finish, legend, log_scale, panels, plot_band, plot_channels
 from langevin_ib.experiments.problems import Problem
-from langevin_ib.experiments.recovery import NOT_THE_PAPERS, caption_sentences, spared, timed
+from langevin_ib.experiments.recovery import NOT_THE_PAPERS, caption_sentences, failures_noted, timed
 from langevin_ib.experiments.training import Protocol, Trained, train
 
 OWN = "paper's SGD"
@@ -69,21 +69,21 @@ class Balancing:
     notes: tuple[str, ...] = ()
 
 
-def run(case: Balancing, request: Request, report: Stages) -> Outcome:
+def run_balancing(case: Balancing, request: Request, report: Stages) -> Outcome:
     """The figure's own run, the attribution, and the same from other starts."""
     problem = case.problem
     wall: dict[str, float] = {}
     own = train(problem, case.own, stage="training", progress=report("training"))
     wall["training"] = own.wall_s
     paths = balance(problem, own.params)
-    measured = {OWN: _measured(problem, own, case.label_noise)}
+    measured = {OWN: _measure_end(problem, own, case.label_noise)}
     attribution: dict[str, Any] | None = None
     notes = [*case.notes, *([] if request.papers else [NOT_THE_PAPERS])]
     if request.variants:
         with timed(wall, "variants"):
             for name, protocol in case.variants.items():
-                with spared(notes):
-                    measured[name] = _measured(
+                with failures_noted(notes):
+                    measured[name] = _measure_end(
                         problem, train(problem, protocol, stage=name, rows=20, progress=report(name)), case.label_noise
                     )
     if request.attribution:
@@ -92,12 +92,12 @@ def run(case: Balancing, request: Request, report: Stages) -> Outcome:
             for scale in (case.problem.start_scale, *case.scales):
                 protocol = dataclasses.replace(case.own, steps=horizon, start_scale=scale)
                 name = f"start {scale:g}, {horizon:g} steps"
-                with spared(notes):
-                    measured[name] = _measured(
+                with failures_noted(notes):
+                    measured[name] = _measure_end(
                         problem, train(problem, protocol, stage=name, rows=20, progress=report(name)), case.label_noise
                     )
         if request.seeds >= MIN_SEEDS:
-            with timed(wall, "attribution"), spared(notes):
+            with timed(wall, "attribution"), failures_noted(notes):
                 config = from_setup(
                     case.setup, seeds=request.seeds, seed=request.seed, steps=horizon, lr=case.own.lr, precision=32
                 )
@@ -106,7 +106,7 @@ def run(case: Balancing, request: Request, report: Stages) -> Outcome:
         else:
             notes.append(f"the attribution needs {MIN_SEEDS} seeds at least, for seeds are its unit of error")
     numbers: dict[str, Any] = {
-        "rows": {name: {label: spread(values) for label, values in found.items()} for name, found in measured.items()},
+        "rows": {name: {label: median_band(values) for label, values in row.items()} for name, row in measured.items()},
         "caption": {name: dict(case.caption) for name in measured if name == OWN or name in case.variants}
         if request.papers
         else {},
@@ -114,12 +114,12 @@ def run(case: Balancing, request: Request, report: Stages) -> Outcome:
         "wall_s": wall,
         "by_seed": {name: {label: values.tolist() for label, values in row.items()} for name, row in measured.items()},
     }
-    said = [*caption_sentences(numbers, problem.seeds), *_told(case, numbers)]
+    lines = [*caption_sentences(numbers, problem.seeds), *_state_results(case, numbers)]
     tables = [captioned("Loss and balance at the end", "run", numbers, TABLE_LEGEND)]
-    pictures = {"figure": _picture(case, own, paths)}
+    pictures = {"figure": _draw_picture(case, own, paths)}
     if attribution is not None:
         tables.append(Table("Which mechanism balances the factors?", COLUMNS, rows(attribution), LEGEND))
-        said += sentences(attribution)
+        lines += sentences(attribution)
         pictures["attribution"] = attribution_figure(attribution)
     return Outcome(
         name=case.name,
@@ -127,17 +127,17 @@ def run(case: Balancing, request: Request, report: Stages) -> Outcome:
         config=request.to_dict() | {"lr": case.own.lr, "steps": case.own.steps},
         numbers=numbers,
         tables=tables,
-        sentences=said,
+        sentences=lines,
         pictures=pictures,
         notes=notes,
     )
 
 
-def _measured(problem: Problem, trained: Trained, label_noise: float) -> dict[str, np.ndarray]:
+def _measure_end(problem: Problem, trained: Trained, label_noise: float) -> dict[str, np.ndarray]:
     """Loss, imbalance and charge of each seed at the end of a run."""
     first_last = jax.tree.map(lambda leaf: leaf[:, [0, -1]], trained.params)
-    found = balance(problem, first_last)
-    ratio, charge = found["ratio"], found["charge"]
+    paths = balance(problem, first_last)
+    ratio, charge = paths["ratio"], paths["charge"]
     return {
         "loss": fresh_loss(problem, trained.ends, label_noise),
         "ratio off by": off_by(ratio[:, 1]),
@@ -148,25 +148,25 @@ def _measured(problem: Problem, trained: Trained, label_noise: float) -> dict[st
     }
 
 
-def _told(case: Balancing, numbers: dict[str, Any]) -> list[str]:
+def _state_results(case: Balancing, numbers: dict[str, Any]) -> list[str]:
     own = numbers["rows"][OWN]
     attribution = numbers["attribution"]
-    said = []
+    lines = []
     if attribution is not None:
         factor = (attribution["mechanisms"][SGD]["ratio_factor"] or {}).get("median", math.nan)
         steps = attribution["config"]["steps"]
-        said.append(on_noise(case.title.split(",")[0], attribution["across"]["descent_share"], factor, steps))
+        lines.append(on_noise(case.title.split(",")[0], attribution["across"]["descent_share"], factor, steps))
     off = own["ratio off by"]
     reached = "reaches one" if off["high90"] < BALANCED else "does not reach one"
     if off["low90"] < BALANCED <= off["high90"]:
         reached = "reaches one in some seeds"
-    said.append(
+    lines.append(
         f"the typical ratio {reached}: off by {banded(off)} after "
         f"all steps, {banded(own['off by at the start'])} at the start; of a seed's ratios the smallest is "
         f"{banded(own['smallest ratio'])}, the largest {banded(own['largest ratio'])}; the charge χ keeps "
         f"{banded(own['|χ/χ(0)|'])} of what it was"
     )
-    return said
+    return lines
 
 
 def on_noise(figure: str, share: dict[str, float] | None, factor: float, steps: int) -> str:
@@ -193,9 +193,9 @@ def on_noise(figure: str, share: dict[str, float] | None, factor: float, steps: 
     return f"{figure} does not decide what noise does to the ratios: {given}"
 
 
-def _picture(case: Balancing, own: Trained, paths: dict[str, np.ndarray]) -> Figure:
+def _draw_picture(case: Balancing, own: Trained, paths: dict[str, np.ndarray]) -> Figure:
     """Ratios of the first seed's channels; imbalance and charge of all seeds."""
-    drawn, (ratios, factor, charge) = panels(3, 1.9)
+    picture, (ratios, factor, charge) = panels(3, 1.9)
     thousand = own.steps / 1000.0
     plot_channels(ratios, thousand, paths["ratio"][0], "each channel, first seed")
     ratios.axhline(1.0, color="black", linewidth=0.8, linestyle="--", label="balance")
@@ -206,8 +206,8 @@ def _picture(case: Balancing, own: Trained, paths: dict[str, np.ndarray]) -> Fig
     log_scale(factor)
     factor.set_ylabel("ratio off by a factor")
     legend(factor)
-    left = np.median(np.abs(paths["charge"] / paths["charge"][:, :1]), axis=-1)
-    plot_band(charge, thousand, left, "median and 90% of the seeds", 1)
+    charge_left = np.median(np.abs(paths["charge"] / paths["charge"][:, :1]), axis=-1)
+    plot_band(charge, thousand, charge_left, "median and 90% of the seeds", 1)
     charge.set_ylabel("|χ(t)/χ(0)|")
     grid = [ratios, factor, charge]
     finish(grid, "thousand steps")
@@ -217,4 +217,4 @@ def _picture(case: Balancing, own: Trained, paths: dict[str, np.ndarray]) -> Fig
         decades = [tick for tick in (0.1, 1.0, 10.0, 100.0) if thousand[1] < tick < thousand[-1]]
         axes.set(xlim=(0.0, thousand[-1]), xticks=[0.0, thousand[1], *decades])
         axes.set_xticklabels([f"{tick:g}" for tick in axes.get_xticks()])
-    return drawn
+    return picture

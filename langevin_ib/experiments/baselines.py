@@ -14,7 +14,7 @@ import scipy.sparse
 from jaxtyping import Bool, Float, Real
 
 from langevin_ib.design import operators
-from langevin_ib.design.operators import Operator, finite
+from langevin_ib.design.operators import Operator, finite_array
 from langevin_ib.errors import ConfigError, FailedRunError, one_line
 
 FOLDS = 5
@@ -30,7 +30,7 @@ SMALL = 60  # rows and columns together up to which Clarabel is faster than SCS
 Path: TypeAlias = Callable[[np.ndarray, np.ndarray, np.ndarray, float], np.ndarray]
 
 
-class Fit(NamedTuple):
+class LassoFit(NamedTuple):
     """Weights (d,) and the penalty λ they were fitted with."""
 
     w: Float[np.ndarray, " d"]
@@ -51,7 +51,7 @@ def require() -> None:
         ConfigError: scikit-learn or cvxpy is not installed.
     """
     for name in ("sklearn.linear_model", "cvxpy"):
-        _module(name)
+        _import_module(name)
 
 
 def lasso(
@@ -61,7 +61,7 @@ def lasso(
     operator: Operator | None = None,
     penalties: Real[np.ndarray, " k"] | None = None,
     seed: int,
-) -> Fit:
+) -> LassoFit:
     """The (generalised) lasso, min_w (1/n) |X w − y|² + λ |A w|₁.
 
     λ is the one with the smallest squared error on held-out points, of 5 folds; then the fit is to all points.
@@ -81,30 +81,30 @@ def lasso(
         FailedRunError: a solver did not converge.
         ConfigError: scikit-learn or cvxpy is not installed.
     """
-    X, y = finite("X", X, 2), finite("y", y, 1)
+    X, y = finite_array("X", X, 2), finite_array("y", y, 1)
     n, d = X.shape
     if len(y) != n or n < 2:
         raise ValueError(f"y must be a vector of as many numbers as X has rows, at least 2, got {len(y)} and {n}")
     if operator is not None and operator.matrix.shape[1] != d:
         raise ValueError(f"operator must be of {d} numbers, the columns of X, got {operator.matrix.shape[1]}")
-    chosen = None if penalties is None else _descending(penalties)
+    chosen = None if penalties is None else _sort_penalties(penalties)
     # Matrices this small are several times slower by two threads than by one.
-    with _module("threadpoolctl").threadpool_limits(1, user_api="blas"):
-        return _lasso(X, y, operator, chosen, seed)
+    with _import_module("threadpoolctl").threadpool_limits(1, user_api="blas"):
+        return _fit_lasso(X, y, operator, chosen, seed)
 
 
-def total_variation(
+def fused_lasso(
     X: Real[np.ndarray, "n d"],
     y: Real[np.ndarray, " n"],
     *,
     penalties: Real[np.ndarray, " k"] | None = None,
     seed: int,
-) -> Fit:
+) -> LassoFit:
     """The fused lasso, min_x (1/n) |X x − y|² + λ Σ_i |x_{i+1} − x_i|: `lasso` of differences, the level x_1 free.
 
     Arguments, result and what is raised are those of `lasso`; d ≥ 2.
     """
-    differences = operators.gradient(finite("X", X, 2).shape[1], keep_first=False)
+    differences = operators.gradient(finite_array("X", X, 2).shape[1], keep_first=False)
     return lasso(X, y, operator=differences, penalties=penalties, seed=seed)
 
 
@@ -133,63 +133,67 @@ def nuclear_norm(
         FailedRunError: the solver failed, or its duality gap is over a millionth of the objective.
         ConfigError: cvxpy is not installed.
     """
-    observed = finite("mask", mask, 2) != 0
+    observed = finite_array("mask", mask, 2) != 0
     if np.shape(target) != observed.shape or not observed.any():
         raise ValueError(
             f"mask must be of target's shape {np.shape(target)} with an observed entry, "
             f"got shape {observed.shape} with {observed.sum()}"
         )
-    Y = finite("target", np.where(observed, target, 0.0), 2)
+    Y = finite_array("target", np.where(observed, target, 0.0), 2)
     i, j = np.nonzero(observed)
     values, largest = Y[i, j], 2.0 / len(i) * float(np.linalg.norm(Y, 2))
     if exact or not largest:
-        return MatrixFit(_matrices(i, j, values, Y.shape)(0.0), 0.0)
+        return MatrixFit(_build_nuclear_solver(i, j, values, Y.shape)(0.0), 0.0)
     if seed is None or len(i) < 2:
         raise ValueError(f"seed must be given and 2 entries observed if exact is False, got {seed} and {len(i)}")
-    chosen = _descending(_grid(largest, MATRIX_PENALTIES) if penalties is None else penalties)
+    chosen = _sort_penalties(_penalty_grid(largest, MATRIX_PENALTIES) if penalties is None else penalties)
     errors = np.zeros(len(chosen))
     for train, test in _folds(len(i), seed) if len(chosen) > 1 else ():
-        solve = _matrices(i[train], j[train], values[train], Y.shape)
+        solve = _build_nuclear_solver(i[train], j[train], values[train], Y.shape)
         errors += [np.sum((solve(penalty)[i[test], j[test]] - values[test]) ** 2) for penalty in chosen]
     best = float(chosen[np.argmin(errors)])
-    return MatrixFit(_matrices(i, j, values, Y.shape)(best), best)
+    return MatrixFit(_build_nuclear_solver(i, j, values, Y.shape)(best), best)
 
 
-def _lasso(X: np.ndarray, y: np.ndarray, operator: Operator | None, chosen: np.ndarray | None, seed: int) -> Fit:
+def _fit_lasso(
+    X: np.ndarray, y: np.ndarray, operator: Operator | None, chosen: np.ndarray | None, seed: int
+) -> LassoFit:
     n, d = X.shape
     if operator is None:
-        path, largest, scale = _descent(np.eye(d), np.zeros((d, 0)), X, y)
+        path, largest, scale = _coordinate_descent(np.eye(d), np.zeros((d, 0)), X, y)
     elif operator.rank == len(operator.matrix):
-        path, largest, scale = _descent(operator.pseudo_inverse, scipy.linalg.null_space(operator.matrix), X, y)
+        path, largest, scale = _coordinate_descent(
+            operator.pseudo_inverse, scipy.linalg.null_space(operator.matrix), X, y
+        )
     else:
-        path, largest, scale = _conic(operator.matrix, X, y)
+        path, largest, scale = _interior_point_path(operator.matrix, X, y)
     if chosen is None:
         if largest <= ROUNDING * scale:  # no penalty makes a difference
-            return Fit(path(X, y, np.array([scale or 1.0]), ACCURACY)[0], 0.0)
-        chosen = _grid(largest, PENALTIES)
+            return LassoFit(path(X, y, np.array([scale or 1.0]), ACCURACY)[0], 0.0)
+        chosen = _penalty_grid(largest, PENALTIES)
     errors = np.zeros(len(chosen))
     for train, test in _folds(n, seed) if len(chosen) > 1 else ():
-        found = path(X[train], y[train], chosen, FOLD_ACCURACY)
-        errors += np.sum((found @ X[test].T - y[test]) ** 2, axis=1)
+        weights = path(X[train], y[train], chosen, FOLD_ACCURACY)
+        errors += np.sum((weights @ X[test].T - y[test]) ** 2, axis=1)
     best = int(np.argmin(errors))
-    return Fit(path(X, y, chosen[: best + 1], ACCURACY)[-1], float(chosen[best]))
+    return LassoFit(path(X, y, chosen[: best + 1], ACCURACY)[-1], float(chosen[best]))
 
 
-def _descent(back: np.ndarray, null: np.ndarray, X: np.ndarray, y: np.ndarray) -> tuple[Path, float, float]:
+def _coordinate_descent(back: np.ndarray, null: np.ndarray, X: np.ndarray, y: np.ndarray) -> tuple[Path, float, float]:
     """For an A with independent rows: w = A⁺z + N v, a lasso in z once the unpenalised v is projected out.
 
     Returns:
         its path of solutions, the smallest λ with z = 0, and the size that this λ could have.
     """
-    descend = _module("sklearn.linear_model").lasso_path
-    failed = _module("sklearn.exceptions").ConvergenceWarning
+    descend = _import_module("sklearn.linear_model").lasso_path
+    failed = _import_module("sklearn.exceptions").ConvergenceWarning
 
-    def without_level(X, *others):
+    def project_out_level(X, *others):
         basis = scipy.linalg.orth(X @ null) if null.size else np.zeros((len(X), 0))
         return [other - basis @ (basis.T @ other) for other in others]
 
     def path(X, y, penalties, accuracy):
-        features, target = without_level(X, X @ back, y)
+        features, target = project_out_level(X, X @ back, y)
         # Half: scikit-learn's squared error is over 2n. Least angle regression would be several times faster, and is
         # wrong where columns repeat, as cos 2πkt does at equally spaced t.
         options = {"alphas": penalties / 2.0, "tol": accuracy, "max_iter": ITERATIONS, "precompute": True}
@@ -198,24 +202,24 @@ def _descent(back: np.ndarray, null: np.ndarray, X: np.ndarray, y: np.ndarray) -
             try:
                 z = descend(features, target, **options)[1]
             except failed:  # badly conditioned features, of second differences for instance
-                z = _interior(np.eye(features.shape[1]), features, target, penalties).T
+                z = _solve_by_interior_point(np.eye(features.shape[1]), features, target, penalties).T
         w = back @ z
         if null.size:
             w += null @ np.linalg.lstsq(X @ null, y[:, None] - X @ w, rcond=None)[0]
-        return _checked(w.T)
+        return _require_finite(w.T)
 
-    features, target = without_level(X, X @ back, y)
+    features, target = project_out_level(X, X @ back, y)
     scale = 2.0 / len(y) * float(np.linalg.norm(X @ back)) * float(np.linalg.norm(y))
     return path, 2.0 / len(y) * float(np.abs(features.T @ target).max()), scale
 
 
-def _conic(A: np.ndarray, X: np.ndarray, y: np.ndarray) -> tuple[Path, float, float]:
+def _interior_point_path(A: np.ndarray, X: np.ndarray, y: np.ndarray) -> tuple[Path, float, float]:
     """For any other A, by Clarabel; returns as `_descent` does."""
-    cp = _module("cvxpy")
+    cp = _import_module("cvxpy")
 
     def path(X, y, penalties, accuracy):
         del accuracy  # an interior point method is exact to 1e-8 at no more cost
-        return _checked(_interior(A, X, y, penalties))
+        return _require_finite(_solve_by_interior_point(A, X, y, penalties))
 
     null = scipy.linalg.null_space(A)
     level = null @ np.linalg.lstsq(X @ null, y, rcond=None)[0] if null.size else np.zeros(X.shape[1])
@@ -231,21 +235,21 @@ def _conic(A: np.ndarray, X: np.ndarray, y: np.ndarray) -> tuple[Path, float, fl
     return path, size * float(problem.value), size
 
 
-def _interior(A: np.ndarray, X: np.ndarray, y: np.ndarray, penalties: np.ndarray) -> np.ndarray:
-    cp = _module("cvxpy")
+def _solve_by_interior_point(A: np.ndarray, X: np.ndarray, y: np.ndarray, penalties: np.ndarray) -> np.ndarray:
+    cp = _import_module("cvxpy")
     unit = float(np.sqrt(np.mean(y**2))) or 1.0
     w, penalty = cp.Variable(X.shape[1]), cp.Parameter(nonneg=True)
     misfit = cp.sum_squares(X @ w - y / unit) / len(y)
     problem = cp.Problem(cp.Minimize(misfit + penalty * cp.norm1(A @ w)))
-    found = []
+    solutions = []
     for value in penalties:
         penalty.value = value / unit
         _solve(problem, "lasso", "CLARABEL")
-        found.append(unit * np.asarray(w.value))
-    return np.stack(found)
+        solutions.append(unit * np.asarray(w.value))
+    return np.stack(solutions)
 
 
-def _matrices(i, j, values: np.ndarray, shape: tuple[int, int]) -> Callable[[float], np.ndarray]:
+def _build_nuclear_solver(i, j, values: np.ndarray, shape: tuple[int, int]) -> Callable[[float], np.ndarray]:
     """λ ↦ the T of `nuclear_norm` for these entries; 0 for the limit.
 
     Solved is the dual, max_M ⟨Y, M⟩ − (n λ / 4) |M|² over M that are 0 off the mask with |M|₂ ≤ 1, whose multiplier
@@ -254,16 +258,16 @@ def _matrices(i, j, values: np.ndarray, shape: tuple[int, int]) -> Callable[[flo
     # 20 × 20, 80 entries, to a relative 1e-6, seconds a solve: this dual by Clarabel 0.03 and by SCS 0.2; the usual
     # form (cvxpy's normNuc) by SCS 0.15 to 0.5 and by Clarabel 1.1. 50 × 50: this dual by Clarabel 5, by SCS 0.6.
     solver, settings = ("CLARABEL", {}) if sum(shape) <= SMALL else ("SCS", {"eps_abs": 1e-8, "eps_rel": 1e-8})
-    cp = _module("cvxpy")
+    cp = _import_module("cvxpy")
     rows, cols = shape
-    place = scipy.sparse.csr_array((np.ones(len(i)), (j * rows + i, np.arange(len(i)))), (rows * cols, len(i)))
+    scatter = scipy.sparse.csr_array((np.ones(len(i)), (j * rows + i, np.arange(len(i)))), (rows * cols, len(i)))
     dual, curvature = cp.Variable(len(i)), cp.Parameter(nonneg=True)
     # In units of |Y|₂, so that the solver's absolute tolerances are relative ones.
-    unit = float(np.linalg.norm((place @ values).reshape(shape, order="F"), 2))
+    unit = float(np.linalg.norm((scatter @ values).reshape(shape, order="F"), 2))
     if not unit:
         return lambda penalty: np.zeros(shape)
     values = values / unit
-    M = cp.reshape(place @ dual, shape, order="F")
+    M = cp.reshape(scatter @ dual, shape, order="F")
     ball = cp.bmat([[np.eye(rows), M], [M.T, np.eye(cols)]]) >> 0
     problem = cp.Problem(cp.Maximize(values @ dual - curvature * cp.sum_squares(dual)), [ball])
 
@@ -275,20 +279,20 @@ def _matrices(i, j, values: np.ndarray, shape: tuple[int, int]) -> Callable[[flo
         if not penalty:
             T[i, j] = values
         # The gap at the nearest dual point that is feasible to the last digit is a bound, whatever the solver says.
-        at = np.asarray(dual.value)
-        at = at / max(1.0, float(np.linalg.norm((place @ at).reshape(shape, order="F"), 2)))
+        dual_point = np.asarray(dual.value)
+        dual_point = dual_point / max(1.0, float(np.linalg.norm((scatter @ dual_point).reshape(shape, order="F"), 2)))
         upper = np.linalg.svd(T, compute_uv=False).sum()
         upper += np.sum((T[i, j] - values) ** 2) / (4.0 * c) if c else 0.0
-        gap = upper - (values @ at - c * at @ at)
+        gap = upper - (values @ dual_point - c * dual_point @ dual_point)
         if not gap <= GAP * upper:
             raise FailedRunError(f"nuclear norm: the duality gap must be at most {GAP:g}, got {gap / upper:.3g}")
-        return _checked(unit * T)
+        return _require_finite(unit * T)
 
     return solve
 
 
 def _solve(problem, name: str, solver: str, **settings: float) -> None:
-    cp = _module("cvxpy")
+    cp = _import_module("cvxpy")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of an inaccurate solution, which is refused below
         try:
@@ -306,24 +310,24 @@ def _folds(n: int, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         yield np.setdiff1d(order, test), test
 
 
-def _grid(largest: float, count: int) -> np.ndarray:
+def _penalty_grid(largest: float, count: int) -> np.ndarray:
     return largest * np.logspace(0.0, np.log10(SPAN), count)
 
 
-def _descending(penalties: Real[np.ndarray, " k"]) -> np.ndarray:
-    chosen = np.sort(finite("penalties", penalties, 1))[::-1]
+def _sort_penalties(penalties: Real[np.ndarray, " k"]) -> np.ndarray:
+    chosen = np.sort(finite_array("penalties", penalties, 1))[::-1]
     if not chosen[-1] > 0:
         raise ValueError(f"penalties must be positive, got {chosen[-1]:g}")
     return chosen
 
 
-def _checked(found: np.ndarray) -> np.ndarray:
-    if not np.isfinite(found).all():
+def _require_finite(solution: np.ndarray) -> np.ndarray:
+    if not np.isfinite(solution).all():
         raise FailedRunError("baseline: the solver's result must be finite numbers, got some that are not")
-    return found
+    return solution
 
 
-def _module(name: str) -> ModuleType:
+def _import_module(name: str) -> ModuleType:
     # Late: an optional extra, and slow to import.
     try:
         return importlib.import_module(name)

@@ -14,7 +14,7 @@ from langevin_ib.cli import guarded, new_parser, number
 from langevin_ib.config import LIMIT, NUMBERS
 from langevin_ib.ensemble.runner import Stages
 from langevin_ib.errors import ConfigError, FailedRunError
-from langevin_ib.experiments.outcome import save, show
+from langevin_ib.experiments.outcome import save_outcome, show
 from langevin_ib.progress import console, stages
 from langevin_ib.store import check_writable, print_json
 
@@ -67,11 +67,13 @@ class Request:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values; a file by its name and a digest of what is in it."""
-        found = {key: value for key, value in dataclasses.asdict(self).items() if value is not None and key != "extra"}
+        settings = {
+            key: value for key, value in dataclasses.asdict(self).items() if value is not None and key != "extra"
+        }
         if self.data is not None:
             path = Path(self.data)
-            found["data"] = f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()[:8]}"
-        return {**found, **self.extra}
+            settings["data"] = f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()[:8]}"
+        return {**settings, **self.extra}
 
 
 def main(
@@ -114,7 +116,7 @@ def main(
 
     def work() -> int:
         given = vars(parser.parse_args(argv))
-        only = given.get("figure_only", False)
+        figure_only = given.get("figure_only", False)
         request = Request(
             seeds=number(given["seeds"]),
             seed=number(given["seed"]),
@@ -122,7 +124,7 @@ def main(
             lr=None if given["lr"] is None else number(given["lr"]),
             data=given.get("data"),
             extra={n: read(given[n]) for n, (_, read) in (extra or {}).items() if given[n] is not None},
-            **{part: part in parts and not only and not given[f"no_{part}"] for part in PARTS},
+            **{part: part in parts and not figure_only and not given[f"no_{part}"] for part in PARTS},
         )
         return _execute(request, run, given["out"], given["quiet"], given["json"])
 
@@ -166,7 +168,7 @@ def _execute(request: Request, run: Callable[[Request, Stages], Any], out: str, 
     with stages(quiet or as_json) as report:
         outcome = run(request, report)
         try:
-            folder = save(outcome, out)
+            folder = save_outcome(outcome, out)
         except OSError as error:
             raise FailedRunError(f"cannot write the run folder: {error.strerror or error}") from None
     if as_json:

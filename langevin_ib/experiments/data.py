@@ -45,31 +45,31 @@ def load(path: str | os.PathLike[str], figure: int) -> dict[str, Float[np.ndarra
     if figure not in KEYS:
         raise ConfigError("figure", f"one of {', '.join(map(str, KEYS))}", figure)
     shapes = KEYS[figure]
-    raw = _read(path)
+    raw = _read_arrays(path)
     for key in raw:
         if key not in shapes:
             raise ConfigError("data", f"an .npz file with keys among {', '.join(shapes)}", f"key {key!r}")
-    found: dict[str, np.ndarray] = {}
+    arrays: dict[str, np.ndarray] = {}
     lengths: dict[str, int] = {}
     for key, names in shapes.items():
         if key not in raw:
             if key in OPTIONAL:
                 continue
-            raise _refusal(key, names, f"no such key among {', '.join(raw) or 'none'}")
+            raise _shape_error(key, names, f"no such key among {', '.join(raw) or 'none'}")
         _check_shape(key, names, raw[key], lengths)
-        found[key] = _real(key, names, raw[key])
-    if "mask" in found:
-        _observe(found)
-    for key, array in found.items():
+        arrays[key] = _as_float64(key, names, raw[key])
+    if "mask" in arrays:
+        _blank_unobserved(arrays)
+    for key, array in arrays.items():
         bad = int(np.sum(~np.isfinite(array)))
         if bad:
-            raise _refusal(key, shapes[key], f"{bad} that are NaN or infinite", of="finite numbers")
+            raise _shape_error(key, shapes[key], f"{bad} that are NaN or infinite", of="finite numbers")
         if np.abs(array).max() > LARGEST:
-            raise _refusal(key, shapes[key], f"{np.abs(array).max():g}", of=f"numbers up to {LARGEST:g}")
-    return found
+            raise _shape_error(key, shapes[key], f"{np.abs(array).max():g}", of=f"numbers up to {LARGEST:g}")
+    return arrays
 
 
-def _read(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
+def _read_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     wanted = "an .npz file that can be read"
     try:
         # Opened here: NumPy leaves a file open that it cannot read.
@@ -90,30 +90,32 @@ def _read(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
 
 def _check_shape(key: str, names: tuple[str, ...], array: np.ndarray, lengths: dict[str, int]) -> None:
     if array.ndim != len(names):
-        raise _refusal(key, names, f"shape {array.shape}")
+        raise _shape_error(key, names, f"shape {array.shape}")
     for name, length in zip(names, array.shape, strict=True):
         if length < (1 if name == "D" else AT_LEAST):
-            raise _refusal(key, names, f"{name} = {length}", of="at least 2 numbers along each axis")
+            raise _shape_error(key, names, f"{name} = {length}", of="at least 2 numbers along each axis")
         if lengths.setdefault(name, length) != length:
-            raise _refusal(key, names, f"shape {array.shape}", of=f"{name} = {lengths[name]} as in the other arrays")
+            raise _shape_error(
+                key, names, f"shape {array.shape}", of=f"{name} = {lengths[name]} as in the other arrays"
+            )
 
 
-def _real(key: str, names: tuple[str, ...], array: np.ndarray) -> Float[np.ndarray, "..."]:
+def _as_float64(key: str, names: tuple[str, ...], array: np.ndarray) -> Float[np.ndarray, "..."]:
     if array.dtype.kind not in "biuf":
-        raise _refusal(key, names, f"dtype {array.dtype}", of="real numbers")
+        raise _shape_error(key, names, f"dtype {array.dtype}", of="real numbers")
     return array.astype(np.float64)
 
 
-def _observe(found: dict[str, np.ndarray]) -> None:
-    mask = found["mask"]
+def _blank_unobserved(arrays: dict[str, np.ndarray]) -> None:
+    mask = arrays["mask"]
     other = mask[(mask != 0) & (mask != 1)]
     if other.size:
-        raise _refusal("mask", ("m", "n"), f"{other[0]:g}", of="zeros and ones")
+        raise _shape_error("mask", ("m", "n"), f"{other[0]:g}", of="zeros and ones")
     if mask.all() or not mask.any():
-        raise _refusal("mask", ("m", "n"), f"{'ones' if mask.all() else 'zeros'} alone", of="zeros and ones")
-    found["T_observed"] = np.where(mask == 1, found["T_observed"], 0.0)
+        raise _shape_error("mask", ("m", "n"), f"{'ones' if mask.all() else 'zeros'} alone", of="zeros and ones")
+    arrays["T_observed"] = np.where(mask == 1, arrays["T_observed"], 0.0)
 
 
-def _refusal(key: str, names: tuple[str, ...], got: str, of: str = "") -> ConfigError:
+def _shape_error(key: str, names: tuple[str, ...], got: str, of: str = "") -> ConfigError:
     shape = f"({', '.join(names)}{',' if len(names) == 1 else ''})"
     return ConfigError("data", f"an .npz file with {key} of shape {shape}{of and ', ' + of}", got)

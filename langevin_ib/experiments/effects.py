@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from langevin_ib.attribution.statistics import spread
+from langevin_ib.attribution.statistics import median_band
 from langevin_ib.ensemble.runner import Stages
 from langevin_ib.errors import DivergenceError
 from langevin_ib.experiments.measures import effect
@@ -58,30 +58,32 @@ def sweep(
         return train(problem, quiet, stage=name, rows=ROWS, progress=report(name), starts=ends).ends
 
     base = base_settled = measured(own.ends)
-    rows: list[dict[str, Any]] = [_row(reference, "reference", spread(base))]
+    rows: list[dict[str, Any]] = [_build_row(reference, "reference", median_band(base))]
     noisy = [protocol.lr for protocol in runs.values() if protocol.noise.kind != "none"]
     if settle and noisy:
         name = f"{settle} steps more"
         base_settled = measured(settled(own.ends, name, noisy[0]))
-        rows.append(_row(name, "reference", spread(base_settled)))
+        rows.append(_build_row(name, "reference", median_band(base_settled)))
     for name, protocol in runs.items():
         kind = "noise" if protocol.noise.kind != "none" else "start" if protocol.start_scale is not None else "other"
         against, last = base, None
         try:
             ends = train(problem, protocol, stage=name, rows=ROWS, progress=report(name)).ends
             if settle and kind == "noise":
-                against, last = base_settled, spread(measured(ends))
+                against, last = base_settled, median_band(measured(ends))
                 ends = settled(ends, name, protocol.lr)
-            found = measured(ends)
+            values = measured(ends)
         except DivergenceError as error:
             diverged = f"{error.diverged} of {error.chains} seeds diverged, the first by step {error.step}"
-            rows.append(_row(name, kind, None, diverged=diverged))
+            rows.append(_build_row(name, kind, None, diverged=diverged))
             continue
-        rows.append(_row(name, kind, spread(found), effect=effect(found, against, len(runs)), last_iterate=last))
+        rows.append(
+            _build_row(name, kind, median_band(values), effect=effect(values, against, len(runs)), last_iterate=last)
+        )
     return rows
 
 
-def _row(name: str, kind: str, error: dict[str, Any] | None, **more: Any) -> dict[str, Any]:
+def _build_row(name: str, kind: str, error: dict[str, Any] | None, **more: Any) -> dict[str, Any]:
     return {"name": name, "kind": kind, "error": error, "effect": None, "diverged": None, "last_iterate": None, **more}
 
 
@@ -89,10 +91,10 @@ def verdict(row: dict[str, Any]) -> str:
     """What a row changes, in words: `the same`, `better by a factor …`, `worse by a factor …`, `not decided`."""
     if row["diverged"]:
         return "diverges"
-    found = row["effect"]
-    if found is None:
+    change = row["effect"]
+    if change is None:
         return "not decided: no error bar"
-    ratio, low, high = found["ratio"], found["low95"], found["high95"]
+    ratio, low, high = change["ratio"], change["low95"], change["high95"]
     interval = f"(95% interval {low:.3g} to {high:.3g})"
     if low > 1.0 / SAME and high < SAME:
         return f"the same: error × {ratio:.3g} {interval}"
@@ -106,21 +108,21 @@ def verdict(row: dict[str, Any]) -> str:
 def says_of_noise(numbers: dict[str, Any], *, what: str) -> list[str]:
     """One sentence on what a figure does and does not show about noise, from its attribution."""
     kinds = (("noise", "noise"), ("the scale of the start", "start"))
-    found = [(words, [row for row in numbers["attribution"] if row["kind"] == kind]) for words, kind in kinds]
-    said = [f"{words} {changes(rows)}" for words, rows in found if rows]
-    if not said:
+    groups = [(words, [row for row in numbers["attribution"] if row["kind"] == kind]) for words, kind in kinds]
+    lines = [f"{words} {changes(rows)}" for words, rows in groups if rows]
+    if not lines:
         return []
     return [
         f"{what} is made without noise: what it recovers gradient descent on the factors does, from its start, and it "
-        f"cannot show that noise selects the solution; of the recovery error, {'; '.join(said)}"
+        f"cannot show that noise selects the solution; of the recovery error, {'; '.join(lines)}"
     ]
 
 
 def changes(rows: list[dict[str, Any]]) -> str:
     """What some rows do to the error, each named under its verdict.
 
-    >>> one = {"name": "start 1", "diverged": None, "effect": {"ratio": 3.0, "low95": 2.0, "high95": 4.0}}
-    >>> changes([one, {**one, "name": "start 2", "effect": None}])
+    >>> row = {"name": "start 1", "diverged": None, "effect": {"ratio": 3.0, "low95": 2.0, "high95": 4.0}}
+    >>> changes([row, {**row, "name": "start 2", "effect": None}])
     'harms it (start 1), is not decided (start 2)'
     """
     words = {"improves it": "better", "harms it": ("worse", "diverges"), "leaves it as it is": "the same"}
@@ -143,11 +145,11 @@ def against(errors: dict[str, Float[np.ndarray, " seed"]], own: str, unit: str =
     """
     base = errors[own]
     others = {name: values for name, values in errors.items() if name != own}
-    said = []
+    lines = []
     for name, values in others.items():
-        found = effect(base, values, len(others))
-        if found is None:
+        change = effect(base, values, len(others))
+        if change is None:
             continue
-        words = verdict({"diverged": None, "effect": found})
-        said.append(f"{own} against {name}: {words}, smaller in {int((base < values).sum())} of {len(base)} {unit}")
-    return said
+        words = verdict({"diverged": None, "effect": change})
+        lines.append(f"{own} against {name}: {words}, smaller in {int((base < values).sum())} of {len(base)} {unit}")
+    return lines

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from scipy import stats
 
 from langevin_ib import charges
-from langevin_ib.attribution.statistics import spread
+from langevin_ib.attribution.statistics import median_band
 from langevin_ib.ensemble.runner import batched
 from langevin_ib.experiments.problems import SPARSE, Problem, features
 from langevin_ib.experiments.training import Recorded
@@ -32,8 +32,8 @@ def balance(problem: Problem, params: Recorded) -> dict[str, Float[np.ndarray, "
     """
     model = problem.model
 
-    def at(one: Params):
-        return {"ratio": jnp.exp(charges.log_ratio(model, one)), "charge": model.moment_map(one)}
+    def at(point: Params):
+        return {"ratio": jnp.exp(charges.log_ratio(model, point)), "charge": model.moment_map(point)}
 
     with jax.enable_x64(True):
         exact = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), params)
@@ -58,25 +58,25 @@ def fresh_loss(problem: Problem, ends: Recorded, label_noise: float) -> Float[np
     assert training is not None
     fresh = training.population
 
-    def one(params: Params, task: Any, key: Any):
+    def mean_square(params: Params, task: Any, key: Any):
         def batch(k: Any):
             examples = fresh.examples(task, jax.random.normal(k, (BATCH, *fresh.shape), jnp.float32))
             return jnp.mean((training.predict(params, examples.x) - examples.y) ** 2)
 
         return jnp.mean(jax.lax.map(batch, jax.random.split(key, FRESH // BATCH)))
 
-    known = {name: value for name, value in problem.tasks.items() if name not in ("x", "y", "weight")}
+    teacher = {name: value for name, value in problem.tasks.items() if name not in ("x", "y", "weight")}
     first = jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), ends)
     keys = jax.random.split(jax.random.key(TEST_SEED), problem.seeds)
-    clean = batched(one)(ends, cast(known, first), keys)
+    clean = batched(mean_square)(ends, cast(teacher, first), keys)
     return np.asarray(clean, np.float64) + label_noise**2
 
 
 def square_error(
-    found: Float[np.ndarray, "seed ..."], truth: Float[np.ndarray, "seed ..."]
+    estimate: Float[np.ndarray, "seed ..."], truth: Float[np.ndarray, "seed ..."]
 ) -> Float[np.ndarray, " seed"]:
-    """Mean over all entries of (found − truth)²."""
-    return np.mean((found - truth) ** 2, axis=tuple(range(1, found.ndim)))
+    """Mean over all entries of (estimate − truth)²."""
+    return np.mean((estimate - truth) ** 2, axis=tuple(range(1, estimate.ndim)))
 
 
 def signal_error(w: Float[np.ndarray, "seed D"], truth: Float[np.ndarray, "seed D"]) -> Float[np.ndarray, " seed"]:
@@ -122,7 +122,7 @@ def effect(
     >>> effect(np.array([2.0, 2.0]), np.array([1.0, 1.0]))["ratio"]
     2.0
     """
-    if len(values) < 2 or not all(np.isfinite(one).all() and (one > 0).all() for one in (values, reference)):
+    if len(values) < 2 or not all(np.isfinite(errors).all() and (errors > 0).all() for errors in (values, reference)):
         return None
     logs = np.log(values) - np.log(reference)
     reach = float(stats.t.ppf(1.0 - 0.025 / comparisons, len(logs) - 1)) * float(logs.std(ddof=1)) / len(logs) ** 0.5
@@ -130,13 +130,13 @@ def effect(
     return {"ratio": float(np.exp(mean)), "low95": float(np.exp(mean - reach)), "high95": float(np.exp(mean + reach))}
 
 
-def spreads(values: dict[str, Any]) -> dict[str, dict[str, Any]]:
+def median_bands(values: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Median and 90% band of each; of truth values how many seeds have it.
 
-    >>> spreads({"right": np.array([True, False])})
+    >>> median_bands({"right": np.array([True, False])})
     {'right': {'count': 1, 'of': 2}}
     """
     return {
-        name: {"count": int(one.sum()), "of": len(one)} if one.dtype == bool else spread(np.asarray(one, float))
-        for name, one in values.items()
+        name: {"count": int(row.sum()), "of": len(row)} if row.dtype == bool else median_band(np.asarray(row, float))
+        for name, row in values.items()
     }

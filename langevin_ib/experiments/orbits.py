@@ -44,8 +44,8 @@ def follow_orbits(model: Model, points: Params) -> Orbits:
         ValueError: the group has more dimensions than one.
 
     >>> from langevin_ib.models import uv
-    >>> found = follow_orbits(uv(), jnp.array([[2.0, 0.5], [0.3, 3.0]]))
-    >>> found.crossings.tolist(), bool((found.section_gap < 1e-9).all())
+    >>> orbits = follow_orbits(uv(), jnp.array([[2.0, 0.5], [0.3, 3.0]]))
+    >>> orbits.crossings.tolist(), bool((orbits.section_gap < 1e-9).all())
     ([1.0, 1.0], True)
     """
     if model.group_dim != 1:
@@ -64,14 +64,16 @@ def follow_orbits(model: Model, points: Params) -> Orbits:
         drift, charges = jax.tree.map(np.asarray, batched(along)(exact))
         crossings = np.sum(np.signbit(charges[:, 1:]) != np.signbit(charges[:, :-1]), axis=1)
         gaps = [
-            _at_the_slice(model, jax.tree.map(lambda leaf, i=i: leaf[i], exact), charge) if once else (np.nan, np.nan)
+            _measure_crossing(model, jax.tree.map(lambda leaf, i=i: leaf[i], exact), charge)
+            if once
+            else (np.nan, np.nan)
             for i, once in enumerate(crossings == 1)
         ]
     section_gap, speed_gap = np.array(gaps).T
     return Orbits(drift, crossings.astype(float), section_gap, speed_gap)
 
 
-def _at_the_slice(model: Model, point: Params, charge) -> tuple[float, float]:
+def _measure_crossing(model: Model, point: Params, charge) -> tuple[float, float]:
     """Where the orbit of a point meets the slice: the gap to s(z), and that of det G to the square of the speed."""
     zero = brentq(lambda t: float(charge(jnp.array([t]), point)), -REACH, REACH, xtol=1e-13)
     flat = jax.jit(lambda t: ravel_pytree(model.act(t, point))[0])

@@ -72,7 +72,7 @@ class Outcome:
         return {**head, **self.numbers, "sentences": self.sentences, "notes": self.notes}
 
 
-def save(outcome: Outcome, out: str | Path) -> Path:
+def save_outcome(outcome: Outcome, out: str | Path) -> Path:
     """Write the folder; returns it.
 
     Raises:
@@ -90,7 +90,7 @@ def save(outcome: Outcome, out: str | Path) -> Path:
             buffer = io.BytesIO()
             np.savez(buffer, **arrays)
             write(fresh / "recovered.npz", buffer.getbuffer())
-        write(fresh / "report.html", _page(outcome, images))
+        write(fresh / "report.html", _build_page(outcome, images))
 
     return write_folder(Path(out) / outcome.folder, fill)
 
@@ -113,13 +113,13 @@ def show(outcome: Outcome, console: Console) -> None:
         console.print(Text(line), soft_wrap=True)
 
 
-def _page(outcome: Outcome, images: Mapping[str, bytes]) -> str:
+def _build_page(outcome: Outcome, images: Mapping[str, bytes]) -> str:
     pictures = "".join(
         f'<img alt="{html.escape(name)}" src="data:image/png;base64,{base64.b64encode(image).decode()}">'
         for name, image in images.items()
     )
     tables = "".join(_html_table(table) for table in outcome.tables)
-    said = "".join(f"<li>{html.escape(line)}</li>" for line in outcome.sentences)
+    items = "".join(f"<li>{html.escape(line)}</li>" for line in outcome.sentences)
     notes = "".join(f"<p>{html.escape(line)}</p>" for line in outcome.notes)
     title = html.escape(outcome.title)
     return f"""<!doctype html>
@@ -133,7 +133,7 @@ img {{ max-width: 27rem; width: 100%; vertical-align: top; }}
 pre {{ background: #f5f5f5; padding: .7rem; overflow-x: auto; }}
 </style></head><body>
 <h1>{title}</h1>
-<ul>{said}</ul>
+<ul>{items}</ul>
 {pictures}
 {tables}
 {notes}
@@ -149,19 +149,19 @@ def _html_table(table: Table) -> str:
     return f"<h2>{html.escape(table.title)}</h2><table><tr>{head}</tr>{body}</table>{legend}"
 
 
-def banded(found: Mapping[str, Any] | None) -> str:
+def banded(band: Mapping[str, Any] | None) -> str:
     """`median [5%, 95%]`, to three digits, or how many of the seeds; the number alone where there is but one.
 
     >>> banded({"median": 0.5, "low90": 0.25, "high90": 1.0})
     '0.5 [0.25, 1]'
     """
-    if found is None:
+    if band is None:
         return "–"
-    if "of" in found:
-        return f"{found['count']} of {found['of']}"
-    if found["low90"] == found["high90"]:
-        return f"{found['median']:.3g}"
-    return f"{found['median']:.3g} [{found['low90']:.3g}, {found['high90']:.3g}]"
+    if "of" in band:
+        return f"{band['count']} of {band['of']}"
+    if band["low90"] == band["high90"]:
+        return f"{band['median']:.3g}"
+    return f"{band['median']:.3g} [{band['low90']:.3g}, {band['high90']:.3g}]"
 
 
 def ensemble_of(seeds: int) -> str:

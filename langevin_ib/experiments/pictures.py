@@ -27,9 +27,9 @@ def panels(count: int, height: float = 2.2) -> tuple[Figure, list[Axes]]:
     with plt.rc_context(STYLE):
         picture, grid = plt.subplots(count, 1, figsize=(WIDTH, height * count), layout="constrained", squeeze=False)
     axes = list(grid[:, 0])
-    for letter, one in zip("abcdef", axes, strict=False):
+    for letter, panel in zip("abcdef", axes, strict=False):
         if count > 1:
-            one.set_title(letter, loc="left", fontweight="bold", fontsize=9)
+            panel.set_title(letter, loc="left", fontweight="bold", fontsize=9)
     return picture, axes
 
 
@@ -55,9 +55,9 @@ def plot_effects(axes: Axes, rows: Sequence[dict[str, Any]], label: str) -> Axes
     """One line for each run: median and band of its error, on a logarithmic axis."""
     shown = [row for row in rows if row["error"] is not None]
     for i, row in enumerate(shown):
-        found = row["error"]
-        axes.plot([found["low90"], found["high90"]], [-i, -i], color=BLUE, linewidth=3, alpha=0.35)
-        axes.plot(found["median"], -i, "o", color=ORANGE if i == 0 else BLUE, markersize=4)
+        band = row["error"]
+        axes.plot([band["low90"], band["high90"]], [-i, -i], color=BLUE, linewidth=3, alpha=0.35)
+        axes.plot(band["median"], -i, "o", color=ORANGE if i == 0 else BLUE, markersize=4)
     if shown:
         axes.axvline(shown[0]["error"]["median"], color=ORANGE, linewidth=0.8, linestyle=DASHES[2])
     axes.set_yticks([-i for i in range(len(shown))], [row["name"] for row in shown])
@@ -103,6 +103,6 @@ def legend_above(axes: Axes) -> None:
 def finish(axes: Iterable[Axes], xlabel: str) -> None:
     """The label of the last x-axis; no margins along x."""
     axes = list(axes)
-    for one in axes:
-        one.margins(x=0.01)
+    for panel in axes:
+        panel.margins(x=0.01)
     axes[-1].set_xlabel(xlabel)

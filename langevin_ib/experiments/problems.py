@@ -73,13 +73,13 @@ def student(name: str, options: dict[str, Any], start_scale: float, seeds: int, 
 
     def restart(scale: float) -> Model:
         model = build_model(name, {**options, "start_scale": scale})
-        return dataclasses.replace(model, init=partial(_signed, model.init)) if name == "relu" else model
+        return dataclasses.replace(model, init=partial(_randomise_signs, model.init)) if name == "relu" else model
 
     model = restart(start_scale)
-    return Problem(model, stack_tasks(_drawn(model, seeds, seed)), seeds, seed, restart, start_scale)
+    return Problem(model, stack_tasks(_draw_tasks(model, seeds, seed)), seeds, seed, restart, start_scale)
 
 
-def _drawn(model: Model, seeds: int, seed: int) -> list[Task]:
+def _draw_tasks(model: Model, seeds: int, seed: int) -> list[Task]:
     """A task for each seed, by the model's own recipe."""
     draw = model.training and model.training.draw_task
     if draw is None:
@@ -87,7 +87,7 @@ def _drawn(model: Model, seeds: int, seed: int) -> list[Task]:
     return [draw(np.random.default_rng([seed, i])) for i in range(seeds)]
 
 
-def _signed(init: Callable[[Key[Array, ""]], Params], key: Key[Array, ""]) -> Params:
+def _randomise_signs(init: Callable[[Key[Array, ""]], Params], key: Key[Array, ""]) -> Params:
     """The paper's v_j ~ N(0, ·): random signs, where the model's own alternate to keep its laws on one branch."""
     params = init(key)
     signs = jax.random.rademacher(jax.random.fold_in(key, 1), params["v"].shape, params["v"].dtype)
@@ -112,19 +112,19 @@ def completion(
     shape = (size, size) if data is None else data["mask"].shape
     # With a user's data the task that the model draws for itself is not looked at.
     options = {"rows": shape[0], "cols": shape[1], "rank": min(shape), "ridge": 0.0, "seed": seed}
-    drawn = {"observed": observed, "spectrum": spectrum} if data is None else {"observed": 1.0, "spectrum": "1"}
+    recipe = {"observed": observed, "spectrum": spectrum} if data is None else {"observed": 1.0, "spectrum": "1"}
 
     def restart(scale: float) -> Model:
-        return build_model("matrix", {**options, **drawn, "start_scale": scale})
+        return build_model("matrix", {**options, **recipe, "start_scale": scale})
 
     model = restart(start_scale)
     tasks: list[Task]
     if data is None:
-        tasks = _drawn(model, seeds, seed)
+        tasks = _draw_tasks(model, seeds, seed)
         truth = np.stack([task["target"] for task in tasks])
     else:
-        tasks = [dict(_observed(data)) for _ in range(seeds)]
-        truth = _repeated(data.get("T_true"), seeds)
+        tasks = [dict(_observed_task(data)) for _ in range(seeds)]
+        truth = _repeat(data.get("T_true"), seeds)
     stacked = stack_tasks(tasks)
     return Problem(model, stacked, seeds, seed, restart, start_scale, lambda p: p["U"] @ p["V"].T, truth)
 
@@ -143,7 +143,7 @@ def together(parts: list[Problem]) -> Problem:
     )
 
 
-def _observed(data: dict[str, np.ndarray]) -> dict[str, Any]:
+def _observed_task(data: dict[str, np.ndarray]) -> dict[str, Any]:
     mask = data["mask"].astype(float)
     i, j = np.nonzero(mask)
     rows, cols = mask.shape
@@ -157,7 +157,7 @@ def features(t: Float[np.ndarray, "*n"], frequencies: int) -> Float[np.ndarray, 
     return np.cos(2.0 * np.pi * np.asarray(t)[..., None] * np.arange(frequencies))
 
 
-def spectral(
+def sparse_spectrum(
     seeds: int,
     seed: int,
     *,
@@ -173,17 +173,17 @@ def spectral(
         data: `t_train`, `y_train` and, if known, `w_true`, for all seeds.
     """
     if data is None:
-        found = [_spectral_task(np.random.default_rng([seed, i]), frequencies, points, noise) for i in range(seeds)]
-        x, y, truth = (np.stack(part) for part in zip(*found, strict=True))
+        tasks = [_draw_spectrum(np.random.default_rng([seed, i]), frequencies, points, noise) for i in range(seeds)]
+        x, y, truth = (np.stack(part) for part in zip(*tasks, strict=True))
     else:
         frequencies = len(data["w_true"]) if "w_true" in data else frequencies
-        x = _repeated(features(data["t_train"], frequencies), seeds)
-        y, truth = _repeated(data["y_train"], seeds), _repeated(data.get("w_true"), seeds)
+        x = _repeat(features(data["t_train"], frequencies), seeds)
+        y, truth = _repeat(data["y_train"], seeds), _repeat(data.get("w_true"), seeds)
     build = partial(design.sparse, design.operators.identity(frequencies))
-    return designed(build, x, y, start_scale=start_scale, truth=truth, seed=seed)
+    return linear_problem(build, x, y, start_scale=start_scale, truth=truth, seed=seed)
 
 
-def _spectral_task(random: np.random.Generator, frequencies: int, points: int, noise: float):
+def _draw_spectrum(random: np.random.Generator, frequencies: int, points: int, noise: float):
     w = np.zeros(frequencies)
     chosen = random.choice(np.arange(1, frequencies), SPARSE, replace=False)
     w[chosen] = random.uniform(1.0, 2.0, SPARSE) * random.choice([-1.0, 1.0], SPARSE)
@@ -207,17 +207,17 @@ def piecewise(
     """
     if data is None:
         signal = np.concatenate([np.full(length, height) for length, height in SEGMENTS])
-        found = [_measured(np.random.default_rng([seed, i]), signal, measurements, noise) for i in range(seeds)]
-        x, y = (np.stack(part) for part in zip(*found, strict=True))
-        truth = _repeated(signal, seeds)
+        tasks = [_measure_signal(np.random.default_rng([seed, i]), signal, measurements, noise) for i in range(seeds)]
+        x, y = (np.stack(part) for part in zip(*tasks, strict=True))
+        truth = _repeat(signal, seeds)
     else:
-        x, y = _repeated(data["A"], seeds), _repeated(data["y"], seeds)
-        truth = _repeated(data.get("x_true"), seeds)
+        x, y = _repeat(data["A"], seeds), _repeat(data["y"], seeds)
+        truth = _repeat(data.get("x_true"), seeds)
     build = partial(design.sparse, design.operators.gradient(x.shape[2]))
-    return designed(build, x, y, start_scale=start_scale, truth=truth, seed=seed)
+    return linear_problem(build, x, y, start_scale=start_scale, truth=truth, seed=seed)
 
 
-def _measured(random: np.random.Generator, signal: Float[np.ndarray, " N"], measurements: int, noise: float):
+def _measure_signal(random: np.random.Generator, signal: Float[np.ndarray, " N"], measurements: int, noise: float):
     x = gaussian(random, (measurements, signal.size), measurements**-0.5)
     return x, x @ signal + gaussian(random, (measurements,), noise)
 
@@ -236,15 +236,15 @@ def wavelet(
         chosen = random.choice(np.arange(1, size), WAVELETS, replace=False)
         w[chosen] = random.uniform(1.0, 2.0, WAVELETS) * random.choice([-1.0, 1.0], WAVELETS)
         signal = operator.pseudo_inverse @ w
-        return *_measured(random, signal, measurements, noise), signal
+        return *_measure_signal(random, signal, measurements, noise), signal
 
-    found = [task(np.random.default_rng([seed, i])) for i in range(seeds)]
-    x, y, truth = (np.stack(part) for part in zip(*found, strict=True))
+    tasks = [task(np.random.default_rng([seed, i])) for i in range(seeds)]
+    x, y, truth = (np.stack(part) for part in zip(*tasks, strict=True))
     build = partial(design.sparse, operator)
-    return designed(build, x, y, start_scale=start_scale, truth=truth, seed=seed)
+    return linear_problem(build, x, y, start_scale=start_scale, truth=truth, seed=seed)
 
 
-def designed(
+def linear_problem(
     build: Callable[..., design.Design],
     x: Real[np.ndarray, "..."],
     y: Real[np.ndarray, "..."],
@@ -268,19 +268,19 @@ def designed(
     Raises:
         ValueError: the shapes do not fit, or a number is not finite.
     """
-    X, Y = design.operators.finite("x", x, 3), design.operators.finite("y", y, 2)
+    X, Y = design.operators.finite_array("x", x, 3), design.operators.finite_array("y", y, 2)
     if Y.shape != X.shape[:2]:
         raise ValueError(f"y must be of shape (seed, n) = {X.shape[:2]} as in x, got {Y.shape}")
-    restart = partial(_built, build, X[0], Y[0])
+    restart = partial(_build_design, build, X[0], Y[0])
     model = restart(start_scale)
     tasks = {"x": X @ model.operator.pseudo_inverse, "y": Y, "weight": np.full(len(Y), 2.0)}
-    known = None if truth is None else design.operators.finite("truth", truth, 2)
+    known = None if truth is None else design.operators.finite_array("truth", truth, 2)
     return Problem(model, tasks, len(Y), seed, restart, start_scale, model.recover, known)
 
 
-def _built(build: Callable[..., design.Design], x: Any, y: Any, scale: float) -> design.Design:
+def _build_design(build: Callable[..., design.Design], x: Any, y: Any, scale: float) -> design.Design:
     return build(measure=x, y=y, start_scale=scale)
 
 
-def _repeated(array: np.ndarray | None, seeds: int) -> Any:
+def _repeat(array: np.ndarray | None, seeds: int) -> Any:
     return None if array is None else np.broadcast_to(array, (seeds, *array.shape))

@@ -1,4 +1,4 @@
-"""Figures 4, 5 and 6: something is recovered from data. One description, one flow: run, compare, attribute, tell."""
+"""Figures 4, 5 and 6: an unknown is recovered from data. One description, one flow: run, compare, attribute, say."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from langevin_ib.errors import DivergenceError, FailedRunError
 from langevin_ib.experiments.baselines import require
 from langevin_ib.experiments.command import Request
 from langevin_ib.experiments.effects import SAME, against, sweep, verdict
-from langevin_ib.experiments.measures import spreads
+from langevin_ib.experiments.measures import median_bands
 from langevin_ib.experiments.outcome import Outcome, Table, banded, captioned, ensemble_of
 from langevin_ib.experiments.pictures import panels, plot_effects
 from langevin_ib.experiments.problems import Problem
@@ -25,7 +25,7 @@ from langevin_ib.experiments.training import Protocol, Trained, recovered, train
 
 Array = Float[np.ndarray, "seed ..."]
 Metric = Callable[[Array], Float[np.ndarray, " seed"]]
-Maker = Callable[[], Array]
+Estimator = Callable[[], Array]
 
 
 ROWS_LEGEND = (
@@ -36,12 +36,12 @@ NOT_THE_PAPERS = "data, steps or η are not the paper's, whose caption is theref
 
 @dataclass(frozen=True)
 class Recovery:
-    """A figure in which something is recovered.
+    """A figure in which an unknown is recovered from data.
 
     Attributes:
         name: of the module in `sims`.
         title: one line.
-        found: name of the recovered array in `recovered.npz`.
+        unknown: name of what is recovered, of its array in `recovered.npz`.
         problem: model, tasks, truth.
         own_name: what the figure's own run is called.
         own: its protocol.
@@ -56,13 +56,13 @@ class Recovery:
         sweep_reference: the protocol that they are set against; None for the figure's own.
         settle: steps of gradient descent that follow a run with noise in the attribution.
         picture: (own run, {row: what it recovered}) ↦ the paper's figure redrawn.
-        told: (what the summary has so far) ↦ sentences of this figure alone.
+        interpret: (numbers of the summary) ↦ sentences of this figure alone.
         notes: what a reader has to know.
     """
 
     name: str
     title: str
-    found: str
+    unknown: str
     problem: Problem
     own_name: str
     own: Protocol
@@ -72,16 +72,16 @@ class Recovery:
     picture: Callable[[Trained, dict[str, Array]], Figure]
     caption: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     variants: Mapping[str, Protocol] = field(default_factory=dict)
-    others: Mapping[str, Maker] = field(default_factory=dict)
-    baselines: Mapping[str, Maker] = field(default_factory=dict)
+    others: Mapping[str, Estimator] = field(default_factory=dict)
+    baselines: Mapping[str, Estimator] = field(default_factory=dict)
     sweeps: Mapping[str, Protocol] = field(default_factory=dict)
     sweep_reference: Protocol | None = None
     settle: int = 0
-    told: Callable[[dict[str, Any]], list[str]] | None = None
+    interpret: Callable[[dict[str, Any]], list[str]] | None = None
     notes: tuple[str, ...] = ()
 
 
-def run(recovery: Recovery, request: Request, report: Stages) -> Outcome:
+def run_recovery(recovery: Recovery, request: Request, report: Stages) -> Outcome:
     """The figure's own run, the other readings, the baselines and the attribution, as one outcome.
 
     Of these others one that fails is left out, with a note that says why.
@@ -94,49 +94,51 @@ def run(recovery: Recovery, request: Request, report: Stages) -> Outcome:
     if request.baselines and recovery.baselines:
         require()
     wall: dict[str, float] = {}
-    notes = [*recovery.notes, *_notes(request, known)]
+    notes = [*recovery.notes, *_collect_notes(request, known)]
     # Before the long run: closed forms, which refuse an η that is too large for them.
     with timed(wall, "plain"):
-        others = {name: make() for name, make in recovery.others.items()}
+        others = {name: estimate() for name, estimate in recovery.others.items()}
     own = train(problem, recovery.own, stage="training", progress=report("training"))
     wall["training"] = own.wall_s
     arrays: dict[str, Array] = {recovery.own_name: recovered(problem, own.ends), **others}
     if request.variants:
         with timed(wall, "variants"):
             for name, protocol in recovery.variants.items():
-                with spared(notes):
+                with failures_noted(notes):
                     arrays[name] = recovered(problem, train(problem, protocol, stage=name, progress=report(name)).ends)
     if request.baselines:
         with timed(wall, "baselines"):
-            for name, make in recovery.baselines.items():
+            for name, estimate in recovery.baselines.items():
                 report(name)
-                with spared(notes):
-                    arrays[name] = make()
-    found = {name: {label: metric(array) for label, metric in metrics.items()} for name, array in arrays.items()}
+                with failures_noted(notes):
+                    arrays[name] = estimate()
+    by_metric = {name: {label: metric(array) for label, metric in metrics.items()} for name, array in arrays.items()}
     effects: list[dict[str, Any]] = []
     if request.attribution and known:
         with timed(wall, "attribution"):
-            effects = _attributed(recovery, own, metrics[recovery.error], report, notes)
+            effects = _attribute_effects(recovery, own, metrics[recovery.error], report, notes)
     numbers: dict[str, Any] = {
-        "rows": {name: spreads(row) for name, row in found.items()},
-        "caption": _captions(recovery) if request.papers else {},
+        "rows": {name: median_bands(row) for name, row in by_metric.items()},
+        "caption": _collect_captions(recovery) if request.papers else {},
         "attribution": effects,
         "wall_s": wall,
-        "by_seed": {name: {label: values.tolist() for label, values in row.items()} for name, row in found.items()},
+        "by_seed": {name: {label: values.tolist() for label, values in row.items()} for name, row in by_metric.items()},
     }
     sentences = caption_sentences(numbers, problem.seeds)
     if known:
-        errors = {name: row[recovery.error] for name, row in found.items()}
+        errors = {name: row[recovery.error] for name, row in by_metric.items()}
         sentences += against(errors, recovery.own_name, "seeds" if request.data is None else "starts on these data")
-    sentences += recovery.told(numbers) if recovery.told is not None and known else []
+    sentences += recovery.interpret(numbers) if recovery.interpret is not None and known else []
     drawn = {"figure": recovery.picture(own, arrays)}
     if effects:
         drawn["attribution"] = effects_figure(effects, recovery.error)
     tables = [captioned("What is recovered", "model", numbers, ROWS_LEGEND)]
     if effects:
         tables.append(effects_table(effects, recovery.error, recovery.settle))
-    saved = {f"{recovery.found}_hat": arrays[recovery.own_name]}
-    saved |= {label.replace(", ", "_").replace(" ", "_"): values for label, values in found[recovery.own_name].items()}
+    saved = {f"{recovery.unknown}_hat": arrays[recovery.own_name]}
+    saved |= {
+        label.replace(", ", "_").replace(" ", "_"): values for label, values in by_metric[recovery.own_name].items()
+    }
     if known:
         saved["truth"] = np.asarray(problem.truth)
     return Outcome(
@@ -155,12 +157,12 @@ def run(recovery: Recovery, request: Request, report: Stages) -> Outcome:
 def each(solve: Any, X: Float[np.ndarray, "seed n d"], y: Float[np.ndarray, "seed n"], seed: int) -> Any:
     """A baseline for every seed, solved once where all of them have the same data."""
     if (X[0] == X).all() and (y == y[0]).all():
-        found = solve(X[0], y[0], seed=seed).w
-        return np.broadcast_to(found, (len(y), *found.shape))
+        weights = solve(X[0], y[0], seed=seed).w
+        return np.broadcast_to(weights, (len(y), *weights.shape))
     return np.stack([solve(*pair, seed=seed).w for pair in zip(X, y, strict=True)])
 
 
-def _notes(request: Request, known: bool) -> list[str]:
+def _collect_notes(request: Request, known: bool) -> list[str]:
     """What a reader has to know of a run that is not the paper's."""
     notes = [] if request.papers else [NOT_THE_PAPERS]
     if request.attribution and not known:
@@ -170,12 +172,12 @@ def _notes(request: Request, known: bool) -> list[str]:
     return notes
 
 
-def _attributed(
+def _attribute_effects(
     recovery: Recovery, own: Trained, error: Metric, report: Stages, notes: list[str]
 ) -> list[dict[str, Any]]:
     """The rows of the sweep; none where the run fails that they are set against."""
     problem, reference, name = recovery.problem, recovery.sweep_reference, recovery.own_name
-    with spared(notes):
+    with failures_noted(notes):
         if reference is not None and reference != recovery.own:
             own = train(problem, reference, stage="attribution", progress=report("attribution"))
             name = f"{reference.steps} steps"
@@ -183,7 +185,7 @@ def _attributed(
     return []
 
 
-def _captions(recovery: Recovery) -> dict[str, dict[str, float]]:
+def _collect_captions(recovery: Recovery) -> dict[str, dict[str, float]]:
     """The caption's numbers, those of the figure's own run for the other readings too."""
     own = recovery.caption.get(recovery.own_name, {})
     return {name: dict(own) for name in recovery.variants if own} | {k: dict(v) for k, v in recovery.caption.items()}
@@ -192,22 +194,22 @@ def _captions(recovery: Recovery) -> dict[str, dict[str, float]]:
 def caption_sentences(numbers: Mapping[str, Any], seeds: int) -> list[str]:
     """For each number of the caption, whether it lies in our band of 90% of the seeds, if there are several.
 
-    >>> found = {"rows": {"plain": {"error": {"median": 1.0, "low90": 0.9, "high90": 1.1}}}}
-    >>> caption_sentences(found | {"caption": {"plain": {"error": 2.0}}}, seeds=32)
+    >>> numbers = {"rows": {"plain": {"error": {"median": 1.0, "low90": 0.9, "high90": 1.1}}}}
+    >>> caption_sentences(numbers | {"caption": {"plain": {"error": 2.0}}}, seeds=32)
     ['plain: the caption states error 2; ours is 1 [0.9, 1.1]: outside the band of 90% of the seeds']
     """
-    said = []
+    lines = []
     for name, stated in numbers["caption"].items():
         for label, value in stated.items():
             if name not in numbers["rows"] or label not in numbers["rows"][name]:
                 continue
-            found = numbers["rows"][name][label]
-            line = f"{name}: the caption states {label} {value:.3g}; ours is {banded(found)}"
+            band = numbers["rows"][name][label]
+            line = f"{name}: the caption states {label} {value:.3g}; ours is {banded(band)}"
             if seeds > 1:
-                inside = found["low90"] <= value <= found["high90"]
+                inside = band["low90"] <= value <= band["high90"]
                 line += f": {'inside' if inside else 'outside'} the band of 90% of the seeds"
-            said.append(line)
-    return said
+            lines.append(line)
+    return lines
 
 
 def effects_table(rows: list[dict[str, Any]], error: str, settle: int = 0) -> Table:
@@ -232,8 +234,8 @@ def effects_figure(rows: list[dict[str, Any]], error: str) -> Figure:
 
 
 @contextmanager
-def spared(notes: list[str]) -> Iterator[None]:
-    """A part whose failure costs that part alone: a note says what happened."""
+def failures_noted(notes: list[str]) -> Iterator[None]:
+    """A part whose failure leaves the others standing: a note says why it is left out."""
     try:
         yield
     except (DivergenceError, FailedRunError) as error:

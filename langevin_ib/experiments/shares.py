@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.figure import Figure
 
-from langevin_ib.attribution.statistics import spread
+from langevin_ib.attribution.statistics import median_band
 from langevin_ib.ensemble.runner import Stages
 from langevin_ib.experiments import baselines, pictures
 from langevin_ib.experiments.measures import effect, unobserved_error
@@ -50,26 +50,36 @@ def curve(shares: Sequence[float], seeds: int, seed: int, rates: dict[str, float
     """
     parts = [completion(seeds, seed, observed=share) for share in shares]
     joined = together(parts)
-    found: dict[str, list[Float[np.ndarray, "seed m n"]]] = {}
+    matrices: dict[str, list[Float[np.ndarray, "seed m n"]]] = {}
     for suffix, lr in rates.items():
         for name, noise in ((SGD, Noise("bernoulli")), (QUIET, Noise("none"))):
             stage = f"shares, {name}{suffix}"
             trained = train(joined, Protocol(noise, lr, steps), stage=stage, rows=ROWS, progress=report(stage))
-            found[name + suffix] = np.split(recovered(joined, trained.ends), len(shares))
+            matrices[name + suffix] = np.split(recovered(joined, trained.ends), len(shares))
     report(f"shares, {NUCLEAR}")
-    found[NUCLEAR] = [nuclear_norms(part.tasks["target"], part.tasks["mask"]) for part in parts]
-    errors = {name: [_relative(T, part) for T, part in zip(some, parts, strict=True)] for name, some in found.items()}
+    matrices[NUCLEAR] = [nuclear_norms(part.tasks["target"], part.tasks["mask"]) for part in parts]
+    errors = {
+        name: [_relative_error(T, part) for T, part in zip(estimates, parts, strict=True)]
+        for name, estimates in matrices.items()
+    }
     numbers: dict[str, Any] = {"shares": list(shares), "steps": steps, "lr": {SGD + s: lr for s, lr in rates.items()}}
     for name, values in errors.items():
         numbers[name] = {
-            "relative_error": [spread(error) for error in values],
+            "relative_error": [median_band(error) for error in values],
             "recovered": [int((error < RECOVERED).sum()) for error in values],
-            "observed_error": [spread(_observed(T, part)) for T, part in zip(found[name], parts, strict=True)],
+            "observed_error": [
+                median_band(_observed_error(T, part)) for T, part in zip(matrices[name], parts, strict=True)
+            ],
         }
     numbers["noise_against_none"] = {
         SGD + s: [effect(a, b) for a, b in zip(errors[SGD + s], errors[QUIET + s], strict=True)] for s in rates
     }
-    return Curve(numbers, _table(numbers, list(errors), seeds), _told(numbers, seeds), _picture(shares, errors))
+    return Curve(
+        numbers,
+        _build_table(numbers, list(errors), seeds),
+        _state_thresholds(numbers, seeds),
+        _draw_picture(shares, errors),
+    )
 
 
 def nuclear_norms(target: Any, mask: Any, *, seed: int | None = None) -> Float[np.ndarray, "seed m n"]:
@@ -90,17 +100,19 @@ def nuclear_norms(target: Any, mask: Any, *, seed: int | None = None) -> Float[n
     return np.stack([solve(*pair) for pair in zip(targets, masks, strict=True)])
 
 
-def _relative(T: Float[np.ndarray, "seed m n"], part: Problem) -> Float[np.ndarray, " seed"]:
+def _relative_error(T: Float[np.ndarray, "seed m n"], part: Problem) -> Float[np.ndarray, " seed"]:
     truth, mask = np.asarray(part.truth), np.asarray(part.tasks["mask"])
     return unobserved_error(T, truth, mask) / unobserved_error(np.zeros_like(T), truth, mask)
 
 
-def _observed(T: Float[np.ndarray, "seed m n"], part: Problem) -> Float[np.ndarray, " seed"]:
+def _observed_error(T: Float[np.ndarray, "seed m n"], part: Problem) -> Float[np.ndarray, " seed"]:
     """The error on the observed entries over that of predicting zero: how far the run has converged."""
-    return _relative(T, dataclasses.replace(part, tasks={**part.tasks, "mask": 1.0 - np.asarray(part.tasks["mask"])}))
+    return _relative_error(
+        T, dataclasses.replace(part, tasks={**part.tasks, "mask": 1.0 - np.asarray(part.tasks["mask"])})
+    )
 
 
-def _table(numbers: dict[str, Any], names: list[str], seeds: int) -> Table:
+def _build_table(numbers: dict[str, Any], names: list[str], seeds: int) -> Table:
     body = [
         (
             f"{share:.0%}",
@@ -117,9 +129,9 @@ def _table(numbers: dict[str, Any], names: list[str], seeds: int) -> Table:
     )
 
 
-def _told(numbers: dict[str, Any], seeds: int) -> str:
+def _state_thresholds(numbers: dict[str, Any], seeds: int) -> str:
     parts = []
-    for name in (key for key, found in numbers.items() if isinstance(found, dict) and "recovered" in found):
+    for name in (key for key, entry in numbers.items() if isinstance(entry, dict) and "recovered" in entry):
         first = None
         for share, count in zip(numbers["shares"], numbers[name]["recovered"], strict=True):
             first = (first or share) if 2 * count > seeds else None  # from where on all have a majority
@@ -127,7 +139,7 @@ def _told(numbers: dict[str, Any], seeds: int) -> str:
     return f"share of observed entries from which on most seeds are recovered: {', '.join(parts)}"
 
 
-def _picture(shares: Sequence[float], errors: dict[str, list[Float[np.ndarray, " seed"]]]) -> Figure:
+def _draw_picture(shares: Sequence[float], errors: dict[str, list[Float[np.ndarray, " seed"]]]) -> Figure:
     drawn, (axes,) = pictures.panels(1, 2.6)
     for i, (name, values) in enumerate(errors.items()):
         pictures.plot_band(axes, 100.0 * np.asarray(shares), np.stack(values, axis=1), name, i)

@@ -126,7 +126,7 @@ def descend_linear(
     Raises:
         ConfigError: η > 2/λ_max for some seed, where the descent diverges.
     """
-    found = []
+    solutions = []
     for X, target, first in zip(x, y, start, strict=True):
         size = len(target)
         values, vectors = np.linalg.eigh(2.0 * X.T @ X / size)
@@ -136,11 +136,11 @@ def descend_linear(
         kept = np.maximum(values, 0.0) > 1e-12 * values[-1]
         values = np.where(kept, values, 1.0)
         decay = np.where(kept, (1.0 - lr * values) ** steps, 1.0)
-        found.append(vectors @ (decay * (vectors.T @ first) + np.where(kept, (1.0 - decay) / values * force, 0.0)))
-    return np.stack(found)
+        solutions.append(vectors @ (decay * (vectors.T @ first) + np.where(kept, (1.0 - decay) / values * force, 0.0)))
+    return np.stack(solutions)
 
 
-def plain(
+def descend_plain(
     problem: Problem, x: Any, lr: float, steps: int, start_scale: float, option: str = "plain_lr"
 ) -> Float[np.ndarray, "seed d"]:
     """The model that learns w itself, on the same data; its start is N(0, start_scale²) for each seed.

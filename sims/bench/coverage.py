@@ -26,8 +26,8 @@ def main() -> None:
     arguments = parser.parse_args()
     rows = []
     for seed in range(arguments.seeds):
-        found = langevin_ib.run(RunConfig(seed=seed, steps=arguments.steps, reference="none", step_check=False))
-        invariant = found.summary["invariants"]["z"]
+        result = langevin_ib.run(RunConfig(seed=seed, steps=arguments.steps, reference="none", step_check=False))
+        invariant = result.summary["invariants"]["z"]
         c, laws = invariant["correction"], invariant["laws"]
         rows.append(
             (

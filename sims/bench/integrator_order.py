@@ -87,11 +87,11 @@ def quadratic(size: dict) -> None:
     print("quadratic x²/2, T = 0.1: bias of E x² (oracle in brackets)")
     for name, build in BUILD.items():
         h = np.array([0.0125, 0.025, 0.05, 0.1] if name == "euler-maruyama" else [0.1, 0.2, 0.4, 0.8])
-        found = [
+        estimates = [
             ensemble_mean(lambda x: 0.5 * jnp.sum(x**2), lambda x: x[0] ** 2, _normal, build, step, TEMPERATURE, **size)
             for step in h
         ]
-        bias, se = np.array(found).T[0] - TEMPERATURE, np.array(found).T[1]
+        bias, se = np.array(estimates).T[0] - TEMPERATURE, np.array(estimates).T[1]
         oracle = TEMPERATURE * (1 / (1 - h / 2) - 1) if name == "euler-maruyama" else np.zeros_like(h)
         for row in zip(h, bias, se, oracle, strict=True):
             print("  {}: h = {:.4f}  bias {:+.6f} ± {:.6f}  [{:+.6f}]".format(name, *row))
@@ -119,8 +119,8 @@ def product(size: dict) -> None:
     for name, build in BUILD.items():
         h = np.array(steps[name])
         run = {"chains": 4 * size["chains"], "time": size["time"] * larger[name] / 4}
-        found = np.array([ensemble_mean(potential, observe, model.init, build, step, 1.0, **run) for step in h])
-        bias, se = found[:, 0] - truth, found[:, 1]
+        estimates = np.array([ensemble_mean(potential, observe, model.init, build, step, 1.0, **run) for step in h])
+        bias, se = estimates[:, 0] - truth, estimates[:, 1]
         for i, observable in enumerate(names):
             for row in zip(h, bias[:, i], se[:, i], strict=True):
                 print("  {}, {}: h = {:.4f}  bias {:+.6f} ± {:.6f}".format(name, observable, *row))

@@ -36,12 +36,12 @@ def chains(rng, draws, ar=0.0, correlation=0.0, shift=0.0, scale=1.0):
     root = np.eye(3)
     root[1, :2] = correlation, np.sqrt(1 - correlation**2)
     x = rng.standard_normal((CHAINS, 3))
-    found = np.empty((CHAINS, draws, 3))
+    samples = np.empty((CHAINS, draws, 3))
     for k in range(draws):
         x = ar * x + np.sqrt(1 - ar**2) * rng.standard_normal((CHAINS, 3))
-        found[:, k] = x @ root.T
-    found[..., 0] = scale * found[..., 0] + shift
-    return found
+        samples[:, k] = x @ root.T
+    samples[..., 0] = scale * samples[..., 0] + shift
+    return samples
 
 
 def energy(first, second, rng):
@@ -73,8 +73,8 @@ def main() -> None:
                 p.append((dependence(first, second), dependence(more, plain)))
                 if ar == 0 and k % 8 == 0:
                     slow.append(energy(first, second, rng))
-            found = [np.mean(np.array(slow) < 0.05) if slow else np.nan, *np.mean(np.array(p) < 0.05, axis=0)]
-            shares = "  ".join(f"{share:.3f}" for share in found)
+            rejected = [np.mean(np.array(slow) < 0.05) if slow else np.nan, *np.mean(np.array(p) < 0.05, axis=0)]
+            shares = "  ".join(f"{share:.3f}" for share in rejected)
             print(f"AR(1) {ar:.1f}, {name:<16} {shares}", flush=True)
 
 

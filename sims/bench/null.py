@@ -26,11 +26,11 @@ def counts(rng: np.random.Generator, mass: np.ndarray, correlation: float) -> np
     """Bin counts of stationary AR(1) chains with exactly these bin masses."""
     g = rng.standard_normal(CHAINS)
     thresholds = stats.norm.ppf(np.cumsum(mass)[:-1])
-    found = np.zeros((CHAINS, mass.size), int)
+    histogram = np.zeros((CHAINS, mass.size), int)
     for _ in range(DRAWS):
         g = correlation * g + np.sqrt(1 - correlation**2) * rng.standard_normal(CHAINS)
-        found[np.arange(CHAINS), np.searchsorted(thresholds, g)] += 1
-    return found
+        histogram[np.arange(CHAINS), np.searchsorted(thresholds, g)] += 1
+    return histogram
 
 
 def stuck(rng: np.random.Generator, mass: np.ndarray, hold: np.ndarray) -> np.ndarray:
@@ -41,22 +41,22 @@ def stuck(rng: np.random.Generator, mass: np.ndarray, hold: np.ndarray) -> np.nd
     arrival = mass / hold
     arrival /= arrival.sum()
     state = rng.choice(mass.size, size=CHAINS, p=mass)
-    found = np.zeros((CHAINS, mass.size), int)
+    histogram = np.zeros((CHAINS, mass.size), int)
     for _ in range(DRAWS):
         leaves = rng.random(CHAINS) < 1 / hold[state]
         state = np.where(leaves, rng.choice(mass.size, size=CHAINS, p=arrival), state)
-        found[np.arange(CHAINS), state] += 1
-    return found
+        histogram[np.arange(CHAINS), state] += 1
+    return histogram
 
 
-def report(name: str, made: list[np.ndarray], mass: np.ndarray, wrong: np.ndarray) -> None:
+def report(name: str, samples: list[np.ndarray], mass: np.ndarray, wrong: np.ndarray) -> None:
     """One line: level under the true law, power against `printed`."""
-    p = np.array([compare.p_value_of_law(n, mass) for n in made], float)
-    power = np.array([compare.p_value_of_law(n, wrong) for n in made], float)
+    p = np.array([compare.p_value_of_law(n, mass) for n in samples], float)
+    power = np.array([compare.p_value_of_law(n, wrong) for n in samples], float)
     share = np.mean(p < 0.05)
     print(
-        f"{name}: {len(made)} replicates of {CHAINS} chains × {DRAWS} draws, share of p < 0.05: {share:.3f} ± "
-        f"{np.sqrt(share * (1 - share) / len(made)):.3f}, p < 0.01: {np.mean(p < 0.01):.3f}; "
+        f"{name}: {len(samples)} replicates of {CHAINS} chains × {DRAWS} draws, share of p < 0.05: {share:.3f} ± "
+        f"{np.sqrt(share * (1 - share) / len(samples)):.3f}, p < 0.01: {np.mean(p < 0.01):.3f}; "
         f"`printed` at p < 1e-6 in {np.mean(power < 1e-6):.1%}",
         flush=True,
     )
@@ -73,8 +73,8 @@ def main() -> None:
     wrong = bin_masses(plan.reduction.law(formula(plan.reduction, "printed")), edges)
     rng = np.random.default_rng(2026)
     for correlation in (0.0, 0.5, 0.9, 0.98):
-        made = [counts(rng, mass, correlation) for _ in range(replicates)]
-        report(f"AR(1) correlation {correlation:.2f}", made, mass, wrong)
+        samples = [counts(rng, mass, correlation) for _ in range(replicates)]
+        report(f"AR(1) correlation {correlation:.2f}", samples, mass, wrong)
     # As MALA at its tuned step: chains that enter the steep upper tail stay there a hundred times longer.
     hold = np.where(np.cumsum(mass) > 0.97, 60.0, 1.0)
     report("stuck in the tail", [stuck(rng, mass, hold) for _ in range(replicates)], mass, wrong)
