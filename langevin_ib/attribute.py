@@ -103,7 +103,7 @@ def _run_attribution(arguments: dict[str, Any]) -> int:
 
 @contextlib.contextmanager
 def _name_origin(given: set[str], setup: str | None, config: AttributionConfig | None = None) -> Iterator[None]:
-    """Say of an error about a value that nobody typed who set it: a set-up, a rule, a default."""
+    """Add to an error about a value that was not typed where it comes from: a set-up, a rule, a default."""
     try:
         yield
     except ConfigError as error:
@@ -118,7 +118,7 @@ def _name_origin(given: set[str], setup: str | None, config: AttributionConfig |
 
 
 def _build_config(arguments: dict[str, Any]) -> AttributionConfig:
-    """Text as the number it spells, or as itself: `AttributionConfig` says what is wrong with it."""
+    """Numbers parsed, other text as it is: `AttributionConfig` validates it."""
     given = {name: value for name, value in arguments.items() if value is not None}
     for name in VALUES:
         if name in given:

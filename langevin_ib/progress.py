@@ -28,7 +28,7 @@ def console() -> Console:
 
 
 class _Plain(Console):
-    """A console that takes text as it is: brackets are no markup; cells have the width that they will be shown with."""
+    """A console without markup, whose cells are as wide as the text in the stream's encoding."""
 
     def __init__(self, **options: Any):
         super().__init__(highlight=False, markup=False, emoji=False, **options)
@@ -41,7 +41,7 @@ class _Plain(Console):
 def stages(silent: bool) -> Iterator[Stages]:
     """A callback that opens a bar for each stage named to it.
 
-    Where standard error is not a terminal, a line every ten seconds says which stage it is and how far it has come.
+    Where standard error is not a terminal, a line every ten seconds gives the stage and the share of it that is done.
     What the package logs, such as that a stage resumes, is printed there too. Nothing of this if silent.
     """
     screen = _Plain(stderr=True)
@@ -52,7 +52,7 @@ def stages(silent: bool) -> Iterator[Stages]:
     with bars, _logged(None if silent else screen), pulse.beating(not silent and _read_by_lines(screen)):
 
         def report(stage: str):
-            signals.check()  # one that came while a library was at work may have been swallowed
+            signals.check()  # a library may have swallowed the exception of an earlier signal
             for former in bars.tasks[-1:]:
                 bars.update(former.id, total=1, completed=1)
                 bars.stop_task(former.id)
@@ -69,7 +69,7 @@ def stages(silent: bool) -> Iterator[Stages]:
 
 
 def _read_by_lines(screen: Console) -> bool:
-    """Whether it is a file or a pipe: no terminal, nor a buffer that is looked at when all is over."""
+    """Whether standard error is a file or a pipe: neither a terminal nor a buffer in memory."""
     try:
         screen.file.fileno()
     except (OSError, AttributeError):
@@ -78,14 +78,14 @@ def _read_by_lines(screen: Console) -> bool:
 
 
 class _Stage(NamedTuple):
-    """The stage that runs, and the part of it that is done, if that is known."""
+    """The current stage, and the share of it that is done, if that is known."""
 
     name: str
     share: float | None
 
 
 class _Pulse:
-    """Lines from a thread of its own, so that a stage that compiles shows life too."""
+    """Lines from a thread of its own, so that they appear during compilation too."""
 
     def __init__(self, screen: Console):
         self._screen = screen
@@ -96,7 +96,7 @@ class _Pulse:
         self._stage = _Stage(name, None)
 
     def moved(self, name: str, done: int, total: int) -> None:
-        """It has come so far."""
+        """So many steps of it are done."""
         if self._stage is not None and self._stage.name == name and total:
             self._stage = self._stage._replace(share=done / total)
 

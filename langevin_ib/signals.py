@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM: a long stage saves its state first; and what a run that has ended leaves to go on from."""
+"""SIGINT and SIGTERM: a long stage saves its state first; and the checkpoint that an interrupted run resumes from."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NOTHING = "no checkpoint yet, nothing to go on from"
 
 
 class Saved(NamedTuple):
-    """A state on disk: the file, the stage that it is of, and how far this had come."""
+    """A checkpoint on disk: its file, its stage, the step it was saved at, and the steps of the stage."""
 
     path: Path
     stage: str
@@ -22,7 +22,7 @@ class Saved(NamedTuple):
 
 
 class _State:
-    """Of this process; signals belong to one."""
+    """Signals and checkpoints of this process."""
 
     asked = False  # to stop
     holders = 0
@@ -66,7 +66,7 @@ def caught() -> Iterator[None]:
 
 @contextmanager
 def held() -> Iterator[None]:
-    """A signal waits until `check` is called, or this ends: for work that would lose something, or swallow it."""
+    """Signals are deferred to the next `check`, or the end: for work that would lose state or swallow the exception."""
     with _lock:
         _now.holders += 1
     try:
@@ -83,28 +83,28 @@ def asked() -> bool:
 
 
 def check() -> None:
-    """Raise `KeyboardInterrupt` if a signal has come: one raised in a callback of a library's is swallowed there."""
+    """Raise `KeyboardInterrupt` if a signal has come; raised inside a library's callback it would be swallowed."""
     if _now.asked:
         raise KeyboardInterrupt
 
 
 def note(path: Path, stage: str, step: int, steps: int) -> None:
-    """Keep in mind the state last saved, or gone on from."""
+    """Record the checkpoint last saved, or resumed from."""
     _now.saved = Saved(path, stage, step, steps)
 
 
 def expect(folder: Path | None) -> None:
-    """Keep in mind the folder where an earlier process may have left states of this run."""
+    """Record the folder where an earlier process may have left checkpoints of this run."""
     _now.expected = folder
 
 
 def complete(folder: Path) -> None:
-    """Keep in mind that the run is saved there: it needs no state any more."""
+    """Record the folder of the saved run, which needs no checkpoint any more."""
     _now.complete = folder
 
 
 def left() -> str:
-    """What the same command would go on from, or where the run is that has been saved, in words."""
+    """The checkpoint that the same command would resume from, or the folder of the saved run, in words."""
     saved, folder = _now.saved, _now.expected
     if _now.complete is not None:
         return f"the run is saved in {_now.complete}"

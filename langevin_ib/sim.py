@@ -98,7 +98,7 @@ def _simulate(arguments: dict[str, Any]) -> int:
 
 @dataclasses.dataclass(frozen=True)
 class Origins:
-    """Where settings come from, so that an error about a value that nobody typed says who set it.
+    """Where settings come from, so that an error about a value that was not typed names its origin.
 
     Attributes:
         given: typed on the command line.
@@ -171,7 +171,7 @@ def _add_option(group: Any, spec: dataclasses.Field) -> None:
 
 
 def _parse_setting(name: str, text: str | list[str]) -> Any:
-    """Text as the number it spells, or as itself: `RunConfig` says what is wrong with it."""
+    """Numbers parsed, other text as it is: `RunConfig` validates it."""
     if name == "options":
         return options(list(text))
     if name in ("invariant", "laws"):

@@ -1,4 +1,4 @@
-"""Text for a terminal that knows few characters: χ as chi, ± as +-."""
+"""Transliteration for terminals of few characters: χ as chi, ± as +-."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ UNKNOWN = "?"
 
 
 def spell_out() -> None:
-    """Let standard output and error spell what their encoding lacks, where they would fail on it."""
+    """Let standard output and error transliterate characters that their encoding lacks, instead of failing."""
     codecs.register_error(HANDLER, _handle)
     for stream in (sys.stdout, sys.stderr):
-        reconfigure = getattr(stream, "reconfigure", None)  # a stream that stands in for it may take any text
+        reconfigure = getattr(stream, "reconfigure", None)  # a substitute for it may lack the method, and take any text
         if reconfigure is not None:
             reconfigure(errors=HANDLER)
 
 
 def fitting(text: str, encoding: str) -> str:
-    """Text as a stream of this encoding will show it: with its final width, for tables.
+    """Text as a stream of this encoding shows it: with its final width, for tables.
 
     >>> fitting("dσ_S ± 1", "latin-1")
     'dsigma_S ± 1'
@@ -66,7 +66,7 @@ def _spell_character(character: str) -> str:
 
 
 def _handle(error: UnicodeError) -> tuple[str | bytes, int]:
-    """What the codec writes for characters that it lacks; bytes of a file's name that are no text as they are."""
+    """The codec's replacement of characters that it lacks; undecodable bytes of a file's name are kept."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     text = error.object[error.start : error.end]

@@ -1,1 +1,1 @@
-"""Which mechanism balances the factors: the rooms behind `python -m langevin_ib.attribute`."""
+"""Which mechanism balances the factors: the package of `python -m langevin_ib.attribute`."""

@@ -125,7 +125,7 @@ class AttributionConfig:
 
     @property
     def rate(self) -> float:
-        """η/(1 − μ): what a step comes to over times that are long against the momentum's memory."""
+        """η/(1 − μ), the effective learning rate over times long against the momentum's memory 1/(1 − μ)."""
         if self.lr is None:
             raise ValueError("lr is not settled yet")
         return self.lr / (1.0 - self.momentum)

@@ -2,9 +2,10 @@
 
 Gradient flow keeps the charge χ = ½(|a|² − |b|²), and still the ratio |a|/|b| tends to one where training grows the
 norms. A ratio near one is therefore no evidence of noise. Here the same seeds train by gradient descent, by SGD, by SGD
-with label noise, by SGD whose noise is turned to a random direction at each step, and by gradient descent with weight
-decay; a sixth run is isotropic Langevin dynamics at the one T that has the strength of SGD's noise. What each of them
-removes of the imbalance is split into growth and loss of charge, and set against gradient descent.
+with label noise, by SGD whose noise is made isotropic (of the same norm, in a random direction) at each step, and by
+gradient descent with weight decay; a sixth run is isotropic Langevin dynamics at the one T that has the strength of
+SGD's noise. The reduction of the imbalance under each of them is split into growth and loss of charge, and compared
+with that of gradient descent.
 
     config, runs, statistics → mechanisms → report, plot → `python -m langevin_ib.attribute`
 """
@@ -60,7 +61,7 @@ class Attribution(NamedTuple):
 def attribute(
     config: AttributionConfig, *, report: Stages | None = None, checkpoints: Path | None = None
 ) -> Attribution:
-    """Run every mechanism, and say what each of them does to the ratios and to the charge.
+    """Run every mechanism, and summarise its effect on the ratios and on the charge.
 
     Args:
         config: what to run.
@@ -71,7 +72,7 @@ def attribute(
     Raises:
         ConfigError: a setting does not fit the model.
         ModelError: a user's model breaks its contract.
-        DivergenceError: a seed diverged under a mechanism other than Langevin, whose T nobody chose.
+        DivergenceError: a seed diverged under a mechanism other than Langevin, whose T is no setting but measured.
     """
     check_process()
     with jax.enable_x64(True):
@@ -152,7 +153,7 @@ def pair_generators(model: Model, params: Params) -> Bool[np.ndarray, " m"]:
 
 
 def _notes(setting: Setting) -> list[str]:
-    """What a reader of the numbers has to know."""
+    """Qualifications of the numbers: how seeds differ, how batches are drawn, where ρ is no log ratio."""
     config, training = setting.config, setting.training
     notes = []
     rescales = pair_generators(setting.model, setting.start_of(0))

@@ -86,9 +86,9 @@ def rows(summary: dict[str, Any]) -> list[tuple[str, ...]]:
 
 
 def sentences(summary: dict[str, Any]) -> list[str]:
-    """What the numbers say: one sentence for each mechanism, then gradient descent against SGD.
+    """The conclusions: one sentence for each mechanism, then gradient descent against SGD.
 
-    A comparison is made once, and says no more than its 95% interval: a direction only where that excludes no change.
+    Each comparison appears once; its direction is stated only where the 95% interval excludes no change.
     """
     compared = dict(summary["across"]["added"])
     share = summary["across"]["descent_share"]
@@ -121,7 +121,7 @@ def _describe_mechanism(name: str, entry: dict[str, Any], added: dict[str, Any] 
 
 
 def _describe_removal(name: str, entry: dict[str, Any]) -> str:
-    """What became of the imbalance, and of that by growth; the rest is by change of charge."""
+    """The reduction of the imbalance, and the share of it by growth; the rest is by change of charge."""
     removed, subject = entry["reduction"], SUBJECT[name]
     if removed["high95"] < 0:
         grown = {"value": -removed["value"], "low95": -removed["high95"], "high95": -removed["low95"]}
@@ -136,7 +136,7 @@ def _describe_removal(name: str, entry: dict[str, Any]) -> str:
 
 
 def _describe_charge(left: dict[str, Any]) -> str:
-    """What became of the charge, on the median over seeds."""
+    """The change of the charge, by its median over seeds."""
     low, high = left["median95"]
     evidence = f"(median |χ/χ(0)| = {left['median']:.3f}, 95% interval {_format_number(low)} to {_format_number(high)})"
     if _keeps_median_charge(left):
@@ -147,7 +147,7 @@ def _describe_charge(left: dict[str, Any]) -> str:
 
 
 def _compare_with_descent(name: str, left: dict[str, Any], added: dict[str, float]) -> str:
-    """A mechanism against gradient descent; a cause that keeps the charge and adds nothing has balanced nothing."""
+    """A mechanism against gradient descent; one that conserves the charge and adds nothing balances nothing."""
     if added["low95"] > 0 or added["high95"] < 0:
         direction = "lower" if added["low95"] > 0 else "higher"
         low, high = sorted(abs(added[key]) for key in ("low95", "high95"))
@@ -161,18 +161,18 @@ def _compare_with_descent(name: str, left: dict[str, Any], added: dict[str, floa
 
 
 def _keeps_median_charge(left: dict[str, Any]) -> bool:
-    """Whether the charge is kept on the median, with 95% confidence."""
+    """Whether the median charge is conserved, with 95% confidence."""
     low, high = left["median95"]
     return low > 1.0 - KEPT and high < 1.0 + KEPT
 
 
 def _keeps_charge(left: dict[str, Any]) -> bool:
-    """Whether it is kept in 90% of the seeds too."""
+    """Whether the charge is conserved in 90% of the seeds too."""
     return _keeps_median_charge(left) and left["low90"] > 1.0 - WANDERS and left["high90"] < 1.0 + WANDERS
 
 
 def _is_near(estimate: dict[str, float], value: float) -> bool:
-    """Whether an estimate is as good as a value: its 95% interval is within a tenth."""
+    """Whether an estimate is equivalent to a value: its 95% interval lies within a tenth of it."""
     return value - SAME < estimate["low95"] and estimate["high95"] < value + SAME
 
 
@@ -182,7 +182,7 @@ def _format_interval(estimate: dict[str, float], form: str = ".1f") -> str:
 
 
 def details(summary: dict[str, Any]) -> list[str]:
-    """The noise of SGD, and what a reader has to know."""
+    """The noise of SGD, settings that rules have set, and the notes."""
     config, noise = summary["config"], summary["noise"]
     T, typical, average = noise["temperature"], noise["typical"], noise["mean"]
     seeds = noise["metered_seeds"]
@@ -278,7 +278,7 @@ def _format_band(band: dict[str, float]) -> str:
 
 
 def _format_share(share: dict[str, float]) -> str:
-    """A share of what was removed, or a dash where it says nothing."""
+    """A share of the reduction, or a dash where its standard error is too large."""
     known = share["se"] <= UNSURE and SHOWN[0] <= share["value"] <= SHOWN[1]
     return _format_percent(share["value"]) if known else "–"
 

@@ -1,4 +1,4 @@
-"""The runs of an attribution: what all mechanisms share, their kernels and paths, and the noise of SGD on the way."""
+"""The runs of an attribution: their common setting, kernels and trajectories, and the noise of SGD along its own."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ DESCENT, SGD, LABEL, ISOTROPIC, DECAY, LANGEVIN = MECHANISMS = (
 STEPS = {False: 20_000, True: 2_000}  # by whether orbits are compact: such a model may shrink to a point without any ρ
 LR_SHARE = 0.05  # η Λ
 CURVATURES = 8  # starts over which Λ is a median
-LABELS = 4096  # fresh examples whose labels are looked at
+LABELS = 4096  # fresh examples over which the root mean square of the labels is taken
 DECAY_TIME = 0.25  # λt of the default weight decay, which takes |χ| to e^{−2λt} = 61%
-METER_TIMES, METER_BATCHES = 20, 32  # recorded times, and batches at each, at which tr Σ is read off
-METER_EXAMPLES = 2048  # fresh ones that stand for a population of too many inputs for quadrature
+METER_TIMES, METER_BATCHES = 20, 32  # recorded times, and batches at each, at which tr Σ is measured
+METER_EXAMPLES = 2048  # fresh ones that represent a population of too many inputs for quadrature
 METER_WORK = 4e6  # numbers in the Jacobian of all examples above which only one seed is metered
 # One stream of random numbers for each use.
 STREAM = {"starts": 1, "chains": 2, "meter": 3, "check": 4}
@@ -91,7 +91,7 @@ def settle(config: AttributionConfig) -> Setting:
     """The model, its tasks and starts, and a configuration in which every rule has been applied.
 
     Raises:
-        ConfigError: the model says nothing of its examples, or a setting does not fit it.
+        ConfigError: the model has no `training`, or a setting does not fit it.
         ModelError: a user's model breaks its contract.
     """
     model = build_model(config.model, config.options)
@@ -215,10 +215,10 @@ def simulate(
 
 
 def follow(setting: Setting, parameters: Float[np.ndarray, "seed time q"]) -> Paths:
-    """χ, s, ρ and each seed's own loss along its path.
+    """χ, s, ρ and each seed's own loss along its trajectory.
 
     Raises:
-        ConfigError: one of them is not finite.
+        ConfigError: one of these is not finite.
     """
     model, training = setting.model, setting.training
     # In float32 the ratio of a pair that is off balance by a factor of 4000 is infinite.

@@ -1,7 +1,7 @@
-"""What a mechanism did to the balance of factors: per run, split into growth and charge, and against gradient descent.
+"""The effect of a mechanism on the balance of factors: split into growth and charge, and against gradient descent.
 
 For a vector pair ρ = log |a|/|b| = arsinh(χ/s), s = |a||b|. With D(t) the mean of |ρ| over the generators and
-D₀(t) the mean of |arsinh(χ(0)/s(t))|, what the ratios would be at the charge they began with, exactly
+D₀(t) the mean of |arsinh(χ(0)/s(t))|, the imbalance at the initial charge, exactly
 
     D(0) − D(t) = [D(0) − D₀(t)] + [D₀(t) − D(t)],
 
@@ -100,7 +100,7 @@ def charge_left(paths: Paths) -> Float[np.ndarray, "seed time"]:
 
 
 def state(paths: Paths, time: int) -> dict[str, Any]:
-    """Where the seeds stand at one recorded time."""
+    """Ratios, imbalance and loss of the seeds at one recorded time."""
     ratios = np.exp(paths.log_ratio[:, time])
     return {
         "ratio_factor": median_band(ratio_factor(paths)[:, time]),
@@ -112,7 +112,7 @@ def state(paths: Paths, time: int) -> dict[str, Any]:
 
 
 def describe(paths: Paths) -> dict[str, Any]:
-    """A mechanism's entry in the summary: where it ends, what it removed, by which part, and curves in time.
+    """A mechanism's entry in the summary: final state, reduction of the imbalance and its two parts, curves in time.
 
     `growth` and `charge_change` are the two parts of D(0) − D(T). They are shares of it only where `reduction` is
     positive with 95% confidence; else `shares` is None.

@@ -1,4 +1,4 @@
-"""`python -m langevin_ib.design`: the table of `verify` over all operators and constructions, and what is refused."""
+"""`python -m langevin_ib.design`: the table of `verify` over all operators and constructions, and of refusals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A `Model` that was built for a bias: it knows the penalty that was asked for, and the way from parameters to w."""
+"""A `Model` that was built for a bias, with the requested penalty and the map from parameters to w."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Design(Model):
         operator: A, injective.
         construction: how z is factored, in words, for tables.
         form: `synthesis`, where z may leave the range of a tall A, or `analysis`, where the loss holds it there.
-        penalty: z ↦ the bias that was asked for, in units of T = σ²/β, up to a constant that does not depend on z.
+        penalty: z ↦ the requested bias, in units of T = σ²/β, up to a constant that does not depend on z.
         features_of: the model's invariants ↦ z, (m,).
         invariants_at: z ↦ the invariants of parameters with these features, or with the nearest of the rank that the
             construction allows.
@@ -60,12 +60,12 @@ class Design(Model):
 
 
 def designed(model: Model, **fields) -> Design:
-    """A model and what it was built for."""
+    """A `Design` from a model and the fields that it adds."""
     return Design(**{spec.name: getattr(model, spec.name) for spec in dataclasses.fields(Model)}, **fields)
 
 
 def notes_of(operator: Operator, form: str) -> tuple[str, ...]:
-    """What a reader of a run has to know about A."""
+    """Notes on A: its shape, its condition number, and the form of the penalty if it is tall."""
     m, d = operator.matrix.shape
     notes = [f"A = {operator.name}, {m} x {d}, condition number {operator.condition:.4g}"]
     if operator.is_tall and form == SYNTHESIS:

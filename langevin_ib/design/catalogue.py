@@ -1,4 +1,4 @@
-"""Every operator with every construction, and what is refused: the cases that the table and the tests go through."""
+"""Every operator with every construction, and those that are refused: the cases of the table and of the tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a design is fitted to: measurements y = Φ w of the w that is sought, as a regression on the features z."""
+"""The data of a design: measurements y = Φ w of the unknown w, as a regression on the features z."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Data(NamedTuple):
     Attributes:
         x: X, (n, m).
         y: (n,).
-        solution: features (m,) of the w that y was made from, or else of the least-squares solution of least norm.
+        solution: features (m,) of the w that y was generated from, or else of the least-squares solution of least norm.
     """
 
     x: Float[np.ndarray, "n m"]

@@ -1,4 +1,4 @@
-"""Linear operators A: R^d → R^m as matrices that know their rank, and the builders of common ones."""
+"""Linear operators A: R^d → R^m as matrices with their rank and pseudo-inverse, and the builders of common ones."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BOUNDARIES = ("dirichlet", "neumann", "periodic")
 ENDS = ("zero", "periodic")
 LINEARITY = 1e-6  # of from_function, relative: a function that rounds to float32 passes
 TRIALS = 4
-LARGEST_CONDITION = 1e8  # half of float64's digits: beyond it A⁺z says nothing reliable of z
+LARGEST_CONDITION = 1e8  # half of float64's digits: beyond it A⁺z is unreliable
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +91,7 @@ class Operator:
 
 
 def require_injective(operator: Operator | Real[np.ndarray, "..."]) -> Operator:
-    """The operator itself, or of a matrix the operator, if w can be told from A w.
+    """The operator, built from a matrix if that is given, if A w determines w.
 
     Raises:
         ValueError: A has a null space, of the dimension that is named; is injective in exact arithmetic only (condition

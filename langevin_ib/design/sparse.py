@@ -41,7 +41,7 @@ def sparse(
     A tall A, (m, d) with m > d, has more features than w has numbers, so z = u ⊙ v leaves its range. With `synthesis`
     the predictor sees A⁺z, and the bias on w is inf {Σ log|z_i| : A⁺z = w}, which is at most Σ log|(Aw)_i|: w is put
     together of few columns of A⁺, and A w itself need not have a zero. (For m > d the infimum is −∞ at every w, for a
-    z_i can always be brought to 0; how many can is what tells one w from another.) With `analysis` the loss holds z in
+    z_i can always be brought to 0; the number of those that can depends on w.) With `analysis` the loss holds z in
     the range, by tie/2 |(I − AA⁺)z|²; then z = A w up to what noise and `tie` leave, and the bias is that of A w. For a
     square A both are the same model.
 

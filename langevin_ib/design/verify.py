@@ -1,4 +1,4 @@
-"""Does the correction that a design induces equal the penalty that was asked for? Numerically, feature by feature."""
+"""Does the correction that a design induces equal the requested penalty? Numerically, on random features."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ class Verification(NamedTuple):
         error: the largest |derived − requested − constant|.
         worst_feature: the features z where it is attained, (m,).
         derived: min ½ log det G_χ over all parameters with the same features, (n,); without its constant.
-        requested: the penalty that the design was built for, (n,).
+        requested: the penalty of the design, (n,).
         constant: the one constant that (16) and (18) leave open, derived − requested at the first features.
-        gradient: the largest norm of the derivative at a minimum that was found.
+        gradient: the largest norm of the derivative at the minima.
     """
 
     error: float
@@ -90,7 +90,7 @@ def verify(model: Model, *, features: int = 64, seed: int = 0) -> Verification:
     derived, gradient = np.asarray(derived), np.asarray(gradient)
     constant = float(derived[0] - requested[0])
     gap = np.abs(derived - constant - requested)
-    # A search that ended in NaN is an error without bound, not one that compares with nothing.
+    # A Newton iteration that ended in NaN counts as an infinite error: NaN compares as false.
     gap = np.where(np.isfinite(gap), gap, np.inf)
     worst = int(np.argmax(gap))
     return Verification(
@@ -100,7 +100,7 @@ def verify(model: Model, *, features: int = 64, seed: int = 0) -> Verification:
 
 @dataclass(frozen=True)
 class _Orbits:
-    """Equal for designs whose parameters and groups are made of the same functions, whatever A is: compiled once."""
+    """Equal for designs with the same functions of parameters and group, whatever A is: compiled once."""
 
     model: Design = field(compare=False)
     along: Callable

@@ -1,4 +1,4 @@
-"""Figures 2 and 3: a student learns a teacher, and the ratios of its factors go to one. By which mechanism?"""
+"""Figures 2 and 3: a student learns a teacher, the ratios of its factors tend to one; which mechanism balances them?"""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from langevin_ib.experiments.recovery import NOT_THE_PAPERS, caption_sentences, 
 from langevin_ib.experiments.training import Protocol, Trained, train
 
 OWN = "paper's SGD"
-MOST = 0.9  # share of SGD's balancing above which gradient descent is said to do it
+MOST = 0.9  # share of SGD's balancing above which it is attributed to gradient descent
 TABLE_LEGEND = (
     "medians over seeds [90% of seeds]; loss: mean squared error on fresh noisy targets; off by: "
     "exp(median |log ratio|) over channels; |χ/χ(0)|: median over channels"
@@ -38,12 +38,12 @@ BALANCED = 1.1  # a typical pair off by less than this factor is called balanced
 
 @dataclass(frozen=True)
 class Balancing:
-    """A figure in which ratios go to one.
+    """A figure in which the ratios of factors tend to one.
 
     Attributes:
         name: of the module in `sims`.
         title: one line.
-        ratio: what the ratio is called, for axes.
+        ratio: name of the ratio, for axes.
         problem: model and tasks.
         own: the figure's protocol, at full length.
         label_noise: s of the targets on which the loss is evaluated.
@@ -52,7 +52,7 @@ class Balancing:
         horizon: steps of the attribution and of the runs from other starts, at most.
         scales: standard deviations of the starts besides the paper's.
         variants: other readings of text and code.
-        notes: what a reader has to know.
+        notes: qualifications of the numbers.
     """
 
     name: str
@@ -170,7 +170,7 @@ def _state_results(case: Balancing, numbers: dict[str, Any]) -> list[str]:
 
 
 def on_noise(figure: str, share: dict[str, float] | None, factor: float, steps: int) -> str:
-    """What a figure shows about noise, by the share of SGD's balancing that gradient descent alone gives.
+    """The conclusion of a figure about noise, by the share of SGD's balancing that gradient descent alone gives.
 
     Args:
         figure: its name.

@@ -1,4 +1,4 @@
-"""What one would reach for without noise: lasso, total variation and nuclear norm, the penalty by cross-validation."""
+"""Convex baselines: lasso, fused lasso (total variation) and nuclear norm, the penalty by cross-validation."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ PENALTIES, MATRIX_PENALTIES = 16, 8
 SPAN = 1e-3  # of the grid: smallest penalty over the largest
 ROUNDING = 1e-12  # relative: a largest penalty below it is 0
 ACCURACY, FOLD_ACCURACY = 1e-10, 1e-6  # of coordinate descent: duality gap over |y|²
-ITERATIONS = 20_000  # of coordinate descent; then an interior point method goes on
-GAP = 1e-6  # of a matrix, duality gap over the objective: what is worse is refused
+ITERATIONS = 20_000  # of coordinate descent; then an interior point method takes over
+GAP = 1e-6  # of a matrix, duality gap over the objective: larger ones are refused
 SMALL = 60  # rows and columns together up to which Clarabel is faster than SCS
 
 # (X (n, d), y (n,), penalties (k,), largest first, accuracy) ↦ the weights of each, (k, d).
@@ -45,7 +45,7 @@ class MatrixFit(NamedTuple):
 
 
 def require() -> None:
-    """Check that the solvers are there, before a long run.
+    """Check that the solvers are installed, before a long run.
 
     Raises:
         ConfigError: scikit-learn or cvxpy is not installed.
@@ -122,7 +122,7 @@ def nuclear_norm(
     observed, λ from 5 folds of them.
 
     Args:
-        target: Y, (m, p); what is not observed is not looked at.
+        target: Y, (m, p); unobserved entries are ignored.
         mask: 1 where an entry is observed, else 0.
         penalties: positive ones to choose from; None for 8, from the smallest λ with T = 0 to a thousandth of it.
         seed: of the shuffle of entries into folds; not needed if `exact`.
@@ -183,7 +183,7 @@ def _coordinate_descent(back: np.ndarray, null: np.ndarray, X: np.ndarray, y: np
     """For an A with independent rows: w = A⁺z + N v, a lasso in z once the unpenalised v is projected out.
 
     Returns:
-        its path of solutions, the smallest λ with z = 0, and the size that this λ could have.
+        its path of solutions, the smallest λ with z = 0, and an upper bound of the scale of that λ.
     """
     descend = _import_module("sklearn.linear_model").lasso_path
     failed = _import_module("sklearn.exceptions").ConvergenceWarning
@@ -278,7 +278,7 @@ def _build_nuclear_solver(i, j, values: np.ndarray, shape: tuple[int, int]) -> C
         T = -(multiplier[:rows, rows:] + multiplier[rows:, :rows].T)
         if not penalty:
             T[i, j] = values
-        # The gap at the nearest dual point that is feasible to the last digit is a bound, whatever the solver says.
+        # The gap at the nearest dual point that is feasible to the last digit is a bound, whatever the solver reports.
         dual_point = np.asarray(dual.value)
         dual_point = dual_point / max(1.0, float(np.linalg.norm((scatter @ dual_point).reshape(shape, order="F"), 2)))
         upper = np.linalg.svd(T, compute_uv=False).sum()

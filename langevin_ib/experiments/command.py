@@ -25,14 +25,14 @@ PARTS = ("attribution", "baselines", "variants")
 
 @dataclass(frozen=True)
 class Request:
-    """What a user asks of a figure.
+    """What is to be run of a figure.
 
     Attributes:
         seeds: independent seeds, each with its task and start.
         seed: of all randomness.
         steps: of the figure's own run; None for the paper's.
         lr: η of the figure's own run; None for the paper's.
-        attribution: whether the same run is done without noise, with noise and from other starts.
+        attribution: whether to run it without noise, with noise and from other starts too.
         baselines: whether convex baselines are solved.
         variants: whether the other reading of text and code is run too.
         data: a file of the user's own, or None.
@@ -66,7 +66,7 @@ class Request:
         return self.data is None and self.steps is None and self.lr is None
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values; a file by its name and a digest of what is in it."""
+        """Plain values; a file by its name and a digest of its content."""
         settings = {
             key: value for key, value in dataclasses.asdict(self).items() if value is not None and key != "extra"
         }

@@ -83,7 +83,7 @@ def _read_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         if isinstance(error, ConfigError):
             raise
-        # NumPy's word for pickled data differs by what is pickled, and its advice is to load it all the same.
+        # NumPy's message about pickled data depends on its content, and advises to load it nevertheless.
         fault = "pickled objects" if "pickle" in str(error) else one_line(error)
         raise ConfigError("data", wanted, f"{os.fspath(path)}: {fault}") from None
 

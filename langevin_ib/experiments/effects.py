@@ -1,4 +1,4 @@
-"""The attribution of a recovery: the same run without noise, with noise, from other starts, and what that changes."""
+"""The attribution of a recovery: the run without noise, with noise, from other starts, and its change of error."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ def sweep(
     Args:
         problem: with its tasks.
         own: the figure's own run, which is the row `reference`.
-        errors: what was recovered ↦ error of each seed.
+        errors: recovered arrays ↦ error of each seed.
         runs: name ↦ protocol of the others.
         report: called with the name of each run.
         reference: name of the figure's own row.
         settle: steps of gradient descent after a run with noise, before its error is taken: that of the last noisy
-            iterate would be of its jitter too, not only of the solution that noise led to. It is set against the
+            iterate would include its jitter, not only the solution that noise selects. It is compared with the
             figure's own run with as many steps more, a row of its own.
 
     Returns:
@@ -88,7 +88,7 @@ def _build_row(name: str, kind: str, error: dict[str, Any] | None, **more: Any) 
 
 
 def verdict(row: dict[str, Any]) -> str:
-    """What a row changes, in words: `the same`, `better by a factor …`, `worse by a factor …`, `not decided`."""
+    """A row's change of error, in words: `the same`, `better by a factor …`, `worse by a factor …`, `not decided`."""
     if row["diverged"]:
         return "diverges"
     change = row["effect"]
@@ -106,7 +106,7 @@ def verdict(row: dict[str, Any]) -> str:
 
 
 def says_of_noise(numbers: dict[str, Any], *, what: str) -> list[str]:
-    """One sentence on what a figure does and does not show about noise, from its attribution."""
+    """One sentence on the evidence of a figure about noise, from its attribution."""
     kinds = (("noise", "noise"), ("the scale of the start", "start"))
     groups = [(words, [row for row in numbers["attribution"] if row["kind"] == kind]) for words, kind in kinds]
     lines = [f"{words} {changes(rows)}" for words, rows in groups if rows]
@@ -119,7 +119,7 @@ def says_of_noise(numbers: dict[str, Any], *, what: str) -> list[str]:
 
 
 def changes(rows: list[dict[str, Any]]) -> str:
-    """What some rows do to the error, each named under its verdict.
+    """The effect of some rows on the error, each named under its verdict.
 
     >>> row = {"name": "start 1", "diverged": None, "effect": {"ratio": 3.0, "low95": 2.0, "high95": 4.0}}
     >>> changes([row, {**row, "name": "start 2", "effect": None}])
@@ -132,11 +132,11 @@ def changes(rows: list[dict[str, Any]]) -> str:
 
 
 def against(errors: dict[str, Float[np.ndarray, " seed"]], own: str, unit: str = "seeds") -> list[str]:
-    """Sentences that set the errors of one model against those of each other, paired over seeds.
+    """Sentences that compare the errors of one model with those of each other, paired over seeds.
 
     Args:
         errors: name ↦ error of each seed.
-        own: the one that is set against the others.
+        own: the one that is compared with the others.
         unit: what the seeds differ by, in words.
 
     >>> pair = {"own": np.array([1.0, 1.1, 0.9]), "other": np.array([4.0, 4.0, 4.0])}

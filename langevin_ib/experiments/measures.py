@@ -1,4 +1,4 @@
-"""What is read off trained seeds: ratios, charges, losses, recovery errors; and effects paired over seeds."""
+"""Measurements of trained seeds: ratios, charges, losses, recovery errors; and effects paired over seeds."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from langevin_ib.experiments.training import Recorded
 from langevin_ib.models.base import Params
 from langevin_ib.models.training import cast
 
-FRESH, BATCH = 8192, 512  # fresh examples behind a test loss, and those taken at a time
+FRESH, BATCH = 8192, 512  # fresh examples of a test loss, and those of one batch
 TEST_POINTS = 10_000
 TEST_SEED = 2
 
@@ -131,7 +131,7 @@ def effect(
 
 
 def median_bands(values: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Median and 90% band of each; of truth values how many seeds have it.
+    """Median and 90% band of each; of booleans the number of seeds where it holds.
 
     >>> median_bands({"right": np.array([True, False])})
     {'right': {'count': 1, 'of': 2}}

@@ -19,7 +19,7 @@ REACH, POINTS = 6.0, 1201  # an orbit is followed over t in [−REACH, REACH]
 
 
 class Orbits(NamedTuple):
-    """What each orbit does between t = −6 and 6, leading axis the orbit; see `follow_orbits`."""
+    """Measurements of each orbit over t ∈ [−6, 6], leading axis the orbit; see `follow_orbits`."""
 
     invariance: Float[np.ndarray, " n"]
     crossings: Float[np.ndarray, " n"]
@@ -74,7 +74,7 @@ def follow_orbits(model: Model, points: Params) -> Orbits:
 
 
 def _measure_crossing(model: Model, point: Params, charge) -> tuple[float, float]:
-    """Where the orbit of a point meets the slice: the gap to s(z), and that of det G to the square of the speed."""
+    """At the crossing of an orbit with the slice: the gap to s(z), and that of det G to the square of the speed."""
     zero = brentq(lambda t: float(charge(jnp.array([t]), point)), -REACH, REACH, xtol=1e-13)
     flat = jax.jit(lambda t: ravel_pytree(model.act(t, point))[0])
     here, step = jnp.array([zero]), 1e-4

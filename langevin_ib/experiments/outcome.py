@@ -1,4 +1,4 @@
-"""What an experiment leaves: `summary.json`, pictures, one page, and what was recovered."""
+"""The output of an experiment: `summary.json`, pictures, one page, and the recovered arrays."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ class Outcome:
         config: everything that decides the numbers; its digest names the folder.
         numbers: the summary's own keys.
         tables: of the page, and printed.
-        sentences: what the numbers say.
+        sentences: the conclusions.
         pictures: {file name without suffix: picture}; the first is the paper's figure redrawn.
         recovered: arrays of `recovered.npz`.
-        notes: what a reader has to know.
+        notes: qualifications of the numbers.
     """
 
     name: str
@@ -150,7 +150,7 @@ def _html_table(table: Table) -> str:
 
 
 def banded(band: Mapping[str, Any] | None) -> str:
-    """`median [5%, 95%]`, to three digits, or how many of the seeds; the number alone where there is but one.
+    """`median [5%, 95%]`, to three digits, or a count of seeds; the median alone for a single seed.
 
     >>> banded({"median": 0.5, "low90": 0.25, "high90": 1.0})
     '0.5 [0.25, 1]'

@@ -89,12 +89,12 @@ def _plain_ticks(axis: Any) -> None:
 
 
 def legend(axes: Axes, **options: Any) -> None:
-    """A legend, without a frame unless one is asked for."""
+    """A legend, by default without a frame."""
     axes.legend(**{"frameon": False, "fontsize": 7, "handlelength": 2.6, **options})
 
 
 def legend_above(axes: Axes) -> None:
-    """A legend in a line of its own over what is drawn."""
+    """A legend above the curves, in room added at the top."""
     low, high = axes.get_ylim()
     axes.set_ylim(low, high + 0.3 * (high - low))
     legend(axes, loc="upper left", ncols=2)

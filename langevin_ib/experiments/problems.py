@@ -1,4 +1,4 @@
-"""What an ensemble of seeds learns in figures 2 to 6: one model, and for each seed a task, a truth and a start."""
+"""The problems of figures 2 to 6: one model, and for each seed a task, a truth and a start."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ class Problem:
         seeds: their number.
         seed: of all randomness.
         restart: standard deviation of the start's entries ↦ the model with such starts.
-        start_scale: the standard deviation that the problem has of itself.
-        recover: θ ↦ what is sought: amplitudes w (5), signal x (6), matrix T (4); None for a teacher.
-        truth: what is sought, leading axis the seed; None where it is not known.
+        start_scale: the default standard deviation of the start's entries.
+        recover: θ ↦ the unknown: amplitudes w (5), signal x (6), matrix T (4); None for a teacher.
+        truth: of the unknown, leading axis the seed; None where it is not given.
     """
 
     model: Model
@@ -80,7 +80,7 @@ def student(name: str, options: dict[str, Any], start_scale: float, seeds: int, 
 
 
 def _draw_tasks(model: Model, seeds: int, seed: int) -> list[Task]:
-    """A task for each seed, by the model's own recipe."""
+    """A task for each seed, drawn by the model."""
     draw = model.training and model.training.draw_task
     if draw is None:
         raise ValueError(f"{model.name} has one task only")
@@ -110,7 +110,7 @@ def completion(
         data: `T_observed`, `mask` and, if known, `T_true`, for all seeds: these then differ by their starts.
     """
     shape = (size, size) if data is None else data["mask"].shape
-    # With a user's data the task that the model draws for itself is not looked at.
+    # With a user's data the model's own task is not used.
     options = {"rows": shape[0], "cols": shape[1], "rank": min(shape), "ridge": 0.0, "seed": seed}
     recipe = {"observed": observed, "spectrum": spectrum} if data is None else {"observed": 1.0, "spectrum": "1"}
 
@@ -132,8 +132,8 @@ def completion(
 def together(parts: list[Problem]) -> Problem:
     """Several matrix problems of one shape as one, all seeds of the first, then all of the second, and so on.
 
-    Their starts are those of as many seeds; their tasks keep the target and the mask alone, which is all that gradient
-    descent and Bernoulli masks look at.
+    Their starts are those of as many seeds; their tasks keep the target and the mask alone: gradient descent and
+    Bernoulli masks use nothing else.
     """
     first = parts[0]
     tasks = {name: np.concatenate([part.tasks[name] for part in parts]) for name in ("target", "mask")}

@@ -43,21 +43,21 @@ class Recovery:
         title: one line.
         unknown: name of what is recovered, of its array in `recovered.npz`.
         problem: model, tasks, truth.
-        own_name: what the figure's own run is called.
+        own_name: name of the figure's own run.
         own: its protocol.
-        error: name of the metric that the attribution is about.
-        metrics: of what was recovered; those of `needs_truth` only where the truth is known.
+        error: name of the metric of the attribution.
+        metrics: of the recovered arrays; those of `needs_truth` only where the truth is known.
         needs_truth: their names.
         caption: {row: {metric: the number that the paper's caption states}}.
         variants: other readings of text and code.
         others: models that are compared on the same data, always.
         baselines: convex ones, by a solver.
         sweeps: protocols of the attribution.
-        sweep_reference: the protocol that they are set against; None for the figure's own.
+        sweep_reference: the protocol that they are compared with; None for the figure's own.
         settle: steps of gradient descent that follow a run with noise in the attribution.
-        picture: (own run, {row: what it recovered}) ↦ the paper's figure redrawn.
+        picture: (own run, {row: recovered array}) ↦ the paper's figure redrawn.
         interpret: (numbers of the summary) ↦ sentences of this figure alone.
-        notes: what a reader has to know.
+        notes: qualifications of the numbers.
     """
 
     name: str
@@ -84,7 +84,7 @@ class Recovery:
 def run_recovery(recovery: Recovery, request: Request, report: Stages) -> Outcome:
     """The figure's own run, the other readings, the baselines and the attribution, as one outcome.
 
-    Of these others one that fails is left out, with a note that says why.
+    A part other than the figure's own run that fails is left out, with a note of the reason.
 
     Raises:
         DivergenceError: the figure's own run diverged.
@@ -163,7 +163,7 @@ def each(solve: Any, X: Float[np.ndarray, "seed n d"], y: Float[np.ndarray, "see
 
 
 def _collect_notes(request: Request, known: bool) -> list[str]:
-    """What a reader has to know of a run that is not the paper's."""
+    """Qualifications of a run that is not the paper's."""
     notes = [] if request.papers else [NOT_THE_PAPERS]
     if request.attribution and not known:
         notes.append("the truth is not known: no errors, and no attribution of them")
@@ -175,7 +175,7 @@ def _collect_notes(request: Request, known: bool) -> list[str]:
 def _attribute_effects(
     recovery: Recovery, own: Trained, error: Metric, report: Stages, notes: list[str]
 ) -> list[dict[str, Any]]:
-    """The rows of the sweep; none where the run fails that they are set against."""
+    """The rows of the sweep; none where their reference run fails."""
     problem, reference, name = recovery.problem, recovery.sweep_reference, recovery.own_name
     with failures_noted(notes):
         if reference is not None and reference != recovery.own:

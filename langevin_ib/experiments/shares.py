@@ -41,7 +41,7 @@ def curve(shares: Sequence[float], seeds: int, seed: int, rates: dict[str, float
         shares: probabilities for an entry to be observed.
         seeds: matrices at each share.
         seed: of all randomness.
-        rates: {name: η}; all of them are run, for a curve of runs that have not converged says little.
+        rates: {name: η}; all of them are run, for runs that have not converged would bias the curve.
         steps: of each run.
         report: called with the name of each stage.
 
@@ -106,7 +106,7 @@ def _relative_error(T: Float[np.ndarray, "seed m n"], part: Problem) -> Float[np
 
 
 def _observed_error(T: Float[np.ndarray, "seed m n"], part: Problem) -> Float[np.ndarray, " seed"]:
-    """The error on the observed entries over that of predicting zero: how far the run has converged."""
+    """The error on the observed entries over that of predicting zero: a measure of convergence."""
     return _relative_error(
         T, dataclasses.replace(part, tasks={**part.tasks, "mask": 1.0 - np.asarray(part.tasks["mask"])})
     )

@@ -72,7 +72,7 @@ def train(
         stage: named in errors.
         rows: times at which parameters are kept, at most.
         progress: called with (steps done, steps in all).
-        starts: parameters to go on from, leading axis the seed, in place of the problem's.
+        starts: parameters to continue from, leading axis the seed, in place of the problem's.
 
     Raises:
         DivergenceError: some seed's parameters ran away.
@@ -103,7 +103,7 @@ def train(
 
 
 def recovered(problem: Problem, params: Recorded) -> Float[np.ndarray, "seed ..."]:
-    """What each seed makes of its parameters (leaves with leading axis the seed), in float64."""
+    """The unknown at each seed's parameters (leaves with leading axis the seed), in float64."""
     if problem.recover is None:
         raise ValueError("a student recovers nothing")
     with jax.enable_x64(True):
