@@ -53,9 +53,9 @@ def stages(silent: bool) -> Iterator[Stages]:
 
         def report(stage: str):
             signals.check()  # a library may have swallowed the exception of an earlier signal
-            for former in bars.tasks[-1:]:
-                bars.update(former.id, total=1, completed=1)
-                bars.stop_task(former.id)
+            for previous in bars.tasks[-1:]:
+                bars.update(previous.id, total=1, completed=1)
+                bars.stop_task(previous.id)
             task = bars.add_task(stage, total=None)
             pulse.begin(stage)
 

@@ -46,11 +46,11 @@ def caught() -> Iterator[None]:
 
     def stop(number: int, frame: Any) -> None:
         del number, frame
-        again, _now.asked = _now.asked, True
-        if again or not _now.holders:
+        second, _now.asked = _now.asked, True
+        if second or not _now.holders:
             raise KeyboardInterrupt
 
-    former = {
+    previous = {
         number: signal.signal(number, stop)
         for number in (signal.SIGINT, signal.SIGTERM)
         if signal.getsignal(number) not in (signal.SIG_IGN, None)
@@ -59,7 +59,7 @@ def caught() -> Iterator[None]:
     try:
         yield
     finally:
-        for number, handler in former.items():
+        for number, handler in previous.items():
             signal.signal(number, handler)
         _now.asked = False
 

@@ -61,7 +61,7 @@ def _simulate(arguments: dict[str, Any]) -> int:
     path = arguments.pop("config")
     settings = {} if path is None else read_toml(path)
     given = {name: _parse_setting(name, text) for name, text in arguments.items() if text is not None}
-    kept = _reconcile(settings, given)
+    retained = _reconcile(settings, given)
     origins = Origins(given, settings, path)
     with origins.named():
         config = RunConfig.from_dict(settings | given)
@@ -85,8 +85,8 @@ def _simulate(arguments: dict[str, Any]) -> int:
         except OSError as error:
             reason = error.strerror or error
             raise FailedRunError(f"cannot write the run folder: {reason}; {signals.left()}") from None
-    if kept and not quiet:
-        print(f"note: kept from {path}: {', '.join(kept)}; give one as auto to set it anew", file=sys.stderr)
+    if retained and not quiet:
+        print(f"note: kept from {path}: {', '.join(retained)}; give one as auto to set it anew", file=sys.stderr)
     tidy(out)
     if as_json:
         print_json(result.summary)

@@ -86,7 +86,7 @@ def run_figures(names: Sequence[str], options: list[str], groups: list[list[int]
     """
     waiting, several = deque(names), len(groups) > 1
 
-    def taken() -> str | None:
+    def take_next() -> str | None:
         try:
             return waiting.popleft()
         except IndexError:
@@ -99,7 +99,7 @@ def run_figures(names: Sequence[str], options: list[str], groups: list[list[int]
         codes = []
         # Spawned: JAX cannot be forked.
         with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
-            for name in iter(taken, None):
+            for name in iter(take_next, None):
                 began = time.perf_counter()
                 code, out, errors = process.submit(run_figure, name, options, several).result()
                 sys.stderr.write(errors)

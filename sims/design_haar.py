@@ -91,7 +91,7 @@ def picture(own: Trained, arrays: dict[str, Any], *, truth: Float[np.ndarray, "s
     """The first seed's signal as each model recovers it."""
     del own
     shown = [name for name in (PLAIN, DESIGNED, LASSO) if name in arrays]
-    drawn, grid = pictures.panels(len(shown), 1.9)
+    figure, grid = pictures.panels(len(shown), 1.9)
     for i, (axes, name) in enumerate(zip(grid, shown, strict=True)):
         place = np.arange(arrays[name].shape[1])
         if truth is not None:
@@ -100,7 +100,7 @@ def picture(own: Trained, arrays: dict[str, Any], *, truth: Float[np.ndarray, "s
         axes.set_ylabel("x, first seed")
         pictures.legend_above(axes)
     pictures.finish(grid, "position")
-    return drawn
+    return figure
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -39,7 +39,7 @@ from langevin_ib.noise import Noise
 LR, STEPS, LABEL_NOISE, START = 1e-2, 40_000, 1.0, 0.5
 LEVELS = (0.25, 0.5, 1.0, 2.0, 4.0)  # θ of the drawn orbits
 LARGEST = 3.5  # end of the drawn axes
-NEAR = 0.1  # share of χ below which 95% of the seeds have to be for a run to be said to reach the slice
+NEAR = 0.1  # share of χ below which 95% of the seeds have to end for a run to count as reaching the slice
 PAPER = {"facecolor": "white", "edgecolor": "none", "pad": 0.8}
 SHOWN = 4  # seeds whose paths are drawn
 DESCENT, SGD, ISOTROPIC = "gradient descent", "SGD, label noise", "isotropic, as SGD's"
@@ -74,10 +74,10 @@ def experiment(request: Request, report: Stages) -> Outcome:
     with timed(wall, "training"):
         for name, noise in noises.items():
             runs[name] = train(problem, Protocol(noise, lr, steps), stage=name, progress=report(name))
-    kept = {name: _charge(problem, run) for name, run in runs.items()}
+    charges = {name: _charge(problem, run) for name, run in runs.items()}
     measured = {
         name: {
-            KEPT: kept[name][:, -1],
+            KEPT: charges[name][:, -1],
             BALANCE: off_by(balance(problem, _last(run))["ratio"])[:, -1],
             PRODUCT: np.prod(np.asarray(run.ends, np.float64), axis=-1),
         }
@@ -108,7 +108,7 @@ def experiment(request: Request, report: Stages) -> Outcome:
             captioned("Which training moves along the orbits?", "run", numbers, "medians over seeds [90% of seeds]"),
         ],
         sentences=interpret(numbers, steps),
-        pictures={"figure": picture(runs, kept)},
+        pictures={"figure": picture(runs, charges)},
         notes=[
             "the paper's figure states no number; exp(−η²s²n) is what χ' = χ(1 − η²g²) makes of χ in n steps with g² = "
             "s² on average, the residual's own share of g left out"
@@ -138,26 +138,26 @@ def _orbit_table(orbits: dict[str, Any]) -> Table:
 
 
 def interpret(numbers: dict[str, Any], steps: int) -> list[str]:
-    """Whether the drawing holds, and what it leaves open."""
+    """Whether each orbit meets the slice once, and which runs reach it."""
     orbits, rows = numbers["orbits"], numbers["rows"]
-    every = orbits["meeting the slice once"] == orbits["followed"]
+    all_once = orbits["meeting the slice once"] == orbits["followed"]
     lines = [
-        f"the slice u = v meets {'each' if every else 'not each'} of the orbits once: "
+        f"the slice u = v meets {'each' if all_once else 'not each'} of the orbits once: "
         f"{orbits['meeting the slice once']} of the {orbits['followed']} that were followed"
     ]
     for name, row in rows.items():
         verb = "brings training" if row[KEPT]["high90"] < NEAR else "does not bring training"
-        near = f"{verb} to the slice in {steps} steps"
+        outcome = f"{verb} to the slice in {steps} steps"
         predicted = numbers["predicted"].get(name)
-        beside = f", exp(−η²s²n) = {predicted[KEPT]:.3g}" if predicted else ""
-        lines.append(f"{name} {near}: it keeps {banded(row[KEPT])} of χ{beside}")
+        prediction = f", exp(−η²s²n) = {predicted[KEPT]:.3g}" if predicted else ""
+        lines.append(f"{name} {outcome}: it keeps {banded(row[KEPT])} of χ{prediction}")
     return lines
 
 
-def picture(runs: dict[str, Trained], kept: dict[str, Float[np.ndarray, "seed time"]]) -> Figure:
+def picture(runs: dict[str, Trained], charges: dict[str, Float[np.ndarray, "seed time"]]) -> Figure:
     """The paper's two panels; paths of some seeds; the charge of all."""
     with plt.rc_context(pictures.STYLE):
-        drawn, axes = plt.subplot_mosaic(
+        figure, axes = plt.subplot_mosaic(
             "ab;cc;dd", figsize=(pictures.WIDTH, 6.6), layout="constrained", height_ratios=(1.0, 1.5, 1.2)
         )
     for letter, panel in axes.items():
@@ -179,12 +179,12 @@ def picture(runs: dict[str, Trained], kept: dict[str, Float[np.ndarray, "seed ti
             axes["c"].plot(*path[-1], "o", color=pictures.COLOURS[style], markersize=3)
     pictures.legend(axes["c"], loc="upper right", frameon=True, edgecolor="none", framealpha=0.9)
     for i, (name, run) in enumerate(runs.items()):
-        pictures.plot_band(axes["d"], run.steps / 1000.0, kept[name], name, i)
+        pictures.plot_band(axes["d"], run.steps / 1000.0, charges[name], name, i)
     pictures.log_scale(axes["d"])
     axes["d"].set_ylabel("|χ(t)/χ(0)|")
     pictures.legend(axes["d"])
     pictures.finish([axes["d"]], "thousand steps")
-    return drawn
+    return figure
 
 
 def _draw_orbits(axes: Axes, *, labelled: bool) -> None:

@@ -44,7 +44,7 @@ SCALES = (0.01, 0.03, 0.3, 1.0)  # of the start, besides the paper's 0.1
 NOISES = (1.0, 3.0)  # s of label noise
 SHARES = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 FACTORED, ZERO = "U Vᵀ", "zero"
-TURNED = "isotropic, as SGD's"
+ISOTROPIC = "isotropic, as SGD's"
 ERROR, OBSERVED, FIRST, SECOND, THIRD, FOURTH = (
     "error, unobserved", "error, observed", "σ̂₁", "σ̂₂", "σ̂₃", "σ̂₄",
 )  # fmt: skip
@@ -54,20 +54,20 @@ MODES = (FIRST, SECOND, THIRD, FOURTH)
 
 def experiment(request: Request, report: Stages) -> Outcome:
     """The figure, the curve over the share of observed entries, the baseline and the attributions."""
-    given = None if request.data is None else load(request.data, 4)
-    problem = completion(request.seeds, request.seed, data=given)
+    user_data = None if request.data is None else load(request.data, 4)
+    problem = completion(request.seeds, request.seed, data=user_data)
     mask, target, truth = (np.asarray(x) for x in (problem.tasks["mask"], problem.tasks["target"], problem.truth))
     variant = request.extra.get("variant", "code")
     # The loss of the code is a mean over all entries, half of which the masks drop; that of the model here a sum.
     entries = mask[0].size
     eta = request.lr or LR
-    rates = {"code": eta / entries, "text": eta / KEPT if given is None else 2.0 * eta / mask[0].sum()}
+    rates = {"code": eta / entries, "text": eta / KEPT if user_data is None else 2.0 * eta / mask[0].sum()}
     steps, lr = request.steps or STEPS, rates[variant]
     other = "text" if variant == "code" else "code"
     masks, quiet = Noise("bernoulli"), Noise("none")
     sweeps = {
         QUIET: Protocol(quiet, lr, steps),
-        TURNED: Protocol(Noise("bernoulli", turned=True), lr, steps),
+        ISOTROPIC: Protocol(Noise("bernoulli", turned=True), lr, steps),
     }
     sweeps |= {f"label noise {s:g}": Protocol(Noise("label", None, s), lr, steps) for s in NOISES}
     sweeps |= {f"start {s:g}": Protocol(masks, lr, steps, s) for s in SCALES}
@@ -93,20 +93,23 @@ def experiment(request: Request, report: Stages) -> Outcome:
                 f"{FACTORED}, start of U × 1.1, as in the code": Protocol(masks, lr, steps, None, (("U", 1.1),)),
             },
             others={ZERO: lambda: np.zeros_like(target)},
-            baselines={NUCLEAR: lambda: nuclear_norms(target, mask, seed=None if given is None else request.seed)},
+            baselines={NUCLEAR: lambda: nuclear_norms(target, mask, seed=None if user_data is None else request.seed)},
             sweeps=sweeps,
             interpret=interpret,
             notes=(
                 "σ̂ is the singular value of U Vᵀ; the paper's code plots 2σ̂ under that name",
-                *([NUCLEAR_NOTE if given is None else "nuclear norm: penalty by cross-validation"] * request.baselines),
+                *(
+                    [NUCLEAR_NOTE if user_data is None else "nuclear norm: penalty by cross-validation"]
+                    * request.baselines
+                ),
             ),
         ),
         request,
         report,
     )
     if request.attribution:
-        outcome = _with_balance(outcome, request, lr, steps, report) if given is None else outcome
-    if request.baselines and given is None:
+        outcome = _with_balance(outcome, request, lr, steps, report) if user_data is None else outcome
+    if request.baselines and user_data is None:
         outcome = _with_curve(outcome, request, lr, steps, report)
     return outcome
 
@@ -117,26 +120,27 @@ def mode(i: int, T: Float[np.ndarray, "seed m n"]) -> Float[np.ndarray, " seed"]
 
 
 def interpret(numbers: dict[str, Any]) -> list[str]:
-    """Whether the matrix is recovered, and what noise has to do with it."""
+    """Whether the matrix is recovered, and the part of noise in it."""
     own, zero = (numbers["rows"][name] for name in (FACTORED, ZERO))
     pairs = zip(numbers["by_seed"][FACTORED][ERROR], numbers["by_seed"][ZERO][ERROR], strict=True)
-    good = sum(error < RECOVERED * nothing for error, nothing in pairs)
+    recovered_count = sum(error < RECOVERED * zero_error for error, zero_error in pairs)
     seeds = len(numbers["by_seed"][ZERO][ERROR])
     lines = [
-        f"the matrix is recovered in {good} of {seeds} seeds: σ̂ ends at {', '.join(banded(own[x]) for x in MODES)}, "
+        f"the matrix is recovered in {recovered_count} of {seeds} seeds: "
+        f"σ̂ ends at {', '.join(banded(own[x]) for x in MODES)}, "
         f"and the error on the other entries is {banded(own[ERROR])} where predicting zero has {banded(zero[ERROR])}"
     ]
     verdicts = {row["name"]: verdict(row) for row in numbers["attribution"] if row["kind"] != "reference"}
-    fitted = own[OBSERVED]["median"] < 0.5 * zero[OBSERVED]["median"]
-    if QUIET in verdicts and not fitted:
+    is_fitted = own[OBSERVED]["median"] < 0.5 * zero[OBSERVED]["median"]
+    if QUIET in verdicts and not is_fitted:
         lines.append("the observed entries are not fitted yet: nothing can be said of what noise selects")
     elif QUIET in verdicts:
-        lines.append(f"{on_noise(verdicts[QUIET], 2 * good > seeds)}: against SGD, {_listed(verdicts)}")
+        lines.append(f"{on_noise(verdicts[QUIET], 2 * recovered_count > seeds)}: against SGD, {_listed(verdicts)}")
     return lines
 
 
 def on_noise(quiet: str, recovered: bool) -> str:
-    """What figure 4 shows about noise.
+    """The conclusion of figure 4 about noise.
 
     Args:
         quiet: verdict on gradient descent without noise, its error against SGD's.
@@ -157,7 +161,7 @@ def on_noise(quiet: str, recovered: bool) -> str:
 
 def _listed(verdicts: dict[str, str]) -> str:
     """The runs that differ from SGD by their noise alone, each with its verdict."""
-    return "; ".join(f"{name}: {verdicts[name]}" for name in (QUIET, TURNED) if name in verdicts)
+    return "; ".join(f"{name}: {verdicts[name]}" for name in (QUIET, ISOTROPIC) if name in verdicts)
 
 
 def _with_balance(outcome: Outcome, request: Request, lr: float, steps: int, report: Stages) -> Outcome:
@@ -205,7 +209,7 @@ def _with_curve(outcome: Outcome, request: Request, lr: float, steps: int, repor
 def picture(problem: Problem, own: Trained, arrays: dict[str, Any]) -> Figure:
     """Singular values along training, and the ratio of the columns' norms."""
     del arrays
-    drawn, (spectrum, ratios) = pictures.panels(2, 2.4)
+    figure, (spectrum, ratios) = pictures.panels(2, 2.4)
     thousand = own.steps / 1000.0
     values = modes(problem, own)
     for i, name in enumerate(MODES):
@@ -220,7 +224,7 @@ def picture(problem: Problem, own: Trained, arrays: dict[str, Any]) -> Figure:
     ratios.set_ylabel("|U_j| / |V_j| off by a factor")
     pictures.legend(ratios)
     pictures.finish([spectrum, ratios], "thousand steps")
-    return drawn
+    return figure
 
 
 def modes(problem: Problem, trained: Trained) -> Float[np.ndarray, "seed time modes"]:

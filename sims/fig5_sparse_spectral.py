@@ -48,9 +48,9 @@ SHOWN, END = 1000, 0.25  # points of the drawn signal, and its end: all of [0, 1
 
 def experiment(request: Request, report: Stages) -> Outcome:
     """The figure, with its baselines and its attribution."""
-    given = None if request.data is None else load(request.data, 5)
+    user_data = None if request.data is None else load(request.data, 5)
     variant = request.extra.get("variant", "code")
-    problem = sparse_spectrum(request.seeds, request.seed, start_scale=STARTS[variant], data=given)
+    problem = sparse_spectrum(request.seeds, request.seed, start_scale=STARTS[variant], data=user_data)
     steps = request.steps or STEPS
     other = "text" if variant == "code" else "code"
     x, y, truth = np.asarray(problem.tasks["x"]), np.asarray(problem.tasks["y"]), problem.known
@@ -111,7 +111,7 @@ def picture(own: Trained, arrays: dict[str, Any], *, truth: Float[np.ndarray, "s
     """Spectrum and signal of the first seed, as each model recovers them."""
     del own
     shown = [name for name in (PLAIN, DESIGNED, LASSO) if name in arrays]
-    drawn, (spectrum, signal) = pictures.panels(2, 2.5)
+    figure, (spectrum, signal) = pictures.panels(2, 2.5)
     t = np.linspace(0.0, END, SHOWN)
     k = np.arange(arrays[DESIGNED].shape[1])
     if truth is not None:
@@ -129,7 +129,7 @@ def picture(own: Trained, arrays: dict[str, Any], *, truth: Float[np.ndarray, "s
     pictures.legend_above(signal)
     pictures.finish([spectrum, signal], "t")
     spectrum.set_xlabel("frequency k")
-    return drawn
+    return figure
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -45,8 +45,8 @@ CAPTION = {DESIGNED: {ERROR: 7.94e-2, VARIATION: 23.0}, PLAIN: {ERROR: 1.39, VAR
 
 def experiment(request: Request, report: Stages) -> Outcome:
     """The figure, with its baselines and its attribution."""
-    given = None if request.data is None else load(request.data, 6)
-    problem = piecewise(request.seeds, request.seed, data=given)
+    user_data = None if request.data is None else load(request.data, 6)
+    problem = piecewise(request.seeds, request.seed, data=user_data)
     variant = request.extra.get("variant", "code")
     steps = request.steps or STEPS[variant]
     other = "text" if variant == "code" else "code"
@@ -103,7 +103,7 @@ def picture(own: Trained, arrays: dict[str, Any], *, truth: Float[np.ndarray, "s
     """The signal as the two models and the convex baseline recover it: median and band of 90% of the seeds."""
     del own
     shown = [name for name in (PLAIN, DESIGNED, FUSED) if name in arrays]
-    drawn, grid = pictures.panels(len(shown), 1.9)
+    figure, grid = pictures.panels(len(shown), 1.9)
     for i, (axes, name) in enumerate(zip(grid, shown, strict=True)):
         place = np.arange(arrays[name].shape[1])
         if truth is not None:
@@ -112,7 +112,7 @@ def picture(own: Trained, arrays: dict[str, Any], *, truth: Float[np.ndarray, "s
         axes.set_ylabel("x")
         pictures.legend_above(axes)
     pictures.finish(grid, "position")
-    return drawn
+    return figure
 
 
 def main(argv: Sequence[str] | None = None) -> int:

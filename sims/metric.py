@@ -102,24 +102,26 @@ def study(config: RunConfig, laws: tuple[str, ...]) -> Study:
     """Draw under one protocol, and weigh the law's draws by each law of the metric and of Euclid (", Euclid")."""
     prepared, draws, doubts = draw(config)
     assert prepared.sampled is not None  # of two coordinates
-    plan, drawn, sample = prepared.plan, prepared.sampled.draws, draws.main
+    plan, law_draws, sample = prepared.plan, prepared.sampled.draws, draws.main
     level = 1.0 - (1.0 - compare.LEVEL) / len(plan.edges)
     reduction = plan.reduction
     euclidean = Reduction(neuron(), reduction.confinement, reduction.temperature)
     # The scalars of this model are all its coordinates.
-    x = np.stack([drawn.scalars[name] for name in reduction.chart.scalar_names], axis=-1)
+    x = np.stack([law_draws.scalars[name] for name in reduction.chart.scalar_names], axis=-1)
     flat = on_host(euclidean.terms_at)(x.reshape(-1, x.shape[-1]))
     euclid = type(flat)(*(np.reshape(term, x.shape[:2]) for term in flat))
     comparisons = {}
     for law in laws:
-        terms = euclid if law.endswith(", Euclid") else drawn.terms
-        log_weight = formula(reduction, law.split(",")[0]).log_density(terms) - drawn.formula.log_density(drawn.terms)
+        terms = euclid if law.endswith(", Euclid") else law_draws.terms
+        log_weight = formula(reduction, law.split(",")[0]).log_density(terms) - law_draws.formula.log_density(
+            law_draws.terms
+        )
         weight = weights_of(log_weight)
         for scalar, edges in plan.edges.items():
-            predicted = drawn.histogram(scalar, edges, weight)
+            predicted = law_draws.histogram(scalar, edges, weight)
             comparisons[law, scalar] = compare.against_sample(sample.histogram(scalar), predicted, config.margin, level)
     slice_law = formula(reduction, "slice").log_density
-    return Study(comparisons, float(np.ptp(slice_law(drawn.terms) - slice_law(euclid))), doubts)
+    return Study(comparisons, float(np.ptp(slice_law(law_draws.terms) - slice_law(euclid))), doubts)
 
 
 if __name__ == "__main__":

@@ -60,7 +60,7 @@ class Contraction(NamedTuple):
 
 
 def steps(model: Model, kernel: Kernel, starts: Any, count_: int, key: int) -> Any:
-    """The end of a run and the mean of what was watched on the way."""
+    """The final state of a run and the means of the quantities watched along it."""
     return run_ensemble(
         kernel,
         starts,

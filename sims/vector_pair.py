@@ -98,7 +98,7 @@ def sample(p: int, q: int, confinement: Confinement, step: float) -> compare.His
 
 
 def laws(p: int, q: int, confinement: Confinement) -> list[tuple[Law, bool]]:
-    """Each law with what the theory says of it: whether it is the one that this protocol obeys."""
+    """Each law, and whether it is the one that this protocol obeys by the theory."""
     if confinement.strength == PROTOCOLS[0][0].strength:
         power = power_of_s(p, q, 1.0)
         laws = [power_law(reduced_loss, TEMPERATURE, power + shift, "power") for shift in (0.0, -0.5, 0.5)]
@@ -107,9 +107,9 @@ def laws(p: int, q: int, confinement: Confinement) -> list[tuple[Law, bool]]:
     candidates = [(exact, True)] + [(_shifted(exact, shift), False) for shift in (-0.5, 0.5)]
     if confinement.name == "weight-decay":
         # q ± 2 has the order one higher or lower; the shift takes the power back to what it was.
-        for more in (-2, 2):
-            other = bessel_law(p, q + more, reduced_loss, TEMPERATURE, confinement)
-            candidates.append((_shifted(other, -0.5 * more), False))
+        for offset in (-2, 2):
+            neighbour = bessel_law(p, q + offset, reduced_loss, TEMPERATURE, confinement)
+            candidates.append((_shifted(neighbour, -0.5 * offset), False))
     return candidates
 
 
@@ -123,14 +123,14 @@ def _shifted(law: Law, shift: float) -> Law:
 def main() -> None:
     """Print a table and how many statements of the theory hold."""
     print(TITLE)
-    right = total = 0
+    agreeing = total = 0
     with jax.enable_x64(True):
         for p, q in SIZES:
             for confinement, step in PROTOCOLS:
                 ensemble = sample(p, q, confinement, step)
                 for law, obeyed in laws(p, q, confinement):
                     comparison = compare.against_law(ensemble, bin_masses(law, EDGES), MARGIN)
-                    right += comparison.verdict == ("agrees" if obeyed else "differs")
+                    agreeing += comparison.verdict == ("agrees" if obeyed else "differs")
                     total += 1
                     where = f"({p}, {q})  {confinement.name:>12} {confinement.strength:<4g}"
                     print(
@@ -138,7 +138,7 @@ def main() -> None:
                         f"{comparison.tv_upper95:.4f}  {comparison.p_value:9.2g}  {comparison.verdict}",
                         flush=True,
                     )
-    print(f"{right} of {total} verdicts are those of the theory (margin {MARGIN:g} in total variation)")
+    print(f"{agreeing} of {total} verdicts are those of the theory (margin {MARGIN:g} in total variation)")
 
 
 if __name__ == "__main__":

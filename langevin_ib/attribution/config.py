@@ -121,7 +121,7 @@ class AttributionConfig:
         for spec in dataclasses.fields(self):
             value = getattr(self, spec.name)
             if spec.name in KINDS and not (value is None and spec.default is None):
-                object.__setattr__(self, spec.name, _real(spec.name, value))
+                object.__setattr__(self, spec.name, _as_float(spec.name, value))
 
     @property
     def rate(self) -> float:
@@ -153,7 +153,7 @@ class AttributionConfig:
         return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()[:8]
 
 
-def _real(name: str, value: Any) -> float:
+def _as_float(name: str, value: Any) -> float:
     wanted, allowed = NUMBERS[KINDS[name]]
     number = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
     if not (number and allowed(value)):

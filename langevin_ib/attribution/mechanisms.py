@@ -141,15 +141,15 @@ def pair_generators(model: Model, params: Params) -> Bool[np.ndarray, " m"]:
     """Which generators rescale a vector pair, ρ_a(exp(t e_a)·θ) = ρ_a(θ) + 2t, of conserved charge, ∇χ_a = ξ_a."""
 
     @jax.jit
-    def at(params: Params) -> Bool[Array, " m"]:
+    def check_generators(params: Params) -> Bool[Array, " m"]:
         moves = NUDGE * jnp.eye(model.group_dim)
         before = charges.log_ratio(model, params)
         after = jnp.diagonal(jax.vmap(lambda t: charges.log_ratio(model, model.act(t, params)))(moves))
         fields, gradients = geometry.fundamental_fields(model, params), geometry.moment_jacobian(model, params)
-        kept = jnp.max(jnp.abs(fields - gradients), axis=1) < PAIR * (1.0 + jnp.max(jnp.abs(fields), axis=1))
-        return kept & (jnp.abs(after - before - 2.0 * NUDGE) < PAIR)
+        conserved = jnp.max(jnp.abs(fields - gradients), axis=1) < PAIR * (1.0 + jnp.max(jnp.abs(fields), axis=1))
+        return conserved & (jnp.abs(after - before - 2.0 * NUDGE) < PAIR)
 
-    return np.asarray(at(params))
+    return np.asarray(check_generators(params))
 
 
 def _notes(setting: Setting) -> list[str]:

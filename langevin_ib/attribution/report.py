@@ -102,12 +102,12 @@ def sentences(summary: dict[str, Any]) -> list[str]:
             *by_mechanism,
             f"what SGD removes is not positive with 95% confidence, so no share of {SUBJECT[DESCENT]} is given",
         ]
-    kept = not summary["mechanisms"][SGD]["diverged"] and _keeps_charge(summary["mechanisms"][SGD]["charge_left"])
-    idle = kept and share["low95"] <= 1.0 <= share["high95"] and _is_near(share, 1.0)
+    conserved = not summary["mechanisms"][SGD]["diverged"] and _keeps_charge(summary["mechanisms"][SGD]["charge_left"])
+    no_cause = conserved and share["low95"] <= 1.0 <= share["high95"] and _is_near(share, 1.0)
     return [
         *by_mechanism,
         f"of what SGD removes, {SUBJECT[DESCENT]} gives {_format_interval(share, '.2f')}, paired over "
-        f"{summary['run']['seeds']} seeds" + (f", so it is not {CAUSE[SGD]} that balances" if idle else ""),
+        f"{summary['run']['seeds']} seeds" + (f", so it is not {CAUSE[SGD]} that balances" if no_cause else ""),
     ]
 
 
@@ -156,8 +156,8 @@ def _compare_with_descent(name: str, left: dict[str, Any], added: dict[str, floa
         return f"against {SUBJECT[DESCENT]} the imbalance ends {direction}, by {change} of the start's"
     change = _format_interval(added, "+.2f")
     text = f"{change} more of it is removed than by {SUBJECT[DESCENT]}, in which there is no direction"
-    idle = name in CAUSE and _keeps_charge(left) and _is_near(added, 0.0)
-    return text + (f", so it is not {CAUSE[name]} that balances" if idle else "")
+    no_cause = name in CAUSE and _keeps_charge(left) and _is_near(added, 0.0)
+    return text + (f", so it is not {CAUSE[name]} that balances" if no_cause else "")
 
 
 def _keeps_median_charge(left: dict[str, Any]) -> bool:
@@ -186,7 +186,7 @@ def details(summary: dict[str, Any]) -> list[str]:
     config, noise = summary["config"], summary["noise"]
     T, typical, average = noise["temperature"], noise["typical"], noise["mean"]
     seeds = noise["metered_seeds"]
-    over = f"mean of {seeds} seeds" if seeds > 1 else "one seed: Σ costs too much"
+    averaged = f"mean of {seeds} seeds" if seeds > 1 else "one seed: Σ costs too much"
 
     def metered(name: str, form: str) -> str:
         first = format(typical[name], form)
@@ -194,7 +194,7 @@ def details(summary: dict[str, Any]) -> list[str]:
 
     return [
         f"T of Langevin = η tr Σ/2q = {T['value']:.3g} ± {T['se']:.2g} over seeds, averaged over recorded times of SGD",
-        f"noise of SGD at its end, seed 0 ({over}): largest eigenvalue of Σ over the mean one "
+        f"noise of SGD at its end, seed 0 ({averaged}): largest eigenvalue of Σ over the mean one "
         f"{metered('anisotropy', '.3g')}, misfit of one T {metered('misfit', '.3f')}, share along the orbits "
         f"{metered('orbit_share', '.1g')}; of isotropic noise {noise['isotropic_orbit_share']:.3f} (m/q)",
         f"label noise s = {config['label_noise']:g} on top of the data's {config['data_noise']:g}; weight decay "
@@ -279,8 +279,8 @@ def _format_band(band: dict[str, float]) -> str:
 
 def _format_share(share: dict[str, float]) -> str:
     """A share of the reduction, or a dash where its standard error is too large."""
-    known = share["se"] <= UNSURE and SHOWN[0] <= share["value"] <= SHOWN[1]
-    return _format_percent(share["value"]) if known else "–"
+    is_precise = share["se"] <= UNSURE and SHOWN[0] <= share["value"] <= SHOWN[1]
+    return _format_percent(share["value"]) if is_precise else "–"
 
 
 def _format_percent(value: float, form: str = ".1f") -> str:

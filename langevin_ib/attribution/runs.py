@@ -225,7 +225,7 @@ def follow(setting: Setting, parameters: Float[np.ndarray, "seed time q"]) -> Pa
     like = jax.tree.map(lambda leaf: leaf.astype(jnp.float64), setting.like)
     unravel = ravel_pytree(like)[1]
 
-    def at(task: Task, flat: Float[Array, " q"]) -> Paths:
+    def observe(task: Task, flat: Float[Array, " q"]) -> Paths:
         params = unravel(flat)
         return Paths(
             charge=model.moment_map(params),
@@ -234,7 +234,7 @@ def follow(setting: Setting, parameters: Float[np.ndarray, "seed time q"]) -> Pa
             loss=training.risk(task, params),
         )
 
-    over_seeds = jax.vmap(at, in_axes=(None if setting.tasks is None else 0, 0))
+    over_seeds = jax.vmap(observe, in_axes=(None if setting.tasks is None else 0, 0))
     task = cast(training.task if setting.tasks is None else setting.tasks, like)
     # Row by row: the fields of all generators at all points at once would not fit into memory.
     rows = jnp.swapaxes(jnp.asarray(parameters, jnp.float64), 0, 1)
@@ -305,18 +305,18 @@ def noise_meter(setting: Setting, ends: Float[np.ndarray, "seed q"]) -> NoiseRep
     def examples(task: Task) -> tuple[Noise, Task]:
         if normals is None:
             return noise, task
-        drawn = training.population.examples(task, jnp.asarray(normals))
-        data = {"x": drawn.x, "y": drawn.y, "weight": training.population.weight}
+        fresh = training.population.examples(task, jnp.asarray(normals))
+        data = {"x": fresh.x, "y": fresh.y, "weight": training.population.weight}
         return dataclasses.replace(noise, kind="minibatch"), {**task, **data}
 
-    def at(flat: Float[Array, " q"], task: Task) -> NoiseReport:
+    def measure_seed(flat: Float[Array, " q"], task: Task) -> NoiseReport:
         params = unravel(flat)
         kind, data = examples(task)
         return measure(model, gradient_noise(training, kind, params, data).covariance, params, config.rate)
 
     work = setting.size * (METER_EXAMPLES if sampled else 1) * _count_outputs(training, setting.like, sampled)
     seeds = 1 if work > METER_WORK else config.seeds
-    meter = jax.jit(at)
+    meter = jax.jit(measure_seed)
     reports = [meter(jnp.asarray(ends[i]), cast(setting.task_of(i), setting.like)) for i in range(seeds)]
     return NoiseReport(*(np.stack(part) for part in zip(*reports, strict=True)))
 
@@ -338,12 +338,12 @@ def _median_curvature(setting: Setting) -> float:
     return float(np.median(curvatures))
 
 
-def _count_outputs(training: Training, like: Params, each: bool) -> int:
+def _count_outputs(training: Training, like: Params, per_example: bool) -> int:
     """Numbers that the model predicts: for one example, or for all of its data set."""
     if not training.size:
         return 1
     x = cast(training.task, like)["x"]
-    return jax.eval_shape(training.predict, like, x[:1] if each else x).size
+    return jax.eval_shape(training.predict, like, x[:1] if per_example else x).size
 
 
 def _label_rms(setting: Setting) -> float:

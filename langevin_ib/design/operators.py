@@ -77,8 +77,8 @@ class Operator:
     def pseudo_inverse(self) -> Float[np.ndarray, "d m"]:
         """A⁺, with A⁺A = I for an injective A."""
         left, values, right = np.linalg.svd(self.matrix, full_matrices=False)
-        kept = slice(self.rank)
-        return (right[kept].T / values[kept]) @ left[:, kept].T
+        nonzero = slice(self.rank)
+        return (right[nonzero].T / values[nonzero]) @ left[:, nonzero].T
 
     @property
     def is_tall(self) -> bool:
@@ -280,16 +280,16 @@ def finite_array(name: str, value: object, axes: int) -> Float[np.ndarray, "..."
     Raises:
         ValueError: it is something else.
     """
-    wanted = "a vector" if axes == 1 else "a matrix"
+    expected = "a vector" if axes == 1 else "a matrix"
     try:
         a = np.asarray(value)
         a = a.astype(np.float64, casting="same_kind" if a.dtype.kind in "fc" else "safe")
     except (TypeError, ValueError):
-        raise ValueError(f"{name} must be {wanted} of finite numbers, got {type(value).__name__}") from None
+        raise ValueError(f"{name} must be {expected} of finite numbers, got {type(value).__name__}") from None
     if a.ndim != axes or a.size == 0:
-        raise ValueError(f"{name} must be {wanted} of finite numbers, got shape {a.shape}")
+        raise ValueError(f"{name} must be {expected} of finite numbers, got shape {a.shape}")
     if not np.isfinite(a).all():
-        raise ValueError(f"{name} must be {wanted} of finite numbers, got {np.sum(~np.isfinite(a))} that are not")
+        raise ValueError(f"{name} must be {expected} of finite numbers, got {np.sum(~np.isfinite(a))} that are not")
     return a
 
 

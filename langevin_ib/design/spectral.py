@@ -85,17 +85,17 @@ def spectral(
     model = columns(training, rows, right)
 
     def invariants_at(z):
-        left, values, back = jnp.linalg.svd(z.reshape(rows, cols), full_matrices=False)
+        left, values, right_modes = jnp.linalg.svd(z.reshape(rows, cols), full_matrices=False)
         root = jnp.sqrt(values[:r])
-        return to_chart((left[:, :r] * root).T, root[:, None] * back[:r], frame)._asdict()
+        return to_chart((left[:, :r] * root).T, root[:, None] * right_modes[:r], frame)._asdict()
 
-    def small(key):
+    def draw_small(key):
         u, v = jax.random.split(key)
         return {"U": start_scale * jax.random.normal(u, (rows, r)), "V": start_scale * jax.random.normal(v, (cols, r))}
 
     return designed(
         dataclasses.replace(
-            model, name="spectral", init=small if start_scale else model.init, notes=notes_of(operator, SYNTHESIS)
+            model, name="spectral", init=draw_small if start_scale else model.init, notes=notes_of(operator, SYNTHESIS)
         ),
         operator=operator,
         construction=f"spectral {rows}x{cols}, rank {r}",

@@ -72,15 +72,15 @@ class Balancing:
 def run_balancing(case: Balancing, request: Request, report: Stages) -> Outcome:
     """The figure's own run, the attribution, and the same from other starts."""
     problem = case.problem
-    wall: dict[str, float] = {}
+    wall_s: dict[str, float] = {}
     own = train(problem, case.own, stage="training", progress=report("training"))
-    wall["training"] = own.wall_s
+    wall_s["training"] = own.wall_s
     paths = balance(problem, own.params)
     measured = {OWN: _measure_end(problem, own, case.label_noise)}
     attribution: dict[str, Any] | None = None
     notes = [*case.notes, *([] if request.papers else [NOT_THE_PAPERS])]
     if request.variants:
-        with timed(wall, "variants"):
+        with timed(wall_s, "variants"):
             for name, protocol in case.variants.items():
                 with failures_noted(notes):
                     measured[name] = _measure_end(
@@ -88,7 +88,7 @@ def run_balancing(case: Balancing, request: Request, report: Stages) -> Outcome:
                     )
     if request.attribution:
         horizon = min(case.horizon, case.own.steps)
-        with timed(wall, "starts"):
+        with timed(wall_s, "starts"):
             for scale in (case.problem.start_scale, *case.scales):
                 protocol = dataclasses.replace(case.own, steps=horizon, start_scale=scale)
                 name = f"start {scale:g}, {horizon:g} steps"
@@ -97,7 +97,7 @@ def run_balancing(case: Balancing, request: Request, report: Stages) -> Outcome:
                         problem, train(problem, protocol, stage=name, rows=20, progress=report(name)), case.label_noise
                     )
         if request.seeds >= MIN_SEEDS:
-            with timed(wall, "attribution"), failures_noted(notes):
+            with timed(wall_s, "attribution"), failures_noted(notes):
                 config = from_setup(
                     case.setup, seeds=request.seeds, seed=request.seed, steps=horizon, lr=case.own.lr, precision=32
                 )
@@ -111,7 +111,7 @@ def run_balancing(case: Balancing, request: Request, report: Stages) -> Outcome:
         if request.papers
         else {},
         "attribution": attribution,
-        "wall_s": wall,
+        "wall_s": wall_s,
         "by_seed": {name: {label: values.tolist() for label, values in row.items()} for name, row in measured.items()},
     }
     lines = [*caption_sentences(numbers, problem.seeds), *_state_results(case, numbers)]
@@ -184,13 +184,15 @@ def on_noise(figure: str, share: dict[str, float] | None, factor: float, steps: 
     if share is None:
         return f"{figure} shows no balancing by SGD that its error bar does not cover"
     interval = f"{share['value']:.1%} (95% interval {share['low95']:.1%} to {share['high95']:.1%})"
-    given = f"gradient descent without noise gives {interval} of what SGD removes of the imbalance in {steps:g} steps"
+    evidence = (
+        f"gradient descent without noise gives {interval} of what SGD removes of the imbalance in {steps:g} steps"
+    )
     if share["low95"] > MOST:
         ends = "end near one" if factor < BALANCED else f"come nearer to one (off by {factor:.3g} in the end)"
-        return f"{figure} shows that the ratios {ends}, not that noise does it: {given}"
+        return f"{figure} shows that the ratios {ends}, not that noise does it: {evidence}"
     if share["high95"] < MOST:
-        return f"{figure} shows noise at work beside the growth of the norms: {given}"
-    return f"{figure} does not decide what noise does to the ratios: {given}"
+        return f"{figure} shows noise at work beside the growth of the norms: {evidence}"
+    return f"{figure} does not decide what noise does to the ratios: {evidence}"
 
 
 def _draw_picture(case: Balancing, own: Trained, paths: dict[str, np.ndarray]) -> Figure:

@@ -87,10 +87,10 @@ def lasso(
         raise ValueError(f"y must be a vector of as many numbers as X has rows, at least 2, got {len(y)} and {n}")
     if operator is not None and operator.matrix.shape[1] != d:
         raise ValueError(f"operator must be of {d} numbers, the columns of X, got {operator.matrix.shape[1]}")
-    chosen = None if penalties is None else _sort_penalties(penalties)
+    penalty_grid = None if penalties is None else _sort_penalties(penalties)
     # Matrices this small are several times slower by two threads than by one.
     with _import_module("threadpoolctl").threadpool_limits(1, user_api="blas"):
-        return _fit_lasso(X, y, operator, chosen, seed)
+        return _fit_lasso(X, y, operator, penalty_grid, seed)
 
 
 def fused_lasso(
@@ -146,17 +146,17 @@ def nuclear_norm(
         return MatrixFit(_build_nuclear_solver(i, j, values, Y.shape)(0.0), 0.0)
     if seed is None or len(i) < 2:
         raise ValueError(f"seed must be given and 2 entries observed if exact is False, got {seed} and {len(i)}")
-    chosen = _sort_penalties(_penalty_grid(largest, MATRIX_PENALTIES) if penalties is None else penalties)
-    errors = np.zeros(len(chosen))
-    for train, test in _folds(len(i), seed) if len(chosen) > 1 else ():
+    penalty_grid = _sort_penalties(_penalty_grid(largest, MATRIX_PENALTIES) if penalties is None else penalties)
+    errors = np.zeros(len(penalty_grid))
+    for train, test in _folds(len(i), seed) if len(penalty_grid) > 1 else ():
         solve = _build_nuclear_solver(i[train], j[train], values[train], Y.shape)
-        errors += [np.sum((solve(penalty)[i[test], j[test]] - values[test]) ** 2) for penalty in chosen]
-    best = float(chosen[np.argmin(errors)])
+        errors += [np.sum((solve(penalty)[i[test], j[test]] - values[test]) ** 2) for penalty in penalty_grid]
+    best = float(penalty_grid[np.argmin(errors)])
     return MatrixFit(_build_nuclear_solver(i, j, values, Y.shape)(best), best)
 
 
 def _fit_lasso(
-    X: np.ndarray, y: np.ndarray, operator: Operator | None, chosen: np.ndarray | None, seed: int
+    X: np.ndarray, y: np.ndarray, operator: Operator | None, penalty_grid: np.ndarray | None, seed: int
 ) -> LassoFit:
     n, d = X.shape
     if operator is None:
@@ -167,16 +167,16 @@ def _fit_lasso(
         )
     else:
         path, largest, scale = _interior_point_path(operator.matrix, X, y)
-    if chosen is None:
+    if penalty_grid is None:
         if largest <= ROUNDING * scale:  # no penalty makes a difference
             return LassoFit(path(X, y, np.array([scale or 1.0]), ACCURACY)[0], 0.0)
-        chosen = _penalty_grid(largest, PENALTIES)
-    errors = np.zeros(len(chosen))
-    for train, test in _folds(n, seed) if len(chosen) > 1 else ():
-        weights = path(X[train], y[train], chosen, FOLD_ACCURACY)
+        penalty_grid = _penalty_grid(largest, PENALTIES)
+    errors = np.zeros(len(penalty_grid))
+    for train, test in _folds(n, seed) if len(penalty_grid) > 1 else ():
+        weights = path(X[train], y[train], penalty_grid, FOLD_ACCURACY)
         errors += np.sum((weights @ X[test].T - y[test]) ** 2, axis=1)
     best = int(np.argmin(errors))
-    return LassoFit(path(X, y, chosen[: best + 1], ACCURACY)[-1], float(chosen[best]))
+    return LassoFit(path(X, y, penalty_grid[: best + 1], ACCURACY)[-1], float(penalty_grid[best]))
 
 
 def _coordinate_descent(back: np.ndarray, null: np.ndarray, X: np.ndarray, y: np.ndarray) -> tuple[Path, float, float]:
@@ -188,9 +188,9 @@ def _coordinate_descent(back: np.ndarray, null: np.ndarray, X: np.ndarray, y: np
     descend = _import_module("sklearn.linear_model").lasso_path
     failed = _import_module("sklearn.exceptions").ConvergenceWarning
 
-    def project_out_level(X, *others):
+    def project_out_level(X, *columns):
         basis = scipy.linalg.orth(X @ null) if null.size else np.zeros((len(X), 0))
-        return [other - basis @ (basis.T @ other) for other in others]
+        return [column - basis @ (basis.T @ column) for column in columns]
 
     def path(X, y, penalties, accuracy):
         features, target = project_out_level(X, X @ back, y)
@@ -315,10 +315,10 @@ def _penalty_grid(largest: float, count: int) -> np.ndarray:
 
 
 def _sort_penalties(penalties: Real[np.ndarray, " k"]) -> np.ndarray:
-    chosen = np.sort(finite_array("penalties", penalties, 1))[::-1]
-    if not chosen[-1] > 0:
-        raise ValueError(f"penalties must be positive, got {chosen[-1]:g}")
-    return chosen
+    penalty_grid = np.sort(finite_array("penalties", penalties, 1))[::-1]
+    if not penalty_grid[-1] > 0:
+        raise ValueError(f"penalties must be positive, got {penalty_grid[-1]:g}")
+    return penalty_grid
 
 
 def _require_finite(solution: np.ndarray) -> np.ndarray:
@@ -332,5 +332,5 @@ def _import_module(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        wanted = "solved with scikit-learn and cvxpy, from a clone: pip install -c constraints.txt -e '.[baselines]'"
-        raise ConfigError("baselines", wanted, one_line(error)) from None
+        expected = "solved with scikit-learn and cvxpy, from a clone: pip install -c constraints.txt -e '.[baselines]'"
+        raise ConfigError("baselines", expected, one_line(error)) from None

@@ -115,28 +115,28 @@ def main(
     parser.add_argument("--json", action="store_true", help="print summary.json on standard output instead of tables")
 
     def work() -> int:
-        given = vars(parser.parse_args(argv))
-        figure_only = given.get("figure_only", False)
+        options = vars(parser.parse_args(argv))
+        figure_only = options.get("figure_only", False)
         request = Request(
-            seeds=number(given["seeds"]),
-            seed=number(given["seed"]),
-            steps=None if given["steps"] is None else number(given["steps"]),
-            lr=None if given["lr"] is None else number(given["lr"]),
-            data=given.get("data"),
-            extra={n: read(given[n]) for n, (_, read) in (extra or {}).items() if given[n] is not None},
-            **{part: part in parts and not figure_only and not given[f"no_{part}"] for part in PARTS},
+            seeds=number(options["seeds"]),
+            seed=number(options["seed"]),
+            steps=None if options["steps"] is None else number(options["steps"]),
+            lr=None if options["lr"] is None else number(options["lr"]),
+            data=options.get("data"),
+            extra={n: read(options[n]) for n, (_, read) in (extra or {}).items() if options[n] is not None},
+            **{part: part in parts and not figure_only and not options[f"no_{part}"] for part in PARTS},
         )
-        return _execute(request, run, given["out"], given["quiet"], given["json"])
+        return _execute(request, run, options["out"], options["quiet"], options["json"])
 
     return guarded(f"python -m {program}", work, interrupted="nothing of this run was saved")
 
 
 def positive(name: str, value: Any) -> float:
     """An option that is a positive number."""
-    wanted, allowed = NUMBERS["positive"]
+    expected, allowed = NUMBERS["positive"]
     real = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
     if not (real and allowed(value)):
-        raise ConfigError(name, wanted, value)
+        raise ConfigError(name, expected, value)
     return float(value)
 
 

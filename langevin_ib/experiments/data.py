@@ -61,31 +61,31 @@ def load(path: str | os.PathLike[str], figure: int) -> dict[str, Float[np.ndarra
     if "mask" in arrays:
         _blank_unobserved(arrays)
     for key, array in arrays.items():
-        bad = int(np.sum(~np.isfinite(array)))
-        if bad:
-            raise _shape_error(key, shapes[key], f"{bad} that are NaN or infinite", of="finite numbers")
+        non_finite = int(np.sum(~np.isfinite(array)))
+        if non_finite:
+            raise _shape_error(key, shapes[key], f"{non_finite} that are NaN or infinite", of="finite numbers")
         if np.abs(array).max() > LARGEST:
             raise _shape_error(key, shapes[key], f"{np.abs(array).max():g}", of=f"numbers up to {LARGEST:g}")
     return arrays
 
 
 def _read_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
-    wanted = "an .npz file that can be read"
+    expected = "an .npz file that can be read"
     try:
         # Opened here: NumPy leaves a file open that it cannot read.
         with open(path, "rb") as stream:
             file = np.load(stream, allow_pickle=False)
             if not isinstance(file, np.lib.npyio.NpzFile):
-                raise ConfigError("data", wanted, f"a single array in {os.fspath(path)}")
+                raise ConfigError("data", expected, f"a single array in {os.fspath(path)}")
             return {key: np.asarray(file[key]) for key in file.files}
     except OSError as error:
-        raise ConfigError("data", wanted, f"{os.fspath(path)}: {error.strerror or one_line(error)}") from None
+        raise ConfigError("data", expected, f"{os.fspath(path)}: {error.strerror or one_line(error)}") from None
     except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         if isinstance(error, ConfigError):
             raise
         # NumPy's message about pickled data depends on its content, and advises to load it nevertheless.
         fault = "pickled objects" if "pickle" in str(error) else one_line(error)
-        raise ConfigError("data", wanted, f"{os.fspath(path)}: {fault}") from None
+        raise ConfigError("data", expected, f"{os.fspath(path)}: {fault}") from None
 
 
 def _check_shape(key: str, names: tuple[str, ...], array: np.ndarray, lengths: dict[str, int]) -> None:
@@ -108,9 +108,9 @@ def _as_float64(key: str, names: tuple[str, ...], array: np.ndarray) -> Float[np
 
 def _blank_unobserved(arrays: dict[str, np.ndarray]) -> None:
     mask = arrays["mask"]
-    other = mask[(mask != 0) & (mask != 1)]
-    if other.size:
-        raise _shape_error("mask", ("m", "n"), f"{other[0]:g}", of="zeros and ones")
+    invalid = mask[(mask != 0) & (mask != 1)]
+    if invalid.size:
+        raise _shape_error("mask", ("m", "n"), f"{invalid[0]:g}", of="zeros and ones")
     if mask.all() or not mask.any():
         raise _shape_error("mask", ("m", "n"), f"{'ones' if mask.all() else 'zeros'} alone", of="zeros and ones")
     arrays["T_observed"] = np.where(mask == 1, arrays["T_observed"], 0.0)

@@ -66,11 +66,11 @@ def sweep(
         rows.append(_build_row(name, "reference", median_band(base_settled)))
     for name, protocol in runs.items():
         kind = "noise" if protocol.noise.kind != "none" else "start" if protocol.start_scale is not None else "other"
-        against, last = base, None
+        baseline, last_iterate = base, None
         try:
             ends = train(problem, protocol, stage=name, rows=ROWS, progress=report(name)).ends
             if settle and kind == "noise":
-                against, last = base_settled, median_band(measured(ends))
+                baseline, last_iterate = base_settled, median_band(measured(ends))
                 ends = settled(ends, name, protocol.lr)
             values = measured(ends)
         except DivergenceError as error:
@@ -78,7 +78,9 @@ def sweep(
             rows.append(_build_row(name, kind, None, diverged=diverged))
             continue
         rows.append(
-            _build_row(name, kind, median_band(values), effect=effect(values, against, len(runs)), last_iterate=last)
+            _build_row(
+                name, kind, median_band(values), effect=effect(values, baseline, len(runs)), last_iterate=last_iterate
+            )
         )
     return rows
 

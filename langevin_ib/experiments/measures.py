@@ -32,12 +32,12 @@ def balance(problem: Problem, params: Recorded) -> dict[str, Float[np.ndarray, "
     """
     model = problem.model
 
-    def at(point: Params):
+    def observe(point: Params):
         return {"ratio": jnp.exp(charges.log_ratio(model, point)), "charge": model.moment_map(point)}
 
     with jax.enable_x64(True):
         exact = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), params)
-        return jax.tree.map(np.asarray, jax.jit(lambda p: jax.lax.map(batched(at), p))(exact))
+        return jax.tree.map(np.asarray, jax.jit(lambda p: jax.lax.map(batched(observe), p))(exact))
 
 
 def off_by(ratios: Float[np.ndarray, "*n m"]) -> Float[np.ndarray, "*n"]:
@@ -91,9 +91,9 @@ def isolated(w: Float[np.ndarray, "seed D"], truth: Float[np.ndarray, "seed D"])
     count = true.sum(axis=1) if true.any() else np.full(len(w), SPARSE)
     size = np.abs(w)
     largest = np.argsort(-size, axis=1)
-    right = np.array([bool(true[i, largest[i, : count[i]]].all()) for i in range(len(w))])
+    correct = np.array([bool(true[i, largest[i, : count[i]]].all()) for i in range(len(w))])
     spurious = np.where(true, 0.0, size).max(axis=1) / np.where(true, np.abs(truth), np.inf).min(axis=1)
-    return {"right": right, "spurious": spurious}
+    return {"right": correct, "spurious": spurious}
 
 
 def unobserved_error(

@@ -77,9 +77,9 @@ def _measure_crossing(model: Model, point: Params, charge) -> tuple[float, float
     """At the crossing of an orbit with the slice: the gap to s(z), and that of det G to the square of the speed."""
     zero = brentq(lambda t: float(charge(jnp.array([t]), point)), -REACH, REACH, xtol=1e-13)
     flat = jax.jit(lambda t: ravel_pytree(model.act(t, point))[0])
-    here, step = jnp.array([zero]), 1e-4
+    crossing, step = jnp.array([zero]), 1e-4
     representative = model.section(model.invariants(point))
-    speed = (flat(here + step) - flat(here - step)) / (2.0 * step)
+    speed = (flat(crossing + step) - flat(crossing - step)) / (2.0 * step)
     determinant = jnp.exp(jnp.linalg.slogdet(constraint_gram(model, representative))[1])
-    gap = jnp.linalg.norm(flat(here) - ravel_pytree(representative)[0])
+    gap = jnp.linalg.norm(flat(crossing) - ravel_pytree(representative)[0])
     return float(gap), float(jnp.abs(determinant / jnp.sum(speed**2) - 1.0))

@@ -99,12 +99,12 @@ def show(outcome: Outcome, console: Console) -> None:
     """Tables, sentences and notes on a terminal."""
     console.print(Text(outcome.title, style="bold"), soft_wrap=True)
     for table in outcome.tables:
-        drawn = RichTable(title=table.title, title_justify="left", pad_edge=False)
+        rich_table = RichTable(title=table.title, title_justify="left", pad_edge=False)
         for i, column in enumerate(table.columns):
-            drawn.add_column(column, justify="right" if i else "left", overflow="fold")
+            rich_table.add_column(column, justify="right" if i else "left", overflow="fold")
         for row in table.rows:
-            drawn.add_row(*row)
-        console.print(drawn)
+            rich_table.add_row(*row)
+        console.print(rich_table)
         if table.legend:
             console.print(Text(table.legend, style="dim"), soft_wrap=True)
     for line in outcome.sentences:

@@ -185,8 +185,8 @@ def sparse_spectrum(
 
 def _draw_spectrum(random: np.random.Generator, frequencies: int, points: int, noise: float):
     w = np.zeros(frequencies)
-    chosen = random.choice(np.arange(1, frequencies), SPARSE, replace=False)
-    w[chosen] = random.uniform(1.0, 2.0, SPARSE) * random.choice([-1.0, 1.0], SPARSE)
+    support = random.choice(np.arange(1, frequencies), SPARSE, replace=False)
+    w[support] = random.uniform(1.0, 2.0, SPARSE) * random.choice([-1.0, 1.0], SPARSE)
     x = features(random.uniform(size=points), frequencies)
     return x, x @ w + gaussian(random, (points,), noise), w
 
@@ -233,8 +233,8 @@ def wavelet(
 
     def task(random: np.random.Generator):
         w = np.zeros(size)
-        chosen = random.choice(np.arange(1, size), WAVELETS, replace=False)
-        w[chosen] = random.uniform(1.0, 2.0, WAVELETS) * random.choice([-1.0, 1.0], WAVELETS)
+        support = random.choice(np.arange(1, size), WAVELETS, replace=False)
+        w[support] = random.uniform(1.0, 2.0, WAVELETS) * random.choice([-1.0, 1.0], WAVELETS)
         signal = operator.pseudo_inverse @ w
         return *_measure_signal(random, signal, measurements, noise), signal
 

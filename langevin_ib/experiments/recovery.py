@@ -129,9 +129,9 @@ def run_recovery(recovery: Recovery, request: Request, report: Stages) -> Outcom
         errors = {name: row[recovery.error] for name, row in by_metric.items()}
         sentences += against(errors, recovery.own_name, "seeds" if request.data is None else "starts on these data")
     sentences += recovery.interpret(numbers) if recovery.interpret is not None and known else []
-    drawn = {"figure": recovery.picture(own, arrays)}
+    figures = {"figure": recovery.picture(own, arrays)}
     if effects:
-        drawn["attribution"] = effects_figure(effects, recovery.error)
+        figures["attribution"] = effects_figure(effects, recovery.error)
     tables = [captioned("What is recovered", "model", numbers, ROWS_LEGEND)]
     if effects:
         tables.append(effects_table(effects, recovery.error, recovery.settle))
@@ -148,7 +148,7 @@ def run_recovery(recovery: Recovery, request: Request, report: Stages) -> Outcom
         numbers=numbers,
         tables=tables,
         sentences=sentences,
-        pictures=drawn,
+        pictures=figures,
         recovered=saved,
         notes=notes,
     )
@@ -206,8 +206,8 @@ def caption_sentences(numbers: Mapping[str, Any], seeds: int) -> list[str]:
             band = numbers["rows"][name][label]
             line = f"{name}: the caption states {label} {value:.3g}; ours is {banded(band)}"
             if seeds > 1:
-                inside = band["low90"] <= value <= band["high90"]
-                line += f": {'inside' if inside else 'outside'} the band of 90% of the seeds"
+                is_inside = band["low90"] <= value <= band["high90"]
+                line += f": {'inside' if is_inside else 'outside'} the band of 90% of the seeds"
             lines.append(line)
     return lines
 

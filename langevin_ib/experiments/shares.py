@@ -49,13 +49,13 @@ def curve(shares: Sequence[float], seeds: int, seed: int, rates: dict[str, float
         DivergenceError: some seed's parameters ran away.
     """
     parts = [completion(seeds, seed, observed=share) for share in shares]
-    joined = together(parts)
+    joint = together(parts)
     matrices: dict[str, list[Float[np.ndarray, "seed m n"]]] = {}
     for suffix, lr in rates.items():
         for name, noise in ((SGD, Noise("bernoulli")), (QUIET, Noise("none"))):
             stage = f"shares, {name}{suffix}"
-            trained = train(joined, Protocol(noise, lr, steps), stage=stage, rows=ROWS, progress=report(stage))
-            matrices[name + suffix] = np.split(recovered(joined, trained.ends), len(shares))
+            trained = train(joint, Protocol(noise, lr, steps), stage=stage, rows=ROWS, progress=report(stage))
+            matrices[name + suffix] = np.split(recovered(joint, trained.ends), len(shares))
     report(f"shares, {NUCLEAR}")
     matrices[NUCLEAR] = [nuclear_norms(part.tasks["target"], part.tasks["mask"]) for part in parts]
     errors = {
@@ -140,7 +140,7 @@ def _state_thresholds(numbers: dict[str, Any], seeds: int) -> str:
 
 
 def _draw_picture(shares: Sequence[float], errors: dict[str, list[Float[np.ndarray, " seed"]]]) -> Figure:
-    drawn, (axes,) = pictures.panels(1, 2.6)
+    figure, (axes,) = pictures.panels(1, 2.6)
     for i, (name, values) in enumerate(errors.items()):
         pictures.plot_band(axes, 100.0 * np.asarray(shares), np.stack(values, axis=1), name, i)
     axes.axhline(RECOVERED, color="black", linewidth=0.8, linestyle=":", label="counted as recovered")
@@ -149,4 +149,4 @@ def _draw_picture(shares: Sequence[float], errors: dict[str, list[Float[np.ndarr
     axes.set_ylabel("error / error of zero, unobserved")
     pictures.legend(axes)
     pictures.finish([axes], "observed entries, %")
-    return drawn
+    return figure

@@ -80,10 +80,10 @@ def train(
     began = time.perf_counter()
     with jax.enable_x64(True):
         if starts is None:
-            drawn: Any = problem.starts(protocol.start_scale)
+            initial: Any = problem.starts(protocol.start_scale)
             for name, factor in protocol.start_factors:
-                drawn = {**drawn, name: factor * drawn[name]}
-            starts = drawn
+                initial = {**initial, name: factor * initial[name]}
+            starts = initial
         starts = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), starts)
         like = jax.tree.map(lambda leaf: leaf[0], starts)
         tasks = {name: np.asarray(value, np.float32) for name, value in problem.tasks.items()}
@@ -132,11 +132,13 @@ def descend_linear(
         values, vectors = np.linalg.eigh(2.0 * X.T @ X / size)
         if lr * values[-1] > 2.0:
             raise ConfigError(option, f"below 2/λ = {2.0 / values[-1]:.3g} for the plain model", lr)
-        force = vectors.T @ (2.0 * X.T @ target / size)
-        kept = np.maximum(values, 0.0) > 1e-12 * values[-1]
-        values = np.where(kept, values, 1.0)
-        decay = np.where(kept, (1.0 - lr * values) ** steps, 1.0)
-        solutions.append(vectors @ (decay * (vectors.T @ first) + np.where(kept, (1.0 - decay) / values * force, 0.0)))
+        linear_term = vectors.T @ (2.0 * X.T @ target / size)
+        nonzero = np.maximum(values, 0.0) > 1e-12 * values[-1]
+        values = np.where(nonzero, values, 1.0)
+        decay = np.where(nonzero, (1.0 - lr * values) ** steps, 1.0)
+        solutions.append(
+            vectors @ (decay * (vectors.T @ first) + np.where(nonzero, (1.0 - decay) / values * linear_term, 0.0))
+        )
     return np.stack(solutions)
 
 

@@ -69,8 +69,8 @@ def main() -> None:
             p, slow = [], []
             for k in range(replicates):
                 first, second = chains(rng, DRAWS, ar, **change), chains(rng, DRAWS, ar)
-                more, plain = chains(rng, ALL, ar, **change), chains(rng, ALL, ar)
-                p.append((dependence(first, second), dependence(more, plain)))
+                longer, plain = chains(rng, ALL, ar, **change), chains(rng, ALL, ar)
+                p.append((dependence(first, second), dependence(longer, plain)))
                 if ar == 0 and k % 8 == 0:
                     slow.append(energy(first, second, rng))
             rejected = [np.mean(np.array(slow) < 0.05) if slow else np.nan, *np.mean(np.array(p) < 0.05, axis=0)]
