@@ -24,7 +24,7 @@ def _x64(x64):
 
 def observer():
     part = moments()
-    return Observer(lambda p: MODEL.invariants(p)["z"], part, lambda z: {"z": z})
+    return Observer(lambda state: MODEL.invariants(state.position)["z"], part, lambda z: {"z": z})
 
 
 def sample(kernel, chains=64, schedule=None, dtype=jnp.float32, **options):

@@ -33,12 +33,12 @@ def test_a_step_without_noise_is_gradient_descent_with_momentum_and_decay(x64):
     model, lr, mu, lam = build_model("relu"), 0.01, 0.9, 0.1
     (params,) = starts(model, 1)
     kernel = sgd(model, params, noise=Noise("none"), lr=lr, momentum=mu, weight_decay=lam)
-    state, velocity, wanted = kernel.init(params), 0.0, flat(params)
+    state, velocity, wanted = kernel.init(params, None), 0.0, flat(params)
     noise = jax.tree.map(lambda leaf: leaf[0], kernel.draw(jax.random.key(0), 1))
     for _ in range(5):
         velocity = mu * velocity + flat(jax.grad(model.loss)(state.position)) + lam * wanted
         wanted = wanted - lr * velocity
-        state, _ = kernel.step(noise, state)
+        state, _ = kernel.step(noise, state, None)
         np.testing.assert_allclose(flat(state.position), wanted, rtol=1e-12)
 
 
@@ -54,7 +54,7 @@ def test_a_step_changes_the_charge_by_that_of_its_gradient(name, options, noise,
         for params in starts(model, 2):
             kernel = sgd(model, params, noise=own, lr=lr)
             drawn = jax.tree.map(lambda leaf: leaf[0], kernel.draw(jax.random.key(1), 1))
-            state, _ = kernel.step(drawn, kernel.init(params))
+            state, _ = kernel.step(drawn, kernel.init(params, None), None)
             gradient = jax.tree.map(lambda old, new: (old - new) / lr, params, state.position)
             change = model.moment_map(state.position) - model.moment_map(params)
             predicted = charges.charge_increment(model, gradient, lr)
@@ -107,7 +107,7 @@ def test_an_epoch_takes_every_example_once(x64):
     (params,) = starts(model, 1)
     labels = np.asarray(model.training.task["y"])
     kernel = sgd(model, params, noise=Noise("minibatch", 3, replace=False), lr=1e-12)
-    state = kernel.init(params)
+    state = kernel.init(params, None)
     step = jax.jit(kernel.step)
     seen = np.zeros(7)
     for epoch in range(60):
@@ -115,7 +115,7 @@ def test_an_epoch_takes_every_example_once(x64):
         for half in range(2):
             drawn = jax.tree.map(lambda leaf: leaf[0], kernel.draw(jax.random.key(2 * epoch + half), 1))
             before = int(state.deck.used) % 6
-            state, _ = step(drawn, state)
+            state, _ = step(drawn, state, None)
             taken += np.asarray(state.deck.order)[before : before + 3].tolist()
         assert len(set(taken)) == 6
         seen[taken] += 1
@@ -130,7 +130,7 @@ def test_the_batch_of_an_epoch_is_the_deck(x64):
     (params,) = starts(model, 1)
     kernel = sgd(model, params, noise=Noise("minibatch", 2, replace=False), lr=0.1)
     drawn = jax.tree.map(lambda leaf: leaf[0], kernel.draw(jax.random.key(4), 1))
-    state, _ = kernel.step(drawn, kernel.init(params))
+    state, _ = kernel.step(drawn, kernel.init(params, None), None)
     task, dealt = cast(model.training.task, params), state.deck.order[:2]
     z = params[0] * params[1]
     g = jnp.mean(task["x"][dealt] * (task["x"][dealt] * z - task["y"][dealt]))
@@ -145,7 +145,7 @@ def test_turned_noise_has_the_length_of_the_noise_that_it_replaces(x64):
     for turned in (False, True):
         kernel = sgd(model, params, noise=Noise("minibatch", 2, 0.1, turned=turned), lr=lr)
         drawn = jax.tree.map(lambda leaf: leaf[0], kernel.draw(jax.random.key(5), 1))
-        state, _ = kernel.step(drawn, kernel.init(params))
+        state, _ = kernel.step(drawn, kernel.init(params, None), None)
         lengths.append(np.linalg.norm(flat(params) - flat(state.position) - mean))
     np.testing.assert_allclose(lengths[0], lengths[1], rtol=1e-9)
 
@@ -181,13 +181,9 @@ def test_every_chain_learns_its_own_task(x64):
     model = build_model("relu", {"samples": 5})
     tasks = [model.training.draw_task(np.random.default_rng(i)) for i in range(2)]
     begin = starting_points(model.init, jax.random.key(3), 2, jnp.float64)
-    like = jax.tree.map(lambda leaf: leaf[0], begin)
-    together = advance(
-        model, sgd(model, like, noise=Noise("minibatch", 2), lr=0.01, tasks=stack_tasks(tasks)), begin, 40
-    )
-    same = advance(
-        model, sgd(model, like, noise=Noise("minibatch", 2), lr=0.01, tasks=stack_tasks(tasks[:1] * 2)), begin, 40
-    )
+    kernel = sgd(model, jax.tree.map(lambda leaf: leaf[0], begin), noise=Noise("minibatch", 2), lr=0.01)
+    together = advance(model, kernel, begin, 40, tasks=stack_tasks(tasks))
+    same = advance(model, kernel, begin, 40, tasks=stack_tasks(tasks[:1] * 2))
     for a, b in zip(jax.tree.leaves(together.position), jax.tree.leaves(same.position), strict=True):
         np.testing.assert_array_equal(a[0], b[0])
         assert np.max(np.abs(a[1] - b[1])) > 1e-3

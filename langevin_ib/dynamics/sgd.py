@@ -118,9 +118,7 @@ def sgd(
         direction = jax.random.normal(direction_key, (chains, flat.size if noise.turned else 0), flat.dtype)
         return _Draw(batch, labels, direction)
 
-    def gradient(
-        noise_draw: _Draw, params: Params, deck: Deck | None, task: Task | None
-    ) -> tuple[Params, Deck | None]:
+    def gradient(noise_draw: _Draw, params: Params, deck: Deck | None, task: Task | None) -> tuple[Params, Deck | None]:
         if training is None:
             refuse_task(task)
             return jax.grad(model.loss)(params), deck
