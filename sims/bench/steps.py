@@ -2,10 +2,10 @@
 
     python -m sims.bench.steps [name ...]
 
-The unit is a step of one chain of uv by Leimkuhler and Matthews' integrator, measured in the same process. Each time is
-the shortest of many chunks of one run, so that what else the machine does is left out as far as it can be. SGD is
-measured where all chains share the model's own task and where each has one of its own: the ratio of the two is what
-tasks cost. Chains lie on one device.
+The unit is a step of one chain of uv by Leimkuhler and Matthews' integrator, measured in the same process. Times are
+those of the processor, the shortest of many chunks of one run, so that what else the machine does is left out as far as
+it can be. SGD is measured where all chains share the model's own task and where each has one of its own: the ratio of
+the two is what tasks cost. Chains lie on one device.
 
 With names, only the variants in whose names one of them occurs.
 """
@@ -31,7 +31,8 @@ from langevin_ib.noise import Noise
 
 T, H, KAPPA, LR = 0.1, 1e-3, 100.0, 1e-4
 LANGEVIN_CHAINS, SGD_CHAINS = 1024, 16
-CHUNKS = 60
+CHUNKS = 40
+ATTENTION = {"inputs": 8, "width": 4, "length": 8}
 UNIT = "uv, Leimkuhler–Matthews"
 NOISES = {
     "none": Noise("none"),
@@ -57,7 +58,7 @@ class Variant(NamedTuple):
 
 
 def seconds(variant: Variant) -> float:
-    """Of one step of one chain: the shortest chunk, compilation left out."""
+    """Processor time of one step of one chain: the shortest chunk, compilation left out."""
     model, marks = variant.model, list[float]()
     run_ensemble(
         variant.kernel,
@@ -70,7 +71,7 @@ def seconds(variant: Variant) -> float:
         step_size=H,
         tasks=variant.tasks,
         chunk_records=1,
-        progress=lambda done, total: marks.append(time.perf_counter()),
+        progress=lambda done, total: marks.append(time.process_time()),
         devices=jax.devices()[:1],
         ahead=variant.ahead,
     )
@@ -110,7 +111,7 @@ def sgd_variants() -> Iterator[tuple[str, Callable[[], Variant]]]:
         label = "relu, minibatch, momentum" + (", a task for each chain" if own else "")
         yield label, lambda own=own: sgd_variant("relu", {"samples": 32}, NOISES["minibatch"], own, momentum=0.9)
         label = "attention, fresh, drawn ahead" + (", a task for each chain" if own else "")
-        yield label, lambda own=own: sgd_variant("attention", {"population": True}, NOISES["fresh"], own, ahead=True)
+        yield label, lambda own=own: sgd_variant("attention", ATTENTION, NOISES["fresh"], own, ahead=True)
 
 
 def sgd_variant(
