@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from blackjax.util import generate_gaussian_noise
 
-from langevin_ib.dynamics import euler_maruyama, leimkuhler_matthews, mala
+from langevin_ib.dynamics import constrained_langevin, euler_maruyama, leimkuhler_matthews, mala
 from langevin_ib.ensemble.accumulators import moments
 from langevin_ib.ensemble.runner import Observer, Schedule, run_ensemble, tune_step_size
 
@@ -126,3 +126,23 @@ def test_dual_averaging_reaches_the_target_acceptance():
 
 def test_the_sampler_is_blackjax():
     assert isinstance(mala(quadratic, temperature=T, step_size=0.1).init(START, None), blackjax.mcmc.mala.MALAState)
+
+
+@pytest.mark.parametrize(
+    "kernel",
+    [
+        euler_maruyama(quadratic, LIKE, temperature=T, step_size=0.1),
+        leimkuhler_matthews(quadratic, LIKE, temperature=T, step_size=0.1),
+        constrained_langevin(quadratic, lambda p: p["x"][:1] - p["x"][1:], LIKE, temperature=T, step_size=0.1),
+        mala(quadratic, temperature=T, step_size=0.1),
+    ],
+)
+def test_a_kernel_of_one_potential_refuses_a_task(kernel):
+    """It would not be looked at."""
+    noise = jax.tree.map(lambda leaf: leaf[0], kernel.draw(jax.random.key(0), 1))
+    state = kernel.init(START, None)
+    kernel.step(noise, state, None)
+    with pytest.raises(ValueError, match="takes no tasks"):
+        kernel.init(START, {"x": jnp.zeros(2)})
+    with pytest.raises(ValueError, match="takes no tasks"):
+        kernel.step(noise, state, {"x": jnp.zeros(2)})

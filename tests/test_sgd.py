@@ -187,3 +187,38 @@ def test_every_chain_learns_its_own_task(x64):
     for a, b in zip(jax.tree.leaves(together.position), jax.tree.leaves(same.position), strict=True):
         np.testing.assert_array_equal(a[0], b[0])
         assert np.max(np.abs(a[1] - b[1])) > 1e-3
+
+
+@pytest.mark.parametrize("noise", [Noise("bernoulli"), Noise("minibatch", 3, replace=False)])
+def test_chains_with_tasks_on_two_devices_are_those_of_one_by_rounding_alone(noise, x64):
+    """Five matrices of unequal numbers of entries, an odd number of chains. The control: two tasks exchanged.
+
+    That changes exactly these two chains.
+    """
+    model = build_model("matrix", {"observed": 0.6, "rank": 2})
+    tasks = stack_tasks([model.training.draw_task(np.random.default_rng([0, i])) for i in range(5)])
+    begin = starting_points(model.init, jax.random.key(3), 5, jnp.float64)
+    like, task_like = jax.tree.map(lambda leaf: leaf[0], (begin, dict(tasks)))
+    kernel = sgd(model, like, noise=noise, lr=0.02, task_like=task_like)
+
+    def ends(tasks, devices):
+        result = advance(model, kernel, begin, 20, tasks=tasks, devices=jax.devices()[:devices])
+        assert result.devices == devices
+        return np.stack([flat(jax.tree.map(lambda leaf, i=i: leaf[i], result.position)) for i in range(5)])
+
+    order = np.array([0, 3, 2, 1, 4])
+    both, exchanged = ends(tasks, 2), ends(jax.tree.map(lambda leaf: leaf[order], dict(tasks)), 2)
+    np.testing.assert_allclose(ends(tasks, 1), both, rtol=0, atol=1e-13)
+    assert np.flatnonzero(np.abs(exchanged - both).max(axis=1) > 0).tolist() == [1, 3]
+    assert np.abs(exchanged - both)[[1, 3]].max(axis=1).min() > 1e-3
+
+
+def test_noise_of_another_shape_than_the_task_is_an_error(x64):
+    """Where tasks are filled up beyond the model's own, and the kernel was not told."""
+    model = build_model("relu", {"samples": 5})
+    (params,) = starts(model, 1)
+    longer = build_model("relu", {"samples": 7}).training.task
+    kernel = sgd(model, params, noise=Noise("label", None, 0.5), lr=0.01)
+    drawn = jax.tree.map(lambda leaf: leaf[0], kernel.draw(jax.random.key(0), 1))
+    with pytest.raises(TypeError, match="incompatible shapes"):
+        kernel.step(drawn, kernel.init(params, longer), longer)
