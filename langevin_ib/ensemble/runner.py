@@ -351,14 +351,15 @@ def _programs(
 
     def take_steps(state, first_step, count, info, tasks):
         def draw_and_advance(n, carry):
+            state, info = carry
             noise = noise_of(n)
             if sharding.num_devices > 1:  # on one device it would only keep XLA from fusing draw and step
                 noise = jax.lax.with_sharding_constraint(noise, sharding)
-            return advance(noise, *carry, tasks)
+            return advance(noise, state, info, tasks)
 
         def advance_and_draw(n, carry):
-            moved, noise = carry
-            return advance(noise, *moved, tasks), noise_of(n + 1)
+            (state, info), noise = carry
+            return advance(noise, state, info, tasks), noise_of(n + 1)
 
         if ahead:
             carry = ((state, info), noise_of(first_step))
