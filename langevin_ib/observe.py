@@ -63,7 +63,8 @@ def build_observer(
         values = {"statistic": -0.5 * terms.log_det, "energy": terms.energy}
         return {"windows": draws, **{name: (values[name], everywhere) for name in sums}}
 
-    def observe(params) -> dict[str, Any]:
+    def observe(state) -> dict[str, Any]:
+        params = state.position
         x = chart.of(params)
         scalars, charge = chart.scalars_of(params), model.moment_map(params)
         home = chart.at_home(params)

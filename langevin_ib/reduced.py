@@ -161,8 +161,8 @@ def sample_mala(
     step_size, starts = tune_step_size(build, starts, key=key_tune, initial=1e-3, stages=TUNING)
     names = chart.scalar_names
 
-    def observe(y):
-        x = out_of(places, y)
+    def observe(state):
+        x = out_of(places, state.position)
         scalars, terms = chart.scalars(x), reduction.terms_at(x)
         if with_orbit:
             point = chart.section(x)

@@ -32,7 +32,7 @@ def drift(inputs: int) -> tuple[np.ndarray, np.ndarray]:
     result = run_ensemble(
         euler_maruyama(model.loss, like, temperature=TEMPERATURE, step_size=STEP),
         starts,
-        Observer(model.moment_map, moments((model.group_dim,)), lambda x: {"charge": x}),
+        Observer(lambda state: model.moment_map(state.position), moments((model.group_dim,)), lambda x: {"charge": x}),
         key=jax.random.key(2),
         schedule=Schedule(0, steps, 1, (1,)),
         escaped=lambda p: model.loss(p) > 1e9,

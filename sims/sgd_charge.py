@@ -64,7 +64,7 @@ def steps(model: Model, kernel: Kernel, starts: Any, count_: int, key: int) -> A
     return run_ensemble(
         kernel,
         starts,
-        Observer(model.loss, count(), lambda loss: {"loss": loss}),
+        Observer(lambda state: model.loss(state.position), count(), lambda loss: {"loss": loss}),
         key=jax.random.key(key),
         schedule=Schedule(0, count_, 1, (1,)),
         escaped=lambda p: model.loss(p) > 1e9,

@@ -84,7 +84,7 @@ def sample(p: int, q: int, confinement: Confinement, step: float) -> compare.His
         leimkuhler_matthews(potential, jax.tree.map(lambda x: x[0], starts), temperature=TEMPERATURE, step_size=step),
         starts,
         Observer(
-            lambda params: WindowDraw(modulus(params), jnp.asarray(True)),
+            lambda state: WindowDraw(modulus(state.position), jnp.asarray(True)),
             window_histogram(EDGES),
             lambda d: {"s": d.value},
         ),

@@ -25,7 +25,7 @@ def advance(model, kernel, begin, steps, key=0, dtype=jnp.float64, **options):
     return run_ensemble(
         kernel,
         jax.tree.map(lambda leaf: leaf.astype(dtype), begin),
-        Observer(model.loss, count(), lambda loss: {"loss": loss}),
+        Observer(lambda state: model.loss(state.position), count(), lambda loss: {"loss": loss}),
         key=jax.random.key(key),
         schedule=Schedule(0, steps, 1, (1,)),
         escaped=lambda p: model.loss(p) > 1e9,

@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import tomllib
-from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -128,9 +127,10 @@ def test_minibatches_reach_every_example_of_a_longer_task(x64):
     assert own < len(tasks[longest]["x"])
     params = jax.tree.map(lambda leaf: jnp.stack([leaf] * 8), starts(model, 1)[0])
     like = jax.tree.map(lambda leaf: leaf[0], params)
-    kernel = sgd(model, like, noise=Noise("minibatch", 200_000), lr=1.0, tasks=stack_tasks(tasks))
+    filled = jax.tree.map(lambda leaf: leaf[longest], stack_tasks(tasks))
+    kernel = sgd(model, like, noise=Noise("minibatch", 200_000), lr=1.0)
     noise = jax.tree.map(lambda leaf: leaf[longest], kernel.draw(jax.random.key(0), 8))
-    moved = kernel.step(noise, kernel.init(like))[0].position
+    moved = kernel.step(noise, kernel.init(like, filled), filled)[0].position
     step = ravel_pytree(like)[0] - ravel_pytree(moved)[0]
     task = tasks[longest]
     wanted = ravel_pytree(jax.grad(lambda p: model.training.risk(task, p))(like))[0]
@@ -144,8 +144,8 @@ def test_minibatches_reach_every_example_of_a_longer_task(x64):
 def test_mechanisms_begin_together_and_gradient_descent_is_langevin_without_temperature(x64):
     config = AttributionConfig(model="uv", options={"samples": 4}, noise="minibatch", steps=20, seeds=8)
     setting = runs.settle(config)
-    kernels = {name: partial(runs.descent, mechanism=name) for name in (runs.DESCENT, runs.SGD, runs.ISOTROPIC)}
-    kernels["cold"] = partial(runs.langevin, temperature=0.0)
+    kernels = {name: runs.descent(setting, name) for name in (runs.DESCENT, runs.SGD, runs.ISOTROPIC)}
+    kernels["cold"] = runs.langevin(setting, 0.0)
     paths = {name: runs.simulate(setting, kernel, name, lambda _: None) for name, kernel in kernels.items()}
     for found in paths.values():
         np.testing.assert_array_equal(found[:, 0], np.asarray(setting.starts))
@@ -158,7 +158,7 @@ def test_langevin_takes_euler_and_maruyamas_step(x64):
     kernel, like = runs.langevin(setting, 0.3), setting.like
     noise = jax.tree.map(lambda leaf: leaf[0], kernel.draw(jax.random.key(0), 1))
     plain = euler_maruyama(setting.model.loss, like, temperature=0.3, step_size=0.01)
-    wanted = plain.step(noise[1], plain.init(like))[0].position
+    wanted = plain.step(noise[1], plain.init(like, None), None)[0].position
     np.testing.assert_allclose(kernel.step(noise, kernel.init(like))[0].position, wanted, atol=1e-15)
 
 
@@ -199,9 +199,7 @@ def test_label_noise_takes_the_charge_of_uv_at_the_predicted_rate_and_gradient_d
     setting = runs.settle(config)
     rate = {}
     for name in (runs.LABEL, runs.DESCENT):
-        paths = runs.follow(
-            setting, runs.simulate(setting, partial(runs.descent, mechanism=name), name, lambda _: None)
-        )
+        paths = runs.follow(setting, runs.simulate(setting, runs.descent(setting, name), name, lambda _: None))
         left = np.abs(paths.charge[:, -1, 0] / paths.charge[:, 0, 0])
         rate[name] = -np.log(left).mean() / config.time
     assert rate[runs.LABEL] == pytest.approx(0.01 * 4.0**2 / 4, rel=0.05)

@@ -32,12 +32,12 @@ def drawn_gradients(model, params, noise, draws=DRAWS):
     """θ − θ' at η = 1 of as many independent steps from one point."""
     kernel = sgd(model, params, noise=noise, lr=1.0)
 
-    def one(drawn):
-        return ravel_pytree(params)[0] - ravel_pytree(kernel.step(drawn, kernel.init(params))[0].position)[0]
+    def gradient(drawn):
+        moved = kernel.step(drawn, kernel.init(params, None), None)[0].position
+        return ravel_pytree(params)[0] - ravel_pytree(moved)[0]
 
     drawn = kernel.draw(jax.random.key(7), draws)
-    per_draw = jax.tree.map(lambda leaf: 0 if leaf is not None else None, drawn)
-    return np.asarray(jax.jit(jax.vmap(one, in_axes=(per_draw,)))(drawn))
+    return np.asarray(jax.jit(jax.vmap(gradient))(drawn))
 
 
 def stated(model, noise, params):
@@ -164,9 +164,11 @@ def test_a_model_without_a_data_set_is_refused():
 
 def moved(model, tasks, params, i):
     """Gradient of chain i at θ, and its coins."""
-    kernel = sgd(model, params, noise=Noise("bernoulli"), lr=1.0, tasks=stack_tasks(tasks))
+    stacked = stack_tasks(tasks)
+    task = jax.tree.map(lambda leaf: leaf[i], stacked)
+    kernel = sgd(model, params, noise=Noise("bernoulli"), lr=1.0, task_like=task)
     drawn = kernel.draw(jax.random.key(5), len(tasks))
-    state, _ = kernel.step(jax.tree.map(lambda leaf: leaf[i], drawn), kernel.init(params))
+    state, _ = kernel.step(jax.tree.map(lambda leaf: leaf[i], drawn), kernel.init(params, task), task)
     return jax.tree.map(lambda a, b: np.asarray(a - b), params, state.position), np.asarray(drawn.batch[i], float)
 
 
@@ -212,7 +214,7 @@ def test_single_precision_keeps_the_charges_of_double_precision_to_1e_4(x64):
     paths = {}
     for precision in (32, 64):
         setting = runs.settle(AttributionConfig(**SMALL, label_noise=1.0, precision=precision))
-        found = runs.simulate(setting, partial(runs.descent, mechanism=runs.SGD), "SGD", lambda _: None)
+        found = runs.simulate(setting, runs.descent(setting, runs.SGD), "SGD", lambda _: None)
         assert found.dtype == np.dtype(f"float{precision}")
         paths[precision] = found.astype(float)
     charges = {precision: 0.5 * (found[..., 0] ** 2 - found[..., 1] ** 2) for precision, found in paths.items()}

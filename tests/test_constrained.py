@@ -31,8 +31,8 @@ def kernel_of(model, potential, step_size, temperature=T):
 
 def run(kernel, starts, observe, accumulator, schedule, key=0):
     return run_ensemble(
-        kernel, starts, Observer(observe, accumulator, lambda draw: {}), key=jax.random.key(key), schedule=schedule,
-        escaped=lambda p: jnp.asarray(False), stage="test", step_size=0.0,
+        kernel, starts, Observer(lambda state: observe(state.position), accumulator, lambda draw: {}),
+        key=jax.random.key(key), schedule=schedule, escaped=lambda p: jnp.asarray(False), stage="test", step_size=0.0,
     )  # fmt: skip
 
 
@@ -58,7 +58,7 @@ def test_a_start_far_from_the_slice_lands_on_it_and_the_chain_stays_there_to_rou
         return jnp.max(jnp.abs(model.moment_map(params)))
 
     assert np.median(jax.vmap(charge)(starts)) > 1.0
-    landed = jax.vmap(kernel.init)(starts)
+    landed = jax.vmap(kernel.init)(starts, None)
     assert jax.vmap(charge)(landed.position).max() < 1e-13
     accumulator = dataclasses.replace(  # the largest |χ| of all recorded draws
         moments(), init=lambda: jnp.zeros(()), update=jnp.maximum
@@ -73,8 +73,8 @@ def test_a_start_far_from_the_slice_lands_on_it_and_the_chain_stays_there_to_rou
 def test_a_start_that_cannot_be_projected_is_not_a_number():
     """From (0, 1) the gradient of χ points at the origin, where the two lines of the slice of uv cross."""
     kernel = kernel_of(uv(), uv().loss, step_size=0.01)
-    assert jnp.isnan(kernel.init(jnp.array([0.0, 1.0])).position).all()
-    assert jnp.isfinite(kernel.init(jnp.array([0.1, 1.0])).position).all()
+    assert jnp.isnan(kernel.init(jnp.array([0.0, 1.0]), None).position).all()
+    assert jnp.isfinite(kernel.init(jnp.array([0.1, 1.0]), None).position).all()
 
 
 def test_at_zero_temperature_a_step_is_projected_gradient_descent():
@@ -82,7 +82,7 @@ def test_at_zero_temperature_a_step_is_projected_gradient_descent():
     kernel = kernel_of(model, model.loss, h, temperature=0.0)
     start = model.section({"z": jnp.asarray(2.0)})
     noise = kernel.draw(jax.random.key(0), 1)[0]
-    state, info = kernel.step(noise, kernel.init(start))
+    state, info = kernel.step(noise, kernel.init(start, None), None)
     np.testing.assert_allclose(state.position, start - h * jax.grad(model.loss)(start), rtol=1e-12)
     assert info.rejected == 0
 
@@ -100,8 +100,8 @@ def test_a_step_goes_along_the_old_gradient():
     """On the unit circle: from (1, 0) with the kick (k, l) the new point has the ordinate l."""
     h = 0.02
     kernel = constrained_langevin(no_force, circle, jnp.zeros(2), temperature=T, step_size=h)
-    state, _ = kernel.step(jnp.array([0.7, 1.3]), kernel.init(jnp.array([1.0, 0.0])))
-    second, _ = kernel.step(jnp.array([0.0, 0.0]), state)
+    state, _ = kernel.step(jnp.array([0.7, 1.3]), kernel.init(jnp.array([1.0, 0.0]), None), None)
+    second, _ = kernel.step(jnp.array([0.0, 0.0]), state, None)
     ordinate = np.sqrt(h * T / 2) * 1.3
     np.testing.assert_allclose(state.position, [np.sqrt(1 - ordinate**2), ordinate], rtol=1e-12)
     # No new noise: the old noise comes again, each being used in two steps, and moves the chain along the new tangent.
@@ -111,11 +111,11 @@ def test_a_step_goes_along_the_old_gradient():
 
 def test_a_step_that_finds_no_point_of_the_slice_is_rejected_and_one_that_overflows_is_not_hidden():
     kernel = constrained_langevin(no_force, circle, jnp.zeros(2), temperature=T, step_size=1.0)
-    state = kernel.init(jnp.array([1.0, 0.0]))
-    stuck, info = kernel.step(jnp.array([0.0, 50.0]), state)  # the line x ↦ (x, 11) misses the circle
+    state = kernel.init(jnp.array([1.0, 0.0]), None)
+    stuck, info = kernel.step(jnp.array([0.0, 50.0]), state, None)  # the line x ↦ (x, 11) misses the circle
     assert info.rejected == 1
     np.testing.assert_array_equal(stuck.position, state.position)
-    overrun, info = kernel.step(jnp.array([0.0, jnp.inf]), state)
+    overrun, info = kernel.step(jnp.array([0.0, jnp.inf]), state, None)
     assert info.rejected == 0
     assert jnp.isnan(overrun.position).all()
 
@@ -135,8 +135,8 @@ def rebalanced(model, step_size):
     """A step in the full space, then back to the slice along the orbit: a control that is no projection."""
     kernel = euler_maruyama(model.loss, jnp.zeros(2), temperature=T, step_size=step_size)
 
-    def step(noise, state):
-        moved, info = kernel.step(noise, state)
+    def step(noise, state, task):
+        moved, info = kernel.step(noise, state, task)
         return moved._replace(position=model.section(model.invariants(moved.position))), info
 
     return Kernel(kernel.draw, kernel.init, step)
@@ -189,7 +189,11 @@ def test_the_law_in_the_window_is_the_one_named_and_not_the_other(name):
 
 def plain(kernel):
     """The same step with √(2hT) ξ_{n+1}: the noise that is averaged with the new one is the new one itself."""
-    return dataclasses.replace(kernel, step=lambda noise, state: kernel.step(noise, state._replace(last_noise=noise)))
+
+    def step(noise, state, task):
+        return kernel.step(noise, state._replace(last_noise=noise), task)
+
+    return dataclasses.replace(kernel, step=step)
 
 
 def mean_and_error(kernel, starts, observe, schedule):

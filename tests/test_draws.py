@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from langevin_ib import RunConfig, RunResult
+from langevin_ib.dynamics.langevin import EulerMaruyamaState
 from langevin_ib.ensemble.runner import Schedule
 from langevin_ib.observe import build_observer
 from langevin_ib.plan import Plan, build_reduction
@@ -29,7 +30,8 @@ def traced(config: RunConfig, temperature: float) -> RunResult:
     edges = {"z": np.linspace(0.2, 2.0, 5)}
     observer = build_observer(reduction, edges, config.slab)
     points = jax.random.normal(jax.random.key(0), (*SHAPE, 2))
-    trace = jax.jit(jax.vmap(jax.vmap(lambda point: observer.traced(observer.observe(point)))))(points)
+    states = EulerMaruyamaState(points)
+    trace = jax.jit(jax.vmap(jax.vmap(lambda state: observer.traced(observer.observe(state)))))(states)
     plan = Plan(config, reduction, Schedule(0, 1, 1, (1,)), edges, (False, False))
     return RunResult(plan, {}, jax.tree.map(np.asarray, trace) | {"points": np.asarray(points)})
 

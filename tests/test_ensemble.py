@@ -1,17 +1,31 @@
 """The runner: paths, chunks and devices; divergence; what is kept."""
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from langevin_ib.confinement import stiff
-from langevin_ib.dynamics import euler_maruyama, leimkuhler_matthews, mala
+from langevin_ib.dynamics import Kernel, euler_maruyama, leimkuhler_matthews, mala
 from langevin_ib.ensemble.accumulators import moments
 from langevin_ib.ensemble.checkpoint import Checkpoint
 from langevin_ib.ensemble.runner import Observer, Schedule, chain_sharding, run_ensemble, starting_points
 from langevin_ib.errors import DivergenceError
 from langevin_ib.models import uv
+
+
+class Walker(NamedTuple):
+    """A chain, and the way that it has come."""
+
+    position: jax.Array
+    travelled: jax.Array
+
+
+class Nothing(NamedTuple):
+    """A step has nothing to report."""
+
 
 MODEL = uv()
 POTENTIAL = stiff(10.0).potential(MODEL)
@@ -24,7 +38,7 @@ def _x64(x64):
 
 def observer():
     part = moments()
-    return Observer(lambda p: MODEL.invariants(p)["z"], part, lambda z: {"z": z})
+    return Observer(lambda state: MODEL.invariants(state.position)["z"], part, lambda z: {"z": z})
 
 
 def sample(kernel, chains=64, schedule=None, dtype=jnp.float32, **options):
@@ -148,6 +162,95 @@ def test_one_bad_chain_among_copies_is_counted_once():
 def test_a_schedule_that_does_not_end_where_it_says_is_refused():
     with pytest.raises(ValueError, match="segments"):
         Schedule(0, 1, 10, (5, 9))
+
+
+def pulled(noise, state, task):
+    """θ' = θ + (task − θ)/10 + ξ/100; a chain remembers how far it has come in all."""
+    move = 0.1 * (task - state.position) + 0.01 * noise
+    return Walker(state.position + move, state.travelled + jnp.sum(jnp.abs(move))), Nothing()
+
+
+PULLED = Kernel(
+    draw=lambda key, chains: jax.random.normal(key, (chains, 2), jnp.float32),
+    init=lambda params, task: Walker(params, jnp.zeros((), params.dtype)),
+    step=pulled,
+)
+
+
+def walk(tasks, **options):
+    """Chains of one start that are pulled to their tasks, and the way that they have come."""
+    return run_ensemble(
+        PULLED, jnp.zeros((len(tasks), 2), jnp.float32),
+        Observer(lambda state: state.travelled, moments(), lambda travelled: {"travelled": travelled}),
+        key=jax.random.key(2), schedule=Schedule(0, 3, 20, (20,)), escaped=lambda p: jnp.asarray(False),
+        stage="walk", step_size=0.1, tasks=tasks, **options,
+    )  # fmt: skip
+
+
+def targets(chains):
+    return np.random.default_rng(0).normal(size=(chains, 2)).astype(np.float32)
+
+
+@pytest.mark.parametrize("ahead", [False, True])
+def test_a_path_depends_on_its_own_task_only(ahead):
+    """Two tasks exchanged change the paths of these two chains and no bit of any other's."""
+    tasks = targets(8)
+    swapped = tasks.copy()
+    swapped[[2, 5]] = tasks[[5, 2]]
+    before, after = (walk(x, ahead=ahead) for x in (tasks, swapped))
+    same = np.all(before.trace["travelled"] == after.trace["travelled"], axis=1)
+    assert np.flatnonzero(~same).tolist() == [2, 5]
+    assert np.abs(before.position - after.position)[[2, 5]].max() > 0.1
+    assert np.abs(before.position - tasks).max() < 0.2  # each has come to its own
+
+
+def test_chains_with_tasks_that_the_devices_do_not_divide_are_those_of_one_device():
+    """Statistics, trace and state to the last bit. The control: tasks moved on by one chain."""
+    tasks = targets(17)
+    single, both = (walk(tasks, devices=jax.devices()[:n]) for n in (1, 2))
+    assert (single.devices, both.devices) == (1, 2)
+    for first, second in zip(single[:4], both[:4], strict=True):
+        assert_same(first, second)
+    assert both.position.shape == (17, 2)
+    shifted = walk(np.roll(tasks, 1, axis=0))
+    assert np.all(np.any(shifted.trace["travelled"] != both.trace["travelled"], axis=1))
+
+
+def test_an_observer_sees_what_a_kernel_remembers():
+    """The way is that of all steps, also of those between two records, and longer than the distance."""
+    result = walk(targets(4))
+    assert np.all(np.diff(result.trace["travelled"], axis=1) > 0)
+    assert np.all(result.trace["travelled"][:, -1] > np.abs(result.position).sum(axis=1))
+
+
+def test_a_checkpoint_of_other_tasks_is_not_used(tmp_path):
+    """It is where they are the same."""
+    tasks, seen = targets(4), {}
+    for name, later in {"same": tasks, "other": 2.0 * tasks}.items():
+        checkpoint = Checkpoint(tmp_path / f"{name}.npz", "", every_s=0.0)
+        with pytest.raises(StoppedError):
+            walk(tasks, chunk_records=4, checkpoint=checkpoint, progress=interrupt_at(36))
+        steps = []
+        resumed = walk(
+            later, chunk_records=4, checkpoint=checkpoint, progress=lambda done, _, steps=steps: steps.append(done)
+        )
+        assert_same(resumed.segments, walk(later).segments)
+        seen[name] = steps[0]
+    assert seen["same"] > 12 == seen["other"]
+
+
+@pytest.mark.parametrize("kernel", [langevin(), mala(POTENTIAL, temperature=0.1, step_size=0.01)])
+def test_a_kernel_of_one_potential_takes_no_tasks(kernel):
+    with pytest.raises(ValueError, match="takes no tasks"):
+        sample(kernel, chains=4, tasks=targets(4))
+
+
+def interrupt_at(step):
+    def interrupt(done, total):
+        if done >= step:
+            raise StoppedError
+
+    return interrupt
 
 
 class StoppedError(Exception):

@@ -250,14 +250,14 @@ def measured_distance(model, noise, lr, momentum=0.0, chains=2048, times=30):
 
     def record(states, key):
         states = jax.lax.scan(
-            lambda s, k: (jax.vmap(lambda d, one: kernel.step(d, one)[0])(kernel.draw(k, chains), s), None),
+            lambda s, k: (jax.vmap(kernel.step)(kernel.draw(k, chains), s, None)[0], None),
             states, jax.random.split(key, thin),
         )[0]  # fmt: skip
         return states, jnp.histogram(states.position[:, 0] * states.position[:, 1], bins=jnp.asarray(edges))[0]
 
     keys = jax.random.split(jax.random.key(0), int(times / lr / thin))
     run = jax.jit(lambda states: jax.lax.scan(record, states, keys)[1])
-    counts = np.asarray(run(jax.vmap(kernel.init)(jnp.ones((chains, 2)))))[len(keys) // 6 :].sum(axis=0)
+    counts = np.asarray(run(jax.vmap(kernel.init)(jnp.ones((chains, 2)), None)))[len(keys) // 6 :].sum(axis=0)
     law = bin_masses(found.law(edges[0], edges[-1]), edges)
     return 0.5 * np.abs(counts / counts.sum() - law).sum(), found.error(edges, momentum)
 

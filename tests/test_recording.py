@@ -37,17 +37,24 @@ class Runs:
         self.starts = starting_points(self.model.init, jax.random.key(1), CHAINS, dtype)
         self.key, self.noise = jax.random.key(2), noise
 
-    def kernel(self, block: slice) -> Kernel:
-        like = jax.tree.map(lambda leaf: leaf[0], self.starts)
-        tasks = {name: leaf[block] for name, leaf in self.tasks.items()}
-        return sgd(self.model, like, noise=self.noise, lr=0.02, tasks=tasks)
+    @property
+    def kernel(self) -> Kernel:
+        like, task_like = jax.tree.map(lambda leaf: leaf[0], (self.starts, self.tasks))
+        return sgd(self.model, like, noise=self.noise, lr=0.02, task_like=task_like)
 
     def run(self, chains: int = BLOCK, rows: int = 200, **options):
-        def kernel_of(block: slice) -> Kernel:
-            return self.kernel(slice(block.start, min(block.stop, chains)))
-
-        starts = jax.tree.map(lambda leaf: leaf[:chains], self.starts)
-        return record(kernel_of, starts, key=self.key, steps=STEPS, stage="test", step_size=0.02, rows=rows, **options)
+        starts, tasks = jax.tree.map(lambda leaf: leaf[:chains], (self.starts, self.tasks))
+        return record(
+            self.kernel,
+            starts,
+            key=self.key,
+            steps=STEPS,
+            stage="test",
+            step_size=0.02,
+            tasks=tasks,
+            rows=rows,
+            **options,
+        )
 
 
 def test_a_path_depends_neither_on_the_number_of_blocks_nor_on_that_of_rows(x64):
@@ -80,18 +87,19 @@ def test_what_is_recorded_is_a_loop_of_the_kernel(x64):
     assert times == [0, 8, 13, 18, 23]
     for i in (0, 17):
         block = slice(0, 16) if i < BLOCK else slice(16, chains)
-        kernel, key = runs.kernel(block), jax.random.fold_in(runs.key, i // BLOCK)
+        kernel, key = runs.kernel, jax.random.fold_in(runs.key, i // BLOCK)
         step = jax.jit(kernel.step)
 
         @jax.threefry_partitionable(False)
         def draw(key, chains, kernel=kernel):
             return kernel.draw(key, chains)
 
-        state, path = kernel.init(jax.tree.map(lambda leaf, i=i: leaf[i], runs.starts)), []
+        start, task = jax.tree.map(lambda leaf, i=i: leaf[i], (runs.starts, runs.tasks))
+        state, path = kernel.init(start, task), []
         for n in range(STEPS + 1):
             path.append(np.asarray(ravel_pytree(state.position)[0]))
             drawn = draw(jax.random.fold_in(key, n), block.stop - block.start)
-            state, _ = step(jax.tree.map(lambda leaf, i=i: leaf[i % BLOCK], drawn), state)
+            state, _ = step(jax.tree.map(lambda leaf, i=i: leaf[i % BLOCK], drawn), state, task)
         np.testing.assert_allclose(found[i], np.stack(path)[times], rtol=0, atol=1e-12)
         assert np.abs(found[i][1:] - np.stack(path)[times[:-1]]).max() > 1e-3  # a time that is off would show
 
@@ -123,19 +131,21 @@ def test_an_interrupt_stops_every_block(x64):
     """Blocks that had not begun do not, those that run stop at their next look: of eight, two begin on two devices."""
     runs, begun, interrupted = Runs("matrix", jnp.float32), [], Event()
 
-    def kernel_of(block: slice) -> Kernel:
-        begun.append(block.start)
-        if block.start:  # block 0 alone reports progress; on a busy machine others would be through before it does
+    def checkpoint_of(block: int) -> None:
+        begun.append(block)
+        if block:  # block 0 alone reports progress; on a busy machine others would be through before it does
             assert interrupted.wait(timeout=120)
-        return runs.kernel(slice(0, BLOCK))
 
     def interrupt(done, total):
         interrupted.set()
         raise KeyboardInterrupt
 
-    starts = jax.tree.map(lambda leaf: jnp.concatenate([leaf[:BLOCK]] * 8), runs.starts)
+    starts, tasks = jax.tree.map(lambda leaf: jnp.concatenate([leaf[:BLOCK]] * 8), (runs.starts, runs.tasks))
     with pytest.raises(KeyboardInterrupt):
-        record(kernel_of, starts, key=runs.key, steps=STEPS, stage="test", step_size=0.02, progress=interrupt)
+        record(
+            runs.kernel, starts, key=runs.key, steps=STEPS, stage="test", step_size=0.02, tasks=tasks,
+            progress=interrupt, checkpoint_of=checkpoint_of,
+        )  # fmt: skip
     assert len(begun) <= len(jax.devices()) + 1
 
 
@@ -156,15 +166,19 @@ class Nothing(NamedTuple):
     pass
 
 
-def growth(block: slice) -> Kernel:
-    """θ' = 10 θ."""
-    del block
+def begin(params, task) -> State:
+    del task
+    return State(params)
 
-    def step(noise, state: State):
-        del noise
+
+def growth() -> Kernel:
+    """θ' = 10 θ."""
+
+    def step(noise, state: State, task):
+        del noise, task
         return State(10.0 * state.position), Nothing()
 
-    return Kernel(draw=lambda key, chains: jnp.zeros(chains), init=State, step=step)
+    return Kernel(draw=lambda key, chains: jnp.zeros(chains), init=begin, step=step)
 
 
 @pytest.mark.parametrize(
@@ -178,7 +192,7 @@ def growth(block: slice) -> Kernel:
 def test_runaways_of_all_blocks_are_counted_with_stage_and_first_step(starts, diverged, step, x64):
     with pytest.raises(DivergenceError) as caught:
         record(
-            growth, jnp.asarray(starts, jnp.float32), key=jax.random.key(0), steps=10, stage="leaving", step_size=0.5
+            growth(), jnp.asarray(starts, jnp.float32), key=jax.random.key(0), steps=10, stage="leaving", step_size=0.5
         )
     error = caught.value
     assert (error.stage, error.diverged, error.chains, error.step, error.step_size) == (
@@ -191,26 +205,26 @@ def test_growth_within_bounds_is_no_divergence_and_progress_is_told(x64):
     told = []
     starts = jnp.full(17, 1.0, jnp.float32)
     found = record(
-        growth, starts, key=jax.random.key(0), steps=4, stage="staying", step_size=0.5,
+        growth(), starts, key=jax.random.key(0), steps=4, stage="staying", step_size=0.5,
         progress=lambda done, total: told.append((done, total)),
     )  # fmt: skip
     np.testing.assert_array_equal(found[:, :, 0], np.tile(10.0 ** np.arange(5.0), (17, 1)))
     assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
 
 
-def walk(block: slice) -> Kernel:
+def walk() -> Kernel:
     """θ' = θ + ξ, ξ ~ N(0, 1)."""
-    del block
 
-    def step(noise, state: State):
+    def step(noise, state: State, task):
+        del task
         return State(state.position + noise), Nothing()
 
-    return Kernel(draw=lambda key, chains: jax.random.normal(key, (chains,)), init=State, step=step)
+    return Kernel(draw=lambda key, chains: jax.random.normal(key, (chains,)), init=begin, step=step)
 
 
 def test_chains_of_one_start_differ_by_their_draws_also_across_blocks(x64):
     """200 steps of 20 chains: |z| < 5 for 380 correlations, of pairs and their neighbours, in all but 3e-4 of keys."""
-    found = record(walk, jnp.zeros(20), key=jax.random.key(1), steps=200, stage="walk", step_size=1.0)[:, :, 0]
+    found = record(walk(), jnp.zeros(20), key=jax.random.key(1), steps=200, stage="walk", step_size=1.0)[:, :, 0]
     steps = np.diff(found, axis=1)
     for lag in (0, 1):
         z = steps[:, lag:] @ steps[:, : 200 - lag].T / np.sqrt(200 - lag)

@@ -33,12 +33,12 @@ def test_a_step_without_noise_is_gradient_descent_with_momentum_and_decay(x64):
     model, lr, mu, lam = build_model("relu"), 0.01, 0.9, 0.1
     (params,) = starts(model, 1)
     kernel = sgd(model, params, noise=Noise("none"), lr=lr, momentum=mu, weight_decay=lam)
-    state, velocity, wanted = kernel.init(params), 0.0, flat(params)
+    state, velocity, wanted = kernel.init(params, None), 0.0, flat(params)
     noise = jax.tree.map(lambda leaf: leaf[0], kernel.draw(jax.random.key(0), 1))
     for _ in range(5):
         velocity = mu * velocity + flat(jax.grad(model.loss)(state.position)) + lam * wanted
         wanted = wanted - lr * velocity
-        state, _ = kernel.step(noise, state)
+        state, _ = kernel.step(noise, state, None)
         np.testing.assert_allclose(flat(state.position), wanted, rtol=1e-12)
 
 
@@ -55,7 +55,7 @@ def test_a_step_changes_the_charge_by_that_of_its_gradient(name, options, noise,
         for params in starts(model, 2):
             kernel = sgd(model, params, noise=own, lr=lr)
             drawn = jax.tree.map(lambda leaf: leaf[0], kernel.draw(jax.random.key(1), 1))
-            state, _ = kernel.step(drawn, kernel.init(params))
+            state, _ = kernel.step(drawn, kernel.init(params, None), None)
             gradient = jax.tree.map(lambda old, new: (old - new) / lr, params, state.position)
             change = model.moment_map(state.position) - model.moment_map(params)
             predicted = charges.charge_increment(model, gradient, lr)
@@ -108,7 +108,7 @@ def test_an_epoch_takes_every_example_once(x64):
     (params,) = starts(model, 1)
     labels = np.asarray(model.training.task["y"])
     kernel = sgd(model, params, noise=Noise("minibatch", 3, replace=False), lr=1e-12)
-    state = kernel.init(params)
+    state = kernel.init(params, None)
     step = jax.jit(kernel.step)
     seen = np.zeros(7)
     for epoch in range(60):
@@ -116,7 +116,7 @@ def test_an_epoch_takes_every_example_once(x64):
         for half in range(2):
             drawn = jax.tree.map(lambda leaf: leaf[0], kernel.draw(jax.random.key(2 * epoch + half), 1))
             before = int(state.deck.used) % 6
-            state, _ = step(drawn, state)
+            state, _ = step(drawn, state, None)
             taken += np.asarray(state.deck.order)[before : before + 3].tolist()
         assert len(set(taken)) == 6
         seen[taken] += 1
@@ -131,7 +131,7 @@ def test_the_batch_of_an_epoch_is_the_deck(x64):
     (params,) = starts(model, 1)
     kernel = sgd(model, params, noise=Noise("minibatch", 2, replace=False), lr=0.1)
     drawn = jax.tree.map(lambda leaf: leaf[0], kernel.draw(jax.random.key(4), 1))
-    state, _ = kernel.step(drawn, kernel.init(params))
+    state, _ = kernel.step(drawn, kernel.init(params, None), None)
     task, dealt = cast(model.training.task, params), state.deck.order[:2]
     z = params[0] * params[1]
     g = jnp.mean(task["x"][dealt] * (task["x"][dealt] * z - task["y"][dealt]))
@@ -146,7 +146,7 @@ def test_turned_noise_has_the_length_of_the_noise_that_it_replaces(x64):
     for turned in (False, True):
         kernel = sgd(model, params, noise=Noise("minibatch", 2, 0.1, turned=turned), lr=lr)
         drawn = jax.tree.map(lambda leaf: leaf[0], kernel.draw(jax.random.key(5), 1))
-        state, _ = kernel.step(drawn, kernel.init(params))
+        state, _ = kernel.step(drawn, kernel.init(params, None), None)
         lengths.append(np.linalg.norm(flat(params) - flat(state.position) - mean))
     np.testing.assert_allclose(lengths[0], lengths[1], rtol=1e-9)
 
@@ -184,13 +184,44 @@ def test_every_chain_learns_its_own_task(x64):
     model = build_model("relu", {"samples": 5})
     tasks = [model.training.draw_task(np.random.default_rng(i)) for i in range(2)]
     begin = starting_points(model.init, jax.random.key(3), 2, jnp.float64)
-    like = jax.tree.map(lambda leaf: leaf[0], begin)
-    together = advance(
-        model, sgd(model, like, noise=Noise("minibatch", 2), lr=0.01, tasks=stack_tasks(tasks)), begin, 40
-    )
-    same = advance(
-        model, sgd(model, like, noise=Noise("minibatch", 2), lr=0.01, tasks=stack_tasks(tasks[:1] * 2)), begin, 40
-    )
+    kernel = sgd(model, jax.tree.map(lambda leaf: leaf[0], begin), noise=Noise("minibatch", 2), lr=0.01)
+    together = advance(model, kernel, begin, 40, tasks=stack_tasks(tasks))
+    same = advance(model, kernel, begin, 40, tasks=stack_tasks(tasks[:1] * 2))
     for a, b in zip(jax.tree.leaves(together.position), jax.tree.leaves(same.position), strict=True):
         np.testing.assert_array_equal(a[0], b[0])
         assert np.max(np.abs(a[1] - b[1])) > 1e-3
+
+
+@pytest.mark.parametrize("noise", [Noise("bernoulli"), Noise("minibatch", 3, replace=False)])
+def test_chains_with_tasks_on_two_devices_are_those_of_one_by_rounding_alone(noise, x64):
+    """Five matrices of unequal numbers of entries, an odd number of chains. The control: two tasks exchanged.
+
+    That changes exactly these two chains.
+    """
+    model = build_model("matrix", {"observed": 0.6, "rank": 2})
+    tasks = stack_tasks([model.training.draw_task(np.random.default_rng([0, i])) for i in range(5)])
+    begin = starting_points(model.init, jax.random.key(3), 5, jnp.float64)
+    like, task_like = jax.tree.map(lambda leaf: leaf[0], (begin, dict(tasks)))
+    kernel = sgd(model, like, noise=noise, lr=0.02, task_like=task_like)
+
+    def ends(tasks, devices):
+        result = advance(model, kernel, begin, 20, tasks=tasks, devices=jax.devices()[:devices])
+        assert result.devices == devices
+        return np.stack([flat(jax.tree.map(lambda leaf, i=i: leaf[i], result.position)) for i in range(5)])
+
+    order = np.array([0, 3, 2, 1, 4])
+    both, exchanged = ends(tasks, 2), ends(jax.tree.map(lambda leaf: leaf[order], dict(tasks)), 2)
+    np.testing.assert_allclose(ends(tasks, 1), both, rtol=0, atol=1e-13)
+    assert np.flatnonzero(np.abs(exchanged - both).max(axis=1) > 0).tolist() == [1, 3]
+    assert np.abs(exchanged - both)[[1, 3]].max(axis=1).min() > 1e-3
+
+
+def test_noise_of_another_shape_than_the_task_is_an_error(x64):
+    """Where tasks are filled up beyond the model's own, and the kernel was not told."""
+    model = build_model("relu", {"samples": 5})
+    (params,) = starts(model, 1)
+    longer = build_model("relu", {"samples": 7}).training.task
+    kernel = sgd(model, params, noise=Noise("label", None, 0.5), lr=0.01)
+    drawn = jax.tree.map(lambda leaf: leaf[0], kernel.draw(jax.random.key(0), 1))
+    with pytest.raises(TypeError, match="incompatible shapes"):
+        kernel.step(drawn, kernel.init(params, longer), longer)

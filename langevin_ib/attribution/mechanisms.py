@@ -13,7 +13,6 @@ with that of gradient descent.
 from __future__ import annotations
 
 import time
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -87,17 +86,15 @@ def _attribute(config: AttributionConfig, report: Stages, checkpoints: Path | No
     place = None if checkpoints is None else checkpoints / f"attribution-{config.name}-{config.digest()}"
     signals.expect(place)
     parameters = {
-        name: simulate(setting, partial(descent, mechanism=name), name, report, place)
-        for name in MECHANISMS
-        if name != LANGEVIN
+        name: simulate(setting, descent(setting, name), name, report, place) for name in MECHANISMS if name != LANGEVIN
     }
     report("noise meter")
     temperatures = isotropic_temperature(setting, parameters[SGD])
     meter = noise_meter(setting, parameters[SGD][:, -1])
     diverged = None
     try:
-        kernel_of = partial(langevin, temperature=float(temperatures.mean()))
-        parameters[LANGEVIN] = simulate(setting, kernel_of, LANGEVIN, report, place)
+        kernel = langevin(setting, float(temperatures.mean()))
+        parameters[LANGEVIN] = simulate(setting, kernel, LANGEVIN, report, place)
     except DivergenceError as error:
         diverged = f"diverged at this T: {error.diverged} of {error.chains} seeds, the first by step {error.step}"
     report("summary")

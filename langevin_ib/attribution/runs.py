@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -77,10 +76,15 @@ class Setting(NamedTuple):
         """What a seed learns."""
         return self.training.task if self.tasks is None else jax.tree.map(lambda leaf: leaf[seed], dict(self.tasks))
 
-    def part(self, block: slice) -> Setting:
-        """The same for some of the seeds."""
-        of_block = partial(jax.tree.map, lambda leaf: leaf[block])
-        return self._replace(tasks=self.tasks and of_block(dict(self.tasks)), starts=of_block(self.starts))
+    @property
+    def tasks_of_chains(self) -> Task | None:
+        """Each seed's task in the precision of the runs; None for one."""
+        return None if self.tasks is None else cast(self.tasks, self.like)
+
+    @property
+    def task_like(self) -> Task | None:
+        """One of them, for shapes."""
+        return None if self.tasks is None else self.task_of(0)
 
     def start_of(self, seed: int) -> Params:
         """Where it starts."""
@@ -156,17 +160,17 @@ def descent(setting: Setting, mechanism: str) -> Kernel:
         lr=float(config.lr or 0.0),
         momentum=config.momentum,
         weight_decay=weight_decay,
-        tasks=setting.tasks,
+        task_like=setting.task_like,
     )
 
 
 def langevin(setting: Setting, temperature: float) -> Kernel:
     """θ' = θ − h∇L_i(θ) + √(2hT) ξ, with L_i the loss of seed i and h = η/(1 − μ): Euler and Maruyama's step.
 
-    `euler_maruyama` takes one potential for all chains; here each has its task, which comes with the draws of `sgd`.
+    `euler_maruyama` takes one potential for all chains; here each has its task, which `sgd` knows how to learn.
     """
     rate = setting.config.rate
-    plain = sgd(setting.model, setting.like, noise=Noise("none"), lr=rate, tasks=setting.tasks)
+    plain = sgd(setting.model, setting.like, noise=Noise("none"), lr=rate, task_like=setting.task_like)
     normals = normal_like(setting.like)
     amplitude = math.sqrt(2.0 * rate * temperature)
 
@@ -174,8 +178,8 @@ def langevin(setting: Setting, temperature: float) -> Kernel:
         plain_key, normal_key = jax.random.split(key)
         return plain.draw(plain_key, chains), normals(normal_key, chains)
 
-    def step(noise, state):
-        moved, info = plain.step(noise[0], state)
+    def step(noise, state, task):
+        moved, info = plain.step(noise[0], state, task)
         kicked = jax.tree.map(lambda x, n: x + amplitude * n, moved.position, noise[1])
         return moved._replace(position=kicked), info
 
@@ -183,11 +187,7 @@ def langevin(setting: Setting, temperature: float) -> Kernel:
 
 
 def simulate(
-    setting: Setting,
-    kernel_of: Callable[[Setting], Kernel],
-    name: str,
-    report: Stages,
-    checkpoints: Path | None = None,
+    setting: Setting, kernel: Kernel, name: str, report: Stages, checkpoints: Path | None = None
 ) -> Float[np.ndarray, "seed time q"]:
     """Parameters of every seed at the start and at the recorded times.
 
@@ -203,12 +203,13 @@ def simulate(
         return Checkpoint(checkpoints / f"{name.replace(' ', '-')}-{block}.npz", fingerprint)
 
     return record(
-        lambda block: kernel_of(setting.part(block)),
+        kernel,
         setting.starts,
         key=setting.key("chains"),
         steps=int(config.steps or 0),
         stage=name,
         step_size=config.rate,
+        tasks=setting.tasks_of_chains,
         progress=report(name),
         checkpoint_of=checkpoint_of,
     )
@@ -265,18 +266,19 @@ def isotropic_temperature(setting: Setting, parameters: Float[np.ndarray, "seed 
     unravel = ravel_pytree(setting.like)[1]
     noise, _ = protocols(config)[SGD]
     kernel = sgd(
-        setting.model, setting.like, noise=noise, lr=config.rate, tasks=setting.tasks,
+        setting.model, setting.like, noise=noise, lr=config.rate, task_like=setting.task_like,
         watch=lambda params, gradient: _Watched(ravel_pytree(gradient)[0]),
     )  # fmt: skip
+    tasks = setting.tasks_of_chains
 
     def trace(key: Key[Array, ""], flat: Float[Array, "seed q"]) -> Float[Array, " seed"]:
-        states = jax.vmap(lambda x: kernel.init(unravel(x)))(flat)
+        states = jax.vmap(kernel.init)(jax.vmap(unravel)(flat), tasks)
 
-        def gradients(one: Key[Array, ""]) -> Float[Array, "seed q"]:
-            return jax.vmap(kernel.step)(kernel.draw(one, config.seeds), states)[1].gradient
+        def gradients_of(batch_key: Key[Array, ""]) -> Float[Array, "seed q"]:
+            return jax.vmap(kernel.step)(kernel.draw(batch_key, config.seeds), states, tasks)[1].gradient
 
-        found = jax.lax.map(gradients, jax.random.split(key, METER_BATCHES))
-        return jnp.sum(jnp.var(found, axis=0, ddof=1), axis=-1)
+        gradients = jax.lax.map(gradients_of, jax.random.split(key, METER_BATCHES))
+        return jnp.sum(jnp.var(gradients, axis=0, ddof=1), axis=-1)
 
     last = parameters.shape[1] - 1
     rows = np.unique(np.linspace(1, last, min(METER_TIMES, last)).round().astype(int))

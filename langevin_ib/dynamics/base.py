@@ -1,4 +1,4 @@
-"""The contract of every sampler: all randomness from one batched draw, then a pure step for one chain."""
+"""The contract of every sampler: all randomness from one batched draw, then a pure step of one chain on its task."""
 
 from __future__ import annotations
 
@@ -15,13 +15,29 @@ from langevin_ib.models.base import Params
 class Kernel:
     """Three pure functions; every state has a field `position`, the parameters of the chain.
 
+    A chain's task is the data that it learns, a pytree of arrays; None where all chains share the model's own loss. It
+    never changes along a run, and so is an argument: not in the noise, which is drawn anew at every step, nor in the
+    state, which would be copied. It has no default: a kernel that forgot to pass its chain's task on to another's step
+    would run on the model's own.
+
     Attributes:
         draw: (key, chains) ↦ the noise of one step for all chains, chain axis first. With JAX's partitionable threefry,
             chain i then gets the same numbers whatever the number of chains and devices.
-        init: params ↦ state, for one chain.
-        step: (noise, state) ↦ (state, info), for one chain; `info` is a NamedTuple of scalars, averaged by the runner.
+        init: (params, task) ↦ state, for one chain.
+        step: (noise, state, task) ↦ (state, info), for one chain; `info` is a NamedTuple of scalars, averaged by the
+            runner.
     """
 
     draw: Callable[[Key[Array, ""], int], PyTree]
-    init: Callable[[Params], Any]
-    step: Callable[[PyTree, Any], tuple[Any, Any]]
+    init: Callable[[Params, PyTree], Any]
+    step: Callable[[PyTree, Any, PyTree], tuple[Any, Any]]
+
+
+def refuse_task(task: PyTree) -> None:
+    """For kernels whose potential, θ ↦ V, is the same for all chains.
+
+    Raises:
+        ValueError: there is a task, which would not be looked at.
+    """
+    if task is not None:
+        raise ValueError("all chains of this kernel share one potential: it takes no tasks")

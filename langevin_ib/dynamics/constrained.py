@@ -9,9 +9,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, PyTree
 
-from langevin_ib.dynamics.base import Kernel
+from langevin_ib.dynamics.base import Kernel, refuse_task
 from langevin_ib.dynamics.langevin import Potential, normal_like
 from langevin_ib.linalg import solve
 from langevin_ib.models.base import Params
@@ -77,7 +77,7 @@ def constrained_langevin(
 
     >>> from langevin_ib.models.uv import uv
     >>> kernel = constrained_langevin(uv().loss, uv().moment_map, jnp.zeros(2), temperature=0.1, step_size=0.01)
-    >>> u, v = kernel.init(jnp.array([3.0, 0.5])).position
+    >>> u, v = kernel.init(jnp.array([3.0, 0.5]), None).position
     >>> bool(abs(u - v) < 1e-6)
     True
     """
@@ -85,12 +85,14 @@ def constrained_langevin(
     step_size = float(step_size)  # a NumPy scalar would promote a float32 chain to float64
     amplitude = math.sqrt(0.5 * step_size * temperature)
 
-    def init(params: Params) -> ConstrainedState:
+    def init(params: Params, task: PyTree) -> ConstrainedState:
+        refuse_task(task)
         flat, unravel = ravel_pytree(params)
         landed = _land(lambda x: moment_map(unravel(x)), flat)
         return ConstrainedState(unravel(landed), jax.tree.map(jnp.zeros_like, params))
 
-    def step(noise: Params, state: ConstrainedState) -> tuple[ConstrainedState, ConstrainedInfo]:
+    def step(noise: Params, state: ConstrainedState, task: PyTree) -> tuple[ConstrainedState, ConstrainedInfo]:
+        refuse_task(task)
         old, unravel = ravel_pytree(state.position)
         gradient = ravel_pytree(jax.grad(potential)(state.position))[0]
         kick = ravel_pytree(state.last_noise)[0] + ravel_pytree(noise)[0]

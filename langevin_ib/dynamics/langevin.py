@@ -9,9 +9,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PyTree
 
-from langevin_ib.dynamics.base import Kernel
+from langevin_ib.dynamics.base import Kernel, refuse_task
 from langevin_ib.models.base import Params
 
 Potential = Callable[[Params], Float[Array, ""]]
@@ -46,12 +46,17 @@ def euler_maruyama(potential: Potential, like: Params, *, temperature: float, st
     step_size = float(step_size)  # a NumPy scalar would promote a float32 chain to float64
     amplitude = math.sqrt(2.0 * step_size * temperature)
 
-    def step(noise: Params, state: EulerMaruyamaState) -> tuple[EulerMaruyamaState, LangevinInfo]:
+    def init(params: Params, task: PyTree) -> EulerMaruyamaState:
+        refuse_task(task)
+        return EulerMaruyamaState(params)
+
+    def step(noise: Params, state: EulerMaruyamaState, task: PyTree) -> tuple[EulerMaruyamaState, LangevinInfo]:
+        refuse_task(task)
         gradient = jax.grad(potential)(state.position)
         position = jax.tree.map(lambda x, g, n: x - step_size * g + amplitude * n, state.position, gradient, noise)
         return EulerMaruyamaState(position), LangevinInfo()
 
-    return Kernel(draw=normal_like(like), init=EulerMaruyamaState, step=step)
+    return Kernel(draw=normal_like(like), init=init, step=step)
 
 
 def leimkuhler_matthews(potential: Potential, like: Params, *, temperature: float, step_size: float) -> Kernel:
@@ -64,11 +69,15 @@ def leimkuhler_matthews(potential: Potential, like: Params, *, temperature: floa
     step_size = float(step_size)
     amplitude = math.sqrt(0.5 * step_size * temperature)
 
-    def init(params: Params) -> LeimkuhlerMatthewsState:
+    def init(params: Params, task: PyTree) -> LeimkuhlerMatthewsState:
+        refuse_task(task)
         # ξ_0 = 0 instead of a normal: it only shortens the first step's kick, deep inside the burn-in.
         return LeimkuhlerMatthewsState(params, jax.tree.map(jnp.zeros_like, params))
 
-    def step(noise: Params, state: LeimkuhlerMatthewsState) -> tuple[LeimkuhlerMatthewsState, LangevinInfo]:
+    def step(
+        noise: Params, state: LeimkuhlerMatthewsState, task: PyTree
+    ) -> tuple[LeimkuhlerMatthewsState, LangevinInfo]:
+        refuse_task(task)
         gradient = jax.grad(potential)(state.position)
         position = jax.tree.map(
             lambda x, g, old, new: x - step_size * g + amplitude * (old + new),

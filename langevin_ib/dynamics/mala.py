@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from langevin_ib.dynamics.base import Kernel
+from langevin_ib.dynamics.base import Kernel, refuse_task
 from langevin_ib.dynamics.langevin import Potential
 
 
@@ -25,11 +25,16 @@ def mala(potential: Potential, *, temperature: float, step_size: float | Float[A
         # In the chain's own type, also where a model holds constants in another.
         return (-potential(params) / temperature).astype(jax.tree.leaves(params)[0].dtype)
 
-    def step(key, state):
+    def init(params, task):
+        refuse_task(task)
+        return blackjax.mala.init(params, logdensity)
+
+    def step(key, state, task):
+        refuse_task(task)
         # blackjax draws its noise in JAX's default float type, so that type has to be the chain's.
         dtype = jax.tree.leaves(state.position)[0].dtype
         scale = jnp.asarray(step_size * temperature, dtype)
         with jax.enable_x64(dtype == jnp.float64):
             return kernel(key, state, logdensity, scale)
 
-    return Kernel(draw=jax.random.split, init=lambda params: blackjax.mala.init(params, logdensity), step=step)
+    return Kernel(draw=jax.random.split, init=init, step=step)

@@ -13,7 +13,7 @@ import optax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int
 
-from langevin_ib.dynamics.base import Kernel
+from langevin_ib.dynamics.base import Kernel, refuse_task
 from langevin_ib.models.base import Model, Params
 from langevin_ib.models.training import Examples, Task, Training, cast, size_of
 from langevin_ib.noise import Noise
@@ -41,12 +41,11 @@ class SGDInfo(NamedTuple):
 
 
 class _Draw(NamedTuple):
-    """One step's randomness for each chain, and the task that each of them learns."""
+    """One step's randomness, for each chain."""
 
     batch: Any
     labels: Any
     direction: Any
-    task: Any
 
 
 def nothing(params: Params, gradient: Params) -> SGDInfo:
@@ -63,7 +62,7 @@ def sgd(
     lr: float,
     momentum: float = 0.0,
     weight_decay: float = 0.0,
-    tasks: Task | None = None,
+    task_like: Task | None = None,
     watch: Watch = nothing,
 ) -> Kernel:
     """θ' = θ − η (ĝ(θ) + λθ), with heavy-ball momentum μ: m' = μ m + ĝ + λθ, θ' = θ − η m' (optax's).
@@ -72,6 +71,8 @@ def sgd(
     of ½ w mean_i 2 κ_i |f(θ, x_i) − y_i|² + penalty over the data set, κ_i = 0 or 1 by a fair coin. With `noise.turned`
     it is ∇L + |ĝ − ∇L| ξ/|ξ|, ξ ~ N(0, I). A model without `training` can be run with noise `none` only, on its loss.
 
+    A chain's task is a `Task`, best in the precision of its parameters; without one it learns the model's own.
+
     Args:
         model: gives L and the examples.
         like: a parameter pytree whose shapes and dtype the noise takes.
@@ -79,7 +80,8 @@ def sgd(
         lr: η > 0.
         momentum: μ in [0, 1).
         weight_decay: λ ≥ 0.
-        tasks: what each chain learns, leading axis the chain; None for the model's own task in all of them.
+        task_like: a task whose shapes the noise takes, where those of the chains have other shapes than the model's own
+            (`stack_tasks` fills them up).
         watch: what to average along the run, from θ and ĝ before each step.
 
     Raises:
@@ -91,18 +93,14 @@ def sgd(
     optimiser = optax.chain(*steps, optax.sgd(lr, momentum=float(momentum) if momentum else None))
     flat = ravel_pytree(like)[0]
     size = noise.batch_size or 0
-    # Stacked data sets may be filled up beyond the size of the model's own.
-    own = {} if training is None else training.task if tasks is None else jax.tree.map(_first, dict(tasks))
-    examples = size_of(own)
-    mask_shape = jnp.shape(own["mask"]) if "mask" in own else (examples,)
+    shapes = {} if training is None else training.task if task_like is None else task_like
+    examples = size_of(shapes)
+    mask_shape = jnp.shape(shapes["mask"]) if "mask" in shapes else (examples,)
 
-    # Once and not in `draw`, where the conversion would make them look like a part of the randomness.
-    stacked = None if tasks is None else cast(tasks, like)
-
-    def init(params: Params) -> SGDState:
+    def init(params: Params, task: Task | None) -> SGDState:
         deck = None
         if training is not None and noise.kind == "minibatch" and not noise.replace:
-            deck = Deck(jnp.arange(examples), jnp.zeros((), jnp.int32))
+            deck = Deck(jnp.arange(size_of(training.task if task is None else task)), jnp.zeros((), jnp.int32))
         return SGDState(params, optimiser.init(params), deck)
 
     def draw(key: Array, chains: int) -> _Draw:
@@ -118,34 +116,35 @@ def sgd(
         if training is not None and noise.label_noise:
             labels = _normals(label_key, chains, _label_shape(training, size or examples, like), flat.dtype)
         direction = jax.random.normal(direction_key, (chains, flat.size if noise.turned else 0), flat.dtype)
-        return _Draw(batch, labels, direction, stacked)
+        return _Draw(batch, labels, direction)
 
-    def gradient(noise_draw: _Draw, params: Params, deck: Deck | None) -> tuple[Params, Deck | None]:
+    def gradient(noise_draw: _Draw, params: Params, deck: Deck | None, task: Task | None) -> tuple[Params, Deck | None]:
         if training is None:
+            refuse_task(task)
             return jax.grad(model.loss)(params), deck
-        task = cast(training.task, like) if noise_draw.task is None else noise_draw.task
+        data = cast(training.task if task is None else task, like)
 
         def risk(p):
-            return model.loss(p) if training is None or noise_draw.task is None else training.risk(task, p)
+            return model.loss(p) if training is None or task is None else training.risk(data, p)
 
         if noise.kind == "none":
             return jax.grad(risk)(params), deck
         if noise.kind == "bernoulli":
             kept = 2.0 * noise_draw.batch.astype(flat.dtype)
-            found = jax.grad(partial(training.risk, {**task, "mask": task.get("mask", 1.0) * kept}))(params)
-            return (_turned(found, jax.grad(risk)(params), noise_draw.direction) if noise.turned else found), deck
-        examples, weight, deck = _batch(training, noise, noise_draw.batch, task, deck)
-        if noise.label_noise:
-            examples = examples._replace(y=examples.y + noise.label_noise * noise_draw.labels)
-        found = jax.grad(training.batch_loss)(params, examples, weight)
+            noisy = jax.grad(partial(training.risk, {**data, "mask": data.get("mask", 1.0) * kept}))(params)
+        else:
+            batch, weight, deck = _batch(training, noise, noise_draw.batch, data, deck)
+            if noise.label_noise:
+                batch = batch._replace(y=batch.y + noise.label_noise * noise_draw.labels)
+            noisy = jax.grad(training.batch_loss)(params, batch, weight)
         if noise.turned:
-            found = _turned(found, jax.grad(risk)(params), noise_draw.direction)
-        return found, deck
+            noisy = _turned(noisy, jax.grad(risk)(params), noise_draw.direction)
+        return noisy, deck
 
-    def step(noise_draw: _Draw, state: SGDState) -> tuple[SGDState, Any]:
-        found, deck = gradient(noise_draw, state.position, state.deck)
-        info = watch(state.position, found)
-        updates, optimiser_state = optimiser.update(found, state.optimiser, state.position)
+    def step(noise_draw: _Draw, state: SGDState, task: Task | None) -> tuple[SGDState, Any]:
+        slope, deck = gradient(noise_draw, state.position, state.deck, task)
+        info = watch(state.position, slope)
+        updates, optimiser_state = optimiser.update(slope, state.optimiser, state.position)
         return SGDState(optax.apply_updates(state.position, updates), optimiser_state, deck), info
 
     return Kernel(draw=draw, init=init, step=step)
@@ -168,11 +167,6 @@ def _coins(key: Array, chains: int, shape: tuple[int, ...]) -> Float[Array, "cha
     words = jax.random.bits(key, (chains, -(-size // 32)), jnp.uint32)
     bits = (words[..., None] >> jnp.arange(32, dtype=jnp.uint32)) & 1
     return bits.reshape(chains, -1)[:, :size].reshape(chains, *shape).astype(jnp.float32)
-
-
-def _first(leaf: Any) -> Any:
-    """What the first chain has of a stack."""
-    return leaf[0]
 
 
 def _label_shape(training: Training, size: int, like: Params) -> tuple[int, ...]:

@@ -21,7 +21,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from blackjax.adaptation.step_size import dual_averaging_adaptation
-from jax.core import Tracer
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Bool, Float, Key, PyTree
 
@@ -70,9 +69,13 @@ class Schedule:
 
 @dataclass(frozen=True)
 class Observer:
-    """What is measured on one chain's parameters: θ ↦ draw, its accumulator, and the part of a draw that is traced."""
+    """What is measured on one chain: its state ↦ a draw, the draws' accumulator, and the part of a draw that is traced.
 
-    observe: Callable[[Params], Any]
+    The state is the kernel's: parameters as `state.position`, beside it what the kernel remembers, as an optimiser's
+    momentum.
+    """
+
+    observe: Callable[[Any], Any]
     accumulator: Accumulator
     traced: Callable[[Any], dict[str, Float[Array, "..."]]]
 
@@ -143,6 +146,7 @@ def run_ensemble(
     escaped: Callable[[Params], Bool[Array, ""]],
     stage: str,
     step_size: float,
+    tasks: PyTree = None,
     remedy: str = "use a smaller step_size",
     chunk_records: int | None = None,
     progress: Progress | None = None,
@@ -157,12 +161,14 @@ def run_ensemble(
     Args:
         kernel: the sampler, for one chain.
         starts: parameters with a leading chain axis.
-        observer: what is measured at each record, for one chain.
+        observer: what is measured at each record, from one chain's state.
         key: the run's key; step n uses fold_in(key, n).
         schedule: burn-in, thinning, number of records, segments.
-        escaped: θ ↦ True where a chain has run away; non-finite parameters count as escaped in any case.
+        escaped: θ ↦ True where a chain has run away; non-finite parameters count as escaped in any case. Of parameters
+            and not of the state: the bound is one on them, whatever kernel moves them.
         stage: named in errors.
         step_size: named in errors.
+        tasks: what each chain learns, leading axis the chain; None where all chains share the model's own loss.
         remedy: what an error advises.
         chunk_records: records per device call; changes no number, only how often the host looks.
         progress: called with (steps done, steps in all) after each chunk.
@@ -178,16 +184,17 @@ def run_ensemble(
         DivergenceError: some chain escaped or became non-finite, in the chunk where it happened.
     """
     chains = jax.tree.leaves(starts)[0].shape[0]
-    sharding, used, spread = _spread(kernel, key, chains, devices)
+    sharding, used = chain_sharding(chains, devices)
+    spread = _Spread(chains, -chains % used)
     if checkpoint is not None:
-        checkpoint = checkpoint.of(_content(kernel, starts, observer, key, schedule, escaped))
+        checkpoint = checkpoint.of(_content(kernel, starts, tasks, observer, key, schedule, escaped))
     stride = -(-schedule.records // trace_rows)
     rows = -(-schedule.records // stride)
     chunk = chunk_records or int(np.clip(CHUNK_CHAIN_STEPS // (chains * schedule.thin), 1, CHUNK_RECORDS))
-    starts = spread.filled(starts)
+    starts, tasks = jax.device_put(spread.filled((starts, tasks)), sharding)
     programs = _programs(kernel, observer, escaped, key, schedule, starts, sharding, chunk, stride, ahead)
 
-    carry = programs.begin(jax.device_put(starts, sharding))
+    carry = programs.begin(starts, tasks)
     picked = np.arange(min(chains, trace_chains))
     trace = jax.tree.map(lambda b: np.zeros((rows, picked.size, *b.shape[2:]), b.dtype), carry.trace)
 
@@ -215,7 +222,7 @@ def run_ensemble(
     with signals.held() if checkpoint is not None else nullcontext():
         while burned < schedule.burn_in:
             count = min(max(1, int(CHUNK_CHAIN_STEPS // chains)), schedule.burn_in - burned)
-            carry = programs.burn(carry, burned, count)
+            carry = programs.burn(carry, tasks, burned, count)
             burned += count
             look(burned)
             keep()
@@ -223,7 +230,7 @@ def run_ensemble(
         for end in schedule.segments[len(finished) :]:
             while recorded < end:
                 count = min(chunk, end - recorded)
-                carry = programs.record(carry, recorded, count)
+                carry = programs.record(carry, tasks, recorded, count)
                 _store_trace(trace, carry.trace, picked, recorded, count, stride)
                 recorded += count
                 look(schedule.burn_in + recorded * schedule.thin)
@@ -258,20 +265,6 @@ class _Spread(NamedTuple):
         return jax.tree.map(lambda leaf: np.asarray(leaf)[: self.chains], tree)
 
 
-def _spread(
-    kernel: Kernel, key: Key[Array, ""], chains: int, devices: Sequence[Any] | None
-) -> tuple[NamedSharding, int, _Spread]:
-    """All devices; a single one where draws are made for these very chains, as those of a task for each of them."""
-    devices = jax.devices() if devices is None else devices
-    sharding, used = chain_sharding(chains, devices)
-    extra = -chains % used
-    if extra:
-        drawn = jax.eval_shape(lambda key: kernel.draw(key, chains + extra), key)
-        if any(leaf.shape[0] != chains + extra for leaf in jax.tree.leaves(drawn)):
-            return *chain_sharding(chains, devices[:1]), _Spread(chains, 0)
-    return sharding, used, _Spread(chains, extra)
-
-
 def _saved(
     checkpoint: Checkpoint, spread: _Spread, carry: _Carry, schedule: Schedule, trace: dict[str, np.ndarray]
 ) -> Standing | None:
@@ -293,25 +286,27 @@ def _saved(
 def _content(
     kernel: Kernel,
     starts: Params,
+    tasks: PyTree,
     observer: Observer,
     key: Key[Array, ""],
     schedule: Schedule,
     escaped: Callable[[Params], Bool[Array, ""]],
 ) -> str:
-    """What a run computes, in one digest: its starts, a step, what is observed, when; not chunks nor devices."""
+    """What a run computes, in one digest: its starts, tasks, a step, what is observed, when; not chunks nor devices."""
     chains = jax.tree.leaves(starts)[0].shape[0]
 
-    def observed(params: Params) -> Any:
-        draw = observer.observe(params)
-        return observer.accumulator.update(observer.accumulator.init(), draw), observer.traced(draw), escaped(params)
+    def observed(state: Any) -> Any:
+        draw = observer.observe(state)
+        updated = observer.accumulator.update(observer.accumulator.init(), draw)
+        return updated, observer.traced(draw), escaped(state.position)
 
-    def one(params: Params, key: Key[Array, ""]) -> Any:
-        moved = jax.vmap(kernel.step)(kernel.draw(key, chains), jax.vmap(kernel.init)(params))
-        return moved, jax.vmap(observed)(params)
+    def computed(params: Params, tasks: PyTree, key: Key[Array, ""]) -> Any:
+        state = jax.vmap(kernel.init)(params, tasks)
+        return jax.vmap(kernel.step)(kernel.draw(key, chains), state, tasks), jax.vmap(observed)(state)
 
-    here = [np.asarray(jax.random.key_data(key)), *map(np.asarray, jax.tree.leaves(starts))]
-    digest = hashlib.sha256(f"{schedule} {content_of(one, starts, key)}".encode())
-    for values in here:
+    arguments = [np.asarray(jax.random.key_data(key)), *map(np.asarray, jax.tree.leaves((starts, tasks)))]
+    digest = hashlib.sha256(f"{schedule} {content_of(computed, starts, tasks, key)}".encode())
+    for values in arguments:
         digest.update(f"{values.dtype} {values.shape}".encode() + values.tobytes())
     return digest.hexdigest()
 
@@ -319,9 +314,9 @@ def _content(
 class _Programs(NamedTuple):
     """The compiled parts of a run."""
 
-    begin: Callable[[Params], _Carry]
-    burn: Callable[[_Carry, int, int], _Carry]
-    record: Callable[[_Carry, int, int], _Carry]
+    begin: Callable[[Params, PyTree], _Carry]
+    burn: Callable[[_Carry, PyTree, int, int], _Carry]
+    record: Callable[[_Carry, PyTree, int, int], _Carry]
     reset: Callable[[], Any]
 
 
@@ -340,56 +335,52 @@ def _programs(
     """Compile one run: `begin` at the starts, `burn` some steps, `record` some draws, `reset` the accumulators.
 
     The number of steps or records of a call is an argument, not a constant: chunks of any length share a compilation.
+    Tasks are arguments too, which lie on the devices of their chains, and no part of a loop's carry, which would be
+    copied at every step.
     """
     chains = jax.tree.leaves(starts)[0].shape[0]
 
     def fresh_accumulators():
-        one = observer.accumulator.init()
-        return jax.tree.map(lambda leaf: jnp.zeros((chains, *leaf.shape), leaf.dtype) + leaf, one)
+        empty = observer.accumulator.init()
+        return jax.tree.map(lambda leaf: jnp.zeros((chains, *leaf.shape), leaf.dtype) + leaf, empty)
 
-    def take_steps(state, first_step, count, info):
-        def one(n, carry):
+    def noise_of(n):
+        return kernel.draw(jax.random.fold_in(key, n), chains)
+
+    def advance(noise, state, info, tasks):
+        state, reported = jax.vmap(kernel.step)(noise, state, tasks)
+        return state, jax.tree.map(lambda total, x: total + x, info, reported)
+
+    def take_steps(state, first_step, count, info, tasks):
+        def draw_and_advance(n, carry):
             state, info = carry
-            noise = kernel.draw(jax.random.fold_in(key, n), chains)
+            noise = noise_of(n)
             if sharding.num_devices > 1:  # on one device it would only keep XLA from fusing draw and step
                 noise = jax.lax.with_sharding_constraint(noise, sharding)
-            state, new = jax.vmap(kernel.step)(noise, state)
-            return state, jax.tree.map(lambda total, x: total + x, info, new)
+            return advance(noise, state, info, tasks)
 
-        def one_ahead(n, carry):
-            (state, info), drawn = carry
-            state, new = jax.vmap(kernel.step)(whole(n, drawn), state)
-            return (state, jax.tree.map(lambda total, x: total + x, info, new)), moving(n + 1)
+        def advance_and_draw(n, carry):
+            (state, info), noise = carry
+            return advance(noise, state, info, tasks), noise_of(n + 1)
 
         if ahead:
-            before = ((state, info), moving(first_step))
-            return jax.lax.fori_loop(first_step, first_step + count, one_ahead, before)[0]
-        return jax.lax.fori_loop(first_step, first_step + count, one, (state, info))
-
-    # Leaves of a draw that no randomness reaches (a chain's data set) are constants of the program: in the loop's carry
-    # they would be copied at every step.
-    def moving(n) -> list[Any]:
-        leaves = jax.tree.leaves(kernel.draw(jax.random.fold_in(key, n), chains))
-        return [leaf for leaf in leaves if isinstance(leaf, Tracer)]
-
-    def whole(n, drawn: list[Any]) -> Any:
-        fresh = iter(drawn)
-        leaves, form = jax.tree.flatten(kernel.draw(jax.random.fold_in(key, n), chains))  # for its form only
-        return jax.tree.unflatten(form, [next(fresh) if isinstance(leaf, Tracer) else leaf for leaf in leaves])
+            carry = ((state, info), noise_of(first_step))
+            return jax.lax.fori_loop(first_step, first_step + count, advance_and_draw, carry)[0]
+        return jax.lax.fori_loop(first_step, first_step + count, draw_and_advance, (state, info))
 
     def mark(state, first_bad, step):
         bad = jax.vmap(lambda x: ~_finite(x) | escaped(x))(state.position)
         return jnp.where(bad & (first_bad < 0), step, first_bad)
 
-    def burn(carry: _Carry, first_step, count) -> _Carry:
-        state, _ = take_steps(carry.state, first_step, count, carry.info)
+    def burn(carry: _Carry, tasks: PyTree, first_step, count) -> _Carry:
+        state, _ = take_steps(carry.state, first_step, count, carry.info, tasks)
         return carry._replace(state=state, first_bad=mark(state, carry.first_bad, first_step + count))
 
-    def record(carry: _Carry, first_record, count) -> _Carry:
-        def one(r, carry: _Carry) -> _Carry:
+    def record(carry: _Carry, tasks: PyTree, first_record, count) -> _Carry:
+        def make_record(r, carry: _Carry) -> _Carry:
             first_step = schedule.burn_in + r * schedule.thin
-            state, info = take_steps(carry.state, first_step, schedule.thin, carry.info)
-            draw = jax.vmap(observer.observe)(state.position)
+            state, info = take_steps(carry.state, first_step, schedule.thin, carry.info, tasks)
+            draw = jax.vmap(observer.observe)(state)
             row = r // stride - first_record // stride
             trace = jax.tree.map(
                 lambda buffer, x: jax.lax.dynamic_update_index_in_dim(buffer, x, row, 0),
@@ -404,13 +395,12 @@ def _programs(
                 trace=trace,
             )
 
-        return jax.lax.fori_loop(first_record, first_record + count, one, carry)
+        return jax.lax.fori_loop(first_record, first_record + count, make_record, carry)
 
-    def begin(starts: Params) -> _Carry:
-        state = jax.vmap(kernel.init)(starts)
-        noise = jax.eval_shape(lambda k: kernel.draw(k, chains), key)
-        info = jax.eval_shape(lambda n, s: jax.vmap(kernel.step)(n, s)[1], noise, state)
-        traced = jax.eval_shape(jax.vmap(lambda x: observer.traced(observer.observe(x))), starts)
+    def begin(starts: Params, tasks: PyTree) -> _Carry:
+        state = jax.vmap(kernel.init)(starts, tasks)
+        info = jax.eval_shape(lambda s: jax.vmap(kernel.step)(noise_of(0), s, tasks)[1], state)
+        traced = jax.eval_shape(jax.vmap(lambda s: observer.traced(observer.observe(s))), state)
         return _Carry(
             state=state,
             accumulated=fresh_accumulators(),
@@ -462,16 +452,16 @@ def tune_step_size(
     def adapt(position, first_step, guess, *, target, steps):
         da_init, da_update, da_final = dual_averaging_adaptation(target)
 
-        def one(n, carry):
+        def step_and_adapt(n, carry):
             position, adaptation = carry
             kernel = build(jnp.exp(adaptation.log_step_size))
             noise = kernel.draw(jax.random.fold_in(key, n), chains)
-            state, info = jax.vmap(kernel.step)(noise, jax.vmap(kernel.init)(position))
+            state, info = jax.vmap(kernel.step)(noise, jax.vmap(kernel.init)(position, None), None)
             return state.position, da_update(adaptation, jnp.mean(info.acceptance_rate))
 
         start = jax.tree.map(lambda x: jnp.asarray(x, jnp.result_type(float)), da_init(guess))
         start = start._replace(step=jnp.asarray(start.step, jnp.int64))
-        position, adaptation = jax.lax.fori_loop(first_step, first_step + steps, one, (position, start))
+        position, adaptation = jax.lax.fori_loop(first_step, first_step + steps, step_and_adapt, (position, start))
         return position, da_final(adaptation)
 
     position, guess, first_step = jax.device_put(starts, jax.devices()[0]), jnp.asarray(initial, jnp.float64), 0

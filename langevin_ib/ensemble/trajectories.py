@@ -12,9 +12,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Key, PyTree
 
 from langevin_ib import signals
 from langevin_ib.dynamics.base import Kernel
@@ -50,13 +49,14 @@ def record_steps(steps: int, rows: int = ROWS) -> list[int]:
 
 
 def record(
-    kernel_of: Callable[[slice], Kernel],
+    kernel: Kernel,
     starts: Params,
     *,
     key: Key[Array, ""],
     steps: int,
     stage: str,
     step_size: float,
+    tasks: PyTree = None,
     rows: int = ROWS,
     progress: Progress | None = None,
     checkpoint_of: Callable[[int], Checkpoint | None] | None = None,
@@ -69,12 +69,13 @@ def record(
     the number of its chains too.
 
     Args:
-        kernel_of: the chains of a block ↦ the dynamics of one of them, whose draws are those of that block.
+        kernel: the dynamics of one chain.
         starts: parameters with a leading chain axis.
         key: of the run.
         steps: in all.
         stage: named in errors.
         step_size: named in errors.
+        tasks: what each chain learns, leading axis the chain; None where all share the model's own loss.
         rows: times, at most.
         progress: called with (steps done, steps in all) of the first block.
         checkpoint_of: number of a block ↦ where its run saves its state.
@@ -85,6 +86,8 @@ def record(
     first = np.asarray(batched(lambda x: ravel_pytree(x)[0])(starts))
     limit = RUNAWAY * (1.0 + float(np.abs(first).max()))
     schedule = schedule_of(steps, rows)
+    observer = Observer(lambda state: ravel_pytree(state.position)[0], accumulators.count(), lambda x: {"params": x})
+    ahead = _numbers_drawn(kernel) > AHEAD
     wide = jax.config.read("jax_enable_x64")
     free: SimpleQueue[Any] = SimpleQueue()
     for device in jax.devices():
@@ -106,16 +109,17 @@ def record(
             # These settings belong to a thread. JAX's older layout of random numbers takes one hash for two of them,
             # not two, which takes an eighth off a step of figure 3 (`sims/bench/training.py`).
             with jax.enable_x64(wide), jax.default_device(device), jax.threefry_partitionable(False):
-                kernel = kernel_of(block)
+                starts_here, tasks_here = jax.tree.map(lambda leaf: leaf[block], (starts, tasks))
                 result = run_ensemble(
                     kernel,
-                    jax.tree.map(lambda leaf: leaf[block], starts),
-                    Observer(lambda x: ravel_pytree(x)[0], accumulators.count(), lambda flat: {"params": flat}),
+                    starts_here,
+                    observer,
                     key=jax.random.fold_in(key, b),
                     schedule=schedule,
                     escaped=lambda x: jnp.max(jnp.abs(ravel_pytree(x)[0])) > limit,
                     stage=stage,
                     step_size=step_size,
+                    tasks=tasks_here,
                     remedy=REMEDY,
                     chunk_records=-(-schedule.records // LOOKS),
                     progress=partial(looked, b),
@@ -123,7 +127,7 @@ def record(
                     trace_chains=BLOCK,
                     trace_rows=rows,
                     devices=[device],
-                    ahead=_drawn(kernel, len(first[block])) > AHEAD,
+                    ahead=ahead,
                 )
         except DivergenceError as error:  # of this block alone; how many diverged is known when all are done
             return error
@@ -136,22 +140,19 @@ def record(
 
     with ThreadPoolExecutor(len(jax.devices())) as pool:
         try:
-            found = list(pool.map(run, range(-(-len(first) // BLOCK))))
+            outcomes = list(pool.map(run, range(-(-len(first) // BLOCK))))
         except BaseException:
             stopped.set()
             raise
-    lost = [one for one in found if isinstance(one, DivergenceError)]
-    if lost:
-        diverged, step = sum(error.diverged for error in lost), min(error.step for error in lost)
+    errors = [outcome for outcome in outcomes if isinstance(outcome, DivergenceError)]
+    if errors:
+        diverged, step = sum(error.diverged for error in errors), min(error.step for error in errors)
         raise DivergenceError(stage, diverged, len(first), step, step_size, REMEDY)
-    kept = [one for one in found if not isinstance(one, DivergenceError)]
-    return np.concatenate([first[:, None], np.concatenate(kept)], axis=1)
+    paths = [outcome for outcome in outcomes if not isinstance(outcome, DivergenceError)]
+    return np.concatenate([first[:, None], np.concatenate(paths)], axis=1)
 
 
-def _drawn(kernel: Kernel, chains: int) -> float:
+def _numbers_drawn(kernel: Kernel) -> int:
     """Random numbers in a step of one chain."""
-
-    def drawn(key: Key[Array, ""]) -> list[Array]:
-        return [leaf for leaf in jax.tree.leaves(kernel.draw(key, chains)) if isinstance(leaf, Tracer)]
-
-    return sum(leaf.size for leaf in jax.eval_shape(drawn, jax.random.key(0))) / chains
+    noise = jax.eval_shape(lambda key: kernel.draw(key, 1), jax.random.key(0))
+    return sum(leaf.size for leaf in jax.tree.leaves(noise))

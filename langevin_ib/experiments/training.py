@@ -88,14 +88,14 @@ def train(
         like = jax.tree.map(lambda leaf: leaf[0], starts)
         tasks = {name: np.asarray(value, np.float32) for name, value in problem.tasks.items()}
 
-        def kernel_of(block: slice):
-            mine = {name: value[block] for name, value in tasks.items()}
-            return sgd(problem.model, like, noise=protocol.noise, lr=protocol.lr, tasks=mine)
-
+        kernel = sgd(
+            problem.model, like, noise=protocol.noise, lr=protocol.lr,
+            task_like={name: value[0] for name, value in tasks.items()},
+        )  # fmt: skip
         key = jax.random.fold_in(jax.random.key(problem.seed), CHAINS)
         flat = record(
-            kernel_of, starts, key=key, steps=protocol.steps, stage=stage, step_size=protocol.lr, rows=rows,
-            progress=progress,
+            kernel, starts, key=key, steps=protocol.steps, stage=stage, step_size=protocol.lr, tasks=tasks,
+            rows=rows, progress=progress,
         )  # fmt: skip
         unravel = ravel_pytree(like)[1]
         params = jax.tree.map(np.asarray, batched(batched(unravel))(jnp.asarray(flat)))

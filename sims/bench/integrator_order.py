@@ -38,7 +38,9 @@ def ensemble_mean(
     result = run_ensemble(
         build(potential, like, temperature=temperature, step_size=h),
         starts,
-        Observer(observe, moments(jax.eval_shape(observe, like).shape), lambda x: {"x": x}),
+        Observer(
+            lambda state: observe(state.position), moments(jax.eval_shape(observe, like).shape), lambda x: {"x": x}
+        ),
         key=jax.random.fold_in(jax.random.key(2), round(1e6 * h)),
         schedule=Schedule(round(30 / h), thin, records, (records,)),
         escaped=lambda p: potential(p) > 1e6,

@@ -26,8 +26,8 @@ H, T, KAPPA = 1e-3, 0.1, 100.0
 def key_per_chain(kernel: Kernel) -> Kernel:
     """The same kernel with one key for each chain, split at every step."""
 
-    def step(key, state):
-        return kernel.step(jax.tree.map(lambda leaf: leaf[0], kernel.draw(key, 1)), state)
+    def step(key, state, task):
+        return kernel.step(jax.tree.map(lambda leaf: leaf[0], kernel.draw(key, 1)), state, task)
 
     return Kernel(draw=jax.random.split, init=kernel.init, step=step)
 

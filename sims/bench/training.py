@@ -23,7 +23,7 @@ from langevin_ib.ensemble import accumulators
 from langevin_ib.ensemble.runner import Observer, Schedule, run_ensemble
 from langevin_ib.experiments.problems import ATTENTION, RELU, Problem, student
 from langevin_ib.experiments.training import Protocol, train
-from langevin_ib.models.training import Examples
+from langevin_ib.models.training import Examples, cast
 from langevin_ib.noise import Noise
 
 SEEDS, STEPS, REPEATS = 16, 1000, 3
@@ -54,18 +54,22 @@ def seconds(problem: Problem, noise: Noise, *, ahead: bool, devices: int = 1, pa
     """The shortest of three runs, compilation left out; `partitionable` is JAX's default layout of random numbers."""
     with jax.enable_x64(True), jax.threefry_partitionable(partitionable):
         starts = problem.starts()
-        like = jax.tree.map(lambda leaf: leaf[0], starts)
-        kernel: Kernel = sgd(problem.model, like, noise=noise, lr=1e-5, tasks=problem.tasks)
+        tasks = cast(problem.tasks, starts)
+        like, task_like = jax.tree.map(lambda leaf: leaf[0], (starts, tasks))
+        kernel: Kernel = sgd(problem.model, like, noise=noise, lr=1e-5, task_like=task_like)
         marks: list[float] = []
         run_ensemble(
             kernel,
             starts,
-            Observer(problem.model.loss, accumulators.count(), lambda loss: {"loss": loss}),
+            Observer(
+                lambda state: problem.model.loss(state.position), accumulators.count(), lambda loss: {"loss": loss}
+            ),
             key=jax.random.key(1),
             schedule=Schedule(0, STEPS, REPEATS + 1, (REPEATS + 1,)),
             escaped=lambda p: jnp.any(problem.model.moment_map(p) > 1e9),
             stage="bench",
             step_size=1e-3,
+            tasks=tasks,
             chunk_records=1,
             progress=lambda done, total: marks.append(time.perf_counter()),
             devices=jax.devices()[:devices],
@@ -77,7 +81,7 @@ def seconds(problem: Problem, noise: Noise, *, ahead: bool, devices: int = 1, pa
 def blocks(problem: Problem, protocol: Protocol) -> float:
     """Seconds of a step in blocks, by two runs of different lengths."""
     longer = dataclasses.replace(protocol, steps=3 * protocol.steps)
-    first, second = (train(problem, one, stage="bench", rows=1).wall_s for one in (protocol, longer))
+    first, second = (train(problem, part, stage="bench", rows=1).wall_s for part in (protocol, longer))
     return (second - first) / (2 * protocol.steps)
 
 

@@ -1,0 +1,147 @@
+"""Time of a chain's step of every kernel, and of SGD with every noise, as ratios within one run.
+
+    python -m sims.bench.steps [name ...]
+
+The unit is a step of one chain of uv by Leimkuhler and Matthews' integrator, measured in the same process. Times are
+those of the processor, the shortest of many chunks of one run, so that what else the machine does is left out as far as
+it can be. SGD is measured where all chains share the model's own task and where each has one of its own: the ratio of
+the two is what tasks cost. Chains lie on one device.
+
+With names, only the variants in whose names one of them occurs.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from langevin_ib.confinement import hard_fixman, stiff
+from langevin_ib.dynamics import Kernel, constrained_langevin, euler_maruyama, leimkuhler_matthews, mala, sgd
+from langevin_ib.ensemble import accumulators
+from langevin_ib.ensemble.runner import Observer, Schedule, run_ensemble, starting_points
+from langevin_ib.models import Model, build_model, stack_tasks, uv
+from langevin_ib.models.training import cast
+from langevin_ib.noise import Noise
+
+T, H, KAPPA, LR = 0.1, 1e-3, 100.0, 1e-4
+LANGEVIN_CHAINS, SGD_CHAINS = 1024, 16
+CHUNKS = 40
+ATTENTION = {"inputs": 8, "width": 4, "length": 8}
+UNIT = "uv, Leimkuhler–Matthews"
+NOISES = {
+    "none": Noise("none"),
+    "label": Noise("label", None, 0.1),
+    "minibatch": Noise("minibatch", 4),
+    "minibatch and label": Noise("minibatch", 4, 0.1),
+    "epochs": Noise("minibatch", 4, replace=False),
+    "isotropic": Noise("minibatch", 4, turned=True),
+    "bernoulli": Noise("bernoulli"),
+    "fresh": Noise("fresh", 8, 0.1),
+}
+
+
+class Variant(NamedTuple):
+    """What is timed: some chains of a kernel, and the steps of one chunk."""
+
+    model: Model
+    kernel: Kernel
+    starts: Any
+    tasks: Any
+    steps: int
+    ahead: bool = False
+
+
+def seconds(variant: Variant) -> float:
+    """Processor time of one step of one chain: the shortest chunk, compilation left out."""
+    model, marks = variant.model, list[float]()
+    run_ensemble(
+        variant.kernel,
+        variant.starts,
+        Observer(lambda state: model.loss(state.position), accumulators.count(), lambda loss: {}),
+        key=jax.random.key(1),
+        schedule=Schedule(0, variant.steps, CHUNKS + 1, (CHUNKS + 1,)),
+        escaped=lambda p: model.loss(p) > 1e9,
+        stage="bench",
+        step_size=H,
+        tasks=variant.tasks,
+        chunk_records=1,
+        progress=lambda done, total: marks.append(time.process_time()),
+        devices=jax.devices()[:1],
+        ahead=variant.ahead,
+    )
+    chains = jax.tree.leaves(variant.starts)[0].shape[0]
+    return float(np.diff(marks).min()) / (variant.steps * chains)
+
+
+def langevin_variants() -> Iterator[tuple[str, Callable[[], Variant]]]:
+    """The kernels of one potential, on uv."""
+    model, like = uv(), jnp.ones(2, jnp.float32)
+    potential, fixman = stiff(KAPPA).potential(model), hard_fixman(T)
+    size = {"temperature": T, "step_size": H}
+
+    def corrected(p):
+        return model.loss(p) + fixman.energy(model, p)
+
+    kernels = {
+        UNIT: (leimkuhler_matthews(potential, like, **size), 100),
+        "uv, Euler–Maruyama": (euler_maruyama(potential, like, **size), 100),
+        "uv, projected": (constrained_langevin(model.loss, model.moment_map, like, **size), 20),
+        "uv, projected, Fixman": (constrained_langevin(corrected, model.moment_map, like, **size), 20),
+        "uv, MALA": (mala(potential, temperature=T, step_size=0.01), 20),
+    }
+    starts = jnp.abs(starting_points(model.init, jax.random.key(0), LANGEVIN_CHAINS, jnp.float32))
+    for name, (kernel, steps) in kernels.items():
+        yield name, lambda kernel=kernel, steps=steps: Variant(model, kernel, starts, None, steps)
+
+
+def sgd_variants() -> Iterator[tuple[str, Callable[[], Variant]]]:
+    """SGD with every noise; the model's own task, then one for each chain."""
+    for name, noise in NOISES.items():
+        for own in (False, True):
+            options = {"population": True} if name == "fresh" else {"samples": 32}
+            label = f"relu, {name}" + (", a task for each chain" if own else "")
+            yield label, lambda noise=noise, own=own, options=options: sgd_variant("relu", options, noise, own)
+    for own in (False, True):
+        label = "relu, minibatch, momentum" + (", a task for each chain" if own else "")
+        yield label, lambda own=own: sgd_variant("relu", {"samples": 32}, NOISES["minibatch"], own, momentum=0.9)
+        label = "attention, fresh, drawn ahead" + (", a task for each chain" if own else "")
+        yield label, lambda own=own: sgd_variant("attention", ATTENTION, NOISES["fresh"], own, ahead=True)
+
+
+def sgd_variant(
+    name: str, options: dict[str, Any], noise: Noise, own: bool, *, momentum: float = 0.0, ahead: bool = False
+) -> Variant:
+    """Chains of a built-in model, each on its own task or all on the model's."""
+    model = build_model(name, options)
+    training = model.training
+    assert training is not None
+    assert training.draw_task is not None
+    starts = starting_points(model.init, jax.random.key(0), SGD_CHAINS, jnp.float32)
+    tasks = [training.draw_task(np.random.default_rng([0, i])) for i in range(SGD_CHAINS)]
+    stacked = cast(stack_tasks(tasks), starts) if own else None
+    like, task_like = jax.tree.map(lambda leaf: leaf[0], (starts, stacked))
+    kernel = sgd(model, like, noise=noise, lr=LR, momentum=momentum, task_like=task_like)
+    return Variant(model, kernel, starts, stacked, 20 if ahead else 100, ahead)
+
+
+def main() -> None:
+    """Print each variant's time and its ratio to the unit."""
+    wanted = sys.argv[1:]
+    unit = None
+    with jax.enable_x64(True):
+        for name, build in [*langevin_variants(), *sgd_variants()]:
+            if name != UNIT and wanted and not any(part in name for part in wanted):
+                continue
+            measured = seconds(build())
+            unit = unit or measured
+            print(f"{1e9 * measured:10.2f} ns a step of one chain  × {measured / unit:8.2f}  {name}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
