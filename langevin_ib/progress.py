@@ -49,7 +49,7 @@ def stages(silent: bool) -> Iterator[Stages]:
     columns = (description, BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
     bars = Progress(*columns, console=screen, disable=silent or not screen.is_terminal, transient=True)
     pulse = _Pulse(screen)
-    with bars, _logged(None if silent else screen), pulse.beating(not silent and _read_by_lines(screen)):
+    with bars, _show_log(None if silent else screen), pulse.beating(not silent and _is_file_or_pipe(screen)):
 
         def report(stage: str):
             signals.check()  # a library may have swallowed the exception of an earlier signal
@@ -68,7 +68,7 @@ def stages(silent: bool) -> Iterator[Stages]:
         yield report
 
 
-def _read_by_lines(screen: Console) -> bool:
+def _is_file_or_pipe(screen: Console) -> bool:
     """Whether standard error is a file or a pipe: neither a terminal nor a buffer in memory."""
     try:
         screen.file.fileno()
@@ -134,7 +134,7 @@ class _Lines(logging.Handler):
 
 
 @contextmanager
-def _logged(screen: Console | None) -> Iterator[None]:
+def _show_log(screen: Console | None) -> Iterator[None]:
     """The package's log on a console, for as long as this is open."""
     if screen is None:
         yield

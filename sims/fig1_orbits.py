@@ -74,11 +74,11 @@ def experiment(request: Request, report: Stages) -> Outcome:
     with timed(wall, "training"):
         for name, noise in noises.items():
             runs[name] = train(problem, Protocol(noise, lr, steps), stage=name, progress=report(name))
-    charges = {name: _charge(problem, run) for name, run in runs.items()}
+    charges = {name: _relative_charge(problem, run) for name, run in runs.items()}
     measured = {
         name: {
             KEPT: charges[name][:, -1],
-            BALANCE: off_by(balance(problem, _last(run))["ratio"])[:, -1],
+            BALANCE: off_by(balance(problem, _final_params(run))["ratio"])[:, -1],
             PRODUCT: np.prod(np.asarray(run.ends, np.float64), axis=-1),
         }
         for name, run in runs.items()
@@ -104,7 +104,7 @@ def experiment(request: Request, report: Stages) -> Outcome:
         config=request.to_dict() | {"lr": lr, "steps": steps},
         numbers=numbers,
         tables=[
-            _orbit_table(numbers["orbits"]),
+            _build_orbit_table(numbers["orbits"]),
             captioned("Which training moves along the orbits?", "run", numbers, "medians over seeds [90% of seeds]"),
         ],
         sentences=interpret(numbers, steps),
@@ -116,17 +116,17 @@ def experiment(request: Request, report: Stages) -> Outcome:
     )
 
 
-def _last(run: Trained) -> Any:
+def _final_params(run: Trained) -> Any:
     return jax.tree.map(lambda leaf: leaf[:, -1:], run.params)
 
 
-def _charge(problem: Problem, run: Trained) -> Float[np.ndarray, "seed time"]:
+def _relative_charge(problem: Problem, run: Trained) -> Float[np.ndarray, "seed time"]:
     """|χ(t)/χ(0)| of each seed."""
     charge = balance(problem, run.params)["charge"][..., 0]
     return np.abs(charge / charge[:, :1])
 
 
-def _orbit_table(orbits: dict[str, Any]) -> Table:
+def _build_orbit_table(orbits: dict[str, Any]) -> Table:
     body = [
         ("orbits that meet u = v once", f"{orbits['meeting the slice once']} of {orbits['followed']}"),
         ("largest relative change of uv along one", f"{orbits['change of uv']:.1e}"),

@@ -108,9 +108,9 @@ def experiment(request: Request, report: Stages) -> Outcome:
         report,
     )
     if request.attribution:
-        outcome = _with_balance(outcome, request, lr, steps, report) if user_data is None else outcome
+        outcome = _add_balance(outcome, request, lr, steps, report) if user_data is None else outcome
     if request.baselines and user_data is None:
-        outcome = _with_curve(outcome, request, lr, steps, report)
+        outcome = _add_curve(outcome, request, lr, steps, report)
     return outcome
 
 
@@ -135,7 +135,9 @@ def interpret(numbers: dict[str, Any]) -> list[str]:
     if QUIET in verdicts and not is_fitted:
         lines.append("the observed entries are not fitted yet: nothing can be said of what noise selects")
     elif QUIET in verdicts:
-        lines.append(f"{on_noise(verdicts[QUIET], 2 * recovered_count > seeds)}: against SGD, {_listed(verdicts)}")
+        lines.append(
+            f"{on_noise(verdicts[QUIET], 2 * recovered_count > seeds)}: against SGD, {_list_verdicts(verdicts)}"
+        )
     return lines
 
 
@@ -159,12 +161,12 @@ def on_noise(quiet: str, recovered: bool) -> str:
     return "Figure 4 does not decide what noise does"
 
 
-def _listed(verdicts: dict[str, str]) -> str:
+def _list_verdicts(verdicts: dict[str, str]) -> str:
     """The runs that differ from SGD by their noise alone, each with its verdict."""
     return "; ".join(f"{name}: {verdicts[name]}" for name in (QUIET, ISOTROPIC) if name in verdicts)
 
 
-def _with_balance(outcome: Outcome, request: Request, lr: float, steps: int, report: Stages) -> Outcome:
+def _add_balance(outcome: Outcome, request: Request, lr: float, steps: int, report: Stages) -> Outcome:
     """Which mechanism balances the columns of U and V."""
     if request.seeds < MIN_SEEDS:
         note = f"the attribution of the balance needs {MIN_SEEDS} seeds at least, for seeds are its unit of error"
@@ -187,7 +189,7 @@ def _with_balance(outcome: Outcome, request: Request, lr: float, steps: int, rep
     )
 
 
-def _with_curve(outcome: Outcome, request: Request, lr: float, steps: int, report: Stages) -> Outcome:
+def _add_curve(outcome: Outcome, request: Request, lr: float, steps: int, report: Stages) -> Outcome:
     """The share of observed entries at which recovery sets in."""
     wall = dict(outcome.numbers["wall_s"])
     notes = [*outcome.notes]

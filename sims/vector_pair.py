@@ -50,7 +50,7 @@ def pair(p: int, q: int) -> Model:
 
     def init(key):
         a, b = jax.random.split(key)
-        return {"a": _of_unit_length(a, p), "b": _of_unit_length(b, q)}
+        return {"a": _draw_unit_vector(a, p), "b": _draw_unit_vector(b, q)}
 
     def section(invariants):
         a, b = balanced(PairPoint(invariants["w"], invariants["eta"]), frame)
@@ -70,7 +70,7 @@ def pair(p: int, q: int) -> Model:
     )
 
 
-def _of_unit_length(key, n: int):
+def _draw_unit_vector(key, n: int):
     x = jax.random.normal(key, (n,))
     return x / jnp.linalg.norm(x)
 
@@ -104,16 +104,16 @@ def laws(p: int, q: int, confinement: Confinement) -> list[tuple[Law, bool]]:
         laws = [power_law(reduced_loss, TEMPERATURE, power + shift, "power") for shift in (0.0, -0.5, 0.5)]
         return [(law, i == 0) for i, law in enumerate(laws)]
     exact = bessel_law(p, q, reduced_loss, TEMPERATURE, confinement)
-    candidates = [(exact, True)] + [(_shifted(exact, shift), False) for shift in (-0.5, 0.5)]
+    candidates = [(exact, True)] + [(_shift_power(exact, shift), False) for shift in (-0.5, 0.5)]
     if confinement.name == "weight-decay":
         # q ± 2 has the order one higher or lower; the shift takes the power back to what it was.
         for offset in (-2, 2):
             neighbour = bessel_law(p, q + offset, reduced_loss, TEMPERATURE, confinement)
-            candidates.append((_shifted(neighbour, -0.5 * offset), False))
+            candidates.append((_shift_power(neighbour, -0.5 * offset), False))
     return candidates
 
 
-def _shifted(law: Law, shift: float) -> Law:
+def _shift_power(law: Law, shift: float) -> Law:
     def log_density(s):
         return law.log_density(s) + shift * np.log(s)
 

@@ -75,10 +75,10 @@ def attribute(
     """
     check_process()
     with jax.enable_x64(True):
-        return _attribute(config, report or (lambda _: None), checkpoints)
+        return _run_mechanisms(config, report or (lambda _: None), checkpoints)
 
 
-def _attribute(config: AttributionConfig, report: Stages, checkpoints: Path | None) -> Attribution:
+def _run_mechanisms(config: AttributionConfig, report: Stages, checkpoints: Path | None) -> Attribution:
     began = time.perf_counter()
     report("planning")
     setting = settle(config)
@@ -128,7 +128,7 @@ def _attribute(config: AttributionConfig, report: Stages, checkpoints: Path | No
             "mean": {name: float(np.mean(part)) for name, part in meter._asdict().items()},
             "isotropic_orbit_share": directions / setting.size,
         },
-        "notes": _notes(setting),
+        "notes": _collect_notes(setting),
     }
     summary["run"]["wall_s"] = round(time.perf_counter() - began, 1)
     return Attribution(config, summary, place)
@@ -149,7 +149,7 @@ def pair_generators(model: Model, params: Params) -> Bool[np.ndarray, " m"]:
     return np.asarray(check_generators(params))
 
 
-def _notes(setting: Setting) -> list[str]:
+def _collect_notes(setting: Setting) -> list[str]:
     """Qualifications of the numbers: how seeds differ, how batches are drawn, where ρ is no log ratio."""
     config, training = setting.config, setting.training
     notes = []

@@ -54,7 +54,7 @@ def data(
         raise ValueError(f"measure must be a matrix of {d} columns, got shape {phi.shape}")
     x = phi @ operator.pseudo_inverse
     if y is None:
-        solution = _without_zeros(operator, features)
+        solution = _avoid_zeros(operator, features)
         return Data(x, x @ solution, solution)
     targets = finite_array("y", y, 1)
     if len(targets) != len(phi):
@@ -75,7 +75,7 @@ def regression(
     )
 
 
-def _without_zeros(operator: Operator, features: Float[np.ndarray, " m"]) -> Float[np.ndarray, " m"]:
+def _avoid_zeros(operator: Operator, features: Float[np.ndarray, " m"]) -> Float[np.ndarray, " m"]:
     """z* itself if A is square, else A A⁺z* of z* or of a random vector, so that no entry is near zero."""
     if not operator.is_tall:
         return features

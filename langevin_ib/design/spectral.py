@@ -68,7 +68,7 @@ def spectral(
         raise ValueError(f"rank must be at most {min(shape)}, the smaller side of T, got {r}")
     non_negative("start_scale", start_scale)
     non_negative("ridge", ridge)
-    dataset = data(operator, measure, y, np.ravel(_target(rows, cols, r)))
+    dataset = data(operator, measure, y, np.ravel(_build_target(rows, cols, r)))
     right = np.linalg.svd(dataset.solution.reshape(rows, cols))[2][:r].T
     frame = frame_avoiding(right.T)
 
@@ -104,18 +104,18 @@ def spectral(
         features_of=lambda invariants: features(model.section(invariants)),
         invariants_at=invariants_at,
         fibre_dim=r * r,
-        fibre=_refactor,
+        fibre=_transform_factors,
     )
 
 
-def _refactor(t: Float[Array, " k"], params: dict[str, Float[Array, "..."]]) -> dict[str, Float[Array, "..."]]:
+def _transform_factors(t: Float[Array, " k"], params: dict[str, Float[Array, "..."]]) -> dict[str, Float[Array, "..."]]:
     """(U g, V g^{−T}) with g = exp(t) for a matrix t: the component of GL(r) that, with signs of columns, gives all."""
     r = params["U"].shape[1]
     g = t.reshape(r, r)
     return {"U": params["U"] @ expm(g), "V": params["V"] @ expm(-g).T}
 
 
-def _target(rows: int, cols: int, rank: int) -> Float[np.ndarray, "n p"]:
+def _build_target(rows: int, cols: int, rank: int) -> Float[np.ndarray, "n p"]:
     """A fixed matrix with the singular values r, ..., 1 and dense singular vectors."""
     random = np.random.default_rng(0)
     left = np.linalg.qr(random.normal(size=(rows, rank)))[0]

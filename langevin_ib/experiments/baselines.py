@@ -160,9 +160,9 @@ def _fit_lasso(
 ) -> LassoFit:
     n, d = X.shape
     if operator is None:
-        path, largest, scale = _coordinate_descent(np.eye(d), np.zeros((d, 0)), X, y)
+        path, largest, scale = _coordinate_descent_path(np.eye(d), np.zeros((d, 0)), X, y)
     elif operator.rank == len(operator.matrix):
-        path, largest, scale = _coordinate_descent(
+        path, largest, scale = _coordinate_descent_path(
             operator.pseudo_inverse, scipy.linalg.null_space(operator.matrix), X, y
         )
     else:
@@ -179,7 +179,9 @@ def _fit_lasso(
     return LassoFit(path(X, y, penalty_grid[: best + 1], ACCURACY)[-1], float(penalty_grid[best]))
 
 
-def _coordinate_descent(back: np.ndarray, null: np.ndarray, X: np.ndarray, y: np.ndarray) -> tuple[Path, float, float]:
+def _coordinate_descent_path(
+    back: np.ndarray, null: np.ndarray, X: np.ndarray, y: np.ndarray
+) -> tuple[Path, float, float]:
     """For an A with independent rows: w = A⁺z + N v, a lasso in z once the unpenalised v is projected out.
 
     Returns:
@@ -214,7 +216,7 @@ def _coordinate_descent(back: np.ndarray, null: np.ndarray, X: np.ndarray, y: np
 
 
 def _interior_point_path(A: np.ndarray, X: np.ndarray, y: np.ndarray) -> tuple[Path, float, float]:
-    """For any other A, by Clarabel; returns as `_descent` does."""
+    """For any other A, by Clarabel; returns as `_coordinate_descent_path` does."""
     cp = _import_module("cvxpy")
 
     def path(X, y, penalties, accuracy):

@@ -62,7 +62,7 @@ def plot_effects(axes: Axes, rows: Sequence[dict[str, Any]], label: str) -> Axes
         axes.axvline(shown[0]["error"]["median"], color=ORANGE, linewidth=0.8, linestyle=DASHES[2])
     axes.set_yticks([-i for i in range(len(shown))], [row["name"] for row in shown])
     axes.set_xscale("log")
-    _plain_ticks(axes.xaxis)
+    _set_plain_ticks(axes.xaxis)
     axes.set_xlabel(label)
     return axes
 
@@ -70,11 +70,11 @@ def plot_effects(axes: Axes, rows: Sequence[dict[str, Any]], label: str) -> Axes
 def log_scale(axes: Axes) -> Axes:
     """A logarithmic y-axis with plain numbers."""
     axes.set_yscale("log")
-    _plain_ticks(axes.yaxis)
+    _set_plain_ticks(axes.yaxis)
     return axes
 
 
-def _plain_ticks(axis: Any) -> None:
+def _set_plain_ticks(axis: Any) -> None:
     """Plain numbers on a logarithmic axis; linear ticks where it spans less than half a decade."""
     low, high = axis.get_view_interval()
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))

@@ -123,7 +123,7 @@ def completion(
         tasks = _draw_tasks(model, seeds, seed)
         truth = np.stack([task["target"] for task in tasks])
     else:
-        tasks = [dict(_observed_task(data)) for _ in range(seeds)]
+        tasks = [dict(_build_observed_task(data)) for _ in range(seeds)]
         truth = _repeat(data.get("T_true"), seeds)
     stacked = stack_tasks(tasks)
     return Problem(model, stacked, seeds, seed, restart, start_scale, lambda p: p["U"] @ p["V"].T, truth)
@@ -143,7 +143,7 @@ def together(parts: list[Problem]) -> Problem:
     )
 
 
-def _observed_task(data: dict[str, np.ndarray]) -> dict[str, Any]:
+def _build_observed_task(data: dict[str, np.ndarray]) -> dict[str, Any]:
     mask = data["mask"].astype(float)
     i, j = np.nonzero(mask)
     rows, cols = mask.shape

@@ -90,7 +90,9 @@ def quadratic(size: dict) -> None:
     for name, build in BUILD.items():
         h = np.array([0.0125, 0.025, 0.05, 0.1] if name == "euler-maruyama" else [0.1, 0.2, 0.4, 0.8])
         estimates = [
-            ensemble_mean(lambda x: 0.5 * jnp.sum(x**2), lambda x: x[0] ** 2, _normal, build, step, TEMPERATURE, **size)
+            ensemble_mean(
+                lambda x: 0.5 * jnp.sum(x**2), lambda x: x[0] ** 2, _draw_normal, build, step, TEMPERATURE, **size
+            )
             for step in h
         ]
         bias, se = np.array(estimates).T[0] - TEMPERATURE, np.array(estimates).T[1]
@@ -130,7 +132,7 @@ def product(size: dict) -> None:
             print("  {}, {}: order {:.3f} ± {:.3f}".format(name, observable, *order), flush=True)
 
 
-def _normal(key):
+def _draw_normal(key):
     return jnp.sqrt(TEMPERATURE) * jax.random.normal(key, (1,))
 
 
