@@ -5,7 +5,7 @@ in η, by the 95% or wider range of the measurement with an allowance of that or
 The negative control of each is the number that a wrong formula gives, which the same code rejects.
 """
 
-import copy
+import dataclasses
 import math
 from functools import cache
 
@@ -282,12 +282,13 @@ def test_the_sentence_follows_from_the_estimate():
     """Skewed noise: the run names the order and says that the error explains the distance; a tenth of it would not."""
     config = RunConfig(model="helpers:skewed", sampler="sgd", noise="fresh", lr=0.01, chains=256, label_noise=0.0)
     with jax.enable_x64(True):
-        summary = run_descent(config.replace(burn_in=3000, steps=13_000), silent, None, None).summary
-    text = "\n".join(line for _, line in findings(summary))
+        result = run_descent(config.replace(burn_in=3000, steps=13_000), silent, None, None)
+    text = "\n".join(line for _, line in findings(result))
     assert "falls like √η, for the gradient noise at the minimum is skewed (skewness -2)" in text
     assert "is compatible with that" in text
-    wrong = copy.deepcopy(summary)
-    wrong["descent"]["law_error"]["z"]["tv"] /= 10.0
+    error = result.details.law_error["z"]
+    details = dataclasses.replace(result.details, law_error={"z": error._replace(tv=error.tv / 10.0)})
+    wrong = dataclasses.replace(result, details=details)
     assert "times that, which it does not explain" in "\n".join(line for _, line in findings(wrong))
 
 
