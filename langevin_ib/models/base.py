@@ -119,6 +119,15 @@ class Chart:
     [2.0, 2.0]
     """
 
+    model: Model
+    params_shape: Any
+    labels: dict[str, Float[Array, "..."]]
+    shapes: dict[str, tuple[int, ...]]
+    sizes: dict[str, int]
+    dim: int
+    coordinate_names: tuple[str, ...]
+    scalar_names: tuple[str, ...]
+
     def __init__(self, model: Model):
         self.model = model
         params = model.init(jax.random.key(0))

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
-Params: TypeAlias = PyTree[Float[Array, "..."]]
+if TYPE_CHECKING:
+    Params: TypeAlias = Any  # type checkers know no PyTree
+else:
+    Params: TypeAlias = PyTree[Float[Array, "..."]]
 Task: TypeAlias = Mapping[str, Any]
 Output: TypeAlias = Float[Array, "batch ..."]
 
