@@ -12,11 +12,13 @@ import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 if TYPE_CHECKING:
-    Params: TypeAlias = Any  # type checkers know no PyTree
+    # Type checkers know no PyTree, and lose a shape that stands in an alias.
+    Params: TypeAlias = Any
+    Output: TypeAlias = jax.Array
 else:
     Params: TypeAlias = PyTree[Float[Array, "..."]]
+    Output: TypeAlias = Float[Array, "batch ..."]
 Task: TypeAlias = Mapping[str, Any]
-Output: TypeAlias = Float[Array, "batch ..."]
 
 
 class Examples(NamedTuple):
