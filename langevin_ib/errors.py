@@ -32,6 +32,11 @@ class ConfigError(LangevinIBError, ValueError):
     'beta must be a positive number, got -1.0'
     """
 
+    option: str
+    wanted: str
+    got: object
+    origin: str
+
     def __init__(self, option: str, wanted: str, got: object, origin: str = ""):
         self.option, self.wanted, self.got, self.origin = option, wanted, got, origin
         super().__init__(f"{option} must be {wanted}, got {shown(got)}{origin and f' ({origin})'}")
@@ -59,6 +64,12 @@ class ProcessError(LangevinIBError, RuntimeError):
 
 class DivergenceError(LangevinIBError, RuntimeError):
     """Chains left every reasonable region or became non-finite."""
+
+    stage: str
+    diverged: int
+    chains: int
+    step: int
+    step_size: float
 
     def __init__(
         self,

@@ -1,8 +1,9 @@
-"""Pictures as functions from a summary and axes to axes; colours of Okabe & Ito, each law also with its own dash."""
+"""Pictures as functions from a `Result` and axes to axes; colours of Okabe & Ito, each law also with its own dash."""
 
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Mapping
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -12,7 +13,10 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from langevin_ib.report_sgd import descent_title
+from langevin_ib.runs.result import LawResult, Result, SgdDetails
 from langevin_ib.statistics import compare
+from langevin_ib.statistics.compare import Verdict
+from langevin_ib.statistics.records import Absent
 
 STYLE: dict[str, tuple[str, Any]] = {
     "exact": ("#000000", "-"),
@@ -38,10 +42,10 @@ SMALL = (4.6, 4.2)
 BARE = 0.72  # of the height, without residuals
 
 
-def figure(summary: dict[str, Any]) -> Figure:
+def figure(result: Result) -> Figure:
     """Each invariant's histogram with every law, and the residuals below it if there is one: small multiples."""
-    names = list(summary["invariants"])
-    rows = 2 if any(one["laws"] for one in summary["invariants"].values()) else 1
+    names = list(result.invariants)
+    rows = 2 if any(invariant.laws for invariant in result.invariants.values()) else 1
     across = min(len(names), COLUMNS)
     down = -(-len(names) // across)
     width, height = SIZE if len(names) == 1 else (SMALL[0] * across, SMALL[1] * down)
@@ -63,9 +67,9 @@ def figure(summary: dict[str, Any]) -> Figure:
                 for axes in panels:
                     axes.set_axis_off()
                 continue
-            plot_histogram(summary, top, names[place])
+            plot_histogram(result, top, names[place])
             if rows == 2:
-                plot_residuals(summary, bottom, names[place])
+                plot_residuals(result, bottom, names[place])
                 bottom.sharex(top)
                 top.tick_params(labelbottom=False)
             bottom.set_xlabel(f"invariant {names[place]}")
@@ -78,14 +82,14 @@ def figure(summary: dict[str, Any]) -> Figure:
                 if (own := top.get_legend()) is not None:
                     own.remove()  # one for all panels: verdicts over all invariants are in the table
                 title = "{} in [{:g}, {:g}], {:.1%} of the draws".format(
-                    names[place], *summary["invariants"][names[place]]["window"],
-                    summary["invariants"][names[place]]["in_window"])  # fmt: skip
+                    names[place], *result.invariants[names[place]].window, result.invariants[names[place]].in_window
+                )  # fmt: skip
                 titles.append((top, top.set_title(title, fontsize=8.5, loc="left")))
         first = grid[0, 0]
         if len(names) == 1:
-            titles.append((None, first.set_title(caption(summary), fontsize=8.5, loc="left")))
+            titles.append((None, first.set_title(caption(result), fontsize=8.5, loc="left")))
         else:
-            titles.append((None, picture.suptitle(caption(summary), fontsize=9, x=EDGE, ha="left")))
+            titles.append((None, picture.suptitle(caption(result), fontsize=9, x=EDGE, ha="left")))
         own = first.get_legend()
         if own is None or own.get_window_extent().width > LEGEND_SHARE * picture.bbox.width:
             if own is not None:
@@ -129,51 +133,46 @@ def _legend_below(axes: Axes, picture: Figure, title: str) -> None:
     picture.set_figheight(picture.get_figheight() + legend.get_window_extent().height / picture.dpi)
 
 
-def caption(summary: dict[str, Any]) -> str:
+def caption(result: Result) -> str:
     """Model, temperature, protocol, sample size and c in two lines."""
-    config, run = summary["config"], summary["run"]
-    first = next(iter(summary["invariants"].values()))
-    condition = summary["protocol"]["conditioned_on"]
-    c = first["correction"]
-    measured = "c not estimated" if c["c"] is None else f"c = {c['c']:z.3f} ± {c['se']:.3f}"
-    if summary["doubts"]:
-        measured += " (in doubt)"
-    measured = measured.replace(" ", "\N{NO-BREAK SPACE}")  # no line ends inside a number
+    config, condition = result.plan.config, result.protocol.conditioned_on
+    first = next(iter(result.invariants.values()))
+    c = result.coefficient
+    measured = "c not estimated" if isinstance(c, Absent) else f"c = {c}"
+    doubt = " (in doubt)" if result.doubts else ""
+    measured = f"{measured}{doubt}".replace(" ", "\N{NO-BREAK SPACE}")  # no line ends inside a number
     where = ""
-    if len(summary["invariants"]) == 1:
-        where = " in [{:g}, {:g}] ({:.1%})".format(*first["window"], first["in_window"])
-    options = config.get("options") or {key: config[key] for key in ("depth",) if key in config}
-    words = "".join(f", {name} {value}" for name, value in options.items())
-    if "descent" in summary:
-        return (
-            f"{config['model']}{words}, {descent_title(summary)}\n{run['chains']} chains, "
-            f"{first['counted'] * first['in_window']:.3g} draws{where}" + (" (in doubt)" if summary["doubts"] else "")
-        )
+    if len(result.invariants) == 1:
+        where = " in [{:g}, {:g}] ({:.1%})".format(*first.window, first.in_window)
+    options = config.options or ({} if config.depth is None else {"depth": config.depth})
+    model = config.model_name + "".join(f", {name} {value}" for name, value in options.items())
+    sample = f"{result.run.chains} chains, {first.counted * first.in_window:.3g} draws{where}"
+    if isinstance(result.details, SgdDetails):
+        return f"{model}, {descent_title(result)}\n{sample}{doubt}"
     return (
-        f"{config['model']}{words}, T = {summary['temperature']:.4g}, "
-        f"confinement {summary['protocol']['confinement']}{', draws with ' + condition if condition else ''}\n"
-        f"{config['integrator']}, {run['chains']} chains, {first['counted'] * first['in_window']:.3g} draws{where}; "
-        f"{measured}"
+        f"{model}, T = {config.temperature:.4g}, "
+        f"confinement {result.protocol.confinement}{', draws with ' + condition if condition else ''}\n"
+        f"{config.integrator}, {sample}; {measured}"
     )
 
 
-def plot_histogram(summary: dict[str, Any], axes: Axes, name: str) -> Axes:
+def plot_histogram(result: Result, axes: Axes, name: str) -> Axes:
     """Empirical density in dz with its 95% band, and each law's; laws with equal masses share a curve and a label."""
-    invariant = summary["invariants"][name]
-    edges = np.asarray(invariant["bins"])
+    invariant = result.invariants[name]
+    edges = invariant.edges
     width = np.diff(edges)
-    mass, se = np.asarray(invariant["empirical"]), np.asarray(invariant["empirical_se"])
+    mass, se = invariant.mass, invariant.mass_se
     axes.stairs(mass / width, edges, fill=True, color="0.88", label="draws")
     axes.stairs((mass + 1.96 * se) / width, edges, baseline=(mass - 1.96 * se) / width, fill=True, color="0.6",
                 label="95% band, between chains")  # fmt: skip
     centres = 0.5 * (edges[1:] + edges[:-1])
-    for label, first, law in _groups(invariant["laws"], verdicts(summary, name)):
+    for label, first, law in _groups(invariant.laws, verdicts(result, name)):
         colour, dash = STYLE[first]
         # Bin means of the density, as the histogram shows: no curve is drawn where there is no integral.
-        axes.plot(centres, np.asarray(law["mass"]) / width, color=colour, linestyle=dash, linewidth=1.6, label=label)
+        axes.plot(centres, law.mass / width, color=colour, linestyle=dash, linewidth=1.6, label=label)
     axes.set_ylabel(f"density in d{name}, given the window")
     # Room for the legend above the curves: the more lines it has, the more.
-    lines = len(axes.get_legend_handles_labels()[1]) if len(summary["invariants"]) == 1 else 0
+    lines = len(axes.get_legend_handles_labels()[1]) if len(result.invariants) == 1 else 0
     axes.set_ylim(0, (1.12 + 0.11 * max(lines - 5, 0)) * axes.get_ylim()[1])
     # Away from the bulk of the draws.
     free = "upper right" if mass @ centres < 0.5 * (edges[0] + edges[-1]) else "upper left"
@@ -188,22 +187,22 @@ def plot_histogram(summary: dict[str, Any], axes: Axes, name: str) -> Axes:
     return axes
 
 
-def plot_residuals(summary: dict[str, Any], axes: Axes, name: str) -> Axes:
+def plot_residuals(result: Result, axes: Axes, name: str) -> Axes:
     """(Law − draws) per bin, in units of the tallest bin, with the 95% band of the difference.
 
     Where the laws are weighed from draws of one of them, the band has the largest of their errors in it.
     """
-    invariant = summary["invariants"][name]
-    edges = np.asarray(invariant["bins"])
-    mass, se = np.asarray(invariant["empirical"]), np.asarray(invariant["empirical_se"])
-    errors = [law["mass_se"] for law in invariant["laws"].values()]
+    invariant = result.invariants[name]
+    edges = invariant.edges
+    mass, se = invariant.mass, invariant.mass_se
+    errors = [law.mass_se for law in invariant.laws.values()]
     se = np.hypot(se, np.max(errors, axis=0) if errors else 0.0)
     top = mass.max()
     centres = 0.5 * (edges[1:] + edges[:-1])
     axes.stairs(1.96 * se / top, edges, baseline=-1.96 * se / top, fill=True, color="0.6")
-    for _, first, law in _groups(invariant["laws"], verdicts(summary, name)):
+    for _, first, law in _groups(invariant.laws, verdicts(result, name)):
         colour, dash = STYLE[first]
-        axes.plot(centres, (np.asarray(law["mass"]) - mass) / top, color=colour, linestyle=dash, linewidth=1.3)
+        axes.plot(centres, (law.mass - mass) / top, color=colour, linestyle=dash, linewidth=1.3)
     axes.axhline(0, color="0.3", linewidth=0.6)
     # Linear over twice the band, logarithmic beyond: the laws that agree and those that differ both stay readable.
     threshold = _round_up(max(float(2 * 1.96 * se.max() / top), 1e-4))
@@ -228,19 +227,19 @@ def _round_up(value: float) -> float:
     return float(f"{step * power:.0e}")
 
 
-def verdicts(summary: dict[str, Any], name: str) -> dict[str, str]:
+def verdicts(result: Result, name: str) -> dict[str, Verdict]:
     """What the legend says of each law: over all invariants where they share one legend."""
-    if len(summary["invariants"]) > 1:
-        return summary["verdicts"]
-    return {law: entry["verdict"] for law, entry in summary["invariants"][name]["laws"].items()}
+    if len(result.invariants) > 1:
+        return result.verdicts
+    return {name: law.comparison.verdict for name, law in result.invariants[name].laws.items()}
 
 
-def _groups(laws: dict[str, Any], verdict: dict[str, str]) -> list[tuple[str, str, dict[str, Any]]]:
+def _groups(laws: Mapping[str, LawResult], verdict: Mapping[str, Verdict]) -> list[tuple[str, str, LawResult]]:
     """(label, first name, law) for each set of laws whose bin masses coincide."""
     groups: list[list[str]] = []
     for name, law in laws.items():
         for group in groups:
-            if np.max(np.abs(np.subtract(laws[group[0]]["mass"], law["mass"]))) < compare.SAME_LAW:
+            if np.max(np.abs(laws[group[0]].mass - law.mass)) < compare.SAME_LAW:
                 group.append(name)
                 break
         else:
@@ -251,10 +250,9 @@ def _groups(laws: dict[str, Any], verdict: dict[str, str]) -> list[tuple[str, st
     ]
 
 
-def _label(name: str, law: dict[str, Any]) -> str:
+def _label(name: str, law: LawResult) -> str:
     """Law and measure, and the temperature where it was fitted."""
-    fitted = law.get("temperature")
-    if fitted is None:
-        return f"{name} [{law['measure']}]"
-    free = f", c = {law['c']:z.2f}" if name == "isotropic" else ""
-    return f"{name} [{law['measure']}], T = {fitted:.2g}{free}"
+    if law.temperature is None:
+        return f"{name} [{law.about.measure}]"
+    free = f", c = {law.c:z.2f}" if name == "isotropic" else ""
+    return f"{name} [{law.about.measure}], T = {law.temperature:.2g}{free}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from langevin_ib.runs.result import InvariantResult, Result, SgdDetails
 
 NOISES = {
     "label": "label noise",
@@ -15,104 +15,101 @@ NOISES = {
 GOOD_TO = 2.0  # factor that an estimate to leading order in η may be off
 
 
-def descent_title(summary: dict[str, Any]) -> str:
+def descent_title(result: Result) -> str:
     """Noise, learning rate and confinement in one line."""
-    config = summary["config"]
-    words = [NOISES[config["noise"]]]
-    if config.get("batch_size"):
-        words.append(f"B = {config['batch_size']}" + ("" if config["replacement"] else ", by epochs"))
-    if config["label_noise"]:
-        words.append(f"s = {config['label_noise']:g}")
-    if config["momentum"]:
-        words.append(f"momentum {config['momentum']:g}")
-    return f"SGD with η = {config['lr']:g}, {', '.join(words)}, confinement {summary['protocol']['confinement']}"
+    config = result.plan.config
+    words = [NOISES[str(config.noise)]]
+    if config.batch_size:
+        words.append(f"B = {config.batch_size}" + ("" if config.replacement else ", by epochs"))
+    if config.label_noise:
+        words.append(f"s = {config.label_noise:g}")
+    if config.momentum:
+        words.append(f"momentum {config.momentum:g}")
+    return f"SGD with η = {config.lr:g}, {', '.join(words)}, confinement {result.protocol.confinement}"
 
 
-def nearest_lines(summary: dict[str, Any]) -> list[tuple[str, str]]:
+def nearest_lines(result: Result, details: SgdDetails) -> list[tuple[str, str]]:
     """(S) or the isotropic family: which is nearer, and by how much."""
-    found = summary["descent"]["nearest"]
-    if not summary["verdicts"] and summary["descent"]["fits"] is None:
+    nearest = result.nearest
+    if not result.verdicts and not details.noisy:
         return [("bold", "no noise at the minimum, and no law there: see where the chains end, and what becomes of χ")]
-    if found is None:
+    if nearest is None:
         return [("yellow", "no comparison of SGD's own law with the isotropic family here: see below why")]
-    near, far = sorted((found["sgd_tv"], found["isotropic_tv"]))
+    near, far = sorted((nearest.sgd_tv, nearest.isotropic_tv))
     own = "SGD's own law (S)"
-    free = "T and c at their best" if found["isotropic_law"] == "isotropic" else "at its best T"
-    rival = f"the nearest isotropic law ({found['isotropic_law']}, {free})"
-    winner, loser = (own, rival) if found["law"] == "sgd" else (rival, own)
+    free = "T and c at their best" if nearest.isotropic_law == "isotropic" else "at its best T"
+    rival = f"the nearest isotropic law ({nearest.isotropic_law}, {free})"
+    winner, loser = (own, rival) if nearest.law == "sgd" else (rival, own)
     ratio = f", {far / near:.1f} times as far" if near > 0 else ""
-    decided = "" if found["decided"] else "; their 95% bounds overlap, so this does not decide"
-    doubt = ", in doubt: see below" if summary["doubts"] else ""
-    worst = ", each by its worst invariant" if summary["protocol"]["coordinates"] > 1 else ""
+    decided = "" if nearest.decided else "; their 95% bounds overlap, so this does not decide"
+    doubt = ", in doubt: see below" if result.doubts else ""
+    worst = ", each by its worst invariant" if result.protocol.coordinates > 1 else ""
     return [("bold", f"nearer: {winner}, TV {near:.4f}; {loser} {far:.4f}{worst}{ratio}{decided}{doubt}")]
 
 
-def descent_lines(summary: dict[str, Any]) -> list[tuple[str, str]]:
+def descent_lines(result: Result, details: SgdDetails) -> list[tuple[str, str]]:
     """Noise meter, charge, moments."""
-    descent = summary["descent"]
-    meter, charge = descent["meter"], descent["charge"]
-    noisy = descent["fits"] is not None
-    rate = "η/(1 − μ)" if summary["config"]["momentum"] else "η"
-    lines = [("", "; ".join(_moments(name, one) for name, one in summary["invariants"].items()))]
-    if noisy:
+    config, meter, charge = result.plan.config, details.meter, details.charge
+    rate = "η/(1 − μ)" if config.momentum else "η"
+    lines = [("", "; ".join(_moments(name, invariant) for name, invariant in result.invariants.items()))]
+    if details.noisy:
         lines.append(
             (
                 "",
-                f"noise at the minimum: tr Σ = {meter['trace']:.4g}, which a Langevin step matches at "
-                f"T = {rate} tr Σ/2q = {meter['temperature']:.4g}; largest eigenvalue {meter['anisotropy']:.3g} times "
-                f"the mean, effective rank {meter['effective_rank']:.3g}, share along the orbits "
-                f"{meter['orbit_share']:.1e}, misfit of one T {meter['misfit']:.3f}",
+                f"noise at the minimum: tr Σ = {meter.trace:.4g}, which a Langevin step matches at "
+                f"T = {rate} tr Σ/2q = {meter.temperature:.4g}; largest eigenvalue {meter.anisotropy:.3g} times "
+                f"the mean, effective rank {meter.effective_rank:.3g}, share along the orbits "
+                f"{meter.orbit_share:.1e}, misfit of one T {meter.misfit:.3f}",
             )
         )
-    start = "the model's own starts" if descent["start"] == "own" else "starts on the slice"
-    decay, turned = descent["decay"], summary["config"]["noise"] == "isotropic"
-    if noisy and not turned:
-        balance = descent["balance"]
+    start = "the model's own starts" if details.start == "own" else "starts on the slice"
+    if details.noisy and config.noise != "isotropic":
+        balance = details.balance
         slowest = "" if balance is None or len(balance) == 1 else " at its slowest"
-        if decay > 0:
-            start += f"; χ decays at {decay:.4g} per unit of t = nη{slowest}, predicted near the slice"
+        if details.decay > 0:
+            start += f"; χ decays at {details.decay:.4g} per unit of t = nη{slowest}, predicted near the slice"
         else:
             own = "" if balance is None else ", but to a balance of its own"
             start += f"; the noise does not take χ to zero here{own}"
-    change = "" if charge["change"] is None else f"; median |χ(end) − χ(start)|/|χ(start)| {charge['change']:.2g}"
+    change = "" if charge.change is None else f"; median |χ(end) − χ(start)|/|χ(start)| {charge.change:.2g}"
     lines.append(
         (
             "",
-            f"{start}; rms χ in units of the pairs' size: {charge['start']:.3g} at the start, "
-            f"{charge['draws']:.2g} over the draws{change}",
+            f"{start}; rms χ in units of the pairs' size: {charge.start:.3g} at the start, "
+            f"{charge.draws:.2g} over the draws{change}",
         )
     )
-    if descent["law_error"] is not None:
-        lines.append(("", _own_error(summary)))
+    if details.law_error:
+        lines.append(("", _own_error(result, details)))
     return lines
 
 
-def _own_error(summary: dict[str, Any]) -> str:
+def _own_error(result: Result, details: SgdDetails) -> str:
     """How far (S) is from the law of steps of this size, and whether that explains the distance of the worst scalar."""
-    rows = {name: one["laws"]["sgd"] for name, one in summary["invariants"].items()}
-    name = max(rows, key=lambda scalar: rows[scalar]["tv"])
-    row, error = rows[name], summary["descent"]["law_error"][name]
+    rows = {name: invariant.laws["sgd"].comparison for name, invariant in result.invariants.items()}
+    name = max(rows, key=lambda scalar: rows[scalar].tv)
+    row, error = rows[name], details.law_error[name]
     order = (
-        f"falls like √η, for the gradient noise at the minimum is skewed (skewness {error['skewness']:.2g})"
-        if error["order"] < 1
+        f"falls like √η, for the gradient noise at the minimum is skewed (skewness {error.skewness:.2g})"
+        if error.order < 1
         else "falls like η"
     )
-    measured = f"{row['tv']:.4f} (95% bounds {row['tv_lower95']:.4f}–{row['tv_upper95']:.4f})"
-    if row["tv_lower95"] > GOOD_TO * error["tv"]:
-        meaning = f"at least {row['tv_lower95'] / max(error['tv'], 1e-12):.1f} times that, which it does not explain"
-    elif row["tv_upper95"] < error["tv"] / GOOD_TO:
+    measured = f"{row.tv:.4f} (95% bounds {row.tv_lower95:.4f}–{row.tv_upper95:.4f})"
+    if row.tv_lower95 > GOOD_TO * error.tv:
+        meaning = f"at least {row.tv_lower95 / max(error.tv, 1e-12):.1f} times that, which it does not explain"
+    elif row.tv_upper95 < error.tv / GOOD_TO:
         meaning = "below that"
     else:
         meaning = "compatible with that"
     of = f" of {name}" if len(rows) > 1 else ""
     return (
         f"(S) is the leading order in η: its own error{of}, estimated to a factor of {GOOD_TO:g} from the moments of a "
-        f"step, is TV {error['tv']:.4f} and {order}; the distance measured, {measured}, is {meaning}"
+        f"step, is TV {error.tv:.4f} and {order}; the distance measured, {measured}, is {meaning}"
     )
 
 
-def _moments(name: str, invariant: dict[str, Any]) -> str:
+def _moments(name: str, invariant: InvariantResult) -> str:
     """Mean and variance; by epochs also against the law of independent batches."""
-    text = f"{name}: mean {invariant['mean']:.5g}, variance {invariant['variance']:.4g} over all draws"
-    share = invariant.get("variance_to_independent")
+    moments, share = invariant.moments, invariant.variance_to_independent
+    text = f"{name}: mean {moments.mean:.5g}, variance {moments.variance:.4g} over all draws"
     return text if share is None else f"{text}, {share:.3g} times that of law (S) of batches drawn with replacement"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+from jaxtyping import Array, Key
 
 from langevin_ib.config import RunConfig
 from langevin_ib.ensemble.checkpoint import Checkpoint
@@ -51,7 +52,7 @@ class Session:
         }
 
 
-def key_of(config: RunConfig, use: str):
+def key_of(config: RunConfig, use: str) -> Key[Array, ""]:
     """The key of one use of randomness."""
     return jax.random.fold_in(jax.random.key(config.seed), STREAM[use])
 

@@ -91,7 +91,7 @@ def _simulate(arguments: dict[str, Any]) -> int:
     if as_json:
         print_json(result.summary)
     elif not quiet:
-        print_report(result.summary, console())
+        print_report(result, console())
         console().print(f"saved in {folder}", soft_wrap=True)
     return 0
 

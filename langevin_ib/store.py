@@ -82,8 +82,8 @@ def save(result: Result, out: str | Path) -> Path:
         write(fresh / "config.toml", result.plan.config.to_toml())
         write(fresh / "summary.json", summary_json(result.summary))
         write(fresh / "draws.nc", draws(result).to_netcdf(engine="h5netcdf"))
-        write(fresh / "histogram.png", png(figure(result.summary)))
-        write(fresh / "report.html", html_page(result.summary, fresh / "histogram.png"))
+        write(fresh / "histogram.png", png(figure(result)))
+        write(fresh / "report.html", html_page(result, fresh / "histogram.png"))
 
     folder = write_folder(run_folder(result, out), fill)
     discard(result.checkpoints)

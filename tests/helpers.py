@@ -6,10 +6,28 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from langevin_ib import RunConfig
 from langevin_ib.ensemble.accumulators import count
 from langevin_ib.ensemble.runner import Observer, Schedule, run_ensemble
-from langevin_ib.models import build_model
+from langevin_ib.laws.candidates import LawAbout
+from langevin_ib.models import Model, build_model
 from langevin_ib.models.training import Examples, Fresh, Training, no_penalty
+from langevin_ib.plan import Plan, build_reduction
+from langevin_ib.runs.result import (
+    Difference,
+    InvariantResult,
+    LawResult,
+    Mixing,
+    ProtocolInfo,
+    Result,
+    RunInfo,
+    ScalarMoments,
+    SliceDepartures,
+    StepCheck,
+    WindowShare,
+)
+from langevin_ib.statistics.coefficient import Coefficient
+from langevin_ib.statistics.compare import Comparison
 
 
 def starts(model, count=4, seed=5):
@@ -53,3 +71,60 @@ def skewed():
         fresh=Fresh((), examples),
     )
     return dataclasses.replace(build_model("uv"), training=training)
+
+
+def two_parameters():
+    """A model without a symmetry, seen in both of its parameters."""
+    return Model(
+        name="two", group="none", group_dim=0,
+        loss=lambda p: 0.5 * (p[0] - 1.0) ** 2 + 0.5 * p[1] ** 2 + 0.25 * (p[0] * p[1]) ** 2,
+        act=lambda t, p: p, moment_map=lambda p: jnp.zeros(0, p.dtype),
+        invariants=lambda p: {"x": p[0], "y": p[1]}, section=lambda z: jnp.stack([z["x"], z["y"]]),
+        init=lambda key: jax.random.normal(key, (2,)),
+    )  # fmt: skip
+
+
+def made_result(**changes):
+    """A result of uv that nothing was sampled for: four bins, two laws, a check of the step; with changed fields."""
+    settled = {"step_size": 0.002, "step_check": True, "reference": "none", "window": (0.3, 2.0)}
+    config = RunConfig(chains=64, steps=400, burn_in=100, thin=4, bins=4, **settled)
+    edges, near = np.linspace(0.3, 2.0, 5), Comparison(0.0123, 0.004, 0.0061, 0.0184, 0.21, "undecided")
+    far, mass = Comparison(0.31, 0.004, 0.29, 0.33, 1e-12, "differs"), np.array([0.1, 0.5, 0.3, 0.1])
+    laws = {
+        "exact": LawResult(LawAbout("exact", "dz", "p ∝ exp(−ℓ/T)", "own"), mass, 0 * mass, None, 0.97, near, 0.0),
+        "naive": LawResult(LawAbout("naive", "dz", "p ∝ 1", "control"), mass[::-1], 0 * mass, None, None, far, 0.0),
+    }
+    made = Result(
+        plan=Plan(config, build_reduction(config), Schedule(100, 4, 75, (75,)), {"z": edges}, (False, False)),
+        run=RunInfo(64, 400, 4800, 0.002, 0.8, 2, 1.5, 17067, 2.5, ({"stage": "sampling", "step": 40, "steps": 400},)),
+        protocol=ProtocolInfo(
+            "(R_>0)^1", 1, "100|χ|²/2", True, None, (), {"z": (0.3, 2.0)}, SliceDepartures(0.0, 0.0, 0.0), ("a note",)
+        ),
+        mixing=Mixing(1.01, 640.0, 600.0, (64, 75), 0, None, None, 0.4),
+        step_check=StepCheck(0.002, 0.001, {"z": near}, 4 / 3, Difference(0.02, 0.1, 63.0)),
+        invariants={
+            "z": InvariantResult(
+                edges=edges,
+                mass=mass,
+                mass_se=0.01 * mass,
+                in_window=0.98,
+                counted=4800,
+                exact_share=WindowShare(0.98, 0.979, None, 0.5),
+                moments=ScalarMoments(1.0, 0.01, 0.1, 0.002),
+                laws=laws,
+            )
+        },
+        coefficient=Coefficient(1.02, 0.05, (0.92, 1.12), 64),
+        missing=("law slice: is not asked for",),
+        doubts=(),
+        verdicts={"exact": "undecided", "naive": "differs"},
+        groups=(),
+        joint=None,
+        drift=None,
+        law_reference=None,
+        reference=None,
+        nearest=None,
+        details=None,
+        trace={"value": np.zeros((64, 75, 1))},
+    )
+    return dataclasses.replace(made, **changes)

@@ -90,9 +90,9 @@ def test_a_sound_run_of_the_same_size_has_no_doubt(sound):
 @pytest.mark.full
 def test_a_step_that_is_given_is_checked_too_and_one_that_is_not_is_said_to_be(sound):
     assert sound.summary["diagnostics"]["step_check"]["companion_step_size"] == 0.004
-    unchecked = {**sound.summary, "diagnostics": {**sound.summary["diagnostics"], "step_check": None}}
+    unchecked = dataclasses.replace(sound, step_check=None)
     assert any("not checked" in line for _, line in findings(unchecked))
-    assert not any("not checked" in line for _, line in findings(sound.summary))
+    assert not any("not checked" in line for _, line in findings(sound))
 
 
 def comparison(p=0.5):
@@ -154,9 +154,7 @@ def test_mass_outside_the_window_that_no_chain_reaches_is_a_doubt():
     assert share["share"] < 0.9
     assert share["p_value"] < 1e-9
     assert any("lie in the window" in doubt for doubt in result.summary["doubts"])
-    assert any(
-        "minima outside the window too, at z = 2.5 (0.00 T above" in line for _, line in findings(result.summary)
-    )
+    assert any("minima outside the window too, at z = 2.5 (0.00 T above" in line for _, line in findings(result))
     assert result.summary["verdicts"]["exact"] == "undecided"
 
 
@@ -219,7 +217,7 @@ def test_groups_are_said_before_sampling_and_have_one_verdict(caplog):
     assert any("one verdict for them together; these are all the laws" in text for text in caplog.messages)
     (group,) = result.summary["groups"]
     assert len(group["laws"]) == 6
-    assert any("the run tells nothing between them" in line for _, line in findings(result.summary))
+    assert any("the run tells nothing between them" in line for _, line in findings(result))
 
 
 def test_a_group_agrees_with_one_of_its_laws_and_differs_with_all():
@@ -314,7 +312,7 @@ def test_a_few_frozen_chains_of_many_leave_the_verdict():
 
 
 def test_the_advice_names_the_budget_that_dominates_the_error():
-    assert "raise law_draws" in _remedy({"law_error_share": 0.75})
-    assert "75%" in _remedy({"law_error_share": 0.75})
-    assert "raise law_draws" not in _remedy({"law_error_share": 0.25})
-    assert "more steps" in _remedy({"law_error_share": 0.25})
+    assert "raise law_draws" in _remedy(0.75)
+    assert "75%" in _remedy(0.75)
+    assert "raise law_draws" not in _remedy(0.25)
+    assert "more steps" in _remedy(0.25)

@@ -3,8 +3,9 @@
 import jax
 import numpy as np
 import pytest
+from helpers import made_result
 
-from langevin_ib import RunConfig, RunResult
+from langevin_ib import Result, RunConfig
 from langevin_ib.dynamics.langevin import EulerMaruyamaState
 from langevin_ib.ensemble.runner import Schedule
 from langevin_ib.observe import build_observer
@@ -24,7 +25,7 @@ CASES = {
 }
 
 
-def traced(config: RunConfig, temperature: float) -> RunResult:
+def traced(config: RunConfig, temperature: float) -> Result:
     """A run of some random points instead of chains."""
     reduction = build_reduction(config, temperature=temperature)
     edges = {"z": np.linspace(0.2, 2.0, 5)}
@@ -33,7 +34,7 @@ def traced(config: RunConfig, temperature: float) -> RunResult:
     states = EulerMaruyamaState(points)
     trace = jax.jit(jax.vmap(jax.vmap(lambda state: observer.traced(observer.observe(state)))))(states)
     plan = Plan(config, reduction, Schedule(0, 1, 1, (1,)), edges, (False, False))
-    return RunResult(plan, {}, jax.tree.map(np.asarray, trace) | {"points": np.asarray(points)})
+    return made_result(plan=plan, trace=jax.tree.map(np.asarray, trace) | {"points": np.asarray(points)})
 
 
 @pytest.mark.full(only=["stiff"])

@@ -18,12 +18,13 @@ import numpy as np
 import pytest
 
 import langevin_ib
-from langevin_ib import RunConfig, experiment, signals, sim, store
+from langevin_ib import RunConfig, signals, sim, store
 from langevin_ib.ensemble import checkpoint
 from langevin_ib.ensemble.checkpoint import Checkpoint, Standing
 from langevin_ib.errors import ConfigError, ProcessError
 from langevin_ib.plan import build_reduction
 from langevin_ib.runs import langevin
+from langevin_ib.sampling import Sampler
 
 QUICK = {
     "chains": 64, "steps": 400, "burn_in": 100, "thin": 4, "step_size": 0.002, "window": (0.3, 2.0), "bins": 10,
@@ -237,17 +238,17 @@ def test_a_folder_whose_name_has_brackets_is_printed_as_it_is(finished, tmp_path
 def test_a_signal_saves_the_state_at_once_and_says_from_where_it_goes_on(number, tmp_path, capsys, monkeypatch):
     """While sampling; the same command then goes on from there, to the numbers of an undisturbed run."""
     command = [*OPTIONS, "--window", "0.3", "2", "--quiet", "--chunk", "10", "--out", str(tmp_path / "runs")]
-    draws = experiment.Sampler.draws
+    draws = Sampler.draws
 
     def stopped(self):
         def look(done, total):
             if done >= total // 2:
                 signal.raise_signal(number)
 
-        return draws(dataclasses.replace(self, report=lambda stage: look))
+        return draws(dataclasses.replace(self, session=dataclasses.replace(self.session, report=lambda stage: look)))
 
     with monkeypatch.context() as patch:
-        patch.setattr(experiment.Sampler, "draws", stopped)
+        patch.setattr(Sampler, "draws", stopped)
         assert sim.main(command) == 130
     line = capsys.readouterr().err
     assert line.startswith(
@@ -322,7 +323,7 @@ def test_a_result_can_be_pickled_and_its_repr_is_short(temperature, result):
     z = np.linspace(0.5, 1.5, 4)
     jax.tree.map(np.testing.assert_array_equal, again.plan.reduction.terms(z), result.plan.reduction.terms(z))
     assert repr(again) == repr(result)
-    assert repr(result).startswith("RunResult(uv, ")
+    assert repr(result).startswith("Result(uv, ")
     assert len(repr(result)) < 240
 
 

@@ -2,7 +2,6 @@
 in which no run can start."""
 
 import io
-import json
 import os
 import subprocess
 import sys
@@ -10,6 +9,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from helpers import made_result
 from rich.console import Console
 
 import langevin_ib
@@ -107,28 +107,27 @@ def test_a_command_needs_no_screen(folder):
     assert (folder / "histogram.png").stat().st_size > 10_000
 
 
-def shown(summary, width):
+def shown(result, width):
     """The table's lines on a terminal of some width."""
     screen = Console(width=width, highlight=False, color_system=None, record=True, file=io.StringIO())
-    print_report(summary, screen)
+    print_report(result, screen)
     lines = screen.export_text().splitlines()
     first = [(line.strip("┃│ ").split() or [""])[0] for line in lines]
     return [line for line, word in zip(lines, first, strict=True) if word in ("law", "exact")]
 
 
-@pytest.mark.full
-def test_a_narrow_terminal_drops_columns_before_it_cuts_a_distance(folder):
-    summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
-    law = summary["invariants"]["z"]["laws"]["exact"]
+def test_a_narrow_terminal_drops_columns_before_it_cuts_a_distance():
+    result = made_result()
+    law = result.invariants["z"].laws["exact"]
     for width in range(34, 120):
-        header, row = shown(summary, width)[:2]
+        header, row = shown(result, width)[:2]
         assert "TV" in header
-        assert f"{law['tv']:.4f}" in row
-        assert law["verdict"] in row
+        assert f"{law.comparison.tv:.4f}" in row
+        assert law.comparison.verdict in row
         assert "…" not in row
-        assert ("measure" in header) == (law["measure"] in row)
-    assert "95% bounds" in shown(summary, 60)[0]
-    assert "floor" in shown(summary, 110)[0]
+        assert ("measure" in header) == (law.about.measure in row)
+    assert "95% bounds" in shown(result, 60)[0]
+    assert "floor" in shown(result, 110)[0]
 
 
 def test_the_source_archive_holds_what_the_readme_uses():

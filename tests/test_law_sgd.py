@@ -222,12 +222,13 @@ def test_by_epochs_no_law_is_judged_and_the_variance_is_set_against_independent_
     config = RunConfig(
         options=options, sampler="sgd", noise="minibatch", batch_size=4, replacement=False, chains=64, steps=6000
     )
-    summary = run(config).summary
+    result = run(config)
+    summary = result.summary
     assert any("by epochs the noise of an epoch's steps cancels" in doubt for doubt in summary["doubts"])
     assert set(summary["verdicts"].values()) == {"undecided"}
     z = summary["invariants"]["z"]
     assert 0.003 < z["variance_to_independent"] < 0.1
-    assert any("times that of law (S) of batches drawn with replacement" in line for _, line in findings(summary))
+    assert any("times that of law (S) of batches drawn with replacement" in line for _, line in findings(result))
     independent = run(config.replace(replacement=True)).summary["invariants"]["z"]
     assert "variance_to_independent" not in independent
     assert z["variance"] / independent["variance"] == pytest.approx(z["variance_to_independent"], rel=0.2)
@@ -244,18 +245,19 @@ def test_the_automatic_rate_is_that_of_a_step_with_its_momentum(momentum):
 @pytest.mark.full
 def test_minibatches_that_all_examples_agree_on_have_no_noise_at_the_minimum_and_say_so():
     """Chains come to rest, from the model's own starts: no law, no ratio of rounding errors, no empty panel."""
-    summary = run(RunConfig(model="hadamard", sampler="sgd", noise="minibatch", chains=16, steps=4000)).summary
+    result = run(RunConfig(model="hadamard", sampler="sgd", noise="minibatch", chains=16, steps=4000))
+    summary = result.summary
     z = summary["invariants"]["z_1"]
     assert z["laws"] == {}
     assert z["unavailable"] == [AT_REST]
     assert summary["descent"]["start"] == "own"
     assert summary["descent"]["meter"]["anisotropy"] is None
-    text = "\n".join(line for _, line in findings(summary))
+    text = "\n".join(line for _, line in findings(result))
     assert "the noise vanishes at the minimum" in text
     assert "own ways" not in text
     assert "tr Σ" not in text
     assert "R-hat" not in text
-    assert len(figure(summary).axes) == 3
+    assert len(figure(result).axes) == 3
 
 
 def test_chains_that_still_carry_a_charge_leave_it_undecided():

@@ -87,7 +87,7 @@ def test_a_metric_changes_the_dynamics_and_not_the_slice_law():
     assert laws["exact"]["p_value"] > 1e-4
     assert laws["hard"]["p_value"] < 1e-6
     assert warped.summary["protocol"]["slice"]["canonical_gap"] > 0.1
-    assert any("not canonical" in line for _, line in findings(warped.summary))
+    assert any("not canonical" in line for _, line in findings(warped))
 
 
 @pytest.mark.full
@@ -97,8 +97,8 @@ def test_all_invariants_are_in_the_folder_the_table_and_the_picture(stiff, tmp_p
     assert set(saved["invariants"]) == {"z_1", "z_2"}
     draws = arviz.from_netcdf(folder / "draws.nc")["posterior"]
     assert {"z_1", "z_2", "charge", "energy"} <= set(draws.data_vars)
-    assert [len(rows) for rows in law_rows(stiff.summary)] == [6, 6]
-    assert len(figure(stiff.summary).axes) == 4
+    assert [len(rows) for rows in law_rows(stiff)] == [6, 6]
+    assert len(figure(stiff).axes) == 4
     again = RunConfig.from_dict(read_toml(folder / "config.toml"))
     assert again == stiff.plan.config
 
@@ -107,7 +107,7 @@ def test_all_invariants_are_in_the_folder_the_table_and_the_picture(stiff, tmp_p
 @pytest.mark.parametrize("width", [80, 120])
 def test_no_number_of_the_table_is_cut_on_a_narrow_terminal(stiff, width):
     screen = Console(width=width, record=True, file=io.StringIO())
-    print_report(stiff.summary, screen)
+    print_report(stiff, screen)
     table = "\n".join(line for line in screen.export_text().splitlines() if line.startswith(("┃", "│")))
     assert "…" not in table
     for invariant in stiff.summary["invariants"].values():

@@ -9,7 +9,7 @@ import pytest
 import xarray as xr
 
 import langevin_ib
-from langevin_ib import RunConfig, RunResult
+from langevin_ib import Result, RunConfig
 from langevin_ib.config import read_toml
 from langevin_ib.store import save, summary_json
 
@@ -17,18 +17,18 @@ SMALL = {"chains": 1024, "steps": 30_000, "reference": "none", "step_check": Fal
 TIMES = ("wall_s", "total_wall_s", "chain_steps_per_s")
 
 
-def numbers(result: RunResult) -> dict:
+def numbers(result: Result) -> dict:
     summary = json.loads(summary_json(result.summary))
     return {**summary, "run": {k: v for k, v in summary["run"].items() if k not in TIMES}}
 
 
 @pytest.fixture(scope="module")
-def stiff() -> RunResult:
+def stiff() -> Result:
     return langevin_ib.run(RunConfig(**SMALL, kappa=20.0))
 
 
 @pytest.fixture(scope="module")
-def unconfined() -> RunResult:
+def unconfined() -> Result:
     return langevin_ib.run(RunConfig(**SMALL, confine="none", slab=0.1))
 
 

@@ -1,7 +1,7 @@
 """What is shown: text for any encoding, lines of progress, pictures whose names and legends are whole."""
 
 import codecs
-import copy
+import dataclasses
 import io
 import json
 import sys
@@ -15,6 +15,7 @@ from langevin_ib import RunConfig, progress, spelling, store
 from langevin_ib.plotting import figure
 from langevin_ib.report import print_report
 from langevin_ib.spelling import HANDLER, spell_out, spelled
+from langevin_ib.statistics.coefficient import Coefficient
 
 QUICK = {
     "chains": 64, "steps": 400, "burn_in": 100, "thin": 4, "step_size": 0.002, "window": (0.3, 2.0), "bins": 10,
@@ -23,8 +24,8 @@ QUICK = {
 
 
 @pytest.fixture(scope="module")
-def summary():
-    return langevin_ib.run(RunConfig(**QUICK)).summary
+def result():
+    return langevin_ib.run(RunConfig(**QUICK))
 
 
 class Stream(io.TextIOWrapper):
@@ -39,26 +40,26 @@ class Stream(io.TextIOWrapper):
 
 @pytest.mark.full
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])
-def test_the_table_is_printed_in_any_encoding_and_straight(encoding, summary, monkeypatch):
+def test_the_table_is_printed_in_any_encoding_and_straight(encoding, result, monkeypatch):
     monkeypatch.setattr(sys, "stdout", stream := Stream(encoding))
     monkeypatch.setattr(sys, "stderr", Stream(encoding))
     spell_out()
-    print_report(summary, progress.console())
+    print_report(result, progress.console())
     text = stream.bytes().decode(encoding)
     assert ("χ" if encoding == "utf-8" else "chi") in text
     assert ("+-" if encoding == "ascii" else "±") in text
     rows = [line for line in text.splitlines() if line[:1] in "|┃│"]
-    assert len(rows) > len(summary["verdicts"])
+    assert len(rows) > len(result.verdicts)
     assert len({len(row) for row in rows}) == 1
 
 
 @pytest.mark.full
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])
-def test_json_says_the_same_in_any_encoding(encoding, summary, monkeypatch):
+def test_json_says_the_same_in_any_encoding(encoding, result, monkeypatch):
     monkeypatch.setattr(sys, "stdout", stream := Stream(encoding))
     spell_out()
-    store.print_json(summary)
-    assert json.loads(stream.bytes().decode(encoding)) == json.loads(store.summary_json(summary))
+    store.print_json(result.summary)
+    assert json.loads(stream.bytes().decode(encoding)) == json.loads(store.summary_json(result.summary))
 
 
 def test_what_cannot_be_spelled_is_a_question_mark_and_a_name_of_a_file_keeps_its_bytes():
@@ -84,14 +85,20 @@ def test_where_there_is_no_terminal_lines_say_which_stage_it_is(capfd, monkeypat
     assert capfd.readouterr() == ("", "")
 
 
-def renamed(summary, names, measure=None):
-    """The same with other invariants."""
-    summary = copy.deepcopy(summary)
-    one = summary["invariants"]["z"]
-    for law in one["laws"].values():
-        law["measure"] = law["measure"] if measure is None else measure
-    summary["invariants"] = {name: copy.deepcopy(one) for name in names}
-    return summary
+def with_laws(result, names, change):
+    """The same with other invariants, whose laws are changed."""
+    invariant = result.invariants["z"]
+    laws = {name: change(law) for name, law in invariant.laws.items()}
+    return dataclasses.replace(result, invariants={name: dataclasses.replace(invariant, laws=laws) for name in names})
+
+
+def renamed(result, names, measure=None):
+    """The same with other invariants, and another measure if one is given."""
+
+    def change(law):
+        return dataclasses.replace(law, about=law.about._replace(measure=measure or law.about.measure))
+
+    return with_laws(result, names, change)
 
 
 NAMES = [("z",), (r"$\lVert z \rVert$",), ("a_b^2 50% $x",), ("w_1", "w_2"), tuple(f"w_{i}" for i in range(5))]
@@ -100,8 +107,8 @@ NAMES = [("z",), (r"$\lVert z \rVert$",), ("a_b^2 50% $x",), ("w_1", "w_2"), tup
 @pytest.mark.full
 @pytest.mark.parametrize("names", NAMES)
 @pytest.mark.parametrize("measure", [None, "dw_1 dw_2", " ".join(f"dw_{i}" for i in range(20))])
-def test_every_text_of_a_picture_is_whole_and_as_it_is(names, measure, summary):
-    picture = figure(renamed(summary, names, measure))
+def test_every_text_of_a_picture_is_whole_and_as_it_is(names, measure, result):
+    picture = figure(renamed(result, names, measure))
     picture.canvas.draw()
     page = picture.bbox
     (legend,) = [*picture.legends, *(axes.get_legend() for axes in picture.axes if axes.get_legend())]
@@ -114,14 +121,13 @@ def test_every_text_of_a_picture_is_whole_and_as_it_is(names, measure, summary):
         assert page.x0 - 1 <= box.x0 <= box.x1 <= page.x1 + 1, text.get_text()
     shown = " ".join(" ".join(text.get_text().split()) for text in legend.get_texts())
     assert shown.count(": ") >= 3
-    for law, entry in summary["invariants"]["z"]["laws"].items():
-        assert f"{law} [{measure or entry['measure']}]" in shown
+    for name, law in result.invariants["z"].laws.items():
+        assert f"{name} [{measure or law.about.measure}]" in shown
     plt.close(picture)
 
 
-@pytest.mark.full
-def test_ticks_of_residuals_are_round(summary):
-    picture = figure(summary)
+def test_ticks_of_residuals_are_round(result):
+    picture = figure(result)
     picture.canvas.draw()
     ticks = [label.get_text() for label in picture.axes[1].get_yticklabels()]
     assert ticks == [*("−" + tick for tick in ticks[:0:-1][: len(ticks) // 2]), *ticks[len(ticks) // 2 :]]
@@ -129,14 +135,11 @@ def test_ticks_of_residuals_are_round(summary):
     plt.close(picture)
 
 
-@pytest.mark.full
-def test_no_number_is_minus_zero(summary):
-    summary = copy.deepcopy(summary)
-    summary["invariants"]["z"]["correction"] |= {"c": -1e-5, "se": 0.01, "ci95": [-0.02, 0.02]}
-    for law in summary["invariants"]["z"]["laws"].values():
-        law["c"] = -1e-5
+def test_no_number_is_minus_zero(result):
+    result = with_laws(result, ["z"], lambda law: dataclasses.replace(law, c=-1e-5))
+    result = dataclasses.replace(result, coefficient=Coefficient(-1e-5, 0.01, (-0.02, 0.02), 64))
     page = progress._Plain(width=200, file=io.StringIO())
-    print_report(summary, page)
+    print_report(result, page)
     text = page.file.getvalue()
     assert "0.000" in text
     assert "-0.000" not in text

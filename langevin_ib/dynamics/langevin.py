@@ -9,7 +9,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Float, Key, PyTree
 
 from langevin_ib.dynamics.base import Kernel, refuse_task
 from langevin_ib.models.base import Params
@@ -91,7 +91,7 @@ def leimkuhler_matthews(potential: Potential, like: Params, *, temperature: floa
     return Kernel(draw=normal_like(like), init=init, step=step)
 
 
-def normal_like(like: Params):
+def normal_like(like: Params) -> Callable[[Key[Array, ""], int], Params]:
     """One (chains, q) normal a step for the whole ensemble, cut into the leaves of `like`.
 
     One batched draw is 2–3 times faster than a key per chain (uv, two cores; `sims/bench/throughput.py`).

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +20,10 @@ from langevin_ib.experiments.problems import Problem
 from langevin_ib.noise import Noise
 
 CHAINS = 2  # the stream of random numbers of the runs
-Recorded: TypeAlias = PyTree[Float[np.ndarray, "..."] | Float[Array, "..."]]  # parameters, on the host or not
+if TYPE_CHECKING:
+    Recorded: TypeAlias = Any  # type checkers know no PyTree
+else:
+    Recorded: TypeAlias = PyTree[Float[np.ndarray, "..."] | Float[Array, "..."]]  # parameters, on the host or not
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from langevin_ib import geometry
 from langevin_ib.confinement import Confinement
 from langevin_ib.laws.base import Law, on_host
 from langevin_ib.linalg import log_abs_det
-from langevin_ib.models.base import Chart, Model
+from langevin_ib.models.base import Chart, Model, Params
 
 SLICE_MEASURE = "dσ_S"
 FLAT_MEASURE = "dz"
@@ -78,7 +78,7 @@ class Reduction:
         """The terms at an array of values of a scalar invariant, compiled once."""
         return on_host(lambda z: self.terms_at(jnp.reshape(z, (1,))))
 
-    def point(self, z):
+    def point(self, z: Float[Array, ""]) -> Params:
         """s(z), the balanced point over a scalar invariant."""
         return self.chart.section(jnp.reshape(z, (1,)))
 

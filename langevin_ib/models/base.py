@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -13,8 +13,13 @@ from jaxtyping import Array, Float, Key
 
 from langevin_ib.models.training import Params, Training
 
-Invariants: TypeAlias = Mapping[str, Float[Array, "..."]]
-Scalars: TypeAlias = Mapping[str, Float[Array, ""]]
+if TYPE_CHECKING:
+    # Type checkers lose a shape that stands in an alias.
+    Invariants: TypeAlias = Mapping[str, jax.Array]
+    Scalars: TypeAlias = Mapping[str, jax.Array]
+else:
+    Invariants: TypeAlias = Mapping[str, Float[Array, "..."]]
+    Scalars: TypeAlias = Mapping[str, Float[Array, ""]]
 Branch: TypeAlias = tuple[float, float]
 
 HOME_TRIES = 100
@@ -118,6 +123,15 @@ class Chart:
     >>> chart.section(jnp.array([4.0])).tolist()
     [2.0, 2.0]
     """
+
+    model: Model
+    params_shape: Any
+    labels: dict[str, Float[Array, "..."]]
+    shapes: dict[str, tuple[int, ...]]
+    sizes: dict[str, int]
+    dim: int
+    coordinate_names: tuple[str, ...]
+    scalar_names: tuple[str, ...]
 
     def __init__(self, model: Model):
         self.model = model

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
-Params: TypeAlias = PyTree[Float[Array, "..."]]
+if TYPE_CHECKING:
+    # Type checkers know no PyTree, and lose a shape that stands in an alias.
+    Params: TypeAlias = Any
+    Output: TypeAlias = jax.Array
+else:
+    Params: TypeAlias = PyTree[Float[Array, "..."]]
+    Output: TypeAlias = Float[Array, "batch ..."]
 Task: TypeAlias = Mapping[str, Any]
-Output: TypeAlias = Float[Array, "batch ..."]
 
 
 class Examples(NamedTuple):

@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
 
+from langevin_ib.config import RunConfig
 from langevin_ib.laws.candidates import LawAbout
 from langevin_ib.statistics.coefficient import Coefficient
 from langevin_ib.statistics.compare import Comparison, Verdict
@@ -662,7 +663,7 @@ class Result:
             return NotImplemented
         return all(_same(getattr(self, spec.name), getattr(other, spec.name)) for spec in dataclasses.fields(self))
 
-    __hash__ = None  # pyright: ignore[reportAssignmentType]  # it has arrays
+    __hash__: ClassVar[None] = None  # pyright: ignore[reportIncompatibleMethodOverride]  # it has arrays
 
     def __getstate__(self) -> dict[str, Any]:
         """Without what is made anew."""
@@ -686,6 +687,8 @@ def _same(first: Any, second: Any) -> bool:
     """Equal content, through records, mappings and arrays; functions are not looked at."""
     if type(first) is not type(second):
         return False
+    if isinstance(first, RunConfig):  # a model that was given as an object goes by its name after a pickle
+        return first.to_dict() == second.to_dict()
     if isinstance(first, np.ndarray):
         return np.array_equal(first, second, equal_nan=first.dtype.kind == "f")
     if isinstance(first, Mapping):

@@ -1,4 +1,4 @@
-"""Results are records: a pickle gives an equal one, another number another one, and runs of both processes have them."""
+"""Results are records: a pickle gives an equal one, another number another one, whatever the process."""
 
 import dataclasses
 import pickle

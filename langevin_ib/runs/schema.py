@@ -1,0 +1,18 @@
+"""The JSON schema of `summary.json`, which is shipped beside this module."""
+
+from __future__ import annotations
+
+import json
+from importlib.resources import files
+from typing import Any
+
+FILE = "summary.schema.json"
+
+
+def summary_schema() -> dict[str, Any]:
+    """The schema, draft 2020-12: closed but for the names of laws and invariants and a model's options.
+
+    >>> summary_schema()["properties"]["schema_version"]
+    {'const': 1}
+    """
+    return json.loads(files("langevin_ib.runs").joinpath(FILE).read_text(encoding="utf-8"))
