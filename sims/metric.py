@@ -88,7 +88,7 @@ class Study(NamedTuple):
     """One protocol.
 
     Attributes:
-        found: {(law, coordinate): comparison of the draws with it}.
+        comparisons: {(law, coordinate): comparison of the draws with it}.
         spread: by how much log `slice` in the metric and without differ from a constant.
         doubts: reasons not to trust the chains, or the law's draws.
     """
