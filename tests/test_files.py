@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 import langevin_ib
-from langevin_ib import RunConfig, signals, sim, store
+from langevin_ib import RunConfig, experiment, signals, sim, store
 from langevin_ib.ensemble import checkpoint
 from langevin_ib.ensemble.checkpoint import Checkpoint, Standing
 from langevin_ib.errors import ConfigError, ProcessError
