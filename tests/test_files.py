@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 import langevin_ib
-from langevin_ib import RunConfig, folders, signals, sim, store
+from langevin_ib import RunConfig, experiment, folders, signals, sim, store
 from langevin_ib.ensemble import checkpoint
 from langevin_ib.ensemble.checkpoint import Checkpoint, Standing
 from langevin_ib.errors import ConfigError, ProcessError
@@ -331,9 +331,9 @@ def test_a_result_can_be_pickled_and_its_repr_is_short(temperature, result):
 def test_a_result_whose_model_is_gone_comes_without_it_and_says_so(result, caplog):
     config = dataclasses.replace(result.plan.config)
     object.__setattr__(config, "model", "nowhere_to_be_found:model")
-    again = pickle.loads(
-        pickle.dumps(dataclasses.replace(result, plan=dataclasses.replace(result.plan, config=config)))
-    )
+    gone = dataclasses.replace(result, plan=dataclasses.replace(result.plan, config=config))
+    again = pickle.loads(pickle.dumps(gone))
     assert again.plan.reduction is None
     assert "restored without its model" in caplog.text
-    assert again.summary == result.summary
+    assert again.summary == gone.summary
+    assert again == gone
