@@ -73,9 +73,9 @@ def _run_attribution(arguments: dict[str, Any]) -> int:
     with signals.held():
         from langevin_ib.attribution.mechanisms import attribute  # noqa: PLC0415
         from langevin_ib.attribution.report import print_attribution, save_attribution, sentences  # noqa: PLC0415
+        from langevin_ib.folders import CHECKPOINTS, check_writable, print_json, tidy  # noqa: PLC0415
         from langevin_ib.models.registry import faults_of  # noqa: PLC0415
         from langevin_ib.progress import console, stages  # noqa: PLC0415
-        from langevin_ib.store import CHECKPOINTS, check_writable, print_json, tidy  # noqa: PLC0415
 
     check_writable(out)
     # Standard output is for the result: what a model of the user's prints goes to standard error.

@@ -38,7 +38,7 @@ def run(
         chunk_records: records per device call; changes no number.
         checkpoints: a folder in which a long stage saves its state every 15 s of work, and from which a run with the
             same configuration resumes. It stays until the result is saved: `langevin_ib.store.save` removes it, or, of
-            a result that is not to be saved, `langevin_ib.store.discard(result.checkpoints)`.
+            a result that is not to be saved, `langevin_ib.folders.discard(result.checkpoints)`.
 
     Raises:
         ConfigError: a setting does not fit the model.

@@ -70,10 +70,11 @@ def _simulate(arguments: dict[str, Any]) -> int:
     # After the settings are known to be good, so that a typing error is answered at once; after the devices are set.
     with signals.held():
         from langevin_ib.experiment import run  # noqa: PLC0415
+        from langevin_ib.folders import CHECKPOINTS, check_writable, print_json, tidy  # noqa: PLC0415
         from langevin_ib.models.registry import faults_of  # noqa: PLC0415
         from langevin_ib.progress import console, stages  # noqa: PLC0415
         from langevin_ib.report import print_report  # noqa: PLC0415
-        from langevin_ib.store import CHECKPOINTS, check_writable, print_json, save, tidy  # noqa: PLC0415
+        from langevin_ib.store import save  # noqa: PLC0415
 
     check_writable(out)
     # Standard output is for the result: what a model of the user's prints goes to standard error.

@@ -1,72 +1,22 @@
-"""The run folder: written under a temporary name and renamed, so a killed run leaves the old state or the new."""
+"""The folder of a run: settings, summary, draws, picture, page."""
 
 from __future__ import annotations
 
-import contextlib
-import errno
-import io
-import json
-import math
-import os
-import shutil
-import sys
-import uuid
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
-from matplotlib.figure import Figure
 
-from langevin_ib import signals
-from langevin_ib.errors import ConfigError
+from langevin_ib.folders import discard, png, summary_json, write, write_folder
 from langevin_ib.plotting import figure
 from langevin_ib.report import html_page
 from langevin_ib.runs.result import Result
 from langevin_ib.session import run_name
 
-CHECKPOINTS = ".checkpoints"  # in the output folder, until the run they belong to is saved
-IN_THE_WAY = {errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR}  # what a rename meets where there is something
-RACES = 100  # renames that other processes may spoil, one after the other, before it counts as an error
-
-
-def tidy(out: str | Path) -> None:
-    """Remove the folder of checkpoints if no unfinished run has any."""
-    with contextlib.suppress(OSError):
-        (Path(out) / CHECKPOINTS).rmdir()
-
 
 def run_folder(result: Result, out: str | Path) -> Path:
     """`<out>/<model>-<hash>`, the hash being that of the resolved configuration."""
     return Path(out) / f"{run_name(result.plan.config)}-{result.plan.config.digest()}"
-
-
-def discard(checkpoints: Path | None) -> None:
-    """Remove the states that a run left in this folder: its result is saved."""
-    if checkpoints is not None:
-        shutil.rmtree(checkpoints, ignore_errors=True)
-
-
-def check_writable(out: str | Path) -> None:
-    """Fail before any work if `out` cannot take a folder; leaves nothing behind.
-
-    Raises:
-        ConfigError: `out`, or the nearest folder above it that exists, is not a folder one can write into.
-    """
-    nearest = Path(out).absolute()
-    try:
-        while not os.path.lexists(nearest) and nearest != nearest.parent:
-            nearest = nearest.parent
-        if not nearest.exists():  # a link whose target is missing: no folder can be made in its place
-            raise FileNotFoundError(0, f"{nearest} is a symbolic link to nothing")
-        trial = _fresh(nearest, "trial")
-        trial.mkdir()
-        trial.rmdir()
-    except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or error
-        raise ConfigError("out", "a folder that can be written", f"{out} ({why})") from None
 
 
 def save(result: Result, out: str | Path) -> Path:
@@ -88,63 +38,6 @@ def save(result: Result, out: str | Path) -> Path:
     folder = write_folder(run_folder(result, out), fill)
     discard(result.checkpoints)
     return folder
-
-
-def png(picture: Figure) -> bytes:
-    """A picture, which is closed, as the content of a file."""
-    buffer = io.BytesIO()
-    picture.savefig(buffer, dpi=200, format="png")
-    plt.close(picture)
-    return buffer.getvalue()
-
-
-def write(path: Path, content: str | bytes | memoryview) -> None:
-    """Write a file whose content is complete: libraries that write by themselves crash or mutter on a full disk.
-
-    Raises:
-        OSError: the disk is full, for instance; here rather than when the file is closed.
-    """
-    with path.open("wb") as stream:
-        stream.write(content.encode() if isinstance(content, str) else content)
-        stream.flush()
-        os.fsync(stream.fileno())
-
-
-def write_folder(folder: Path, fill: Callable[[Path], None]) -> Path:
-    """Make a folder under a temporary name, have it filled, and rename it; returns it.
-
-    Of several processes that write one folder at a time, the last one's stays, whole. The folder has the permissions
-    that any new one has there: umask, setgid and default ACL of the folder above hold.
-
-    Raises:
-        OSError: it cannot be written; what stood there before is untouched.
-    """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    fresh = _fresh(folder.parent, folder.name)
-    fresh.mkdir()
-    try:
-        fill(fresh)
-        _replace(fresh, folder)
-    except BaseException:
-        shutil.rmtree(fresh, ignore_errors=True)
-        raise
-    signals.complete(folder)
-    return folder
-
-
-def print_json(summary: dict[str, Any]) -> None:
-    """The summary on standard output; characters that this cannot spell as JSON's own escapes."""
-    text = summary_json(summary)
-    try:
-        text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
-    except UnicodeEncodeError:
-        text = json.dumps(json.loads(text), indent=1) + "\n"
-    sys.stdout.write(text)
-
-
-def summary_json(summary: dict[str, Any]) -> str:
-    """The summary as strict JSON text; a number that is not finite becomes null."""
-    return json.dumps(_strict(summary), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
 
 
 def draws(result: Result) -> xr.DataTree:
@@ -175,54 +68,3 @@ def draws(result: Result) -> xr.DataTree:
         },
     )
     return xr.DataTree.from_dict({"posterior": posterior})
-
-
-def _fresh(parent: Path, name: str) -> Path:
-    """A hidden name that no other process has."""
-    return parent / f".{name}-{uuid.uuid4().hex[:12]}"
-
-
-def _replace(fresh: Path, folder: Path) -> None:
-    """A rename cannot replace a folder that has content, so the old one steps aside first.
-
-    Another process may do the same between any two of these steps: then it is tried again.
-    """
-    aside: list[Path] = []
-    try:
-        for left in reversed(range(RACES)):
-            try:
-                fresh.rename(folder)
-                return
-            except OSError as error:
-                if not left or not fresh.exists() or not (error.errno in IN_THE_WAY or os.path.lexists(folder)):
-                    raise
-            old = _fresh(folder.parent, f"{folder.name}-old")
-            with contextlib.suppress(FileNotFoundError):  # it is gone already
-                folder.rename(old)
-                aside.append(old)
-    except BaseException:
-        if aside and not os.path.lexists(folder):
-            aside.pop().rename(folder)
-        raise
-    finally:
-        for old in aside:
-            _remove(old)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
-
-
-def _strict(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _strict(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_strict(item) for item in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value

@@ -84,7 +84,7 @@ def two_parameters():
     )  # fmt: skip
 
 
-def made_result(**changes):
+def small_result(**changes):
     """A result of uv that nothing was sampled for: four bins, two laws, a check of the step; with changed fields."""
     settled = {"step_size": 0.002, "step_check": True, "reference": "none", "window": (0.3, 2.0)}
     config = RunConfig(chains=64, steps=400, burn_in=100, thin=4, bins=4, **settled)
@@ -94,7 +94,7 @@ def made_result(**changes):
         "exact": LawResult(LawAbout("exact", "dz", "p ∝ exp(−ℓ/T)", "own"), mass, 0 * mass, None, 0.97, near, 0.0),
         "naive": LawResult(LawAbout("naive", "dz", "p ∝ 1", "control"), mass[::-1], 0 * mass, None, None, far, 0.0),
     }
-    made = Result(
+    result = Result(
         plan=Plan(config, build_reduction(config), Schedule(100, 4, 75, (75,)), {"z": edges}, (False, False)),
         run=RunInfo(64, 400, 4800, 0.002, 0.8, 2, 1.5, 17067, 2.5, ({"stage": "sampling", "step": 40, "steps": 400},)),
         protocol=ProtocolInfo(
@@ -127,4 +127,4 @@ def made_result(**changes):
         details=None,
         trace={"value": np.zeros((64, 75, 1))},
     )
-    return dataclasses.replace(made, **changes)
+    return dataclasses.replace(result, **changes)

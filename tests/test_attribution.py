@@ -21,10 +21,10 @@ from langevin_ib.attribution.runs import MECHANISMS
 from langevin_ib.attribution.statistics import Paths, across, describe
 from langevin_ib.dynamics import euler_maruyama, sgd
 from langevin_ib.errors import ConfigError
+from langevin_ib.folders import summary_json
 from langevin_ib.models import build_model, stack_tasks
 from langevin_ib.models.training import Examples, cast
 from langevin_ib.noise import Noise, gradient_noise
-from langevin_ib.store import summary_json
 
 SMALL = {"steps": 60, "seeds": 8}
 SEEDS = 12

@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 import pytest
-from helpers import made_result
+from helpers import small_result
 
 from langevin_ib import Result, RunConfig
 from langevin_ib.dynamics.langevin import EulerMaruyamaState
@@ -34,7 +34,7 @@ def traced(config: RunConfig, temperature: float) -> Result:
     states = EulerMaruyamaState(points)
     trace = jax.jit(jax.vmap(jax.vmap(lambda state: observer.traced(observer.observe(state)))))(states)
     plan = Plan(config, reduction, Schedule(0, 1, 1, (1,)), edges, (False, False))
-    return made_result(plan=plan, trace=jax.tree.map(np.asarray, trace) | {"points": np.asarray(points)})
+    return small_result(plan=plan, trace=jax.tree.map(np.asarray, trace) | {"points": np.asarray(points)})
 
 
 @pytest.mark.full(only=["stiff"])

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 import langevin_ib
-from langevin_ib import RunConfig, signals, sim, store
+from langevin_ib import RunConfig, experiment, folders, signals, sim, store
 from langevin_ib.ensemble import checkpoint
 from langevin_ib.ensemble.checkpoint import Checkpoint, Standing
 from langevin_ib.errors import ConfigError, ProcessError
@@ -48,7 +48,7 @@ class Disk:
     """A disk that is full after so many files, or within the one that is then begun."""
 
     def __init__(self, monkeypatch, files: int):
-        self.files, self.write = files, store.write
+        self.files, self.write = files, folders.write
         monkeypatch.setattr(store, "write", self)
 
     def __call__(self, path, data):
@@ -80,7 +80,7 @@ def test_a_full_disk_is_one_line_and_leaves_what_was_there_and_the_state(
 ):
     out = tmp_path / "runs"
     assert sim.main([*OPTIONS, "--quiet", "--out", str(out)]) == 0
-    assert not (out / store.CHECKPOINTS).exists()
+    assert not (out / folders.CHECKPOINTS).exists()
     before = content(out)
     with monkeypatch.context() as patch:
         Disk(patch, files)
@@ -96,7 +96,7 @@ def test_a_full_disk_is_one_line_and_leaves_what_was_there_and_the_state(
     assert state
     assert len(list(out.iterdir())) == 2
     assert sim.main([*OPTIONS, "--quiet", "--out", str(out)]) == 0
-    assert not (out / store.CHECKPOINTS).exists()
+    assert not (out / folders.CHECKPOINTS).exists()
 
 
 @pytest.mark.full
@@ -161,11 +161,11 @@ def together(work, count=2):
 def test_of_runs_that_write_one_folder_at_a_time_one_stays_whole(tmp_path):
     def fill(fresh):
         for name in FILES:
-            store.write(fresh / name, str(fresh))
+            folders.write(fresh / name, str(fresh))
 
     def work(_):
         for _ in range(50):
-            store.write_folder(tmp_path / "uv-0", fill)
+            folders.write_folder(tmp_path / "uv-0", fill)
 
     together(work, 3)
     assert [path.name for path in tmp_path.iterdir()] == ["uv-0"]
@@ -181,7 +181,7 @@ def test_of_runs_that_save_one_state_at_a_time_each_state_is_whole(tmp_path):
         for burned in range(60):
             Checkpoint(place / "stage.npz", "one run", 0.0).save(Standing(burned, 0, [np.full(100, number)]))
             if burned % 10 == 9:
-                store.discard(place)
+                folders.discard(place)
 
     together(work)
     assert not place.exists()
@@ -193,7 +193,7 @@ def test_a_run_folder_has_the_permissions_of_any_new_folder(umask, mode, tmp_pat
     tmp_path.chmod(0o2777)
     former = os.umask(umask)
     try:
-        folder = store.write_folder(tmp_path / "uv-0", lambda fresh: store.write(fresh / "file", b""))
+        folder = folders.write_folder(tmp_path / "uv-0", lambda fresh: folders.write(fresh / "file", b""))
     finally:
         os.umask(former)
     assert folder.stat().st_mode & 0o777 == mode
@@ -207,9 +207,9 @@ def test_a_link_to_nothing_is_refused_before_the_run(tmp_path):
     link.symlink_to(tmp_path / "gone")
     for out in (link, link / "runs"):
         with pytest.raises(ConfigError, match="is a symbolic link to nothing"):
-            store.check_writable(out)
+            folders.check_writable(out)
     (tmp_path / "gone").mkdir()
-    store.check_writable(link / "runs")
+    folders.check_writable(link / "runs")
     assert list((tmp_path / "gone").iterdir()) == []
 
 
@@ -256,7 +256,7 @@ def test_a_signal_saves_the_state_at_once_and_says_from_where_it_goes_on(number,
     )
     step = int(line.split("at step ")[1].split(" of 4")[0])
     assert 200 <= step < 400
-    assert [path.name for path in (tmp_path / "runs").iterdir()] == [store.CHECKPOINTS]
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == [folders.CHECKPOINTS]
     if number == signal.SIGTERM:
         assert sim.main(command) == 0
         (folder,) = (tmp_path / "runs").iterdir()
@@ -331,9 +331,9 @@ def test_a_result_can_be_pickled_and_its_repr_is_short(temperature, result):
 def test_a_result_whose_model_is_gone_comes_without_it_and_says_so(result, caplog):
     config = dataclasses.replace(result.plan.config)
     object.__setattr__(config, "model", "nowhere_to_be_found:model")
-    again = pickle.loads(
-        pickle.dumps(dataclasses.replace(result, plan=dataclasses.replace(result.plan, config=config)))
-    )
+    gone = dataclasses.replace(result, plan=dataclasses.replace(result.plan, config=config))
+    again = pickle.loads(pickle.dumps(gone))
     assert again.plan.reduction is None
     assert "restored without its model" in caplog.text
-    assert again.summary == result.summary
+    assert again.summary == gone.summary
+    assert again == gone

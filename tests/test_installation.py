@@ -9,7 +9,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from helpers import made_result
+from helpers import small_result
 from rich.console import Console
 
 import langevin_ib
@@ -117,7 +117,7 @@ def shown(result, width):
 
 
 def test_a_narrow_terminal_drops_columns_before_it_cuts_a_distance():
-    result = made_result()
+    result = small_result()
     law = result.invariants["z"].laws["exact"]
     for width in range(34, 120):
         header, row = shown(result, width)[:2]

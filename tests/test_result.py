@@ -6,11 +6,11 @@ import pickle
 
 import numpy as np
 import pytest
-from helpers import made_result
+from helpers import small_result
 
+from langevin_ib.folders import summary_json
 from langevin_ib.models import uv
 from langevin_ib.statistics.records import Absent, Doubt
-from langevin_ib.store import summary_json
 
 
 def other_mass(result):
@@ -37,27 +37,27 @@ CHANGES = {
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_results_are_equal_where_their_numbers_are(change):
-    result = made_result()
-    assert result == made_result()
-    assert result != made_result(**CHANGES[change](result))
+    result = small_result()
+    assert result == small_result()
+    assert result != small_result(**CHANGES[change](result))
     assert result != result.summary
 
 
 def test_a_number_that_is_missing_equals_itself():
-    result = made_result()
-    stuck = made_result(mixing=result.mixing._replace(r_hat=float("nan")))
+    result = small_result()
+    stuck = small_result(mixing=result.mixing._replace(r_hat=float("nan")))
     assert stuck == dataclasses.replace(stuck)
     assert stuck != result
 
 
 def test_a_pickle_is_equal_of_a_model_that_was_given_as_an_object_too(x64):
-    result = made_result()
+    result = small_result()
     result.summary  # noqa: B018 - kept, and not pickled
     again = pickle.loads(pickle.dumps(result))
     assert again == result
     assert "summary" not in again.__dict__
     plan = result.plan
-    own = made_result(plan=dataclasses.replace(plan, config=plan.config.replace(model=uv(), target=None, depth=None)))
+    own = small_result(plan=dataclasses.replace(plan, config=plan.config.replace(model=uv(), target=None, depth=None)))
     again = pickle.loads(pickle.dumps(own))
     assert again.plan.reduction is None
     assert again == own
@@ -66,10 +66,10 @@ def test_a_pickle_is_equal_of_a_model_that_was_given_as_an_object_too(x64):
 
 def test_a_result_has_no_hash():
     with pytest.raises(TypeError, match="unhashable"):
-        hash(made_result())
+        hash(small_result())
 
 
 def test_the_summary_is_plain_and_kept():
-    result = made_result()
+    result = small_result()
     assert result.summary is result.summary
     assert result.summary == result.to_dict() == json.loads(summary_json(result.to_dict()))

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from langevin_ib import RunConfig, run, store
+from langevin_ib import RunConfig, folders, run
 from langevin_ib.ensemble import checkpoint
 from langevin_ib.fingerprint import content_of
 from langevin_ib.models import Model, uv
@@ -57,7 +57,7 @@ def test_an_edited_model_begins_anew_and_an_unedited_one_goes_on(tmp_path, monke
     assert f'resumed "sampling" at step {told["step"]} of 1200 from ' in caplog.text
     np.testing.assert_array_equal(resumed.trace["value"], plain.trace["value"])
     assert resumed.summary["invariants"]["z"]["empirical"] == plain.summary["invariants"]["z"]["empirical"]
-    store.discard(resumed.checkpoints)
+    folders.discard(resumed.checkpoints)
     assert not list(places[0].iterdir())
 
     monkeypatch.setitem(standing, "target", 1.02)

@@ -11,7 +11,8 @@ import xarray as xr
 import langevin_ib
 from langevin_ib import Result, RunConfig
 from langevin_ib.config import read_toml
-from langevin_ib.store import save, summary_json
+from langevin_ib.folders import summary_json
+from langevin_ib.store import save
 
 SMALL = {"chains": 1024, "steps": 30_000, "reference": "none", "step_check": False, "margin": 0.02}
 TIMES = ("wall_s", "total_wall_s", "chain_steps_per_s")

@@ -5,13 +5,13 @@ import dataclasses
 import json
 
 import pytest
-from helpers import made_result
+from helpers import small_result
 from jsonschema import Draft202012Validator
 
 import langevin_ib
 from langevin_ib import RunConfig, reduced
+from langevin_ib.folders import summary_json
 from langevin_ib.runs.schema import summary_schema
-from langevin_ib.store import summary_json
 
 FAST = {"chains": 64, "steps": 400, "burn_in": 100, "thin": 4, "bins": 10}
 BARE = FAST | {"reference": "none", "step_check": False}
@@ -76,7 +76,7 @@ def test_the_summary_of_every_kind_of_run_obeys_it(kind, validator, monkeypatch)
 @pytest.fixture(scope="module")
 def summary(validator):
     """A small one that obeys it."""
-    content = saved(made_result())
+    content = saved(small_result())
     assert list(validator.iter_errors(content)) == []
     return content
 
@@ -138,7 +138,7 @@ def test_other_names_of_laws_and_invariants_are_free(summary, validator):
 
 
 def test_a_number_that_is_not_finite_is_null_where_that_may_be_and_refused_elsewhere(validator):
-    result = made_result()
+    result = small_result()
     stuck = dataclasses.replace(result, mixing=result.mixing._replace(r_hat=float("nan")))
     assert saved(stuck)["diagnostics"]["r_hat"] is None
     assert validator.is_valid(saved(stuck))

@@ -192,7 +192,7 @@ def test_every_chain_learns_its_own_task(x64):
         assert np.max(np.abs(a[1] - b[1])) > 1e-3
 
 
-@pytest.mark.parametrize("noise", [Noise("bernoulli"), Noise("minibatch", 3, replace=False)])
+@pytest.mark.parametrize("noise", [Noise("bernoulli"), Noise("minibatch", 2, replace=False)])
 def test_chains_with_tasks_on_two_devices_are_those_of_one_by_rounding_alone(noise, x64):
     """Five matrices of unequal numbers of entries, an odd number of chains. The control: two tasks exchanged.
 

@@ -10,8 +10,7 @@ import time
 import matplotlib.pyplot as plt
 import pytest
 
-import langevin_ib
-from langevin_ib import RunConfig, progress, spelling, store
+from langevin_ib import folders, progress, spelling
 from langevin_ib.plotting import figure
 from langevin_ib.report import print_report
 from langevin_ib.spelling import HANDLER, spell_out, spelled
@@ -25,7 +24,7 @@ QUICK = {
 
 @pytest.fixture(scope="module")
 def result():
-    return langevin_ib.run(RunConfig(**QUICK))
+    return small_result()
 
 
 class Stream(io.TextIOWrapper):
@@ -58,8 +57,8 @@ def test_the_table_is_printed_in_any_encoding_and_straight(encoding, result, mon
 def test_json_says_the_same_in_any_encoding(encoding, result, monkeypatch):
     monkeypatch.setattr(sys, "stdout", stream := Stream(encoding))
     spell_out()
-    store.print_json(result.summary)
-    assert json.loads(stream.bytes().decode(encoding)) == json.loads(store.summary_json(result.summary))
+    folders.print_json(result.summary)
+    assert json.loads(stream.bytes().decode(encoding)) == json.loads(folders.summary_json(result.summary))
 
 
 def test_what_cannot_be_spelled_is_a_question_mark_and_a_name_of_a_file_keeps_its_bytes():

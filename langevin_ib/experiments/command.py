@@ -15,8 +15,8 @@ from langevin_ib.config import LIMIT, NUMBERS
 from langevin_ib.ensemble.runner import Stages
 from langevin_ib.errors import ConfigError, FailedRunError
 from langevin_ib.experiments.outcome import save_outcome, show
+from langevin_ib.folders import check_writable, print_json
 from langevin_ib.progress import console, stages
-from langevin_ib.store import check_writable, print_json
 
 MAX_SEEDS = 4096
 MIN_STEPS = 20

@@ -121,9 +121,10 @@ def sgd_variant(
     model = build_model(name, options)
     training = model.training
     assert training is not None
-    assert training.draw_task is not None
     starts = starting_points(model.init, jax.random.key(0), SGD_CHAINS, jnp.float32)
-    tasks = [training.draw_task(np.random.default_rng([0, i])) for i in range(SGD_CHAINS)]
+    # What tasks cost does not depend on their values: where a model draws none, all chains have a copy of its own.
+    draw = training.draw_task or (lambda random: training.task)
+    tasks = [draw(np.random.default_rng([0, i])) for i in range(SGD_CHAINS)]
     stacked = cast(stack_tasks(tasks), starts) if own else None
     like, task_like = jax.tree.map(lambda leaf: leaf[0], (starts, stacked))
     kernel = sgd(model, like, noise=noise, lr=LR, momentum=momentum, task_like=task_like)

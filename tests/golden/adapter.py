@@ -234,11 +234,12 @@ def _result_of(own: Arrays, starts: Any, observer: Observer, schedule: Schedule)
 
 def _filled(own: Arrays, name: str, like: Any) -> Any:
     """A tree of the same form with the stored leaves; zeros for sums that were not taken when they were stored."""
-    chains = len(own["segments/0/value/n"])
 
     def leaf(path: Any, like: Any) -> np.ndarray:
         place = _place(name, path)
-        return own[place] if place in own or "energy" not in place else np.zeros((chains, *like.shape), like.dtype)
+        if place in own or "/energy/" not in place:
+            return own[place]
+        return np.zeros((len(own["segments/0/value/n"]), *like.shape), like.dtype)
 
     return jax.tree_util.tree_map_with_path(leaf, like)
 
