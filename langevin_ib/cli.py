@@ -110,13 +110,13 @@ def options(pairs: list[str]) -> dict[str, Any]:
     >>> options(["width=3", "population=yes"])
     {'width': 3, 'population': True}
     """
-    found: dict[str, Any] = {}
+    table: dict[str, Any] = {}
     for pair in pairs:
         name, sign, value = pair.partition("=")
         if not (name and sign and value):
             raise ConfigError("set", "NAME=VALUE pairs", pair)
-        found[name] = {"yes": True, "no": False}.get(value, number(value))
-    return found
+        table[name] = {"yes": True, "no": False}.get(value, number(value))
+    return table
 
 
 def _fail(program: str, message: str, code: int) -> int:

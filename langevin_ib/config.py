@@ -374,12 +374,12 @@ class RunConfig:
         >>> RunConfig().replace(confine="weight-decay").kappa is None
         True
         """
-        made = type(self)(**(self.given | changes))
-        if _is(made.model, self.model) and made.model_options() == self.model_options():
+        changed = type(self)(**(self.given | changes))
+        if _is(changed.model, self.model) and changed.model_options() == self.model_options():
             for kept in ("_model", "_model_name"):
                 if kept in self.__dict__:
-                    object.__setattr__(made, kept, self.__dict__[kept])
-        return made
+                    object.__setattr__(changed, kept, self.__dict__[kept])
+        return changed
 
     def build_model(self) -> Model:
         """The model, built once for this configuration and its copies with other settings of the run.
@@ -391,8 +391,8 @@ class RunConfig:
             from langevin_ib.models.registry import build, build_model  # noqa: PLC0415 - needs JAX, settings do not
 
             options = self.model_options()
-            made = build_model(self.model, options) if isinstance(self.model, str) else build(self.model, options)
-            object.__setattr__(self, "_model", made)
+            model = build_model(self.model, options) if isinstance(self.model, str) else build(self.model, options)
+            object.__setattr__(self, "_model", model)
         return self.__dict__["_model"]
 
     @property
@@ -602,10 +602,10 @@ def checked_options(name: str, value: Any) -> dict[str, Any] | None:
 def _checked_metric(name: str, value: Any) -> tuple[float, ...]:
     if isinstance(value, str) or not hasattr(value, "__iter__"):
         raise ConfigError(name, "positive numbers, one for each parameter", value)
-    found = [_finite(item) for item in value]
-    if not found or any(item is None or item <= 0 for item in found):
+    diagonal = [_finite(item) for item in value]
+    if not diagonal or any(item is None or item <= 0 for item in diagonal):
         raise ConfigError(name, "positive numbers, one for each parameter", " ".join(str(item) for item in value))
-    return tuple(item for item in found if item is not None)
+    return tuple(item for item in diagonal if item is not None)
 
 
 def _checked_names(name: str, value: Any) -> tuple[str, ...]:

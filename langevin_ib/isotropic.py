@@ -71,7 +71,7 @@ class IsotropicFamily:
         energy: ℓ at the points.
         statistic: t there.
         log_base: log (c = 0 measure dσ_S over the density that the points have, or times their quadrature weight).
-        temperature: about where the best one is looked for.
+        temperature: near which the best one is searched.
         draws: the draws that the points are, chain axis first; None for nodes.
         edges: bin edges of each scalar.
     """
@@ -95,16 +95,16 @@ class IsotropicFamily:
         Raises:
             LawError: no temperature (and c) does, or it is too far for the draws that the family is known by.
         """
-        found = self._both(mean_energy, mean_statistic) if c is None else Fit(1.0 / self._coldness(mean_energy, c), c)
+        fit = self._both(mean_energy, mean_statistic) if c is None else Fit(1.0 / self._coldness(mean_energy, c), c)
         if self.draws is not None:
-            share = effective_share(self._weight(found))
+            share = effective_share(self._weight(fit))
             if share < MIN_SHARE:
                 raise LawError(
-                    f"left out, for its best T = {found.temperature:.3g} and c = {found.c:.2f} are too far from "
+                    f"left out, for its best T = {fit.temperature:.3g} and c = {fit.c:.2f} are too far from "
                     f"T = {self.temperature:.3g}, at which the isotropic laws were sampled ({share:.1%} of those draws "
                     f"would count, {MIN_SHARE:.0%} are needed): {REMEDY}"
                 )
-        return found
+        return fit
 
     def masses(self, fit: Fit, scalar: str) -> Masses:
         """Bin masses of a law of the family: exact ones of nodes, weighted counts of draws."""
@@ -136,8 +136,8 @@ class IsotropicFamily:
             raise LawError(
                 f"left out, for at no temperature has it the mean loss of the draws, {mean_energy:.4g}: {REMEDY}"
             )
-        found = optimize.brentq(gap, low, high, xtol=1e-12)  # pyright: ignore  # untyped overload
-        return float(np.exp(found))  # pyright: ignore[reportArgumentType, reportCallIssue]
+        root = optimize.brentq(gap, low, high, xtol=1e-12)  # pyright: ignore  # untyped overload
+        return float(np.exp(root))  # pyright: ignore[reportArgumentType, reportCallIssue]
 
     def _both(self, mean_energy: float, mean_statistic: float) -> Fit:
         """Newton's method, through SciPy, on the convex log Z(β, c) + β ℓ̄ − c t̄.
@@ -162,11 +162,11 @@ class IsotropicFamily:
         def hessian(x):
             return self._means(*(begin + x * unit))[1] * np.outer(unit, unit)
 
-        found = optimize.minimize(
+        optimum = optimize.minimize(
             function, np.zeros(2), jac=gradient, hess=hessian, method="trust-exact", options={"gtol": GRADIENT}
         )
-        coldness, c = begin + found.x * unit
-        if not (np.abs(gradient(found.x)).max() < 100 * GRADIENT and coldness > 0 and abs(c) < EXTREME_C):
+        coldness, c = begin + optimum.x * unit
+        if not (np.abs(gradient(optimum.x)).max() < 100 * GRADIENT and coldness > 0 and abs(c) < EXTREME_C):
             raise LawError(
                 "left out, for no T and c together give it the draws' means of the loss and of log det G: see the "
                 "laws of fixed c"

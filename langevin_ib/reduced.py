@@ -72,13 +72,13 @@ class LawDraws:
     @property
     def r_hat(self) -> float:
         """The largest R-hat."""
-        return float(np.max([found.r_hat for found in self.convergence.values()]))
+        return float(np.max([diagnostics.r_hat for diagnostics in self.convergence.values()]))
 
     @property
     def ess(self) -> float:
         """The smallest bulk ESS of a scalar, scaled up to all chains."""
         chains = next(iter(self.scalars.values())).shape[0]
-        return float(np.min([found.ess for found in self.convergence.values()])) * chains / min(chains, 256)
+        return float(np.min([diagnostics.ess for diagnostics in self.convergence.values()])) * chains / min(chains, 256)
 
     def log_weight(self, formula: Formula) -> Float[np.ndarray, "chain draw"]:
         """log (density of another law / density of the sampled one) at each draw."""

@@ -39,7 +39,7 @@ UNCONFINED_REACH = 12.0  # χ has an exponential tail of scale T t: e^-12 of the
 STARTS = 256
 FETCHED, QUANTILE = 100.0, 0.95  # curvature this many times that of so much of the law's mass is not the law's
 DESCENT = 2000  # steps of gradient descent by which a start has come down, or not
-POINTS = 16  # of the window, or of the predicted law's draws times 8, at which curvature is looked at
+POINTS = 16  # of the window, or of the predicted law's draws times 8, at which the curvature is evaluated
 LEAST = 1e-12  # of a step, to which diffusion along the orbits may take it down; of a curvature, that is one
 WIDEST, KICK = 0.3, 0.1  # of the window: a step's noise may not be above the first, and is then the second
 TRAVEL = 0.01  # of the window, and of the orbits: what a run has to be able to diffuse over
@@ -79,7 +79,7 @@ def check_precision(config: RunConfig, reduction: Reduction, points: np.ndarray)
 
 
 def check_spacing(config: RunConfig, reduction: Reduction, points: np.ndarray, edges: Mapping[str, np.ndarray]) -> None:
-    """Refuse bins that are few roundings wide, of the scalar itself or of the parameters that it is made of.
+    """Refuse bins that are few roundings wide, of the scalar itself or of the parameters that it depends on.
 
     In float32 the values that z can take are a lattice: its own spacing, and |∂z/∂θ_i| times that of θ_i.
 
@@ -97,9 +97,9 @@ def check_spacing(config: RunConfig, reduction: Reduction, points: np.ndarray, e
 
     def at(x):
         flat, unravel = ravel_pytree(chart.section(x))
-        found = chart.scalars_of(unravel(flat))
+        scalars = chart.scalars_of(unravel(flat))
         slopes = jax.jacrev(lambda y: chart.scalars_of(unravel(y)))(flat)
-        each = [jnp.append(slopes[name] * flat, found[name]) for name in edges]
+        each = [jnp.append(slopes[name] * flat, scalars[name]) for name in edges]
         return jnp.max(jnp.nan_to_num(jnp.abs(jnp.stack(each)), posinf=0.0), axis=1)
 
     sizes = np.max(on_host(at)(points), axis=0)
@@ -199,24 +199,24 @@ def step_size_of(config: RunConfig, reduction: Reduction, points: np.ndarray, mi
 def _steepest(reduction: Reduction, points: np.ndarray) -> _Steepest:
     """Λ of the step's rule, see the top of this module."""
 
-    def largest(found: np.ndarray, i: int) -> _Steepest:
+    def largest(curvatures: np.ndarray, i: int) -> _Steepest:
         values = reduction.chart.scalars(jnp.asarray(points[i]))
         at = ", ".join(f"{name} = {float(value):.4g}" for name, value in list(values.items())[:3])
-        on = "at" if found[i, 0] >= found[i, 1] else "on the orbit through"
-        return _Steepest(float(np.max(found[i])), f"{on} {at}")
+        on = "at" if curvatures[i, 0] >= curvatures[i, 1] else "on the orbit through"
+        return _Steepest(float(np.max(curvatures[i])), f"{on} {at}")
 
-    found = _curvature(reduction, points, by_mass=False)(None)
-    plain = largest(found, int(np.argmax(np.max(found, axis=1))))
-    if plain.curvature <= FETCHED * float(np.median(found[:, 0])):
+    curvatures = _curvature(reduction, points, by_mass=False)(None)
+    plain = largest(curvatures, int(np.argmax(np.max(curvatures, axis=1))))
+    if plain.curvature <= FETCHED * float(np.median(curvatures[:, 0])):
         return plain
-    found = _curvature(reduction, points, by_mass=True)(None)
+    curvatures = _curvature(reduction, points, by_mass=True)(None)
     weight = np.ones(len(points))  # draws of the law
     if reduction.chart.dim == 1:
         log_weight = np.nan_to_num(-reduction.terms(points[:, 0]).energy, nan=-np.inf)
         weight = np.exp(log_weight - np.max(log_weight))
-    order = np.argsort(np.max(found, axis=1))
+    order = np.argsort(np.max(curvatures, axis=1))
     mass = np.cumsum(weight[order])
-    typical = largest(found, int(order[np.searchsorted(mass, QUANTILE * mass[-1])]))
+    typical = largest(curvatures, int(order[np.searchsorted(mass, QUANTILE * mass[-1])]))
     return plain if plain.curvature <= FETCHED * typical.curvature else typical
 
 
@@ -226,8 +226,10 @@ def _steepest_start(reduction: Reduction) -> _Steepest:
     potential = reduction.confinement.potential(model)
     with jax.enable_x64(True):
         starts = jax.random.split(jax.random.key(0), STARTS)
-        found = jax.jit(lambda keys: jax.lax.map(lambda k: geometry.largest_curvature(potential, model.init(k)), keys))
-        curvatures = np.asarray(found(starts))
+        curvature_at = jax.jit(
+            lambda keys: jax.lax.map(lambda k: geometry.largest_curvature(potential, model.init(k)), keys)
+        )
+        curvatures = np.asarray(curvature_at(starts))
         worst = int(np.argmax(curvatures))
         values = reduction.chart.scalars_of(model.init(starts[worst]))
         at = ", ".join(f"{name} = {float(value):.4g}" for name, value in list(values.items())[:3])

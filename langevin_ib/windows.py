@@ -98,8 +98,8 @@ def scalar_window(config: RunConfig, reduction: Reduction) -> Placed:
             "window", f"within the support: somewhere less than {SUPPORT_ENERGY:g} T above the minimum of the loss",
             f"{low:g} {high:g} ({height:.0f} T above)",
         )  # fmt: skip
-    found = home if branch == home.branch else _survey(reduction, branch)
-    return Placed(branch, (low, high), found.beside((low, high)))
+    survey = home if branch == home.branch else _survey(reduction, branch)
+    return Placed(branch, (low, high), survey.beside((low, high)))
 
 
 def interval(config: RunConfig) -> Window:
@@ -124,8 +124,8 @@ def minimum(reduction: Reduction) -> Minimum:
         return (float(value), np.asarray(gradient)) if finite else (NOWHERE, np.zeros_like(x))
 
     starts = [chart.of(reduction.model.init(k)) for k in jax.random.split(jax.random.key(0), STARTS)]
-    found = [optimize.minimize(on_host, np.asarray(x, np.float64), jac=True, method="L-BFGS-B") for x in starts]
-    best = min(found, key=lambda f: f.fun)
+    results = [optimize.minimize(on_host, np.asarray(x, np.float64), jac=True, method="L-BFGS-B") for x in starts]
+    best = min(results, key=lambda f: f.fun)
     if not best.fun < NOWHERE:
         raise ModelError(f"model {reduction.model.name}: its loss is finite, with its gradient, at none of its starts")
     hessian = np.asarray(jax.jit(jax.hessian(energy))(jnp.asarray(best.x)))
@@ -144,8 +144,8 @@ def cut_windows(config: RunConfig, reduction: Reduction, lowest: Minimum) -> dic
         return {}
     values, vectors = np.linalg.eigh(lowest.hessian)
     if not values[0] > FLAT * values[-1]:
-        found = chart.scalars(jnp.asarray(lowest.x))
-        where = ", ".join(f"{name} = {float(found[name]):.2g}" for name in model.cut)
+        scalars = chart.scalars(jnp.asarray(lowest.x))
+        where = ", ".join(f"{name} = {float(scalars[name]):.2g}" for name in model.cut)
         raise ConfigError(
             "options", "such that the reduced loss has one smooth minimum, off the ends of the branches (it is flat "
             f"there or has a kink, at {where}, so no window follows from it)"
@@ -243,8 +243,8 @@ def _branch_of(config: RunConfig, reduction: Reduction, name: str) -> Branch:
 
 def wells_of(reduction: Reduction, branch: Branch) -> list[float]:
     """Where on a branch the reduced loss of a scalar invariant has minima, as far as a search finds them."""
-    found = _survey(reduction, branch)
-    return [float(found.axis.z(d)) for d, _ in found.wells]
+    survey = _survey(reduction, branch)
+    return [float(survey.axis.z(d)) for d, _ in survey.wells]
 
 
 def lowest_point(reduction: Reduction) -> float:
@@ -308,23 +308,23 @@ def _lowest(reduction: Reduction, axis: _Axis) -> tuple[float, float]:
     if bottom == -np.inf:
         raise ModelError(f"model {reduction.model.name}: its loss is −∞ at {reduction.name} = {axis.z(place):.4g}")
     if axis.distances[0] < 0:
-        found = minimum(reduction)
-        if not bottom < found.energy - RESOLVED:
-            return float(found.x[0]), found.energy
+        lowest = minimum(reduction)
+        if not bottom < lowest.energy - RESOLVED:
+            return float(lowest.x[0]), lowest.energy
     return float(axis.z(place)), bottom
 
 
 def _refined(reduction: Reduction, axis: _Axis, distances: Float[np.ndarray, " n"], best: int) -> tuple[float, float]:
     """The minimum next to a point of a grid, by ever finer ones until they find nothing lower."""
-    found = (float(distances[best]), np.inf)
+    lowest = (float(distances[best]), np.inf)
     for _ in range(ZOOMS):
         fine = np.linspace(distances[max(best - 1, 0)], distances[min(best + 1, distances.size - 1)], GRID)
         energies = _energies(reduction, axis.z(fine))
         best = int(np.argmin(energies))
-        if not energies[best] < found[1] - RESOLVED:
+        if not energies[best] < lowest[1] - RESOLVED:
             break
-        found, distances = (float(fine[best]), float(energies[best])), fine
-    return found
+        lowest, distances = (float(fine[best]), float(energies[best])), fine
+    return lowest
 
 
 class _Survey(NamedTuple):
@@ -362,7 +362,7 @@ class _Survey(NamedTuple):
             between = self.energies[min(at, to) : max(at, to) + 1]
             return float(np.max(between) - max(self.energies[at], self.energies[to]))
 
-        found = []
+        wells = []
         for d, energy in self.wells:
             if window[0] <= self.axis.z(d) <= window[1] or energy - self.bottom >= max(WINDOW_ENERGY, height):
                 continue
@@ -373,8 +373,8 @@ class _Survey(NamedTuple):
                 climb(at, edge) <= WELL_DEPTH and self.energies[edge] - energy < NEAR_BOTTOM
             )
             if not own:
-                found.append((float(self.axis.z(d)), energy - self.bottom))
-        return tuple(found)
+                wells.append((float(self.axis.z(d)), energy - self.bottom))
+        return tuple(wells)
 
 
 def _survey(reduction: Reduction, branch: Branch) -> _Survey:
@@ -407,12 +407,12 @@ class _Part(NamedTuple):
     high: float | None
 
 
-def _default_window(reduction: Reduction, found: _Survey) -> Window:
-    _check_bounded(reduction, found)
-    axis, distances = found.axis, found.distances
-    inside = found.energies - found.bottom < WINDOW_ENERGY
+def _default_window(reduction: Reduction, survey: _Survey) -> Window:
+    _check_bounded(reduction, survey)
+    axis, distances = survey.axis, survey.distances
+    inside = survey.energies - survey.bottom < WINDOW_ENERGY
     steps = np.flatnonzero(np.diff(np.concatenate([[False], inside, [False]]).astype(int)))
-    home = axis.sign * (found.place - axis.origin)
+    home = axis.sign * (survey.place - axis.origin)
     runs = [(int(first), int(last) - 1) for first, last in zip(steps[::2], steps[1::2], strict=True)]
     own = next(k for k, (first, last) in enumerate(runs) if distances[first] <= home <= distances[last])
     runs, own = runs[max(own - MOST_WELLS, 0) : own + MOST_WELLS], min(own, MOST_WELLS)
@@ -420,27 +420,27 @@ def _default_window(reduction: Reduction, found: _Survey) -> Window:
     def crossing(i: int, outer: int) -> float | None:
         if not 0 <= outer < distances.size:
             return None
-        return _crossing(reduction, found, float(distances[i]), float(distances[outer]))
+        return _crossing(reduction, survey, float(distances[i]), float(distances[outer]))
 
     parts = [_Part(crossing(first, first - 1), crossing(last, last + 1)) for first, last in runs]
     choices = [
         choice
         for first in range(own + 1)
         for last in range(own, len(parts))
-        if (choice := _covering(found, parts[first : last + 1], home, alone=first == last)) is not None
+        if (choice := _covering(survey, parts[first : last + 1], home, alone=first == last)) is not None
     ]
     low, high = max(choices, key=lambda choice: choice[2])[:2]
     ends = sorted((float(axis.z(low)), float(axis.z(high))))
     return rounded_window(*ends)
 
 
-def _covering(found: _Survey, parts: list[_Part], home: float, *, alone: bool) -> tuple[float, float, int] | None:
+def _covering(survey: _Survey, parts: list[_Part], home: float, *, alone: bool) -> tuple[float, float, int] | None:
     """Ends, in d, of a window over neighbouring parts, and how many it covers; None if it would be too sparse."""
     top = parts[-1].high
-    if found.branch == LINE:
+    if survey.branch == LINE:
         low, high = parts[0].low, top
-    elif math.isfinite(found.branch[0]) and math.isfinite(found.branch[1]):
-        length = found.branch[1] - found.branch[0]
+    elif math.isfinite(survey.branch[0]) and math.isfinite(survey.branch[1]):
+        length = survey.branch[1] - survey.branch[0]
         high = top if top is not None else length - END_SHARE * (length - (parts[0].low or 0.0))
         low = parts[0].low if parts[0].low is not None else END_SHARE * high
     else:
@@ -456,17 +456,17 @@ def _covering(found: _Survey, parts: list[_Part], home: float, *, alone: bool) -
     return low, high, len(parts)
 
 
-def _check_bounded(reduction: Reduction, found: _Survey) -> None:
+def _check_bounded(reduction: Reduction, survey: _Survey) -> None:
     """Towards the ends of a branch the loss has to rise, or stay finite: else there is no stationary law, no window."""
-    (low, high), z = found.branch, found.axis.z(found.distances)
+    (low, high), z = survey.branch, survey.axis.z(survey.distances)
     of, on = f"the loss of model {reduction.model.name}", f"on the branch ({low:g}, {high:g}) of {reduction.name}"
     for end, last in ((low, int(np.argmin(z))), (high, int(np.argmax(z)))):
-        rise = float(found.energies[last]) - found.bottom
+        rise = float(survey.energies[last]) - survey.bottom
         if not rise < WINDOW_ENERGY:
             continue
         towards = f"towards {reduction.name} = {end:g} {on}"
         if math.isfinite(end):
-            fall = float(_energies(reduction, np.array([end + 10.0 * (z[last] - end)]))[0] - found.energies[last])
+            fall = float(_energies(reduction, np.array([end + 10.0 * (z[last] - end)]))[0] - survey.energies[last])
             if fall > FALL:
                 raise LawError(
                     f"{of} falls without bound {towards}, by {fall:.2g} T over the last decade: no window follows; "
@@ -478,16 +478,16 @@ def _check_bounded(reduction: Reduction, found: _Survey) -> None:
             raise LawError(f"{of} rises only {rise:.2g} T above its minimum {towards}: there is no stationary law")
 
 
-def _crossing(reduction: Reduction, found: _Survey, inner: float, outer: float) -> float:
+def _crossing(reduction: Reduction, survey: _Survey, inner: float, outer: float) -> float:
     """Where between two distances the loss rises to 8 T above the lowest point."""
     for _ in range(ZOOMS):
         fine = np.linspace(inner, outer, GRID)
-        out = ~(_energies(reduction, found.axis.z(fine)) - found.bottom < WINDOW_ENERGY)
+        out = ~(_energies(reduction, survey.axis.z(fine)) - survey.bottom < WINDOW_ENERGY)
         first = max(int(np.argmax(out)) if out.any() else GRID - 1, 1)
         inner, outer = float(fine[first - 1]), float(fine[first])
         if abs(outer - inner) <= RESOLUTION * abs(outer):
             break
-    z = float(found.axis.z(outer))
+    z = float(survey.axis.z(outer))
     if np.isnan(reduction.terms(np.array([z])).energy[0]):
         raise _not_a_number(reduction, z)
     return 0.5 * (inner + outer)

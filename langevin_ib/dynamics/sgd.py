@@ -69,8 +69,9 @@ def sgd(
     """θ' = θ − η (ĝ(θ) + λθ), with heavy-ball momentum μ: m' = μ m + ĝ + λθ, θ' = θ − η m' (optax's).
 
     ĝ is the gradient of ½ w mean |f(θ, x_b) − y_b − s ε_b|² + penalty over the batch of a step; with noise `bernoulli`
-    of ½ w mean_i 2 κ_i |f(θ, x_i) − y_i|² + penalty over the data set, κ_i = 0 or 1 by a fair coin. With `noise.turned`
-    it is ∇L + |ĝ − ∇L| ξ/|ξ|, ξ ~ N(0, I). A model without `training` can be run with noise `none` only, on its loss.
+    of ½ w mean_i 2 κ_i |f(θ, x_i) − y_i|² + penalty over the data set, κ_i = 0 or 1 by a fair coin. With
+    `noise.isotropized` it is ∇L + |ĝ − ∇L| ξ/|ξ|, ξ ~ N(0, I). A model without `training` can be run
+    with noise `none` only, on its loss.
 
     Args:
         model: gives L and the examples.
@@ -117,7 +118,7 @@ def sgd(
             batch = _normals(batch_key, chains, (size, *training.population.shape), flat.dtype)
         if training is not None and noise.label_noise:
             labels = _normals(label_key, chains, _label_shape(training, size or examples, like), flat.dtype)
-        direction = jax.random.normal(direction_key, (chains, flat.size if noise.turned else 0), flat.dtype)
+        direction = jax.random.normal(direction_key, (chains, flat.size if noise.isotropized else 0), flat.dtype)
         return _Draw(batch, labels, direction, stacked)
 
     def gradient(noise_draw: _Draw, params: Params, deck: Deck | None) -> tuple[Params, Deck | None]:
@@ -133,13 +134,15 @@ def sgd(
         if noise.kind == "bernoulli":
             kept = 2.0 * noise_draw.batch.astype(flat.dtype)
             found = jax.grad(partial(training.risk, {**task, "mask": task.get("mask", 1.0) * kept}))(params)
-            return (_turned(found, jax.grad(risk)(params), noise_draw.direction) if noise.turned else found), deck
+            return (
+                _isotropized(found, jax.grad(risk)(params), noise_draw.direction) if noise.isotropized else found
+            ), deck
         examples, weight, deck = _batch(training, noise, noise_draw.batch, task, deck)
         if noise.label_noise:
             examples = examples._replace(y=examples.y + noise.label_noise * noise_draw.labels)
         found = jax.grad(training.batch_loss)(params, examples, weight)
-        if noise.turned:
-            found = _turned(found, jax.grad(risk)(params), noise_draw.direction)
+        if noise.isotropized:
+            found = _isotropized(found, jax.grad(risk)(params), noise_draw.direction)
         return found, deck
 
     def step(noise_draw: _Draw, state: SGDState) -> tuple[SGDState, Any]:
@@ -225,7 +228,7 @@ def _deal(deck: Deck, drawn: Float[Array, " batch"]) -> tuple[Int[Array, " batch
     return jax.lax.dynamic_slice(order, (used,), (size,)), Deck(order, used + size)
 
 
-def _turned(gradient: Params, mean: Params, direction: Float[Array, " q"]) -> Params:
+def _isotropized(gradient: Params, mean: Params, direction: Float[Array, " q"]) -> Params:
     """mean + |gradient − mean| ξ/|ξ|."""
     drift, unravel = ravel_pytree(mean)
     length = jnp.linalg.norm(ravel_pytree(gradient)[0] - drift)

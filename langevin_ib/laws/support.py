@@ -13,7 +13,7 @@ from langevin_ib.laws.base import Law
 from langevin_ib.models.base import Branch
 
 REACHES = (40.0, 80.0, 160.0)  # how far x goes on either side, one after the other until the density has fallen off
-LOOK = 4096  # points at which the stretches that matter are looked for, beside the wells that are given
+LOOK = 4096  # points of the grid on which the intervals with mass are searched, besides the given wells
 ZOOM, ZOOMS = 512, 4  # points between two of these, and how often, until the end of a stretch is known
 BULK = 15.0  # log density (in x) below its top at which a stretch ends: what is left out is about e⁻¹⁵ of the mass
 HIGH = 36.0  # ℓ/T above its bottom at which the density is not evaluated any more
@@ -31,7 +31,7 @@ def share_in_window(
 ) -> float:
     """∫_window p dz / Σ_branches ∫ p dz.
 
-    Every branch is seen in a variable x in which powers and exponentials at its ends fall off exponentially: z = a ± eˣ
+    Every branch is parametrised by an x in which powers and exponentials at its ends fall off exponentially: z = a ± eˣ
     on a half-line from a, z = m + w sinh x on the line, z = a + (b − a)/(1 + e⁻ˣ) on (a, b).
 
     Args:
@@ -69,7 +69,7 @@ def share_in_window(
 
 
 class _Chart:
-    """A branch seen in a variable x ∈ R."""
+    """A branch parametrised by x ∈ R."""
 
     def __init__(self, branch: Branch, window: Branch):
         self.low, self.high = branch
@@ -125,8 +125,8 @@ def _stretches(law: Law, energy: Energy, chart: _Chart, wells: Sequence[float]) 
 
     def heights(x: np.ndarray) -> np.ndarray:
         with np.errstate(over="ignore", invalid="ignore"):
-            found = np.asarray(energy(chart.value(x)), np.float64)
-        return np.where(np.isnan(found), np.inf, found)
+            energies = np.asarray(energy(chart.value(x)), np.float64)
+        return np.where(np.isnan(energies), np.inf, energies)
 
     own = [chart.place(z) for z in wells if chart.low < z < chart.high]
     for reach in REACHES:

@@ -123,9 +123,9 @@ class Chart:
         self.model = model
         params = model.init(jax.random.key(0))
         self.params_shape = jax.eval_shape(lambda: params)
-        found = model.invariants(params)
-        self.labels = {name: found[name] for name in model.discrete}
-        self.shapes = {name: jnp.shape(value) for name, value in found.items() if name not in model.discrete}
+        invariants = model.invariants(params)
+        self.labels = {name: invariants[name] for name in model.discrete}
+        self.shapes = {name: jnp.shape(value) for name, value in invariants.items() if name not in model.discrete}
         self.sizes = {name: math.prod(shape) for name, shape in self.shapes.items()}
         self.dim = sum(self.sizes.values())
         self.coordinate_names = tuple(
@@ -133,7 +133,7 @@ class Chart:
             for name, shape in self.shapes.items()
             for i in range(self.sizes[name])
         )
-        self.scalar_names = tuple(self._scalars(found))
+        self.scalar_names = tuple(self._scalars(invariants))
 
     def of(self, params: Params) -> Float[Array, " k"]:
         """x(θ)."""
@@ -165,8 +165,10 @@ class Chart:
 
     def at_home(self, params: Params) -> Array:
         """Whether θ lies in the component of the quotient that the laws are written on."""
-        found = self.model.invariants(params)
-        agree = [jnp.all(found[name] == value.astype(found[name].dtype)) for name, value in self.labels.items()]
+        invariants = self.model.invariants(params)
+        agree = [
+            jnp.all(invariants[name] == value.astype(invariants[name].dtype)) for name, value in self.labels.items()
+        ]
         return jnp.all(jnp.stack(agree)) if agree else jnp.asarray(True)
 
     def start_within(self, windows: Mapping[str, Branch], key: Key[Array, ""]) -> Params:

@@ -93,9 +93,9 @@ def name_of(model: Model | Callable[..., Model], built: Callable[[], Model]) -> 
     module, _, function = called.partition(":")
     if module != "__main__" and getattr(sys.modules.get(module), function, None) is model:
         return called
-    made = built()
-    name = re.sub(r"[^\w.-]+", "-", made.name).strip("-.") or "model"
-    return f"{name}@{_content(made)}"
+    instance = built()
+    name = re.sub(r"[^\w.-]+", "-", instance.name).strip("-.") or "model"
+    return f"{name}@{_content(instance)}"
 
 
 def _called(model: Any) -> str:
@@ -258,15 +258,15 @@ def _settable(name: str, builder: Callable[..., Any]) -> dict[str, tuple[type | 
         hints = get_type_hints(builder)
     except Exception:  # annotations of a user's function may name what only a type checker sees
         hints = {}
-    found = {}
+    options = {}
     for option, parameter in signature.parameters.items():
         if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
             continue
         default = None if parameter.default is parameter.empty else parameter.default
         kind = hints.get(option, None if default is None else type(default))
         if kind in KINDS or (option not in hints and parameter.default is parameter.empty):
-            found[option] = (kind, parameter)
-    return found
+            options[option] = (kind, parameter)
+    return options
 
 
 def _checked(name: str, builder: Callable[..., Any], options: Mapping[str, Option]) -> dict[str, Option]:
@@ -298,7 +298,7 @@ def _of_kind(option: str, value: Option, kind: type | None) -> Option:
 
 def _as_config_error(error: ValueError) -> ConfigError:
     """`NAME must be WANTED, got GOT` of a builder as the error of the setting that it came from."""
-    found = re.fullmatch(r"(\w+) must be (.*), got (.*)", str(error), flags=re.DOTALL)
-    if found is None:
+    match = re.fullmatch(r"(\w+) must be (.*), got (.*)", str(error), flags=re.DOTALL)
+    if match is None:
         return ConfigError("set", "options that the model can be built with", one_line(error))
-    return ConfigError("set", f"such that {found[1]} is {found[2]}", found[3])
+    return ConfigError("set", f"such that {match[1]} is {match[2]}", match[3])

@@ -1,4 +1,4 @@
-"""Models made from models: the same one seen in another constant metric, or cut by another slice."""
+"""Transformations of models: another constant metric, another slice."""
 
 from __future__ import annotations
 

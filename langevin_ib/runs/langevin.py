@@ -37,7 +37,7 @@ WEAK_ORDER = {"leimkuhler-matthews": 2, "euler-maruyama": 1, "projected": 1}
 
 
 def prepare(config: RunConfig, session: Session) -> Prepared:
-    """Check the model, fill in every `auto`, and find out what the laws predict.
+    """Check the model, resolve every `auto`, and compute what the laws predict.
 
     Raises:
         ConfigError, ModelError, LawError, BreachError: as `langevin_ib.run`.
@@ -99,7 +99,7 @@ def draw(prepared: Prepared, session: Session) -> Draws:
 
 
 def details(prepared: Prepared, draws: Draws) -> None:
-    """Nothing besides."""
+    """Langevin runs report nothing beyond the common result."""
     del prepared, draws
 
 
@@ -179,14 +179,14 @@ def _all_windows(
         weight = weights_of(draws.log_weight(formula(reduction, name)))
         if effective_share(weight) >= MIN_SHARE:
             weights.append(weight.ravel())
-    found = {}
+    complete = {}
     for name in reduction.chart.scalar_names:
         if name not in windows and is_given(config, name):
-            found[name] = given_window(config, reduction, name)
+            complete[name] = given_window(config, reduction, name)
         else:
             home = reduction.model.home_of(name)
-            found[name] = windows.get(name) or quantile_window(draws.scalars[name].ravel(), weights, home)
-    return found
+            complete[name] = windows.get(name) or quantile_window(draws.scalars[name].ravel(), weights, home)
+    return complete
 
 
 def _agreement(predictions: SampledPredictions, nuts: LawDraws) -> tuple[LawReference, list[Doubt]]:

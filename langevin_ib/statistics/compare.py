@@ -1,7 +1,7 @@
 """Histograms against a law and against each other; chains are the independent unit.
 
 Every error bar comes from the scatter *between* chains: whatever the autocorrelation inside a chain, its bin counts are
-one independent vector. Nothing here knows how the samples or the law were made.
+one independent vector. Nothing here knows where the samples or the law come from.
 """
 
 from __future__ import annotations
@@ -270,12 +270,12 @@ def p_value_of_share(inside: Num[np.ndarray, " chain"], total: Num[np.ndarray, "
     inside, total = np.asarray(inside, np.float64), np.asarray(total, np.float64)
     if total.size < 2 or total.sum() == 0:
         return None
-    found, variance = ratio(inside, total)
-    if variance == 0.0 or found in (0.0, 1.0):
+    observed, variance = ratio(inside, total)
+    if variance == 0.0 or observed in (0.0, 1.0):
         variance = share * (1.0 - share) / total.size
     else:
-        variance *= max(1.0, share * (1.0 - share) / (found * (1.0 - found)))
-    return p_value_of_difference(found - share, math.sqrt(variance), float(total.size - 1))
+        variance *= max(1.0, share * (1.0 - share) / (observed * (1.0 - observed)))
+    return p_value_of_difference(observed - share, math.sqrt(variance), float(total.size - 1))
 
 
 def p_value_of_difference(difference: float, se: float, dof: float = math.inf) -> float | None:
@@ -293,7 +293,7 @@ def alike(masses: Mapping[str, list[Float[np.ndarray, " bins"]]], margin: float)
     """Groups of two laws or more that all lie within the margin of each other, and the largest distance in each.
 
     The distance of two laws is their largest total variation over the scalars. Each law joins the first group all of
-    whose members are that near; nothing here is seen of any draw.
+    whose members are that near; no draw enters.
 
     >>> half, tilted = [np.array([0.5, 0.5])], [np.array([0.505, 0.495])]
     >>> groups = alike({"a": half, "b": tilted, "c": [np.array([0.6, 0.4])]}, 0.01)
@@ -301,8 +301,8 @@ def alike(masses: Mapping[str, list[Float[np.ndarray, " bins"]]], margin: float)
     [(['a', 'b'], 0.005)]
     """
 
-    def apart(one: str, other: str) -> float:
-        return max(total_variation(p, q) for p, q in zip(masses[one], masses[other], strict=True))
+    def apart(first: str, second: str) -> float:
+        return max(total_variation(p, q) for p, q in zip(masses[first], masses[second], strict=True))
 
     groups: list[list[str]] = []
     for name in masses:

@@ -22,7 +22,7 @@ class WindowCounts(NamedTuple):
 
     @property
     def total(self) -> Int[np.ndarray, " chain"]:
-        """Draws seen, inside the window and outside."""
+        """All draws, inside the window and outside."""
         return self.counts.sum(axis=-1) + self.below + self.above
 
 
