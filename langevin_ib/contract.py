@@ -278,7 +278,7 @@ def _check_point(
     home: np.ndarray | None = None,
     error: type[Exception] = ModelError,
 ) -> None:
-    """Refuse a model that breaks its contract at a point; at a start `home` gives the discrete invariants of another."""
+    """Refuse a model that breaks its contract at a point; `home` are the discrete invariants, given at a start."""
     where = _location("θ", probe.point) + (", where a chain went" if error is BreachError else "")
     values, moved, balanced = probe.values, probe.values_moved, probe.slice
     at_start = home is not None
