@@ -1,4 +1,4 @@
-"""The charge χ along training: how much of it SGD takes away, step by step and on average.
+"""The charge χ along training: its change under SGD, step by step and on average.
 
 Every gradient of an invariant loss is orthogonal to the orbit: Dχ ĝ = 0 where ∇χ = ξ. So a step changes a quadratic χ
 by its second order alone, χ(θ − ηĝ) = χ(θ) + η² χ(ĝ), exactly. For uv, with g = dL/dz of the batch, that is
@@ -74,7 +74,7 @@ def charge_balance(
     params: Params,
     lr: float,
 ) -> ChargeBalance | None:
-    """The balance that SGD comes to along the orbit of a minimum, and the rate of the slowest component of χ near it.
+    """The balance of SGD along the orbit of a minimum, and the rate of the slowest component of χ near it.
 
     With V = L + C, dχ/dt = F(χ) = −Dχ ∇V + (η/2) tr(D²χ (Σ + ∇V ∇Vᵀ)) along the orbit; the balance is F(χ*) = 0 and the
     rate the smallest −Re of an eigenvalue of the m × m matrix dF/dχ there, per unit of t = nη. For uv χ* = 0 and the
@@ -88,7 +88,7 @@ def charge_balance(
         lr: η.
 
     Returns:
-        None if there is no balance near, or χ does not go to it; of a χ that nothing moves (isotropic noise) too.
+        None if there is no balance near, or χ does not converge to it; also for a χ without drift (isotropic noise).
     """
 
     def drift(t):

@@ -1,4 +1,4 @@
-"""What the package's command lines share: parsing that answers in one line, exit codes."""
+"""Shared by the package's command lines: parsing with one-line errors, exit codes."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def guarded(program: str, work: Callable[[], int], *, interrupted: str | None = 
     Args:
         program: named in errors.
         work: what is done.
-        interrupted: what is said of the results when it is stopped; None for the checkpoint that there is.
+        interrupted: the message about results when it is stopped; None for that about the checkpoint.
     """
     spell_out()
     try:

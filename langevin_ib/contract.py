@@ -1,7 +1,7 @@
-"""Does a model keep its contract? Verified in float64 at its starts, all over Θ and Θ/G, and where chains went.
+"""Does a model keep its contract? Verified in float64 at its starts, over Θ and Θ/G, and at the draws of chains.
 
-A model that is right only where its `init` goes gives a wrong law without any sign of it: so the identities are held
-against points that no start reaches, and again against the draws of a run.
+A model that is right only where its `init` goes gives a wrong law silently: so the identities are checked at
+points that no start reaches, and again at the draws of a run.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ def _evenly_spaced(points: np.ndarray) -> np.ndarray:
 
 
 def _check_fields(model: Model) -> None:
-    """Mistakes in what functions return, and in the fields that are data."""
+    """Refuse functions that return wrong types or shapes, and fields of wrong data."""
     check_shapes(model)
     if isinstance(model.cut, str) or not all(isinstance(name, str) for name in model.cut):
         raise ModelError(f"model {model.name}: cut must be a tuple of names, got {model.cut!r}")
@@ -234,7 +234,7 @@ def _check_ends(evaluator: Evaluator, x: Float[np.ndarray, "n k"]) -> None:
 def _check_quotient(
     evaluator: Evaluator, x: Float[np.ndarray, "n k"], random: np.random.Generator, error: type[Exception]
 ) -> None:
-    """Points of the quotient, and all that is asked of their balanced points.
+    """Check points of the quotient, and their balanced points.
 
     That coordinates return is too much to ask of an angle that has gone round: the point and its scalars have to.
     """

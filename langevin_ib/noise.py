@@ -1,4 +1,4 @@
-"""Gradient noise: which there is, its covariance Σ(θ) at a point, and how far that is from isotropic."""
+"""Gradient noise: its kinds, its covariance Σ(θ) at a point, and the anisotropy of Σ."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Noise:
 
     @property
     def given(self) -> str:
-        """The noise in the words of its settings."""
+        """The noise in terms of its settings."""
         if self.isotropized:
             return "isotropic" if self.batch_size is None else f"isotropic with batch_size {self.batch_size}"
         return self.kind
@@ -200,7 +200,7 @@ def _each(training: Training, noise: Noise, params: Params, task: Task | None) -
 
 
 def memory_factor(noise: Noise, size: int, momentum: float) -> float:
-    """1 + 2 Σ_k μ^k ρ_k: what momentum makes of the noise of steps that are correlated, in the mean drift of χ.
+    """1 + 2 Σ_k μ^k ρ_k: the factor of correlated noise under momentum, in the mean drift of χ.
 
     With heavy-ball momentum p = θ − ημ/(1 − μ) m moves by −η/(1 − μ) ĝ a step, and χ(p) on average by (η/(1 − μ))²
     times E χ(ĝ) and this factor, ρ_k the correlation of gradients k steps apart: 1 for independent steps, and for the N

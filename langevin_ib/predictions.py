@@ -1,6 +1,6 @@
-"""What the laws predict for each scalar, and how a sample is held against it: by quadrature, or by draws of a law.
+"""What the laws predict for each scalar, and how a sample is compared with it: by quadrature, or by draws of a law.
 
-Both kinds answer the same questions, so that the judge does not know which it has: which laws there are, their bin
+Both kinds answer the same questions, so that the judge does not know which it has: which laws exist, their bin
 masses, the c that a sample shows, the c that draws of a law would show, the exact law's share of a window.
 """
 
@@ -225,7 +225,7 @@ class SampledPredictions:
         margin: equivalence margin on total variation.
         level: confidence of each verdict, so that all scalars together err in 5% at most.
         formulas: the laws; `exact` with the orbit integral among its terms.
-        missing: one line for each law that there is none of.
+        missing: one line for each law that does not exist here.
         cut: scalars whose windows the laws are conditioned on.
     """
 

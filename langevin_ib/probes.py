@@ -1,4 +1,4 @@
-"""What a model's contract is checked on: points of Θ and Θ/G, and the model's functions there, each compiled once."""
+"""Points of Θ and Θ/G at which a model's contract is checked, and the model's functions there, each compiled once."""
 
 from __future__ import annotations
 
@@ -166,7 +166,7 @@ class Evaluator:
     scalars: Callable[..., np.ndarray]
 
     def probe(self, points: Float[np.ndarray, "n q"], moves: np.ndarray, turns: np.ndarray) -> Probe:
-        """Everything at points of Θ, moved by elements of the group and of the compact one."""
+        """Evaluate everything at points of Θ, moved by elements of the group and of the compact one."""
         values = self.values_at(points)
         moved, balanced = self.act(moves, points), self.slice(values.invariants)
         compact = None
@@ -195,7 +195,7 @@ class Evaluator:
 
 
 def evaluator_of(model: Model) -> Evaluator:
-    """The functions of a model, kept from its check until that of its draws."""
+    """The compiled functions of a model, cached from its check until that of its draws."""
     return _compiled_evaluator(_ByIdentity(model))
 
 
@@ -313,5 +313,5 @@ def finite(values: PointValues) -> Any:
 
 
 def in_domain(values: PointValues) -> Any:
-    """Whether everything may be asked of a point: it lies in the branches, in the component of the starts."""
+    """Whether the whole contract holds at a point: it lies in the branches, in the component of the starts."""
     return finite(values) & values.at_home & values.inside

@@ -49,7 +49,7 @@ def into(stretches: Stretches, x: Float[Array, " k"]) -> Float[Array, " k"]:
     y = x
     for index, end, power in stretches:
         gap = x[index] - end
-        y = y.at[index].set(end + gap * _length(gap) ** (power - 1.0)[:, None])
+        y = y.at[index].set(end + gap * _distance(gap) ** (power - 1.0)[:, None])
     return y
 
 
@@ -63,7 +63,7 @@ def out_of(stretches: Stretches, y: Float[Array, " k"]) -> Float[Array, " k"]:
     x = y
     for index, end, power in stretches:
         gap = y[index] - end
-        x = x.at[index].set(end + gap * _length(gap) ** (1.0 / power - 1.0)[:, None])
+        x = x.at[index].set(end + gap * _distance(gap) ** (1.0 / power - 1.0)[:, None])
     return x
 
 
@@ -71,12 +71,12 @@ def log_jacobian(stretches: Stretches, y: Float[Array, " k"]) -> Float[Array, ""
     """log |det dx/dy|: each block of p coordinates at distance u has γ⁻¹ u^{p (1/γ − 1)}."""
     total = jnp.zeros((), y.dtype)
     for index, end, power in stretches:
-        length = _length(y[index] - end)[:, 0]
+        length = _distance(y[index] - end)[:, 0]
         total += jnp.sum(index.shape[1] * (1.0 / power - 1.0) * jnp.log(length) - jnp.log(power))
     return total
 
 
-def _length(gap: Float[Array, "block p"]) -> Float[Array, "block 1"]:
+def _distance(gap: Float[Array, "block p"]) -> Float[Array, "block 1"]:
     return jnp.abs(gap) if gap.shape[1] == 1 else jnp.linalg.norm(gap, axis=1, keepdims=True)
 
 
@@ -97,17 +97,17 @@ def stretches(reduction: Reduction, formula: Formula, windows: Mapping[str, Bran
     here = scalars(x)
     closed = [(name, end) for name, ends in windows.items() for end in model.home_of(name) if end not in ends]
 
-    def moved(index: np.ndarray, end: float, share: float) -> np.ndarray:
+    def approach(index: np.ndarray, end: float, share: float) -> np.ndarray:
         point = x.copy()
         point[index] = end + share * (x[index] - end)
         return point
 
     def power(index: np.ndarray, end: float) -> float | None:
-        near, far = (float(log_p(moved(index, end, share))) for share in NEAR)
+        near, far = (float(log_p(approach(index, end, share))) for share in NEAR)
         exponent = (far - near) / np.log(NEAR[1] / NEAR[0])
         if not (np.isfinite(exponent) and -index.size < exponent < -SINGULAR):
             return None
-        near_end = scalars(moved(index, end, NEAR[0]))
+        near_end = scalars(approach(index, end, NEAR[0]))
         if any(abs(float(near_end[name]) - e) < REACHED * abs(float(here[name]) - e) for name, e in closed):
             return None
         return max((exponent + index.size) / index.size, LEAST)

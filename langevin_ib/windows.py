@@ -52,7 +52,7 @@ Window = tuple[float, float]
 Wells = tuple[tuple[float, float], ...]
 
 
-class Placed(NamedTuple):
+class Placement(NamedTuple):
     """Where a scalar invariant is compared.
 
     Attributes:
@@ -75,8 +75,8 @@ class Minimum(NamedTuple):
     hessian: Float[np.ndarray, "k k"]
 
 
-def scalar_window(config: RunConfig, reduction: Reduction) -> Placed:
-    """The window of a scalar invariant, given or by rule, the branch that it lies on, and what it leaves out.
+def scalar_window(config: RunConfig, reduction: Reduction) -> Placement:
+    """The window of a scalar invariant, given or by rule, its branch, and the minima that it leaves out.
 
     Raises:
         ConfigError: a given window spans the end of a branch or lies outside the support.
@@ -84,26 +84,26 @@ def scalar_window(config: RunConfig, reduction: Reduction) -> Placed:
         ModelError: the loss is not a number somewhere in the window.
     """
     model, name = reduction.model, reduction.name
-    home = _survey(reduction, model.home_of(name))
+    home = _survey_branch(reduction, model.home_of(name))
     if config.window == AUTO:
         window = _default_window(reduction, home)
-        _check_a_number(reduction, window)
-        return Placed(home.branch, window, home.beside(window))
+        _check_finite_loss(reduction, window)
+        return Placement(home.branch, window, home.other_wells(window))
     low, high = interval(config)
     branch = _branch_of(config, reduction, name)
-    _check_a_number(reduction, (low, high))
+    _check_finite_loss(reduction, (low, high))
     height = float(np.min(reduction.terms(np.linspace(low, high, GRID + 2)[1:-1]).energy)) - home.bottom
     if not height < SUPPORT_ENERGY:
         raise ConfigError(
             "window", f"within the support: somewhere less than {SUPPORT_ENERGY:g} T above the minimum of the loss",
             f"{low:g} {high:g} ({height:.0f} T above)",
         )  # fmt: skip
-    survey = home if branch == home.branch else _survey(reduction, branch)
-    return Placed(branch, (low, high), survey.beside((low, high)))
+    survey = home if branch == home.branch else _survey_branch(reduction, branch)
+    return Placement(branch, (low, high), survey.other_wells((low, high)))
 
 
 def interval(config: RunConfig) -> Window:
-    """The window of a configuration in which it has been filled in."""
+    """The window of a resolved configuration."""
     if isinstance(config.window, str):
         raise TypeError("the window is not resolved yet")
     return config.window
@@ -171,7 +171,7 @@ def cut_windows(config: RunConfig, reduction: Reduction, lowest: Minimum) -> dic
             continue
         value, gradient = jax.value_and_grad(lambda x, name=name: chart.scalars(x)[name])(jnp.asarray(lowest.x))
         spread = float(np.sqrt(2 * WINDOW_ENERGY * gradient @ covariance @ gradient))
-        windows[name] = _between(float(value), spread, model.home_of(name))
+        windows[name] = _window_around(float(value), spread, model.home_of(name))
     return windows
 
 
@@ -186,7 +186,7 @@ def given_window(config: RunConfig, reduction: Reduction, name: str) -> Window:
     return interval(config)
 
 
-def _between(value: float, spread: float, branch: Branch) -> Window:
+def _window_around(value: float, spread: float, branch: Branch) -> Window:
     low, high = value - spread, value + spread
     if math.isfinite(branch[0]) and math.isfinite(branch[1]):
         margin = END_SHARE * (branch[1] - branch[0])
@@ -243,7 +243,7 @@ def _branch_of(config: RunConfig, reduction: Reduction, name: str) -> Branch:
 
 def wells_of(reduction: Reduction, branch: Branch) -> list[float]:
     """Where on a branch the reduced loss of a scalar invariant has minima, as far as a search finds them."""
-    survey = _survey(reduction, branch)
+    survey = _survey_branch(reduction, branch)
     return [float(survey.axis.z(d)) for d, _ in survey.wells]
 
 
@@ -254,8 +254,8 @@ def lowest_point(reduction: Reduction) -> float:
         LawError: nowhere: towards an infinite end it comes as low as anywhere.
     """
     branch = reduction.model.home_of(reduction.name)
-    axis = _axis(branch)
-    place, bottom = _lowest(reduction, axis)
+    axis = _axis_of(branch)
+    place, bottom = _find_lowest(reduction, axis)
     far = axis.z(axis.distances[[0, -1]])
     ends = [z for z, end in zip(sorted(far), branch, strict=True) if math.isinf(end)]
     if ends and float(np.min(_energies(reduction, np.array(ends)))) - bottom <= FLAT * max(1.0, abs(bottom)):
@@ -277,7 +277,7 @@ class _Axis(NamedTuple):
         return self.origin + self.sign * distance
 
 
-def _axis(branch: Branch) -> _Axis:
+def _axis_of(branch: Branch) -> _Axis:
     ladder = np.logspace(-DECADES, DECADES, 37 * GRID // 10)
     low, high = branch
     if branch == LINE:
@@ -296,7 +296,7 @@ def _energies(reduction: Reduction, z: Float[np.ndarray, " n"]) -> Float[np.ndar
     return np.where(np.isnan(energies), np.inf, energies)
 
 
-def _lowest(reduction: Reduction, axis: _Axis) -> tuple[float, float]:
+def _find_lowest(reduction: Reduction, axis: _Axis) -> tuple[float, float]:
     """Where on a branch the reduced loss is least (possibly at its end), and ℓ/T there."""
     energies = _energies(reduction, axis.z(axis.distances))
     if not (energies < np.inf).any():
@@ -304,7 +304,7 @@ def _lowest(reduction: Reduction, axis: _Axis) -> tuple[float, float]:
             f"model {reduction.model.name}: its loss is finite nowhere on the branch of {reduction.name} that was "
             f"searched, between {axis.z(axis.distances[0]):g} and {axis.z(axis.distances[-1]):g}"
         )
-    place, bottom = _refined(reduction, axis, axis.distances, int(np.argmin(energies)))
+    place, bottom = _refine_minimum(reduction, axis, axis.distances, int(np.argmin(energies)))
     if bottom == -np.inf:
         raise ModelError(f"model {reduction.model.name}: its loss is −∞ at {reduction.name} = {axis.z(place):.4g}")
     if axis.distances[0] < 0:
@@ -314,7 +314,9 @@ def _lowest(reduction: Reduction, axis: _Axis) -> tuple[float, float]:
     return float(axis.z(place)), bottom
 
 
-def _refined(reduction: Reduction, axis: _Axis, distances: Float[np.ndarray, " n"], best: int) -> tuple[float, float]:
+def _refine_minimum(
+    reduction: Reduction, axis: _Axis, distances: Float[np.ndarray, " n"], best: int
+) -> tuple[float, float]:
     """The minimum next to a point of a grid, by ever finer ones until they find nothing lower."""
     lowest = (float(distances[best]), np.inf)
     for _ in range(ZOOMS):
@@ -348,8 +350,8 @@ class _Survey(NamedTuple):
     energies: Float[np.ndarray, " n"]
     wells: list[tuple[float, float]]
 
-    def beside(self, window: Window) -> Wells:
-        """The minima that count beside a window, see `Placed`."""
+    def other_wells(self, window: Window) -> Wells:
+        """Minima outside a window that count, see `Placement.elsewhere`."""
         z = self.axis.z(self.distances)
         inside = np.flatnonzero((z >= window[0]) & (z <= window[1]))
         if not inside.size:
@@ -357,8 +359,8 @@ class _Survey(NamedTuple):
         base = int(inside[np.argmin(self.energies[inside])])
         height = float(self.energies[base]) - self.bottom
 
-        def climb(at: int, to: int) -> float:
-            """From the higher of two points of the grid to the top between them."""
+        def barrier(at: int, to: int) -> float:
+            """Height of the barrier between two points of the grid, above the higher of them."""
             between = self.energies[min(at, to) : max(at, to) + 1]
             return float(np.max(between) - max(self.energies[at], self.energies[to]))
 
@@ -369,17 +371,17 @@ class _Survey(NamedTuple):
             at = int(np.searchsorted(self.distances, d))
             edge = int(inside[0] if at < inside[0] else inside[-1])
             # The window lies on the flank of this well, or comes near its bottom.
-            own = climb(at, base) <= WELL_DEPTH or (
-                climb(at, edge) <= WELL_DEPTH and self.energies[edge] - energy < NEAR_BOTTOM
+            own = barrier(at, base) <= WELL_DEPTH or (
+                barrier(at, edge) <= WELL_DEPTH and self.energies[edge] - energy < NEAR_BOTTOM
             )
             if not own:
                 wells.append((float(self.axis.z(d)), energy - self.bottom))
         return tuple(wells)
 
 
-def _survey(reduction: Reduction, branch: Branch) -> _Survey:
-    axis = _axis(branch)
-    place, bottom = _lowest(reduction, axis)
+def _survey_branch(reduction: Reduction, branch: Branch) -> _Survey:
+    axis = _axis_of(branch)
+    place, bottom = _find_lowest(reduction, axis)
     centre = axis.sign * (place - axis.origin)
     # Finer around the minimum, where a well beside it would fall between two points of the grid.
     around = np.logspace(-DECADES, 0.0, GRID) * (abs(centre) if centre else 1.0)
@@ -390,7 +392,7 @@ def _survey(reduction: Reduction, branch: Branch) -> _Survey:
     walled = np.concatenate([[np.inf], energies, [np.inf]])
     dips = signal.find_peaks(-np.minimum(walled, 1e300), prominence=WELL_DEPTH)[0] - 1
     dips = dips[np.argsort(energies[dips])][:MOST_WELLS]
-    wells = [_refined(reduction, axis, distances, int(i)) for i in dips]
+    wells = [_refine_minimum(reduction, axis, distances, int(i)) for i in dips]
     wells = sorted([*(w for w in wells if w[1] < np.inf)], key=lambda well: well[1])
     if wells and wells[0][1] < bottom - RESOLVED:
         place, bottom = float(axis.z(wells[0][0])), wells[0][1]
@@ -400,8 +402,8 @@ def _survey(reduction: Reduction, branch: Branch) -> _Survey:
     return _Survey(branch, axis, place, bottom, distances, energies, wells)
 
 
-class _Part(NamedTuple):
-    """A stretch of a branch within 8 T of the lowest point; an end is None where it goes on to the branch's own."""
+class _SublevelInterval(NamedTuple):
+    """An interval of a branch within 8 T of the lowest point; an end is None where it reaches the branch's own."""
 
     low: float | None
     high: float | None
@@ -420,22 +422,24 @@ def _default_window(reduction: Reduction, survey: _Survey) -> Window:
     def crossing(i: int, outer: int) -> float | None:
         if not 0 <= outer < distances.size:
             return None
-        return _crossing(reduction, survey, float(distances[i]), float(distances[outer]))
+        return _find_crossing(reduction, survey, float(distances[i]), float(distances[outer]))
 
-    parts = [_Part(crossing(first, first - 1), crossing(last, last + 1)) for first, last in runs]
+    parts = [_SublevelInterval(crossing(first, first - 1), crossing(last, last + 1)) for first, last in runs]
     choices = [
         choice
         for first in range(own + 1)
         for last in range(own, len(parts))
-        if (choice := _covering(survey, parts[first : last + 1], home, alone=first == last)) is not None
+        if (choice := _cover(survey, parts[first : last + 1], home, alone=first == last)) is not None
     ]
     low, high = max(choices, key=lambda choice: choice[2])[:2]
     ends = sorted((float(axis.z(low)), float(axis.z(high))))
     return rounded_window(*ends)
 
 
-def _covering(survey: _Survey, parts: list[_Part], home: float, *, alone: bool) -> tuple[float, float, int] | None:
-    """Ends, in d, of a window over neighbouring parts, and how many it covers; None if it would be too sparse."""
+def _cover(
+    survey: _Survey, parts: list[_SublevelInterval], home: float, *, alone: bool
+) -> tuple[float, float, int] | None:
+    """Ends, in d, of a window over neighbouring sublevel intervals, how many it covers; None if too sparse."""
     top = parts[-1].high
     if survey.branch == LINE:
         low, high = parts[0].low, top
@@ -478,7 +482,7 @@ def _check_bounded(reduction: Reduction, survey: _Survey) -> None:
             raise LawError(f"{of} rises only {rise:.2g} T above its minimum {towards}: there is no stationary law")
 
 
-def _crossing(reduction: Reduction, survey: _Survey, inner: float, outer: float) -> float:
+def _find_crossing(reduction: Reduction, survey: _Survey, inner: float, outer: float) -> float:
     """Where between two distances the loss rises to 8 T above the lowest point."""
     for _ in range(ZOOMS):
         fine = np.linspace(inner, outer, GRID)
@@ -489,18 +493,18 @@ def _crossing(reduction: Reduction, survey: _Survey, inner: float, outer: float)
             break
     z = float(survey.axis.z(outer))
     if np.isnan(reduction.terms(np.array([z])).energy[0]):
-        raise _not_a_number(reduction, z)
+        raise _not_finite(reduction, z)
     return 0.5 * (inner + outer)
 
 
-def _check_a_number(reduction: Reduction, window: Window) -> None:
+def _check_finite_loss(reduction: Reduction, window: Window) -> None:
     z = np.linspace(*window, GRID + 2)[1:-1]
     wrong = np.isnan(np.asarray(reduction.terms(z).energy))
     if wrong.any():
-        raise _not_a_number(reduction, float(z[wrong][0]))
+        raise _not_finite(reduction, float(z[wrong][0]))
 
 
-def _not_a_number(reduction: Reduction, z: float) -> Exception:
+def _not_finite(reduction: Reduction, z: float) -> Exception:
     return ModelError(
         f"model {reduction.model.name}: its loss is not a number at {reduction.name} = {z:.4g}, where the law has "
         "mass: end its branches there"

@@ -233,11 +233,11 @@ class Coordinate:
             return moments(noise.third), moments(jnp.zeros_like(fourth)), steepness, noise.second, noise.third
 
         self._lr = descent.lr
-        self._at, self._increment = on_host(at), on_host(increment)
+        self._drift_and_diffusion, self._increment = on_host(at), on_host(increment)
         self._check_exists()
-        # Whether near 0 a step multiplies z, as for a product, or goes across 0, as for a radius.
+        # Whether near 0 a step multiplies z, as for a product, or crosses 0, as for a radius.
         near = self._value(np.array([self._ends()[0]]))
-        self.multiplies = not self.line and float(self._lr * self._at(near)[1][0] / near[0] ** 2) < 1.0
+        self.multiplies = not self.line and float(self._lr * self._drift_and_diffusion(near)[1][0] / near[0] ** 2) < 1.0
 
     def law(self, low: float, high: float) -> Law:
         """Law (S) on the window [low, high].
@@ -312,7 +312,7 @@ class Coordinate:
         angles = np.pi * (np.arange(ERROR_DEGREE) + 0.5) / ERROR_DEGREE
         x = 0.5 * (low + high) + 0.5 * (high - low) * np.cos(angles)
         z = self.sign * np.exp(x) if self.multiplies else x
-        drift, diffusion = self._at(z)
+        drift, diffusion = self._drift_and_diffusion(z)
         moments, symmetric, steepness, *_ = self._increment(z)
         noise, drift = self._lr * diffusion, self._lr * drift  # ηb² and ηa
         if self.multiplies:
@@ -418,7 +418,7 @@ class Coordinate:
 
     def _terms(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(2a/b²) dz/dx and log b², a and b those of z."""
-        drift, diffusion = self._at(np.atleast_1d(self._value(x)))
+        drift, diffusion = self._drift_and_diffusion(np.atleast_1d(self._value(x)))
         if not (diffusion > 0).all():
             self._at_rest(np.atleast_1d(x)[~(diffusion > 0)][0])
         return 2.0 * drift / diffusion * (1.0 if self.line else self._value(x)), np.log(diffusion)

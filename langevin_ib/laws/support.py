@@ -52,7 +52,7 @@ def share_in_window(
     pieces = []
     for branch in branches:
         chart = _Chart(branch, window)
-        for low, high in _stretches(law, energy, chart, wells):
+        for low, high in _intervals_with_mass(law, energy, chart, wells):
             cuts = sorted({low, high, *(x for x in map(chart.place, window) if low < x < high)})
             pieces += [(chart, first, last) for first, last in pairwise(cuts)]
     inside = [window[0] <= chart.value(0.5 * (first + last)) <= window[1] for chart, first, last in pieces]
@@ -120,7 +120,7 @@ def _log_density(law: Law, chart: _Chart, x: np.ndarray) -> np.ndarray:
     return np.where(within, value, -np.inf)
 
 
-def _stretches(law: Law, energy: Energy, chart: _Chart, wells: Sequence[float]) -> list[tuple[float, float]]:
+def _intervals_with_mass(law: Law, energy: Energy, chart: _Chart, wells: Sequence[float]) -> list[tuple[float, float]]:
     """Where in x the loss is within 36 T of its bottom; towards an end of the branch, where p counts at all."""
 
     def heights(x: np.ndarray) -> np.ndarray:
@@ -140,16 +140,16 @@ def _stretches(law: Law, energy: Energy, chart: _Chart, wells: Sequence[float]) 
         runs = [(int(first), int(last) - 1) for first, last in zip(steps[::2], steps[1::2], strict=True)]
         ends = []
         for first, last in runs:
-            low = x[0] if first == 0 else _crossing(heights, limit, x[first], x[first - 1])
-            high = x[-1] if last == x.size - 1 else _crossing(heights, limit, x[last], x[last + 1])
+            low = x[0] if first == 0 else _find_crossing(heights, limit, x[first], x[first - 1])
+            high = x[-1] if last == x.size - 1 else _find_crossing(heights, limit, x[last], x[last + 1])
             ends.append((float(low), float(high)))
-        trimmed = _trimmed(law, chart, ends, reach)
+        trimmed = _trim(law, chart, ends, reach)
         if trimmed is not None:
             return trimmed
     raise LawError(f"law {law.label}: it cannot be normalised on ({chart.low:g}, {chart.high:g})")
 
 
-def _crossing(heights: Energy, limit: float, inner: float, outer: float) -> float:
+def _find_crossing(heights: Energy, limit: float, inner: float, outer: float) -> float:
     """Where between two points the loss rises beyond the limit."""
     for _ in range(ZOOMS):
         fine = np.linspace(inner, outer, ZOOM)
@@ -159,9 +159,7 @@ def _crossing(heights: Energy, limit: float, inner: float, outer: float) -> floa
     return outer
 
 
-def _trimmed(
-    law: Law, chart: _Chart, ends: list[tuple[float, float]], reach: float
-) -> list[tuple[float, float]] | None:
+def _trim(law: Law, chart: _Chart, ends: list[tuple[float, float]], reach: float) -> list[tuple[float, float]] | None:
     """The stretches, those that go on to an end of the branch as far as the density counts; None if it counts there."""
     grids = [np.linspace(low, high, ZOOM) for low, high in ends]
     values = [_log_density(law, chart, x) for x in grids]

@@ -40,7 +40,7 @@ class SliceTerms(NamedTuple):
 
 @dataclass(frozen=True)
 class Model:
-    """A loss L(θ) = ℓ(h(θ)) that a group G leaves alone, and the coordinates of its quotient.
+    """A loss L(θ) = ℓ(h(θ)) that is invariant under a group G, and the coordinates of its quotient.
 
     All functions act on one parameter pytree, never on a batch, and are differentiable where the action is free.
 
@@ -64,7 +64,7 @@ class Model:
         slice_terms: z ↦ log det G, log dσ_S/dz and ℓ in closed form, where there is one: `geometry.slice_terms` takes
             it in place of automatic differentiation, which is 10–60 times slower, and `check_model` compares the two.
         discrete: invariants that are constant on each component of Θ/G (signs); not coordinates.
-        compact_dim: dimension of a compact group that acts by isometries, leaves the slice and `invariants` alone,
+        compact_dim: dimension of a compact group that acts by isometries, preserves the slice and `invariants`,
             and is divided out together with G.
         compact_act: (t ∈ R^compact_dim, θ) ↦ its action.
         compact_orbits: whether G is compact, so that exp(−L/T) dθ is proper without confinement.

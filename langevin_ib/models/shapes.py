@@ -67,29 +67,29 @@ class _Fields:
         model = self.model
         for name in FUNCTIONS:
             if not callable(getattr(model, name)):
-                raise self.refuse(name, "be a function", _brief(getattr(model, name)))
+                raise self.refuse(name, "be a function", _describe(getattr(model, name)))
         for name in OPTIONAL:
             if not (getattr(model, name) is None or callable(getattr(model, name))):
-                raise self.refuse(name, "be a function or None", _brief(getattr(model, name)))
+                raise self.refuse(name, "be a function or None", _describe(getattr(model, name)))
         for name in ("group_dim", "compact_dim"):
             value = getattr(model, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-                raise self.refuse(name, "be a whole number from 0", _brief(value))
+                raise self.refuse(name, "be a whole number from 0", _describe(value))
         for name in ("branches", "home"):
             if not isinstance(getattr(model, name), Mapping):
-                raise self.refuse(name, "be a mapping of scalars' names", _brief(getattr(model, name)))
+                raise self.refuse(name, "be a mapping of scalars' names", _describe(getattr(model, name)))
         if not (model.training is None or isinstance(model.training, Training)):
-            raise self.refuse("training", "be a Training or None", _brief(model.training))
+            raise self.refuse("training", "be a Training or None", _describe(model.training))
         flat = model.flat
         if flat is not None and not (isinstance(flat, tuple) and len(flat) == 2 and callable(flat[1])):
-            raise self.refuse("flat", "be a pair of a name and a function", _brief(flat))
+            raise self.refuse("flat", "be a pair of a name and a function", _describe(flat))
 
     def traced(self, field: str, function: Callable[..., Any], *like: Any) -> Any:
-        """What a function returns, as shapes."""
+        """The shapes that a function returns."""
         kept = f"model {self.model.name}: {field} must depend on its arguments alone, got a value of an earlier call"
         try:
-            jax.eval_shape(_anew(function), *like)
-            program, result = jax.make_jaxpr(_anew(function), return_shape=True)(*like)
+            jax.eval_shape(_fresh_copy(function), *like)
+            program, result = jax.make_jaxpr(_fresh_copy(function), return_shape=True)(*like)
             if any(isinstance(number, Tracer) for number in program.consts):
                 raise ModelError(kept)
             return result
@@ -104,7 +104,7 @@ class _Fields:
         """θ, from `init`."""
         params = self.traced("init", self.model.init, jax.random.key(0))
         if not jax.tree.leaves(params):
-            raise self.refuse("init", "return parameters", _brief(params))
+            raise self.refuse("init", "return parameters", _describe(params))
         for path, leaf in jax.tree_util.tree_leaves_with_path(params):
             place = f"init{jax.tree_util.keystr(path)}"
             if not jnp.issubdtype(leaf.dtype, jnp.floating):
@@ -121,7 +121,7 @@ class _Fields:
         def named(*args: Any) -> dict[str, Any]:
             values = function(*args)
             if not isinstance(values, Mapping):
-                raise self.refuse(field, "return a mapping of names to arrays", _brief(values))
+                raise self.refuse(field, "return a mapping of names to arrays", _describe(values))
             for name in values:
                 if not isinstance(name, str):
                     raise self.refuse(field, "return a mapping whose names are words", repr(name))
@@ -192,7 +192,7 @@ class _Fields:
         """The examples, and the loss that they make."""
         task = training.task
         if not isinstance(task, Mapping):
-            raise self.refuse("training.task", "be a mapping of names to arrays", _brief(task))
+            raise self.refuse("training.task", "be a mapping of names to arrays", _describe(task))
         for name in ("y", "weight"):
             if "x" in task and name not in task:
                 raise self.refuse("training.task", f"have {name} beside x", f"a task of {', '.join(task)}")
@@ -227,8 +227,8 @@ class _Fields:
             raise self.refuse("training.predict", f"return the shape of the labels, {labels}", _shapes(prediction))
 
 
-def _anew(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Another function that does the same: JAX does not trace again one that it has seen."""
+def _fresh_copy(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A fresh copy of a function: JAX does not trace the same object twice."""
 
     def same(*args: Any) -> Any:
         return function(*args)
@@ -246,11 +246,11 @@ def _shapes(tree: Any) -> str:
     if hasattr(tree, "shape"):
         return f"shape {tree.shape}"
     if not jax.tree.leaves(tree):
-        return _brief(tree)
+        return _describe(tree)
     return f"shapes {jax.tree.map(lambda leaf: tuple(leaf.shape), tree)}"
 
 
-def _brief(value: Any) -> str:
-    """A value of the wrong kind in a few words."""
+def _describe(value: Any) -> str:
+    """Describe a value of the wrong kind in a few words."""
     text = repr(value) if isinstance(value, int | float | str | bool | type(None)) else f"a {type(value).__name__}"
     return text if len(text) < 80 else f"a {type(value).__name__}"

@@ -1,7 +1,7 @@
-"""Langevin dynamics as a process: what its laws predict, and the chains that are held against them.
+"""Langevin dynamics as a process: what its laws predict, and the chains that are compared with them.
 
 For one coordinate the laws are integrated. For many, one law is sampled on the quotient, by MALA and again by NUTS, and
-the others are weighed against it; which one is decided by the protocol.
+the others are weighed against it; the protocol decides which one.
 """
 
 from __future__ import annotations
@@ -190,7 +190,7 @@ def _all_windows(
 
 
 def _agreement(predictions: SampledPredictions, nuts: LawDraws) -> tuple[LawReference, list[Doubt]]:
-    """MALA against NUTS on the same law, scalar by scalar, and what speaks against either."""
+    """MALA against NUTS on the same law, scalar by scalar, and the doubts about either."""
     draws, law = predictions.draws, predictions.draws.formula
     ones, flat = np.ones(nuts.statistic.shape), np.ones(draws.statistic.shape)
     between, doubts = {}, []

@@ -87,14 +87,14 @@ class ResolvedDescent:
         middle: the minimum of the reduced loss.
         meter: the noise there.
         laws: (S) of each scalar, or none of any.
-        missing: one line for each law that there is none of.
+        missing: one line for each law that does not exist here.
         errors: how far the law of each scalar is from (S) by itself, to leading order in η.
         independent: variance of each scalar under the law (S) of batches drawn with replacement; of runs by epochs.
         family: the isotropic laws; None without noise.
         edges: bin edges of each scalar.
         schedule: burn-in and records.
         balanced: whether chains start on the slice.
-        balance: what χ is predicted to come to near the minimum, and its rate per unit of nη/(1 − μ); None if nothing.
+        balance: the predicted balance of χ near the minimum, and its rate per unit of nη/(1 − μ); None without one.
         doubts: reasons not to trust the isotropic laws.
     """
 
@@ -170,7 +170,7 @@ def prepare(config: RunConfig, session: Session) -> Prepared:
     family = resolved.family
     return Prepared(
         plan=resolved.plan,
-        candidates=(*_own_law(resolved), *(() if family is None else family.candidates)),
+        candidates=(*_law_candidates(resolved), *(() if family is None else family.candidates)),
         missing=tuple(resolved.missing),
         doubts=tuple(resolved.doubts),
         coefficient=lambda statistic: Absent("c", NO_COEFFICIENT),
@@ -183,7 +183,7 @@ def prepare(config: RunConfig, session: Session) -> Prepared:
     )
 
 
-def _own_law(resolved: ResolvedDescent) -> tuple[KnownLaw, ...]:
+def _law_candidates(resolved: ResolvedDescent) -> tuple[KnownLaw, ...]:
     """Law (S), where every scalar has one."""
     if not resolved.laws:
         return ()
@@ -192,10 +192,10 @@ def _own_law(resolved: ResolvedDescent) -> tuple[KnownLaw, ...]:
 
 
 def details(prepared: Prepared, draws: Draws) -> SgdDetails:
-    """The noise at the minimum, what becomes of χ, the error of (S) itself."""
+    """The noise at the minimum, the decay of χ, the error of (S) itself."""
     resolved: ResolvedDescent = prepared.own
     config, noisy = resolved.config, resolved.family is not None
-    charge = _charge(resolved, draws)
+    charge = _measure_charge(resolved, draws)
     return SgdDetails(
         noise=str(config.noise),
         start="slice" if resolved.balanced else "own",
@@ -205,7 +205,7 @@ def details(prepared: Prepared, draws: Draws) -> SgdDetails:
         noisy=noisy,
         law_error=dict(resolved.errors),
         charge=charge,
-        doubts=tuple(_doubts(resolved, charge)),
+        doubts=tuple(_charge_doubts(resolved, charge)),
         independent=dict(resolved.independent),
     )
 
@@ -220,22 +220,22 @@ def resolve(config: RunConfig, stage: Callable[[str], dict[str, Any]]) -> Resolv
     decay = 0.0 if balance is None else balance.rate
     size = float(jnp.sqrt(sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(point))))
     noisy = float(config.lr or 0) * meter.trace**0.5 > NOISELESS * size
-    schedule_config, schedule, balanced = _schedule(config, descent, decay if noisy else 0.0, rates, noisy)
+    schedule_config, schedule, balanced = _build_schedule(config, descent, decay if noisy else 0.0, rates, noisy)
 
     family, windows, doubts, independent = None, {}, [], {}
     if noisy or descent.noise.kind == "none":
-        coordinates, missing = _coordinates(descent, middle, plain=not config.momentum)
+        coordinates, missing = _build_coordinates(descent, middle, plain=not config.momentum)
     else:
         coordinates, missing = None, [AT_REST]
     if noisy:
-        cold = build_reduction(config, temperature=rounded(_across(descent, meter, point)))
-        family, windows, doubts = _family(config, cold, coordinates, stage)
+        at_temperature = build_reduction(config, temperature=rounded(_isotropic_temperature(descent, meter, point)))
+        family, windows, doubts = _isotropic_family(config, at_temperature, coordinates, stage)
         if not descent.noise.replace:
             doubts.append(Doubt("epochs", BY_EPOCHS))
-            independent = _independent(descent, middle)
+            independent = _independent_variances(descent, middle)
     else:
         values = reduction.chart.scalars(jnp.asarray(middle))
-        windows = {name: _around(float(value)) for name, value in values.items()}
+        windows = {name: _window_at_minimum(float(value)) for name, value in values.items()}
     if config.window == AUTO and reduction.chart.dim == 1:
         schedule_config = schedule_config.replace(window=next(iter(windows.values())))
     edges = {name: np.linspace(*window, config.bins + 1) for name, window in windows.items()}
@@ -274,7 +274,7 @@ def resolve(config: RunConfig, stage: Callable[[str], dict[str, Any]]) -> Resolv
 
 
 def at_minimum(config: RunConfig) -> AtMinimum:
-    """Settle learning rate and noise, and look at the process where loss and decay are least.
+    """Resolve learning rate and noise, and the process at the minimum of loss and decay.
 
     Raises:
         ConfigError, ModelError, LawError: as `langevin_ib.run`.
@@ -293,7 +293,7 @@ def at_minimum(config: RunConfig) -> AtMinimum:
         reduction.model, reduction.confinement, noise_of(config), float(config.lr or 0) / (1.0 - momentum)
     )
     point = reduction.chart.section(jnp.asarray(middle))
-    return AtMinimum(config, reduction, middle, descent, point, *_meter(descent, point, reduction, momentum))
+    return AtMinimum(config, reduction, middle, descent, point, *_measure_noise(descent, point, reduction, momentum))
 
 
 def _check_collapse(config: RunConfig, reduction: Reduction, middle: np.ndarray) -> None:
@@ -335,14 +335,14 @@ def _check_collapse(config: RunConfig, reduction: Reduction, middle: np.ndarray)
         )
 
 
-def _across(descent: Descent, meter: NoiseReport, point: Params) -> float:
-    """The temperature of an isotropic noise that is as strong across the orbits: SGD's has nothing along them."""
+def _isotropic_temperature(descent: Descent, meter: NoiseReport, point: Params) -> float:
+    """The temperature of an isotropic noise as strong across the orbits: SGD's has no component along them."""
     q = sum(leaf.size for leaf in jax.tree.leaves(point))
     along = descent.model.group_dim + descent.model.compact_dim
     return float(meter.temperature) * (1.0 if descent.noise.isotropized else q / (q - along))
 
 
-def _around(value: float) -> Window:
+def _window_at_minimum(value: float) -> Window:
     """A window for gradient descent without noise, which ends where the loss is least."""
     spread = NOISELESS_SPREAD * max(abs(value), NOISELESS_SPREAD)
     return rounded(value - spread), rounded(value + spread)
@@ -367,7 +367,7 @@ def _settle_noise(config: RunConfig, reduction: Reduction, middle: np.ndarray) -
     return config
 
 
-def _meter(
+def _measure_noise(
     descent: Descent, point: Params, reduction: Reduction, momentum: float
 ) -> tuple[NoiseReport, ChargeBalance | None, np.ndarray]:
     """The noise at the minimum, the balance of χ near it, and the rates at which the coordinates relax.
@@ -404,7 +404,7 @@ def _meter(
         return meter, balance, rates
 
 
-def _schedule(
+def _build_schedule(
     config: RunConfig, descent: Descent, decay: float, rates: np.ndarray, noisy: bool
 ) -> tuple[RunConfig, Schedule, bool]:
     """Steps, burn-in, thinning, and whether chains start on the slice."""
@@ -414,7 +414,7 @@ def _schedule(
     if config.momentum:  # a coordinate that oscillates comes down no faster than its velocity
         relaxation = min(relaxation, -0.5 * float(np.log(config.momentum)))
     needed = DECAY / (decay * lr) if decay > 0 else np.inf
-    balanced = needed > LONGEST_DECAY and noisy  # without noise what happens to χ is all there is to see
+    balanced = needed > LONGEST_DECAY and noisy  # without noise the decay of χ is all that a run shows
     burn_in = int(np.ceil(max(needed if needed <= LONGEST_DECAY else 0.0, RELAXATIONS["burn_in"] / relaxation)))
     thin = config.thin
     if thin == AUTO:
@@ -437,7 +437,7 @@ def _schedule(
     return settled, Schedule(burn_in, thin, records, (records // 2, records)), balanced
 
 
-def _coordinates(
+def _build_coordinates(
     descent: Descent, middle: np.ndarray, plain: bool = True
 ) -> tuple[dict[str, Coordinate] | None, list[str]]:
     """The coordinates that have a law (S), or why there are none; `plain` steps are those without momentum."""
@@ -454,41 +454,41 @@ def _coordinates(
         return None, [str(error)]
 
 
-def _independent(descent: Descent, middle: np.ndarray) -> dict[str, float]:
+def _independent_variances(descent: Descent, middle: np.ndarray) -> dict[str, float]:
     """Variance of each coordinate under law (S) of the same batches drawn with replacement, where there is one."""
-    coordinates, _ = _coordinates(replace(descent, noise=replace(descent.noise, replace=True)), middle)
+    coordinates, _ = _build_coordinates(replace(descent, noise=replace(descent.noise, replace=True)), middle)
     return {name: coordinate.variance() for name, coordinate in (coordinates or {}).items()}
 
 
-def _family(config: RunConfig, cold: Reduction, coordinates: dict[str, Coordinate] | None, stage):
-    """The isotropic family near the temperature of `cold`, the windows, and doubts about the family."""
-    temperature = cold.temperature
-    warm = Reduction(cold.model, cold.confinement, 1.0)
-    if cold.chart.dim == 1:
-        name = cold.name
+def _isotropic_family(config: RunConfig, at_temperature: Reduction, coordinates: dict[str, Coordinate] | None, stage):
+    """The isotropic family near the temperature of `at_temperature`, the windows, and doubts about the family."""
+    temperature = at_temperature.temperature
+    warm = Reduction(at_temperature.model, at_temperature.confinement, 1.0)
+    if at_temperature.chart.dim == 1:
+        name = at_temperature.name
         if coordinates is not None and config.window == AUTO:
             low, high = rounded_window(*coordinates[name].window(TAIL))
         else:
-            low, high = scalar_window(config, cold).window
+            low, high = scalar_window(config, at_temperature).window
         edges = np.linspace(low, high, config.bins + 1)
         return isotropic.from_quadrature(warm, edges, temperature), {name: (low, high)}, []
-    lowest = minimum(cold)
-    cuts: dict[str, Window] = cut_windows(config, cold, lowest)
+    lowest = minimum(at_temperature)
+    cuts: dict[str, Window] = cut_windows(config, at_temperature, lowest)
     for name in cuts:
         if coordinates is not None and not is_given(config, name):
             cuts[name] = rounded_window(*coordinates[name].window(TAIL))
     draws = sample_mala(
-        cold, formula(cold, "slice"), cuts, lowest.x,
+        at_temperature, formula(at_temperature, "slice"), cuts, lowest.x,
         key=key_of(config, "law"), with_orbit=False, stage=stage, count_of_draws=config.law_draws,
     )  # fmt: skip
     windows: dict[str, Window] = {}
     ones = [np.ones(draws.statistic.size)]
-    for name in cold.chart.scalar_names:
+    for name in at_temperature.chart.scalar_names:
         if name not in cuts and is_given(config, name):
-            windows[name] = given_window(config, cold, name)
+            windows[name] = given_window(config, at_temperature, name)
         else:
             windows[name] = cuts.get(name) or quantile_window(
-                draws.scalars[name].ravel(), ones, cold.model.home_of(name)
+                draws.scalars[name].ravel(), ones, at_temperature.model.home_of(name)
             )
     edges = {name: np.linspace(*window, config.bins + 1) for name, window in windows.items()}
     doubts = []
@@ -542,7 +542,7 @@ def draw(prepared: Prepared, session: Session) -> Draws:
     return Draws(sample, lr, wall, starts=charge)
 
 
-def _charge(resolved: ResolvedDescent, draws: Draws) -> Charge:
+def _measure_charge(resolved: ResolvedDescent, draws: Draws) -> Charge:
     """Root mean square of χ at the starts and over the draws, in units of half the squared length of the pair.
 
     And the median over chains of |χ(end) − χ(start)|/|χ(start)|, where chains do not start on the slice.
@@ -560,7 +560,7 @@ def _charge(resolved: ResolvedDescent, draws: Draws) -> Charge:
     )
 
 
-def _doubts(resolved: ResolvedDescent, charge: Charge) -> list[Doubt]:
+def _charge_doubts(resolved: ResolvedDescent, charge: Charge) -> list[Doubt]:
     if resolved.descent.noise.isotropized and not resolved.reduction.proper:
         return [
             Doubt("charge", "isotropic noise on an unconfined model: χ diffuses without end, nothing is stationary")

@@ -64,7 +64,7 @@ def dependence_test(
     tested = []
     for i, j in pairs:
         (mean, variance), (other, other_variance) = (
-            _mean(z[..., i] * z[..., j], w) for z, w in zip(scored, (first_weight, second_weight), strict=True)
+            _weighted_mean(z[..., i] * z[..., j], w) for z, w in zip(scored, (first_weight, second_weight), strict=True)
         )
         se = float(np.sqrt(variance + other_variance))
         dof = min(np.count_nonzero(w.sum(axis=1)) for w in (first_weight, second_weight)) - 1
@@ -86,7 +86,7 @@ def _scores(x: np.ndarray, base: np.ndarray, weight: np.ndarray) -> np.ndarray:
     return scores
 
 
-def _mean(values: np.ndarray, weight: np.ndarray) -> tuple[float, float]:
+def _weighted_mean(values: np.ndarray, weight: np.ndarray) -> tuple[float, float]:
     """Σ w v / Σ w and its variance, from the residuals of chains (delta method)."""
     # A draw that does not count may lie where a feature is not defined.
     total, size = np.where(weight > 0, weight * values, 0.0).sum(axis=1), weight.sum(axis=1)
@@ -139,7 +139,7 @@ def energy_test(
 
     observed = float(statistic(label[None])[0])
 
-    def as_far(count: int) -> int:
+    def count_beyond(count: int) -> int:
         """How many of so many permutations are as far apart as what was observed."""
         blocks = [BLOCK] * (count // BLOCK) + [count % BLOCK]
         return sum(
@@ -147,9 +147,9 @@ def energy_test(
             for n in blocks if n
         )  # fmt: skip
 
-    beyond, tried = as_far(permutations), permutations
+    beyond, tried = count_beyond(permutations), permutations
     if beyond == 0 and permutations == PERMUTATIONS:
-        beyond, tried = as_far(MORE_PERMUTATIONS - permutations), MORE_PERMUTATIONS
+        beyond, tried = count_beyond(MORE_PERMUTATIONS - permutations), MORE_PERMUTATIONS
     return JointTest(observed, (1 + beyond) / (1 + tried), chains)
 
 
