@@ -76,10 +76,12 @@ def check_model(model: Model, key: Key[Array, ""], points: int = 8, tolerance: f
             for i in range(points):
                 _check_point(model, at(at_starts, i), tolerance, home=home)
             _check_start(evaluator.chart, inits[0])
-            away = evaluator.probe(around(random, inits[0], starts), *elements(random, model, AWAY))
+            perturbed = evaluator.probe(around(random, inits[0], starts), *elements(random, model, AWAY))
             for i in range(AWAY):
-                _check_point(model, at(away, i), LOOSE)
-            known = np.concatenate([probe.values.invariants[in_domain(probe.values)] for probe in (at_starts, away)])
+                _check_point(model, at(perturbed, i), LOOSE)
+            known = np.concatenate(
+                [probe.values.invariants[in_domain(probe.values)] for probe in (at_starts, perturbed)]
+            )
             x = spread(random, evaluator.chart, known)
             _check_ends(evaluator, x)
             _check_quotient(evaluator, x, random, ModelError)
@@ -282,8 +284,8 @@ def _check_point(
     where = _location("θ", probe.point) + (", where a chain went" if error is BreachError else "")
     values, moved, balanced = probe.values, probe.values_moved, probe.slice
     at_start = home is not None
-    everything = at_start or bool(in_domain(values))
-    if not at_start and not (finite(values) and (everything or finite(moved))):
+    full_contract = at_start or bool(in_domain(values))
+    if not at_start and not (finite(values) and (full_contract or finite(moved))):
         return
 
     def differ(what: str, got: Any, wanted: Any, size: float = 0.0) -> None:
@@ -297,7 +299,7 @@ def _check_point(
             if not np.isfinite(quantity).all():
                 raise error(f"model {model.name}: {what} is not a number {where}, a start")
     # Free action first: at a point where it is not free, a failed section is only a consequence.
-    if everything and _singular(probe.spectrum):
+    if full_contract and _singular(probe.spectrum):
         if error is BreachError:
             return  # noise may take a chain there, whatever the model
         raise error(
@@ -323,7 +325,7 @@ def _check_point(
         np.full_like(values.risks, values.loss),
     )
     ill = _singular(probe.spectrum, ILL) or _singular(balanced.spectrum, ILL)
-    if everything and (at_start or not ill):
+    if full_contract and (at_start or not ill):
         _check_section(model, probe, differ, error, where)
     if probe.compact is not None:
         compact = probe.compact

@@ -86,8 +86,8 @@ class IsotropicFamily:
     @property
     def candidates(self) -> tuple[FittedLaw, ...]:
         """Its laws of fixed c, and that of free c."""
-        every = {**FIXED, FREE: None}
-        return tuple(FittedLaw(name, c, self) for name, c in every.items())
+        coefficients = {**FIXED, FREE: None}
+        return tuple(FittedLaw(name, c, self) for name, c in coefficients.items())
 
     def fit(self, mean_energy: float, mean_statistic: float, c: float | None) -> Fit:
         """Match the mean of ℓ, at a given c; or those of ℓ and t, c being free.

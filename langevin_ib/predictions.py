@@ -132,8 +132,8 @@ class QuadraturePredictions:
         if exact is None or not self.reduction.proper:
             return Absent("share", "there is no exact law over all of the branch")
         model, low, high = self.reduction.model, float(self.edges[0]), float(self.edges[-1])
-        held = self.reduction.confinement.constrained
-        branches = (model.home_of(scalar),) if held else model.branches_of(scalar)
+        constrained = self.reduction.confinement.constrained
+        branches = (model.home_of(scalar),) if constrained else model.branches_of(scalar)
         try:
             wells = [z for branch in branches for z in wells_of(self.reduction, branch)]
             return share_in_window(exact, lambda z: self.reduction.terms(z).energy, branches, (low, high), wells)

@@ -133,8 +133,8 @@ def _orbit_length(reduction: Reduction, middle: np.ndarray) -> float:
 
     def at(x):
         base = reduction.chart.section(x)
-        away = jax.vmap(lambda direction: _bisect_orbit(reduction, base, _rises_beyond(reduction, base), direction))
-        ends = away(jnp.asarray(np.concatenate([unit, -unit])))
+        farthest = jax.vmap(lambda direction: _bisect_orbit(reduction, base, _rises_beyond(reduction, base), direction))
+        ends = farthest(jnp.asarray(np.concatenate([unit, -unit])))
         flat = jnp.concatenate([jnp.ravel(leaf) for leaf in jax.tree.leaves(base)])
         far = jnp.concatenate([leaf.reshape(2 * len(unit), -1) for leaf in jax.tree.leaves(ends)], axis=1)
         return jnp.max(jnp.linalg.norm(far - flat, axis=1))
@@ -281,11 +281,11 @@ def _curvature_along_orbits(
         def furthest(direction):
             return geometry.largest_curvature(potential, _bisect_orbit(reduction, base, beyond, direction))
 
-        here = geometry.largest_curvature(potential, base)
+        at_base = geometry.largest_curvature(potential, base)
         if m == 0:
-            return jnp.stack([here, here])
+            return jnp.stack([at_base, at_base])
         directions = jnp.concatenate([jnp.eye(m), -jnp.eye(m)])
-        return jnp.stack([here, jnp.max(jax.lax.map(furthest, directions))])
+        return jnp.stack([at_base, jnp.max(jax.lax.map(furthest, directions))])
 
     evaluate = on_host(at)
 

@@ -94,7 +94,7 @@ def stretches(reduction: Reduction, formula: Formula, windows: Mapping[str, Bran
     # Away from the ends by contract: where it is, and which density it has, matters to none of the exponents.
     log_p = jax.jit(lambda x: formula.log_density(reduction.terms_at(x)))
     scalars = jax.jit(chart.scalars)
-    here = scalars(x)
+    at_start = scalars(x)
     closed = [(name, end) for name, ends in windows.items() for end in model.home_of(name) if end not in ends]
 
     def approach(index: np.ndarray, end: float, share: float) -> np.ndarray:
@@ -108,7 +108,7 @@ def stretches(reduction: Reduction, formula: Formula, windows: Mapping[str, Bran
         if not (np.isfinite(exponent) and -index.size < exponent < -SINGULAR):
             return None
         near_end = scalars(approach(index, end, NEAR[0]))
-        if any(abs(float(near_end[name]) - e) < REACHED * abs(float(here[name]) - e) for name, e in closed):
+        if any(abs(float(near_end[name]) - e) < REACHED * abs(float(at_start[name]) - e) for name, e in closed):
             return None
         return max((exponent + index.size) / index.size, LEAST)
 

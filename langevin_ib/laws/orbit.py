@@ -117,7 +117,7 @@ def check_splits(chart: Chart, confinement: Confinement, params: Params) -> None
         raise LawError("law exact: no orbit quadrature for an action that is neither linear nor affine")
     t = 0.4 * jnp.cos(jnp.arange(m) + 1.0)
     base = confinement.energy(model, params)
-    together = confinement.energy(model, model.act(t, params)) - base
+    joint = confinement.energy(model, model.act(t, params)) - base
     parts = [confinement.energy(model, model.act(t * jnp.eye(m)[a], params)) - base for a in range(m)]
     stepwise = params
     for a in reversed(range(m)):
@@ -125,7 +125,7 @@ def check_splits(chart: Chart, confinement: Confinement, params: Params) -> None
     gap = jnp.max(jnp.abs(ravel_pytree(stepwise)[0] - ravel_pytree(model.act(t, params))[0]))
     if not float(gap) <= SPLITS * (1.0 + float(jnp.max(jnp.abs(flat)))):
         raise LawError("law exact: no orbit quadrature for a group that is not abelian")
-    if abs(float(together - sum(parts))) > SPLITS * (1e-12 + abs(float(together)) + float(sum(abs(p) for p in parts))):
+    if abs(float(joint - sum(parts))) > SPLITS * (1e-12 + abs(float(joint)) + float(sum(abs(p) for p in parts))):
         raise LawError(
             "law exact: the confinement along the orbit is no sum over the generators, so no product quadrature"
         )

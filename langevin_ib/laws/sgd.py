@@ -135,10 +135,10 @@ def check_closed(descent: Descent) -> None:
         process, slopes, x = jax.jit(lambda keys: jax.lax.map(probe, keys))(jax.random.split(jax.random.key(0), PROBES))
     process, slopes, x = jax.tree.map(np.asarray, (process, slopes, x))
     rate = np.abs(process.drift).max() + np.abs(process.diffusion).max()
-    stray = max(np.abs(process.charge_drift).max(), np.abs(process.charge_diffusion).max())
-    if not stray <= SEPARATE * max(rate, 1e-300):
+    charge_rate = max(np.abs(process.charge_drift).max(), np.abs(process.charge_diffusion).max())
+    if not charge_rate <= SEPARATE * max(rate, 1e-300):
         raise LawError(
-            f"law sgd: on χ = 0 the noise moves χ at a rate up to {stray:.2g} (the coordinates: {rate:.2g}), "
+            f"law sgd: on χ = 0 the noise moves χ at a rate up to {charge_rate:.2g} (the coordinates: {rate:.2g}), "
             "so the chain does not stay on the slice and no law in the invariants alone follows: the draws are held "
             "against the isotropic laws only"
         )
@@ -191,15 +191,15 @@ class Coordinate:
         self.line = branch == LINE
         self.sign = -1.0 if branch[1] <= 0 else 1.0
         self.middle = float(middle[index])
-        held = np.asarray(middle, np.float64)
+        base_point = np.asarray(middle, np.float64)
 
         def at(z):
-            process = descent.process(jnp.asarray(held).at[index].set(z))
+            process = descent.process(jnp.asarray(base_point).at[index].set(z))
             return process.drift[index], process.diffusion[index, index]
 
         def increment(z):
             """Moments of a step's change of log |z| or z, those without a third cumulant, |∇|², and cumulants."""
-            y = jnp.asarray(held).at[index].set(z)
+            y = jnp.asarray(base_point).at[index].set(z)
             point = descent.chart.section(y)
             flat, unravel = ravel_pytree(point)
             normal = jax.grad(lambda p: descent.chart.of(unravel(p))[index])(flat)

@@ -220,10 +220,10 @@ class _Fields:
             wanted = f"return one prediction for each of {count} examples, shape {labels}"
             raise self.refuse("training.predict", wanted, _shapes(prediction))
         try:
-            together = jnp.broadcast_shapes(shape, labels)
+            broadcast = jnp.broadcast_shapes(shape, labels)
         except ValueError:
-            together = None
-        if together != shape:
+            broadcast = None
+        if broadcast != shape:
             raise self.refuse("training.predict", f"return the shape of the labels, {labels}", _shapes(prediction))
 
 

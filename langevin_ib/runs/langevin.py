@@ -142,8 +142,8 @@ def _prepare_many(config: RunConfig, reduction: Reduction, session: Session) -> 
         reduction, sampled_law, windows, lowest.x,
         mala_step=draws.step_size, key=key_of(config, "nuts"), count_of_draws=config.law_draws,
     )  # fmt: skip
-    every = _all_windows(config, reduction, draws, windows)
-    plan = resolve_many(config, reduction, every, lowest, draws.position)
+    all_windows = _all_windows(config, reduction, draws, windows)
+    plan = resolve_many(config, reduction, all_windows, lowest, draws.position)
     predictions = sampled(
         reduction,
         draws,
@@ -213,14 +213,21 @@ def _agreement(predictions: SampledPredictions, nuts: LawDraws) -> tuple[LawRefe
         if drift is not None and drift * len(predictions.edges) < DRIFT_LEVEL:
             text = f"the draws of the law {law.name} still move in {scalar} between their halves, {p_is(drift)}"
             doubts.append(Doubt("law", text, drift, DRIFT_LEVEL / len(predictions.edges)))
-    for drawn in (draws, nuts):
-        if not drawn.r_hat <= R_HAT_LIMIT:
-            text = f"{drawn.sampler} has not mixed on the law {law.name}: R-hat {drawn.r_hat:.3f} > {R_HAT_LIMIT}"
-            doubts.append(Doubt("law", text, drawn.r_hat, R_HAT_LIMIT))
+    for law_draws in (draws, nuts):
+        if not law_draws.r_hat <= R_HAT_LIMIT:
+            text = (
+                f"{law_draws.sampler} has not mixed on the law {law.name}: R-hat {law_draws.r_hat:.3f} > {R_HAT_LIMIT}"
+            )
+            doubts.append(Doubt("law", text, law_draws.r_hat, R_HAT_LIMIT))
     samplers = {
-        drawn.sampler: LawSampler(
-            drawn.r_hat, drawn.ess, drawn.acceptance, drawn.step_size, drawn.statistic.shape[0], drawn.statistic.size
+        law_draws.sampler: LawSampler(
+            law_draws.r_hat,
+            law_draws.ess,
+            law_draws.acceptance,
+            law_draws.step_size,
+            law_draws.statistic.shape[0],
+            law_draws.statistic.size,
         )
-        for drawn in (draws, nuts)
+        for law_draws in (draws, nuts)
     }
     return LawReference(law.name, samplers, between, predictions.shares()), doubts

@@ -552,11 +552,11 @@ def _measure_charge(resolved: ResolvedDescent, draws: Draws) -> Charge:
     point = reduction.chart.section(jnp.asarray(resolved.middle))
     size = 0.5 * float(jnp.mean(jnp.diagonal(geometry.orbit_gram(reduction.model, point))))
     last = jax.tree.map(jnp.asarray, draws.main.ends)
-    moved = np.abs(np.asarray(jax.vmap(reduction.model.moment_map)(last)) - starts)
+    displacement = np.abs(np.asarray(jax.vmap(reduction.model.moment_map)(last)) - starts)
     return Charge(
         start=float(np.sqrt(np.mean(starts**2))) / size,
         draws=float(np.sqrt(np.mean(draws.main.whole.charge.mean_square))) / size,
-        change=None if resolved.balanced else float(np.median(moved / np.maximum(np.abs(starts), 1e-300))),
+        change=None if resolved.balanced else float(np.median(displacement / np.maximum(np.abs(starts), 1e-300))),
     )
 
 

@@ -223,10 +223,10 @@ def frozen_chains(counts: Num[np.ndarray, "chain bins"]) -> int:
 
 def _frozen(counts: Num[np.ndarray, "chain bins"]) -> np.ndarray:
     filled, draws = (np.asarray(counts) > 0).sum(axis=1), np.asarray(counts).sum(axis=1)
-    seen = draws >= FROZEN_DRAWS
-    if not seen.any() or np.median(filled[seen]) < SEVERAL_BINS:
+    sampled = draws >= FROZEN_DRAWS
+    if not sampled.any() or np.median(filled[sampled]) < SEVERAL_BINS:
         return np.zeros(len(filled), bool)
-    return seen & (filled == 1)
+    return sampled & (filled == 1)
 
 
 def _moving(counts: Num[np.ndarray, "chain bins"]) -> Num[np.ndarray, "moving bins"]:
@@ -246,13 +246,13 @@ def merged_bins(mass: Float[np.ndarray, " bins"], *samples: Float[np.ndarray, "_
     squares = [np.maximum((n**2).sum(axis=0), 1e-300) for n in samples]
     visitors = np.min([n.sum(axis=0) ** 2 / square for n, square in zip(samples, squares, strict=True)], axis=0)
     needed = MIN_VISITORS * chains
-    starts, held, seen = [0], 0.0, 0.0
+    starts, group_mass, group_visitors = [0], 0.0, 0.0
     for b in range(mass.size):
-        if held >= least and seen >= needed:
+        if group_mass >= least and group_visitors >= needed:
             starts.append(b)
-            held = seen = 0.0
-        held, seen = held + mass[b], seen + visitors[b]
-    if (held < least or seen < needed) and len(starts) > 1:
+            group_mass = group_visitors = 0.0
+        group_mass, group_visitors = group_mass + mass[b], group_visitors + visitors[b]
+    if (group_mass < least or group_visitors < needed) and len(starts) > 1:
         starts.pop()
     return np.array(starts)
 
