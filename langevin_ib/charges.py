@@ -1,4 +1,4 @@
-"""The charge χ along training: how much of it SGD takes away, step by step and on average.
+"""The charge χ along training: its change under SGD, step by step and on average.
 
 Every gradient of an invariant loss is orthogonal to the orbit: Dχ ĝ = 0 where ∇χ = ξ. So a step changes a quadratic χ
 by its second order alone, χ(θ − ηĝ) = χ(θ) + η² χ(ĝ), exactly. For uv, with g = dL/dz of the batch, that is
@@ -74,7 +74,7 @@ def charge_balance(
     params: Params,
     lr: float,
 ) -> ChargeBalance | None:
-    """The balance that SGD comes to along the orbit of a minimum, and the rate of the slowest component of χ near it.
+    """The balance of SGD along the orbit of a minimum, and the rate of the slowest component of χ near it.
 
     With V = L + C, dχ/dt = F(χ) = −Dχ ∇V + (η/2) tr(D²χ (Σ + ∇V ∇Vᵀ)) along the orbit; the balance is F(χ*) = 0 and the
     rate the smallest −Re of an eigenvalue of the m × m matrix dF/dχ there, per unit of t = nη. For uv χ* = 0 and the
@@ -88,7 +88,7 @@ def charge_balance(
         lr: η.
 
     Returns:
-        None if there is no balance near, or χ does not go to it; of a χ that nothing moves (isotropic noise) too.
+        None if there is no balance near, or χ does not converge to it; also for a χ without drift (isotropic noise).
     """
 
     def drift(t):
@@ -98,29 +98,29 @@ def charge_balance(
         pull = jax.jvp(lambda x: model.moment_map(unravel(x)), (flat,), (slope,))[1]
         return charge_rate(model, GradientNoise(slope, covariance(point)), point, lr) - pull
 
-    def at(t):
+    def expand(t):
         charge_slope = jax.jacfwd(lambda x: model.moment_map(model.act(x, params)))(t)
         return drift(t), jax.jacfwd(drift)(t), charge_slope, model.moment_map(model.act(t, params))
 
-    look = jax.jit(at)
+    evaluate = jax.jit(expand)
     flat = ravel_pytree(params)[0]
     kick = lr * float(jnp.trace(covariance(params)))
     curvature = float(jnp.max(jnp.abs(jnp.linalg.eigvalsh(jax.hessian(_flattened(potential, params))(flat)))))
     rounding = ROUNDING * curvature * float(flat @ flat)
     t = np.zeros(model.group_dim)
-    found = [np.asarray(part) for part in look(jnp.asarray(t, flat.dtype))]
-    if np.abs(found[0]).max() > BALANCED * kick + 1e-3 * rounding:
+    expansion = [np.asarray(part) for part in evaluate(jnp.asarray(t, flat.dtype))]
+    if np.abs(expansion[0]).max() > BALANCED * kick + 1e-3 * rounding:
         for _ in range(NEWTON_STEPS):
-            step = -np.linalg.lstsq(found[1], found[0], rcond=None)[0]
+            step = -np.linalg.lstsq(expansion[1], expansion[0], rcond=None)[0]
             t = t + step * min(1.0, LONGEST_STEP / max(float(np.abs(step).max()), 1e-300))
-            found = [np.asarray(part) for part in look(jnp.asarray(t, flat.dtype))]
-            if not np.isfinite(np.concatenate([part.ravel() for part in found])).all():
+            expansion = [np.asarray(part) for part in evaluate(jnp.asarray(t, flat.dtype))]
+            if not np.isfinite(np.concatenate([part.ravel() for part in expansion])).all():
                 return None
-            if np.abs(found[0]).max() <= SETTLED * kick + 1e-3 * rounding:
+            if np.abs(expansion[0]).max() <= SETTLED * kick + 1e-3 * rounding:
                 break
         else:
             return None
-    _, slope, charge_slope, charge = found
+    _, slope, charge_slope, charge = expansion
     rate = float(-np.linalg.eigvals(np.linalg.solve(charge_slope.T, slope.T)).real.max())
     if not rate > (NO_RATE * kick + rounding) / float(flat @ flat):
         return None

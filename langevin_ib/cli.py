@@ -1,4 +1,4 @@
-"""What the package's command lines share: parsing that answers in one line, exit codes."""
+"""Shared by the package's command lines: parsing with one-line errors, exit codes."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def guarded(program: str, work: Callable[[], int], *, interrupted: str | None = 
     Args:
         program: named in errors.
         work: what is done.
-        interrupted: what is said of the results when it is stopped; None for the checkpoint that there is.
+        interrupted: the message about results when it is stopped; None for that about the checkpoint.
     """
     spell_out()
     try:
@@ -110,13 +110,13 @@ def options(pairs: list[str]) -> dict[str, Any]:
     >>> options(["width=3", "population=yes"])
     {'width': 3, 'population': True}
     """
-    found: dict[str, Any] = {}
+    table: dict[str, Any] = {}
     for pair in pairs:
         name, sign, value = pair.partition("=")
         if not (name and sign and value):
             raise ConfigError("set", "NAME=VALUE pairs", pair)
-        found[name] = {"yes": True, "no": False}.get(value, number(value))
-    return found
+        table[name] = {"yes": True, "no": False}.get(value, number(value))
+    return table
 
 
 def _fail(program: str, message: str, code: int) -> int:

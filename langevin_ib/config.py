@@ -71,7 +71,7 @@ def _option(default: Any, group: str, text: str, **parse: Any) -> Any:
     return field(default=default, metadata={"group": group, "help": text, **parse})
 
 
-def _of(defaults: tuple[float, float]) -> str:
+def _default_help(defaults: tuple[float, float]) -> str:
     """Both defaults of a setting, for its help text."""
     return f"[{defaults[0]:g}; {defaults[1]:g} except uv, rotation]"
 
@@ -120,7 +120,9 @@ class RunConfig:
         choices=CONFINEMENTS,
         auto=True,
     )
-    kappa: float | None = _option(None, "protocol", f"κ of κ|χ|²/2, with stiff {_of(DEFAULT_KAPPA)}", kind="positive")
+    kappa: float | None = _option(
+        None, "protocol", f"κ of κ|χ|²/2, with stiff {_default_help(DEFAULT_KAPPA)}", kind="positive"
+    )
     weight_decay: float | None = _option(
         None, "protocol", f"λ of λ|θ|²/2, with weight-decay [{DEFAULT_WEIGHT_DECAY:g}]", kind="positive"
     )
@@ -143,7 +145,7 @@ class RunConfig:
     chains: int = _option(
         AUTO,
         "dynamics",
-        f"independent chains {_of(DEFAULT_CHAINS)}",
+        f"independent chains {_default_help(DEFAULT_CHAINS)}",
         kind="count",
         low=MIN_CHAINS,
         high=10**7,
@@ -152,7 +154,7 @@ class RunConfig:
     steps: int = _option(
         AUTO,
         "dynamics",
-        f"steps of a chain, with burn-in {_of(DEFAULT_STEPS)[:-1]}; sgd: 400 relaxation times after it]",
+        f"steps of a chain, with burn-in {_default_help(DEFAULT_STEPS)[:-1]}; sgd: 400 relaxation times after it]",
         kind="count",
         low=10,
         high=LIMIT,
@@ -209,7 +211,7 @@ class RunConfig:
     bins: int = _option(
         AUTO,
         "comparison",
-        f"histogram bins in the window {_of(DEFAULT_BINS)}",
+        f"histogram bins in the window {_default_help(DEFAULT_BINS)}",
         kind="count",
         low=2,
         high=MAX_BINS,
@@ -232,7 +234,7 @@ class RunConfig:
     def __post_init__(self) -> None:
         for spec in dataclasses.fields(self):
             object.__setattr__(self, spec.name, plain(getattr(self, spec.name)))
-        self._remember()
+        self._record_given()
         self._settle_sampler()
         for spec in dataclasses.fields(self):
             value = getattr(self, spec.name)
@@ -251,12 +253,12 @@ class RunConfig:
             got = f"{getattr(self, name):g} with {other} {getattr(self, other):g}"
             raise ConfigError(name, "such that T = sigma²/beta lies in [1e-8, 1e8]", got)
 
-    def _remember(self) -> None:
-        """Keep which settings were given, before rules and defaults fill in the others."""
+    def _record_given(self) -> None:
+        """Record which settings were given, before rules and defaults resolve the others."""
         given = {
             spec.name: getattr(self, spec.name)
             for spec in dataclasses.fields(self)
-            if not (getattr(self, spec.name) is None or _is(getattr(self, spec.name), spec.default))
+            if not (getattr(self, spec.name) is None or _same_setting(getattr(self, spec.name), spec.default))
         }
         object.__setattr__(self, "_given", given)
 
@@ -282,7 +284,7 @@ class RunConfig:
             object.__setattr__(self, "confine", "none" if self.sampler == "sgd" else "stiff")
 
     def _settle_noise(self) -> None:
-        """What the noise of SGD leaves to the rules, and what contradicts it."""
+        """Settings of SGD's noise that rules resolve, and those that contradict it."""
         if self.confine not in ("none", "weight-decay"):
             raise ConfigError("confine", "none or weight-decay with sampler sgd", self.confine)
         if self.slab is not None:
@@ -349,7 +351,7 @@ class RunConfig:
             raise ConfigError("integrator", f"{wanted} when confine is {self.confine}", self.integrator)
 
     def model_options(self) -> dict[str, Any]:
-        """What the model's builder is called with."""
+        """The arguments of the model's builder."""
         own = {"target": self.target, "depth": self.depth} if self.model == "uv" else {}
         return own | (self.options or {})
 
@@ -369,17 +371,17 @@ class RunConfig:
         return "set by rule" if getattr(self, name) in (AUTO, None) else "a default"
 
     def replace(self, **changes: Any) -> RunConfig:
-        """A copy with some settings changed, validated again; what was a default is set anew.
+        """A copy with some settings changed, validated again; defaults are resolved anew.
 
         >>> RunConfig().replace(confine="weight-decay").kappa is None
         True
         """
-        made = type(self)(**(self.given | changes))
-        if _is(made.model, self.model) and made.model_options() == self.model_options():
+        changed = type(self)(**(self.given | changes))
+        if _same_setting(changed.model, self.model) and changed.model_options() == self.model_options():
             for kept in ("_model", "_model_name"):
                 if kept in self.__dict__:
-                    object.__setattr__(made, kept, self.__dict__[kept])
-        return made
+                    object.__setattr__(changed, kept, self.__dict__[kept])
+        return changed
 
     def build_model(self) -> Model:
         """The model, built once for this configuration and its copies with other settings of the run.
@@ -391,8 +393,8 @@ class RunConfig:
             from langevin_ib.models.registry import build, build_model  # noqa: PLC0415 - needs JAX, settings do not
 
             options = self.model_options()
-            made = build_model(self.model, options) if isinstance(self.model, str) else build(self.model, options)
-            object.__setattr__(self, "_model", made)
+            model = build_model(self.model, options) if isinstance(self.model, str) else build(self.model, options)
+            object.__setattr__(self, "_model", model)
         return self.__dict__["_model"]
 
     @property
@@ -491,7 +493,7 @@ def plain(value: Any) -> Any:
     return value.tolist()
 
 
-def _is(value: Any, other: Any) -> bool:
+def _same_setting(value: Any, other: Any) -> bool:
     """Whether two settings are the same; models are compared by identity."""
     same_kind = type(value) is type(other)
     return value is other or (same_kind and isinstance(value, str | bool | int | float | tuple) and value == other)
@@ -602,10 +604,10 @@ def checked_options(name: str, value: Any) -> dict[str, Any] | None:
 def _checked_metric(name: str, value: Any) -> tuple[float, ...]:
     if isinstance(value, str) or not hasattr(value, "__iter__"):
         raise ConfigError(name, "positive numbers, one for each parameter", value)
-    found = [_finite(item) for item in value]
-    if not found or any(item is None or item <= 0 for item in found):
+    diagonal = [_finite(item) for item in value]
+    if not diagonal or any(item is None or item <= 0 for item in diagonal):
         raise ConfigError(name, "positive numbers, one for each parameter", " ".join(str(item) for item in value))
-    return tuple(item for item in found if item is not None)
+    return tuple(item for item in diagonal if item is not None)
 
 
 def _checked_names(name: str, value: Any) -> tuple[str, ...]:

@@ -90,7 +90,7 @@ def hard_fixman(temperature: float) -> Confinement:
     """The same with C = (T/2) log det G_χ, Fixman's correction, which turns c = 0 into the paper's law c = 1.
 
     Its gradient is singular where the action is not free, and there the law c = 1 may not be integrable (z⁻¹ at z = 0
-    for uv): a chain that gets there is thrown about by an explicit step. Keep such points behind several T.
+    for uv): an explicit step takes a chain that gets there far away. Keep such points behind several T.
 
     Source: Fixman, PNAS 71, 3050 (1974); Ciccotti, Lelièvre & Vanden-Eijnden, CPAM 61, 371 (2008).
     """

@@ -1,7 +1,7 @@
-"""Does a model keep its contract? Verified in float64 at its starts, all over Θ and Θ/G, and where chains went.
+"""Does a model keep its contract? Verified in float64 at its starts, over Θ and Θ/G, and at the draws of chains.
 
-A model that is right only where its `init` goes gives a wrong law without any sign of it: so the identities are held
-against points that no start reaches, and again against the draws of a run.
+A model that is right only where its `init` goes gives a wrong law silently: so the identities are checked at
+points that no start reaches, and again at the draws of a run.
 """
 
 from __future__ import annotations
@@ -19,9 +19,21 @@ from jaxtyping import Array, Float, Key, PyTree
 from langevin_ib.errors import BreachError, LangevinIBError, ModelError, one_line
 from langevin_ib.models.base import RESERVED, Chart, Model, Params, SliceTerms
 from langevin_ib.models.shapes import check_shapes
-from langevin_ib.probes import AWAY, Looking, Probe, around, as_float64, at, elements, finite, looking_at, spread, whole
+from langevin_ib.probes import (
+    AWAY,
+    Evaluator,
+    Probe,
+    around,
+    as_float64,
+    at,
+    elements,
+    evaluator_of,
+    finite,
+    in_domain,
+    spread,
+)
 
-DRAWS = 64  # chains whose ends are looked at
+DRAWS = 64  # chains whose end points are checked
 LOOSE = 1e-6  # tolerance away from the starts, relative to size, for rounding is amplified there
 SINGULAR = 1e-12  # smallest over largest eigenvalue of a Gram matrix that counts as singular
 ILL = 1e-8  # below it a point is so near to where the action is not free that its digits say nothing
@@ -54,23 +66,25 @@ def check_model(model: Model, key: Key[Array, ""], points: int = 8, tolerance: f
             _check_fields(model)
             inits = [as_float64(model.init(k)) for k in jax.random.split(key_init, points)]
             _check_dimensions(Chart(model), inits[0])
-            looking = looking_at(model)
+            evaluator = evaluator_of(model)
             moves = np.asarray(0.5 * jax.random.normal(key_move, (points, model.group_dim)))
             turns = np.asarray(2.0 * jax.random.normal(key_turn, (points, model.compact_dim)))
             starts = np.stack([np.asarray(ravel_pytree(params)[0]) for params in inits])
-            at_starts = looking.probe(starts, moves, turns)
-            labels = looking.chart.labels
+            at_starts = evaluator.probe(starts, moves, turns)
+            labels = evaluator.chart.labels
             home = np.concatenate([np.ravel(labels[name]) for name in model.discrete] or [np.zeros(0)])
             for i in range(points):
-                _judge(model, at(at_starts, i), tolerance, home=home)
-            _check_start(looking.chart, inits[0])
-            away = looking.probe(around(random, inits[0], starts), *elements(random, model, AWAY))
+                _check_point(model, at(at_starts, i), tolerance, home=home)
+            _check_start(evaluator.chart, inits[0])
+            perturbed = evaluator.probe(around(random, inits[0], starts), *elements(random, model, AWAY))
             for i in range(AWAY):
-                _judge(model, at(away, i), LOOSE)
-            known = np.concatenate([found.seen.invariants[whole(found.seen)] for found in (at_starts, away)])
-            x = spread(random, looking.chart, known)
-            _check_ends(looking, x)
-            _check_quotient(looking, x, random, ModelError)
+                _check_point(model, at(perturbed, i), LOOSE)
+            known = np.concatenate(
+                [probe.values.invariants[in_domain(probe.values)] for probe in (at_starts, perturbed)]
+            )
+            x = spread(random, evaluator.chart, known)
+            _check_ends(evaluator, x)
+            _check_quotient(evaluator, x, random, ModelError)
         except LangevinIBError:
             raise
         except Exception as error:  # of a user's functions, whose shapes or names do not fit
@@ -82,7 +96,7 @@ def check_draws(model: Model, positions: PyTree[Float[Array | np.ndarray, "chain
 
     Args:
         model: one that `check_model` has passed.
-        positions: parameters with a leading axis of chains, in any precision; 64 of them, evenly spaced, are looked at.
+        positions: parameters with a leading axis of chains, in any precision; 64 of them, evenly spaced, are checked.
 
     Raises:
         BreachError: one line that says what failed, by how much, at which draw.
@@ -90,11 +104,11 @@ def check_draws(model: Model, positions: PyTree[Float[Array | np.ndarray, "chain
     with jax.enable_x64(True):
         leaves = [np.asarray(leaf, np.float64) for leaf in jax.tree.leaves(positions)]
         points = np.concatenate([leaf.reshape(len(leaf), -1) for leaf in leaves], axis=1)
-        points = _some(points)
+        points = _evenly_spaced(points)
         random = np.random.default_rng(len(points))
-        found = looking_at(model).probe(points, *elements(random, model, len(points)))
+        probes = evaluator_of(model).probe(points, *elements(random, model, len(points)))
         for i in range(len(points)):
-            _judge(model, at(found, i), LOOSE, error=BreachError)
+            _check_point(model, at(probes, i), LOOSE, error=BreachError)
 
 
 def check_law_draws(model: Model, x: Float[np.ndarray, "n k"]) -> None:
@@ -104,11 +118,11 @@ def check_law_draws(model: Model, x: Float[np.ndarray, "n k"]) -> None:
         BreachError: one line that says what failed, by how much, at which point.
     """
     with jax.enable_x64(True):
-        x = _some(np.asarray(x, np.float64))
-        _check_quotient(looking_at(model), x, np.random.default_rng(len(x)), BreachError)
+        x = _evenly_spaced(np.asarray(x, np.float64))
+        _check_quotient(evaluator_of(model), x, np.random.default_rng(len(x)), BreachError)
 
 
-def _some(points: np.ndarray) -> np.ndarray:
+def _evenly_spaced(points: np.ndarray) -> np.ndarray:
     return points[np.linspace(0, len(points) - 1, min(DRAWS, len(points))).astype(int)]
 
 
@@ -116,24 +130,24 @@ def _some(points: np.ndarray) -> np.ndarray:
 
 
 def _check_fields(model: Model) -> None:
-    """Mistakes in what functions return, and in the fields that are data."""
+    """Refuse functions that return wrong types or shapes, and fields of wrong data."""
     check_shapes(model)
     if isinstance(model.cut, str) or not all(isinstance(name, str) for name in model.cut):
         raise ModelError(f"model {model.name}: cut must be a tuple of names, got {model.cut!r}")
-    for name, intervals in (*model.branches.items(), *((name, (one,)) for name, one in model.home.items())):
-        if not (isinstance(intervals, tuple) and intervals and all(_is_interval(one) for one in intervals)):
+    for name, intervals in (*model.branches.items(), *((name, (home,)) for name, home in model.home.items())):
+        if not (isinstance(intervals, tuple) and intervals and all(_is_interval(interval) for interval in intervals)):
             raise ModelError(
                 f"model {model.name}: branches of {name} must be a tuple of intervals (low, high), got {intervals!r}"
             )
-    for name, one in model.home.items():
-        if one not in model.branches_of(name):
+    for name, home in model.home.items():
+        if home not in model.branches_of(name):
             raise ModelError(
-                f"model {model.name}: home of {name} must be one of its branches {model.branches_of(name)}, got {one}"
+                f"model {model.name}: home of {name} must be one of its branches {model.branches_of(name)}, got {home}"
             )
 
 
-def _is_interval(one) -> bool:
-    return isinstance(one, tuple) and len(one) == 2 and float(one[0]) < float(one[1])
+def _is_interval(interval) -> bool:
+    return isinstance(interval, tuple) and len(interval) == 2 and float(interval[0]) < float(interval[1])
 
 
 def _check_names(chart: Chart) -> None:
@@ -172,8 +186,8 @@ def _check_dimensions(chart: Chart, params: Params) -> None:
         )
     if chart.dim == 1:
         x = chart.of(params)
-        found = tuple(chart.scalars(x).values())
-        if len(found) != 1 or not bool(jnp.allclose(found[0], x[0], equal_nan=True)):
+        scalars = tuple(chart.scalars(x).values())
+        if len(scalars) != 1 or not bool(jnp.allclose(scalars[0], x[0], equal_nan=True)):
             raise ModelError(
                 f"model {model.name}: the scalar of a quotient of one coordinate has to be that coordinate"
             )
@@ -195,13 +209,13 @@ def _check_start(chart: Chart, params: Params) -> None:
 # Judgement.
 
 
-def _listed(what: str, values: np.ndarray) -> str:
+def _location(what: str, values: np.ndarray) -> str:
     return f"at {what} = [" + ", ".join(f"{x:.4g}" for x in values[:8]) + (", …]" if values.size > 8 else "]")
 
 
-def _check_ends(looking: Looking, x: Float[np.ndarray, "n k"]) -> None:
-    """Rescalings fix the origin, which no random point meets: a coordinate whose branch holds 0 is looked at there."""
-    chart = looking.chart
+def _check_ends(evaluator: Evaluator, x: Float[np.ndarray, "n k"]) -> None:
+    """Rescalings fix the origin, which no random point meets: a coordinate whose branch holds 0 is checked there."""
+    chart = evaluator.chart
     model = chart.model
     if model.scalars is not None:
         return
@@ -210,9 +224,9 @@ def _check_ends(looking: Looking, x: Float[np.ndarray, "n k"]) -> None:
             continue
         origin = x[:1].copy()
         origin[:, i] = 0.0
-        found = looking.slice(origin)
-        bad = _singular(found.spectrum[0]) or _singular(found.coupling[0][::-1])
-        if bad or not np.isfinite(found.point).all():
+        at_origin = evaluator.slice(origin)
+        bad = _singular(at_origin.spectrum[0]) or _singular(at_origin.coupling[0][::-1])
+        if bad or not np.isfinite(at_origin.point).all():
             raise ModelError(
                 f"model {model.name}: the action is not free, or the section fails, at {name} = 0, inside its branches "
                 f"{model.branches_of(name)}: end them there"
@@ -220,37 +234,37 @@ def _check_ends(looking: Looking, x: Float[np.ndarray, "n k"]) -> None:
 
 
 def _check_quotient(
-    looking: Looking, x: Float[np.ndarray, "n k"], random: np.random.Generator, error: type[Exception]
+    evaluator: Evaluator, x: Float[np.ndarray, "n k"], random: np.random.Generator, error: type[Exception]
 ) -> None:
-    """Points of the quotient, and all that is asked of their balanced points.
+    """Check points of the quotient, and their balanced points.
 
     That coordinates return is too much to ask of an angle that has gone round: the point and its scalars have to.
     """
-    model = looking.chart.model
-    points, wanted = looking.slice(x).point, looking.scalars(x)
-    probes = looking.probe(points, *elements(random, model, len(x)))
+    model = evaluator.chart.model
+    points, wanted = evaluator.slice(x).point, evaluator.scalars(x)
+    probes = evaluator.probe(points, *elements(random, model, len(x)))
     for i in range(len(x)):
-        probe, where = at(probes, i), _listed("z", x[i]) + (", where a chain went" if error is BreachError else "")
+        probe, where = at(probes, i), _location("z", x[i]) + (", where a chain went" if error is BreachError else "")
         intended = all(
             any(low < value < high for low, high in model.branches_of(name))
-            for name, value in zip(looking.chart.scalar_names, wanted[i], strict=True)
+            for name, value in zip(evaluator.chart.scalar_names, wanted[i], strict=True)
         )
         if not intended:
             continue
-        if not finite(probe.seen):
+        if not finite(probe.values):
             # Where only the loss is no number, `windows` says whether that is in the way.
-            lost = not (np.isfinite(probe.point).all() and np.isfinite(probe.seen.invariants).all())
-            if looking.chart.dim == 1 and lost:
+            lost = not (np.isfinite(probe.point).all() and np.isfinite(probe.values.invariants).all())
+            if evaluator.chart.dim == 1 and lost:
                 raise error(
                     f"model {model.name}: the section fails {where}, inside the branches "
-                    f"{model.branches_of(looking.chart.scalar_names[0])}: end them where it does"
+                    f"{model.branches_of(evaluator.chart.scalar_names[0])}: end them where it does"
                 )
             continue
-        for got, known in ((probe.seen.scalars, wanted[i]), (probe.slice.point, points[i])):
+        for got, known in ((probe.values.scalars, wanted[i]), (probe.slice.point, points[i])):
             gap = float(np.max(np.abs(got - known)))
             if not gap <= LOOSE * (1.0 + float(np.max(np.abs(known)))):
                 raise error(f"model {model.name}: the section does not invert the invariants by {gap:.3g} {where}")
-        _judge(model, probe, LOOSE, error=error)
+        _check_point(model, probe, LOOSE, error=error)
 
 
 def _singular(spectrum: np.ndarray, share: float = SINGULAR) -> bool:
@@ -258,7 +272,7 @@ def _singular(spectrum: np.ndarray, share: float = SINGULAR) -> bool:
     return not float(spectrum[0]) > share * max(float(spectrum[-1]), 1e-300)
 
 
-def _judge(
+def _check_point(
     model: Model,
     probe: Probe,
     tolerance: float,
@@ -266,12 +280,12 @@ def _judge(
     home: np.ndarray | None = None,
     error: type[Exception] = ModelError,
 ) -> None:
-    """Refuse a model for what is seen at one point; given `home`, the discrete invariants of a start, at a start."""
-    where = _listed("θ", probe.point) + (", where a chain went" if error is BreachError else "")
-    seen, moved, balanced = probe.seen, probe.seen_moved, probe.slice
+    """Refuse a model that breaks its contract at a point; `home` are the discrete invariants, given at a start."""
+    where = _location("θ", probe.point) + (", where a chain went" if error is BreachError else "")
+    values, moved, balanced = probe.values, probe.values_moved, probe.slice
     at_start = home is not None
-    everything = at_start or bool(whole(seen))
-    if not at_start and not (finite(seen) and (everything or finite(moved))):
+    full_contract = at_start or bool(in_domain(values))
+    if not at_start and not (finite(values) and (full_contract or finite(moved))):
         return
 
     def differ(what: str, got: Any, wanted: Any, size: float = 0.0) -> None:
@@ -281,54 +295,54 @@ def _judge(
             raise error(f"model {model.name}: {what} by {gap:.3g} {where}")
 
     if at_start:
-        for what, values in (("the loss", seen.loss), ("an invariant", seen.invariants), ("χ", seen.charge)):
-            if not np.isfinite(values).all():
+        for what, quantity in (("the loss", values.loss), ("an invariant", values.invariants), ("χ", values.charge)):
+            if not np.isfinite(quantity).all():
                 raise error(f"model {model.name}: {what} is not a number {where}, a start")
     # Free action first: at a point where it is not free, a failed section is only a consequence.
-    if everything and _singular(probe.spectrum):
+    if full_contract and _singular(probe.spectrum):
         if error is BreachError:
             return  # noise may take a chain there, whatever the model
         raise error(
             f"model {model.name}: the action is not free, the orbit Gram matrix H is singular "
             f"(eigenvalues {float(probe.spectrum[0]):.3g} to {float(probe.spectrum[-1]):.3g}) {where}"
         )
-    differ("the loss changes along the orbit", moved.loss, seen.loss)
-    differ("a discrete invariant changes along the orbit", moved.discrete, seen.discrete)
+    differ("the loss changes along the orbit", moved.loss, values.loss)
+    differ("a discrete invariant changes along the orbit", moved.discrete, values.discrete)
     if home is not None:
-        differ("a discrete invariant differs from its value at another start", seen.discrete, home)
-    differ("an invariant changes along the orbit", moved.invariants, seen.invariants)
-    differ("act(0, θ) is not θ,", probe.resting, probe.point)
-    differ("act is no group action, exp(t + t')θ is not exp(t')exp(t)θ,", probe.stepwise, probe.moved)
+        differ("a discrete invariant differs from its value at another start", values.discrete, home)
+    differ("an invariant changes along the orbit", moved.invariants, values.invariants)
+    differ("act(0, θ) is not θ,", probe.unmoved, probe.point)
+    differ("act is no group action, exp(t + t')θ is not exp(t')exp(t)θ,", probe.composed, probe.moved)
     if probe.compact is not None:
-        turned = probe.compact
-        differ("the loss changes under the compact action", turned.seen.loss, seen.loss)
-        differ("an invariant changes under the compact action", turned.seen.invariants, seen.invariants)
-    differ("a prediction changes along the orbit", moved.predictions, seen.predictions)
-    differ("the penalty changes along the orbit", moved.penalty, seen.penalty)
+        compact = probe.compact
+        differ("the loss changes under the compact action", compact.values.loss, values.loss)
+        differ("an invariant changes under the compact action", compact.values.invariants, values.invariants)
+    differ("a prediction changes along the orbit", moved.predictions, values.predictions)
+    differ("the penalty changes along the orbit", moved.penalty, values.penalty)
     differ(
         "SGD takes squared errors, ½ w |f − y|² (and a penalty), and the mean over the examples is not the loss,",
-        seen.risks,
-        np.full_like(seen.risks, seen.loss),
+        values.risks,
+        np.full_like(values.risks, values.loss),
     )
     ill = _singular(probe.spectrum, ILL) or _singular(balanced.spectrum, ILL)
-    if everything and (at_start or not ill):
-        _judge_slice(model, probe, differ, error, where)
+    if full_contract and (at_start or not ill):
+        _check_section(model, probe, differ, error, where)
     if probe.compact is not None:
-        turned = probe.compact
-        differ("compact_act(0, θ) is not θ,", turned.resting, probe.point)
-        differ("the compact action is no isometry", turned.stretch, np.eye(len(turned.stretch)))
-        differ("compact_act is no group action, exp(t + t')θ is not exp(t')exp(t)θ,", turned.stepwise, turned.moved)
+        compact = probe.compact
+        differ("compact_act(0, θ) is not θ,", compact.unmoved, probe.point)
+        differ("the compact action is no isometry", compact.pullback_metric, np.eye(len(compact.pullback_metric)))
+        differ("compact_act is no group action, exp(t + t')θ is not exp(t')exp(t)θ,", compact.composed, compact.moved)
 
 
-def _judge_slice(model: Model, probe: Probe, differ: Callable[..., None], error: type[Exception], where: str) -> None:
+def _check_section(model: Model, probe: Probe, differ: Callable[..., None], error: type[Exception], where: str) -> None:
     """The section of a point in the branches and in the component of the starts."""
-    seen, balanced, on_slice = probe.seen, probe.slice, probe.seen_slice
+    values, balanced, on_slice = probe.values, probe.slice, probe.values_on_slice
     none = np.zeros_like(on_slice.charge)
     scale = float(balanced.scale)
     differ("the section misses the slice, χ(s(z)) ≠ 0,", on_slice.charge, none, scale)
-    differ("the section does not invert the invariants", on_slice.invariants, seen.invariants)
-    differ("the section does not keep the discrete invariants", on_slice.discrete, seen.discrete)
-    differ("the loss differs at the section, L(s(z)) ≠ L,", on_slice.loss, seen.loss)
+    differ("the section does not invert the invariants", on_slice.invariants, values.invariants)
+    differ("the section does not keep the discrete invariants", on_slice.discrete, values.discrete)
+    differ("the loss differs at the section, L(s(z)) ≠ L,", on_slice.loss, values.loss)
     if _singular(balanced.spectrum):
         raise error(f"model {model.name}: the action is not free at the section, H is singular there, {where}")
     if _singular(balanced.coupling[::-1]):

@@ -97,18 +97,18 @@ def minimise_along_orbit(model: Model, params: Params) -> Balanced:
     Source: arXiv:2601.06597, eqs. (15)–(16), (34), (43).
 
     >>> from langevin_ib.models.uv import uv
-    >>> found = minimise_along_orbit(uv(), jnp.array([4.0, 0.25]))
-    >>> found.params.round(6).tolist(), bool(found.converged)
+    >>> balanced = minimise_along_orbit(uv(), jnp.array([4.0, 0.25]))
+    >>> balanced.params.round(6).tolist(), bool(balanced.converged)
     ([1.0, 1.0], True)
     """
     with jax.enable_x64(True):
         start = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), params)
-        found = jax.jit(lambda point: _search(model, point))(start)
-        gradient = jnp.linalg.norm(found.gradient)
+        end = jax.jit(lambda point: _search(model, point))(start)
+        gradient = jnp.linalg.norm(end.gradient)
         # A compact orbit has a minimum in any case, and log det H is constant on it where the metric is invariant.
-        attained = model.compact_orbits | (jnp.linalg.norm(found.newton) <= LAST_STEP)
-        converged = jnp.isfinite(found.value) & (gradient <= GRADIENT_TOLERANCE) & attained
-        return Balanced(found.t, model.act(found.t, start), found.value, gradient, converged)
+        attained = model.compact_orbits | (jnp.linalg.norm(end.newton) <= LAST_STEP)
+        converged = jnp.isfinite(end.value) & (gradient <= GRADIENT_TOLERANCE) & attained
+        return Balanced(end.t, model.act(end.t, start), end.value, gradient, converged)
 
 
 class Iterate(NamedTuple):

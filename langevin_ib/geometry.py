@@ -136,7 +136,7 @@ def reduced_curvatures(chart: Chart, x: Float[Array, " k"], potential=None) -> F
 
 
 class SliceReport(NamedTuple):
-    """How a slice stands to the orbits, over some of its points; see `slice_report`."""
+    """Relation of a slice to the orbits, over some of its points; see `slice_report`."""
 
     equation_40: Any
     canonical_gap: Any
@@ -148,7 +148,7 @@ def slice_report(model: Model, points: Params) -> SliceReport:
 
     Args:
         model: any model.
-        points: parameters with a leading axis of points; looked at are the sections of their orbits.
+        points: parameters with a leading axis of points; the report is at the sections of their orbits.
 
     Returns:
         `equation_40`: the largest |G_χ − M H⁻¹ Mᵀ| / |G_χ|, eq. (40): 0 where the gradients of χ lie along the orbit.

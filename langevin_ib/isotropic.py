@@ -1,4 +1,4 @@
-"""The isotropic family (F) at the temperature, and the c, that fit a sample best: what SGD's own law is held against.
+"""The isotropic family (F) at the temperature, and the c, that fit a sample best: the alternative to SGD's own law.
 
 p_{β,c} ∝ exp(−βℓ) det G^(−c/2) dσ_S is an exponential family in (β, c) = (1/T, c) with the statistics −ℓ and
 t = −½ log det G: maximum likelihood matches their means. The fit is to the draws that are then compared, which favours
@@ -71,7 +71,7 @@ class IsotropicFamily:
         energy: ℓ at the points.
         statistic: t there.
         log_base: log (c = 0 measure dσ_S over the density that the points have, or times their quadrature weight).
-        temperature: about where the best one is looked for.
+        temperature: near which the best one is searched.
         draws: the draws that the points are, chain axis first; None for nodes.
         edges: bin edges of each scalar.
     """
@@ -86,8 +86,8 @@ class IsotropicFamily:
     @property
     def candidates(self) -> tuple[FittedLaw, ...]:
         """Its laws of fixed c, and that of free c."""
-        every = {**FIXED, FREE: None}
-        return tuple(FittedLaw(name, c, self) for name, c in every.items())
+        coefficients = {**FIXED, FREE: None}
+        return tuple(FittedLaw(name, c, self) for name, c in coefficients.items())
 
     def fit(self, mean_energy: float, mean_statistic: float, c: float | None) -> Fit:
         """Match the mean of ℓ, at a given c; or those of ℓ and t, c being free.
@@ -95,16 +95,20 @@ class IsotropicFamily:
         Raises:
             LawError: no temperature (and c) does, or it is too far for the draws that the family is known by.
         """
-        found = self._both(mean_energy, mean_statistic) if c is None else Fit(1.0 / self._coldness(mean_energy, c), c)
+        fit = (
+            self._fit_both(mean_energy, mean_statistic)
+            if c is None
+            else Fit(1.0 / self._inverse_temperature(mean_energy, c), c)
+        )
         if self.draws is not None:
-            share = effective_share(self._weight(found))
+            share = effective_share(self._weight(fit))
             if share < MIN_SHARE:
                 raise LawError(
-                    f"left out, for its best T = {found.temperature:.3g} and c = {found.c:.2f} are too far from "
+                    f"left out, for its best T = {fit.temperature:.3g} and c = {fit.c:.2f} are too far from "
                     f"T = {self.temperature:.3g}, at which the isotropic laws were sampled ({share:.1%} of those draws "
                     f"would count, {MIN_SHARE:.0%} are needed): {REMEDY}"
                 )
-        return found
+        return fit
 
     def masses(self, fit: Fit, scalar: str) -> Masses:
         """Bin masses of a law of the family: exact ones of nodes, weighted counts of draws."""
@@ -117,29 +121,29 @@ class IsotropicFamily:
     def _weight(self, fit: Fit) -> np.ndarray:
         return weights_of(self.log_base - self.energy / fit.temperature + fit.c * self.statistic)
 
-    def _means(self, coldness: float, c: float) -> tuple[np.ndarray, np.ndarray]:
+    def _means(self, beta: float, c: float) -> tuple[np.ndarray, np.ndarray]:
         """Mean and covariance of (−ℓ, t)."""
-        weight = self._weight(Fit(1.0 / coldness, c)).ravel()
+        weight = self._weight(Fit(1.0 / beta, c)).ravel()
         weight = weight / weight.sum()
         pair = np.stack([-self.energy.ravel(), self.statistic.ravel()])
         mean = pair @ weight
         return mean, (pair - mean[:, None]) * weight @ (pair - mean[:, None]).T
 
-    def _coldness(self, mean_energy: float, c: float) -> float:
+    def _inverse_temperature(self, mean_energy: float, c: float) -> float:
         """β with E[ℓ] = the mean: E[ℓ] falls with β."""
 
-        def gap(log_coldness: float) -> float:
-            return float(self._means(np.exp(log_coldness), c)[0][0] + mean_energy)
+        def gap(log_beta: float) -> float:
+            return float(self._means(np.exp(log_beta), c)[0][0] + mean_energy)
 
         low, high = (-np.log(self.temperature) + side * np.log(SPAN) for side in (-1.0, 1.0))
         if not gap(low) < 0 < gap(high):
             raise LawError(
                 f"left out, for at no temperature has it the mean loss of the draws, {mean_energy:.4g}: {REMEDY}"
             )
-        found = optimize.brentq(gap, low, high, xtol=1e-12)  # pyright: ignore  # untyped overload
-        return float(np.exp(found))  # pyright: ignore[reportArgumentType, reportCallIssue]
+        root = optimize.brentq(gap, low, high, xtol=1e-12)  # pyright: ignore  # untyped overload
+        return float(np.exp(root))  # pyright: ignore[reportArgumentType, reportCallIssue]
 
-    def _both(self, mean_energy: float, mean_statistic: float) -> Fit:
+    def _fit_both(self, mean_energy: float, mean_statistic: float) -> Fit:
         """Newton's method, through SciPy, on the convex log Z(β, c) + β ℓ̄ − c t̄.
 
         In units of the statistics' own spread: t may hardly vary on a narrow window, and its gradient with it.
@@ -147,14 +151,14 @@ class IsotropicFamily:
         if coefficient.is_constant(self.statistic):
             raise LawError("left out, for log det G is constant, so that c cannot be fitted: see the laws of fixed c")
         wanted = np.array([-mean_energy, mean_statistic])
-        begin = np.array([self._coldness(mean_energy, 0.0), 0.0])
+        begin = np.array([self._inverse_temperature(mean_energy, 0.0), 0.0])
         unit = 1.0 / np.sqrt(np.diag(self._means(begin[0], begin[1])[1]))
 
         def function(x):
-            coldness, c = begin + x * unit
-            log_weight = self.log_base - coldness * self.energy + c * self.statistic
+            beta, c = begin + x * unit
+            log_weight = self.log_base - beta * self.energy + c * self.statistic
             top = log_weight.max()
-            return float(top + np.log(np.exp(log_weight - top).sum()) - np.array([coldness, c]) @ wanted)
+            return float(top + np.log(np.exp(log_weight - top).sum()) - np.array([beta, c]) @ wanted)
 
         def gradient(x):
             return (self._means(*(begin + x * unit))[0] - wanted) * unit
@@ -162,16 +166,16 @@ class IsotropicFamily:
         def hessian(x):
             return self._means(*(begin + x * unit))[1] * np.outer(unit, unit)
 
-        found = optimize.minimize(
+        optimum = optimize.minimize(
             function, np.zeros(2), jac=gradient, hess=hessian, method="trust-exact", options={"gtol": GRADIENT}
         )
-        coldness, c = begin + found.x * unit
-        if not (np.abs(gradient(found.x)).max() < 100 * GRADIENT and coldness > 0 and abs(c) < EXTREME_C):
+        beta, c = begin + optimum.x * unit
+        if not (np.abs(gradient(optimum.x)).max() < 100 * GRADIENT and beta > 0 and abs(c) < EXTREME_C):
             raise LawError(
                 "left out, for no T and c together give it the draws' means of the loss and of log det G: see the "
                 "laws of fixed c"
             )
-        return Fit(float(1.0 / coldness), float(c))
+        return Fit(float(1.0 / beta), float(c))
 
 
 def from_quadrature(reduction: Reduction, edges: Float[np.ndarray, " edges"], temperature: float) -> IsotropicFamily:

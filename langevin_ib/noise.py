@@ -1,4 +1,4 @@
-"""Gradient noise: which there is, its covariance Σ(θ) at a point, and how far that is from isotropic."""
+"""Gradient noise: its kinds, its covariance Σ(θ) at a point, and the anisotropy of Σ."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Noise:
         label_noise: s, standard deviation of the noise added to each label of a step.
         replace: whether a minibatch is drawn with replacement, independently at each step; else by epochs, each of
             which takes the examples in a new random order (and leaves n mod B of them out).
-        turned: whether the noise vector is replaced by one of the same length in a uniformly random direction:
+        isotropized: whether the noise vector is replaced by one of the same length in a uniformly random direction:
             isotropic noise whose strength matches at every point, of covariance (tr Σ/q) I.
 
     Raises:
@@ -45,7 +45,7 @@ class Noise:
     batch_size: int | None = None
     label_noise: float = 0.0
     replace: bool = True
-    turned: bool = False
+    isotropized: bool = False
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -61,15 +61,15 @@ class Noise:
             raise ConfigError("label_noise", "left out with noise bernoulli", self.label_noise)
         if self.kind == "label" and not self.label_noise > 0:
             raise ConfigError("label_noise", "a positive number with noise label", self.label_noise)
-        if self.kind == "none" and (self.label_noise or self.turned):
+        if self.kind == "none" and (self.label_noise or self.isotropized):
             raise ConfigError("label_noise", "left out with noise none", self.label_noise)
         if not self.replace and self.kind != "minibatch":
             raise ConfigError("replace", f"yes with noise {self.kind}", "no")
 
     @property
     def given(self) -> str:
-        """The noise in the words of its settings."""
-        if self.turned:
+        """The noise in terms of its settings."""
+        if self.isotropized:
             return "isotropic" if self.batch_size is None else f"isotropic with batch_size {self.batch_size}"
         return self.kind
 
@@ -136,7 +136,7 @@ def gradient_noise(training: Training, noise: Noise, params: Params, task: Task 
         sampling = jnp.zeros_like(sampling)
     label = (weight * noise.label_noise) ** 2 / size * jnp.einsum("i,ioq,iop->qp", share, jacobian, jacobian)
     covariance = sampling + label
-    if noise.turned:
+    if noise.isotropized:
         q = mean.size
         covariance = jnp.trace(covariance) / q * jnp.eye(q, dtype=mean.dtype)
     return GradientNoise(mean_gradient, covariance)
@@ -158,7 +158,7 @@ def cumulants(training: Training, noise: Noise, params: Params, direction: Float
 
     Args:
         training: of the model.
-        noise: with replacement, not turned.
+        noise: with replacement, not isotropized.
         params: θ.
         direction: e.
     """
@@ -200,7 +200,7 @@ def _each(training: Training, noise: Noise, params: Params, task: Task | None) -
 
 
 def memory_factor(noise: Noise, size: int, momentum: float) -> float:
-    """1 + 2 Σ_k μ^k ρ_k: what momentum makes of the noise of steps that are correlated, in the mean drift of χ.
+    """1 + 2 Σ_k μ^k ρ_k: the factor of correlated noise under momentum, in the mean drift of χ.
 
     With heavy-ball momentum p = θ − ημ/(1 − μ) m moves by −η/(1 − μ) ĝ a step, and χ(p) on average by (η/(1 − μ))²
     times E χ(ĝ) and this factor, ρ_k the correlation of gradients k steps apart: 1 for independent steps, and for the N

@@ -56,7 +56,7 @@ class Plan:
         schedule: burn-in and records.
         edges: bin edges of each scalar.
         singular_ends: whether a scalar's window ends where its branch does.
-        elsewhere: other minima of the reduced loss of a scalar invariant, see `windows.Placed`.
+        elsewhere: other minima of the reduced loss of a scalar invariant, see `windows.Placement`.
     """
 
     config: RunConfig
@@ -147,7 +147,7 @@ def _check_free(reduction: Reduction, window: Window) -> None:
 
 
 def resolve(config: RunConfig) -> Plan:
-    """Fill in every `auto` for a model of one coordinate; the result's configuration resolves to itself.
+    """Resolve every `auto` for a model of one coordinate; the result's configuration resolves to itself.
 
     Raises:
         ConfigError: a setting does not fit the model: a window outside the branch or the support, too few records.
@@ -157,11 +157,13 @@ def resolve(config: RunConfig) -> Plan:
     _check_free(reduction, window)
     config = config.replace(window=window)
     points = np.linspace(*window, POINTS + 2)[1:-1, None]
-    config = _settle(config, reduction, points, np.array([[0.5 * sum(window)]]), max(abs(window[0]), abs(window[1])))
+    config = _resolve_dynamics(
+        config, reduction, points, np.array([[0.5 * sum(window)]]), max(abs(window[0]), abs(window[1]))
+    )
     edges = {reduction.name: np.linspace(*window, config.bins + 1)}
     check_spacing(config, reduction, points, edges)
     singular = window[0] == branch[0], window[1] == branch[1]
-    return Plan(config, reduction, _schedule(config, reduction.proper), edges, singular, elsewhere)
+    return Plan(config, reduction, _build_schedule(config, reduction.proper), edges, singular, elsewhere)
 
 
 def resolve_many(
@@ -179,19 +181,19 @@ def resolve_many(
     """
     largest = max(max(abs(low), abs(high)) for low, high in windows.values())
     width = largest * reduction.model.group_dim
-    config = _settle(config, reduction, draws[: 8 * POINTS], lowest.x[None], width)
+    config = _resolve_dynamics(config, reduction, draws[: 8 * POINTS], lowest.x[None], width)
     wanted = config.invariant or tuple(windows)
     # Scalars that are cut stay in, whatever is shown: the laws are those inside their windows.
-    kept = {name: w for name, w in windows.items() if name in wanted or name in reduction.model.cut}
-    edges = {name: np.linspace(*window, config.bins + 1) for name, window in kept.items()}
+    compared = {name: w for name, w in windows.items() if name in wanted or name in reduction.model.cut}
+    edges = {name: np.linspace(*window, config.bins + 1) for name, window in compared.items()}
     check_spacing(config, reduction, draws[: 8 * POINTS], edges)
-    return Plan(config, reduction, _schedule(config, reduction.proper), edges, (False, False))
+    return Plan(config, reduction, _build_schedule(config, reduction.proper), edges, (False, False))
 
 
-def _settle(
+def _resolve_dynamics(
     config: RunConfig, reduction: Reduction, points: np.ndarray, middle: np.ndarray, largest: float
 ) -> RunConfig:
-    """Slab, step, thinning and burn-in, from points of the quotient that stand for where the law lives."""
+    """Slab, step, thinning and burn-in, from points of the quotient that represent the law."""
     if config.confine == "none" and config.slab is None and not reduction.proper:
         config = config.replace(slab=rounded(largest * SLAB_SHARE))
     if config.step_check == AUTO:
@@ -207,22 +209,22 @@ def _settle(
     if config.integrator != "mala":
         check_travel(config, reduction, points, middle, because)
     if config.thin == AUTO:
-        config = config.replace(thin=_thin(config, reduction, middle))
+        config = config.replace(thin=_thinning(config, reduction, middle))
     if config.burn_in == AUTO:
-        config = config.replace(burn_in=_burn_in(config, reduction, middle))
-    if because:  # after the step has been found to be worth a finer float
+        config = config.replace(burn_in=_burn_in_steps(config, reduction, middle))
+    if because:  # once the step is known, and float64 with it worth while
         check_precision(config, reduction, points)
     return config
 
 
-def _thin(config: RunConfig, reduction: Reduction, middle: np.ndarray) -> int:
+def _thinning(config: RunConfig, reduction: Reduction, middle: np.ndarray) -> int:
     if config.integrator == "mala":
         return 4
     wanted = THIN_INTERVAL[reduction.proper] / (settling_rate(reduction, middle) * float(config.step_size))
     return int(np.clip(round(wanted), 1, max(1, config.steps // 500)))
 
 
-def _burn_in(config: RunConfig, reduction: Reduction, middle: np.ndarray) -> int:
+def _burn_in_steps(config: RunConfig, reduction: Reduction, middle: np.ndarray) -> int:
     share = round(config.steps * BURN_IN_SHARE[reduction.proper])
     if reduction.proper or config.integrator == "mala":
         return share
@@ -231,7 +233,7 @@ def _burn_in(config: RunConfig, reduction: Reduction, middle: np.ndarray) -> int
     return max(share, int(min(settled, SETTLING_SHARE * config.steps)))
 
 
-def _schedule(config: RunConfig, proper: bool) -> Schedule:
+def _build_schedule(config: RunConfig, proper: bool) -> Schedule:
     burn_in, thin = int(config.burn_in), int(config.thin)
     records = (config.steps - burn_in) // thin
     if records < MIN_RECORDS:

@@ -1,6 +1,6 @@
-"""What the laws predict for each scalar, and how a sample is held against it: by quadrature, or by draws of a law.
+"""What the laws predict for each scalar, and how a sample is compared with it: by quadrature, or by draws of a law.
 
-Both kinds answer the same questions, so that the judge does not know which it has: which laws there are, their bin
+Both kinds answer the same questions, so that the judge does not know which it has: which laws exist, their bin
 masses, the c that a sample shows, the c that draws of a law would show, the exact law's share of a window.
 """
 
@@ -74,7 +74,7 @@ def _no_coefficient(masses: dict[str, Float[np.ndarray, " all_bins"]]) -> Absent
 
 @dataclass(frozen=True)
 class QuadraturePredictions:
-    """Laws of one scalar invariant, integrated over its bins; made by `quadrature`."""
+    """Laws of one scalar invariant, integrated over its bins; built by `quadrature`."""
 
     reduction: Reduction
     edges: Float[np.ndarray, " edges"]
@@ -114,7 +114,7 @@ class QuadraturePredictions:
         z, log_base, t = self._nodes
         if coefficient.is_constant(t):
             return None
-        (density,) = (found for found in self.built if found.name == law)
+        (density,) = (candidate for candidate in self.built if candidate.name == law)
         try:
             log_density = density.log_density(z)
         except LawError:  # of an orbit integral, which had settled at the nodes of the masses but does not at these
@@ -132,8 +132,8 @@ class QuadraturePredictions:
         if exact is None or not self.reduction.proper:
             return Absent("share", "there is no exact law over all of the branch")
         model, low, high = self.reduction.model, float(self.edges[0]), float(self.edges[-1])
-        held = self.reduction.confinement.constrained
-        branches = (model.home_of(scalar),) if held else model.branches_of(scalar)
+        constrained = self.reduction.confinement.constrained
+        branches = (model.home_of(scalar),) if constrained else model.branches_of(scalar)
         try:
             wells = [z for branch in branches for z in wells_of(self.reduction, branch)]
             return share_in_window(exact, lambda z: self.reduction.terms(z).energy, branches, (low, high), wells)
@@ -163,9 +163,9 @@ def quadrature(
     Raises:
         LawError: none of them exists here.
     """
-    found, missing = build_laws(reduction, names, slab)
+    laws, missing = build_laws(reduction, names, slab)
     built, masses = [], {}
-    for law in found:
+    for law in laws:
         try:
             masses[law.name] = bin_masses(law, edges, singular_ends)
             built.append(law)
@@ -225,7 +225,7 @@ class SampledPredictions:
         margin: equivalence margin on total variation.
         level: confidence of each verdict, so that all scalars together err in 5% at most.
         formulas: the laws; `exact` with the orbit integral among its terms.
-        missing: one line for each law that there is none of.
+        missing: one line for each law that does not exist here.
         cut: scalars whose windows the laws are conditioned on.
     """
 
@@ -331,18 +331,18 @@ def sampled(
     """
     formulas, missing = [], []
     for name in names:
-        made = exact if name == "exact" else formula(reduction, name)
-        if isinstance(made, LawError):
-            missing.append(str(made))
+        law = exact if name == "exact" else formula(reduction, name)
+        if isinstance(law, LawError):
+            missing.append(str(law))
             continue
-        share = effective_share(weights_of(draws.log_weight(made)))
+        share = effective_share(weights_of(draws.log_weight(law)))
         if not share >= MIN_SHARE:
             missing.append(
                 f"law {name}: its weights rest on {share:.1%} of the draws of law {draws.formula.name}, "
                 f"below {MIN_SHARE:.0%}"
             )
             continue
-        formulas.append(made)
+        formulas.append(law)
     if not formulas:
         raise LawError("none of the requested laws exists here: " + "; ".join(missing))
     level = 1.0 - (1.0 - compare.LEVEL) / len(edges)

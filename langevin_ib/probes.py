@@ -1,4 +1,4 @@
-"""What a model's contract is checked on: points of Θ and Θ/G, and the model's functions there, each compiled once."""
+"""Points of Θ and Θ/G at which a model's contract is checked, and the model's functions there, each compiled once."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def as_float64(params: Params) -> Params:
     return jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), params)
 
 
-class Seen(NamedTuple):
-    """A point of Θ, as the model's own functions see it."""
+class PointValues(NamedTuple):
+    """The model's own functions at a point of Θ."""
 
     loss: Any
     invariants: Any
@@ -64,30 +64,30 @@ class Slice(NamedTuple):
 class Compact(NamedTuple):
     """A point moved by the compact group."""
 
-    seen: Seen
+    values: PointValues
     charge_of_section: Any
-    stretch: Any
-    resting: Any
+    pullback_metric: Any
+    unmoved: Any
     moved: Any
-    stepwise: Any
+    composed: Any
 
 
 class Probe(NamedTuple):
-    """What is looked at, at one point or, with a leading axis, at many."""
+    """All that the contract asks of a point or, with a leading axis, of many."""
 
     point: Any
-    seen: Seen
-    seen_moved: Seen
-    resting: Any
+    values: PointValues
+    values_moved: PointValues
+    unmoved: Any
     moved: Any
-    stepwise: Any
+    composed: Any
     spectrum: Any
     slice: Slice
-    seen_slice: Seen
+    values_on_slice: PointValues
     compact: Compact | None
 
 
-# Points to look at.
+# Points at which the contract is checked.
 
 
 def around(random: np.random.Generator, like: Params, starts: Float[np.ndarray, "n q"]) -> Float[np.ndarray, "w q"]:
@@ -107,7 +107,7 @@ def elements(random: np.random.Generator, model: Model, count: int) -> tuple[np.
 
 
 def spread(random: np.random.Generator, chart: Chart, known: Float[np.ndarray, "n k"]) -> Float[np.ndarray, "w k"]:
-    """Points of the quotient, each coordinate drawn on its own: from those seen, or over the branches that it has."""
+    """Points of the quotient, each coordinate drawn on its own: from the known values, or over its branches."""
     count, k = AWAY, known.shape[1]
     rows = random.integers(len(known), size=(count, k))
     x = known[rows, np.arange(k)] * np.exp(JITTER * random.normal(size=(count, k)))
@@ -139,68 +139,68 @@ def _within(random: np.random.Generator, branch: Branch, unit: float) -> float:
 # The model's functions at many points, each of them compiled once.
 
 
-class _Same:
+class _ByIdentity:
     """A model that is equal to itself only: its mappings cannot be hashed."""
 
     def __init__(self, model: Model):
         self.model = model
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and other.model is self.model
+        return isinstance(other, _ByIdentity) and other.model is self.model
 
     def __hash__(self) -> int:
         return id(self.model)
 
 
 @dataclass(frozen=True)
-class Looking:
+class Evaluator:
     """Host functions of arrays of points, parameters as flat vectors."""
 
     chart: Chart
-    see: Callable[..., Seen]
+    values_at: Callable[..., PointValues]
     act: Callable[..., np.ndarray]
-    turn: Callable[..., np.ndarray]
-    stretch: Callable[..., np.ndarray]
+    act_compact: Callable[..., np.ndarray]
+    pullback_metric: Callable[..., np.ndarray]
     spectrum: Callable[..., np.ndarray]
     slice: Callable[..., Slice]
     scalars: Callable[..., np.ndarray]
 
     def probe(self, points: Float[np.ndarray, "n q"], moves: np.ndarray, turns: np.ndarray) -> Probe:
-        """Everything at points of Θ, moved by elements of the group and of the compact one."""
-        seen = self.see(points)
-        moved, balanced = self.act(moves, points), self.slice(seen.invariants)
+        """Evaluate everything at points of Θ, moved by elements of the group and of the compact one."""
+        values = self.values_at(points)
+        moved, balanced = self.act(moves, points), self.slice(values.invariants)
         compact = None
         if self.chart.model.compact_act is not None:
-            turned = self.turn(turns, points)
+            rotated = self.act_compact(turns, points)
             compact = Compact(
-                seen=self.see(turned),
-                charge_of_section=self.see(self.turn(turns, balanced.point)).charge,
-                stretch=self.stretch(turns, points),
-                resting=self.turn(np.zeros_like(turns), points),
-                moved=turned,
-                stepwise=self.turn((1 - SPLIT) * turns, self.turn(SPLIT * turns, points)),
+                values=self.values_at(rotated),
+                charge_of_section=self.values_at(self.act_compact(turns, balanced.point)).charge,
+                pullback_metric=self.pullback_metric(turns, points),
+                unmoved=self.act_compact(np.zeros_like(turns), points),
+                moved=rotated,
+                composed=self.act_compact((1 - SPLIT) * turns, self.act_compact(SPLIT * turns, points)),
             )
         return Probe(
             point=points,
-            seen=seen,
-            seen_moved=self.see(moved),
-            resting=self.act(np.zeros_like(moves), points),
+            values=values,
+            values_moved=self.values_at(moved),
+            unmoved=self.act(np.zeros_like(moves), points),
             moved=moved,
-            stepwise=self.act((1 - SPLIT) * moves, self.act(SPLIT * moves, points)),
+            composed=self.act((1 - SPLIT) * moves, self.act(SPLIT * moves, points)),
             spectrum=self.spectrum(points),
             slice=balanced,
-            seen_slice=self.see(balanced.point),
+            values_on_slice=self.values_at(balanced.point),
             compact=compact,
         )
 
 
-def looking_at(model: Model) -> Looking:
-    """The functions of a model, kept from its check until that of its draws."""
-    return _looking_at(_Same(model))
+def evaluator_of(model: Model) -> Evaluator:
+    """The compiled functions of a model, cached from its check until that of its draws."""
+    return _compiled_evaluator(_ByIdentity(model))
 
 
 @lru_cache(maxsize=2)
-def _looking_at(same: _Same) -> Looking:
+def _compiled_evaluator(same: _ByIdentity) -> Evaluator:
     model = same.model
     chart = Chart(model)
     unravel = ravel_pytree(as_float64(model.init(jax.random.key(0))))[1]
@@ -208,16 +208,16 @@ def _looking_at(same: _Same) -> Looking:
     def flat(tree):
         return ravel_pytree(tree)[0]
 
-    def see(theta):
+    def values_at(theta):
         params = unravel(theta)
-        found = model.invariants(params)
+        invariants = model.invariants(params)
         scalars = chart.scalars_of(params)
         inside = [_inside(model.branches_of(name), value) for name, value in scalars.items()]
         predictions, penalty, risks = _of_training(model, params)
-        return Seen(
+        return PointValues(
             loss=model.loss(params),
-            invariants=chart.flatten(found),
-            discrete=flat([found[name] for name in model.discrete]),
+            invariants=chart.flatten(invariants),
+            discrete=flat([invariants[name] for name in model.discrete]),
             scalars=flat(list(scalars.values())),
             charge=jnp.ravel(model.moment_map(params)),
             predictions=predictions,
@@ -245,20 +245,20 @@ def _looking_at(same: _Same) -> Looking:
             derived=jnp.stack(derived_slice_terms(chart, x)),
         )
 
-    def turn(t, theta):
+    def act_compact(t, theta):
         assert model.compact_act is not None  # asked of models that have one only
         return flat(model.compact_act(t, unravel(theta)))
 
-    def stretch(t, theta):
-        jacobian = jax.jacfwd(lambda y: turn(t, y))(theta)
+    def pullback_metric(t, theta):
+        jacobian = jax.jacfwd(lambda y: act_compact(t, y))(theta)
         return jacobian.T @ jacobian
 
-    return Looking(
+    return Evaluator(
         chart=chart,
-        see=_in_blocks(see),
+        values_at=_in_blocks(values_at),
         act=_in_blocks(lambda t, theta: flat(model.act(t, unravel(theta)))),
-        turn=_in_blocks(turn),
-        stretch=_in_blocks(stretch),
+        act_compact=_in_blocks(act_compact),
+        pullback_metric=_in_blocks(pullback_metric),
         spectrum=_in_blocks(lambda theta: spectrum_of(unravel(theta))),
         slice=_in_blocks(at_slice),
         scalars=_in_blocks(lambda x: flat(list(chart.scalars(x).values()))),
@@ -267,13 +267,13 @@ def _looking_at(same: _Same) -> Looking:
 
 def _in_blocks(function: Callable[..., Any]) -> Callable[..., Any]:
     """A function of one point as one of arrays of points on the host, so many at a time."""
-    compiled = jax.jit(lambda block: jax.lax.map(lambda one: function(*one), block), compiler_options=FAST)
+    compiled = jax.jit(lambda block: jax.lax.map(lambda arguments: function(*arguments), block), compiler_options=FAST)
 
     def evaluate(*arrays: np.ndarray) -> Any:
         count = len(arrays[0])
         rows = np.minimum(np.arange(-(-count // BLOCK) * BLOCK), count - 1).reshape(-1, BLOCK)
-        found = [jax.tree.map(np.asarray, compiled(tuple(jnp.asarray(a[block]) for a in arrays))) for block in rows]
-        return jax.tree.map(lambda *parts: np.concatenate(parts)[:count], *found)
+        results = [jax.tree.map(np.asarray, compiled(tuple(jnp.asarray(a[block]) for a in arrays))) for block in rows]
+        return jax.tree.map(lambda *parts: np.concatenate(parts)[:count], *results)
 
     return evaluate
 
@@ -307,11 +307,11 @@ def at(probes: Probe, i: int) -> Probe:
     return jax.tree.map(lambda leaf: leaf[i], probes)
 
 
-def finite(seen: Seen) -> Any:
+def finite(values: PointValues) -> Any:
     """Whether loss and invariants are numbers."""
-    return np.isfinite(seen.loss) & np.isfinite(seen.invariants).all(axis=-1)
+    return np.isfinite(values.loss) & np.isfinite(values.invariants).all(axis=-1)
 
 
-def whole(seen: Seen) -> Any:
-    """Whether everything may be asked of a point: it lies in the branches, in the component of the starts."""
-    return finite(seen) & seen.at_home & seen.inside
+def in_domain(values: PointValues) -> Any:
+    """Whether the whole contract holds at a point: it lies in the branches, in the component of the starts."""
+    return finite(values) & values.at_home & values.inside

@@ -44,7 +44,7 @@ Windows = dict[str, tuple[float, float]]
 
 @dataclass(frozen=True)
 class LawDraws:
-    """Draws of one reduced law, chain axis first, and what other laws need to weigh them.
+    """Draws of one reduced law, chain axis first, and the terms by which other laws weigh them.
 
     Attributes:
         formula: the law that was sampled.
@@ -72,13 +72,13 @@ class LawDraws:
     @property
     def r_hat(self) -> float:
         """The largest R-hat."""
-        return float(np.max([found.r_hat for found in self.convergence.values()]))
+        return float(np.max([diagnostics.r_hat for diagnostics in self.convergence.values()]))
 
     @property
     def ess(self) -> float:
         """The smallest bulk ESS of a scalar, scaled up to all chains."""
         chains = next(iter(self.scalars.values())).shape[0]
-        return float(np.min([found.ess for found in self.convergence.values()])) * chains / min(chains, 256)
+        return float(np.min([diagnostics.ess for diagnostics in self.convergence.values()])) * chains / min(chains, 256)
 
     def log_weight(self, formula: Formula) -> Float[np.ndarray, "chain draw"]:
         """log (density of another law / density of the sampled one) at each draw."""
@@ -120,8 +120,8 @@ def log_density(reduction: Reduction, formula: Formula, windows: Windows) -> Cal
     return log_p
 
 
-def _stretched(log_p: Callable, places: Stretches) -> Callable[[Float[Array, " k"]], Array]:
-    """The density of the same law in the coordinates that are sampled."""
+def _stretched_density(log_p: Callable, places: Stretches) -> Callable[[Float[Array, " k"]], Array]:
+    """The density of the same law in the stretched coordinates."""
     if not places:
         return log_p
     return lambda y: log_p(out_of(places, y)) + log_jacobian(places, y)
@@ -149,7 +149,7 @@ def sample_mala(
     chart = reduction.chart
     log_p = log_density(reduction, formula, windows)
     places = stretches(reduction, formula, windows)
-    sampled = _stretched(log_p, places)
+    sampled = _stretched_density(log_p, places)
 
     def potential(y):
         return -sampled(y)
@@ -231,7 +231,7 @@ def sample_nuts(
 
     log_p = log_density(reduction, formula, windows)
     places = stretches(reduction, formula, windows)
-    sampled = _stretched(log_p, places)
+    sampled = _stretched_density(log_p, places)
     chart = reduction.chart
     draws = NUTS_DRAWS if count_of_draws is None else max(LEAST_NUTS_DRAWS, count_of_draws // (10 * NUTS_CHAINS))
     step_size = NUTS_STEP * math.sqrt(2.0 * mala_step)

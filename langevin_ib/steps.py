@@ -39,7 +39,7 @@ UNCONFINED_REACH = 12.0  # χ has an exponential tail of scale T t: e^-12 of the
 STARTS = 256
 FETCHED, QUANTILE = 100.0, 0.95  # curvature this many times that of so much of the law's mass is not the law's
 DESCENT = 2000  # steps of gradient descent by which a start has come down, or not
-POINTS = 16  # of the window, or of the predicted law's draws times 8, at which curvature is looked at
+POINTS = 16  # of the window, or of the predicted law's draws times 8, at which the curvature is evaluated
 LEAST = 1e-12  # of a step, to which diffusion along the orbits may take it down; of a curvature, that is one
 WIDEST, KICK = 0.3, 0.1  # of the window: a step's noise may not be above the first, and is then the second
 TRAVEL = 0.01  # of the window, and of the orbits: what a run has to be able to diffuse over
@@ -51,7 +51,7 @@ def check_travel(config: RunConfig, reduction: Reduction, points: np.ndarray, mi
     """A chain that diffuses by √(2Th) a step has to get somewhere in its steps, across the window and along orbits."""
     step = float(config.step_size)
     travelled = np.sqrt(2.0 * config.temperature * step * config.steps)
-    lengths = {"the window": _length(reduction, points, middle), "the orbits": _orbit_length(reduction, middle)}
+    lengths = {"the window": _window_length(reduction, points, middle), "the orbits": _orbit_length(reduction, middle)}
     for what, length in lengths.items():
         if travelled >= TRAVEL * length:
             continue
@@ -79,14 +79,14 @@ def check_precision(config: RunConfig, reduction: Reduction, points: np.ndarray)
 
 
 def check_spacing(config: RunConfig, reduction: Reduction, points: np.ndarray, edges: Mapping[str, np.ndarray]) -> None:
-    """Refuse bins that are few roundings wide, of the scalar itself or of the parameters that it is made of.
+    """Refuse bins that are few roundings wide, of the scalar itself or of the parameters that it depends on.
 
     In float32 the values that z can take are a lattice: its own spacing, and |∂z/∂θ_i| times that of θ_i.
 
     Args:
         config: gives the precision of the chains, and the margin that a distance is judged by.
         reduction: gives the scalars at the sections of the orbits.
-        points: (n, k) points of the quotient that stand for where the law lives.
+        points: (n, k) points of the quotient that represent the law.
         edges: bin edges of each scalar.
 
     Raises:
@@ -97,9 +97,9 @@ def check_spacing(config: RunConfig, reduction: Reduction, points: np.ndarray, e
 
     def at(x):
         flat, unravel = ravel_pytree(chart.section(x))
-        found = chart.scalars_of(unravel(flat))
+        scalars = chart.scalars_of(unravel(flat))
         slopes = jax.jacrev(lambda y: chart.scalars_of(unravel(y)))(flat)
-        each = [jnp.append(slopes[name] * flat, found[name]) for name in edges]
+        each = [jnp.append(slopes[name] * flat, scalars[name]) for name in edges]
         return jnp.max(jnp.nan_to_num(jnp.abs(jnp.stack(each)), posinf=0.0), axis=1)
 
     sizes = np.max(on_host(at)(points), axis=0)
@@ -116,8 +116,8 @@ def check_spacing(config: RunConfig, reduction: Reduction, points: np.ndarray, e
         raise ConfigError("window", f"wider, or in fewer bins: {what} of {spacing[config.precision]:.2g}", window)
 
 
-def _length(reduction: Reduction, points: np.ndarray, middle: np.ndarray) -> float:
-    """How long the window is on the slice, in parameters; of many coordinates, four standard deviations either way."""
+def _window_length(reduction: Reduction, points: np.ndarray, middle: np.ndarray) -> float:
+    """Length of the window on the slice, in parameters; of many coordinates, four standard deviations either way."""
     if reduction.chart.dim > 1:
         return 2.0 * float(np.sqrt(2.0 * WINDOW_ENERGY * reduction.temperature / settling_rate(reduction, middle)))
     width = abs(float(points[-1, 0] - points[0, 0])) * (POINTS + 1) / (POINTS - 1)
@@ -125,7 +125,7 @@ def _length(reduction: Reduction, points: np.ndarray, middle: np.ndarray) -> flo
 
 
 def _orbit_length(reduction: Reduction, middle: np.ndarray) -> float:
-    """How far from s(x) the confinement lets a chain go along its orbit, in parameters; 0 where it is not what does."""
+    """Reach of a confined chain along its orbit from s(x), in parameters; 0 where the confinement does not bound it."""
     model, confinement = reduction.model, reduction.confinement
     if not confinement.proper or confinement.constrained or model.group_dim == 0:
         return 0.0
@@ -133,8 +133,8 @@ def _orbit_length(reduction: Reduction, middle: np.ndarray) -> float:
 
     def at(x):
         base = reduction.chart.section(x)
-        away = jax.vmap(lambda direction: _furthest(reduction, base, _risen(reduction, base), direction))
-        ends = away(jnp.asarray(np.concatenate([unit, -unit])))
+        farthest = jax.vmap(lambda direction: _bisect_orbit(reduction, base, _rises_beyond(reduction, base), direction))
+        ends = farthest(jnp.asarray(np.concatenate([unit, -unit])))
         flat = jnp.concatenate([jnp.ravel(leaf) for leaf in jax.tree.leaves(base)])
         far = jnp.concatenate([leaf.reshape(2 * len(unit), -1) for leaf in jax.tree.leaves(ends)], axis=1)
         return jnp.max(jnp.linalg.norm(far - flat, axis=1))
@@ -142,15 +142,15 @@ def _orbit_length(reduction: Reduction, middle: np.ndarray) -> float:
     return float(on_host(at)(middle)[0])
 
 
-def _risen(reduction: Reduction, base: Params) -> Callable:
+def _rises_beyond(reduction: Reduction, base: Params) -> Callable:
     """Whether the confinement at exp(t)·s is 6 T above that at s."""
     model, confinement = reduction.model, reduction.confinement
     bottom = confinement.energy(model, base)
     return lambda t: confinement.energy(model, model.act(t, base)) - bottom > ORBIT_ENERGY * reduction.temperature
 
 
-def _furthest(reduction: Reduction, base: Params, beyond: Callable, direction: Float[Array, " m"]) -> Params:
-    """The last exp(t e)·s in a direction e that is not beyond, by bisection."""
+def _bisect_orbit(reduction: Reduction, base: Params, beyond: Callable, direction: Float[Array, " m"]) -> Params:
+    """The last exp(t e)·s in a direction e before `beyond` holds, by bisection."""
     zero = 0.0 * direction[0]
 
     def halve(_, bracket):
@@ -164,59 +164,57 @@ def _furthest(reduction: Reduction, base: Params, beyond: Callable, direction: F
 
 
 class _Steepest(NamedTuple):
-    """A curvature, and where it is in words."""
+    """A curvature, and its place in words."""
 
     curvature: float
     where: str
 
 
 def step_size_of(config: RunConfig, reduction: Reduction, points: np.ndarray, middle: np.ndarray) -> tuple[float, str]:
-    """The step, and what decided it."""
+    """The step, and the bound that is active."""
     safety = STEP_SAFETY[config.integrator]
-    law = _steepest(reduction, points)
+    law = _steepest_of_law(reduction, points)
     start = _steepest_start(reduction)
     by_law = f"the curvature {law.curvature:.3g} {law.where}"
     by_start = f"the curvature {start.curvature:.3g} {start.where}"
     step, because = safety / max(law.curvature, LEAST), by_law
     # Where there is hardly any curvature, a kick still has to stay well inside the window.
-    length = _length(reduction, points, middle)
+    length = _window_length(reduction, points, middle)
     if 2.0 * config.temperature * step > (WIDEST * length) ** 2:
         step, because = (KICK * length) ** 2 / (2.0 * config.temperature), "the width of the window"
-    if step * start.curvature > 1.0 and not (
-        start.curvature > FETCHED * law.curvature and _comes_down(reduction, step)
-    ):
+    if step * start.curvature > 1.0 and not (start.curvature > FETCHED * law.curvature and _descends(reduction, step)):
         step, because = 1.0 / start.curvature, by_start
     if reduction.proper:
         return step, because
     # The further a chain diffuses along its orbit, the steeper the loss across it, and t_end = h × steps.
-    reached, least = _curvature(reduction, points, by_mass=False), LEAST * step
+    reached, least = _curvature_along_orbits(reduction, points, by_mass=False), LEAST * step
     reach = UNCONFINED_REACH * config.temperature * config.steps
     while step > least and step * float(np.max(reached(reach * step))) > 1.0:
         step, because = 0.9 * step, "how far chains diffuse along their orbits"
     return step, because
 
 
-def _steepest(reduction: Reduction, points: np.ndarray) -> _Steepest:
-    """Λ of the step's rule, see the top of this module."""
+def _steepest_of_law(reduction: Reduction, points: np.ndarray) -> _Steepest:
+    """Λ of the step's rule, see the docstring of this module."""
 
-    def largest(found: np.ndarray, i: int) -> _Steepest:
+    def largest(curvatures: np.ndarray, i: int) -> _Steepest:
         values = reduction.chart.scalars(jnp.asarray(points[i]))
         at = ", ".join(f"{name} = {float(value):.4g}" for name, value in list(values.items())[:3])
-        on = "at" if found[i, 0] >= found[i, 1] else "on the orbit through"
-        return _Steepest(float(np.max(found[i])), f"{on} {at}")
+        on = "at" if curvatures[i, 0] >= curvatures[i, 1] else "on the orbit through"
+        return _Steepest(float(np.max(curvatures[i])), f"{on} {at}")
 
-    found = _curvature(reduction, points, by_mass=False)(None)
-    plain = largest(found, int(np.argmax(np.max(found, axis=1))))
-    if plain.curvature <= FETCHED * float(np.median(found[:, 0])):
+    curvatures = _curvature_along_orbits(reduction, points, by_mass=False)(None)
+    plain = largest(curvatures, int(np.argmax(np.max(curvatures, axis=1))))
+    if plain.curvature <= FETCHED * float(np.median(curvatures[:, 0])):
         return plain
-    found = _curvature(reduction, points, by_mass=True)(None)
+    curvatures = _curvature_along_orbits(reduction, points, by_mass=True)(None)
     weight = np.ones(len(points))  # draws of the law
     if reduction.chart.dim == 1:
         log_weight = np.nan_to_num(-reduction.terms(points[:, 0]).energy, nan=-np.inf)
         weight = np.exp(log_weight - np.max(log_weight))
-    order = np.argsort(np.max(found, axis=1))
+    order = np.argsort(np.max(curvatures, axis=1))
     mass = np.cumsum(weight[order])
-    typical = largest(found, int(order[np.searchsorted(mass, QUANTILE * mass[-1])]))
+    typical = largest(curvatures, int(order[np.searchsorted(mass, QUANTILE * mass[-1])]))
     return plain if plain.curvature <= FETCHED * typical.curvature else typical
 
 
@@ -226,15 +224,17 @@ def _steepest_start(reduction: Reduction) -> _Steepest:
     potential = reduction.confinement.potential(model)
     with jax.enable_x64(True):
         starts = jax.random.split(jax.random.key(0), STARTS)
-        found = jax.jit(lambda keys: jax.lax.map(lambda k: geometry.largest_curvature(potential, model.init(k)), keys))
-        curvatures = np.asarray(found(starts))
+        curvature_at = jax.jit(
+            lambda keys: jax.lax.map(lambda k: geometry.largest_curvature(potential, model.init(k)), keys)
+        )
+        curvatures = np.asarray(curvature_at(starts))
         worst = int(np.argmax(curvatures))
         values = reduction.chart.scalars_of(model.init(starts[worst]))
         at = ", ".join(f"{name} = {float(value):.4g}" for name, value in list(values.items())[:3])
         return _Steepest(float(curvatures[worst]), f"at a start of the model, {at}")
 
 
-def _comes_down(reduction: Reduction, step: float) -> bool:
+def _descends(reduction: Reduction, step: float) -> bool:
     """Whether gradient descent of this step reaches a lower potential from every start of the sample."""
     model = reduction.model
     potential = reduction.confinement.potential(model)
@@ -253,7 +253,7 @@ def _comes_down(reduction: Reduction, step: float) -> bool:
         return bool(np.all(jax.jit(jax.vmap(descend))(keys)))
 
 
-def _curvature(
+def _curvature_along_orbits(
     reduction: Reduction, points: np.ndarray, *, by_mass: bool
 ) -> Callable[[float | None], Float[np.ndarray, "points 2"]]:
     """Curvature at each s(x), x among `points`, and the largest at exp(±t e_a)·s(x), as a function of how far t goes.
@@ -268,7 +268,7 @@ def _curvature(
     def at(x_and_reach):
         x, reach = x_and_reach[:-1], x_and_reach[-1]
         base = reduction.chart.section(x)
-        bottom, risen = confinement.energy(model, base), _risen(reduction, base)
+        bottom, risen = confinement.energy(model, base), _rises_beyond(reduction, base)
 
         def log_density(t):
             rise = (confinement.energy(model, model.act(t, base)) - bottom) / temperature
@@ -279,13 +279,13 @@ def _curvature(
             return out | (log_density(0.0 * t) - log_density(t) > ORBIT_ENERGY) if by_mass else out
 
         def furthest(direction):
-            return geometry.largest_curvature(potential, _furthest(reduction, base, beyond, direction))
+            return geometry.largest_curvature(potential, _bisect_orbit(reduction, base, beyond, direction))
 
-        here = geometry.largest_curvature(potential, base)
+        at_base = geometry.largest_curvature(potential, base)
         if m == 0:
-            return jnp.stack([here, here])
+            return jnp.stack([at_base, at_base])
         directions = jnp.concatenate([jnp.eye(m), -jnp.eye(m)])
-        return jnp.stack([here, jnp.max(jax.lax.map(furthest, directions))])
+        return jnp.stack([at_base, jnp.max(jax.lax.map(furthest, directions))])
 
     evaluate = on_host(at)
 

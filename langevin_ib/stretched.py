@@ -49,7 +49,7 @@ def into(stretches: Stretches, x: Float[Array, " k"]) -> Float[Array, " k"]:
     y = x
     for index, end, power in stretches:
         gap = x[index] - end
-        y = y.at[index].set(end + gap * _length(gap) ** (power - 1.0)[:, None])
+        y = y.at[index].set(end + gap * _distance(gap) ** (power - 1.0)[:, None])
     return y
 
 
@@ -63,7 +63,7 @@ def out_of(stretches: Stretches, y: Float[Array, " k"]) -> Float[Array, " k"]:
     x = y
     for index, end, power in stretches:
         gap = y[index] - end
-        x = x.at[index].set(end + gap * _length(gap) ** (1.0 / power - 1.0)[:, None])
+        x = x.at[index].set(end + gap * _distance(gap) ** (1.0 / power - 1.0)[:, None])
     return x
 
 
@@ -71,12 +71,12 @@ def log_jacobian(stretches: Stretches, y: Float[Array, " k"]) -> Float[Array, ""
     """log |det dx/dy|: each block of p coordinates at distance u has γ⁻¹ u^{p (1/γ − 1)}."""
     total = jnp.zeros((), y.dtype)
     for index, end, power in stretches:
-        length = _length(y[index] - end)[:, 0]
+        length = _distance(y[index] - end)[:, 0]
         total += jnp.sum(index.shape[1] * (1.0 / power - 1.0) * jnp.log(length) - jnp.log(power))
     return total
 
 
-def _length(gap: Float[Array, "block p"]) -> Float[Array, "block 1"]:
+def _distance(gap: Float[Array, "block p"]) -> Float[Array, "block 1"]:
     return jnp.abs(gap) if gap.shape[1] == 1 else jnp.linalg.norm(gap, axis=1, keepdims=True)
 
 
@@ -94,48 +94,48 @@ def stretches(reduction: Reduction, formula: Formula, windows: Mapping[str, Bran
     # Away from the ends by contract: where it is, and which density it has, matters to none of the exponents.
     log_p = jax.jit(lambda x: formula.log_density(reduction.terms_at(x)))
     scalars = jax.jit(chart.scalars)
-    here = scalars(x)
+    at_start = scalars(x)
     closed = [(name, end) for name, ends in windows.items() for end in model.home_of(name) if end not in ends]
 
-    def moved(index: np.ndarray, end: float, share: float) -> np.ndarray:
-        found = x.copy()
-        found[index] = end + share * (x[index] - end)
-        return found
+    def approach(index: np.ndarray, end: float, share: float) -> np.ndarray:
+        point = x.copy()
+        point[index] = end + share * (x[index] - end)
+        return point
 
     def power(index: np.ndarray, end: float) -> float | None:
-        near, far = (float(log_p(moved(index, end, share))) for share in NEAR)
+        near, far = (float(log_p(approach(index, end, share))) for share in NEAR)
         exponent = (far - near) / np.log(NEAR[1] / NEAR[0])
         if not (np.isfinite(exponent) and -index.size < exponent < -SINGULAR):
             return None
-        there = scalars(moved(index, end, NEAR[0]))
-        if any(abs(float(there[name]) - e) < REACHED * abs(float(here[name]) - e) for name, e in closed):
+        near_end = scalars(approach(index, end, NEAR[0]))
+        if any(abs(float(near_end[name]) - e) < REACHED * abs(float(at_start[name]) - e) for name, e in closed):
             return None
         return max((exponent + index.size) / index.size, LEAST)
 
     ends = sorted({0.0, *(end for name in chart.scalar_names for end in model.home_of(name) if np.isfinite(end))})
-    found: dict[int, list[tuple[np.ndarray, float, float]]] = {}
+    by_size: dict[int, list[tuple[np.ndarray, float, float]]] = {}
     for rows, singles in _blocks(reduction):
-        alone = [(index, [(e, p) for e in ends if (p := power(index, e)) is not None]) for index in singles]
-        if not any(singular for _, singular in alone):
-            alone = [(index, [(0.0, p)] if (p := power(index, 0.0)) is not None else []) for index in rows]
-        for index, singular in alone:
+        singular_ends = [(index, [(e, p) for e in ends if (p := power(index, e)) is not None]) for index in singles]
+        if not any(singular for _, singular in singular_ends):
+            singular_ends = [(index, [(0.0, p)] if (p := power(index, 0.0)) is not None else []) for index in rows]
+        for index, singular in singular_ends:
             if len(singular) == 1:
-                found.setdefault(index.size, []).append((index, *singular[0]))
+                by_size.setdefault(index.size, []).append((index, *singular[0]))
     return tuple(
         Stretch(
             np.stack([index for index, _, _ in blocks]),
             np.stack([np.full(size, end) for _, end, _ in blocks]),
             np.array([p for _, _, p in blocks]),
         )
-        for size, blocks in found.items()
+        for size, blocks in by_size.items()
     )
 
 
 def _blocks(reduction: Reduction) -> list[tuple[list[np.ndarray], list[np.ndarray]]]:
     """For each invariant its rows of coordinates along the last axis, and its single coordinates."""
-    chart, found, first = reduction.chart, [], 0
+    chart, blocks, first = reduction.chart, [], 0
     for name, shape in chart.shapes.items():
         places = first + np.arange(chart.sizes[name])
         first += places.size
-        found.append((list(places.reshape(-1, shape[-1])) if shape else [], list(places[:, None])))
-    return found
+        blocks.append((list(places.reshape(-1, shape[-1])) if shape else [], list(places[:, None])))
+    return blocks

@@ -52,7 +52,7 @@ Window = tuple[float, float]
 Wells = tuple[tuple[float, float], ...]
 
 
-class Placed(NamedTuple):
+class Placement(NamedTuple):
     """Where a scalar invariant is compared.
 
     Attributes:
@@ -75,8 +75,8 @@ class Minimum(NamedTuple):
     hessian: Float[np.ndarray, "k k"]
 
 
-def scalar_window(config: RunConfig, reduction: Reduction) -> Placed:
-    """The window of a scalar invariant, given or by rule, the branch that it lies on, and what it leaves out.
+def scalar_window(config: RunConfig, reduction: Reduction) -> Placement:
+    """The window of a scalar invariant, given or by rule, its branch, and the minima that it leaves out.
 
     Raises:
         ConfigError: a given window spans the end of a branch or lies outside the support.
@@ -84,26 +84,26 @@ def scalar_window(config: RunConfig, reduction: Reduction) -> Placed:
         ModelError: the loss is not a number somewhere in the window.
     """
     model, name = reduction.model, reduction.name
-    home = _survey(reduction, model.home_of(name))
+    home = _survey_branch(reduction, model.home_of(name))
     if config.window == AUTO:
         window = _default_window(reduction, home)
-        _check_a_number(reduction, window)
-        return Placed(home.branch, window, home.beside(window))
+        _check_finite_loss(reduction, window)
+        return Placement(home.branch, window, home.other_wells(window))
     low, high = interval(config)
     branch = _branch_of(config, reduction, name)
-    _check_a_number(reduction, (low, high))
+    _check_finite_loss(reduction, (low, high))
     height = float(np.min(reduction.terms(np.linspace(low, high, GRID + 2)[1:-1]).energy)) - home.bottom
     if not height < SUPPORT_ENERGY:
         raise ConfigError(
             "window", f"within the support: somewhere less than {SUPPORT_ENERGY:g} T above the minimum of the loss",
             f"{low:g} {high:g} ({height:.0f} T above)",
         )  # fmt: skip
-    found = home if branch == home.branch else _survey(reduction, branch)
-    return Placed(branch, (low, high), found.beside((low, high)))
+    survey = home if branch == home.branch else _survey_branch(reduction, branch)
+    return Placement(branch, (low, high), survey.other_wells((low, high)))
 
 
 def interval(config: RunConfig) -> Window:
-    """The window of a configuration in which it has been filled in."""
+    """The window of a resolved configuration."""
     if isinstance(config.window, str):
         raise TypeError("the window is not resolved yet")
     return config.window
@@ -124,8 +124,8 @@ def minimum(reduction: Reduction) -> Minimum:
         return (float(value), np.asarray(gradient)) if finite else (NOWHERE, np.zeros_like(x))
 
     starts = [chart.of(reduction.model.init(k)) for k in jax.random.split(jax.random.key(0), STARTS)]
-    found = [optimize.minimize(on_host, np.asarray(x, np.float64), jac=True, method="L-BFGS-B") for x in starts]
-    best = min(found, key=lambda f: f.fun)
+    results = [optimize.minimize(on_host, np.asarray(x, np.float64), jac=True, method="L-BFGS-B") for x in starts]
+    best = min(results, key=lambda f: f.fun)
     if not best.fun < NOWHERE:
         raise ModelError(f"model {reduction.model.name}: its loss is finite, with its gradient, at none of its starts")
     hessian = np.asarray(jax.jit(jax.hessian(energy))(jnp.asarray(best.x)))
@@ -144,8 +144,8 @@ def cut_windows(config: RunConfig, reduction: Reduction, lowest: Minimum) -> dic
         return {}
     values, vectors = np.linalg.eigh(lowest.hessian)
     if not values[0] > FLAT * values[-1]:
-        found = chart.scalars(jnp.asarray(lowest.x))
-        where = ", ".join(f"{name} = {float(found[name]):.2g}" for name in model.cut)
+        scalars = chart.scalars(jnp.asarray(lowest.x))
+        where = ", ".join(f"{name} = {float(scalars[name]):.2g}" for name in model.cut)
         raise ConfigError(
             "options", "such that the reduced loss has one smooth minimum, off the ends of the branches (it is flat "
             f"there or has a kink, at {where}, so no window follows from it)"
@@ -171,7 +171,7 @@ def cut_windows(config: RunConfig, reduction: Reduction, lowest: Minimum) -> dic
             continue
         value, gradient = jax.value_and_grad(lambda x, name=name: chart.scalars(x)[name])(jnp.asarray(lowest.x))
         spread = float(np.sqrt(2 * WINDOW_ENERGY * gradient @ covariance @ gradient))
-        windows[name] = _between(float(value), spread, model.home_of(name))
+        windows[name] = _window_around(float(value), spread, model.home_of(name))
     return windows
 
 
@@ -186,7 +186,7 @@ def given_window(config: RunConfig, reduction: Reduction, name: str) -> Window:
     return interval(config)
 
 
-def _between(value: float, spread: float, branch: Branch) -> Window:
+def _window_around(value: float, spread: float, branch: Branch) -> Window:
     low, high = value - spread, value + spread
     if math.isfinite(branch[0]) and math.isfinite(branch[1]):
         margin = END_SHARE * (branch[1] - branch[0])
@@ -243,8 +243,8 @@ def _branch_of(config: RunConfig, reduction: Reduction, name: str) -> Branch:
 
 def wells_of(reduction: Reduction, branch: Branch) -> list[float]:
     """Where on a branch the reduced loss of a scalar invariant has minima, as far as a search finds them."""
-    found = _survey(reduction, branch)
-    return [float(found.axis.z(d)) for d, _ in found.wells]
+    survey = _survey_branch(reduction, branch)
+    return [float(survey.axis.z(d)) for d, _ in survey.wells]
 
 
 def lowest_point(reduction: Reduction) -> float:
@@ -254,8 +254,8 @@ def lowest_point(reduction: Reduction) -> float:
         LawError: nowhere: towards an infinite end it comes as low as anywhere.
     """
     branch = reduction.model.home_of(reduction.name)
-    axis = _axis(branch)
-    place, bottom = _lowest(reduction, axis)
+    axis = _axis_of(branch)
+    place, bottom = _find_lowest(reduction, axis)
     far = axis.z(axis.distances[[0, -1]])
     ends = [z for z, end in zip(sorted(far), branch, strict=True) if math.isinf(end)]
     if ends and float(np.min(_energies(reduction, np.array(ends)))) - bottom <= FLAT * max(1.0, abs(bottom)):
@@ -277,7 +277,7 @@ class _Axis(NamedTuple):
         return self.origin + self.sign * distance
 
 
-def _axis(branch: Branch) -> _Axis:
+def _axis_of(branch: Branch) -> _Axis:
     ladder = np.logspace(-DECADES, DECADES, 37 * GRID // 10)
     low, high = branch
     if branch == LINE:
@@ -296,7 +296,7 @@ def _energies(reduction: Reduction, z: Float[np.ndarray, " n"]) -> Float[np.ndar
     return np.where(np.isnan(energies), np.inf, energies)
 
 
-def _lowest(reduction: Reduction, axis: _Axis) -> tuple[float, float]:
+def _find_lowest(reduction: Reduction, axis: _Axis) -> tuple[float, float]:
     """Where on a branch the reduced loss is least (possibly at its end), and ℓ/T there."""
     energies = _energies(reduction, axis.z(axis.distances))
     if not (energies < np.inf).any():
@@ -304,27 +304,29 @@ def _lowest(reduction: Reduction, axis: _Axis) -> tuple[float, float]:
             f"model {reduction.model.name}: its loss is finite nowhere on the branch of {reduction.name} that was "
             f"searched, between {axis.z(axis.distances[0]):g} and {axis.z(axis.distances[-1]):g}"
         )
-    place, bottom = _refined(reduction, axis, axis.distances, int(np.argmin(energies)))
+    place, bottom = _refine_minimum(reduction, axis, axis.distances, int(np.argmin(energies)))
     if bottom == -np.inf:
         raise ModelError(f"model {reduction.model.name}: its loss is −∞ at {reduction.name} = {axis.z(place):.4g}")
     if axis.distances[0] < 0:
-        found = minimum(reduction)
-        if not bottom < found.energy - RESOLVED:
-            return float(found.x[0]), found.energy
+        lowest = minimum(reduction)
+        if not bottom < lowest.energy - RESOLVED:
+            return float(lowest.x[0]), lowest.energy
     return float(axis.z(place)), bottom
 
 
-def _refined(reduction: Reduction, axis: _Axis, distances: Float[np.ndarray, " n"], best: int) -> tuple[float, float]:
+def _refine_minimum(
+    reduction: Reduction, axis: _Axis, distances: Float[np.ndarray, " n"], best: int
+) -> tuple[float, float]:
     """The minimum next to a point of a grid, by ever finer ones until they find nothing lower."""
-    found = (float(distances[best]), np.inf)
+    lowest = (float(distances[best]), np.inf)
     for _ in range(ZOOMS):
         fine = np.linspace(distances[max(best - 1, 0)], distances[min(best + 1, distances.size - 1)], GRID)
         energies = _energies(reduction, axis.z(fine))
         best = int(np.argmin(energies))
-        if not energies[best] < found[1] - RESOLVED:
+        if not energies[best] < lowest[1] - RESOLVED:
             break
-        found, distances = (float(fine[best]), float(energies[best])), fine
-    return found
+        lowest, distances = (float(fine[best]), float(energies[best])), fine
+    return lowest
 
 
 class _Survey(NamedTuple):
@@ -348,8 +350,8 @@ class _Survey(NamedTuple):
     energies: Float[np.ndarray, " n"]
     wells: list[tuple[float, float]]
 
-    def beside(self, window: Window) -> Wells:
-        """The minima that count beside a window, see `Placed`."""
+    def other_wells(self, window: Window) -> Wells:
+        """Minima outside a window that count, see `Placement.elsewhere`."""
         z = self.axis.z(self.distances)
         inside = np.flatnonzero((z >= window[0]) & (z <= window[1]))
         if not inside.size:
@@ -357,29 +359,29 @@ class _Survey(NamedTuple):
         base = int(inside[np.argmin(self.energies[inside])])
         height = float(self.energies[base]) - self.bottom
 
-        def climb(at: int, to: int) -> float:
-            """From the higher of two points of the grid to the top between them."""
+        def barrier(at: int, to: int) -> float:
+            """Height of the barrier between two points of the grid, above the higher of them."""
             between = self.energies[min(at, to) : max(at, to) + 1]
             return float(np.max(between) - max(self.energies[at], self.energies[to]))
 
-        found = []
+        wells = []
         for d, energy in self.wells:
             if window[0] <= self.axis.z(d) <= window[1] or energy - self.bottom >= max(WINDOW_ENERGY, height):
                 continue
             at = int(np.searchsorted(self.distances, d))
             edge = int(inside[0] if at < inside[0] else inside[-1])
             # The window lies on the flank of this well, or comes near its bottom.
-            own = climb(at, base) <= WELL_DEPTH or (
-                climb(at, edge) <= WELL_DEPTH and self.energies[edge] - energy < NEAR_BOTTOM
+            own = barrier(at, base) <= WELL_DEPTH or (
+                barrier(at, edge) <= WELL_DEPTH and self.energies[edge] - energy < NEAR_BOTTOM
             )
             if not own:
-                found.append((float(self.axis.z(d)), energy - self.bottom))
-        return tuple(found)
+                wells.append((float(self.axis.z(d)), energy - self.bottom))
+        return tuple(wells)
 
 
-def _survey(reduction: Reduction, branch: Branch) -> _Survey:
-    axis = _axis(branch)
-    place, bottom = _lowest(reduction, axis)
+def _survey_branch(reduction: Reduction, branch: Branch) -> _Survey:
+    axis = _axis_of(branch)
+    place, bottom = _find_lowest(reduction, axis)
     centre = axis.sign * (place - axis.origin)
     # Finer around the minimum, where a well beside it would fall between two points of the grid.
     around = np.logspace(-DECADES, 0.0, GRID) * (abs(centre) if centre else 1.0)
@@ -390,7 +392,7 @@ def _survey(reduction: Reduction, branch: Branch) -> _Survey:
     walled = np.concatenate([[np.inf], energies, [np.inf]])
     dips = signal.find_peaks(-np.minimum(walled, 1e300), prominence=WELL_DEPTH)[0] - 1
     dips = dips[np.argsort(energies[dips])][:MOST_WELLS]
-    wells = [_refined(reduction, axis, distances, int(i)) for i in dips]
+    wells = [_refine_minimum(reduction, axis, distances, int(i)) for i in dips]
     wells = sorted([*(w for w in wells if w[1] < np.inf)], key=lambda well: well[1])
     if wells and wells[0][1] < bottom - RESOLVED:
         place, bottom = float(axis.z(wells[0][0])), wells[0][1]
@@ -400,19 +402,19 @@ def _survey(reduction: Reduction, branch: Branch) -> _Survey:
     return _Survey(branch, axis, place, bottom, distances, energies, wells)
 
 
-class _Part(NamedTuple):
-    """A stretch of a branch within 8 T of the lowest point; an end is None where it goes on to the branch's own."""
+class _SublevelInterval(NamedTuple):
+    """An interval of a branch within 8 T of the lowest point; an end is None where it reaches the branch's own."""
 
     low: float | None
     high: float | None
 
 
-def _default_window(reduction: Reduction, found: _Survey) -> Window:
-    _check_bounded(reduction, found)
-    axis, distances = found.axis, found.distances
-    inside = found.energies - found.bottom < WINDOW_ENERGY
+def _default_window(reduction: Reduction, survey: _Survey) -> Window:
+    _check_bounded(reduction, survey)
+    axis, distances = survey.axis, survey.distances
+    inside = survey.energies - survey.bottom < WINDOW_ENERGY
     steps = np.flatnonzero(np.diff(np.concatenate([[False], inside, [False]]).astype(int)))
-    home = axis.sign * (found.place - axis.origin)
+    home = axis.sign * (survey.place - axis.origin)
     runs = [(int(first), int(last) - 1) for first, last in zip(steps[::2], steps[1::2], strict=True)]
     own = next(k for k, (first, last) in enumerate(runs) if distances[first] <= home <= distances[last])
     runs, own = runs[max(own - MOST_WELLS, 0) : own + MOST_WELLS], min(own, MOST_WELLS)
@@ -420,27 +422,29 @@ def _default_window(reduction: Reduction, found: _Survey) -> Window:
     def crossing(i: int, outer: int) -> float | None:
         if not 0 <= outer < distances.size:
             return None
-        return _crossing(reduction, found, float(distances[i]), float(distances[outer]))
+        return _find_crossing(reduction, survey, float(distances[i]), float(distances[outer]))
 
-    parts = [_Part(crossing(first, first - 1), crossing(last, last + 1)) for first, last in runs]
+    parts = [_SublevelInterval(crossing(first, first - 1), crossing(last, last + 1)) for first, last in runs]
     choices = [
         choice
         for first in range(own + 1)
         for last in range(own, len(parts))
-        if (choice := _covering(found, parts[first : last + 1], home, alone=first == last)) is not None
+        if (choice := _cover(survey, parts[first : last + 1], home, alone=first == last)) is not None
     ]
     low, high = max(choices, key=lambda choice: choice[2])[:2]
     ends = sorted((float(axis.z(low)), float(axis.z(high))))
     return rounded_window(*ends)
 
 
-def _covering(found: _Survey, parts: list[_Part], home: float, *, alone: bool) -> tuple[float, float, int] | None:
-    """Ends, in d, of a window over neighbouring parts, and how many it covers; None if it would be too sparse."""
+def _cover(
+    survey: _Survey, parts: list[_SublevelInterval], home: float, *, alone: bool
+) -> tuple[float, float, int] | None:
+    """Ends, in d, of a window over neighbouring sublevel intervals, how many it covers; None if too sparse."""
     top = parts[-1].high
-    if found.branch == LINE:
+    if survey.branch == LINE:
         low, high = parts[0].low, top
-    elif math.isfinite(found.branch[0]) and math.isfinite(found.branch[1]):
-        length = found.branch[1] - found.branch[0]
+    elif math.isfinite(survey.branch[0]) and math.isfinite(survey.branch[1]):
+        length = survey.branch[1] - survey.branch[0]
         high = top if top is not None else length - END_SHARE * (length - (parts[0].low or 0.0))
         low = parts[0].low if parts[0].low is not None else END_SHARE * high
     else:
@@ -456,17 +460,17 @@ def _covering(found: _Survey, parts: list[_Part], home: float, *, alone: bool) -
     return low, high, len(parts)
 
 
-def _check_bounded(reduction: Reduction, found: _Survey) -> None:
+def _check_bounded(reduction: Reduction, survey: _Survey) -> None:
     """Towards the ends of a branch the loss has to rise, or stay finite: else there is no stationary law, no window."""
-    (low, high), z = found.branch, found.axis.z(found.distances)
+    (low, high), z = survey.branch, survey.axis.z(survey.distances)
     of, on = f"the loss of model {reduction.model.name}", f"on the branch ({low:g}, {high:g}) of {reduction.name}"
     for end, last in ((low, int(np.argmin(z))), (high, int(np.argmax(z)))):
-        rise = float(found.energies[last]) - found.bottom
+        rise = float(survey.energies[last]) - survey.bottom
         if not rise < WINDOW_ENERGY:
             continue
         towards = f"towards {reduction.name} = {end:g} {on}"
         if math.isfinite(end):
-            fall = float(_energies(reduction, np.array([end + 10.0 * (z[last] - end)]))[0] - found.energies[last])
+            fall = float(_energies(reduction, np.array([end + 10.0 * (z[last] - end)]))[0] - survey.energies[last])
             if fall > FALL:
                 raise LawError(
                     f"{of} falls without bound {towards}, by {fall:.2g} T over the last decade: no window follows; "
@@ -478,29 +482,29 @@ def _check_bounded(reduction: Reduction, found: _Survey) -> None:
             raise LawError(f"{of} rises only {rise:.2g} T above its minimum {towards}: there is no stationary law")
 
 
-def _crossing(reduction: Reduction, found: _Survey, inner: float, outer: float) -> float:
+def _find_crossing(reduction: Reduction, survey: _Survey, inner: float, outer: float) -> float:
     """Where between two distances the loss rises to 8 T above the lowest point."""
     for _ in range(ZOOMS):
         fine = np.linspace(inner, outer, GRID)
-        out = ~(_energies(reduction, found.axis.z(fine)) - found.bottom < WINDOW_ENERGY)
+        out = ~(_energies(reduction, survey.axis.z(fine)) - survey.bottom < WINDOW_ENERGY)
         first = max(int(np.argmax(out)) if out.any() else GRID - 1, 1)
         inner, outer = float(fine[first - 1]), float(fine[first])
         if abs(outer - inner) <= RESOLUTION * abs(outer):
             break
-    z = float(found.axis.z(outer))
+    z = float(survey.axis.z(outer))
     if np.isnan(reduction.terms(np.array([z])).energy[0]):
-        raise _not_a_number(reduction, z)
+        raise _not_finite(reduction, z)
     return 0.5 * (inner + outer)
 
 
-def _check_a_number(reduction: Reduction, window: Window) -> None:
+def _check_finite_loss(reduction: Reduction, window: Window) -> None:
     z = np.linspace(*window, GRID + 2)[1:-1]
     wrong = np.isnan(np.asarray(reduction.terms(z).energy))
     if wrong.any():
-        raise _not_a_number(reduction, float(z[wrong][0]))
+        raise _not_finite(reduction, float(z[wrong][0]))
 
 
-def _not_a_number(reduction: Reduction, z: float) -> Exception:
+def _not_finite(reduction: Reduction, z: float) -> Exception:
     return ModelError(
         f"model {reduction.model.name}: its loss is not a number at {reduction.name} = {z:.4g}, where the law has "
         "mass: end its branches there"

@@ -51,7 +51,9 @@ def experiment(request: Request, report: Stages) -> Outcome:
     quiet = Noise("none")
     sweeps = {f"start {scale:g}": Protocol(quiet, lr, steps, scale) for scale in SCALES}
     sweeps |= {f"label noise {s:g}": Protocol(Noise("label", None, s), lr, steps) for s in NOISES}
-    sweeps |= {f"isotropic, as label {s:g}": Protocol(Noise("label", None, s, turned=True), lr, steps) for s in NOISES}
+    sweeps |= {
+        f"isotropic, as label {s:g}": Protocol(Noise("label", None, s, isotropized=True), lr, steps) for s in NOISES
+    }
     others = {
         PLAIN: partial(descend_plain, problem, A, lr, steps, PLAIN_START, "lr"),
         ZERO: lambda: np.zeros((problem.seeds, size)),

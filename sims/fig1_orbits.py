@@ -4,7 +4,7 @@
 
 The paper's figure is a drawing of geometry: here each orbit is followed by the group's action, and its crossings of
 the slice counted. Beside it the loss ½(uv − 1)² is trained from the same random starts, by gradient descent, by SGD
-with label noise s = 1 and with the same noise turned in a random direction, η = 1e-2, 4 × 10⁴ steps.
+with label noise s = 1 and with the same noise in a random direction, η = 1e-2, 4 × 10⁴ steps.
 """
 
 from __future__ import annotations
@@ -69,7 +69,10 @@ def experiment(request: Request, report: Stages) -> Outcome:
         canonical = geometry.slice_report(problem.model, starts)
     noises = {DESCENT: Noise("none")}
     if request.attribution:
-        noises |= {SGD: Noise("label", None, LABEL_NOISE), ISOTROPIC: Noise("label", None, LABEL_NOISE, turned=True)}
+        noises |= {
+            SGD: Noise("label", None, LABEL_NOISE),
+            ISOTROPIC: Noise("label", None, LABEL_NOISE, isotropized=True),
+        }
     runs: dict[str, Trained] = {}
     with timed(wall, "training"):
         for name, noise in noises.items():

@@ -67,7 +67,7 @@ def experiment(request: Request, report: Stages) -> Outcome:
     masks, quiet = Noise("bernoulli"), Noise("none")
     sweeps = {
         QUIET: Protocol(quiet, lr, steps),
-        ISOTROPIC: Protocol(Noise("bernoulli", turned=True), lr, steps),
+        ISOTROPIC: Protocol(Noise("bernoulli", isotropized=True), lr, steps),
     }
     sweeps |= {f"label noise {s:g}": Protocol(Noise("label", None, s), lr, steps) for s in NOISES}
     sweeps |= {f"start {s:g}": Protocol(masks, lr, steps, s) for s in SCALES}

@@ -59,7 +59,9 @@ def experiment(request: Request, report: Stages) -> Outcome:
     quiet = Noise("none")
     sweeps = {f"start {s:g}": Protocol(quiet, lr, steps, s) for s in SCALES if s != STARTS[variant]}
     sweeps |= {f"label noise {s:g}": Protocol(Noise("label", None, s), lr, steps) for s in NOISES}
-    sweeps |= {f"isotropic, as label {s:g}": Protocol(Noise("label", None, s, turned=True), lr, steps) for s in NOISES}
+    sweeps |= {
+        f"isotropic, as label {s:g}": Protocol(Noise("label", None, s, isotropized=True), lr, steps) for s in NOISES
+    }
     return run_recovery(
         Recovery(
             name="fig5_sparse_spectral",

@@ -58,7 +58,8 @@ def experiment(request: Request, report: Stages) -> Outcome:
     sweeps = {f"start {scale:g}": Protocol(quiet, lr, short, scale) for scale in SCALES}
     sweeps |= {f"label noise {s:g}": Protocol(Noise("label", None, s), lr, short) for s in NOISES}
     sweeps |= {
-        f"isotropic noise, as label {s:g}": Protocol(Noise("label", None, s, turned=True), lr, short) for s in NOISES
+        f"isotropic noise, as label {s:g}": Protocol(Noise("label", None, s, isotropized=True), lr, short)
+        for s in NOISES
     }
     return run_recovery(
         Recovery(

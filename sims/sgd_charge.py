@@ -182,9 +182,13 @@ def meter() -> None:
         q = ravel_pytree(point)[0].size
         assert model.training is not None
         words = []
-        for noise in (Noise("minibatch", 2, 0.1), Noise("label", None, 1.0), Noise("label", None, 1.0, turned=True)):
+        for noise in (
+            Noise("minibatch", 2, 0.1),
+            Noise("label", None, 1.0),
+            Noise("label", None, 1.0, isotropized=True),
+        ):
             noise_report = measure(model, gradient_noise(model.training, noise, point).covariance, point, 1.0)
-            kind = "isotropic" if noise.turned else noise.kind
+            kind = "isotropic" if noise.isotropized else noise.kind
             words.append(f"{kind} {abs(float(noise_report.orbit_share)):.1e}")
         dim = model.group_dim + model.compact_dim
         print(f"{name}: share of tr Σ along the orbits: {', '.join(words)} (m/q = {dim / q:.3f})")

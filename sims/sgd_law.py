@@ -26,7 +26,7 @@ from langevin_ib.laws import Law, bin_masses
 from langevin_ib.laws.sgd import Coordinate, label_noise_gamma
 from langevin_ib.noise import Noise
 from langevin_ib.runs.judge import scalar_moments
-from langevin_ib.runs.sgd import Ground
+from langevin_ib.runs.sgd import ResolvedDescent
 from langevin_ib.statistics import compare
 from langevin_ib.statistics.sample import Sample
 
@@ -46,7 +46,7 @@ class Row(NamedTuple):
     variance_se: float
 
 
-def ground_and_sample(config: RunConfig) -> tuple[Ground, Sample]:
+def laws_and_draws(config: RunConfig) -> tuple[ResolvedDescent, Sample]:
     """The laws of a run, and its draws."""
     prepared, draws, _ = draw(config)
     return prepared.own, draws.main
@@ -55,12 +55,12 @@ def ground_and_sample(config: RunConfig) -> tuple[Ground, Sample]:
 def gamma_row(lr: float, strength: float, chains: int) -> Row:
     """Run uv under label noise and print what the first part promises."""
     config = RunConfig(sampler="sgd", noise="label", lr=lr, label_noise=strength, chains=chains)
-    ground, sample = ground_and_sample(config)
-    edges, draws = ground.edges["z"], sample.histogram("z")
+    resolved, sample = laws_and_draws(config)
+    edges, draws = resolved.edges["z"], sample.histogram("z")
     gamma = label_noise_gamma(1.0, lr, strength)
     mass = np.diff(gamma.cdf(edges)) / np.diff(gamma.cdf(edges[[0, -1]]))
     comparison = compare.against_law(draws, mass, config.margin)
-    derived = np.abs(bin_masses(ground.laws["z"], edges) - mass).max()
+    derived = np.abs(bin_masses(resolved.laws["z"], edges) - mass).max()
     moments = scalar_moments(sample, "z")
     variance = moments.variance / gamma.var() - 1.0
     print(
@@ -70,7 +70,7 @@ def gamma_row(lr: float, strength: float, chains: int) -> Row:
         f"variance {moments.variance:.5f} ({gamma.var():.5f}, "
         f"{variance:+.2%} ± {moments.variance_se / gamma.var():.2%}); derived (S) = Gamma to {derived:.0e}"
     )
-    print(f"    isotropic family at its best T: {isotropic(ground, sample, config)}", flush=True)
+    print(f"    isotropic family at its best T: {isotropic(resolved, sample, config)}", flush=True)
     noise = np.diag(draws.covariance)
     square = float(np.sum(((draws.mass - mass) ** 2 - noise) / mass))
     error = 2.0 * float(np.sqrt(np.sum((draws.mass - mass) ** 2 * noise / mass**2)))
@@ -78,13 +78,13 @@ def gamma_row(lr: float, strength: float, chains: int) -> Row:
     return Row(lr, distance, error / (2.0 * max(distance, 1e-9)), variance, moments.variance_se / gamma.var())
 
 
-def isotropic(ground: Ground, sample: Sample, config: RunConfig) -> str:
+def isotropic(resolved: ResolvedDescent, sample: Sample, config: RunConfig) -> str:
     """Distances of the isotropic laws, each at the temperature that fits the draws best."""
-    assert ground.family is not None
+    assert resolved.family is not None
     words = []
     for name, c in (("slice", 1.0), ("hard", 0.0), ("pushforward", -1.0), ("c free", None)):
-        fit = ground.family.fit(sample.energy.mean, sample.statistic.mean, c)
-        mass = ground.family.masses(fit, "z").mass
+        fit = resolved.family.fit(sample.energy.mean, sample.statistic.mean, c)
+        mass = resolved.family.masses(fit, "z").mass
         comparison = compare.against_law(sample.histogram("z"), mass, config.margin)
         words.append(
             f"{name} (T = {fit.temperature:.4f}, c = {fit.c:.2f}) TV {comparison.tv:.4f}, p = {comparison.p_value:.1g}"
@@ -124,13 +124,13 @@ def minibatch() -> None:
     print("uv through 16 points, minibatches")
     for batch, lr in BATCHES.items():
         config = RunConfig(sampler="sgd", noise="minibatch", options=DATA, batch_size=batch, lr=lr)
-        ground, sample = ground_and_sample(config)
-        edges, draws = ground.edges["z"], sample.histogram("z")
+        resolved, sample = laws_and_draws(config)
+        edges, draws = resolved.edges["z"], sample.histogram("z")
         other = next(size for size in BATCHES if size != batch)
         masses = {
-            "(S) with the data's S(z)": bin_masses(ground.laws["z"], edges),
-            "(S) with S held at S(z*)": constant_mass(ground, edges),
-            f"(S) with the S of batch {other}": bin_masses(law_of(ground, Noise("minibatch", other)), edges),
+            "(S) with the data's S(z)": bin_masses(resolved.laws["z"], edges),
+            "(S) with S held at S(z*)": constant_mass(resolved, edges),
+            f"(S) with the S of batch {other}": bin_masses(law_of(resolved, Noise("minibatch", other)), edges),
         }
         for name, mass in masses.items():
             comparison = compare.against_law(draws, mass, config.margin)
@@ -138,34 +138,34 @@ def minibatch() -> None:
                 f"  B = {batch}, η = {lr:g}: {name}: TV {comparison.tv:.4f} (95% bounds {comparison.tv_lower95:.4f} to "
                 f"{comparison.tv_upper95:.4f}), p = {comparison.p_value:.1g}: {comparison.verdict}"
             )
-        print(f"    isotropic family at its best T: {isotropic(ground, sample, config)}", flush=True)
+        print(f"    isotropic family at its best T: {isotropic(resolved, sample, config)}", flush=True)
     config = RunConfig(sampler="sgd", noise="minibatch", options=DATA, batch_size=4, lr=BATCHES[4], replacement=False)
-    ground, sample = ground_and_sample(config)
+    resolved, sample = laws_and_draws(config)
     variance = scalar_moments(sample, "z").variance
-    share = variance / ground.independent["z"]
+    share = variance / resolved.independent["z"]
     print(
         f"  B = 4 by epochs: variance {variance:.3g}, {share:.3f} of that of (S) with replacement: "
-        f"{'; '.join(ground.missing)}"
+        f"{'; '.join(resolved.missing)}"
     )
 
 
-def law_of(ground: Ground, noise: Noise) -> Law:
+def law_of(resolved: ResolvedDescent, noise: Noise) -> Law:
     """(S) of the same descent under another noise, on the same window."""
-    return coordinate_of(ground, noise).law(*ground.edges["z"][[0, -1]])
+    return coordinate_of(resolved, noise).law(*resolved.edges["z"][[0, -1]])
 
 
-def coordinate_of(ground: Ground, noise: Noise) -> Coordinate:
+def coordinate_of(resolved: ResolvedDescent, noise: Noise) -> Coordinate:
     """z of the same descent under another noise."""
-    descent = ground.descent_with(noise)
-    return Coordinate(descent, 0, ground.middle, descent.model.home_of("z"))
+    descent = resolved.descent_with(noise)
+    return Coordinate(descent, 0, resolved.middle, descent.model.home_of("z"))
 
 
-def constant_mass(ground: Ground, edges: np.ndarray) -> np.ndarray:
+def constant_mass(resolved: ResolvedDescent, edges: np.ndarray) -> np.ndarray:
     """Bin masses of z^{−3/2} exp(−∫ℓ'/(ηzS)) with S = S(z*) throughout: a wrong law."""
-    task = ground.descent.model.training.task  # pyright: ignore[reportOptionalMemberAccess]
+    task = resolved.descent.model.training.task  # pyright: ignore[reportOptionalMemberAccess]
     square, product = float(np.mean(task["x"] ** 2)), float(np.mean(task["x"] * task["y"]))
-    z = float(ground.middle[0])
-    diffusion = float(ground.descent.process(jnp.asarray(ground.middle)).diffusion[0, 0])
+    z = float(resolved.middle[0])
+    diffusion = float(resolved.descent.process(jnp.asarray(resolved.middle)).diffusion[0, 0])
     strength = diffusion / (4.0 * z**2)  # η S(z*)
 
     def log_density(x):

@@ -167,7 +167,7 @@ def test_label_noise_adds_to_the_variance_of_the_datas():
     protocols = runs.protocols(config)
     assert protocols[runs.SGD][0].label_noise == 0.3
     assert protocols[runs.LABEL][0].label_noise == pytest.approx(0.5)
-    assert protocols[runs.ISOTROPIC][0] == dataclasses.replace(protocols[runs.SGD][0], turned=True)
+    assert protocols[runs.ISOTROPIC][0] == dataclasses.replace(protocols[runs.SGD][0], isotropized=True)
     assert [weight for _, weight in protocols.values()] == [0, 0, 0, 0, 0.1]
 
 

@@ -120,7 +120,7 @@ def test_rotation_is_half_normal(x64):
         ("uv", {}, Noise("fresh", 1), 0.01, "the noise vanishes near z = 1, where chains come to rest"),
         ("uv", {}, Noise("none"), 0.01, "there is no noise"),
         ("uv", {"samples": 8}, Noise("minibatch", 2, replace=False), 0.01, "without replacement the noise of an epoch"),
-        ("uv", {}, Noise("label", None, 1.0, turned=True), 0.01, "isotropic noise does not leave χ at zero"),
+        ("uv", {}, Noise("label", None, 1.0, isotropized=True), 0.01, "isotropic noise does not leave χ at zero"),
         ("hadamard", {"operator": "random"}, LABELS, 0.01, "the 3 coordinates do not go their own ways"),
         ("relu", {}, LABELS, 0.01, "on χ = 0 the noise moves χ at a rate up to"),
         ("attention", {}, LABELS, 0.01, "on χ = 0 the noise moves χ at a rate up to"),
@@ -165,24 +165,24 @@ def draws():
 @pytest.mark.full
 def test_sgd_obeys_it_and_not_its_neighbours(draws):
     """p > 1e-4 for the true law fails in 1e-4 of keys; S wrong by 10% and the isotropic laws are the controls."""
-    ground, sample = draws
-    edges, counts = ground.edges["z"], sample.window("z").counts
-    right = bin_masses(ground.laws["z"], edges)
+    resolved, sample = draws
+    edges, counts = resolved.edges["z"], sample.window("z").counts
+    right = bin_masses(resolved.laws["z"], edges)
     assert compare.p_value_of_law(counts, right) > 1e-4
     wrong = np.diff(label_noise_gamma(1.0, 0.0025 * 1.1, 4.0).cdf(edges))
     assert compare.p_value_of_law(counts, wrong / wrong.sum()) < 1e-6
     means = sample.energy.mean, sample.statistic.mean
     for c in (1.0, 0.0, -1.0, None):
-        fit = ground.family.fit(*means, c)
-        assert compare.p_value_of_law(counts, ground.family.masses(fit, "z").mass) < 1e-6
+        fit = resolved.family.fit(*means, c)
+        assert compare.p_value_of_law(counts, resolved.family.masses(fit, "z").mass) < 1e-6
 
 
 @pytest.mark.full
 def test_the_best_isotropic_law_has_the_sample_s_means(draws):
-    ground, _ = draws
+    resolved, _ = draws
     for mean in (0.02, 0.05):
-        fit = ground.family.fit(mean, 0.0, 0.0)
-        z = np.linspace(*ground.edges["z"][[0, -1]], 20_001)
+        fit = resolved.family.fit(mean, 0.0, 0.0)
+        z = np.linspace(*resolved.edges["z"][[0, -1]], 20_001)
         density = np.exp(-((z - 1.0) ** 2) / (2 * fit.temperature)) / np.sqrt(z)
         assert np.sum(0.5 * (z - 1.0) ** 2 * density) / density.sum() == pytest.approx(mean, rel=1e-4)
 

@@ -84,11 +84,11 @@ def test_noise_of_sgd_has_no_part_along_the_orbit_and_isotropic_noise_has(name, 
         for noise in (Noise("minibatch", 2, 0.3), Noise("label", None, 1.0), Noise("fresh", 2, 0.1)):
             found = gradient_noise(model.training, noise, params)
             assert abs(measure(model, found.covariance, params, 0.1).orbit_share) < 1e-13
-        turned = gradient_noise(model.training, Noise("label", None, 1.0, turned=True), params)
-        report = measure(model, turned.covariance, params, 0.1)
+        isotropized = gradient_noise(model.training, Noise("label", None, 1.0, isotropized=True), params)
+        report = measure(model, isotropized.covariance, params, 0.1)
         np.testing.assert_allclose(report.orbit_share, (model.group_dim + model.compact_dim) / q, rtol=1e-10)
         np.testing.assert_allclose([report.anisotropy, report.effective_rank, report.misfit], [1, q, 0], atol=1e-7)
-        np.testing.assert_allclose(report.trace, jnp.trace(turned.covariance))
+        np.testing.assert_allclose(report.trace, jnp.trace(isotropized.covariance))
 
 
 def test_temperature_of_the_meter_is_that_of_the_same_kicks(x64):

@@ -64,8 +64,8 @@ ALLOWANCE = 0.06  # of a leading order in η, at these η
 
 
 @pytest.fixture(scope="module")
-def grounds():
-    """The settings at their minima, each looked at once."""
+def state_of():
+    """The settings at their minima, each resolved once."""
 
     @cache
     def of(name):
@@ -75,14 +75,14 @@ def grounds():
     return of
 
 
-def kernel_of(ground, model, like):
+def kernel_of(state, model, like):
     """The run's own kernel."""
-    config = ground.config
+    config = state.config
     if config.noise == "isotropic":
-        potential = ground.reduction.confinement.potential(model)
-        return euler_maruyama(potential, like, temperature=ground.meter.temperature, step_size=config.lr)
+        potential = state.reduction.confinement.potential(model)
+        return euler_maruyama(potential, like, temperature=state.meter.temperature, step_size=config.lr)
     momentum, decay = config.momentum or 0.0, config.weight_decay or 0.0
-    return sgd(model, like, noise=ground.descent.noise, lr=config.lr, momentum=momentum, weight_decay=decay)
+    return sgd(model, like, noise=state.descent.noise, lr=config.lr, momentum=momentum, weight_decay=decay)
 
 
 def copies(params, chains):
@@ -97,22 +97,22 @@ def agrees(values, predicted, allowance=0.0):
 
 @pytest.mark.full(but=["label"])
 @pytest.mark.parametrize("name", [name for name in SETTINGS if name != "none"])
-def test_the_meter_is_that_of_one_step(name, grounds, x64):
+def test_the_meter_is_that_of_one_step(name, state_of, x64):
     """tr Σ, its largest eigenvalue, its share along the orbit and T, over one step of 20 000 chains."""
-    ground = grounds(name)
-    model, lr, chains = ground.reduction.model, ground.config.lr, 20_000
-    point = ground.point
-    end = advance(model, kernel_of(ground, model, point), copies(point, chains), 1).position
+    state = state_of(name)
+    model, lr, chains = state.reduction.model, state.config.lr, 20_000
+    point = state.point
+    end = advance(model, kernel_of(state, model, point), copies(point, chains), 1).position
     moved = np.asarray(jax.vmap(lambda p: ravel_pytree(p)[0])(end)) - np.asarray(ravel_pytree(point)[0])
     noise = (moved - moved.mean(axis=0)) / lr
-    square, meter, q = np.sum(noise**2, axis=1), ground.meter, noise.shape[1]
+    square, meter, q = np.sum(noise**2, axis=1), state.meter, noise.shape[1]
     assert agrees(square, meter.trace)
     assert not agrees(square, 1.25 * meter.trace)
     # The temperature whose kicks √(2hT) ξ, h = η, have that mean square; with momentum, of steps of η/(1 − μ).
-    momentum = ground.config.momentum or 0.0
+    momentum = state.config.momentum or 0.0
     assert agrees(lr / (1.0 - momentum) * square / (2 * q), meter.temperature)
     training = model.training
-    sigma = np.asarray(gradient_noise(training, ground.descent.noise, point).covariance)
+    sigma = np.asarray(gradient_noise(training, state.descent.noise, point).covariance)
     top = np.linalg.eigh(sigma)[1][:, -1]
     assert agrees((noise @ top) ** 2, meter.anisotropy * meter.trace / q)
     fields = np.linalg.qr(np.asarray(fundamental_fields(model, point)).T)[0]
@@ -130,15 +130,15 @@ def test_the_meter_is_that_of_one_step(name, grounds, x64):
 
 @pytest.mark.full(but=["label"])
 @pytest.mark.parametrize("name", SETTINGS)
-def test_the_charge_decays_at_the_rate_that_is_printed(name, grounds, x64):
+def test_the_charge_decays_at_the_rate_that_is_printed(name, state_of, x64):
     """Mean of −log |χ(n)/χ(0)|/nη of 512 chains that start off the slice by 1%; its slowest component."""
-    ground = grounds(name)
-    model, config, chains = ground.reduction.model, ground.config, 512
-    point = ground.point
+    state = state_of(name)
+    model, config, chains = state.reduction.model, state.config, 512
+    point = state.point
     begin = model.act(0.01 * jnp.cos(1.0 + jnp.arange(model.group_dim)), point)
-    decay = decay_of(ground.balance, config.momentum or 0.0)
+    decay = decay_of(state.balance, config.momentum or 0.0)
     steps = int(min(1500, 2.0 / (decay * config.lr)))
-    end = advance(model, kernel_of(ground, model, point), copies(begin, chains), steps).position
+    end = advance(model, kernel_of(state, model, point), copies(begin, chains), steps).position
     before, after = model.moment_map(begin), np.asarray(jax.vmap(model.moment_map)(end))
     if name == "isotropic":  # χ diffuses about its mean, which decays: to first order in it
         rates = (1.0 - after / np.asarray(before)) * decay / -np.expm1(-decay * steps * config.lr)
@@ -189,13 +189,13 @@ def test_the_variance_is_that_of_law_s(name, x64):
     """What runs by epochs are set against; the control is the variance of 1.3 times η."""
     config = RunConfig(sampler="sgd", chains=256, **SETTINGS[name], burn_in=3000, steps=9000)
     prepared, draws, _ = draw(config.replace(burn_in=30_000, steps=40_000) if name == "momentum" else config)
-    ground, moments = prepared.own, scalar_moments(draws.main, "z")
+    resolved, moments = prepared.own, scalar_moments(draws.main, "z")
 
     def variance(factor):
         descent = Descent(
-            ground.descent.model, ground.descent.confinement, ground.descent.noise, factor * ground.descent.lr
+            resolved.descent.model, resolved.descent.confinement, resolved.descent.noise, factor * resolved.descent.lr
         )
-        return Coordinate(descent, 0, ground.middle, ground.descent.model.home_of("z")).variance()
+        return Coordinate(descent, 0, resolved.middle, resolved.descent.model.home_of("z")).variance()
 
     for factor, right in ((1.0, True), (1.3, False)):
         gap = abs(moments.variance - variance(factor))

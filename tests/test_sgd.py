@@ -50,8 +50,8 @@ def test_a_step_changes_the_charge_by_that_of_its_gradient(name, options, noise,
     if noise.kind == "fresh":  # the population of uv goes without a data set
         options = {key: value for key, value in options.items() if key != "samples"}
     model, lr = build_model(name, options), 0.01
-    for turned in (False, True):
-        own = Noise(noise.kind, noise.batch_size, noise.label_noise, turned=turned)
+    for isotropized in (False, True):
+        own = Noise(noise.kind, noise.batch_size, noise.label_noise, isotropized=isotropized)
         for params in starts(model, 2):
             kernel = sgd(model, params, noise=own, lr=lr)
             drawn = jax.tree.map(lambda leaf: leaf[0], kernel.draw(jax.random.key(1), 1))
@@ -61,7 +61,7 @@ def test_a_step_changes_the_charge_by_that_of_its_gradient(name, options, noise,
             predicted = charges.charge_increment(model, gradient, lr)
             gap = np.max(np.abs(change - predicted))
             scale = np.sum(flat(params) ** 2) + np.sum(flat(gradient) ** 2) * lr
-            assert gap > 1e-6 * scale if turned else gap < 1e-13 * scale
+            assert gap > 1e-6 * scale if isotropized else gap < 1e-13 * scale
 
 
 def test_the_product_formula_of_uv_holds_over_ten_thousand_steps(x64):
@@ -96,8 +96,8 @@ def test_label_noise_takes_the_charge_away_at_its_predicted_rate_and_isotropic_n
     error = rates.std() / np.sqrt(rates.size)
     assert abs(rates.mean() - predicted) < 4 * error
     assert abs(rates.mean()) > 20 * error
-    turned = Noise("label", None, 2.0, turned=True)
-    end = advance(model, sgd(model, start, noise=turned, lr=lr), begin, steps).position
+    isotropized = Noise("label", None, 2.0, isotropized=True)
+    end = advance(model, sgd(model, start, noise=isotropized, lr=lr), begin, steps).position
     rates = (np.asarray(jax.vmap(model.moment_map)(jnp.asarray(end)) - model.moment_map(start)) / (steps * lr))[:, 0]
     assert abs(rates.mean()) < 4 * rates.std() / np.sqrt(rates.size)
 
@@ -138,13 +138,13 @@ def test_the_batch_of_an_epoch_is_the_deck(x64):
     np.testing.assert_allclose(flat(state.position), flat(params - 0.1 * g * params[::-1]), rtol=1e-12)
 
 
-def test_turned_noise_has_the_length_of_the_noise_that_it_replaces(x64):
+def test_isotropized_noise_has_the_length_of_the_noise_that_it_replaces(x64):
     model, lr = build_model("relu"), 1.0
     (params,) = starts(model, 1)
     mean = flat(jax.grad(model.loss)(params))
     lengths = []
-    for turned in (False, True):
-        kernel = sgd(model, params, noise=Noise("minibatch", 2, 0.1, turned=turned), lr=lr)
+    for isotropized in (False, True):
+        kernel = sgd(model, params, noise=Noise("minibatch", 2, 0.1, isotropized=isotropized), lr=lr)
         drawn = jax.tree.map(lambda leaf: leaf[0], kernel.draw(jax.random.key(5), 1))
         state, _ = kernel.step(drawn, kernel.init(params, None), None)
         lengths.append(np.linalg.norm(flat(params) - flat(state.position) - mean))

@@ -138,7 +138,7 @@ def protocols(config: AttributionConfig) -> dict[str, tuple[Noise, float]]:
             else dataclasses.replace(batches, label_noise=label),
             0.0,
         ),
-        ISOTROPIC: (dataclasses.replace(batches, turned=True), 0.0),
+        ISOTROPIC: (dataclasses.replace(batches, isotropized=True), 0.0),
         DECAY: (Noise("none"), float(config.weight_decay or 0.0)),
     }
 

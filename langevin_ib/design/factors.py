@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float, Key
 
 from langevin_ib.models.base import NEGATIVE, POSITIVE, Branch, Invariants, Params, Scalars, SliceTerms
-from langevin_ib.models.pair import slice_terms
+from langevin_ib.models.pair import pair_slice_terms
 
 LOW, HIGH = 0.5, 1.5  # of the factors' moduli at a start of order one
 CACHED = 64  # the same functions for the same arguments, so that designs of many operators are compiled once
@@ -92,7 +92,7 @@ def pairs(m: int) -> Factors:
         section=section,
         start=start,
         gaussian=gaussian,
-        slice_terms=lambda loss, z: slice_terms(loss, jnp.abs(z), 1, 1),
+        slice_terms=lambda loss, z: pair_slice_terms(loss, jnp.abs(z), 1, 1),
         penalty=lambda z: 0.5 * jnp.sum(jnp.log(jnp.abs(z))),
         walls=_walls(m),
     )
@@ -194,7 +194,7 @@ def blocks(labels: tuple[Hashable, ...]) -> Factors:
 
     def terms(loss, z):
         s = moduli(z)
-        each = [slice_terms(jnp.zeros_like(loss), s[b], int(sizes[b]), 1) for b in range(count)]
+        each = [pair_slice_terms(jnp.zeros_like(loss), s[b], int(sizes[b]), 1) for b in range(count)]
         return SliceTerms(sum(term.log_det for term in each), sum(term.log_volume for term in each), loss)
 
     return Factors(

@@ -68,8 +68,9 @@ def sgd(
     """θ' = θ − η (ĝ(θ) + λθ), with heavy-ball momentum μ: m' = μ m + ĝ + λθ, θ' = θ − η m' (optax's).
 
     ĝ is the gradient of ½ w mean |f(θ, x_b) − y_b − s ε_b|² + penalty over the batch of a step; with noise `bernoulli`
-    of ½ w mean_i 2 κ_i |f(θ, x_i) − y_i|² + penalty over the data set, κ_i = 0 or 1 by a fair coin. With `noise.turned`
-    it is ∇L + |ĝ − ∇L| ξ/|ξ|, ξ ~ N(0, I). A model without `training` can be run with noise `none` only, on its loss.
+    of ½ w mean_i 2 κ_i |f(θ, x_i) − y_i|² + penalty over the data set, κ_i = 0 or 1 by a fair coin. With
+    `noise.isotropized` it is ∇L + |ĝ − ∇L| ξ/|ξ|, ξ ~ N(0, I). A model without `training` can be run
+    with noise `none` only, on its loss.
 
     A chain's task is a `Task`, best in the precision of its parameters; without one it learns the model's own.
 
@@ -115,7 +116,7 @@ def sgd(
             batch = _normals(batch_key, chains, (size, *training.population.shape), flat.dtype)
         if training is not None and noise.label_noise:
             labels = _normals(label_key, chains, _label_shape(training, size or examples, like), flat.dtype)
-        direction = jax.random.normal(direction_key, (chains, flat.size if noise.turned else 0), flat.dtype)
+        direction = jax.random.normal(direction_key, (chains, flat.size if noise.isotropized else 0), flat.dtype)
         return _Draw(batch, labels, direction)
 
     def gradient(noise_draw: _Draw, params: Params, deck: Deck | None, task: Task | None) -> tuple[Params, Deck | None]:
@@ -137,8 +138,8 @@ def sgd(
             if noise.label_noise:
                 batch = batch._replace(y=batch.y + noise.label_noise * noise_draw.labels)
             noisy = jax.grad(training.batch_loss)(params, batch, weight)
-        if noise.turned:
-            noisy = _turned(noisy, jax.grad(risk)(params), noise_draw.direction)
+        if noise.isotropized:
+            noisy = _isotropized(noisy, jax.grad(risk)(params), noise_draw.direction)
         return noisy, deck
 
     def step(noise_draw: _Draw, state: SGDState, task: Task | None) -> tuple[SGDState, Any]:
@@ -219,7 +220,7 @@ def _deal(deck: Deck, drawn: Float[Array, " batch"]) -> tuple[Int[Array, " batch
     return jax.lax.dynamic_slice(order, (used,), (size,)), Deck(order, used + size)
 
 
-def _turned(gradient: Params, mean: Params, direction: Float[Array, " q"]) -> Params:
+def _isotropized(gradient: Params, mean: Params, direction: Float[Array, " q"]) -> Params:
     """mean + |gradient − mean| ξ/|ξ|."""
     drift, unravel = ravel_pytree(mean)
     length = jnp.linalg.norm(ravel_pytree(gradient)[0] - drift)

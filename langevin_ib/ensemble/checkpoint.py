@@ -30,7 +30,7 @@ TRIES = 5  # to save, while another process removes the folder
 
 
 class Standing(NamedTuple):
-    """Where a run stands: steps of burn-in done, records made, and everything that has been accumulated."""
+    """Progress of a run: steps of burn-in done, draws recorded, and the accumulators."""
 
     burned: int
     recorded: int
@@ -42,7 +42,7 @@ class Checkpoint:
     """The checkpoint file of one stage of one run.
 
     Attributes:
-        path: the file; its folder is made when first needed.
+        path: the file; its folder is created when first needed.
         fingerprint: what must be the same for a saved state to fit: configuration, stage, versions; the runner adds
             what its steps compute.
         every_s: seconds of work between saves; a stage shorter than that leaves no file unless it is interrupted.
@@ -87,7 +87,7 @@ class Checkpoint:
     def load(self, like: Any) -> Standing | None:
         """The saved state in the structure and on the devices of `like`; None if there is none that fits.
 
-        `like` maps the number of records made to the tree that a run holds there.
+        `like` maps the number of recorded draws to the tree that a run holds there.
         """
         self._mark.unlink(missing_ok=True)  # of an earlier process
         if not self.path.exists():
@@ -117,7 +117,7 @@ def resumes(folder: Path | None) -> list[dict[str, Any]]:
 
 
 def _write(path: Path, content: bytes | memoryview) -> None:
-    """A file, under a name of its own until it is complete; its folder is made where it is missing."""
+    """A file, under a name of its own until it is complete; its folder is created where it is missing."""
     for left in reversed(range(TRIES)):
         fresh = path.with_name(f"{path.name}.{uuid.uuid4().hex[:12]}.tmp")
         try:

@@ -1,4 +1,4 @@
-"""A law as the judge sees it: what it is called, and the bin masses that it gives for an ensemble's scalars."""
+"""A law as the judge's input: its name, and the bin masses that it predicts for an ensemble's scalars."""
 
 from __future__ import annotations
 
@@ -66,11 +66,11 @@ class Masses(NamedTuple):
 
 @runtime_checkable
 class Candidate(Protocol):
-    """A law that draws are held against."""
+    """A law that draws are compared with."""
 
     @property
     def about(self) -> LawAbout:
-        """What it is called."""
+        """Name, measure, formula and role."""
         ...
 
     def masses(self, sample: Sample) -> Mapping[str, Masses] | Absent:

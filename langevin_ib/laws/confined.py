@@ -81,7 +81,7 @@ def _confined_log_density(reduction: Reduction):
     coarse = (index % 2 == 0).all(axis=1)
     rim = ((index == 0) | (index == axis.size - 1)).any(axis=1)
 
-    def one(z):
+    def log_marginal(z):
         base = reduction.point(z)
 
         def energy(t):
@@ -106,7 +106,7 @@ def _confined_log_density(reduction: Reduction):
         spill = jnp.max(jnp.where(jnp.asarray(rim), values, -jnp.inf)) - jnp.max(values)
         return -model.loss(base) / temperature + fine, jnp.abs(fine - half), spill
 
-    evaluate = on_host(one)
+    evaluate = on_host(log_marginal)
 
     def log_density(z):
         value, error, spill = evaluate(z)
@@ -126,7 +126,7 @@ def _slab_log_density(reduction: Reduction, slab: float):
     model = reduction.model
     x, w = np.polynomial.legendre.leggauss(SLAB_NODES)
 
-    def one(z):
+    def log_slab_marginal(z):
         base = reduction.point(z)
 
         def charge(t):
@@ -148,4 +148,4 @@ def _slab_log_density(reduction: Reduction, slab: float):
         mass = logsumexp(values, b=jnp.asarray(w)) + jnp.log(0.5 * (high - low))
         return -model.loss(base) / reduction.temperature + mass
 
-    return on_host(one)
+    return on_host(log_slab_marginal)

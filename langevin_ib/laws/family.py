@@ -22,7 +22,7 @@ FLAT_MEASURE = "dz"
 
 
 class ReducedTerms(NamedTuple):
-    """What every reduced law is made of, at a point of the quotient, or at many of them (numpy's, on the host)."""
+    """The terms of every reduced law, at a point of the quotient, or at many of them (numpy's, on the host)."""
 
     energy: Any  # reduced loss / T
     log_det: Any  # log det G_χ(s(z))
@@ -43,7 +43,7 @@ class Formula(NamedTuple):
 
 @dataclass(frozen=True)
 class Reduction:
-    """A model, its confinement and its temperature, seen from the quotient."""
+    """A model, its confinement and its temperature, on the quotient."""
 
     model: Model
     confinement: Confinement

@@ -55,7 +55,7 @@ def log_orbit_integral(chart: Chart, confinement: Confinement, temperature: floa
         moved = model.act(t * jnp.eye(m)[a], params)
         return (confinement.energy(model, moved) - confinement.energy(model, params)) / temperature - growth[a] * t
 
-    def one(a):
+    def log_integral(a):
         # The top of the integrand by Newton from t = 0: convex for a moment map or a norm, so a few damped steps do.
         slope, curve = jax.grad(lambda t: exponent(a, t)), jax.grad(jax.grad(lambda t: exponent(a, t)))
 
@@ -78,7 +78,7 @@ def log_orbit_integral(chart: Chart, confinement: Confinement, temperature: floa
         # The trapezoidal rule converges exponentially: the integrand is analytic and vanishes at both ends.
         return logsumexp(values) + jnp.log((high - low) / NODES)
 
-    return jnp.sum(jax.vmap(one)(jnp.arange(m)))
+    return jnp.sum(jax.vmap(log_integral)(jnp.arange(m)))
 
 
 def traces(chart: Chart, params: Params) -> Float[Array, " m"]:
@@ -117,7 +117,7 @@ def check_splits(chart: Chart, confinement: Confinement, params: Params) -> None
         raise LawError("law exact: no orbit quadrature for an action that is neither linear nor affine")
     t = 0.4 * jnp.cos(jnp.arange(m) + 1.0)
     base = confinement.energy(model, params)
-    together = confinement.energy(model, model.act(t, params)) - base
+    joint = confinement.energy(model, model.act(t, params)) - base
     parts = [confinement.energy(model, model.act(t * jnp.eye(m)[a], params)) - base for a in range(m)]
     stepwise = params
     for a in reversed(range(m)):
@@ -125,7 +125,7 @@ def check_splits(chart: Chart, confinement: Confinement, params: Params) -> None
     gap = jnp.max(jnp.abs(ravel_pytree(stepwise)[0] - ravel_pytree(model.act(t, params))[0]))
     if not float(gap) <= SPLITS * (1.0 + float(jnp.max(jnp.abs(flat)))):
         raise LawError("law exact: no orbit quadrature for a group that is not abelian")
-    if abs(float(together - sum(parts))) > SPLITS * (1e-12 + abs(float(together)) + float(sum(abs(p) for p in parts))):
+    if abs(float(joint - sum(parts))) > SPLITS * (1e-12 + abs(float(joint)) + float(sum(abs(p) for p in parts))):
         raise LawError(
             "law exact: the confinement along the orbit is no sum over the generators, so no product quadrature"
         )
@@ -139,10 +139,10 @@ def _check_compact(chart: Chart, confinement: Confinement, t: Float[Array, " m"]
     assert model.compact_act is not None  # for the type checker
     turn = 0.7 * jnp.cos(jnp.arange(model.compact_dim) + 0.5)
     moved = model.act(t, params)
-    one, other = model.compact_act(turn, moved), model.act(t, model.compact_act(turn, params))
-    first, second = ravel_pytree(one)[0], ravel_pytree(other)[0]
+    compact_last, compact_first = model.compact_act(turn, moved), model.act(t, model.compact_act(turn, params))
+    first, second = ravel_pytree(compact_last)[0], ravel_pytree(compact_first)[0]
     if not float(jnp.max(jnp.abs(first - second))) <= SPLITS * (1.0 + float(jnp.max(jnp.abs(first)))):
         raise LawError("law exact: no orbit quadrature for a compact group that does not commute with the action")
-    before, after = float(confinement.energy(model, moved)), float(confinement.energy(model, one))
+    before, after = float(confinement.energy(model, moved)), float(confinement.energy(model, compact_last))
     if not abs(after - before) <= SPLITS * (1e-12 + abs(before)):
         raise LawError("law exact: no orbit quadrature for a confinement that changes along compact orbits")

@@ -9,7 +9,7 @@ whose stationary density is b⁻² exp(∫ 2a/b² dx). For uv, a = −2zℓ' + �
     p(z) dz ∝ z^{−3/2} S(z)^{−1} exp(−∫ ℓ'(z)/(η z S(z)) dz) dz,
 
 and for label noise on ½(z − y)², where S = s², a Gamma law of shape y/(ηs²) − ½ and scale ηs². It is the leading order
-in η. Where there are several coordinates there is such a law if each of them goes its own way.
+in η. Where there are several coordinates there is such a law if they decouple.
 
 Source: arXiv:2308.06671 for uv; the process itself: Li, Tai & E, JMLR 20 (40), 1–47 (2019).
 """
@@ -38,7 +38,7 @@ from langevin_ib.noise import Noise, cumulants, gradient_noise
 
 NAME, MEASURE = "sgd", "dz"
 FORMULA = "b⁻² exp(∫ 2a/b² dz), drift a and diffusion b² of SGD on χ = 0"
-FAR = 1e6  # how far from the middle, or from one, the ends of a branch are looked at, as a factor
+FAR = 1e6  # how far from the middle, or from one, the ends of a branch are evaluated, as a factor
 SCAN = 4001
 BULK = 40.0  # log mass below its top within which the bulk of a law lies
 NOISELESS = 1e-9  # noise this much below its largest value on the window counts as none
@@ -47,7 +47,7 @@ DEGREES = (32, 64, 128, 256, 512)
 ACCURACY = 1e-9
 SEPARATE = 1e-7
 PROBES = 6
-ERROR_DEGREE = 48  # of the series that the error of (S) is made of; it need not be exact
+ERROR_DEGREE = 48  # of the series for the error of (S); it need not be exact
 ERROR_PANELS = 2
 SKEWED = 1e-3  # skewness of the noise at the minimum below which its third cumulant counts as none
 
@@ -63,7 +63,7 @@ class Process(NamedTuple):
 
 @dataclass(frozen=True)
 class Descent:
-    """SGD of a model, seen from its quotient.
+    """SGD of a model as a process on its quotient.
 
     Attributes:
         model: with `training`.
@@ -87,14 +87,14 @@ class Descent:
         model = self.model
         training = self.noise.check(model)
         flat, unravel = ravel_pytree(params)
-        found = gradient_noise(training, self.noise, params)
+        noise = gradient_noise(training, self.noise, params)
         slope = ravel_pytree(jax.grad(self.confinement.potential(model))(params))[0]
 
         def ito(function):
             jacobian = jax.jacrev(lambda x: function(unravel(x)))(flat)
             hessian = jax.jacfwd(jax.jacrev(lambda x: function(unravel(x))))(flat)
-            second = jnp.einsum("kij,ij->k", hessian, found.covariance)
-            return -jacobian @ slope + 0.5 * self.lr * second, self.lr * jacobian @ found.covariance @ jacobian.T
+            second = jnp.einsum("kij,ij->k", hessian, noise.covariance)
+            return -jacobian @ slope + 0.5 * self.lr * second, self.lr * jacobian @ noise.covariance @ jacobian.T
 
         drift, diffusion = ito(self.chart.of)
         return Process(drift, diffusion, *ito(model.moment_map))
@@ -105,7 +105,7 @@ class Descent:
 
 
 def check_closed(descent: Descent) -> None:
-    """Whether the coordinates, started on the slice, stay there, and each goes its own way.
+    """Whether coordinates that start on the slice stay there, and decouple from each other.
 
     Raises:
         LawError: noise moves χ away from zero, or a coordinate's drift or noise depends on the others.
@@ -118,7 +118,7 @@ def check_closed(descent: Descent) -> None:
             "law sgd: without replacement the noise of an epoch's steps cancels to leading order, and (S) is the law "
             "of independent steps"
         )
-    if descent.noise.turned:
+    if descent.noise.isotropized:
         raise LawError("law sgd: isotropic noise does not leave χ at zero, it lets χ diffuse without end")
 
     def rates(y):
@@ -127,18 +127,18 @@ def check_closed(descent: Descent) -> None:
 
     def probe(key):
         x = chart.of(descent.model.init(key))
-        found = descent.process(x)
-        own = jax.jacfwd(rates)(x)
-        return found, own, x
+        process = descent.process(x)
+        slopes = jax.jacfwd(rates)(x)
+        return process, slopes, x
 
     with jax.enable_x64(True):
-        found, own, x = jax.jit(lambda keys: jax.lax.map(probe, keys))(jax.random.split(jax.random.key(0), PROBES))
-    found, own, x = jax.tree.map(np.asarray, (found, own, x))
-    rate = np.abs(found.drift).max() + np.abs(found.diffusion).max()
-    stray = max(np.abs(found.charge_drift).max(), np.abs(found.charge_diffusion).max())
-    if not stray <= SEPARATE * max(rate, 1e-300):
+        process, slopes, x = jax.jit(lambda keys: jax.lax.map(probe, keys))(jax.random.split(jax.random.key(0), PROBES))
+    process, slopes, x = jax.tree.map(np.asarray, (process, slopes, x))
+    rate = np.abs(process.drift).max() + np.abs(process.diffusion).max()
+    charge_rate = max(np.abs(process.charge_drift).max(), np.abs(process.charge_diffusion).max())
+    if not charge_rate <= SEPARATE * max(rate, 1e-300):
         raise LawError(
-            f"law sgd: on χ = 0 the noise moves χ at a rate up to {stray:.2g} (the coordinates: {rate:.2g}), "
+            f"law sgd: on χ = 0 the noise moves χ at a rate up to {charge_rate:.2g} (the coordinates: {rate:.2g}), "
             "so the chain does not stay on the slice and no law in the invariants alone follows: the draws are held "
             "against the isotropic laws only"
         )
@@ -148,8 +148,8 @@ def check_closed(descent: Descent) -> None:
     others = ~np.eye(k, dtype=bool)
     size = 1.0 + np.abs(x).max()
     mixing = max(
-        np.abs(found.diffusion[:, others]).max(initial=0.0),
-        size * max(np.abs(part[:, others]).max(initial=0.0) for part in own),
+        np.abs(process.diffusion[:, others]).max(initial=0.0),
+        size * max(np.abs(part[:, others]).max(initial=0.0) for part in slopes),
     )
     if not mixing <= SEPARATE * rate:
         raise LawError(
@@ -171,7 +171,7 @@ class OwnError(NamedTuple):
 
 
 class Coordinate:
-    """One coordinate z of a `Descent`, seen in x = log |z| on a half-line from 0 and in x = z on the whole line.
+    """One coordinate z of a `Descent`, in x = log |z| on a half-line from 0 and in x = z on the whole line.
 
     Args:
         descent: checked by `check_closed`.
@@ -191,15 +191,15 @@ class Coordinate:
         self.line = branch == LINE
         self.sign = -1.0 if branch[1] <= 0 else 1.0
         self.middle = float(middle[index])
-        held = np.asarray(middle, np.float64)
+        base_point = np.asarray(middle, np.float64)
 
         def at(z):
-            found = descent.process(jnp.asarray(held).at[index].set(z))
-            return found.drift[index], found.diffusion[index, index]
+            process = descent.process(jnp.asarray(base_point).at[index].set(z))
+            return process.drift[index], process.diffusion[index, index]
 
         def increment(z):
             """Moments of a step's change of log |z| or z, those without a third cumulant, |∇|², and cumulants."""
-            y = jnp.asarray(held).at[index].set(z)
+            y = jnp.asarray(base_point).at[index].set(z)
             point = descent.chart.section(y)
             flat, unravel = ravel_pytree(point)
             normal = jax.grad(lambda p: descent.chart.of(unravel(p))[index])(flat)
@@ -223,21 +223,21 @@ class Coordinate:
 
             def moments(third):
                 of_kick = jnp.stack([jnp.ones_like(third), jnp.zeros_like(third), noise.second, third, fourth])
-                power, found = change, []
+                power, raw_moments = change, []
                 for _ in range(4):
-                    found.append(power @ of_kick)
+                    raw_moments.append(power @ of_kick)
                     power = jnp.convolve(power, change)[:5]
-                return jnp.stack(found)
+                return jnp.stack(raw_moments)
 
             steepness = (length / jnp.abs(z) if self.multiplies else length) ** 2
             return moments(noise.third), moments(jnp.zeros_like(fourth)), steepness, noise.second, noise.third
 
         self._lr = descent.lr
-        self._at, self._increment = on_host(at), on_host(increment)
+        self._drift_and_diffusion, self._increment = on_host(at), on_host(increment)
         self._check_exists()
-        # Whether near 0 a step multiplies z, as for a product, or goes across 0, as for a radius.
+        # Whether near 0 a step multiplies z, as for a product, or crosses 0, as for a radius.
         near = self._value(np.array([self._ends()[0]]))
-        self.multiplies = not self.line and float(self._lr * self._at(near)[1][0] / near[0] ** 2) < 1.0
+        self.multiplies = not self.line and float(self._lr * self._drift_and_diffusion(near)[1][0] / near[0] ** 2) < 1.0
 
     def law(self, low: float, high: float) -> Law:
         """Law (S) on the window [low, high].
@@ -312,7 +312,7 @@ class Coordinate:
         angles = np.pi * (np.arange(ERROR_DEGREE) + 0.5) / ERROR_DEGREE
         x = 0.5 * (low + high) + 0.5 * (high - low) * np.cos(angles)
         z = self.sign * np.exp(x) if self.multiplies else x
-        drift, diffusion = self._at(z)
+        drift, diffusion = self._drift_and_diffusion(z)
         moments, symmetric, steepness, *_ = self._increment(z)
         noise, drift = self._lr * diffusion, self._lr * drift  # ηb² and ηa
         if self.multiplies:
@@ -418,7 +418,7 @@ class Coordinate:
 
     def _terms(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(2a/b²) dz/dx and log b², a and b those of z."""
-        drift, diffusion = self._at(np.atleast_1d(self._value(x)))
+        drift, diffusion = self._drift_and_diffusion(np.atleast_1d(self._value(x)))
         if not (diffusion > 0).all():
             self._at_rest(np.atleast_1d(x)[~(diffusion > 0)][0])
         return 2.0 * drift / diffusion * (1.0 if self.line else self._value(x)), np.log(diffusion)

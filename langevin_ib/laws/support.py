@@ -13,7 +13,7 @@ from langevin_ib.laws.base import Law
 from langevin_ib.models.base import Branch
 
 REACHES = (40.0, 80.0, 160.0)  # how far x goes on either side, one after the other until the density has fallen off
-LOOK = 4096  # points at which the stretches that matter are looked for, beside the wells that are given
+LOOK = 4096  # points of the grid on which the intervals with mass are searched, besides the given wells
 ZOOM, ZOOMS = 512, 4  # points between two of these, and how often, until the end of a stretch is known
 BULK = 15.0  # log density (in x) below its top at which a stretch ends: what is left out is about e⁻¹⁵ of the mass
 HIGH = 36.0  # ℓ/T above its bottom at which the density is not evaluated any more
@@ -31,7 +31,7 @@ def share_in_window(
 ) -> float:
     """∫_window p dz / Σ_branches ∫ p dz.
 
-    Every branch is seen in a variable x in which powers and exponentials at its ends fall off exponentially: z = a ± eˣ
+    Every branch is parametrised by an x in which powers and exponentials at its ends fall off exponentially: z = a ± eˣ
     on a half-line from a, z = m + w sinh x on the line, z = a + (b − a)/(1 + e⁻ˣ) on (a, b).
 
     Args:
@@ -52,7 +52,7 @@ def share_in_window(
     pieces = []
     for branch in branches:
         chart = _Chart(branch, window)
-        for low, high in _stretches(law, energy, chart, wells):
+        for low, high in _intervals_with_mass(law, energy, chart, wells):
             cuts = sorted({low, high, *(x for x in map(chart.place, window) if low < x < high)})
             pieces += [(chart, first, last) for first, last in pairwise(cuts)]
     inside = [window[0] <= chart.value(0.5 * (first + last)) <= window[1] for chart, first, last in pieces]
@@ -69,7 +69,7 @@ def share_in_window(
 
 
 class _Chart:
-    """A branch seen in a variable x ∈ R."""
+    """A branch parametrised by x ∈ R."""
 
     def __init__(self, branch: Branch, window: Branch):
         self.low, self.high = branch
@@ -120,13 +120,13 @@ def _log_density(law: Law, chart: _Chart, x: np.ndarray) -> np.ndarray:
     return np.where(within, value, -np.inf)
 
 
-def _stretches(law: Law, energy: Energy, chart: _Chart, wells: Sequence[float]) -> list[tuple[float, float]]:
+def _intervals_with_mass(law: Law, energy: Energy, chart: _Chart, wells: Sequence[float]) -> list[tuple[float, float]]:
     """Where in x the loss is within 36 T of its bottom; towards an end of the branch, where p counts at all."""
 
     def heights(x: np.ndarray) -> np.ndarray:
         with np.errstate(over="ignore", invalid="ignore"):
-            found = np.asarray(energy(chart.value(x)), np.float64)
-        return np.where(np.isnan(found), np.inf, found)
+            energies = np.asarray(energy(chart.value(x)), np.float64)
+        return np.where(np.isnan(energies), np.inf, energies)
 
     own = [chart.place(z) for z in wells if chart.low < z < chart.high]
     for reach in REACHES:
@@ -140,16 +140,16 @@ def _stretches(law: Law, energy: Energy, chart: _Chart, wells: Sequence[float]) 
         runs = [(int(first), int(last) - 1) for first, last in zip(steps[::2], steps[1::2], strict=True)]
         ends = []
         for first, last in runs:
-            low = x[0] if first == 0 else _crossing(heights, limit, x[first], x[first - 1])
-            high = x[-1] if last == x.size - 1 else _crossing(heights, limit, x[last], x[last + 1])
+            low = x[0] if first == 0 else _find_crossing(heights, limit, x[first], x[first - 1])
+            high = x[-1] if last == x.size - 1 else _find_crossing(heights, limit, x[last], x[last + 1])
             ends.append((float(low), float(high)))
-        trimmed = _trimmed(law, chart, ends, reach)
+        trimmed = _trim(law, chart, ends, reach)
         if trimmed is not None:
             return trimmed
     raise LawError(f"law {law.label}: it cannot be normalised on ({chart.low:g}, {chart.high:g})")
 
 
-def _crossing(heights: Energy, limit: float, inner: float, outer: float) -> float:
+def _find_crossing(heights: Energy, limit: float, inner: float, outer: float) -> float:
     """Where between two points the loss rises beyond the limit."""
     for _ in range(ZOOMS):
         fine = np.linspace(inner, outer, ZOOM)
@@ -159,9 +159,7 @@ def _crossing(heights: Energy, limit: float, inner: float, outer: float) -> floa
     return outer
 
 
-def _trimmed(
-    law: Law, chart: _Chart, ends: list[tuple[float, float]], reach: float
-) -> list[tuple[float, float]] | None:
+def _trim(law: Law, chart: _Chart, ends: list[tuple[float, float]], reach: float) -> list[tuple[float, float]] | None:
     """The stretches, those that go on to an end of the branch as far as the density counts; None if it counts there."""
     grids = [np.linspace(low, high, ZOOM) for low, high in ends]
     values = [_log_density(law, chart, x) for x in grids]

@@ -156,11 +156,11 @@ def attention(  # noqa: PLR0915  # one closure over the data and the options
     names = [[f"s_{j + 1}" if h == 1 else f"s_{i + 1}_{j + 1}" for j in range(r)] for i in range(h)]
 
     def scalars(invariants):
-        found = {}
+        sizes = {}
         for i in range(h):
             s = descending(jnp.linalg.norm(invariants["w"][i], axis=-1))
-            found |= {names[i][j]: s[j] for j in range(r)}
-        return found
+            sizes |= {names[i][j]: s[j] for j in range(r)}
+        return sizes
 
     def init(key):
         queries, keys, values, size = jax.random.split(key, 4)

@@ -45,7 +45,7 @@ class SliceTerms(NamedTuple):
 
 @dataclass(frozen=True)
 class Model:
-    """A loss L(θ) = ℓ(h(θ)) that a group G leaves alone, and the coordinates of its quotient.
+    """A loss L(θ) = ℓ(h(θ)) that is invariant under a group G, and the coordinates of its quotient.
 
     All functions act on one parameter pytree, never on a batch, and are differentiable where the action is free.
 
@@ -69,7 +69,7 @@ class Model:
         slice_terms: z ↦ log det G, log dσ_S/dz and ℓ in closed form, where there is one: `geometry.slice_terms` takes
             it in place of automatic differentiation, which is 10–60 times slower, and `check_model` compares the two.
         discrete: invariants that are constant on each component of Θ/G (signs); not coordinates.
-        compact_dim: dimension of a compact group that acts by isometries, leaves the slice and `invariants` alone,
+        compact_dim: dimension of a compact group that acts by isometries, preserves the slice and `invariants`,
             and is divided out together with G.
         compact_act: (t ∈ R^compact_dim, θ) ↦ its action.
         compact_orbits: whether G is compact, so that exp(−L/T) dθ is proper without confinement.
@@ -137,9 +137,9 @@ class Chart:
         self.model = model
         params = model.init(jax.random.key(0))
         self.params_shape = jax.eval_shape(lambda: params)
-        found = model.invariants(params)
-        self.labels = {name: found[name] for name in model.discrete}
-        self.shapes = {name: jnp.shape(value) for name, value in found.items() if name not in model.discrete}
+        invariants = model.invariants(params)
+        self.labels = {name: invariants[name] for name in model.discrete}
+        self.shapes = {name: jnp.shape(value) for name, value in invariants.items() if name not in model.discrete}
         self.sizes = {name: math.prod(shape) for name, shape in self.shapes.items()}
         self.dim = sum(self.sizes.values())
         self.coordinate_names = tuple(
@@ -147,7 +147,7 @@ class Chart:
             for name, shape in self.shapes.items()
             for i in range(self.sizes[name])
         )
-        self.scalar_names = tuple(self._scalars(found))
+        self.scalar_names = tuple(self._scalars(invariants))
 
     def of(self, params: Params) -> Float[Array, " k"]:
         """x(θ)."""
@@ -179,8 +179,10 @@ class Chart:
 
     def at_home(self, params: Params) -> Array:
         """Whether θ lies in the component of the quotient that the laws are written on."""
-        found = self.model.invariants(params)
-        agree = [jnp.all(found[name] == value.astype(found[name].dtype)) for name, value in self.labels.items()]
+        invariants = self.model.invariants(params)
+        agree = [
+            jnp.all(invariants[name] == value.astype(invariants[name].dtype)) for name, value in self.labels.items()
+        ]
         return jnp.all(jnp.stack(agree)) if agree else jnp.asarray(True)
 
     def start_within(self, windows: Mapping[str, Branch], key: Key[Array, ""]) -> Params:

@@ -9,7 +9,7 @@ from jaxtyping import Float
 
 from langevin_ib.models.base import NEGATIVE, POSITIVE, Model
 from langevin_ib.models.checks import among, at_least
-from langevin_ib.models.pair import slice_terms
+from langevin_ib.models.pair import pair_slice_terms
 from langevin_ib.models.training import Examples, Fresh, Training, data_risk, no_penalty
 
 OPERATORS = ("identity", "random")
@@ -36,7 +36,7 @@ def hadamard(
         operator: A: `identity`, or `random` with singular values between 0.7 and 1.3.
         rows: number of rows of A; 0 stands for `dim`. With fewer rows than columns the loss is flat along some z.
         seed: of the random operator.
-        matrix: A itself, (n, m), from Python; then `dim`, `operator` and `rows` are not looked at.
+        matrix: A itself, (n, m), from Python; then `dim`, `operator` and `rows` are unused.
         y: the data, (n,), from Python. The signs of the least-squares solution decide the branches of the laws.
 
     Raises:
@@ -98,7 +98,7 @@ def hadamard(
         invariants=lambda params: {"z": params["u"] * params["v"]},
         section=section,
         init=init,
-        slice_terms=lambda invariants: slice_terms(reduced_loss(invariants["z"]), jnp.abs(invariants["z"]), 1, 1),
+        slice_terms=lambda invariants: pair_slice_terms(reduced_loss(invariants["z"]), jnp.abs(invariants["z"]), 1, 1),
         branches=dict.fromkeys(names, (NEGATIVE, POSITIVE)),
         home={name: NEGATIVE if sign < 0 else POSITIVE for name, sign in zip(names, signs, strict=True)},
         cut=tuple(names),

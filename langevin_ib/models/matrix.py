@@ -250,22 +250,22 @@ def _general_linear(training: Training, rank: int) -> Model:
         product = params["U"] @ params["V"].T
         return {"P": product, "sign": jnp.sign(jnp.linalg.det(product))}
 
-    def section(found):
-        u, v = polar_factors(found["P"])
+    def section(z):
+        u, v = polar_factors(z["P"])
         return {"U": u, "V": v}
 
-    def slice_terms(found):
+    def closed_terms(z):
         # At a balanced point G is the form tr A(HB + BH) on symmetric matrices, H = (PᵀP)^{1/2}; and dσ_S over the
         # compact orbits is det G^{−1/2} dP, because dU dV = dP dX for U ↦ U e^X, V ↦ V e^{−Xᵀ} over all X.
-        basis = jnp.asarray(symmetric, found["P"].dtype)
-        gram = 2.0 * jnp.einsum("aij,jk,bki->ab", basis, modulus(found["P"]), basis)
+        basis = jnp.asarray(symmetric, z["P"].dtype)
+        gram = 2.0 * jnp.einsum("aij,jk,bki->ab", basis, modulus(z["P"]), basis)
         log_det = log_det_spd(gram)
         # L depends on UVᵀ alone.
-        identity = jnp.eye(rank, dtype=found["P"].dtype)
-        return SliceTerms(log_det, -0.5 * log_det, loss({"U": found["P"], "V": identity}))
+        identity = jnp.eye(rank, dtype=z["P"].dtype)
+        return SliceTerms(log_det, -0.5 * log_det, loss({"U": z["P"], "V": identity}))
 
-    def scalars(found):
-        sigma = singular_values(found["P"].T, jnp.eye(rank, dtype=found["P"].dtype))
+    def scalars(z):
+        sigma = singular_values(z["P"].T, jnp.eye(rank, dtype=z["P"].dtype))
         return {f"sigma_{j + 1}": sigma[j] for j in range(rank)}
 
     def init(key) -> Params:
@@ -288,7 +288,7 @@ def _general_linear(training: Training, rank: int) -> Model:
         invariants=invariants,
         section=section,
         init=init,
-        slice_terms=slice_terms,
+        slice_terms=closed_terms,
         scalars=scalars,
         branches=dict.fromkeys(names, (POSITIVE,)),
         cut=(names[-1],),

@@ -90,7 +90,7 @@ def _asinh_ratio(square: Float[Array, "..."]) -> Float[Array, "..."]:
     return jnp.where(small, series, jnp.arcsinh(r) / r)
 
 
-def slice_terms(loss: Float[Array, ""], s: Float[Array, "..."], p: int, q: int) -> SliceTerms:
+def pair_slice_terms(loss: Float[Array, ""], s: Float[Array, "..."], p: int, q: int) -> SliceTerms:
     """log det G = Σ log 2s, and log dσ_S/(dw db̂) = Σ log(2^{−1/2} s^{(q−p−1)/2}), over pairs of |a||b| = s; ℓ as given.
 
     On the slice |da|² + |db|² = ds²/2s + s |dâ|² + s |db̂|², while dw = s^{p−1} ds dâ.
@@ -101,8 +101,8 @@ def slice_terms(loss: Float[Array, ""], s: Float[Array, "..."], p: int, q: int) 
 
 
 def chart_terms(loss: Float[Array, ""], point: PairPoint) -> SliceTerms:
-    """`slice_terms` in the coordinates (w, η)."""
-    bare = slice_terms(loss, jnp.linalg.norm(point.w, axis=-1), point.w.shape[-1], point.eta.shape[-1] + 1)
+    """`pair_slice_terms` in the coordinates (w, η)."""
+    bare = pair_slice_terms(loss, jnp.linalg.norm(point.w, axis=-1), point.w.shape[-1], point.eta.shape[-1] + 1)
     return bare._replace(log_volume=bare.log_volume + log_sphere(point.eta))
 
 

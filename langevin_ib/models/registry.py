@@ -80,7 +80,7 @@ def build(model: Model | Callable[..., Model], options: Mapping[str, Option] | N
         ModelError: as `build_model`.
     """
     if not isinstance(model, Model):
-        return _made(_called(model), model, options or {})
+        return _call_builder(_qualified_name(model), model, options or {})
     if options:
         raise ConfigError("set", "left out for a Model that is built already", ", ".join(options))
     check_shapes(model)
@@ -89,23 +89,23 @@ def build(model: Model | Callable[..., Model], options: Mapping[str, Option] | N
 
 def name_of(model: Model | Callable[..., Model], built: Callable[[], Model]) -> str:
     """`module:function` where that leads back to the function; else NAME@HASH, the hash of what the model computes."""
-    called = _called(model)
+    called = _qualified_name(model)
     module, _, function = called.partition(":")
     if module != "__main__" and getattr(sys.modules.get(module), function, None) is model:
         return called
-    made = built()
-    name = re.sub(r"[^\w.-]+", "-", made.name).strip("-.") or "model"
-    return f"{name}@{_content(made)}"
+    instance = built()
+    name = re.sub(r"[^\w.-]+", "-", instance.name).strip("-.") or "model"
+    return f"{name}@{_content_hash(instance)}"
 
 
-def _called(model: Any) -> str:
+def _qualified_name(model: Any) -> str:
     """module:qualname of a function."""
     function = getattr(model, "func", model)  # of a partial
     place = type(model) if not hasattr(function, "__qualname__") else function
     return f"{place.__module__}:{place.__qualname__}"
 
 
-def _content(model: Model) -> str:
+def _content_hash(model: Model) -> str:
     """Eight hexadecimal digits of what a model computes."""
     digest = hashlib.sha256(
         f"{model.name} {model.group} {model.branches} {model.home} {model.cut} {model.discrete}".encode()
@@ -143,13 +143,13 @@ def faults_of(model: str) -> Iterator[None]:
     except (LangevinIBError, OSError, MemoryError):
         raise
     except Exception as error:
-        place = _place(error) if ":" in model or "@" in model else None
+        place = _error_location(error) if ":" in model or "@" in model else None
         if place is None:
             raise
         raise ModelError(f"model {model}: one of its functions fails at {place}: {one_line(error)}") from error
 
 
-def _place(error: Exception) -> str | None:
+def _error_location(error: Exception) -> str | None:
     """FILE:LINE that an error comes from, below all of the package and of the libraries, if there is such a place."""
     paths = sysconfig.get_paths()
     libraries = tuple(paths[name] for name in ("stdlib", "platstdlib", "purelib", "platlib"))
@@ -176,7 +176,7 @@ def options_of(name: str) -> dict[str, Any]:
             builder = _imported(name)
     else:
         builder = _registered(name)
-    return {option: parameter.default for option, (_, parameter) in _settable(name, builder).items()}
+    return {option: parameter.default for option, (_, parameter) in _builder_options(name, builder).items()}
 
 
 def _registered(name: str) -> Callable[..., Model]:
@@ -193,11 +193,11 @@ def _registered(name: str) -> Callable[..., Model]:
 
 def _build_own(name: str, options: Mapping[str, Option]) -> Model:
     with _current_directory():
-        return _made(name, _imported(name), options)
+        return _call_builder(name, _imported(name), options)
 
 
-def _made(name: str, builder: Callable[..., Any], options: Mapping[str, Option]) -> Model:
-    """What a user's function builds."""
+def _call_builder(name: str, builder: Callable[..., Any], options: Mapping[str, Option]) -> Model:
+    """Call a user's builder, and check what it returns."""
     settings = _checked(name, builder, options)
     try:
         with jax.enable_x64(True):  # as above
@@ -248,7 +248,7 @@ def _signature(name: str, builder: Callable[..., Any]) -> inspect.Signature:
         raise ConfigError("model", "a function with a readable signature", name) from None
 
 
-def _settable(name: str, builder: Callable[..., Any]) -> dict[str, tuple[type | None, inspect.Parameter]]:
+def _builder_options(name: str, builder: Callable[..., Any]) -> dict[str, tuple[type | None, inspect.Parameter]]:
     """{option: (its kind, its parameter)}: arguments whose annotation or default is int, float, str or bool.
 
     The kind is None where a user's function says nothing of it: then anything that a command line can give will do.
@@ -258,19 +258,19 @@ def _settable(name: str, builder: Callable[..., Any]) -> dict[str, tuple[type | 
         hints = get_type_hints(builder)
     except Exception:  # annotations of a user's function may name what only a type checker sees
         hints = {}
-    found = {}
+    options = {}
     for option, parameter in signature.parameters.items():
         if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
             continue
         default = None if parameter.default is parameter.empty else parameter.default
         kind = hints.get(option, None if default is None else type(default))
         if kind in KINDS or (option not in hints and parameter.default is parameter.empty):
-            found[option] = (kind, parameter)
-    return found
+            options[option] = (kind, parameter)
+    return options
 
 
 def _checked(name: str, builder: Callable[..., Any], options: Mapping[str, Option]) -> dict[str, Option]:
-    known = _settable(name, builder)
+    known = _builder_options(name, builder)
     anything = any(p.kind is p.VAR_KEYWORD for p in _signature(name, builder).parameters.values())
     settings = {}
     for option, value in options.items():
@@ -298,7 +298,7 @@ def _of_kind(option: str, value: Option, kind: type | None) -> Option:
 
 def _as_config_error(error: ValueError) -> ConfigError:
     """`NAME must be WANTED, got GOT` of a builder as the error of the setting that it came from."""
-    found = re.fullmatch(r"(\w+) must be (.*), got (.*)", str(error), flags=re.DOTALL)
-    if found is None:
+    match = re.fullmatch(r"(\w+) must be (.*), got (.*)", str(error), flags=re.DOTALL)
+    if match is None:
         return ConfigError("set", "options that the model can be built with", one_line(error))
-    return ConfigError("set", f"such that {found[1]} is {found[2]}", found[3])
+    return ConfigError("set", f"such that {match[1]} is {match[2]}", match[3])

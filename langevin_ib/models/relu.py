@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 
 from langevin_ib.models.base import POSITIVE, Model
 from langevin_ib.models.checks import at_least, non_negative
-from langevin_ib.models.pair import descending, slice_terms, starting_vectors, unit_vectors
+from langevin_ib.models.pair import descending, pair_slice_terms, starting_vectors, unit_vectors
 from langevin_ib.models.training import Examples, Fresh, Training, cast, data_risk, gaussian, imbalance
 
 STRENGTH = (2.2, 1.8)  # |v_j||W_j| of the teacher's first and last neuron
@@ -40,7 +40,7 @@ def relu(
     Args:
         inputs: d ≥ 2. Parameters are {"v": (h,), "W": (h, d)}.
         width: h ≥ 1. Neurons of one sign may be exchanged, so the scalars are s_j = |v_j||W_j| in descending order.
-        samples: n ≥ 1, the size of the data set; not looked at with `population`.
+        samples: n ≥ 1, the size of the data set; unused with `population`.
         population: whether the mean is over the Gaussian itself, in closed form by the arc-cosine kernel.
         gain: ≥ 0, the weight of the misfit; 2 is the paper's mean squared error.
         ridge: ≥ 0; with 0 no reduced law may exist.
@@ -129,7 +129,7 @@ def relu(
         invariants=lambda params: {"w": params["v"][:, None] * params["W"], "sign": jnp.sign(params["v"])},
         section=section,
         init=init,
-        slice_terms=lambda invariants: slice_terms(
+        slice_terms=lambda invariants: pair_slice_terms(
             loss(section(invariants)), jnp.linalg.norm(invariants["w"], axis=1), d, 1
         ),
         scalars=scalars,

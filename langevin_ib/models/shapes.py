@@ -67,32 +67,32 @@ class _Fields:
         model = self.model
         for name in FUNCTIONS:
             if not callable(getattr(model, name)):
-                raise self.refuse(name, "be a function", _brief(getattr(model, name)))
+                raise self.refuse(name, "be a function", _describe(getattr(model, name)))
         for name in OPTIONAL:
             if not (getattr(model, name) is None or callable(getattr(model, name))):
-                raise self.refuse(name, "be a function or None", _brief(getattr(model, name)))
+                raise self.refuse(name, "be a function or None", _describe(getattr(model, name)))
         for name in ("group_dim", "compact_dim"):
             value = getattr(model, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-                raise self.refuse(name, "be a whole number from 0", _brief(value))
+                raise self.refuse(name, "be a whole number from 0", _describe(value))
         for name in ("branches", "home"):
             if not isinstance(getattr(model, name), Mapping):
-                raise self.refuse(name, "be a mapping of scalars' names", _brief(getattr(model, name)))
+                raise self.refuse(name, "be a mapping of scalars' names", _describe(getattr(model, name)))
         if not (model.training is None or isinstance(model.training, Training)):
-            raise self.refuse("training", "be a Training or None", _brief(model.training))
+            raise self.refuse("training", "be a Training or None", _describe(model.training))
         flat = model.flat
         if flat is not None and not (isinstance(flat, tuple) and len(flat) == 2 and callable(flat[1])):
-            raise self.refuse("flat", "be a pair of a name and a function", _brief(flat))
+            raise self.refuse("flat", "be a pair of a name and a function", _describe(flat))
 
     def traced(self, field: str, function: Callable[..., Any], *like: Any) -> Any:
-        """What a function returns, as shapes."""
+        """The shapes that a function returns."""
         kept = f"model {self.model.name}: {field} must depend on its arguments alone, got a value of an earlier call"
         try:
-            jax.eval_shape(_anew(function), *like)
-            program, found = jax.make_jaxpr(_anew(function), return_shape=True)(*like)
+            jax.eval_shape(_fresh_copy(function), *like)
+            program, result = jax.make_jaxpr(_fresh_copy(function), return_shape=True)(*like)
             if any(isinstance(number, Tracer) for number in program.consts):
                 raise ModelError(kept)
-            return found
+            return result
         except ModelError:
             raise
         except jax.errors.UnexpectedTracerError:
@@ -102,10 +102,10 @@ class _Fields:
 
     def start(self) -> Any:
         """θ, from `init`."""
-        found = self.traced("init", self.model.init, jax.random.key(0))
-        if not jax.tree.leaves(found):
-            raise self.refuse("init", "return parameters", _brief(found))
-        for path, leaf in jax.tree_util.tree_leaves_with_path(found):
+        params = self.traced("init", self.model.init, jax.random.key(0))
+        if not jax.tree.leaves(params):
+            raise self.refuse("init", "return parameters", _describe(params))
+        for path, leaf in jax.tree_util.tree_leaves_with_path(params):
             place = f"init{jax.tree_util.keystr(path)}"
             if not jnp.issubdtype(leaf.dtype, jnp.floating):
                 raise self.refuse("init", "return floating-point parameters", f"{place} of {leaf.dtype}")
@@ -113,86 +113,86 @@ class _Fields:
                 raise self.refuse("init", "return parameters in float32 or float64", f"{place} of {leaf.dtype}")
             if leaf.size == 0:
                 raise self.refuse("init", "return arrays of at least one parameter", f"{place} of shape {leaf.shape}")
-        return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, jnp.float64), found)
+        return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, jnp.float64), params)
 
     def mapping(self, field: str, function: Callable[..., Any]) -> Callable[..., dict[str, Any]]:
         """A function that returns a mapping of names, as one that returns a dictionary."""
 
         def named(*args: Any) -> dict[str, Any]:
-            found = function(*args)
-            if not isinstance(found, Mapping):
-                raise self.refuse(field, "return a mapping of names to arrays", _brief(found))
-            for name in found:
+            values = function(*args)
+            if not isinstance(values, Mapping):
+                raise self.refuse(field, "return a mapping of names to arrays", _describe(values))
+            for name in values:
                 if not isinstance(name, str):
                     raise self.refuse(field, "return a mapping whose names are words", repr(name))
-            return dict(found)
+            return dict(values)
 
         return named
 
     def coordinates(self, theta: Any) -> dict[str, Any]:
         """z, from `invariants`; discrete ones may be whole numbers."""
         model = self.model
-        found = self.traced("invariants", self.mapping("invariants", model.invariants), theta)
-        if not found:
+        z = self.traced("invariants", self.mapping("invariants", model.invariants), theta)
+        if not z:
             raise self.refuse("invariants", "return at least one coordinate", "none")
         for name in model.discrete:
-            if name not in found:
-                raise self.refuse("discrete", f"name invariants ({', '.join(found)})", repr(name))
-        for name, value in found.items():
+            if name not in z:
+                raise self.refuse("discrete", f"name invariants ({', '.join(z)})", repr(name))
+        for name, value in z.items():
             if not hasattr(value, "dtype"):
                 raise self.refuse("invariants", f"return an array for {name}", _shapes(value))
             if name not in model.discrete and not jnp.issubdtype(value.dtype, jnp.floating):
                 raise self.refuse("invariants", f"return real numbers for {name}", str(value.dtype))
-        return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, jnp.float64), found)
+        return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, jnp.float64), z)
 
     def number(self, field: str, function: Callable[..., Any], *like: Any) -> None:
         """A function that returns one real number."""
-        found = self.traced(field, function, *like)
+        result = self.traced(field, function, *like)
         wanted = "return a real number, shape ()"
-        if not (hasattr(found, "shape") and found.shape == ()):
-            raise self.refuse(field, wanted, _shapes(found))
-        if not jnp.issubdtype(found.dtype, jnp.floating):
-            raise self.refuse(field, wanted, str(found.dtype))
+        if not (hasattr(result, "shape") and result.shape == ()):
+            raise self.refuse(field, wanted, _shapes(result))
+        if not jnp.issubdtype(result.dtype, jnp.floating):
+            raise self.refuse(field, wanted, str(result.dtype))
 
     def array(self, field: str, function: Callable[..., Any], shape: tuple[int, ...], meaning: str, *like: Any) -> None:
         """A function that returns an array of a known shape."""
-        found = self.traced(field, function, *like)
-        if not (hasattr(found, "shape") and found.shape == shape):
-            raise self.refuse(field, f"return shape {shape}, {meaning}", _shapes(found))
+        result = self.traced(field, function, *like)
+        if not (hasattr(result, "shape") and result.shape == shape):
+            raise self.refuse(field, f"return shape {shape}, {meaning}", _shapes(result))
 
     def parameters(self, field: str, function: Callable[..., Any], theta: Any, *like: Any) -> None:
         """A function that returns parameters."""
-        found = self.traced(field, function, *like)
-        same = jax.tree.structure(found) == jax.tree.structure(theta)
-        if not same or [leaf.shape for leaf in jax.tree.leaves(found)] != [x.shape for x in jax.tree.leaves(theta)]:
-            raise self.refuse(field, f"return parameters as init does, {_shapes(theta)}", _shapes(found))
+        result = self.traced(field, function, *like)
+        same = jax.tree.structure(result) == jax.tree.structure(theta)
+        if not same or [leaf.shape for leaf in jax.tree.leaves(result)] != [x.shape for x in jax.tree.leaves(theta)]:
+            raise self.refuse(field, f"return parameters as init does, {_shapes(theta)}", _shapes(result))
 
     def functions_of_z(self, z: dict[str, Any]) -> None:
         """Scalars, the flat measure, closed forms."""
         model = self.model
         if model.scalars is not None:
-            found = self.traced("scalars", self.mapping("scalars", model.scalars), z)
-            if not found:
+            scalars = self.traced("scalars", self.mapping("scalars", model.scalars), z)
+            if not scalars:
                 raise self.refuse("scalars", "return at least one number", "none")
-            for name, value in found.items():
+            for name, value in scalars.items():
                 if getattr(value, "shape", None) != ():
                     raise self.refuse("scalars", f"return a number for {name}, shape ()", _shapes(value))
         if model.flat is not None:
             self.number("flat[1]", model.flat[1], z)
         if model.slice_terms is not None:
-            found = self.traced("slice_terms", model.slice_terms, z)
+            terms = self.traced("slice_terms", model.slice_terms, z)
             for name in ("log_det", "log_volume", "loss"):
-                if not hasattr(found, name):
-                    raise self.refuse("slice_terms", "return SliceTerms", _shapes(found))
-                if getattr(getattr(found, name), "shape", None) != ():
+                if not hasattr(terms, name):
+                    raise self.refuse("slice_terms", "return SliceTerms", _shapes(terms))
+                if getattr(getattr(terms, name), "shape", None) != ():
                     wanted = f"return a number for {name}, shape ()"
-                    raise self.refuse("slice_terms", wanted, _shapes(getattr(found, name)))
+                    raise self.refuse("slice_terms", wanted, _shapes(getattr(terms, name)))
 
     def training(self, training: Training, theta: Any) -> None:
         """The examples, and the loss that they make."""
         task = training.task
         if not isinstance(task, Mapping):
-            raise self.refuse("training.task", "be a mapping of names to arrays", _brief(task))
+            raise self.refuse("training.task", "be a mapping of names to arrays", _describe(task))
         for name in ("y", "weight"):
             if "x" in task and name not in task:
                 raise self.refuse("training.task", f"have {name} beside x", f"a task of {', '.join(task)}")
@@ -204,31 +204,31 @@ class _Fields:
         if training.fresh is not None:
             fresh = training.fresh
             normals = jax.ShapeDtypeStruct((PROBED, *fresh.shape), jnp.float64)
-            made = self.traced(
+            examples = self.traced(
                 "training.fresh.examples", lambda params, n: fresh.examples(cast(task, params), n), theta, normals
             )
-            if not isinstance(made, Examples):
-                raise self.refuse("training.fresh.examples", "return Examples", _shapes(made))
-            self.predictions(training, theta, made, PROBED)
+            if not isinstance(examples, Examples):
+                raise self.refuse("training.fresh.examples", "return Examples", _shapes(examples))
+            self.predictions(training, theta, examples, PROBED)
 
     def predictions(self, training: Training, theta: Any, examples: Examples, count: int) -> None:
         """f(θ, x), which labels are subtracted from."""
-        found = self.traced("training.predict", training.predict, theta, examples.x)
-        shape = getattr(found, "shape", None)
+        prediction = self.traced("training.predict", training.predict, theta, examples.x)
+        shape = getattr(prediction, "shape", None)
         labels = getattr(examples.y, "shape", ())
         if shape is None or shape[:1] != (count,):
             wanted = f"return one prediction for each of {count} examples, shape {labels}"
-            raise self.refuse("training.predict", wanted, _shapes(found))
+            raise self.refuse("training.predict", wanted, _shapes(prediction))
         try:
-            together = jnp.broadcast_shapes(shape, labels)
+            broadcast = jnp.broadcast_shapes(shape, labels)
         except ValueError:
-            together = None
-        if together != shape:
-            raise self.refuse("training.predict", f"return the shape of the labels, {labels}", _shapes(found))
+            broadcast = None
+        if broadcast != shape:
+            raise self.refuse("training.predict", f"return the shape of the labels, {labels}", _shapes(prediction))
 
 
-def _anew(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Another function that does the same: JAX does not trace again one that it has seen."""
+def _fresh_copy(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A fresh copy of a function: JAX does not trace the same object twice."""
 
     def same(*args: Any) -> Any:
         return function(*args)
@@ -241,16 +241,16 @@ def _data(task: Mapping[str, Any], params: Any) -> Examples:
     return Examples(known["x"], known["y"])
 
 
-def _shapes(found: Any) -> str:
+def _shapes(tree: Any) -> str:
     """A tree of arrays as the tree of their shapes."""
-    if hasattr(found, "shape"):
-        return f"shape {found.shape}"
-    if not jax.tree.leaves(found):
-        return _brief(found)
-    return f"shapes {jax.tree.map(lambda leaf: tuple(leaf.shape), found)}"
+    if hasattr(tree, "shape"):
+        return f"shape {tree.shape}"
+    if not jax.tree.leaves(tree):
+        return _describe(tree)
+    return f"shapes {jax.tree.map(lambda leaf: tuple(leaf.shape), tree)}"
 
 
-def _brief(value: Any) -> str:
-    """A value of the wrong kind in a few words."""
+def _describe(value: Any) -> str:
+    """Describe a value of the wrong kind in a few words."""
     text = repr(value) if isinstance(value, int | float | str | bool | type(None)) else f"a {type(value).__name__}"
     return text if len(text) < 80 else f"a {type(value).__name__}"

@@ -138,7 +138,7 @@ def antisymmetric_basis(n: int) -> Float[np.ndarray, "k n n"]:
 
 
 def _pairs(n: int, sign: float) -> np.ndarray:
-    found = np.zeros((n * (n - 1) // 2, n, n))
+    basis = np.zeros((n * (n - 1) // 2, n, n))
     for k, (i, j) in enumerate(combinations(range(n), 2)):
-        found[k, i, j], found[k, j, i] = np.sqrt(0.5), sign * np.sqrt(0.5)
-    return found
+        basis[k, i, j], basis[k, j, i] = np.sqrt(0.5), sign * np.sqrt(0.5)
+    return basis

@@ -32,7 +32,7 @@ class Fresh(NamedTuple):
     """A population of examples, of which L is the mean.
 
     Attributes:
-        shape: of the standard normal numbers that one example is made of.
+        shape: of the standard normal numbers behind one example.
         examples: (task, normals with a leading axis) ↦ examples, without label noise.
         weight: their w.
     """

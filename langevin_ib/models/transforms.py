@@ -1,4 +1,4 @@
-"""Models made from models: the same one seen in another constant metric, or cut by another slice."""
+"""Transformations of models: another constant metric, another slice."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ def with_metric(model: Model, metric: Float[np.ndarray, "..."]) -> Model:
     """
     flat, unravel_like = ravel_pytree(model.init(jax.random.key(0)))
     shapes = jax.eval_shape(unravel_like, flat)
-    root, inverse = _roots(np.asarray(metric, np.float64), flat.size)
+    root, inverse = _metric_roots(np.asarray(metric, np.float64), flat.size)
 
     def unwhiten(phi: Float[Array, " q"]) -> Params:
-        theta = _times(inverse, phi)
+        theta = _apply(inverse, phi)
         # Leaf by leaf, because `unravel` insists on the precision of the parameters it was made from.
         parts, start = [], 0
         for leaf in jax.tree.leaves(shapes):
@@ -57,7 +57,7 @@ def with_metric(model: Model, metric: Float[np.ndarray, "..."]) -> Model:
         return jax.tree.unflatten(jax.tree.structure(shapes), parts)
 
     def whiten(params: Params) -> Float[Array, " q"]:
-        return _times(root, ravel_pytree(params)[0])
+        return _apply(root, ravel_pytree(params)[0])
 
     def moved(act: Callable) -> Callable:
         return lambda t, phi: whiten(act(t, unwhiten(phi)))
@@ -73,7 +73,7 @@ def with_metric(model: Model, metric: Float[np.ndarray, "..."]) -> Model:
         slice_terms=None,
         init=lambda key: whiten(model.init(key)),
         compact_act=None if model.compact_act is None else moved(model.compact_act),
-        training=None if training is None else _through(training, unwhiten),
+        training=None if training is None else _whitened_training(training, unwhiten),
         notes=(
             *model.notes,
             "parameters are φ = g^{1/2} θ: geometry, noise and weight decay are those of the metric g",
@@ -99,8 +99,8 @@ def with_moment_map(
     return dataclasses.replace(model, moment_map=moment_map, section=section or model.section, slice_terms=None)
 
 
-def _through(training: Training, unwhiten: Callable[[Float[Array, " q"]], Params]) -> Training:
-    """The same examples, for parameters that are whitened."""
+def _whitened_training(training: Training, unwhiten: Callable[[Float[Array, " q"]], Params]) -> Training:
+    """The same examples, for whitened parameters."""
     return dataclasses.replace(
         training,
         predict=lambda phi, x: training.predict(unwhiten(phi), x),
@@ -109,7 +109,7 @@ def _through(training: Training, unwhiten: Callable[[Float[Array, " q"]], Params
     )
 
 
-def _roots(metric: np.ndarray, q: int) -> tuple[np.ndarray, np.ndarray]:
+def _metric_roots(metric: np.ndarray, q: int) -> tuple[np.ndarray, np.ndarray]:
     """g^{1/2} and g^{−1/2}: vectors for a diagonal metric, symmetric matrices for a full one."""
     if metric.shape == (q,):
         if not (np.isfinite(metric).all() and (metric > 0).all()):
@@ -125,7 +125,7 @@ def _roots(metric: np.ndarray, q: int) -> tuple[np.ndarray, np.ndarray]:
     return (vectors * np.sqrt(values)) @ vectors.T, (vectors / np.sqrt(values)) @ vectors.T
 
 
-def _times(matrix: np.ndarray, x: Float[Array, " q"]) -> Float[Array, " q"]:
+def _apply(matrix: np.ndarray, x: Float[Array, " q"]) -> Float[Array, " q"]:
     """A diagonal or a full matrix times a vector, in the vector's precision."""
     factor = jnp.asarray(matrix, x.dtype)
     return factor * x if matrix.ndim == 1 else factor @ x

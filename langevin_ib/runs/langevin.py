@@ -1,7 +1,7 @@
-"""Langevin dynamics as a process: what its laws predict, and the chains that are held against them.
+"""Langevin dynamics as a process: what its laws predict, and the chains that are compared with them.
 
 For one coordinate the laws are integrated. For many, one law is sampled on the quotient, by MALA and again by NUTS, and
-the others are weighed against it; which one is decided by the protocol.
+the others are weighed against it; the protocol decides which one.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ WEAK_ORDER = {"leimkuhler-matthews": 2, "euler-maruyama": 1, "projected": 1}
 
 
 def prepare(config: RunConfig, session: Session) -> Prepared:
-    """Check the model, fill in every `auto`, and find out what the laws predict.
+    """Check the model, resolve every `auto`, and compute what the laws predict.
 
     Raises:
         ConfigError, ModelError, LawError, BreachError: as `langevin_ib.run`.
@@ -99,7 +99,7 @@ def draw(prepared: Prepared, session: Session) -> Draws:
 
 
 def details(prepared: Prepared, draws: Draws) -> None:
-    """Nothing besides."""
+    """Langevin runs report nothing beyond the common result."""
     del prepared, draws
 
 
@@ -142,8 +142,8 @@ def _prepare_many(config: RunConfig, reduction: Reduction, session: Session) -> 
         reduction, sampled_law, windows, lowest.x,
         mala_step=draws.step_size, key=key_of(config, "nuts"), count_of_draws=config.law_draws,
     )  # fmt: skip
-    every = _all_windows(config, reduction, draws, windows)
-    plan = resolve_many(config, reduction, every, lowest, draws.position)
+    all_windows = _all_windows(config, reduction, draws, windows)
+    plan = resolve_many(config, reduction, all_windows, lowest, draws.position)
     predictions = sampled(
         reduction,
         draws,
@@ -179,18 +179,18 @@ def _all_windows(
         weight = weights_of(draws.log_weight(formula(reduction, name)))
         if effective_share(weight) >= MIN_SHARE:
             weights.append(weight.ravel())
-    found = {}
+    complete = {}
     for name in reduction.chart.scalar_names:
         if name not in windows and is_given(config, name):
-            found[name] = given_window(config, reduction, name)
+            complete[name] = given_window(config, reduction, name)
         else:
             home = reduction.model.home_of(name)
-            found[name] = windows.get(name) or quantile_window(draws.scalars[name].ravel(), weights, home)
-    return found
+            complete[name] = windows.get(name) or quantile_window(draws.scalars[name].ravel(), weights, home)
+    return complete
 
 
 def _agreement(predictions: SampledPredictions, nuts: LawDraws) -> tuple[LawReference, list[Doubt]]:
-    """MALA against NUTS on the same law, scalar by scalar, and what speaks against either."""
+    """MALA against NUTS on the same law, scalar by scalar, and the doubts about either."""
     draws, law = predictions.draws, predictions.draws.formula
     ones, flat = np.ones(nuts.statistic.shape), np.ones(draws.statistic.shape)
     between, doubts = {}, []
@@ -213,14 +213,21 @@ def _agreement(predictions: SampledPredictions, nuts: LawDraws) -> tuple[LawRefe
         if drift is not None and drift * len(predictions.edges) < DRIFT_LEVEL:
             text = f"the draws of the law {law.name} still move in {scalar} between their halves, {p_is(drift)}"
             doubts.append(Doubt("law", text, drift, DRIFT_LEVEL / len(predictions.edges)))
-    for drawn in (draws, nuts):
-        if not drawn.r_hat <= R_HAT_LIMIT:
-            text = f"{drawn.sampler} has not mixed on the law {law.name}: R-hat {drawn.r_hat:.3f} > {R_HAT_LIMIT}"
-            doubts.append(Doubt("law", text, drawn.r_hat, R_HAT_LIMIT))
+    for law_draws in (draws, nuts):
+        if not law_draws.r_hat <= R_HAT_LIMIT:
+            text = (
+                f"{law_draws.sampler} has not mixed on the law {law.name}: R-hat {law_draws.r_hat:.3f} > {R_HAT_LIMIT}"
+            )
+            doubts.append(Doubt("law", text, law_draws.r_hat, R_HAT_LIMIT))
     samplers = {
-        drawn.sampler: LawSampler(
-            drawn.r_hat, drawn.ess, drawn.acceptance, drawn.step_size, drawn.statistic.shape[0], drawn.statistic.size
+        law_draws.sampler: LawSampler(
+            law_draws.r_hat,
+            law_draws.ess,
+            law_draws.acceptance,
+            law_draws.step_size,
+            law_draws.statistic.shape[0],
+            law_draws.statistic.size,
         )
-        for drawn in (draws, nuts)
+        for law_draws in (draws, nuts)
     }
     return LawReference(law.name, samplers, between, predictions.shares()), doubts

@@ -77,8 +77,8 @@ BY_EPOCHS = (
 
 
 @dataclass(frozen=True)
-class Ground:
-    """What the rules have found out before the first draw.
+class ResolvedDescent:
+    """The resolved plan of a run of SGD, before its first draw.
 
     Attributes:
         config: without `auto`.
@@ -87,14 +87,14 @@ class Ground:
         middle: the minimum of the reduced loss.
         meter: the noise there.
         laws: (S) of each scalar, or none of any.
-        missing: one line for each law that there is none of.
+        missing: one line for each law that does not exist here.
         errors: how far the law of each scalar is from (S) by itself, to leading order in η.
         independent: variance of each scalar under the law (S) of batches drawn with replacement; of runs by epochs.
         family: the isotropic laws; None without noise.
         edges: bin edges of each scalar.
         schedule: burn-in and records.
         balanced: whether chains start on the slice.
-        balance: what χ is predicted to come to near the minimum, and its rate per unit of nη/(1 − μ); None if nothing.
+        balance: the predicted balance of χ near the minimum, and its rate per unit of nη/(1 − μ); None without one.
         doubts: reasons not to trust the isotropic laws.
     """
 
@@ -116,7 +116,7 @@ class Ground:
 
     @property
     def plan(self) -> Plan:
-        """The same as other runs have it."""
+        """The resolved plan in the form that all runs share."""
         return Plan(self.config, self.reduction, self.schedule, self.edges, (False, False))
 
     @property
@@ -130,7 +130,7 @@ class Ground:
 
 
 class AtMinimum(NamedTuple):
-    """What a run of SGD is like at the minimum of the loss, before anything is sampled; see `Ground` for the fields.
+    """The process at the minimum of the loss, before anything is sampled; see `ResolvedDescent` for the fields.
 
     `rates` are those at which the coordinates relax, per unit of nη/(1 − μ), and `point` is the balanced point there.
     """
@@ -156,87 +156,86 @@ def noise_of(config: RunConfig) -> Noise:
     if config.noise != "isotropic":
         return Noise(str(config.noise), config.batch_size, label, replace=bool(config.replacement))  # pyright: ignore
     kind = "label" if config.batch_size is None else "minibatch"
-    return Noise(kind, config.batch_size, label, turned=True)  # pyright: ignore[reportArgumentType]
+    return Noise(kind, config.batch_size, label, isotropized=True)  # pyright: ignore[reportArgumentType]
 
 
 def prepare(config: RunConfig, session: Session) -> Prepared:
-    """Fill in every `auto`, and find out which laws there are; before any draw of the chains.
+    """Resolve every `auto` and determine which laws exist, before any draw of the chains.
 
     Raises:
         ConfigError, ModelError, LawError: as `langevin_ib.run`.
     """
     session.report("planning")
-    ground = resolve(config, lambda name: session.stage(config, name))
-    family = ground.family
+    resolved = resolve(config, lambda name: session.stage(config, name))
+    family = resolved.family
     return Prepared(
-        plan=ground.plan,
-        candidates=(*_own_law(ground), *(() if family is None else family.candidates)),
-        missing=tuple(ground.missing),
-        doubts=tuple(ground.doubts),
+        plan=resolved.plan,
+        candidates=(*_law_candidates(resolved), *(() if family is None else family.candidates)),
+        missing=tuple(resolved.missing),
+        doubts=tuple(resolved.doubts),
         coefficient=lambda statistic: Absent("c", NO_COEFFICIENT),
         share=lambda scalar: None,
-        stationary=bool(ground.laws),
+        stationary=bool(resolved.laws),
         # Where the noise ends at the minimum every chain ends in a point, and there is nothing to judge.
         at_rest=family is None,
-        remedy=tuple(ground.missing),
-        own=ground,
+        remedy=tuple(resolved.missing),
+        own=resolved,
     )
 
 
-def _own_law(ground: Ground) -> tuple[KnownLaw, ...]:
+def _law_candidates(resolved: ResolvedDescent) -> tuple[KnownLaw, ...]:
     """Law (S), where every scalar has one."""
-    if not ground.laws:
+    if not resolved.laws:
         return ()
-    masses = {name: Masses(bin_masses(law, ground.edges[name])) for name, law in ground.laws.items()}
+    masses = {name: Masses(bin_masses(law, resolved.edges[name])) for name, law in resolved.laws.items()}
     return (KnownLaw(LawAbout(NAME, MEASURE, FORMULA, "own"), masses),)
 
 
 def details(prepared: Prepared, draws: Draws) -> SgdDetails:
-    """The noise at the minimum, what becomes of χ, the error of (S) itself."""
-    ground: Ground = prepared.own
-    config, noisy = ground.config, ground.family is not None
-    charge = _charge(ground, draws)
+    """The noise at the minimum, the decay of χ, the error of (S) itself."""
+    resolved: ResolvedDescent = prepared.own
+    config, noisy = resolved.config, resolved.family is not None
+    charge = _measure_charge(resolved, draws)
     return SgdDetails(
         noise=str(config.noise),
-        start="slice" if ground.balanced else "own",
-        decay=ground.decay,
-        balance=None if ground.balance is None else tuple(map(float, ground.balance.charge)),
-        meter=Meter(*map(float, ground.meter)),
+        start="slice" if resolved.balanced else "own",
+        decay=resolved.decay,
+        balance=None if resolved.balance is None else tuple(map(float, resolved.balance.charge)),
+        meter=Meter(*map(float, resolved.meter)),
         noisy=noisy,
-        law_error=dict(ground.errors),
+        law_error=dict(resolved.errors),
         charge=charge,
-        doubts=tuple(_doubts(ground, charge)),
-        independent=dict(ground.independent),
+        doubts=tuple(_charge_doubts(resolved, charge)),
+        independent=dict(resolved.independent),
     )
 
 
-def resolve(config: RunConfig, stage: Callable[[str], dict[str, Any]]) -> Ground:
-    """Fill in every `auto`, and find out which laws there are; before any draw of the chains.
+def resolve(config: RunConfig, stage: Callable[[str], dict[str, Any]]) -> ResolvedDescent:
+    """Resolve every `auto` and determine which laws exist, before any draw of the chains.
 
     Raises:
         ConfigError, ModelError, LawError: as `langevin_ib.run`.
     """
-    foot = at_minimum(config)
-    config, reduction, middle, descent, point, meter, balance, rates = foot
+    config, reduction, middle, descent, point, meter, balance, rates = at_minimum(config)
     decay = 0.0 if balance is None else balance.rate
     size = float(jnp.sqrt(sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(point))))
     noisy = float(config.lr or 0) * meter.trace**0.5 > NOISELESS * size
-    schedule_config, schedule, balanced = _schedule(config, descent, decay if noisy else 0.0, rates, noisy)
+    schedule_config, schedule, balanced = _build_schedule(config, descent, decay if noisy else 0.0, rates, noisy)
 
     family, windows, doubts, independent = None, {}, [], {}
     if noisy or descent.noise.kind == "none":
-        coordinates, missing = _coordinates(descent, middle, plain=not config.momentum)
+        coordinates, missing = _build_coordinates(descent, middle, plain=not config.momentum)
     else:
         coordinates, missing = None, [AT_REST]
     if noisy:
-        cold = build_reduction(config, temperature=rounded(_across(descent, meter, point)))
-        family, windows, doubts = _family(config, cold, coordinates, stage)
+        at_temperature = build_reduction(config, temperature=rounded(_isotropic_temperature(descent, meter, point)))
+        family, windows, doubts = _isotropic_family(config, at_temperature, coordinates, stage)
         if not descent.noise.replace:
             doubts.append(Doubt("epochs", BY_EPOCHS))
-            independent = _independent(descent, middle)
+            independent = _independent_variances(descent, middle)
     else:
         values = reduction.chart.scalars(jnp.asarray(middle))
-        windows = {name: _around(float(value)) for name, value in values.items()}
+        windows = {name: _window_at_minimum(float(value)) for name, value in values.items()}
     if config.window == AUTO and reduction.chart.dim == 1:
         schedule_config = schedule_config.replace(window=next(iter(windows.values())))
     edges = {name: np.linspace(*window, config.bins + 1) for name, window in windows.items()}
@@ -255,7 +254,7 @@ def resolve(config: RunConfig, stage: Callable[[str], dict[str, Any]]) -> Ground
         laws = {}
     momentum = float(config.momentum or 0)
     errors = {name: (coordinates or {})[name].error(edges[name], momentum) for name in laws}
-    return Ground(
+    return ResolvedDescent(
         config=schedule_config,
         descent=descent,
         reduction=reduction,
@@ -275,7 +274,7 @@ def resolve(config: RunConfig, stage: Callable[[str], dict[str, Any]]) -> Ground
 
 
 def at_minimum(config: RunConfig) -> AtMinimum:
-    """Settle learning rate and noise, and look at the process where loss and decay are least.
+    """Resolve learning rate and noise, and the process at the minimum of loss and decay.
 
     Raises:
         ConfigError, ModelError, LawError: as `langevin_ib.run`.
@@ -294,7 +293,7 @@ def at_minimum(config: RunConfig) -> AtMinimum:
         reduction.model, reduction.confinement, noise_of(config), float(config.lr or 0) / (1.0 - momentum)
     )
     point = reduction.chart.section(jnp.asarray(middle))
-    return AtMinimum(config, reduction, middle, descent, point, *_meter(descent, point, reduction, momentum))
+    return AtMinimum(config, reduction, middle, descent, point, *_measure_noise(descent, point, reduction, momentum))
 
 
 def _check_collapse(config: RunConfig, reduction: Reduction, middle: np.ndarray) -> None:
@@ -336,14 +335,14 @@ def _check_collapse(config: RunConfig, reduction: Reduction, middle: np.ndarray)
         )
 
 
-def _across(descent: Descent, meter: NoiseReport, point: Params) -> float:
-    """The temperature of an isotropic noise that is as strong across the orbits: SGD's has nothing along them."""
+def _isotropic_temperature(descent: Descent, meter: NoiseReport, point: Params) -> float:
+    """The temperature of an isotropic noise as strong across the orbits: SGD's has no component along them."""
     q = sum(leaf.size for leaf in jax.tree.leaves(point))
     along = descent.model.group_dim + descent.model.compact_dim
-    return float(meter.temperature) * (1.0 if descent.noise.turned else q / (q - along))
+    return float(meter.temperature) * (1.0 if descent.noise.isotropized else q / (q - along))
 
 
-def _around(value: float) -> Window:
+def _window_at_minimum(value: float) -> Window:
     """A window for gradient descent without noise, which ends where the loss is least."""
     spread = NOISELESS_SPREAD * max(abs(value), NOISELESS_SPREAD)
     return rounded(value - spread), rounded(value + spread)
@@ -368,7 +367,7 @@ def _settle_noise(config: RunConfig, reduction: Reduction, middle: np.ndarray) -
     return config
 
 
-def _meter(
+def _measure_noise(
     descent: Descent, point: Params, reduction: Reduction, momentum: float
 ) -> tuple[NoiseReport, ChargeBalance | None, np.ndarray]:
     """The noise at the minimum, the balance of χ near it, and the rates at which the coordinates relax.
@@ -398,14 +397,14 @@ def _meter(
             model,
             potential,
             # The chains of isotropic noise are Langevin's, at one T.
-            (lambda _: fixed) if descent.noise.turned else lambda params: memory * covariance(params),
+            (lambda _: fixed) if descent.noise.isotropized else lambda params: memory * covariance(params),
             point,
             descent.lr,
         )
         return meter, balance, rates
 
 
-def _schedule(
+def _build_schedule(
     config: RunConfig, descent: Descent, decay: float, rates: np.ndarray, noisy: bool
 ) -> tuple[RunConfig, Schedule, bool]:
     """Steps, burn-in, thinning, and whether chains start on the slice."""
@@ -415,7 +414,7 @@ def _schedule(
     if config.momentum:  # a coordinate that oscillates comes down no faster than its velocity
         relaxation = min(relaxation, -0.5 * float(np.log(config.momentum)))
     needed = DECAY / (decay * lr) if decay > 0 else np.inf
-    balanced = needed > LONGEST_DECAY and noisy  # without noise what happens to χ is all there is to see
+    balanced = needed > LONGEST_DECAY and noisy  # without noise the decay of χ is all that a run shows
     burn_in = int(np.ceil(max(needed if needed <= LONGEST_DECAY else 0.0, RELAXATIONS["burn_in"] / relaxation)))
     thin = config.thin
     if thin == AUTO:
@@ -438,56 +437,58 @@ def _schedule(
     return settled, Schedule(burn_in, thin, records, (records // 2, records)), balanced
 
 
-def _coordinates(
+def _build_coordinates(
     descent: Descent, middle: np.ndarray, plain: bool = True
 ) -> tuple[dict[str, Coordinate] | None, list[str]]:
     """The coordinates that have a law (S), or why there are none; `plain` steps are those without momentum."""
     chart, model = descent.chart, descent.model
     try:
         check_closed(descent)
-        found = {name: Coordinate(descent, i, middle, model.home_of(name)) for i, name in enumerate(chart.scalar_names)}
-        for coordinate in found.values() if plain else ():
+        coordinates = {
+            name: Coordinate(descent, i, middle, model.home_of(name)) for i, name in enumerate(chart.scalar_names)
+        }
+        for coordinate in coordinates.values() if plain else ():
             coordinate.check_steps()
-        return found, []
+        return coordinates, []
     except LawError as error:
         return None, [str(error)]
 
 
-def _independent(descent: Descent, middle: np.ndarray) -> dict[str, float]:
+def _independent_variances(descent: Descent, middle: np.ndarray) -> dict[str, float]:
     """Variance of each coordinate under law (S) of the same batches drawn with replacement, where there is one."""
-    coordinates, _ = _coordinates(replace(descent, noise=replace(descent.noise, replace=True)), middle)
+    coordinates, _ = _build_coordinates(replace(descent, noise=replace(descent.noise, replace=True)), middle)
     return {name: coordinate.variance() for name, coordinate in (coordinates or {}).items()}
 
 
-def _family(config: RunConfig, cold: Reduction, coordinates: dict[str, Coordinate] | None, stage):
-    """The isotropic family near the temperature of `cold`, the windows, and doubts about the family."""
-    temperature = cold.temperature
-    warm = Reduction(cold.model, cold.confinement, 1.0)
-    if cold.chart.dim == 1:
-        name = cold.name
+def _isotropic_family(config: RunConfig, at_temperature: Reduction, coordinates: dict[str, Coordinate] | None, stage):
+    """The isotropic family near the temperature of `at_temperature`, the windows, and doubts about the family."""
+    temperature = at_temperature.temperature
+    warm = Reduction(at_temperature.model, at_temperature.confinement, 1.0)
+    if at_temperature.chart.dim == 1:
+        name = at_temperature.name
         if coordinates is not None and config.window == AUTO:
             low, high = rounded_window(*coordinates[name].window(TAIL))
         else:
-            low, high = scalar_window(config, cold).window
+            low, high = scalar_window(config, at_temperature).window
         edges = np.linspace(low, high, config.bins + 1)
         return isotropic.from_quadrature(warm, edges, temperature), {name: (low, high)}, []
-    lowest = minimum(cold)
-    cuts: dict[str, Window] = cut_windows(config, cold, lowest)
+    lowest = minimum(at_temperature)
+    cuts: dict[str, Window] = cut_windows(config, at_temperature, lowest)
     for name in cuts:
         if coordinates is not None and not is_given(config, name):
             cuts[name] = rounded_window(*coordinates[name].window(TAIL))
     draws = sample_mala(
-        cold, formula(cold, "slice"), cuts, lowest.x,
+        at_temperature, formula(at_temperature, "slice"), cuts, lowest.x,
         key=key_of(config, "law"), with_orbit=False, stage=stage, count_of_draws=config.law_draws,
     )  # fmt: skip
     windows: dict[str, Window] = {}
     ones = [np.ones(draws.statistic.size)]
-    for name in cold.chart.scalar_names:
+    for name in at_temperature.chart.scalar_names:
         if name not in cuts and is_given(config, name):
-            windows[name] = given_window(config, cold, name)
+            windows[name] = given_window(config, at_temperature, name)
         else:
             windows[name] = cuts.get(name) or quantile_window(
-                draws.scalars[name].ravel(), ones, cold.model.home_of(name)
+                draws.scalars[name].ravel(), ones, at_temperature.model.home_of(name)
             )
     edges = {name: np.linspace(*window, config.bins + 1) for name, window in windows.items()}
     doubts = []
@@ -499,40 +500,40 @@ def _family(config: RunConfig, cold: Reduction, coordinates: dict[str, Coordinat
 
 def draw(prepared: Prepared, session: Session) -> Draws:
     """Run the chains; also χ at their starts."""
-    ground: Ground = prepared.own
-    stage = session.stage(ground.config, "sampling")
+    resolved: ResolvedDescent = prepared.own
+    stage = session.stage(resolved.config, "sampling")
     began = time.perf_counter()
-    config, reduction, plan = ground.config, ground.reduction, ground.plan
+    config, reduction, plan = resolved.config, resolved.reduction, resolved.plan
     model, chart = reduction.model, reduction.chart
     dtype = jnp.float64 if config.precision == 64 else jnp.float32
 
     def init(key):
         params = model.init(key)
-        if not ground.balanced:
+        if not resolved.balanced:
             return params
         return chart.section(chart.of(chart.start_within({}, key)))
 
     starts = starting_points(init, key_of(config, "starts"), config.chains, dtype)
     potential = reduction.confinement.potential(model)
     highest = float(jax.jit(lambda xs: jnp.max(jax.lax.map(potential, xs, batch_size=1024)))(starts))
-    noisy = float(ground.meter.trace) * float(config.lr or 0)
+    noisy = float(resolved.meter.trace) * float(config.lr or 0)
     limit = RUNAWAY_STARTS * (highest + noisy + 1e-12)
     observer = build_observer(reduction, plan.edges, None)
     like, lr = jax.tree.map(lambda leaf: leaf[0], starts), float(config.lr or 0)
     if config.noise == "isotropic":
-        kernel = euler_maruyama(potential, like, temperature=ground.meter.temperature, step_size=lr)
+        kernel = euler_maruyama(potential, like, temperature=resolved.meter.temperature, step_size=lr)
     else:
         momentum, decay = float(config.momentum or 0), float(config.weight_decay or 0)
-        kernel = sgd(model, like, noise=ground.descent.noise, lr=lr, momentum=momentum, weight_decay=decay)
+        kernel = sgd(model, like, noise=resolved.descent.noise, lr=lr, momentum=momentum, weight_decay=decay)
     result = run_ensemble(
         kernel,
         starts,
         observer,
         key=key_of(config, "chains"),
-        schedule=ground.schedule,
+        schedule=resolved.schedule,
         escaped=lambda params: potential(params) > limit,
         step_size=lr,
-        remedy="; ".join(["use a smaller lr, or less noise", *ground.missing]),
+        remedy="; ".join(["use a smaller lr, or less noise", *resolved.missing]),
         **stage,
     )
     sample, charge = sample_of(result, observer, plan.scalars), np.asarray(jax.vmap(model.moment_map)(starts))
@@ -541,30 +542,30 @@ def draw(prepared: Prepared, session: Session) -> Draws:
     return Draws(sample, lr, wall, starts=charge)
 
 
-def _charge(ground: Ground, draws: Draws) -> Charge:
+def _measure_charge(resolved: ResolvedDescent, draws: Draws) -> Charge:
     """Root mean square of χ at the starts and over the draws, in units of half the squared length of the pair.
 
     And the median over chains of |χ(end) − χ(start)|/|χ(start)|, where chains do not start on the slice.
     """
-    reduction, starts = ground.reduction, draws.starts
+    reduction, starts = resolved.reduction, draws.starts
     assert starts is not None  # `draw` looks at them
-    point = reduction.chart.section(jnp.asarray(ground.middle))
+    point = reduction.chart.section(jnp.asarray(resolved.middle))
     size = 0.5 * float(jnp.mean(jnp.diagonal(geometry.orbit_gram(reduction.model, point))))
     last = jax.tree.map(jnp.asarray, draws.main.ends)
-    moved = np.abs(np.asarray(jax.vmap(reduction.model.moment_map)(last)) - starts)
+    displacement = np.abs(np.asarray(jax.vmap(reduction.model.moment_map)(last)) - starts)
     return Charge(
         start=float(np.sqrt(np.mean(starts**2))) / size,
         draws=float(np.sqrt(np.mean(draws.main.whole.charge.mean_square))) / size,
-        change=None if ground.balanced else float(np.median(moved / np.maximum(np.abs(starts), 1e-300))),
+        change=None if resolved.balanced else float(np.median(displacement / np.maximum(np.abs(starts), 1e-300))),
     )
 
 
-def _doubts(ground: Ground, charge: Charge) -> list[Doubt]:
-    if ground.descent.noise.turned and not ground.reduction.proper:
+def _charge_doubts(resolved: ResolvedDescent, charge: Charge) -> list[Doubt]:
+    if resolved.descent.noise.isotropized and not resolved.reduction.proper:
         return [
             Doubt("charge", "isotropic noise on an unconfined model: χ diffuses without end, nothing is stationary")
         ]
-    if ground.laws and charge.draws > OFF_SLICE:
+    if resolved.laws and charge.draws > OFF_SLICE:
         text = (
             f"χ has not decayed: over the draws it is {charge.draws:.2g} of the pairs' size (at the start "
             f"{charge.start:.2g}), and (S) is the law at χ = 0: run more steps"

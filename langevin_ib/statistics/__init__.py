@@ -1,4 +1,4 @@
-"""What is computed from host arrays alone: comparisons, the coefficient c, joint tests, convergence.
+"""Computations on host arrays alone: comparisons, the coefficient c, joint tests, convergence.
 
-Chains are the independent unit. Nothing here knows how draws or laws were made.
+Chains are the independent unit. Nothing here knows where draws or laws come from.
 """

@@ -1,7 +1,7 @@
 """Histograms against a law and against each other; chains are the independent unit.
 
 Every error bar comes from the scatter *between* chains: whatever the autocorrelation inside a chain, its bin counts are
-one independent vector. Nothing here knows how the samples or the law were made.
+one independent vector. Nothing here knows where the samples or the law come from.
 """
 
 from __future__ import annotations
@@ -223,10 +223,10 @@ def frozen_chains(counts: Num[np.ndarray, "chain bins"]) -> int:
 
 def _frozen(counts: Num[np.ndarray, "chain bins"]) -> np.ndarray:
     filled, draws = (np.asarray(counts) > 0).sum(axis=1), np.asarray(counts).sum(axis=1)
-    seen = draws >= FROZEN_DRAWS
-    if not seen.any() or np.median(filled[seen]) < SEVERAL_BINS:
+    sampled = draws >= FROZEN_DRAWS
+    if not sampled.any() or np.median(filled[sampled]) < SEVERAL_BINS:
         return np.zeros(len(filled), bool)
-    return seen & (filled == 1)
+    return sampled & (filled == 1)
 
 
 def _moving(counts: Num[np.ndarray, "chain bins"]) -> Num[np.ndarray, "moving bins"]:
@@ -246,13 +246,13 @@ def merged_bins(mass: Float[np.ndarray, " bins"], *samples: Float[np.ndarray, "_
     squares = [np.maximum((n**2).sum(axis=0), 1e-300) for n in samples]
     visitors = np.min([n.sum(axis=0) ** 2 / square for n, square in zip(samples, squares, strict=True)], axis=0)
     needed = MIN_VISITORS * chains
-    starts, held, seen = [0], 0.0, 0.0
+    starts, group_mass, group_visitors = [0], 0.0, 0.0
     for b in range(mass.size):
-        if held >= least and seen >= needed:
+        if group_mass >= least and group_visitors >= needed:
             starts.append(b)
-            held = seen = 0.0
-        held, seen = held + mass[b], seen + visitors[b]
-    if (held < least or seen < needed) and len(starts) > 1:
+            group_mass = group_visitors = 0.0
+        group_mass, group_visitors = group_mass + mass[b], group_visitors + visitors[b]
+    if (group_mass < least or group_visitors < needed) and len(starts) > 1:
         starts.pop()
     return np.array(starts)
 
@@ -270,12 +270,12 @@ def p_value_of_share(inside: Num[np.ndarray, " chain"], total: Num[np.ndarray, "
     inside, total = np.asarray(inside, np.float64), np.asarray(total, np.float64)
     if total.size < 2 or total.sum() == 0:
         return None
-    found, variance = ratio(inside, total)
-    if variance == 0.0 or found in (0.0, 1.0):
+    observed, variance = ratio(inside, total)
+    if variance == 0.0 or observed in (0.0, 1.0):
         variance = share * (1.0 - share) / total.size
     else:
-        variance *= max(1.0, share * (1.0 - share) / (found * (1.0 - found)))
-    return p_value_of_difference(found - share, math.sqrt(variance), float(total.size - 1))
+        variance *= max(1.0, share * (1.0 - share) / (observed * (1.0 - observed)))
+    return p_value_of_difference(observed - share, math.sqrt(variance), float(total.size - 1))
 
 
 def p_value_of_difference(difference: float, se: float, dof: float = math.inf) -> float | None:
@@ -293,7 +293,7 @@ def alike(masses: Mapping[str, list[Float[np.ndarray, " bins"]]], margin: float)
     """Groups of two laws or more that all lie within the margin of each other, and the largest distance in each.
 
     The distance of two laws is their largest total variation over the scalars. Each law joins the first group all of
-    whose members are that near; nothing here is seen of any draw.
+    whose members are that near; no draw enters.
 
     >>> half, tilted = [np.array([0.5, 0.5])], [np.array([0.505, 0.495])]
     >>> groups = alike({"a": half, "b": tilted, "c": [np.array([0.6, 0.4])]}, 0.01)
@@ -301,8 +301,8 @@ def alike(masses: Mapping[str, list[Float[np.ndarray, " bins"]]], margin: float)
     [(['a', 'b'], 0.005)]
     """
 
-    def apart(one: str, other: str) -> float:
-        return max(total_variation(p, q) for p, q in zip(masses[one], masses[other], strict=True))
+    def apart(first: str, second: str) -> float:
+        return max(total_variation(p, q) for p, q in zip(masses[first], masses[second], strict=True))
 
     groups: list[list[str]] = []
     for name in masses:

@@ -46,5 +46,5 @@ def ensemble_ess(chain_means: Float[np.ndarray, " chain"], variance: float) -> f
     return float(chain_means.size * variance / scatter) if scatter > 0 else float("nan")
 
 
-def _scalar(found: Any) -> float:
-    return float(found["x"])
+def _scalar(dataset: Any) -> float:
+    return float(dataset["x"])

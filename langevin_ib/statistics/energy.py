@@ -53,7 +53,7 @@ def dependence_test(
 ) -> Dependence:
     """Do two features depend on each other alike in both samples? Mean products of normal scores, chains as the unit.
 
-    Scores are those of the ranks in the second sample, z = Φ⁻¹(F(x)): dependence is looked at apart from marginals, and
+    Scores are those of the ranks in the second sample, z = Φ⁻¹(F(x)): dependence is tested apart from marginals, and
     no tail outweighs the rest. Means are Σ w z_i z_j / Σ w, their variances from the scatter of chains, so draws may be
     autocorrelated and weighted; chains need not bring as many draws as each other.
 
@@ -64,29 +64,29 @@ def dependence_test(
     tested = []
     for i, j in pairs:
         (mean, variance), (other, other_variance) = (
-            _mean(z[..., i] * z[..., j], w) for z, w in zip(scored, (first_weight, second_weight), strict=True)
+            _weighted_mean(z[..., i] * z[..., j], w) for z, w in zip(scored, (first_weight, second_weight), strict=True)
         )
         se = float(np.sqrt(variance + other_variance))
         dof = min(np.count_nonzero(w.sum(axis=1)) for w in (first_weight, second_weight)) - 1
         p = float(2 * stats.t.sf(abs(mean - other) / se, dof)) if se > 0 else 1.0
         tested.append(Dependence((i, j), mean, other, se, min(1.0, p * len(pairs))))
-    return min(tested, key=lambda one: one.p_value)
+    return min(tested, key=lambda dependence: dependence.p_value)
 
 
 def _scores(x: np.ndarray, base: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """Normal scores of each feature by the weighted ranks of `base`."""
-    made = np.empty(x.shape)
+    scores = np.empty(x.shape)
     flat = weight.ravel()
     for i in range(x.shape[-1]):
         values = base[..., i].ravel()
         order = np.argsort(values)
         mass = flat[order]
         rank = (np.cumsum(mass) - 0.5 * mass) / mass.sum()
-        made[..., i] = stats.norm.ppf(np.clip(np.interp(x[..., i], values[order], rank), LEAST_RANK, 1 - LEAST_RANK))
-    return made
+        scores[..., i] = stats.norm.ppf(np.clip(np.interp(x[..., i], values[order], rank), LEAST_RANK, 1 - LEAST_RANK))
+    return scores
 
 
-def _mean(values: np.ndarray, weight: np.ndarray) -> tuple[float, float]:
+def _weighted_mean(values: np.ndarray, weight: np.ndarray) -> tuple[float, float]:
     """Σ w v / Σ w and its variance, from the residuals of chains (delta method)."""
     # A draw that does not count may lie where a feature is not defined.
     total, size = np.where(weight > 0, weight * values, 0.0).sum(axis=1), weight.sum(axis=1)
@@ -126,20 +126,20 @@ def energy_test(
     distance, size = _chain_distances([chain / scale for chain in pooled])
     label = np.repeat([1.0, 0.0], chains)
 
-    def statistic(one: np.ndarray) -> np.ndarray:
+    def statistic(labelling: np.ndarray) -> np.ndarray:
         """E for each row, a labelling of the pooled chains."""
-        two = 1.0 - one
+        others = 1.0 - labelling
 
         def mean(a: np.ndarray, b: np.ndarray, same: bool) -> np.ndarray:
             """Mean distance between draws of the chains in a and in b, of different chains."""
             pairs = (a @ size) * (b @ size) - ((a * b) @ size**2 if same else 0.0)
             return ((a @ distance) * b).sum(axis=1) / pairs
 
-        return 2 * mean(one, two, False) - mean(one, one, True) - mean(two, two, True)
+        return 2 * mean(labelling, others, False) - mean(labelling, labelling, True) - mean(others, others, True)
 
     observed = float(statistic(label[None])[0])
 
-    def as_far(count: int) -> int:
+    def count_beyond(count: int) -> int:
         """How many of so many permutations are as far apart as what was observed."""
         blocks = [BLOCK] * (count // BLOCK) + [count % BLOCK]
         return sum(
@@ -147,9 +147,9 @@ def energy_test(
             for n in blocks if n
         )  # fmt: skip
 
-    beyond, tried = as_far(permutations), permutations
+    beyond, tried = count_beyond(permutations), permutations
     if beyond == 0 and permutations == PERMUTATIONS:
-        beyond, tried = as_far(MORE_PERMUTATIONS - permutations), MORE_PERMUTATIONS
+        beyond, tried = count_beyond(MORE_PERMUTATIONS - permutations), MORE_PERMUTATIONS
     return JointTest(observed, (1 + beyond) / (1 + tried), chains)
 
 
@@ -178,9 +178,9 @@ def _chain_distances(chains: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """Summed Euclidean distances between the draws of every two chains, zero on the diagonal; and draws per chain."""
     size = np.array([len(chain) for chain in chains])
     flat, owner = np.concatenate(chains), np.repeat(np.arange(len(chains)), size)
-    found = np.zeros((len(chains), len(chains)))
+    distances = np.zeros((len(chains), len(chains)))
     for i, chain in enumerate(chains):
         gaps = np.sqrt(((chain[:, None] - flat[None]) ** 2).sum(axis=-1)).sum(axis=0)
-        found[i] = np.bincount(owner, weights=gaps, minlength=len(chains))
-    np.fill_diagonal(found, 0.0)
-    return found, size.astype(np.float64)
+        distances[i] = np.bincount(owner, weights=gaps, minlength=len(chains))
+    np.fill_diagonal(distances, 0.0)
+    return distances, size.astype(np.float64)

@@ -19,7 +19,7 @@ class Doubt(NamedTuple):
         about: which number: "r_hat", "drift", "step", "mala", "c", "share", "coverage", "joint", "law", "charge".
         text: the sentence, with the number in it.
         number: what was measured; None where it is no single one.
-        limit: what it was held against.
+        limit: what it was compared with.
     """
 
     about: str

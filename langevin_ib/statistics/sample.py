@@ -1,4 +1,4 @@
-"""What an ensemble of chains leaves to be judged: plain arrays, chain axis first, wherever they came from."""
+"""The statistics of an ensemble of chains that the judge takes: plain arrays, chain axis first, of any source."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class WindowCounts(NamedTuple):
 
     @property
     def total(self) -> Int[np.ndarray, " chain"]:
-        """Draws seen, inside the window and outside."""
+        """All draws, inside the window and outside."""
         return self.counts.sum(axis=-1) + self.below + self.above
 
 
@@ -67,7 +67,7 @@ class Counted(NamedTuple):
 
 @dataclass(frozen=True)
 class Stretch:
-    """The sums of one stretch of time.
+    """The sums of one segment of time.
 
     Attributes:
         counted: over the draws that count: at home, inside the windows of the scalars that are cut, on the slab.
@@ -91,7 +91,7 @@ class Sample:
         stretches: as the schedule has them.
         whole: all of them together.
         trace: thinned draws of some chains, each (chain, draw, …): "value", "charge", "energy", "potential", "counts".
-        info: what the kernel says of its steps, a mean for each chain.
+        info: the kernel's diagnostics of its steps, a mean for each chain.
         ends: the parameters of each chain after the last step, a pytree with a leading chain axis.
         devices: on which it ran.
     """

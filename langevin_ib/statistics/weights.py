@@ -1,4 +1,4 @@
-"""Ratios over chains, and weighted draws: what every estimate from chains or from a reweighted law rests on."""
+"""Ratios over chains, and weighted draws: the basis of every estimate from chains or from a reweighted law."""
 
 from __future__ import annotations
 

@@ -83,18 +83,18 @@ def _planned_langevin(config: RunConfig) -> dict[str, Any]:
 
 
 def _planned_sgd(config: RunConfig) -> dict[str, Any]:
-    ground = sgd.resolve(config, lambda stage: {"stage": stage})
-    masses = {scalar: bin_masses(law, ground.edges[scalar]).tolist() for scalar, law in ground.laws.items()}
+    resolved = sgd.resolve(config, lambda stage: {"stage": stage})
+    masses = {scalar: bin_masses(law, resolved.edges[scalar]).tolist() for scalar, law in resolved.laws.items()}
     return {
-        **_settled(ground.config, ground.edges, ground.schedule),
+        **_settled(resolved.config, resolved.edges, resolved.schedule),
         "laws": {},
-        "missing": list(ground.missing),
+        "missing": list(resolved.missing),
         "masses": {"sgd": masses} if masses else {},
         "rates": {
-            "on the slice at the start": float(ground.balanced),
-            "decay of χ": ground.decay,
-            "trace of the noise": float(ground.meter.trace),
-            "temperature of the isotropic laws": 0.0 if ground.family is None else ground.family.temperature,
+            "on the slice at the start": float(resolved.balanced),
+            "decay of χ": resolved.decay,
+            "trace of the noise": float(resolved.meter.trace),
+            "temperature of the isotropic laws": 0.0 if resolved.family is None else resolved.family.temperature,
         },
     }
 
