@@ -217,7 +217,7 @@ def test_the_joint_test_is_level_under_the_null_also_for_sticky_chains_of_unequa
         draws = stay * centre + np.sqrt(1 - stay**2) * rng.standard_normal((40, 6, 2)) + shift
         return [chain[: rng.integers(1, 7)] for chain in draws]
 
-    p = np.array([joint.energy_test(chains(), chains(stay=0.2), rng, 199).p_value for _ in range(200)])
+    p = np.array([energy.energy_test(chains(), chains(stay=0.2), rng, 199).p_value for _ in range(200)])
     assert np.mean(p <= 0.05) <= 0.10
     assert np.mean(p <= 0.5) == pytest.approx(0.5, abs=0.12)
     assert max(energy.energy_test(chains(), chains(shift=1.0), rng, 199).p_value for _ in range(20)) <= 0.01
