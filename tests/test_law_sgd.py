@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from helpers import advance
 
+import langevin_ib
 from langevin_ib import LawError, RunConfig
 from langevin_ib.confinement import unconfined, weight_decay
 from langevin_ib.dynamics import sgd
