@@ -159,7 +159,7 @@ def test_langevin_takes_euler_and_maruyamas_step(x64):
     noise = jax.tree.map(lambda leaf: leaf[0], kernel.draw(jax.random.key(0), 1))
     plain = euler_maruyama(setting.model.loss, like, temperature=0.3, step_size=0.01)
     wanted = plain.step(noise[1], plain.init(like, None), None)[0].position
-    np.testing.assert_allclose(kernel.step(noise, kernel.init(like))[0].position, wanted, atol=1e-15)
+    np.testing.assert_allclose(kernel.step(noise, kernel.init(like, None), None)[0].position, wanted, atol=1e-15)
 
 
 def test_label_noise_adds_to_the_variance_of_the_datas():

@@ -10,7 +10,8 @@ import time
 import matplotlib.pyplot as plt
 import pytest
 
-from langevin_ib import folders, progress, spelling
+import langevin_ib
+from langevin_ib import RunConfig, folders, progress, spelling
 from langevin_ib.plotting import figure
 from langevin_ib.report import print_report
 from langevin_ib.spelling import HANDLER, spell_out, spelled
@@ -24,7 +25,7 @@ QUICK = {
 
 @pytest.fixture(scope="module")
 def result():
-    return small_result()
+    return langevin_ib.run(RunConfig(**QUICK))
 
 
 class Stream(io.TextIOWrapper):
