@@ -35,7 +35,7 @@ EQUALITY_LEVEL = 1e-3
 SAME = 1e-9  # distance of laws that are one
 CANONICAL = 1e-6  # relative departure from eqs. (40) and (42) that counts as none
 
-Laws = Mapping[tuple[str, str], LawResult]  # by (invariant, law)
+LawRows = Mapping[tuple[str, str], LawResult]  # by (invariant, law)
 Lines = list[tuple[str, str]]  # (style, text)
 CHECKED = {
     "agrees": "below the margin with 95% confidence",
@@ -56,7 +56,7 @@ MARKS = "abcdefghijklmnopqrstuvwxyz"  # of groups of laws that lie within the ma
 def print_report(result: Result, console: Console) -> None:
     """The verdict table, then c, the diagnostics and whatever stands against a verdict."""
     tables = [
-        _table(result, tuple(c for c in columns(result) if c not in spared), bare=bare)
+        _table(result, tuple(c for c in table_columns(result) if c not in spared), bare=bare)
         for bare, sets in ((False, SPARE), (True, SPARE_BARE))
         for spared in sets
     ]
@@ -75,14 +75,14 @@ def _table(result: Result, shown: tuple[str, ...], *, bare: bool = False) -> Tab
         table.add_column(column, justify="left" if column in LEFT else "right", no_wrap=True)
     for rows in law_rows(result):
         for row in rows:
-            cells = dict(zip(columns(result), row, strict=True))
+            cells = dict(zip(table_columns(result), row, strict=True))
             verdict = Text(cells["verdict"], style=COLOURS[cells["verdict"].split()[0]])
             table.add_row(*(verdict if column == "verdict" else cells[column] for column in shown))
         table.add_section()
     return table
 
 
-def columns(result: Result) -> tuple[str, ...]:
+def table_columns(result: Result) -> tuple[str, ...]:
     """Headings; the invariant's only where there are several."""
     own = SGD_COLUMNS if isinstance(result.details, SgdDetails) else COLUMNS
     return own if len(result.invariants) == 1 else ("invariant", *own)
@@ -103,7 +103,7 @@ def table_title(result: Result) -> str:
 
 
 def law_rows(result: Result) -> list[list[tuple[str, ...]]]:
-    """For each invariant one row of text for each law, in the order of `columns`."""
+    """For each invariant one row of text for each law, in the order of `table_columns`."""
     several, descent = len(result.invariants) > 1, isinstance(result.details, SgdDetails)
     marks: dict[str, str] = {}
     together: dict[str, str] = {}
@@ -295,7 +295,7 @@ def _slice_lines(slice_: SliceDepartures) -> Lines:
 def html_page(result: Result, picture: Path) -> str:
     """One self-contained page: picture, table, findings and the configuration."""
     image = base64.b64encode(picture.read_bytes()).decode()
-    head = "".join(f"<th>{html.escape(column)}</th>" for column in columns(result))
+    head = "".join(f"<th>{html.escape(column)}</th>" for column in table_columns(result))
     body = "".join(
         "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row[:-1])
         + f'<td class="{row[-1].split()[0]}">{row[-1]}</td></tr>'
@@ -387,7 +387,7 @@ def _drift_lines(stretches: tuple[DriftStretch, ...] | None) -> Lines:
     return lines
 
 
-def _verdict_line(laws: Laws, margin: float) -> str:
+def _verdict_line(laws: LawRows, margin: float) -> str:
     """What the verdicts mean, and which laws agree only within the margin."""
     rows = {key: law.comparison for key, law in laws.items()}
     close = {
@@ -405,7 +405,7 @@ def _verdict_line(laws: Laws, margin: float) -> str:
     return line + (f"; no p: {'; '.join(whys)}" if whys else "")
 
 
-def _undecided_lines(laws: Laws, margin: float, several: bool) -> Lines:
+def _undecided_lines(laws: LawRows, margin: float, several: bool) -> Lines:
     """What each undecided law lacks; laws that are one law share a line."""
     lines: dict[str, list[str]] = {}
     for (scalar, name), law in laws.items():

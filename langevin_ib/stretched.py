@@ -27,7 +27,7 @@ SINGULAR = 1e-3  # |κ| that counts as none
 LEAST = 0.1  # smallest γ: a law that is barely integrable is stretched no further
 
 
-class Stretch(NamedTuple):
+class LogStretch(NamedTuple):
     """Blocks of coordinates x whose distance r from the end of a branch becomes r^γ.
 
     Attributes:
@@ -41,7 +41,7 @@ class Stretch(NamedTuple):
     power: Float[np.ndarray, " block"]
 
 
-Stretches = tuple[Stretch, ...]
+Stretches = tuple[LogStretch, ...]
 
 
 def into(stretches: Stretches, x: Float[Array, " k"]) -> Float[Array, " k"]:
@@ -56,7 +56,7 @@ def into(stretches: Stretches, x: Float[Array, " k"]) -> Float[Array, " k"]:
 def out_of(stretches: Stretches, y: Float[Array, " k"]) -> Float[Array, " k"]:
     """x of the stretched coordinates y: the inverse of `into`.
 
-    >>> line = (Stretch(np.array([[0]]), np.array([[0.0]]), np.array([0.5])),)
+    >>> line = (LogStretch(np.array([[0]]), np.array([[0.0]]), np.array([0.5])),)
     >>> out_of(line, jnp.array([3.0, 7.0])).tolist()
     [9.0, 7.0]
     """
@@ -122,7 +122,7 @@ def stretches(reduction: Reduction, formula: Formula, windows: Mapping[str, Bran
             if len(singular) == 1:
                 by_size.setdefault(index.size, []).append((index, *singular[0]))
     return tuple(
-        Stretch(
+        LogStretch(
             np.stack([index for index, _, _ in blocks]),
             np.stack([np.full(size, end) for _, end, _ in blocks]),
             np.array([p for _, _, p in blocks]),

@@ -18,7 +18,7 @@ from langevin_ib.laws.support import share_in_window
 from langevin_ib.models import Model, uv
 from langevin_ib.report import _remedy, findings
 from langevin_ib.runs.doubts import contradictions
-from langevin_ib.runs.judge import alike, group_of
+from langevin_ib.runs.judge import group_of, laws_alike
 from langevin_ib.runs.langevin import prepare
 from langevin_ib.runs.result import Difference, LawResult, Mixing, Reference, StepCheck, WindowShare
 from langevin_ib.session import Session
@@ -200,7 +200,7 @@ def test_laws_that_no_verdict_tells_apart_are_known_before_the_first_draw():
         warm = prepare(RunConfig(), Session())
 
     def groups(prepared):
-        return alike({law.about: law.masses(None) for law in prepared.candidates}, prepared.plan)
+        return laws_alike({law.about: law.masses(None) for law in prepared.candidates}, prepared.plan)
 
     ((every, distance),) = groups(cold)
     assert every == ["exact", "slice", "hard", "pushforward", "printed", "naive"]

@@ -19,7 +19,7 @@ from langevin_ib.noise import Noise
 from langevin_ib.plotting import figure
 from langevin_ib.report import findings
 from langevin_ib.runs.result import Result
-from langevin_ib.runs.sgd import AT_REST, resolve
+from langevin_ib.runs.sgd import AT_REST, resolve_descent
 from langevin_ib.statistics import compare
 from langevin_ib.store import draws as saved_draws
 
@@ -238,7 +238,7 @@ def test_by_epochs_no_law_is_judged_and_the_variance_is_set_against_independent_
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
 def test_the_automatic_rate_is_that_of_a_step_with_its_momentum(momentum):
     with jax.enable_x64(True):
-        found = resolve(RunConfig(sampler="sgd", momentum=momentum), lambda _: {})
+        found = resolve_descent(RunConfig(sampler="sgd", momentum=momentum), lambda _: {})
     assert found.config.lr / (1.0 - momentum) == pytest.approx(0.005, rel=1e-3)
     assert found.descent.lr == pytest.approx(0.005, rel=1e-3)
 

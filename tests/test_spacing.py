@@ -75,4 +75,4 @@ def test_the_parameters_roundings_count_too(x64):
 def test_sgd_is_asked_too(x64):
     settings = {"sampler": "sgd", "noise": "label", "label_noise": 3.0, "lr": 1e-6, "target": 3000.0, "steps": 20_000}
     with pytest.raises(ConfigError, match=r"precision must be 64 here: a bin of z is 0\.005 wide"):
-        sgd.resolve(RunConfig(**settings, window=(2999.9, 3000.1)), lambda name: {})
+        sgd.resolve_descent(RunConfig(**settings, window=(2999.9, 3000.1)), lambda name: {})

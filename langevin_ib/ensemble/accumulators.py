@@ -77,7 +77,7 @@ class MomentSums(NamedTuple):
     m2: Float[Array, "*shape"]
 
 
-class Moments(NamedTuple):
+class ChainMoments(NamedTuple):
     """Count, mean and (population) variance."""
 
     n: Num[Array, "..."]
@@ -104,8 +104,8 @@ def moments(shape: tuple[int, ...] = ()) -> Accumulator:
         delta = b.mean - a.mean
         return MomentSums(n, a.mean + delta * share, a.m2 + b.m2 + delta**2 * a.n * share)
 
-    def finalize(acc: MomentSums) -> Moments:
-        return Moments(acc.n, acc.mean, acc.m2 / jnp.maximum(acc.n, 1))
+    def finalize(acc: MomentSums) -> ChainMoments:
+        return ChainMoments(acc.n, acc.mean, acc.m2 / jnp.maximum(acc.n, 1))
 
     return Accumulator(init, update, merge, finalize)
 

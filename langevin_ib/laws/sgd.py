@@ -52,7 +52,7 @@ ERROR_PANELS = 2
 SKEWED = 1e-3  # skewness of the noise at the minimum below which its third cumulant counts as none
 
 
-class Process(NamedTuple):
+class ReducedProcess(NamedTuple):
     """Drift a (k,) and diffusion b² (k, k) of the coordinates at s(x), and how fast χ leaves zero there."""
 
     drift: Any
@@ -82,7 +82,7 @@ class Descent:
         """The coordinates of the quotient."""
         return Chart(self.model)
 
-    def process_at(self, params: Params) -> Process:
+    def process_at(self, params: Params) -> ReducedProcess:
         """The process of the chart's coordinates at a point θ."""
         model = self.model
         training = self.noise.check(model)
@@ -97,9 +97,9 @@ class Descent:
             return -jacobian @ slope + 0.5 * self.lr * second, self.lr * jacobian @ noise.covariance @ jacobian.T
 
         drift, diffusion = ito(self.chart.of)
-        return Process(drift, diffusion, *ito(model.moment_map))
+        return ReducedProcess(drift, diffusion, *ito(model.moment_map))
 
-    def process(self, x: Float[Array, " k"]) -> Process:
+    def process(self, x: Float[Array, " k"]) -> ReducedProcess:
         """The process at the balanced point of x."""
         return self.process_at(self.chart.section(x))
 

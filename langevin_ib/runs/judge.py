@@ -50,7 +50,7 @@ log = logging.getLogger(__name__)
 SLICE_POINTS = 64
 JOINT_DRAWS = 8
 
-Laws = dict[str, LawResult]
+ScalarLaws = dict[str, LawResult]
 
 
 def judge(prepared: Prepared, draws: Draws, details: Details | None = None) -> Result:
@@ -91,7 +91,7 @@ def judge(prepared: Prepared, draws: Draws, details: Details | None = None) -> R
         step_check=step_check,
         invariants={
             scalar: _invariant(plan, sample, scalar, laws[scalar], shares[scalar], independent.get(scalar))
-            for scalar in shown(plan)
+            for scalar in shown_scalars(plan)
         },
         coefficient=coefficient,
         missing=missing,
@@ -108,7 +108,7 @@ def judge(prepared: Prepared, draws: Draws, details: Details | None = None) -> R
     )
 
 
-def shown(plan: Plan) -> list[str]:
+def shown_scalars(plan: Plan) -> list[str]:
     """The scalars that the configuration asks to see."""
     wanted = plan.config.invariant
     return [name for name in plan.scalars if wanted is None or name in wanted]
@@ -141,7 +141,7 @@ def held_against(draws: Histogram, law: Masses, margin: float, level: float) -> 
     return compare.against_sample(draws, law.between, margin, level)
 
 
-def _against_laws(known: Known, sample: Sample, scalar: str, margin: float) -> Laws:
+def _against_laws(known: Known, sample: Sample, scalar: str, margin: float) -> ScalarLaws:
     draws, level = sample.histogram(scalar), level_of(sample.scalars)
     return {
         about.name: LawResult(
@@ -283,7 +283,7 @@ def _joint(prepared: Prepared, sample: Sample) -> Joint | Absent | None:
     return Joint(name, test, dependence, (*plan.scalars, "ℓ/T"))
 
 
-def _withheld(laws: dict[str, Laws]) -> dict[str, Laws]:
+def _withheld(laws: dict[str, ScalarLaws]) -> dict[str, ScalarLaws]:
     """No verdict on any law, for there are doubts."""
 
     def undecided(law: LawResult) -> LawResult:
@@ -295,7 +295,7 @@ def _withheld(laws: dict[str, Laws]) -> dict[str, Laws]:
     return {scalar: {name: undecided(law) for name, law in rows.items()} for scalar, rows in laws.items()}
 
 
-def overall(laws: Mapping[str, Laws]) -> dict[str, Verdict]:
+def overall(laws: Mapping[str, ScalarLaws]) -> dict[str, Verdict]:
     """One verdict for each law: it differs if it does for some scalar, and agrees if it does for all."""
     verdicts: dict[str, Verdict] = {}
     for name in next(iter(laws.values())):
@@ -304,16 +304,16 @@ def overall(laws: Mapping[str, Laws]) -> dict[str, Verdict]:
     return verdicts
 
 
-def alike(known: Mapping[LawAbout, Mapping[str, Masses]], plan: Plan) -> list[tuple[list[str], float]]:
+def laws_alike(known: Mapping[LawAbout, Mapping[str, Masses]], plan: Plan) -> list[tuple[list[str], float]]:
     """Which laws share a verdict, for they lie within the margin of each other."""
     masses = {about.name: [found[scalar].mass for scalar in plan.scalars] for about, found in known.items()}
-    return compare.alike(masses, plan.config.margin)
+    return compare.groups_within(masses, plan.config.margin)
 
 
 def say_alike(candidates: Sequence[Candidate], plan: Plan) -> None:
     """Log, before the first draw, which known laws will share a verdict."""
     known = {law.about: law.known for law in candidates if hasattr(law, "known")}  # pyright: ignore
-    for names, distance in alike(known, plan):
+    for names, distance in laws_alike(known, plan):
         if distance >= compare.SAME_LAW:
             every = "; these are all the laws" if len(names) == len(known) else ""
             log.info(
@@ -323,7 +323,7 @@ def say_alike(candidates: Sequence[Candidate], plan: Plan) -> None:
 
 
 def _groups(known: Known, plan: Plan, verdicts: Mapping[str, Verdict]) -> tuple[Group, ...]:
-    return tuple(group_of(names, distance, verdicts) for names, distance in alike(known, plan))
+    return tuple(group_of(names, distance, verdicts) for names, distance in laws_alike(known, plan))
 
 
 def group_of(names: Sequence[str], distance: float, verdicts: Mapping[str, Verdict]) -> Group:
@@ -336,7 +336,7 @@ def group_of(names: Sequence[str], distance: float, verdicts: Mapping[str, Verdi
     return Group(tuple(names), distance, verdict)
 
 
-def _nearest(laws: Mapping[str, Laws]) -> Nearest | None:
+def _nearest(laws: Mapping[str, ScalarLaws]) -> Nearest | None:
     """The process's own law against the nearest fitted one, each by its worst scalar; decided if bounds do not meet."""
     worst = {
         law.about: max((rows[name].comparison for rows in laws.values()), key=lambda row: row.tv)
@@ -358,7 +358,7 @@ def _nearest(laws: Mapping[str, Laws]) -> Nearest | None:
 
 
 def _invariant(
-    plan: Plan, sample: Sample, scalar: str, laws: Laws, share: WindowShare | None, independent: float | None
+    plan: Plan, sample: Sample, scalar: str, laws: ScalarLaws, share: WindowShare | None, independent: float | None
 ) -> InvariantResult:
     draws, moments = sample.histogram(scalar), scalar_moments(sample, scalar)
     return InvariantResult(

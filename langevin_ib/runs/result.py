@@ -496,7 +496,7 @@ class Meter(NamedTuple):
     misfit: float
 
 
-class Charge(NamedTuple):
+class ChargeSummary(NamedTuple):
     """χ of a run of SGD.
 
     Attributes:
@@ -533,7 +533,7 @@ class SgdDetails:
     meter: Meter
     noisy: bool
     law_error: dict[str, OwnError]
-    charge: Charge
+    charge: ChargeSummary
     doubts: tuple[Doubt, ...] = ()
     independent: dict[str, float] = dataclasses.field(default_factory=dict)
 

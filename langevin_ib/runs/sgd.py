@@ -35,7 +35,7 @@ from langevin_ib.observe import build_observer, sample_of
 from langevin_ib.plan import Plan, build_reduction
 from langevin_ib.reduced import sample_mala
 from langevin_ib.runs.process import Draws, Prepared
-from langevin_ib.runs.result import Charge, Meter, SgdDetails
+from langevin_ib.runs.result import ChargeSummary, Meter, SgdDetails
 from langevin_ib.sampling import RUNAWAY_STARTS, check_sample
 from langevin_ib.session import Session, key_of
 from langevin_ib.statistics.convergence import R_HAT_LIMIT
@@ -150,7 +150,7 @@ def decay_of(balance: ChargeBalance | None, momentum: float) -> float:
     return 0.0 if balance is None or np.any(balance.charge) else balance.rate / (1.0 - momentum)
 
 
-def noise_of(config: RunConfig) -> Noise:
+def gradient_noise_of(config: RunConfig) -> Noise:
     """The gradient noise that a configuration names; its label noise has to be a number."""
     label = float(config.label_noise or 0.0)
     if config.noise != "isotropic":
@@ -166,7 +166,7 @@ def prepare(config: RunConfig, session: Session) -> Prepared:
         ConfigError, ModelError, LawError: as `langevin_ib.run`.
     """
     session.report("planning")
-    resolved = resolve(config, lambda name: session.stage(config, name))
+    resolved = resolve_descent(config, lambda name: session.stage(config, name))
     family = resolved.family
     return Prepared(
         plan=resolved.plan,
@@ -210,7 +210,7 @@ def details(prepared: Prepared, draws: Draws) -> SgdDetails:
     )
 
 
-def resolve(config: RunConfig, stage: Callable[[str], dict[str, Any]]) -> ResolvedDescent:
+def resolve_descent(config: RunConfig, stage: Callable[[str], dict[str, Any]]) -> ResolvedDescent:
     """Resolve every `auto` and determine which laws exist, before any draw of the chains.
 
     Raises:
@@ -290,7 +290,7 @@ def at_minimum(config: RunConfig) -> AtMinimum:
     config = _settle_noise(config, reduction, middle)
     momentum = float(config.momentum or 0)
     descent = Descent(
-        reduction.model, reduction.confinement, noise_of(config), float(config.lr or 0) / (1.0 - momentum)
+        reduction.model, reduction.confinement, gradient_noise_of(config), float(config.lr or 0) / (1.0 - momentum)
     )
     point = reduction.chart.section(jnp.asarray(middle))
     return AtMinimum(config, reduction, middle, descent, point, *_measure_noise(descent, point, reduction, momentum))
@@ -542,7 +542,7 @@ def draw(prepared: Prepared, session: Session) -> Draws:
     return Draws(sample, lr, wall, starts=charge)
 
 
-def _measure_charge(resolved: ResolvedDescent, draws: Draws) -> Charge:
+def _measure_charge(resolved: ResolvedDescent, draws: Draws) -> ChargeSummary:
     """Root mean square of χ at the starts and over the draws, in units of half the squared length of the pair.
 
     And the median over chains of |χ(end) − χ(start)|/|χ(start)|, where chains do not start on the slice.
@@ -553,14 +553,14 @@ def _measure_charge(resolved: ResolvedDescent, draws: Draws) -> Charge:
     size = 0.5 * float(jnp.mean(jnp.diagonal(geometry.orbit_gram(reduction.model, point))))
     last = jax.tree.map(jnp.asarray, draws.main.ends)
     displacement = np.abs(np.asarray(jax.vmap(reduction.model.moment_map)(last)) - starts)
-    return Charge(
+    return ChargeSummary(
         start=float(np.sqrt(np.mean(starts**2))) / size,
         draws=float(np.sqrt(np.mean(draws.main.whole.charge.mean_square))) / size,
         change=None if resolved.balanced else float(np.median(displacement / np.maximum(np.abs(starts), 1e-300))),
     )
 
 
-def _charge_doubts(resolved: ResolvedDescent, charge: Charge) -> list[Doubt]:
+def _charge_doubts(resolved: ResolvedDescent, charge: ChargeSummary) -> list[Doubt]:
     if resolved.descent.noise.isotropized and not resolved.reduction.proper:
         return [
             Doubt("charge", "isotropic noise on an unconfined model: χ diffuses without end, nothing is stationary")

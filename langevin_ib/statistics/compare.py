@@ -59,7 +59,7 @@ class Histogram:
     @cached_property
     def noise(self) -> SamplingNoise:
         """Computed once for all the laws that the ensemble is compared with."""
-        return noise_of(self.covariance)
+        return sampling_noise(self.covariance)
 
 
 class Comparison(NamedTuple):
@@ -124,13 +124,13 @@ def against_law(
     (the chains being stationary), however correlated the draws within a chain.
     """
     difference = sample.mass - law_mass
-    noise = sample.noise if level == LEVEL else noise_of(sample.covariance, level)
+    noise = sample.noise if level == LEVEL else sampling_noise(sample.covariance, level)
     return _compare(difference, noise, margin, equality_to_law(sample.counts, law_mass), level)
 
 
 def against_sample(first: Histogram, second: Histogram, margin: float, level: float = LEVEL) -> Comparison:
     """Compare two independent ensembles' histograms (two-sample form of `against_law`)."""
-    noise = noise_of(first.covariance + second.covariance, level)
+    noise = sampling_noise(first.covariance + second.covariance, level)
     return _compare(first.mass - second.mass, noise, margin, equality_of_samples(first, second), level)
 
 
@@ -289,14 +289,16 @@ def p_value_of_difference(difference: float, se: float, dof: float = math.inf) -
     return float(2.0 * stats.t.sf(abs(difference) / se, dof))
 
 
-def alike(masses: Mapping[str, list[Float[np.ndarray, " bins"]]], margin: float) -> list[tuple[list[str], float]]:
+def groups_within(
+    masses: Mapping[str, list[Float[np.ndarray, " bins"]]], margin: float
+) -> list[tuple[list[str], float]]:
     """Groups of two laws or more that all lie within the margin of each other, and the largest distance in each.
 
     The distance of two laws is their largest total variation over the scalars. Each law joins the first group all of
     whose members are that near; no draw enters.
 
     >>> half, tilted = [np.array([0.5, 0.5])], [np.array([0.505, 0.495])]
-    >>> groups = alike({"a": half, "b": tilted, "c": [np.array([0.6, 0.4])]}, 0.01)
+    >>> groups = groups_within({"a": half, "b": tilted, "c": [np.array([0.6, 0.4])]}, 0.01)
     >>> [(names, round(distance, 4)) for names, distance in groups]
     [(['a', 'b'], 0.005)]
     """
@@ -316,7 +318,7 @@ def alike(masses: Mapping[str, list[Float[np.ndarray, " bins"]]], margin: float)
     return [(group, max(apart(a, b) for a in group for b in group)) for group in several]
 
 
-def noise_of(covariance: Float[np.ndarray, "bins bins"], level: float = LEVEL) -> SamplingNoise:
+def sampling_noise(covariance: Float[np.ndarray, "bins bins"], level: float = LEVEL) -> SamplingNoise:
     """Mean and upper quantile of TV(noise), and the largest standard deviation of a signed half-sum of the noise."""
     values, vectors = np.linalg.eigh(covariance)
     root = vectors * np.sqrt(np.clip(values, 0, None))

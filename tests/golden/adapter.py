@@ -83,7 +83,7 @@ def _planned_langevin(config: RunConfig) -> dict[str, Any]:
 
 
 def _planned_sgd(config: RunConfig) -> dict[str, Any]:
-    resolved = sgd.resolve(config, lambda stage: {"stage": stage})
+    resolved = sgd.resolve_descent(config, lambda stage: {"stage": stage})
     masses = {scalar: bin_masses(law, resolved.edges[scalar]).tolist() for scalar, law in resolved.laws.items()}
     return {
         **_settled(resolved.config, resolved.edges, resolved.schedule),
