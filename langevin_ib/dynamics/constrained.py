@@ -17,7 +17,7 @@ from langevin_ib.linalg import solve
 from langevin_ib.models.base import Params
 
 MomentMap = Callable[[Params], Float[Array, " m"]]
-MomentMap = Callable[[Float[Array, " q"]], Float[Array, " m"]]
+FlatMomentMap = Callable[[Float[Array, " q"]], Float[Array, " m"]]
 
 NEWTON_STEPS = 6  # quadratic: 0.1, 1e-2, 1e-4, 1e-8, 1e-16, and one to begin with; more than six save few rejections
 LANDING_STEPS = 60  # far off the slice a Gauss–Newton step no more than halves the distance
@@ -107,7 +107,7 @@ def constrained_langevin(
 
 
 def _project(
-    charge: MomentMap, old: Float[Array, " q"], free: Float[Array, " q"]
+    charge: FlatMomentMap, old: Float[Array, " q"], free: Float[Array, " q"]
 ) -> tuple[Float[Array, " q"], Bool[Array, ""]]:
     """The point of S on free + span of the gradients at `old`, by Newton's iteration for λ, and whether it is on S."""
     _, jacobian = _linearised(charge, old)
@@ -124,7 +124,7 @@ def _project(
     return new, _vanishes(charge(new), jacobian, jnp.maximum(jnp.sum(old**2), jnp.sum(new**2)))
 
 
-def _land(charge: MomentMap, start: Float[Array, " q"]) -> Float[Array, " q"]:
+def _land(charge: FlatMomentMap, start: Float[Array, " q"]) -> Float[Array, " q"]:
     """Gauss–Newton from any start, θ ← θ − Dχᵀ (Dχ Dχᵀ)⁻¹ χ, with the gradients of each point; NaN if it misses S."""
 
     def one(_, x):
@@ -136,7 +136,7 @@ def _land(charge: MomentMap, start: Float[Array, " q"]) -> Float[Array, " q"]:
     return jnp.where(_vanishes(value, jacobian, jnp.sum(x**2)), x, jnp.nan)
 
 
-def _linearised(charge: MomentMap, x: Float[Array, " q"]) -> tuple[Float[Array, " m"], Float[Array, "m q"]]:
+def _linearised(charge: FlatMomentMap, x: Float[Array, " q"]) -> tuple[Float[Array, " m"], Float[Array, "m q"]]:
     def twice(y):
         value = charge(y)
         return value, value
