@@ -20,7 +20,10 @@ from langevin_ib.runs.result import Result
 from langevin_ib.session import Session, Stages, run_name, silent
 from langevin_ib.statistics.records import Doubt
 
-PROCESSES: dict[str, Process] = {"langevin": langevin, "sgd": sgd}  # pyright: ignore[reportAssignmentType]
+PROCESSES = {
+    "langevin": Process(langevin.prepare, langevin.draw, langevin.details),
+    "sgd": Process(sgd.prepare, sgd.draw, sgd.details),
+}
 
 
 def run(
@@ -49,9 +52,9 @@ def run(
         ProcessError: this process was forked after JAX had started.
     """
     check_process()
-    place = None if checkpoints is None else checkpoints / f"{run_name(config)}-{config.digest()}"
     # Accumulators and laws are in float64; the chains' own precision is the configuration's.
     with jax.enable_x64(True), named_origins(config):
+        place = None if checkpoints is None else checkpoints / f"{run_name(config)}-{config.digest()}"
         return _run(config, Session(report or silent, chunk_records, place))
 
 
@@ -71,14 +74,17 @@ def _run(config: RunConfig, session: Session) -> Result:
     return replace(result, run=info, checkpoints=session.checkpoints)
 
 
-def draw(config: RunConfig) -> tuple[Prepared, Draws, list[Doubt]]:
+def prepare_and_draw(config: RunConfig) -> tuple[Prepared, Draws, list[Doubt]]:
     """A run's laws, its draws, and the doubts about either, for studies that hold laws of their own against them.
 
-    Without companion and reference.
+    Without companion and reference, so that the plan's configuration is that of a run that has neither.
+
+    Raises:
+        as `run`.
     """
     if config.sampler == "langevin":
         config = config.replace(step_check=False, reference="none")
-    with jax.enable_x64(True):
+    with jax.enable_x64(True), named_origins(config):
         process = PROCESSES[config.sampler]
         prepared = process.prepare(config, Session())
         draws = process.draw(prepared, Session())

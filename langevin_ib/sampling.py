@@ -17,7 +17,6 @@ from langevin_ib.models import Params
 from langevin_ib.observe import sample_of
 from langevin_ib.plan import Plan
 from langevin_ib.reference import reference_schedule, run_mala
-from langevin_ib.runs.process import Prepared
 from langevin_ib.session import STREAM, Session, key_of
 from langevin_ib.statistics.sample import Sample
 
@@ -125,17 +124,18 @@ class Sampler:
         return self.session.stage(self.plan.config, stage)
 
 
-def check_sample(prepared: Prepared, sample: Sample) -> None:
+def check_sample(plan: Plan, sample: Sample, remedy: tuple[str, ...] = ()) -> None:
     """Whether the model keeps its contract where the chains went, and each window has draws; before anything else.
+
+    `remedy` is what is said, besides, where one has none.
 
     Raises:
         BreachError, ConfigError: it does not, one has none.
     """
-    plan = prepared.plan
     contract.check_draws(plan.reduction.model, sample.ends)
     for name in sample.empty:
         if plan.config.slab is not None and sample.counted(name) == 0:
             raise ConfigError("slab", "wide enough for some draw to lie on it", f"{plan.config.slab:g}")
         window = f"{plan.edges[name][0]!s} {plan.edges[name][-1]!s}"
-        why = "".join(f" ({line})" for line in prepared.remedy)
+        why = "".join(f" ({line})" for line in remedy)
         raise ConfigError("window", f"where the chains go: no draw of {name} fell into it{why}", window)

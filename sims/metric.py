@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from langevin_ib import LangevinIBError, RunConfig
-from langevin_ib.experiment import draw
+from langevin_ib.experiment import prepare_and_draw
 from langevin_ib.laws import Reduction, formula
 from langevin_ib.laws.base import on_host
 from langevin_ib.models import Model
@@ -100,7 +100,7 @@ class Study(NamedTuple):
 
 def study(config: RunConfig, laws: tuple[str, ...]) -> Study:
     """Draw under one protocol, and weigh the law's draws by each law of the metric and of Euclid (", Euclid")."""
-    prepared, draws, doubts = draw(config)
+    prepared, draws, doubts = prepare_and_draw(config)
     assert prepared.sampled is not None  # of two coordinates
     plan, law_draws, sample = prepared.plan, prepared.sampled.draws, draws.main
     level = 1.0 - (1.0 - compare.LEVEL) / len(plan.edges)

@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from langevin_ib import LawError, RunConfig
-from langevin_ib.experiment import draw
+from langevin_ib.experiment import prepare_and_draw
 from langevin_ib.laws import Law, bin_masses
 from langevin_ib.laws.sgd import Coordinate, label_noise_gamma
 from langevin_ib.noise import Noise
@@ -48,7 +48,7 @@ class Row(NamedTuple):
 
 def laws_and_draws(config: RunConfig) -> tuple[ResolvedDescent, Sample]:
     """The laws of a run, and its draws."""
-    prepared, draws, _ = draw(config)
+    prepared, draws, _ = prepare_and_draw(config)
     return prepared.own, draws.main
 
 

@@ -23,7 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from langevin_ib import RunConfig, geometry
-from langevin_ib.experiment import draw
+from langevin_ib.experiment import prepare_and_draw
 from langevin_ib.laws.base import on_host
 from langevin_ib.laws.family import family_formula
 from langevin_ib.statistics import compare
@@ -49,7 +49,7 @@ def study(r: int, kappa: float) -> None:
         options = {"group": "gl", "rank": r, "rows": r, "cols": r}
         steps = max(50_000, round(2000 * kappa))  # the stiffer, the smaller the step
         config = RunConfig(model="matrix", options=options, kappa=kappa, steps=steps, step_check=False)
-        prepared, draws, doubts = draw(config)
+        prepared, draws, doubts = prepare_and_draw(config)
         assert prepared.sampled is not None  # of more coordinates than one
         plan, law, sample = prepared.plan, prepared.sampled.draws, draws.main
         chart = plan.reduction.chart

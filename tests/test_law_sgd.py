@@ -10,7 +10,7 @@ import langevin_ib
 from langevin_ib import LawError, RunConfig
 from langevin_ib.confinement import unconfined, weight_decay
 from langevin_ib.dynamics import sgd
-from langevin_ib.experiment import draw
+from langevin_ib.experiment import prepare_and_draw
 from langevin_ib.laws import Law, bin_masses
 from langevin_ib.laws.sgd import Coordinate, Descent, check_closed, label_noise_gamma
 from langevin_ib.models import build_model
@@ -159,7 +159,7 @@ def draws():
     """uv under label noise, ηs² = 0.04, at a small η, where (S) is exact to the accuracy of this sample."""
     with jax.enable_x64(True):
         config = RunConfig(sampler="sgd", lr=0.0025, label_noise=4.0, chains=512, steps=60_000, burn_in=20_000)
-        prepared, drawn, _ = draw(config)
+        prepared, drawn, _ = prepare_and_draw(config)
         return prepared.own, drawn.main
 
 

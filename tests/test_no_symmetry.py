@@ -6,7 +6,7 @@ import pytest
 
 from langevin_ib import RunConfig, reduced, sim
 from langevin_ib.errors import ConfigError
-from langevin_ib.experiment import draw
+from langevin_ib.experiment import prepare_and_draw
 from langevin_ib.laws import bin_masses, exact
 from langevin_ib.runs.judge import held_against
 from langevin_ib.runs.langevin import without_symmetry
@@ -52,7 +52,7 @@ def own(tmp_path, monkeypatch):
 @pytest.mark.full
 def test_draws_of_one_parameter_obey_the_gibbs_law_and_not_that_of_another_temperature(own, x64):
     config = RunConfig(model="bare_models:cube", chains=256, steps=4000, step_check=False, reference="none")
-    prepared, draws, doubts = draw(config)
+    prepared, draws, doubts = prepare_and_draw(config)
     plan, sample = prepared.plan, draws.main
     assert plan.config.confine == "none"
     (law,) = prepared.candidates

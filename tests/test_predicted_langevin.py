@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from langevin_ib import RunConfig
-from langevin_ib.experiment import draw
+from langevin_ib.experiment import prepare_and_draw
 from langevin_ib.statistics.compare import p_value_of_difference, p_value_of_share
 from langevin_ib.statistics.records import Absent
 
@@ -26,10 +26,10 @@ PROTOCOLS = {
 def drawn(request):
     config = RunConfig(chains=1024, steps=20_000, **PROTOCOLS[request.param])
     with jax.enable_x64(True):
-        prepared, draws, doubts = draw(config)
+        prepared, draws, doubts = prepare_and_draw(config)
         assert doubts == []
         hot = prepared.plan.config.replace(beta=10.0 / 1.2)
-        return prepared, draws.main, draw(hot.replace(steps=400, chains=16, burn_in=100, thin=10))[0]
+        return prepared, draws.main, prepare_and_draw(hot.replace(steps=400, chains=16, burn_in=100, thin=10))[0]
 
 
 def distances(predictions, sample, name):

@@ -21,7 +21,7 @@ from langevin_ib import ConfigError, LawError, RunConfig
 from langevin_ib.charges import charge_balance, charge_rate
 from langevin_ib.confinement import unconfined, weight_decay
 from langevin_ib.dynamics import euler_maruyama, sgd
-from langevin_ib.experiment import draw, run
+from langevin_ib.experiment import prepare_and_draw, run
 from langevin_ib.geometry import fundamental_fields, reduced_curvatures
 from langevin_ib.laws import bin_masses
 from langevin_ib.laws.sgd import Coordinate, Descent
@@ -188,7 +188,9 @@ def test_a_coordinate_relaxes_at_the_curvature_of_loss_and_decay(lam, x64):
 def test_the_variance_is_that_of_law_s(name, x64):
     """What runs by epochs are set against; the control is the variance of 1.3 times η."""
     config = RunConfig(sampler="sgd", chains=256, **SETTINGS[name], burn_in=3000, steps=9000)
-    prepared, draws, _ = draw(config.replace(burn_in=30_000, steps=40_000) if name == "momentum" else config)
+    prepared, draws, _ = prepare_and_draw(
+        config.replace(burn_in=30_000, steps=40_000) if name == "momentum" else config
+    )
     resolved, moments = prepared.own, scalar_moments(draws.main, "z")
 
     def variance(factor):

@@ -58,8 +58,8 @@ def share(weight: Float[np.ndarray, "chain draw"], inside: Bool[np.ndarray, "cha
 
 
 def _share(part: Float[np.ndarray, " chain"], whole: Float[np.ndarray, " chain"]) -> Share:
-    made = compare.histogram_of(np.stack([part, whole - part], axis=1))
-    return Share(float(made.mass[0]), float(made.covariance[0, 0]), int(np.count_nonzero(whole)))
+    split = compare.histogram_of(np.stack([part, whole - part], axis=1))
+    return Share(float(split.mass[0]), float(split.covariance[0, 0]), int(np.count_nonzero(whole)))
 
 
 def exceeds(more: Share, less: Share, factor: float, ess: float) -> float:
@@ -86,19 +86,19 @@ def tails(
     """The two tails of one scalar beyond the law's quantiles of 0.1% and 99.9%."""
     order = np.argsort(law, axis=None)
     mass = np.cumsum(law_weight.ravel()[order])
-    found = []
+    both = []
     for side, level in (("below", TAIL), ("above", 1.0 - TAIL)):
         place = min(int(np.searchsorted(mass, level * mass[-1])), mass.size - 1)
         edge = float(law.ravel()[order[place]])
         beyond = np.less if side == "below" else np.greater
         mine, theirs = share(law_weight, beyond(law, edge)), share(counts * 1.0, beyond(other, edge))
-        found.append(
+        both.append(
             Tail(
                 side, edge, mine, theirs,
                 exceeds(theirs, mine, factor, law_ess), exceeds(mine, theirs, factor, other_ess),
             )
         )  # fmt: skip
-    return found
+    return both
 
 
 def coverage_doubts(predictions: SampledPredictions | None, sample: Sample, reference: Sample | None) -> list[Doubt]:
@@ -124,12 +124,12 @@ def coverage_doubts(predictions: SampledPredictions | None, sample: Sample, refe
             # Of the chains that are traced, which the tails are looked at in.
             traced = drawn.trace_of(scalar).shape[0] / drawn.value_moments(scalar)[0].size
             ess = max(ensemble_ess(*drawn.value_moments(scalar)) * min(traced, 1.0), 1.0)
-            found = tails(
+            both = tails(
                 predictions.draws.scalars[scalar], weight, drawn.trace_of(scalar),
                 np.asarray(drawn.trace["counts"]), factor=EXACT_FACTOR if exact else LIMIT_FACTOR,
                 law_ess=predictions.draws.ess, other_ess=ess,
             )  # fmt: skip
-            for tail in found:
+            for tail in both:
                 what = f"{scalar} {'<' if tail.side == 'below' else '>'} {tail.edge:.3g}"
                 if tail.law_misses < level:
                     text = (

@@ -12,7 +12,7 @@ from scipy import stats
 
 from langevin_ib import geometry
 from langevin_ib.config import MIN_CHAINS
-from langevin_ib.laws.candidates import Candidate, LawAbout, Masses
+from langevin_ib.laws.candidates import Candidate, KnownLaw, LawAbout, Masses
 from langevin_ib.plan import Plan
 from langevin_ib.runs.coverage import coverage_doubts
 from langevin_ib.runs.doubts import contradictions, convergence_doubts, joint_doubts
@@ -306,13 +306,13 @@ def overall(laws: Mapping[str, ScalarLaws]) -> dict[str, Verdict]:
 
 def laws_alike(known: Mapping[LawAbout, Mapping[str, Masses]], plan: Plan) -> list[tuple[list[str], float]]:
     """Which laws share a verdict, for they lie within the margin of each other."""
-    masses = {about.name: [found[scalar].mass for scalar in plan.scalars] for about, found in known.items()}
+    masses = {about.name: [of[scalar].mass for scalar in plan.scalars] for about, of in known.items()}
     return compare.groups_within(masses, plan.config.margin)
 
 
 def say_alike(candidates: Sequence[Candidate], plan: Plan) -> None:
     """Log, before the first draw, which known laws will share a verdict."""
-    known = {law.about: law.known for law in candidates if hasattr(law, "known")}  # pyright: ignore
+    known = {law.about: law.known for law in candidates if isinstance(law, KnownLaw)}
     for names, distance in laws_alike(known, plan):
         if distance >= compare.SAME_LAW:
             every = "; these are all the laws" if len(names) == len(known) else ""
@@ -409,7 +409,7 @@ def _protocol(prepared: Prepared, sample: Sample) -> ProtocolInfo:
         conditioned_on=None if plan.config.slab is None else f"|χ| < {plan.config.slab:g}",
         elsewhere=tuple(Elsewhere(z, height) for z, height in plan.elsewhere),
         cut={name: (float(plan.edges[name][0]), float(plan.edges[name][-1])) for name in reduction.model.cut},
-        slice=SliceDepartures(*map(float, departures)),
+        slice=SliceDepartures(**{name: float(value) for name, value in departures._asdict().items()}),
         notes=tuple(reduction.model.notes),
     )
 

@@ -86,15 +86,15 @@ def draw(prepared: Prepared, session: Session) -> Draws:
     began = time.perf_counter()
     sample, step_size = sampler.draws()
     wall = time.perf_counter() - began
-    check_sample(prepared, sample)
+    check_sample(plan, sample, prepared.remedy)
     checks = []
     if config.step_check:
         companion = sampler.companion(step_size)
         factor = 1.0 / (1.0 - 2.0 ** -WEAK_ORDER[config.integrator])
-        checks.append(Check("step", str(config.integrator), companion.sample, companion.step_size, factor))
+        checks.append(Check(str(config.integrator), companion.sample, companion.step_size, factor))
     if config.reference == "mala" and reduction.proper and not reduction.confinement.constrained:
         reference = sampler.reference(step_size)
-        checks.append(Check("mala", "blackjax.mala", reference.sample, reference.step_size, reference=True))
+        checks.append(Check("blackjax.mala", reference.sample, reference.step_size, reference=True))
     return Draws(sample, step_size, wall, tuple(checks))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -59,15 +59,14 @@ class Check:
     """Another ensemble that the draws are held against.
 
     Attributes:
-        name: "step" (the same dynamics at h/2) or "mala" (the reference sampler).
         sampler: what made it.
         sample: its draws.
         step_size: its step.
         bias_factor: Richardson's factor, by which the bias at h exceeds the distance measured.
-        reference: whether it has no bias of its own, so that it is held against the exact law too.
+        reference: whether it has no bias of its own, so that it is held against the exact law too; else it is the
+            same dynamics at another step. A run has one of each at most.
     """
 
-    name: str
     sampler: str
     sample: Sample
     step_size: float
@@ -94,18 +93,15 @@ class Draws:
     starts: np.ndarray | None = None
 
 
-@runtime_checkable
-class Process(Protocol):
-    """A noisy dynamics that a run samples."""
+class Process(NamedTuple):
+    """A noisy dynamics that a run samples.
 
-    def prepare(self, config: RunConfig, session: Session) -> Prepared:
-        """Fill in every `auto`, and find out which laws there are; before any draw of the chains."""
-        ...
+    Attributes:
+        prepare: fills in every `auto`, and says which laws there are; before any draw of the chains.
+        draw: the chains that are judged, and those that they are checked by.
+        details: what only this process has to say; None if nothing.
+    """
 
-    def draw(self, prepared: Prepared, session: Session) -> Draws:
-        """The chains that are judged, and those that they are checked by."""
-        ...
-
-    def details(self, prepared: Prepared, draws: Draws) -> Details | None:
-        """What only this process has to say."""
-        ...
+    prepare: Callable[[RunConfig, Session], Prepared]
+    draw: Callable[[Prepared, Session], Draws]
+    details: Callable[[Prepared, Draws], Details | None]

@@ -151,7 +151,7 @@ def worst_of(comparisons: Mapping[str, Comparison]) -> Comparison:
     return comparisons[worst(comparisons)]
 
 
-def _of_worst(comparisons: Mapping[str, Comparison]) -> dict[str, Any]:
+def _worst_dict(comparisons: Mapping[str, Comparison]) -> dict[str, Any]:
     """The comparison of the scalar that is furthest off, named; all of them where there are several."""
     name = worst(comparisons)
     if len(comparisons) == 1:
@@ -191,7 +191,7 @@ class StepCheck:
         return {
             "step_size": self.step_size,
             "companion_step_size": self.companion_step_size,
-            **_of_worst(self.comparisons),
+            **_worst_dict(self.comparisons),
             "bias_factor": self.bias_factor,
             "c_difference": None if c is None else c.value,
             "c_difference_se": None if c is None else c.se,
@@ -231,10 +231,10 @@ class Reference:
             "step_size": self.step_size,
             **{name: getattr(self.mixing, name) for name in ("acceptance", "r_hat", "ess", "drift_p_value")},
             "draws": self.draws,
-            "in_window": self.in_window,
+            "in_window": dict(self.in_window),
             "empirical": {name: mass.tolist() for name, mass in self.empirical.items()},
-            **_of_worst(self.comparisons),
-            "against_exact": None if self.against_exact is None else _of_worst(self.against_exact),
+            **_worst_dict(self.comparisons),
+            "against_exact": None if self.against_exact is None else _worst_dict(self.against_exact),
             "correction": coefficient_dict(self.coefficient),
         }
 
@@ -445,7 +445,7 @@ class LawReference:
             "law": self.law,
             "samplers": {name: sampler._asdict() for name, sampler in self.samplers.items()},
             "between": {name: comparison._asdict() for name, comparison in self.between.items()},
-            "weights": self.weights,
+            "weights": dict(self.weights),
         }
 
 

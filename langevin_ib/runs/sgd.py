@@ -67,7 +67,6 @@ OFF_SLICE = 0.05  # rms χ over |a|² + |b|² halved above which (S) is not yet 
 NOISELESS_SPREAD = 0.01
 NOISELESS = 1e-6  # a kick at the minimum below this share of the parameters leaves chains where they are
 END, VANISHING = 1e-9, 1e-2  # |z| next to the end of a branch; |∇z| there over the largest that counts as none
-ABSOLUTE = ("trace", "temperature")  # of the meter, no ratios
 NO_COEFFICIENT = "SGD's noise is not isotropic; the c of the isotropic family is fitted with its T"
 AT_REST = "law sgd: the noise vanishes at the minimum of the loss, where chains come to rest: there is no density"
 BY_EPOCHS = (
@@ -201,7 +200,7 @@ def details(prepared: Prepared, draws: Draws) -> SgdDetails:
         start="slice" if resolved.balanced else "own",
         decay=resolved.decay,
         balance=None if resolved.balance is None else tuple(map(float, resolved.balance.charge)),
-        meter=Meter(*map(float, resolved.meter)),
+        meter=Meter(**{name: float(value) for name, value in resolved.meter._asdict().items()}),
         noisy=noisy,
         law_error=dict(resolved.errors),
         charge=charge,
@@ -538,7 +537,7 @@ def draw(prepared: Prepared, session: Session) -> Draws:
     )
     sample, charge = sample_of(result, observer, plan.scalars), np.asarray(jax.vmap(model.moment_map)(starts))
     wall = time.perf_counter() - began
-    check_sample(prepared, sample)
+    check_sample(plan, sample, prepared.remedy)
     return Draws(sample, lr, wall, starts=charge)
 
 

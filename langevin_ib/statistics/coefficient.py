@@ -11,9 +11,9 @@ import numpy as np
 from jaxtyping import Float, Num
 from scipy import optimize, stats
 
+from langevin_ib.statistics.compare import LEVEL
 from langevin_ib.statistics.weights import MIN_SHARE, effective_share, ratio, weights_of
 
-LEVEL = 0.95
 C_RANGE = (-60.0, 60.0)
 CONSTANT = 1e-6  # a range of log det G below this share of its size is rounding, that of float32 draws at least
 
