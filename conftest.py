@@ -36,7 +36,23 @@ def is_long(item):
     return case in mark.kwargs["only"] if "only" in mark.kwargs else case not in mark.kwargs.get("but", ())
 
 
+def check_marks(items):
+    """Every case that a mark names exists: a case that has been renamed would change its tier unseen."""
+    cases, listed = {}, {}
+    for item in items:
+        mark = item.get_closest_marker("full")
+        if mark is not None and hasattr(item, "callspec"):
+            test = item.nodeid.partition("[")[0]
+            cases.setdefault(test, set()).add(item.callspec.id)
+            listed[test] = {*mark.kwargs.get("only", ()), *mark.kwargs.get("but", ())}
+    for test, names in listed.items():
+        if names - cases[test]:
+            raise pytest.UsageError(f"{test}: its mark full names {sorted(names - cases[test])}, which are no cases")
+
+
 def pytest_collection_modifyitems(config, items):
+    if not any("[" in argument for argument in config.args):
+        check_marks(items)
     if config.getoption("full"):
         return
     long = [item for item in items if is_long(item) and not named(item, config)]
