@@ -9,6 +9,7 @@ from langevin_ib.plan import build_reduction
 from langevin_ib.windows import Minimum, cut_windows
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("given", [True, False])
 def test_weight_decay_is_advised_only_to_whom_has_none(given, x64):
     """A minimum from which no window follows, and where that is."""

@@ -81,7 +81,7 @@ def test_mechanisms_are_compared_seed_by_seed(random_paths):
     assert compared["added"]["b"]["se"] < 1e-12
 
 
-@pytest.mark.full(but=["uv"])
+@pytest.mark.full
 @pytest.mark.parametrize("name", ["uv", "hadamard", "relu", "attention", "matrix"])
 def test_the_ratio_is_arsinh_of_charge_over_size_and_the_generators_rescale_pairs(name, x64):
     model = build_model(name, {"depth": 3} if name == "uv" else {})
@@ -98,6 +98,7 @@ def test_a_rotation_and_what_mixes_columns_rescale_no_pair(x64):
     assert pair_generators(model, starts(model)[0]).sum() == 2
 
 
+@pytest.mark.full
 def test_tasks_that_are_filled_up_have_the_same_loss_and_noise(x64):
     model = build_model("matrix", {"observed": 0.5})
     training = model.training
@@ -153,6 +154,7 @@ def test_mechanisms_begin_together_and_gradient_descent_is_langevin_without_temp
     assert np.abs(paths[runs.SGD] - paths[runs.DESCENT])[:, -1].max() > 1e-3
 
 
+@pytest.mark.full
 def test_langevin_takes_euler_and_maruyamas_step(x64):
     setting = runs.settle(AttributionConfig(lr=0.01, **SMALL))
     kernel, like = runs.langevin(setting, 0.3), setting.like

@@ -179,6 +179,12 @@ def test_a_path_that_is_no_file_is_one_line(answer, path, got):
     assert got in line
 
 
+@pytest.mark.full(
+    only=[
+        "argv3---steps must be at least burn_in + 10 thin",
+        "argv4-says nothing of its examples (its field training), got label (a default)\\n",
+    ]
+)
 @pytest.mark.parametrize(
     ("argv", "message"),
     [

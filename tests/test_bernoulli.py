@@ -55,7 +55,7 @@ def second_moments(gradients, mean):
     return (gradients[:, i] - mean[i]) * (gradients[:, j] - mean[j]), (i, j)
 
 
-@pytest.mark.full(but=["matrix"])
+@pytest.mark.full
 @pytest.mark.parametrize("name", DATA)
 def test_mean_and_covariance_are_those_stated_and_not_those_of_half_a_batch(name, x64):
     """Negative control: minibatches of n/2 with replacement, whose Σ is 2 Cov g/n where this is E g gᵀ/n."""
@@ -101,6 +101,7 @@ def correlation(coins):
     return float(np.abs(found[np.triu_indices(len(found), 1)]).max())
 
 
+@pytest.mark.full
 def test_coins_are_fair_and_independent_between_chains_bits_and_steps():
     """256 chains of 4000 tosses: 32 640 pairs of chains |z| < 6, 8 × 10⁶ pairs of tosses < 7, the others < 5.
 
@@ -125,6 +126,7 @@ def test_coins_are_fair_and_independent_between_chains_bits_and_steps():
     assert np.abs((biased.mean(axis=1) - 0.5) * 2 * np.sqrt(size)).max() > 5
 
 
+@pytest.mark.full(only=["shape2"])
 @pytest.mark.parametrize("shape", [(35,), (5, 7), (3, 64)])
 def test_a_chain_tosses_the_same_whatever_their_number(shape):
     many, few = (np.asarray(_coins(jax.random.key(3), chains, shape)) for chains in (9, 4))
@@ -132,6 +134,7 @@ def test_a_chain_tosses_the_same_whatever_their_number(shape):
     np.testing.assert_array_equal(many[:4], few)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("shape", [(4, 3), (4, 3, 5)])
 def test_normals_are_standard_whatever_their_order_in_memory(shape):
     """|z| < 4.5 for each of two means over 4000 chains: 3e-5 of keys a shape."""
@@ -172,6 +175,7 @@ def moved(model, tasks, params, i):
     return jax.tree.map(lambda a, b: np.asarray(a - b), params, state.position), np.asarray(drawn.batch[i], float)
 
 
+@pytest.mark.full
 def test_every_chain_completes_its_own_matrix_from_its_own_mask(x64):
     model = build_model("matrix", {"observed": 0.5, "rank": 2, "ridge": 0.0})
     tasks = [model.training.draw_task(np.random.default_rng([1, i])) for i in range(3)]
@@ -190,6 +194,7 @@ def test_every_chain_completes_its_own_matrix_from_its_own_mask(x64):
     assert not np.array_equal(coins_seen[0], coins_seen[1])
 
 
+@pytest.mark.full
 def test_every_chain_drops_examples_of_its_own_data_set(x64):
     model = build_model("relu", {**DATA["relu"], "ridge": 0.0, "gain": 2.0})
     tasks = [model.training.draw_task(np.random.default_rng([1, i])) for i in range(3)]
@@ -210,6 +215,7 @@ def test_attribution_with_kept_examples_has_label_noise_on_the_whole_data_set():
     assert found[runs.LABEL][0] == Noise("label", None, 0.5)
 
 
+@pytest.mark.full
 def test_single_precision_keeps_the_charges_of_double_precision_to_1e_4(x64):
     paths = {}
     for precision in (32, 64):

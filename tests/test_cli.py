@@ -302,6 +302,7 @@ def test_sgd_writes_the_same_folder_and_its_configuration_runs_it_again(tmp_path
     assert "--beta must be a positive number" in capsys.readouterr().err
 
 
+@pytest.mark.full
 def test_gradient_descent_without_noise_has_no_law_and_says_so(tmp_path, capsys):
     quick = ["--sampler", "sgd", "--noise", "none", "--lr", "0.01", "--chains", "32", "--steps", "2000"]
     assert sim.main([*quick, "--out", str(tmp_path)]) == 0

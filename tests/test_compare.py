@@ -41,7 +41,7 @@ def null_p_values(maker, replicates=REPLICATES):
     return np.array([compare.p_value_of_law(maker(rng), SLICE) for _ in range(replicates)])
 
 
-@pytest.mark.full(but=["sticky_chains"])
+@pytest.mark.full
 @pytest.mark.parametrize("maker", [independent_chains, sticky_chains])
 def test_p_values_are_uniform_under_the_null(maker):
     """Of a test of level exactly 0.05, the share below 0.05 leaves 0.03–0.07 in 2.5% of keys (600 replicates)."""
@@ -80,6 +80,7 @@ def test_two_samples_of_one_law_give_uniform_p_values_and_of_two_laws_do_not():
     assert max(p_value(PRINTED) for _ in range(20)) < 1e-4
 
 
+@pytest.mark.full
 def test_drift_between_halves_is_found_and_not_invented():
     rng = np.random.default_rng(10)
     still = np.array([compare.p_value_of_drift(independent_chains(rng), independent_chains(rng)) for _ in range(400)])
@@ -190,7 +191,7 @@ def reweighted(rng, c, base=1.0):
     return coefficient.estimate_correction_by_reweighting(t.sum(axis=1), np.full(200, 50), reference, -base * reference)
 
 
-@pytest.mark.full(but=["1.0"])
+@pytest.mark.full
 @pytest.mark.parametrize("c", [1.0, 0.0, -1.0])
 def test_c_by_reweighting_has_an_interval_that_covers(c):
     """A true 95% leaves 90–99% in 0.3% of keys (200 replicates); the neighbouring c is never in the interval."""

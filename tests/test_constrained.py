@@ -77,6 +77,7 @@ def test_a_start_that_cannot_be_projected_is_not_a_number():
     assert jnp.isfinite(kernel.init(jnp.array([0.1, 1.0]), None).position).all()
 
 
+@pytest.mark.full
 def test_at_zero_temperature_a_step_is_projected_gradient_descent():
     model, h = uv(depth=3), 1e-3
     kernel = kernel_of(model, model.loss, h, temperature=0.0)
@@ -109,6 +110,7 @@ def test_a_step_goes_along_the_old_gradient():
     np.testing.assert_allclose(second.position @ tangent, np.sqrt(h * T / 2) * jnp.array([0.7, 1.3]) @ tangent)
 
 
+@pytest.mark.full
 def test_a_step_that_finds_no_point_of_the_slice_is_rejected_and_one_that_overflows_is_not_hidden():
     kernel = constrained_langevin(no_force, circle, jnp.zeros(2), temperature=T, step_size=1.0)
     state = kernel.init(jnp.array([1.0, 0.0]), None)
@@ -162,7 +164,7 @@ CASES = {
 }
 
 
-@pytest.mark.full(but=["hard"])
+@pytest.mark.full
 @pytest.mark.parametrize("name", CASES)
 def test_the_law_in_the_window_is_the_one_named_and_not_the_other(name):
     """p < 1e-3 for a right law: 1e-3 a case. The other law of the two is rejected by the same code."""
@@ -225,6 +227,7 @@ def test_on_a_flat_slice_the_variance_of_a_quadratic_is_exact():
         assert abs(mean - wrong) > 10 * error
 
 
+@pytest.mark.full
 def test_on_a_curved_slice_the_bias_goes_with_the_step_and_is_smaller_than_with_plain_noise():
     """E x on the ellipse x² + 4y² = 1 under V = x/2, against quadrature over its arc.
 

@@ -57,6 +57,7 @@ def minima(model, points):
     return jax.jit(jax.vmap(lambda point: minimise_along_orbit(model, point)))(points)
 
 
+@pytest.mark.full(but=["uv"])
 @pytest.mark.parametrize("name", PAIRS)
 def test_the_bias_is_the_sum_of_logarithms_of_the_paper_at_every_point(name):
     model, pairs = PAIRS[name]
@@ -65,6 +66,7 @@ def test_the_bias_is_the_sum_of_logarithms_of_the_paper_at_every_point(name):
         np.testing.assert_allclose(implicit_bias(model, params, T), T / 2 * jnp.sum(jnp.log(a**2 + b**2)), atol=1e-10)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("name", PAIRS)
 def test_the_minimum_on_an_orbit_of_pairs_is_the_sum_of_log_2s_at_equal_norms(name):
     """Eqs. (16), (47), (51), (59): from near and from far the same balanced point."""
@@ -84,6 +86,7 @@ def test_the_minimum_on_an_orbit_of_pairs_is_the_sum_of_log_2s_at_equal_norms(na
     assert geometry.log_det_gram(model, start) > found.log_det[0] + 1e-3  # the start was no minimum
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("depth", [3, 5])
 def test_the_minimum_of_deep_uv_is_depth_times_a_power_of_z(depth):
     """det H is least at equal moduli, where it is D |z|^{2(D−1)/D}: 3 z^{4/3} for D = 3."""
@@ -94,6 +97,7 @@ def test_the_minimum_of_deep_uv_is_depth_times_a_power_of_z(depth):
     np.testing.assert_allclose(found.log_det, jnp.log(depth) + 2 * (depth - 1) / depth * jnp.log(z), atol=1e-10)
 
 
+@pytest.mark.full
 def test_the_minimum_on_an_orbit_of_the_general_linear_group():
     """Σ log 2σ_i + Σ_{i<j} log(σ_i + σ_j), with a group that does not commute."""
     n = 3
@@ -107,6 +111,7 @@ def test_the_minimum_on_an_orbit_of_the_general_linear_group():
     np.testing.assert_allclose(jax.vmap(model.moment_map)(found.params), 0.0, atol=1e-8)
 
 
+@pytest.mark.full
 def test_singular_modes_have_the_least_bias_of_all_factors_of_one_matrix():
     """Eqs. (57)–(60): Σ log 2σ_j for columns along the singular vectors, and more for the same product otherwise."""
     model = matrix(rows=3, cols=3, rank=2)
@@ -131,6 +136,7 @@ def test_the_gram_matrix_of_columns_has_no_off_diagonal_part():
     assert abs(printed[0, 1]) > 0.01
 
 
+@pytest.mark.full
 def test_the_effective_loss_of_uv_is_equation_7():
     loss = effective_loss(uv(), T)
     for z in (0.3, 1.0, 2.5):
@@ -155,6 +161,7 @@ def unequal_weights():
     )
 
 
+@pytest.mark.full
 def test_with_unequal_weights_the_minimum_is_not_on_the_slice():
     model = unequal_weights()
     found = minimise_along_orbit(model, jnp.array([3.0, 0.1]))

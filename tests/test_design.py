@@ -26,7 +26,7 @@ def label(case):
     return f"{case.operator}-{case.construction}" if hasattr(case, "construction") else None
 
 
-@pytest.mark.full(but=["laplacian-depth 2", "laplacian-depth 3"])
+@pytest.mark.full
 @pytest.mark.parametrize("case", list(cases(4)), ids=label)
 def test_the_derived_correction_is_the_requested_penalty(case):
     found = verify(case.build(), features=MANY)
@@ -35,6 +35,7 @@ def test_the_derived_correction_is_the_requested_penalty(case):
     assert np.ptp(found.requested) > 0.5  # the features differ, or nothing would be tested
 
 
+@pytest.mark.full(only=["blocks", "spectral"])
 @pytest.mark.parametrize(
     ("design", "constant"),
     [
@@ -50,6 +51,7 @@ def test_the_constant_is_that_of_theory_and_does_not_depend_on_the_features(desi
         assert verify(design, features=MANY, seed=seed).constant == pytest.approx(constant, abs=EXACT)
 
 
+@pytest.mark.full
 def test_a_wrong_penalty_is_found_out():
     """Negative controls: another shape, another strength, another operator, another invariant of the same blocks."""
     depth_2, depth_3 = (sparse(operators.gradient(4), depth=depth) for depth in (2, 3))
@@ -70,6 +72,7 @@ def test_features_that_are_not_the_factored_ones_are_found_out():
     assert verify(cubed, features=MANY).error > 0.1
 
 
+@pytest.mark.full
 def test_along_the_orbit_alone_the_spectral_penalty_is_not_reached():
     """Eq. (18): rescalings give Σ log|u_j||v_j|; the minimum over all factorisations gives Σ log σ_j."""
     design = spectral(operators.cosine(4), (2, 2))
@@ -88,6 +91,7 @@ def _skewed(design, z):
     return design.invariants({"U": params["U"] @ g, "V": jnp.linalg.solve(g, params["V"].T).T})
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     "design",
     [
@@ -102,6 +106,7 @@ def test_designs_keep_the_contract_of_a_model(design):
     check_model(design, jax.random.key(1))
 
 
+@pytest.mark.full
 def test_signs_of_the_data_decide_the_branches_and_the_starts():
     design = sparse(operators.gradient(3), y=np.array([1.0, -1.0, 2.0]), depth=3)
     for key in jax.random.split(jax.random.key(0), 8):
@@ -110,6 +115,7 @@ def test_signs_of_the_data_decide_the_branches_and_the_starts():
         assert all(low < value < high for value, (low, high) in zip(z, design.home.values(), strict=True))
 
 
+@pytest.mark.full
 def test_the_identity_is_the_hadamard_model():
     design, model = sparse(operators.identity(3)), hadamard(dim=3)
     params = model.init(jax.random.key(3))
@@ -117,6 +123,7 @@ def test_the_identity_is_the_hadamard_model():
     np.testing.assert_array_equal(design.moment_map(params), model.moment_map(params))
 
 
+@pytest.mark.full
 def test_the_loss_is_that_of_the_recovered_predictor(x64):
     measure, y = np.random.default_rng(0).normal(size=(3, 4)), np.array([1.0, -2.0, 0.5])
     for design in (
@@ -258,6 +265,7 @@ def test_what_is_wrong_is_said_in_one_line(build, message):
     assert str(caught.value).startswith(message)
 
 
+@pytest.mark.full
 def test_the_command_prints_cases_and_refusals(capsys, monkeypatch):
     few = [case for case in cases(4) if case.operator in ("laplacian", "laplacian over I")]
     monkeypatch.setattr("langevin_ib.design.__main__.cases", lambda n: few)

@@ -50,6 +50,7 @@ def test_leimkuhler_matthews_uses_each_noise_twice():
     np.testing.assert_allclose(second.position["x"], wanted, rtol=1e-6)
 
 
+@pytest.mark.full
 def test_a_mala_proposal_is_the_euler_step():
     """The convention of blackjax: its step size is hT. Accepted with certainty here, as h is small."""
     h, key = 1e-4, jax.random.key(3)
@@ -103,6 +104,7 @@ def test_stationary_variance_on_the_quadratic(h_kappa):
     assert abs(em - T / KAPPA) > 6 * em_se  # negative control: the exact law is rejected at the same sample size
 
 
+@pytest.mark.full
 def test_mala_has_no_bias_on_the_quadratic_at_a_large_step():
     variance, se = stationary_variance(mala(quadratic, temperature=T, step_size=1.0 / KAPPA))
     assert abs(variance - T / KAPPA) < 4 * se
@@ -131,6 +133,7 @@ def test_the_sampler_is_blackjax():
     assert isinstance(mala(quadratic, temperature=T, step_size=0.1).init(START, None), blackjax.mcmc.mala.MALAState)
 
 
+@pytest.mark.full(only=["kernel2"])
 @pytest.mark.parametrize(
     "kernel",
     [

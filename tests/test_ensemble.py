@@ -57,6 +57,7 @@ def assert_same(a, b):
     jax.tree.map(np.testing.assert_array_equal, a, b)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("kernel", [langevin(), mala(POTENTIAL, temperature=0.1, step_size=0.01)])
 def test_numbers_do_not_depend_on_the_chunk(kernel):
     whole, pieces = sample(kernel, chunk_records=40), sample(kernel, chunk_records=7)
@@ -65,6 +66,7 @@ def test_numbers_do_not_depend_on_the_chunk(kernel):
     assert_same(whole.info, pieces.info)
 
 
+@pytest.mark.full
 def test_a_chain_depends_on_how_many_others_there_are_and_on_the_devices_by_rounding_alone():
     """The noise of chain i is its own; a few roundings of a float32 in each of 150 steps are allowed for.
 
@@ -80,6 +82,7 @@ def test_a_chain_depends_on_how_many_others_there_are_and_on_the_devices_by_roun
     assert np.median(apart) > 100 * rounding
 
 
+@pytest.mark.full
 def test_segments_are_disjoint_and_complete():
     result = sample(langevin())
     assert [int(segment.n[0]) for segment in result.segments] == [20, 20]
@@ -87,6 +90,7 @@ def test_segments_are_disjoint_and_complete():
     np.testing.assert_allclose(means, result.trace["z"].mean(axis=1), rtol=1e-5)
 
 
+@pytest.mark.full(but=["634"])
 @pytest.mark.parametrize("records", [40, 513, 634, 1300])
 def test_the_trace_is_capped_has_no_empty_row_and_the_statistics_are_not_capped(records):
     result = sample(langevin(), schedule=Schedule(0, 1, records, (records,)))
@@ -123,6 +127,7 @@ def test_sharding_uses_every_device_that_gets_a_chain_of_its_own():
     assert [chain_sharding(n, four)[1] for n in (64, 17, 5, 3)] == [4, 4, 3, 3]
 
 
+@pytest.mark.full
 def test_chains_that_the_devices_do_not_divide_are_those_of_one_device(tmp_path):
     """Statistics, trace and state to the last bit; a state of the one goes on on the other."""
 
@@ -148,6 +153,7 @@ def test_chains_that_the_devices_do_not_divide_are_those_of_one_device(tmp_path)
             assert_same(first, second)
 
 
+@pytest.mark.full
 def test_one_bad_chain_among_copies_is_counted_once():
     kernel = langevin()
     starts = jnp.tile(jnp.array([1.0, 1.0], jnp.float32), (17, 1)).at[0].set(jnp.nan)
@@ -191,6 +197,7 @@ def targets(chains):
     return np.random.default_rng(0).normal(size=(chains, 2)).astype(np.float32)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("ahead", [False, True])
 def test_a_path_depends_on_its_own_task_only(ahead):
     """Two tasks exchanged change the paths of these two chains and no bit of any other's."""
@@ -204,6 +211,7 @@ def test_a_path_depends_on_its_own_task_only(ahead):
     assert np.abs(before.position - tasks).max() < 0.2  # each has come to its own
 
 
+@pytest.mark.full
 def test_chains_with_tasks_that_the_devices_do_not_divide_are_those_of_one_device():
     """Statistics, trace and state to the last bit. The control: tasks moved on by one chain."""
     tasks = targets(17)
@@ -223,6 +231,7 @@ def test_an_observer_sees_what_a_kernel_remembers():
     assert np.all(result.trace["travelled"][:, -1] > np.abs(result.position).sum(axis=1))
 
 
+@pytest.mark.full
 def test_a_checkpoint_of_other_tasks_is_not_used(tmp_path):
     """It is where they are the same."""
     tasks, seen = targets(4), {}
@@ -257,7 +266,7 @@ class StoppedError(Exception):
     """Stands for a kill between two chunks."""
 
 
-@pytest.mark.full(but=["30-4-kernel0", "90-8-kernel1"])
+@pytest.mark.full
 @pytest.mark.parametrize("kernel", [langevin(), mala(POTENTIAL, temperature=0.1, step_size=0.01)])
 @pytest.mark.parametrize(("stop_at", "chunk"), [(30, 4), (60, 20), (90, 8), (120, 1)])
 def test_a_killed_run_resumes_to_the_same_numbers(kernel, stop_at, chunk, tmp_path):
@@ -282,6 +291,7 @@ def test_a_killed_run_resumes_to_the_same_numbers(kernel, stop_at, chunk, tmp_pa
         assert seen[0] > 30  # it did not begin again
 
 
+@pytest.mark.full
 def test_a_checkpoint_of_another_run_is_not_used(tmp_path):
     path = tmp_path / "stage.npz"
     sample(langevin(), checkpoint=Checkpoint(path, "another run", every_s=0.0))

@@ -108,7 +108,7 @@ def test_the_loss_of_a_step_is_the_mean_squared_error_over_all_entries(name, x64
     )
 
 
-@pytest.mark.full(but=["spectral"])
+@pytest.mark.full
 @pytest.mark.parametrize("name", ["spectral", "piecewise"])
 def test_the_loss_of_recovery_is_the_mean_squared_error(name, x64):
     problem = MAKERS[name](1)

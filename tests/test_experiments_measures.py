@@ -267,13 +267,13 @@ def test_figure_4_counts_the_seeds_that_are_recovered_and_sets_sgd_against_both_
             row("isotropic, as SGD's", 1, 0.99, 1.01),
         ],
     }
-    first, second = fig4_completion.told(numbers)
+    first, second = fig4_completion.interpret(numbers)
     assert first.startswith("the matrix is recovered in 2 of 3 seeds: ")
     assert second.startswith("Figure 4 shows noise helping the recovery: against SGD, without noise: worse: error × 2")
     assert "isotropic, as SGD's: the same" in second
-    assert len(fig4_completion.told({**numbers, "attribution": []})) == 1
+    assert len(fig4_completion.interpret({**numbers, "attribution": []})) == 1
     untrained = {**numbers["rows"], "U Vᵀ": numbers["rows"]["zero"]}
-    assert "not fitted yet" in fig4_completion.told({**numbers, "rows": untrained})[1]
+    assert "not fitted yet" in fig4_completion.interpret({**numbers, "rows": untrained})[1]
 
 
 @pytest.mark.full

@@ -23,7 +23,6 @@ from langevin_ib.ensemble import checkpoint
 from langevin_ib.ensemble.checkpoint import Checkpoint, Standing
 from langevin_ib.errors import ConfigError, ProcessError
 from langevin_ib.plan import build_reduction
-from langevin_ib.runs import langevin
 from langevin_ib.sampling import Sampler
 
 QUICK = {
@@ -73,7 +72,7 @@ def finished(result, monkeypatch):
     monkeypatch.setattr(experiment, "run", run)
 
 
-@pytest.mark.full(only=["0"])
+@pytest.mark.full
 @pytest.mark.parametrize("files", range(5))
 def test_a_full_disk_is_one_line_and_leaves_what_was_there_and_the_state(
     files, finished, tmp_path, monkeypatch, capsys
@@ -225,6 +224,7 @@ def test_what_cannot_be_printed_is_saved_and_that_is_said(finished, tmp_path, mo
     assert f"cannot write: No space left on device; the run is saved in {folder}" in capsys.readouterr().err
 
 
+@pytest.mark.full
 def test_a_folder_whose_name_has_brackets_is_printed_as_it_is(finished, tmp_path, capsys):
     for name in ("runs[v2]", "a[/b]", "[red]x"):
         assert sim.main([*OPTIONS, "--out", str(tmp_path / name)]) == 0
@@ -265,11 +265,13 @@ def test_a_signal_saves_the_state_at_once_and_says_from_where_it_goes_on(number,
         assert (folder / "draws.nc").read_bytes() == (tmp_path / "plain" / folder.name / "draws.nc").read_bytes()
 
 
+@pytest.mark.full
 def test_a_signal_before_the_first_state_says_that_there_is_none(tmp_path, capsys, monkeypatch):
     def prepare(*_):
         signal.raise_signal(signal.SIGTERM)
 
-    monkeypatch.setattr(langevin, "prepare", prepare)
+    process = experiment.PROCESSES["langevin"]._replace(prepare=prepare)
+    monkeypatch.setitem(experiment.PROCESSES, "langevin", process)
     assert sim.main([*OPTIONS, "--quiet", "--out", str(tmp_path / "runs")]) == 130
     assert capsys.readouterr().err == (
         "python -m langevin_ib.sim: error: interrupted; no checkpoint yet, nothing to go on from\n"

@@ -17,6 +17,7 @@ from langevin_ib.models import Chart, matrix, relu, uv
 FACTOR = st.floats(0.05, 3.0).flatmap(lambda x: st.sampled_from([x, -x]))
 
 
+@pytest.mark.full
 @settings(max_examples=25, deadline=None)
 @given(u=FACTOR, v=FACTOR)
 def test_uv_gram_matrices_are_u2_plus_v2(u, v):
@@ -57,6 +58,7 @@ def test_slice_volume_is_the_power_of_z_that_the_section_has(depth, power, x64):
     np.testing.assert_allclose(values, constant + power * np.log(z), atol=1e-12)
 
 
+@pytest.mark.full
 def test_orbit_jacobian_is_half_for_uv_wherever_on_the_orbit(x64):
     # u = √z e^t, v = √z e^(−t): du dv = 1 · dt dz, from χ = z sinh 2t and du dv = dz dχ / (u² + v²).
     for t, z in [(0.0, 1.0), (3.0, 0.2), (-15.0, 2.0)]:
@@ -123,6 +125,7 @@ def test_a_slice_along_the_orbit_is_refused():
         contract.check_model(model, jax.random.key(0))
 
 
+@pytest.mark.full
 def test_starts_in_another_component_are_refused():
     model = relu(inputs=2)
     wrong = dataclasses.replace(model, init=lambda key: model.init(key) | {"v": jax.random.normal(key, (2,))})
@@ -143,6 +146,7 @@ def shear(t, params):
     return {"U": params["U"] @ g, "V": params["V"] @ back}
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("message", "changes"),
     [

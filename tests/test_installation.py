@@ -32,6 +32,7 @@ def fresh(*arguments, **variables):
     )
 
 
+@pytest.mark.full
 def test_modules_come_on_first_use_and_not_before():
     """As the README has it: import langevin_ib; help(langevin_ib.models.matrix). The command line waits for none."""
     code = (

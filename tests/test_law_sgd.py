@@ -42,7 +42,7 @@ def masses(log_density, edges):
     return bin_masses(Law("oracle", "dz", "closed form", log_density), edges)
 
 
-@pytest.mark.full(but=["1.0"])
+@pytest.mark.full
 @pytest.mark.parametrize("target", [1.0, -0.7])
 def test_under_label_noise_it_is_the_gamma_law(target, x64):
     found = coordinate(build_model("uv", {"target": target}), LABELS, 0.01, middle=target)
@@ -64,7 +64,7 @@ def test_weight_decay_only_shifts_the_target_of_the_gamma_law(x64):
     np.testing.assert_allclose(bin_masses(found.law(0.3, 1.3), edges), wanted / wanted.sum(), atol=1e-12)
 
 
-@pytest.mark.full(but=["minibatch-3"])
+@pytest.mark.full
 @pytest.mark.parametrize(("kind", "batch"), [("minibatch", 1), ("minibatch", 3), ("fresh", 2)])
 def test_with_any_noise_it_is_the_formula_of_the_theory(kind, batch, x64):
     """z^{−3/2} S⁻¹ exp(−∫ℓ'/(ηzS) dz) with S(z) written out by hand and integrated by the trapezoidal rule."""
@@ -205,6 +205,7 @@ def test_a_run_says_which_law_is_nearer():
     assert saved_draws(result)["posterior"].attrs["energy"] == "reduced loss"
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(("noise", "options"), [("label", {}), ("minibatch", {"samples": 8, "seed": 1})])
 def test_its_variance_is_that_of_its_density(noise, options, x64):
     """Against quadrature over the middle of the law, which leaves out 1e-6 of the mass at either end."""
@@ -235,6 +236,7 @@ def test_by_epochs_no_law_is_judged_and_the_variance_is_set_against_independent_
     assert z["variance"] / independent["variance"] == pytest.approx(z["variance_to_independent"], rel=0.2)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
 def test_the_automatic_rate_is_that_of_a_step_with_its_momentum(momentum):
     with jax.enable_x64(True):
@@ -261,6 +263,7 @@ def test_minibatches_that_all_examples_agree_on_have_no_noise_at_the_minimum_and
     assert len(figure(result).axes) == 3
 
 
+@pytest.mark.full
 def test_chains_that_still_carry_a_charge_leave_it_undecided():
     config = RunConfig(sampler="sgd", lr=0.01, label_noise=2.0, chains=64, steps=600, burn_in=100)
     summary = run(config).summary

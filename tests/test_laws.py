@@ -46,6 +46,7 @@ def test_for_uv_printed_is_hard_and_naive_is_pushforward_though_their_measures_d
     assert r.law(formula(r, "printed")).measure == r.law(formula(r, "naive")).measure == "dz"
 
 
+@pytest.mark.full(only=["0.5", "400.0"])
 @pytest.mark.parametrize("kappa", [0.5, 4.0, 40.0, 400.0])
 def test_exact_under_stiff_confinement_is_the_scaled_bessel_function(kappa):
     a = kappa * Z**2 / (4 * T)
@@ -59,6 +60,7 @@ def test_exact_under_weight_decay_is_the_bessel_function(lam):
     assert_same_law(exact(reduction(weight_decay(lam))).log_density(Z), wanted)
 
 
+@pytest.mark.full
 def test_exact_on_the_negative_branch_is_its_mirror_image():
     positive = exact(reduction(stiff(4.0), target=1.0)).log_density(Z)
     negative = exact(reduction(stiff(4.0), target=-1.0)).log_density(-Z)
@@ -70,6 +72,7 @@ def test_exact_on_a_slab_is_the_inverse_hyperbolic_sine():
     assert_same_law(law.log_density(Z), log_gibbs(Z) + np.log(np.arcsinh(0.1 / Z)))
 
 
+@pytest.mark.full
 def test_exact_at_depth_three_is_the_integral_over_the_orbit():
     """∫ e^{−C/T} over u v w = z is ∫∫ du dv / |uv|: another route to the same number, by scipy."""
     kappa = 10.0
@@ -89,6 +92,7 @@ def test_exact_at_depth_three_is_the_integral_over_the_orbit():
     assert_same_law(exact(reduction(stiff(kappa), depth=3)).log_density(z), wanted, tolerance=1e-6)
 
 
+@pytest.mark.full
 def test_the_marginal_tends_to_the_slice_law_as_the_confinement_stiffens():
     distances = []
     for kappa in (4.0, 40.0, 400.0):

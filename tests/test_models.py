@@ -45,13 +45,13 @@ CASES = [
 ]
 
 
-@pytest.mark.full(but=["relu-options3"])
+@pytest.mark.full
 @pytest.mark.parametrize(("name", "options"), CASES)
 def test_every_model_keeps_its_contract(name, options):
     contract.check_model(build_model(name, options), jax.random.key(0))
 
 
-@pytest.mark.full(but=["attention-options5"])
+@pytest.mark.full
 @pytest.mark.parametrize(("name", "options"), CASES)
 def test_closed_forms_of_the_slice_are_those_of_the_geometry(name, options, x64):
     model = build_model(name, options)
@@ -92,6 +92,7 @@ CLOSED = {
 }
 
 
+@pytest.mark.full(only=["eq. (15)", "eq. (50)"])
 @pytest.mark.parametrize("equation", CLOSED)
 def test_log_det_gram_is_the_closed_form_of_the_paper(equation, x64):
     builder, closed = CLOSED[equation]
@@ -100,6 +101,7 @@ def test_log_det_gram_is_the_closed_form_of_the_paper(equation, x64):
         np.testing.assert_allclose(geometry.log_det_gram(model, params), jnp.sum(closed(params)), atol=1e-10)
 
 
+@pytest.mark.full(only=["attention"])
 @pytest.mark.parametrize("builder", [relu, attention, matrix])
 def test_on_the_slice_log_det_gram_is_the_sum_of_log_2s(builder, x64):
     # Eqs. (47), (51), (59): |a_j| = |b_j| = √s_j.
@@ -112,6 +114,7 @@ def test_on_the_slice_log_det_gram_is_the_sum_of_log_2s(builder, x64):
         )
 
 
+@pytest.mark.full(only=["options1"])
 @pytest.mark.parametrize("options", [GL2, GL3])
 def test_log_det_gram_of_the_full_linear_group_at_balanced_points(options, x64):
     model = matrix(**options)
@@ -146,6 +149,7 @@ def slice_law_residuals(model, points):
     return np.array(found)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("options", [GL2, GL3])
 def test_the_slice_law_of_the_full_linear_group_in_singular_values(options, x64):
     model = matrix(**options)
@@ -156,6 +160,7 @@ def test_the_slice_law_of_the_full_linear_group_in_singular_values(options, x64)
     assert np.ptp(slice_law_residuals(bare, points)) > 0.1
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(("p", "q"), [(2, 2), (2, 4), (3, 2)])
 def test_the_volume_of_a_vector_pair(p, q, x64):
     # da db = s^((p+q−2)/2) e^((p−q)t) ds dt dâ db̂, with dw = s^(p−1) ds dâ and db̂ = (2/(1+|η|²))^(q−1) dη.
@@ -174,6 +179,7 @@ def test_the_volume_of_a_vector_pair(p, q, x64):
         )
 
 
+@pytest.mark.full(but=["3"])
 @pytest.mark.parametrize("q", [2, 3, 5])
 def test_the_chart_of_a_pair_is_inverted_and_its_pole_avoids_given_directions(q, x64):
     b = jax.random.normal(jax.random.key(q), (4, q))
@@ -188,6 +194,7 @@ def test_the_chart_of_a_pair_is_inverted_and_its_pole_avoids_given_directions(q,
     np.testing.assert_allclose(back.eta, point.eta, rtol=1e-10)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("q", [2, 3, 5])
 def test_the_surface_measure_in_the_chart_of_a_direction(q, x64):
     frame = np.eye(q)
@@ -197,6 +204,7 @@ def test_the_surface_measure_in_the_chart_of_a_direction(q, x64):
         np.testing.assert_allclose(log_sphere(eta), wanted, atol=1e-10)
 
 
+@pytest.mark.full
 def test_the_chart_of_a_direction_is_finite_next_to_its_pole_in_float32():
     # In float32 the cosine of these angles to the pole is 1, so 1 − cosine would be 0.
     for angle in (1e-4, 1e-6, 1e-12):
@@ -224,6 +232,7 @@ def z_scores(misfit, networks=6, samples=100_000):
     return np.abs(found)
 
 
+@pytest.mark.full
 def test_population_loss_is_what_samples_estimate(x64):
     # False-positive rate: 6 × P(|N(0,1)| > 4) = 4e-4.
     assert z_scores(population_misfit).max() < 4
@@ -235,6 +244,7 @@ def test_population_loss_is_what_samples_estimate(x64):
     assert z_scores(without_sine).max() > 4
 
 
+@pytest.mark.full
 def test_population_loss_is_smooth_where_neurons_are_parallel(x64):
     rng = np.random.default_rng(1)
     w = jnp.asarray(rng.normal(size=3))
@@ -253,6 +263,7 @@ def test_population_loss_is_smooth_where_neurons_are_parallel(x64):
     assert np.isfinite(jax.hessian(misfit)(at.at[9:].set(0.0))).all()  # a neuron that is zero: a kink, but no NaN
 
 
+@pytest.mark.full
 def test_the_population_loss_vanishes_at_the_teacher_of_the_data(x64):
     # One seed makes one teacher: a fit of the noiseless data is one of the population.
     from scipy.optimize import minimize  # noqa: PLC0415
@@ -264,6 +275,7 @@ def test_the_population_loss_vanishes_at_the_teacher_of_the_data(x64):
     assert abs(float(population.loss(unravel(jnp.asarray(found.x))))) < 1e-8
 
 
+@pytest.mark.full(but=["2"])
 @pytest.mark.parametrize("rank", [1, 2, 3])
 def test_singular_values_agree_with_lapack(rank, x64):
     left, right = jax.random.normal(jax.random.key(rank), (2, rank, 4))
@@ -271,6 +283,7 @@ def test_singular_values_agree_with_lapack(rank, x64):
     np.testing.assert_allclose(singular_values(left, right), wanted, rtol=1e-10)
 
 
+@pytest.mark.full
 def test_two_singular_values_keep_their_digits_in_float32():
     rows = jax.random.normal(jax.random.key(0), (2, 3))
     right = jax.random.normal(jax.random.key(1), (2, 4))
@@ -283,6 +296,7 @@ def test_two_singular_values_keep_their_digits_in_float32():
         np.testing.assert_allclose(found[1], wanted[1], rtol=2e-7 / angle)  # the rounding of the input itself
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("n", [2, 3])
 def test_polar_factors_balance_and_are_smooth_where_singular_values_coincide(n, x64):
     rotation_matrix = jax.random.orthogonal(jax.random.key(n), n)
@@ -301,6 +315,7 @@ def test_polar_factors_balance_and_are_smooth_where_singular_values_coincide(n, 
         np.testing.assert_allclose(bend, (value(h) - 2 * value(0.0) + value(-h)) / h**2, atol=1e-4)
 
 
+@pytest.mark.full(only=["attention-2"])
 @pytest.mark.parametrize(("builder", "axis"), [(relu, 0), (attention, 2), (matrix, 1)])
 def test_scalars_do_not_change_when_equivalent_pairs_are_exchanged(builder, axis, x64):
     model = builder()
@@ -314,6 +329,7 @@ def test_scalars_do_not_change_when_equivalent_pairs_are_exchanged(builder, axis
     assert s == sorted(s, reverse=True)
 
 
+@pytest.mark.full
 def test_attention_is_the_softmax_of_scaled_products(x64):
     rng = np.random.default_rng(4)
     n, tokens, d, h, r, e = 3, 4, 2, 2, 3, 5
@@ -329,6 +345,7 @@ def test_attention_is_the_softmax_of_scaled_products(x64):
     np.testing.assert_allclose(attend_pairs(x, values)(Q, K), wanted, rtol=1e-10)
 
 
+@pytest.mark.full
 def test_scalars_of_several_heads_are_named_by_head():
     assert Chart(attention(heads=2)).scalar_names == ("s_1_1", "s_1_2", "s_2_1", "s_2_2")
 
@@ -345,6 +362,7 @@ def test_hadamard_takes_its_home_from_the_least_squares_solution():
         hadamard(matrix=np.ones(3))
 
 
+@pytest.mark.full
 def test_rotation_is_canonical_on_its_ray_and_its_orbits_have_length_r(x64):
     model = rotation()
     for r in (0.3, 2.0):
@@ -357,6 +375,7 @@ def test_rotation_is_canonical_on_its_ray_and_its_orbits_have_length_r(x64):
     assert max(report) < 1e-12
 
 
+@pytest.mark.full
 def test_a_completion_of_everything_has_the_target_for_its_minimum(x64):
     model = matrix(rows=4, cols=3, ridge=0.0)
     from scipy.optimize import minimize  # noqa: PLC0415

@@ -37,7 +37,7 @@ def batch_gradients(model, params, batches):
     return np.asarray(jax.lax.map(one, jnp.asarray(batches)))
 
 
-@pytest.mark.full(but=["False-uv-options0"])
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("name", "options"), [("uv", {"samples": 5}), ("relu", {"samples": 5}), ("matrix", {"rows": 2})]
 )
@@ -75,7 +75,7 @@ def test_label_noise_covariance_is_that_of_its_two_signs(x64):
     np.testing.assert_allclose(found.covariance, total, rtol=1e-10, atol=1e-13)
 
 
-@pytest.mark.full(but=["uv-options0"])
+@pytest.mark.full
 @pytest.mark.parametrize(("name", "options"), MODELS)
 def test_noise_of_sgd_has_no_part_along_the_orbit_and_isotropic_noise_has(name, options, x64):
     model = build_model(name, options)

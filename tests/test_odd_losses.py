@@ -88,6 +88,7 @@ def test_a_loss_of_many_coordinates_without_a_minimum_is_refused_too():
         cut_windows(config, reduction, minimum(reduction))
 
 
+@pytest.mark.full
 def test_a_minimum_outside_the_window_is_in_the_plan():
     """Behind a barrier, that is: the flank of the well that the window lies on is no minimum of its own."""
     assert placed("two_wells", window=(0.3, 1.2)).elsewhere == (pytest.approx((2.5, 0.0), abs=1e-3),)
@@ -100,6 +101,7 @@ def test_a_minimum_outside_the_window_is_in_the_plan():
     assert resolve(config).elsewhere == placed("two_wells", window=(0.3, 1.2)).elsewhere
 
 
+@pytest.mark.full
 def test_wells_of_different_depth_on_the_line_are_covered_together():
     low, high = placed("wells_on_the_line").window
     loss = odd_losses.wells_on_the_line().loss
@@ -154,6 +156,7 @@ def test_where_a_confinement_leaves_chains_near_a_singular_point_its_mass_decide
     assert 1e-4 < float(config.step_size) < 0.1
 
 
+@pytest.mark.full
 def test_a_singular_point_of_no_mass_does_not_decide_the_step(monkeypatch):
     """Weight normalisation: near v = 0 the curvature has no bound, and the stiff term does not keep chains from it."""
     config = RunConfig(model="odd_losses:normalised", kappa=20.0)

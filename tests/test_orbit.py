@@ -58,7 +58,7 @@ def orbit_integrals(p, q, confinement, s):
     return np.array([one(x) for x in jnp.asarray(s)])
 
 
-@pytest.mark.full(but=["1.0-1-3", "50.0-2-2"])
+@pytest.mark.full
 @pytest.mark.parametrize(("p", "q"), [(1, 1), (1, 3), (2, 2), (3, 5), (6, 2)])
 @pytest.mark.parametrize("strength", [0.05, 1.0, 50.0])
 def test_under_weight_decay_it_is_a_bessel_function_of_order_half_the_difference(p, q, strength):
@@ -67,7 +67,7 @@ def test_under_weight_decay_it_is_a_bessel_function_of_order_half_the_difference
     np.testing.assert_allclose(orbit_integrals(p, q, weight_decay(strength), S), wanted, atol=1e-9)
 
 
-@pytest.mark.full(but=["40.0-1-3", "400.0-2-2"])
+@pytest.mark.full
 @pytest.mark.parametrize(("p", "q"), [(1, 1), (1, 3), (2, 2), (3, 5)])
 @pytest.mark.parametrize("kappa", [1.0, 40.0, 400.0])
 def test_under_stiff_confinement_it_is_a_scaled_bessel_function_of_order_a_quarter_of_the_difference(p, q, kappa):
@@ -76,17 +76,20 @@ def test_under_stiff_confinement_it_is_a_scaled_bessel_function_of_order_a_quart
     np.testing.assert_allclose(orbit_integrals(p, q, stiff(kappa), S), wanted, atol=1e-9)
 
 
+@pytest.mark.full
 def test_two_pairs_give_the_product_of_two():
     chart = Chart(pair_model(1, 3, pairs=2))
     both = log_orbit_integral(chart, weight_decay(0.5), T, chart.section(jnp.array([0.3, 1.0])))
     np.testing.assert_allclose(both, orbit_integrals(1, 3, weight_decay(0.5), [0.3, 1.0]).sum(), atol=1e-9)
 
 
+@pytest.mark.full
 def test_the_generators_traces_are_the_difference_of_the_dimensions():
     chart = Chart(pair_model(2, 5))
     np.testing.assert_allclose(traces(chart, chart.section(jnp.array([1.0]))), [2 - 5], atol=1e-12)
 
 
+@pytest.mark.full
 def test_a_confinement_that_couples_the_generators_is_refused():
     chart, point = Chart(pair_model(2, 2, pairs=2)), {"a": jnp.ones((2, 2)), "b": jnp.ones((2, 2))}
     check_splits(chart, stiff(4.0), point)
@@ -95,6 +98,7 @@ def test_a_confinement_that_couples_the_generators_is_refused():
         check_splits(chart, coupled, point)
 
 
+@pytest.mark.full
 def test_an_action_that_is_neither_linear_nor_affine_is_refused():
     """The control is a translation; the second action doubles with its argument and is not linear for that."""
     model = pair_model(1, 1)
@@ -132,7 +136,7 @@ def shifts(n, loss=lambda z: 0.5 * jnp.sum((z - 1.0) ** 2)) -> Model:
     )
 
 
-@pytest.mark.full(but=["stiff-0.0001-2", "weight_decay-1.0-3"])
+@pytest.mark.full(but=["stiff-0.0001-2"])
 @pytest.mark.parametrize("n", [2, 3])
 @pytest.mark.parametrize("strength", [1e-9, 1e-4, 1.0, 1e10])
 @pytest.mark.parametrize("confinement", [stiff, weight_decay])
@@ -233,6 +237,7 @@ def test_a_compact_part_that_acts_by_isometries_counts_by_the_volume_of_its_orbi
         np.testing.assert_allclose(np.ptp(found - wanted - angle), 0.0, atol=1e-8)
 
 
+@pytest.mark.full
 def test_a_compact_part_that_does_not_commute_or_changes_the_confinement_is_refused():
     model = turned_pair()
     point = model.section({"z": jnp.asarray(1.3)})

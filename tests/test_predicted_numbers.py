@@ -95,7 +95,7 @@ def agrees(values, predicted, allowance=0.0):
     return abs(values.mean() - predicted) < LIMIT * stats.sem(values) + allowance * abs(values.mean())
 
 
-@pytest.mark.full(but=["label"])
+@pytest.mark.full
 @pytest.mark.parametrize("name", [name for name in SETTINGS if name != "none"])
 def test_the_meter_is_that_of_one_step(name, state_of, x64):
     """tr Σ, its largest eigenvalue, its share along the orbit and T, over one step of 20 000 chains."""
@@ -128,7 +128,7 @@ def test_the_meter_is_that_of_one_step(name, state_of, x64):
     assert meter.misfit == pytest.approx(np.sqrt(1.0 - meter.effective_rank / q))
 
 
-@pytest.mark.full(but=["label"])
+@pytest.mark.full
 @pytest.mark.parametrize("name", SETTINGS)
 def test_the_charge_decays_at_the_rate_that_is_printed(name, state_of, x64):
     """Mean of −log |χ(n)/χ(0)|/nη of 512 chains that start off the slice by 1%; its slowest component."""
@@ -153,6 +153,7 @@ def test_the_charge_decays_at_the_rate_that_is_printed(name, state_of, x64):
     assert not agrees(slowest, 0.8 * decay if wrong is None else wrong, ALLOWANCE)
 
 
+@pytest.mark.full
 def test_where_the_noise_takes_the_charge_to_a_balance_of_its_own_no_rate_to_zero_is_claimed(x64):
     """A ReLU neuron under fresh label noise: |W|² = d v², whose drift vanishes; at |W| = |v| it does not."""
     model = build_model("relu", {"width": 1, "population": True, "ridge": 0.0})
@@ -217,7 +218,7 @@ def own_error(found, momentum=0.0):
     return found.error(np.linspace(*found.window(1e-3), 41), momentum)
 
 
-@pytest.mark.full(but=["0.01-2.0"])
+@pytest.mark.full
 @pytest.mark.parametrize(("lr", "strength"), EXACT)
 def test_the_error_of_law_s_is_that_of_the_exact_map(lr, strength, x64):
     """To a factor of two, and of order one: in the limit of small η, ηs² held fixed, a quarter at a quarter of η."""
@@ -230,6 +231,7 @@ def test_the_error_of_law_s_is_that_of_the_exact_map(lr, strength, x64):
     assert small.tv / quarter.tv == pytest.approx(4.0, rel=0.1)
 
 
+@pytest.mark.full(only=["0.0"])
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
 def test_the_error_of_law_s_for_a_linear_force_is_known_in_closed_form(momentum, x64):
     """Rotation: variance ηs²/2 / (1 − ½η(1 − μ)/(1 + μ)) against ηs²/2, η that of momentum."""
@@ -302,6 +304,7 @@ def test_the_sentence_follows_from_the_estimate():
     assert "times that, which it does not explain" in "\n".join(line for _, line in findings(wrong))
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("setting", "error", "message"),
     [
@@ -315,6 +318,7 @@ def test_a_minimum_at_the_end_of_the_branch_is_refused_before_anything_is_sample
         at_minimum(RunConfig(sampler="sgd", **setting))
 
 
+@pytest.mark.full
 def test_collapse_of_finite_steps_is_named_where_law_s_could_be_normalised(x64):
     """E log |1 + η(y + sε)| = 0 at ηs² = 1.969 for η = 0.01, where (S) exists up to 2."""
     model = build_model("uv")

@@ -47,6 +47,7 @@ def test_the_model_of_the_readme_runs_as_it_stands(example, tmp_path, capsys):
     assert [path.name.split("-model")[0] for path in (tmp_path / "runs").iterdir()] == ["cubic_of_the_readme"]
 
 
+@pytest.mark.full
 def test_with_its_examples_it_runs_under_sgd_and_has_law_s(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     Path("trained_of_the_readme.py").write_text(block("own model") + block("own training"), encoding="utf-8")
@@ -62,6 +63,7 @@ BROKEN = {
 }
 
 
+@pytest.mark.full(only=["section"])
 @pytest.mark.parametrize("case", BROKEN)
 def test_a_broken_copy_is_refused_with_what_failed_by_how_much_and_where(case, example, tmp_path, capsys):
     change, message = BROKEN[case]

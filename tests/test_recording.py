@@ -57,6 +57,7 @@ class Runs:
         )
 
 
+@pytest.mark.full
 def test_a_path_depends_neither_on_the_number_of_blocks_nor_on_that_of_rows(x64):
     """Of a block that is not full it depends on the number of its chains: the random numbers are laid out by it."""
     runs = Runs("matrix", jnp.float32)
@@ -69,6 +70,7 @@ def test_a_path_depends_neither_on_the_number_of_blocks_nor_on_that_of_rows(x64)
     np.testing.assert_array_equal(runs.run(rows=5), one[:, record_steps(STEPS, 5)])
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("name", CASES)
 def test_noise_drawn_ahead_gives_the_same_path(name, x64, monkeypatch):
     """The draws are the same, to the bit; with them rounding alone may differ. Those of the step before are others."""
@@ -80,6 +82,7 @@ def test_noise_drawn_ahead_gives_the_same_path(name, x64, monkeypatch):
     assert np.abs(plain[:, 1:] - plain[:, :-1]).max() > 1e-3
 
 
+@pytest.mark.full
 def test_what_is_recorded_is_a_loop_of_the_kernel(x64):
     """Block b draws from fold_in(key, b), step n from fold_in of that and n; chain i has row i of its block."""
     runs, chains, rows = Runs("matrix", jnp.float64), 18, 5
@@ -104,6 +107,7 @@ def test_what_is_recorded_is_a_loop_of_the_kernel(x64):
         assert np.abs(found[i][1:] - np.stack(path)[times[:-1]]).max() > 1e-3  # a time that is off would show
 
 
+@pytest.mark.full
 def test_an_interrupted_run_goes_on_from_where_each_block_stood(x64, tmp_path):
     """Interrupted at half of block 0; another fingerprint is the control, of a run that begins anew."""
     runs, chains = Runs("matrix", jnp.float32), 24
@@ -127,6 +131,7 @@ def test_an_interrupted_run_goes_on_from_where_each_block_stood(x64, tmp_path):
     assert min(seen) < STEPS // 2
 
 
+@pytest.mark.full
 def test_an_interrupt_stops_every_block(x64):
     """Blocks that had not begun do not, those that run stop at their next look: of eight, two begin on two devices."""
     runs, begun, interrupted = Runs("matrix", jnp.float32), [], Event()

@@ -29,6 +29,7 @@ def flat(params):
     return np.asarray(ravel_pytree(params)[0])
 
 
+@pytest.mark.full
 def test_a_step_without_noise_is_gradient_descent_with_momentum_and_decay(x64):
     model, lr, mu, lam = build_model("relu"), 0.01, 0.9, 0.1
     (params,) = starts(model, 1)
@@ -42,7 +43,7 @@ def test_a_step_without_noise_is_gradient_descent_with_momentum_and_decay(x64):
         np.testing.assert_allclose(flat(state.position), wanted, rtol=1e-12)
 
 
-@pytest.mark.full(but=["noise0-uv-options0", "noise1-hadamard-options1", "noise2-relu-options2"])
+@pytest.mark.full
 @pytest.mark.parametrize(("name", "options"), MODELS)
 @pytest.mark.parametrize("noise", [Noise("minibatch", 2, 0.3), Noise("fresh", 3, 0.3), Noise("label", None, 0.5)])
 def test_a_step_changes_the_charge_by_that_of_its_gradient(name, options, noise, x64):
@@ -64,6 +65,7 @@ def test_a_step_changes_the_charge_by_that_of_its_gradient(name, options, noise,
             assert gap > 1e-6 * scale if isotropized else gap < 1e-13 * scale
 
 
+@pytest.mark.full
 def test_the_product_formula_of_uv_holds_over_ten_thousand_steps(x64):
     model, lr, steps = uv(), 0.01, 10_000
     begin = jnp.array([[2.0, 0.5], [0.4, -1.5], [1.2, 0.3], [-1.0, 0.2]])
@@ -74,6 +76,7 @@ def test_the_product_formula_of_uv_holds_over_ten_thousand_steps(x64):
     assert np.all(np.abs(after / before) < 0.1)
 
 
+@pytest.mark.full
 def test_gradient_descent_keeps_the_charge_to_first_order(x64):
     """Half the step, half the change at the same time: order one, to 5%."""
     model, begin = uv(), jnp.array([[2.0, 0.3]])
@@ -84,6 +87,7 @@ def test_gradient_descent_keeps_the_charge_to_first_order(x64):
     np.testing.assert_allclose(np.log2(np.array(changes[:-1]) / changes[1:]), 1.0, atol=0.05)
 
 
+@pytest.mark.full
 def test_label_noise_takes_the_charge_away_at_its_predicted_rate_and_isotropic_noise_does_not(x64):
     """Mean of (χ(n) − χ(0))/nη over 4096 chains from one start, 40 steps; |z| < 4 fails in one key of 10 000."""
     model, lr, steps = uv(), 1e-3, 40
@@ -151,7 +155,7 @@ def test_isotropized_noise_has_the_length_of_the_noise_that_it_replaces(x64):
     np.testing.assert_allclose(lengths[0], lengths[1], rtol=1e-9)
 
 
-@pytest.mark.full(but=["noise2"])
+@pytest.mark.full
 @pytest.mark.parametrize("noise", [Noise("minibatch", 2), Noise("fresh", 2, 0.1), Noise("label", None, 0.1)])
 def test_a_chain_depends_on_how_many_there_are_and_on_the_devices_by_rounding_alone(noise):
     """XLA compiles each number of chains on a device for itself; a few roundings of a float32 a step are allowed for.
@@ -192,6 +196,7 @@ def test_every_chain_learns_its_own_task(x64):
         assert np.max(np.abs(a[1] - b[1])) > 1e-3
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("noise", [Noise("bernoulli"), Noise("minibatch", 2, replace=False)])
 def test_chains_with_tasks_on_two_devices_are_those_of_one_by_rounding_alone(noise, x64):
     """Five matrices of unequal numbers of entries, an odd number of chains. The control: two tasks exchanged.

@@ -17,6 +17,7 @@ FAR = {"target": 30_000.0, "beta": 100.0, "kappa": 1.0, "window": (29_999.6, 30_
 POINT = np.array([[1.0]])
 
 
+@pytest.mark.full
 def test_bins_of_a_few_roundings_ask_for_64_bits_with_both_numbers(x64):
     with pytest.raises(ConfigError) as caught:
         resolve(RunConfig(**FAR))
@@ -72,6 +73,7 @@ def test_the_parameters_roundings_count_too(x64):
         check_spacing(config, Reduction(shifted, confinement, 0.1), np.array([[0.5]]), edges)
 
 
+@pytest.mark.full
 def test_sgd_is_asked_too(x64):
     settings = {"sampler": "sgd", "noise": "label", "label_noise": 3.0, "lr": 1e-6, "target": 3000.0, "steps": 20_000}
     with pytest.raises(ConfigError, match=r"precision must be 64 here: a bin of z is 0\.005 wide"):

@@ -36,6 +36,7 @@ def assert_close(a, b):
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-9, atol=1e-9), a, b)
 
 
+@pytest.mark.full(only=["histogram"])
 @pytest.mark.parametrize("case", CASES)
 @settings(max_examples=20, deadline=None)
 @given(a=DRAWS, b=DRAWS, c=DRAWS)

@@ -126,6 +126,7 @@ def test_every_text_of_a_picture_is_whole_and_as_it_is(names, measure, result):
     plt.close(picture)
 
 
+@pytest.mark.full
 def test_ticks_of_residuals_are_round(result):
     picture = figure(result)
     picture.canvas.draw()

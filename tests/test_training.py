@@ -47,6 +47,7 @@ def test_examples_whose_mean_is_another_loss_are_refused():
         )
 
 
+@pytest.mark.full(only=["hadamard"])
 @pytest.mark.parametrize("name", ["uv", "hadamard", "rotation"])
 def test_fresh_examples_have_the_loss_as_their_mean(name, x64):
     """By Gauss–Hermite quadrature, exact for these linear predictors."""
@@ -57,6 +58,7 @@ def test_fresh_examples_have_the_loss_as_their_mean(name, x64):
         np.testing.assert_allclose(found, wanted, rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.full
 def test_fresh_examples_of_the_relu_population_have_the_loss_as_their_mean(x64):
     """Of 200 000 examples; four standard errors are missed by the true mean in one key of 10 000."""
     model = build_model("relu", {"population": True})
@@ -71,6 +73,7 @@ def test_fresh_examples_of_the_relu_population_have_the_loss_as_their_mean(x64):
     assert abs(half * float(square.mean()) - 1.02 * expected) > 4 * error
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("options", [{"observed": 0.4, "rank": 3}, {"observed": 0.4, "rows": 6, "cols": 5}])
 def test_tasks_of_unequal_size_keep_their_loss_and_gradient_side_by_side(options, x64):
     model = build_model("matrix", options)
@@ -84,6 +87,7 @@ def test_tasks_of_unequal_size_keep_their_loss_and_gradient_side_by_side(options
         np.testing.assert_allclose(filled, model.training.risk(task, params), rtol=1e-12)
 
 
+@pytest.mark.full
 def test_the_whole_data_set_of_a_metric_model_is_that_of_its_base(x64):
     model = with_metric(uv(samples=8), np.array([4.0, 1.0]))
     contract.check_model(model, jax.random.key(0))

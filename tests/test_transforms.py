@@ -13,6 +13,7 @@ from langevin_ib.linalg import log_abs_det
 from langevin_ib.models import Chart, hadamard, matrix, rotation, uv, with_metric, with_moment_map
 
 
+@pytest.mark.full
 def test_equation_40_holds_for_an_orthogonal_slice_that_is_not_canonical(x64):
     for model in (uv(depth=3), matrix()):
 
@@ -31,6 +32,7 @@ def test_equation_40_holds_for_an_orthogonal_slice_that_is_not_canonical(x64):
         np.testing.assert_allclose(report.log_det_spread, wanted, rtol=1e-8)
 
 
+@pytest.mark.full
 def test_equation_40_fails_for_a_slice_that_is_not_orthogonal(x64):
     # On u = 2v: G = 80 v², M = 16 v², H = 5 v², so that 1 − M²/(H G) = 0.36.
     def section(invariants):
@@ -65,7 +67,7 @@ def spd(q):
     return root @ root.T + np.eye(q)
 
 
-@pytest.mark.full(but=["True-rotation"])
+@pytest.mark.full
 @pytest.mark.parametrize("model", [uv(depth=3), hadamard(dim=2), rotation()], ids=lambda model: model.name)
 @pytest.mark.parametrize("full", [False, True])
 def test_whitened_geometry_is_that_of_the_metric(model, full, x64):

@@ -17,6 +17,7 @@ def windows_of(**settings):
     return cut_windows(config, reduction, minimum(reduction))
 
 
+@pytest.mark.full
 def test_each_coordinate_of_a_separable_quadratic_loss_has_the_window_of_uv_with_its_target():
     config = RunConfig(model="hadamard")
     reduction = build_reduction(config)
@@ -33,6 +34,7 @@ def test_a_given_window_is_taken_for_the_scalar_that_is_named_and_no_other():
     assert found["z_1"] == rule["z_1"]
 
 
+@pytest.mark.full
 def test_a_window_without_the_minimum_and_a_flat_loss_are_refused():
     with pytest.raises(ConfigError, match="window must be around the minimum of the reduced loss, z_2 = "):
         windows_of(invariant=("z_2",), window=(2.5, 3.0))

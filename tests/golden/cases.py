@@ -11,14 +11,14 @@ HADAMARD = {"model": "hadamard", "options": {"dim": 2}}
 
 PLANS: dict[str, Case] = {
     "uv weight decay": {"confine": "weight-decay", **TINY},
-    "uv hard with Fixman's term": {"confine": "hard-fixman", **TINY},
-    "uv on a slab": {"confine": "none", **TINY},
-    "uv in a metric": {"metric": [1.0, 4.0], **TINY},
-    "a user's model": {"model": "user_model:shifted", **TINY},
     "no symmetry": {"model": "user_model:well", **TINY},
 }
 
 LONG_PLANS: dict[str, Case] = {
+    "a user's model": {"model": "user_model:shifted", **TINY},
+    "uv in a metric": {"metric": [1.0, 4.0], **TINY},
+    "uv on a slab": {"confine": "none", **TINY},
+    "uv hard with Fixman's term": {"confine": "hard-fixman", **TINY},
     "uv sgd by epochs": {
         "options": UV_DATA, "noise": "minibatch", "batch_size": 2, "replacement": False, "momentum": 0.5, **SGD,
     },
@@ -43,11 +43,11 @@ LONG_PLANS: dict[str, Case] = {
 
 JUDGED: dict[str, Case] = {
     "uv stiff": {"precision": 64, **TINY, "kappa": 20.0, "steps": 20_000},
-    "uv slab": {"precision": 64, "confine": "none", "slab": 0.2, **TINY},
     "uv sgd label": {"precision": 64, "lr": 0.02, "steps": 3000, "burn_in": 1000, **SGD},
 }
 
 LONG_JUDGED: dict[str, Case] = {
+    "uv slab": {"precision": 64, "confine": "none", "slab": 0.2, **TINY},
     "uv hard judged": {"precision": 64, "confine": "hard", **TINY},
     "hadamard judged": {"precision": 64, **HADAMARD, **TINY},
     "hadamard sgd label": {"precision": 64, **HADAMARD, "lr": 0.02, "steps": 3000, "burn_in": 1000, **SGD},
@@ -60,11 +60,11 @@ DESCENT: Case = {"sampler": "sgd", "lr": 0.02, **FIXED}
 
 PATHS: dict[str, Case] = {
     "Leimkuhler–Matthews": {"step_size": 0.02, "kappa": 5.0, **UNADJUSTED},
-    "projected": {"step_size": 0.01, "confine": "hard", **UNADJUSTED},
-    "sgd label": {"label_noise": 2.0, **DESCENT},
 }
 
 LONG_PATHS: dict[str, Case] = {
+    "sgd label": {"label_noise": 2.0, **DESCENT},
+    "projected": {"step_size": 0.01, "confine": "hard", **UNADJUSTED},
     "Euler–Maruyama": {"step_size": 0.01, "integrator": "euler-maruyama", "kappa": 5.0, **UNADJUSTED},
     "projected with Fixman's term": {"step_size": 0.01, "confine": "hard-fixman", **UNADJUSTED},
     "Leimkuhler–Matthews in float32": {"step_size": 0.02, "kappa": 5.0, **UNADJUSTED, "precision": 32},

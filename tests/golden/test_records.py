@@ -12,6 +12,8 @@ from comparing import STORED, slug
 import langevin_ib
 from langevin_ib import RunConfig
 
+pytestmark = pytest.mark.full  # tests/test_result.py has the same of a result that is built by hand
+
 
 @pytest.fixture(scope="module", params=["uv slab", "uv sgd label"])
 def result(request):
