@@ -35,7 +35,7 @@ def test_the_derived_correction_is_the_requested_penalty(case):
     assert np.ptp(found.requested) > 0.5  # the features differ, or nothing would be tested
 
 
-@pytest.mark.full(only=["blocks", "spectral"])
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("design", "constant"),
     [

@@ -212,6 +212,7 @@ def test_a_link_to_nothing_is_refused_before_the_run(tmp_path):
     assert list((tmp_path / "gone").iterdir()) == []
 
 
+@pytest.mark.full
 def test_what_cannot_be_printed_is_saved_and_that_is_said(finished, tmp_path, monkeypatch, capsys):
     class Full(io.StringIO):
         def write(self, text):

@@ -58,7 +58,7 @@ def saved(result):
     return json.loads(summary_json(result.to_dict()))
 
 
-@pytest.mark.full(but=["no check", "sgd with doubts"])
+@pytest.mark.full(but=["no check"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_summary_of_every_kind_of_run_obeys_it(kind, validator, monkeypatch):
     if kind == "no symmetry":  # as few draws of its law as will do

@@ -142,6 +142,7 @@ def test_the_batch_of_an_epoch_is_the_deck(x64):
     np.testing.assert_allclose(flat(state.position), flat(params - 0.1 * g * params[::-1]), rtol=1e-12)
 
 
+@pytest.mark.full
 def test_isotropized_noise_has_the_length_of_the_noise_that_it_replaces(x64):
     model, lr = build_model("relu"), 1.0
     (params,) = starts(model, 1)

@@ -136,6 +136,7 @@ def test_ticks_of_residuals_are_round(result):
     plt.close(picture)
 
 
+@pytest.mark.full
 def test_no_number_is_minus_zero(result):
     result = with_laws(result, ["z"], lambda law: dataclasses.replace(law, c=-1e-5))
     result = dataclasses.replace(result, coefficient=Coefficient(-1e-5, 0.01, (-0.02, 0.02), 64))

@@ -10,11 +10,11 @@ UV_DATA = {"samples": 8}
 HADAMARD = {"model": "hadamard", "options": {"dim": 2}}
 
 PLANS: dict[str, Case] = {
-    "uv weight decay": {"confine": "weight-decay", **TINY},
     "no symmetry": {"model": "user_model:well", **TINY},
 }
 
 LONG_PLANS: dict[str, Case] = {
+    "uv weight decay": {"confine": "weight-decay", **TINY},
     "a user's model": {"model": "user_model:shifted", **TINY},
     "uv in a metric": {"metric": [1.0, 4.0], **TINY},
     "uv on a slab": {"confine": "none", **TINY},
@@ -60,9 +60,6 @@ DESCENT: Case = {"sampler": "sgd", "lr": 0.02, **FIXED}
 
 PATHS: dict[str, Case] = {
     "Leimkuhler–Matthews": {"step_size": 0.02, "kappa": 5.0, **UNADJUSTED},
-}
-
-LONG_PATHS: dict[str, Case] = {
     "sgd label": {"label_noise": 2.0, **DESCENT},
     "projected": {"step_size": 0.01, "confine": "hard", **UNADJUSTED},
     "Euler–Maruyama": {"step_size": 0.01, "integrator": "euler-maruyama", "kappa": 5.0, **UNADJUSTED},

@@ -20,6 +20,11 @@ def test_the_plan_is_the_stored_one(name):
     assert plan_differences(name, cases.LONG_PLANS[name]) == []
 
 
+def test_a_plan_at_another_temperature_is_another():
+    case = {**cases.LONG_PLANS["uv weight decay"], "beta": 10.1}
+    assert len(plan_differences("uv weight decay", case)) > 10
+
+
 def test_a_law_is_sampled_as_it_was():
     """By MALA and by NUTS: a proposal that is accepted by a hair flips with the last digit of a compiled program."""
     if load("build.json") != adapter.build():
@@ -38,9 +43,13 @@ def test_the_judge_says_of_the_stored_draws_what_it_said(name):
     assert summary_differences(name, judged(name, cases.LONG_JUDGED[name])) == []
 
 
-@pytest.mark.parametrize("name", cases.LONG_PATHS)
+@pytest.mark.parametrize("name", cases.PATHS)
 def test_chains_take_the_stored_paths(name):
-    assert path_differences(name, adapter.path_of(RunConfig(**cases.LONG_PATHS[name]))) == []
+    assert path_differences(name, adapter.path_of(RunConfig(**cases.PATHS[name]))) == []
+
+
+def test_a_percent_more_temperature_is_another_path():
+    check_seen("Leimkuhler–Matthews", {"beta": 9.9})
 
 
 def test_a_percent_more_learning_rate_is_another_path():
