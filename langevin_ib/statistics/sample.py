@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int, Num
+from jaxtyping import Float, Int, Num, Shaped
 
 from langevin_ib.statistics.compare import Histogram, histogram_of
 
@@ -90,7 +90,7 @@ class Sample:
         scalars: their names, in the order of `Stretch.value`.
         stretches: as the schedule has them.
         whole: all of them together.
-        trace: thinned draws of some chains, each (chain, draw, …): "value", "charge", "energy", "potential", "counts".
+        trace: thinned draws of some chains, each (traced chain, draw, …): "value", "charge", "energy", "potential", "counts".
         info: the kernel's diagnostics of its steps, a mean for each chain.
         ends: the parameters of each chain after the last step, a pytree with a leading chain axis.
         devices: on which it ran.
@@ -99,7 +99,7 @@ class Sample:
     scalars: tuple[str, ...]
     stretches: tuple[Stretch, ...]
     whole: Stretch
-    trace: Mapping[str, Num[np.ndarray, "chain draw ..."]]
+    trace: Mapping[str, Shaped[np.ndarray, "traced draw ..."]]
     info: Mapping[str, Float[np.ndarray, " chain"]]
     ends: Any
     devices: int
@@ -150,7 +150,7 @@ class Sample:
         means = np.asarray(moments.mean)[:, i]
         return means, float(np.mean(np.asarray(moments.variance)[:, i]) + np.var(means))
 
-    def trace_of(self, scalar: str) -> Float[np.ndarray, "chain draw"]:
+    def trace_of(self, scalar: str) -> Float[np.ndarray, "traced draw"]:
         """Kept draws of a scalar."""
         return np.asarray(self.trace["value"])[..., self.scalars.index(scalar)]
 
