@@ -133,20 +133,20 @@ def test_a_cold_law_far_from_zero_has_its_whole_window(target, beta):
 def test_a_law_that_cannot_be_had_costs_its_row_and_not_the_run():
     config = RunConfig(model="odd_losses:compass", confine="weight-decay")
     plan = resolve(config)
-    made = quadrature(
+    predictions = quadrature(
         plan.reduction, plan.edges["phi"], plan.singular_ends, names=config.laws, slab=None, margin=config.margin
     )
-    assert [law.name for law in made.laws] == ["slice", "hard", "pushforward", "printed", "naive"]
-    assert len(made.missing) == 1
-    assert "law exact [dz]: the orbit quadrature does not converge" in made.missing[0]
+    assert [law.about.name for law in predictions.candidates] == ["slice", "hard", "pushforward", "printed", "naive"]
+    assert len(predictions.missing) == 1
+    assert "law exact [dz]: the orbit quadrature does not converge" in predictions.missing[0]
     with pytest.raises(LawError, match="none of the requested laws exists here: law exact"):
         quadrature(plan.reduction, plan.edges["phi"], plan.singular_ends, names=("exact",), slab=None, margin=0.01)
     plan = resolve(RunConfig(window=(0.0, 2.0)))
-    made = quadrature(
+    predictions = quadrature(
         plan.reduction, plan.edges["z"], plan.singular_ends, names=config.laws, slab=None, margin=config.margin
     )
-    assert [law.name for law in made.laws] == ["exact", "hard", "pushforward", "printed", "naive"]
-    assert made.missing[0].startswith("law slice [dσ_S] is not normalisable on the window [0, 2]")
+    assert [law.about.name for law in predictions.candidates] == ["exact", "hard", "pushforward", "printed", "naive"]
+    assert predictions.missing[0].startswith("law slice [dσ_S] is not normalisable on the window [0, 2]")
 
 
 @pytest.mark.full

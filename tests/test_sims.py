@@ -59,6 +59,6 @@ def test_the_constrained_chain_obeys_the_law_of_its_metric_and_not_euclids(x64):
         reference="none",
         step_check=False,
     )
-    found = study(config, ("hard", "hard, Euclid")).found
-    assert min(found["hard", name].p_value for name in ("w_1", "w_2")) > 1e-4
-    assert max(found["hard, Euclid", name].p_value for name in ("w_1", "w_2")) < 1e-6
+    comparisons = study(config, ("hard", "hard, Euclid")).comparisons
+    assert min(comparisons["hard", name].p_value for name in ("w_1", "w_2")) > 1e-4
+    assert max(comparisons["hard, Euclid", name].p_value for name in ("w_1", "w_2")) < 1e-6
