@@ -90,7 +90,8 @@ class Sample:
         scalars: their names, in the order of `Stretch.value`.
         stretches: as the schedule has them.
         whole: all of them together.
-        trace: thinned draws of some chains, each (traced chain, draw, …): "value", "charge", "energy", "potential", "counts".
+        trace: thinned draws of some chains, each (traced chain, draw, …): "value", "charge", "energy", "potential",
+            "counts".
         info: the kernel's diagnostics of its steps, a mean for each chain.
         ends: the parameters of each chain after the last step, a pytree with a leading chain axis.
         devices: on which it ran.
