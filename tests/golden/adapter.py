@@ -316,7 +316,7 @@ def mala_ends(name: str, options: dict[str, Any], *, temperature: float, step_si
         result = run_ensemble(
             mala(model.loss, temperature=temperature, step_size=step_size),
             jax.tree.map(lambda leaf: leaf.astype(jnp.float64), starts),
-            Observer(model.loss, count(), lambda loss: {"loss": loss}),
+            Observer(lambda state: model.loss(state.position), count(), lambda loss: {"loss": loss}),
             key=jax.random.key(2),
             schedule=Schedule(0, 5, 1, (1,)),
             escaped=lambda params: jnp.asarray(False),
