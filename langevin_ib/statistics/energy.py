@@ -22,6 +22,8 @@ import numpy as np
 from jaxtyping import Float
 from scipy import stats
 
+from langevin_ib.statistics.weights import ratio
+
 PERMUTATIONS, MORE_PERMUTATIONS = 999, 19_999
 TRUNCATED = 0.999
 BLOCK = 1000  # permutations at a time
@@ -90,8 +92,7 @@ def _weighted_mean(values: np.ndarray, weight: np.ndarray) -> tuple[float, float
     """Σ w v / Σ w and its variance, from the residuals of chains (delta method)."""
     # A draw that does not count may lie where a feature is not defined.
     total, size = np.where(weight > 0, weight * values, 0.0).sum(axis=1), weight.sum(axis=1)
-    chains, mean = np.count_nonzero(size), total.sum() / size.sum()
-    return float(mean), float(np.sum((total - mean * size) ** 2) * chains / (chains - 1) / size.sum() ** 2)
+    return ratio(total, size, int(np.count_nonzero(size)))
 
 
 class JointTest(NamedTuple):

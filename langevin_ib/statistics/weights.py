@@ -19,13 +19,15 @@ def effective_share(weight: Float[np.ndarray, "*shape"]) -> float:
     return float(weight.sum() ** 2 / (weight.size * np.sum(weight**2)))
 
 
-def ratio(numerator: np.ndarray, denominator: np.ndarray) -> tuple[float, float]:
+def ratio(numerator: np.ndarray, denominator: np.ndarray, chains: int | None = None) -> tuple[float, float]:
     """Σ a_i / Σ b_i over chains, and its variance from the scatter of the residuals a_i − r b_i (delta method).
+
+    `chains` is how many of them carry anything; all of them by default.
 
     >>> ratio(np.array([1.0, 2.0]), np.array([2.0, 4.0]))
     (0.5, 0.0)
     """
-    chains = numerator.size
+    chains = numerator.size if chains is None else chains
     mean = float(numerator.sum() / denominator.sum())
     residual = numerator - mean * denominator
     return mean, float(np.sum(residual**2) * chains / (chains - 1) / denominator.sum() ** 2)
