@@ -27,12 +27,11 @@ from langevin_ib.runs.result import (
     worst,
     worst_of,
 )
-from langevin_ib.statistics.compare import Comparison, p_is, p_text
+from langevin_ib.statistics.compare import SAME_LAW, Comparison, p_is, p_text
 from langevin_ib.statistics.records import Absent
 
 COLOURS = {"agrees": "green", "differs": "red", "undecided": "yellow"}
 EQUALITY_LEVEL = 1e-3
-SAME = 1e-9  # distance of laws that are one
 CANONICAL = 1e-6  # relative departure from eqs. (40) and (42) that counts as none
 
 LawRows = Mapping[tuple[str, str], LawResult]  # by (invariant, law)
@@ -206,7 +205,7 @@ def _group_lines(result: Result) -> Lines:
     """Laws that lie within the margin of each other, which a verdict by that margin does not tell apart."""
     lines, laws = [], result.verdicts
     for mark, group in zip(MARKS, result.groups, strict=False):
-        same = group.tv < SAME
+        same = group.tv < SAME_LAW
         every = len(group.laws) == len(laws)
         what = "one law here" if same else f"within TV {group.tv:.2g} of each other, below the margin"
         text = f"({mark}) {', '.join(group.laws)} are {what}: one verdict for them together, {group.verdict}"
