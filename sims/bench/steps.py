@@ -4,7 +4,7 @@
 
 The unit is a step of one chain of uv by Leimkuhler and Matthews' integrator, measured in the same process. Times are
 those of the processor, the shortest of many chunks of one run, so that what else the machine does is left out as far as
-it can be. SGD is measured where all chains share the model's own task and where each has one of its own: the ratio of
+it can be; a chunk is as long as the call of a program and the clock's grain need to vanish in it. SGD is measured where all chains share the model's own task and where each has one of its own: the ratio of
 the two is what tasks cost. Chains lie on one device.
 
 With names, only the variants in whose names one of them occurs.
@@ -31,7 +31,8 @@ from langevin_ib.noise import Noise
 
 T, H, KAPPA, LR = 0.1, 1e-3, 100.0, 1e-4
 LANGEVIN_CHAINS, SGD_CHAINS = 1024, 16
-CHUNKS = 40
+CHUNKS = 20
+CHUNK_S = 0.05
 ATTENTION = {"inputs": 8, "width": 4, "length": 8}
 UNIT = "uv, Leimkuhler–Matthews"
 NOISES = {
@@ -47,25 +48,32 @@ NOISES = {
 
 
 class Variant(NamedTuple):
-    """What is timed: some chains of a kernel, and the steps of one chunk."""
+    """What is timed: some chains of a kernel."""
 
     model: Model
     kernel: Kernel
     starts: Any
     tasks: Any
-    steps: int
     ahead: bool = False
 
 
 def seconds(variant: Variant) -> float:
     """Processor time of one step of one chain: the shortest chunk, compilation left out."""
+    probe = 200
+    steps = max(probe, int(probe * CHUNK_S / shortest_chunk(variant, probe, 4)))
+    chains = jax.tree.leaves(variant.starts)[0].shape[0]
+    return shortest_chunk(variant, steps, CHUNKS) / (steps * chains)
+
+
+def shortest_chunk(variant: Variant, steps: int, chunks: int) -> float:
+    """Processor time of the shortest of some chunks of so many steps each, the first one left out."""
     model, marks = variant.model, list[float]()
     run_ensemble(
         variant.kernel,
         variant.starts,
         Observer(lambda state: model.loss(state.position), accumulators.count(), lambda loss: {}),
         key=jax.random.key(1),
-        schedule=Schedule(0, variant.steps, CHUNKS + 1, (CHUNKS + 1,)),
+        schedule=Schedule(0, steps, chunks + 1, (chunks + 1,)),
         escaped=lambda p: model.loss(p) > 1e9,
         stage="bench",
         step_size=H,
@@ -75,8 +83,7 @@ def seconds(variant: Variant) -> float:
         devices=jax.devices()[:1],
         ahead=variant.ahead,
     )
-    chains = jax.tree.leaves(variant.starts)[0].shape[0]
-    return float(np.diff(marks).min()) / (variant.steps * chains)
+    return float(np.diff(marks).min())
 
 
 def langevin_variants() -> Iterator[tuple[str, Callable[[], Variant]]]:
@@ -89,15 +96,15 @@ def langevin_variants() -> Iterator[tuple[str, Callable[[], Variant]]]:
         return model.loss(p) + fixman.energy(model, p)
 
     kernels = {
-        UNIT: (leimkuhler_matthews(potential, like, **size), 100),
-        "uv, Euler–Maruyama": (euler_maruyama(potential, like, **size), 100),
-        "uv, projected": (constrained_langevin(model.loss, model.moment_map, like, **size), 20),
-        "uv, projected, Fixman": (constrained_langevin(corrected, model.moment_map, like, **size), 20),
-        "uv, MALA": (mala(potential, temperature=T, step_size=0.01), 20),
+        UNIT: leimkuhler_matthews(potential, like, **size),
+        "uv, Euler–Maruyama": euler_maruyama(potential, like, **size),
+        "uv, projected": constrained_langevin(model.loss, model.moment_map, like, **size),
+        "uv, projected, Fixman": constrained_langevin(corrected, model.moment_map, like, **size),
+        "uv, MALA": mala(potential, temperature=T, step_size=0.01),
     }
     starts = jnp.abs(starting_points(model.init, jax.random.key(0), LANGEVIN_CHAINS, jnp.float32))
-    for name, (kernel, steps) in kernels.items():
-        yield name, lambda kernel=kernel, steps=steps: Variant(model, kernel, starts, None, steps)
+    for name, kernel in kernels.items():
+        yield name, lambda kernel=kernel: Variant(model, kernel, starts, None)
 
 
 def sgd_variants() -> Iterator[tuple[str, Callable[[], Variant]]]:
@@ -128,7 +135,7 @@ def sgd_variant(
     stacked = cast(stack_tasks(tasks), starts) if own else None
     like, task_like = jax.tree.map(lambda leaf: leaf[0], (starts, stacked))
     kernel = sgd(model, like, noise=noise, lr=LR, momentum=momentum, task_like=task_like)
-    return Variant(model, kernel, starts, stacked, 20 if ahead else 100, ahead)
+    return Variant(model, kernel, starts, stacked, ahead)
 
 
 def main() -> None:
