@@ -4,7 +4,7 @@
 >>> RunConfig(beta=10).confine
 'stiff'
 
-Modules come on first use: `langevin_ib.models.matrix` needs no import of its own.
+Modules come on first use: `langevin_ib.models.families.matrix` needs no import of its own.
 """
 
 import importlib
@@ -12,11 +12,11 @@ import importlib.util
 import pkgutil
 from typing import TYPE_CHECKING, Any
 
-from langevin_ib.config import RunConfig
+from langevin_ib.config.run import RunConfig
 from langevin_ib.errors import ConfigError, DivergenceError, LangevinIBError, LawError, ModelError
 
 if TYPE_CHECKING:
-    from langevin_ib.experiment import Result, run
+    from langevin_ib.runs.run import Result, run
 
 __version__ = "0.1.0"
 
@@ -36,9 +36,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     # On first use: importing them starts JAX's backend, and the command line sets the number of devices before that.
     if name in ("Result", "run"):
-        from langevin_ib import experiment  # noqa: PLC0415
-
-        return getattr(experiment, name)
+        return getattr(importlib.import_module("langevin_ib.runs.run"), name)
     if not name.startswith("_") and importlib.util.find_spec(f"{__name__}.{name}"):
         return importlib.import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

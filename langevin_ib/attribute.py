@@ -11,7 +11,7 @@ from typing import Any
 
 from langevin_ib import signals
 from langevin_ib.attribution.config import NOISES, SETUPS, AttributionConfig, from_setup
-from langevin_ib.cli import Parser, guarded, new_parser, number, options, own_output
+from langevin_ib.cli.command import Parser, guarded, new_parser, number, options, own_output
 from langevin_ib.devices import use_all_cores
 from langevin_ib.errors import ConfigError, FailedRunError
 
@@ -73,9 +73,9 @@ def _run_attribution(arguments: dict[str, Any]) -> int:
     with signals.held():
         from langevin_ib.attribution.mechanisms import attribute  # noqa: PLC0415
         from langevin_ib.attribution.report import print_attribution, save_attribution, sentences  # noqa: PLC0415
-        from langevin_ib.folders import CHECKPOINTS, check_writable, print_json, tidy  # noqa: PLC0415
         from langevin_ib.models.registry import faults_of  # noqa: PLC0415
-        from langevin_ib.progress import console, stages  # noqa: PLC0415
+        from langevin_ib.output.folders import CHECKPOINTS, check_writable, print_json, tidy  # noqa: PLC0415
+        from langevin_ib.output.progress import console, stages  # noqa: PLC0415
 
     check_writable(out)
     # Standard output is for the result: what a model of the user's prints goes to standard error.

@@ -10,7 +10,7 @@ from typing import Any
 import jax
 from jaxtyping import Array, Key
 
-from langevin_ib.config import RunConfig
+from langevin_ib.config.run import RunConfig
 from langevin_ib.ensemble.checkpoint import Checkpoint
 from langevin_ib.ensemble.runner import Stages
 

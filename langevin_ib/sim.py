@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from langevin_ib import signals
-from langevin_ib.cli import Parser, flag, guarded, new_parser, number, options, own_output
-from langevin_ib.config import AUTO, LANGEVIN, NUMBERS, SGD, RunConfig, read_toml
+from langevin_ib.cli.command import Parser, flag, guarded, new_parser, number, options, own_output
+from langevin_ib.config.run import AUTO, LANGEVIN, NUMBERS, SGD, RunConfig, read_toml
 from langevin_ib.devices import use_all_cores
 from langevin_ib.errors import ConfigError, FailedRunError
 
@@ -69,12 +69,12 @@ def _simulate(arguments: dict[str, Any]) -> int:
     use_all_cores()
     # After the settings are known to be good, so that a typing error is answered at once; after the devices are set.
     with signals.held():
-        from langevin_ib.experiment import run  # noqa: PLC0415
-        from langevin_ib.folders import CHECKPOINTS, check_writable, print_json, tidy  # noqa: PLC0415
         from langevin_ib.models.registry import faults_of  # noqa: PLC0415
-        from langevin_ib.progress import console, stages  # noqa: PLC0415
-        from langevin_ib.report import print_report  # noqa: PLC0415
-        from langevin_ib.store import save  # noqa: PLC0415
+        from langevin_ib.output.folders import CHECKPOINTS, check_writable, print_json, tidy  # noqa: PLC0415
+        from langevin_ib.output.progress import console, stages  # noqa: PLC0415
+        from langevin_ib.output.report import print_report  # noqa: PLC0415
+        from langevin_ib.output.store import save  # noqa: PLC0415
+        from langevin_ib.runs.run import run  # noqa: PLC0415
 
     check_writable(out)
     # Standard output is for the result: what a model of the user's prints goes to standard error.

@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 
-from langevin_ib.cli import INTERRUPTED, guarded, new_parser, number
+from langevin_ib.cli.command import INTERRUPTED, guarded, new_parser, number
 from langevin_ib.devices import usable_cores
 from langevin_ib.ensemble.trajectories import BLOCK
 from langevin_ib.errors import FailedRunError

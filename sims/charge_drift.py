@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from langevin_ib.dynamics import euler_maruyama
+from langevin_ib.dynamics.kernels.euler_maruyama import euler_maruyama
 from langevin_ib.ensemble.accumulators import moments
 from langevin_ib.ensemble.runner import Observer, Schedule, run_ensemble, starting_points
 from langevin_ib.models import relu

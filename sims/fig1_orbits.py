@@ -23,6 +23,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from langevin_ib import geometry
+from langevin_ib.dynamics.noise import Noise
 from langevin_ib.ensemble.runner import Stages
 from langevin_ib.experiments import pictures
 from langevin_ib.experiments.command import Request
@@ -34,7 +35,6 @@ from langevin_ib.experiments.problems import Problem
 from langevin_ib.experiments.recovery import timed
 from langevin_ib.experiments.training import Protocol, Trained, train
 from langevin_ib.models import Model, build_model, stack_tasks
-from langevin_ib.noise import Noise
 
 LR, STEPS, LABEL_NOISE, START = 1e-2, 40_000, 1.0, 0.5
 LEVELS = (0.25, 0.5, 1.0, 2.0, 4.0)  # θ of the drawn orbits

@@ -11,6 +11,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from langevin_ib.dynamics.noise import Noise
 from langevin_ib.ensemble.runner import Stages
 from langevin_ib.experiments.balancing import Balancing, run_balancing
 from langevin_ib.experiments.command import Request
@@ -18,7 +19,6 @@ from langevin_ib.experiments.command import main as command
 from langevin_ib.experiments.outcome import Outcome
 from langevin_ib.experiments.problems import RELU, student
 from langevin_ib.experiments.training import Protocol
-from langevin_ib.noise import Noise
 
 LR, STEPS, BATCH, LABEL_NOISE, START = 5e-5, 500_000, 8, 0.1, 0.05
 TEXT_STEPS = HORIZON = 40_000

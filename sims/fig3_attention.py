@@ -12,6 +12,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from langevin_ib.dynamics.noise import Noise
 from langevin_ib.ensemble.runner import Stages
 from langevin_ib.experiments.balancing import Balancing, run_balancing
 from langevin_ib.experiments.command import Request
@@ -19,7 +20,6 @@ from langevin_ib.experiments.command import main as command
 from langevin_ib.experiments.outcome import Outcome
 from langevin_ib.experiments.problems import ATTENTION, student
 from langevin_ib.experiments.training import Protocol
-from langevin_ib.noise import Noise
 
 LR, STEPS, BATCH, LABEL_NOISE, START = 1e-3, 300_000, 16, 0.02, 0.1
 HORIZON = 20_000

@@ -24,6 +24,7 @@ from langevin_ib.attribution.config import MIN_SEEDS, from_setup
 from langevin_ib.attribution.mechanisms import attribute
 from langevin_ib.attribution.plot import attribution_figure
 from langevin_ib.attribution.report import COLUMNS, LEGEND, rows, sentences
+from langevin_ib.dynamics.noise import Noise
 from langevin_ib.ensemble.runner import Stages
 from langevin_ib.experiments import pictures, shares
 from langevin_ib.experiments.command import Request, choice
@@ -36,7 +37,6 @@ from langevin_ib.experiments.problems import Problem, completion
 from langevin_ib.experiments.recovery import Recovery, failures_noted, run_recovery, timed
 from langevin_ib.experiments.shares import NUCLEAR, QUIET, RECOVERED, nuclear_norms
 from langevin_ib.experiments.training import Protocol, Trained, recovered
-from langevin_ib.noise import Noise
 
 LR, STEPS, SIZE, SPECTRUM = 1e-3, 500_000, 20, (15.0, 5.0)
 KEPT = 40  # observed entries in an average mask: what the text's loss is a mean over

@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.figure import Figure
 
+from langevin_ib.dynamics.noise import Noise
 from langevin_ib.ensemble.runner import Stages
 from langevin_ib.experiments import baselines, pictures
 from langevin_ib.experiments.command import Request, choice, reader
@@ -29,7 +30,6 @@ from langevin_ib.experiments.outcome import Outcome, banded
 from langevin_ib.experiments.problems import features, sparse_spectrum
 from langevin_ib.experiments.recovery import Recovery, each, run_recovery
 from langevin_ib.experiments.training import Protocol, Trained, descend_plain
-from langevin_ib.noise import Noise
 
 LR, PLAIN_LR, STEPS, PLAIN_START = 1e-3, 1e-3, 150_000, 1e-4
 STARTS = {"code": 1e-2, "text": 1e-4}

@@ -19,6 +19,7 @@ from jaxtyping import Float
 from matplotlib.figure import Figure
 
 from langevin_ib.design import operators
+from langevin_ib.dynamics.noise import Noise
 from langevin_ib.ensemble.runner import Stages
 from langevin_ib.experiments import baselines, pictures
 from langevin_ib.experiments.command import Request, choice, reader
@@ -30,7 +31,6 @@ from langevin_ib.experiments.outcome import Outcome
 from langevin_ib.experiments.problems import piecewise
 from langevin_ib.experiments.recovery import Recovery, each, run_recovery
 from langevin_ib.experiments.training import Protocol, Trained, descend_plain
-from langevin_ib.noise import Noise
 
 LR, PLAIN_LR, PLAIN_START = 1e-3, 1e-2, 1e-4
 STEPS = {"code": 1_500_000, "text": 500_000}

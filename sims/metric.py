@@ -22,10 +22,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from langevin_ib import LangevinIBError, RunConfig
-from langevin_ib.experiment import prepare_and_draw
 from langevin_ib.laws import Reduction, formula
 from langevin_ib.laws.base import on_host
 from langevin_ib.models import Model
+from langevin_ib.runs.run import prepare_and_draw
 from langevin_ib.statistics import compare
 from langevin_ib.statistics.records import Doubt
 from langevin_ib.statistics.weights import weights_of

@@ -24,12 +24,13 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 from scipy import integrate, stats
 
-from langevin_ib.charges import charge_rate
-from langevin_ib.dynamics import Kernel, sgd
+from langevin_ib.dynamics.kernel import Kernel
+from langevin_ib.dynamics.kernels.sgd import sgd
+from langevin_ib.dynamics.noise import Noise, gradient_noise, measure
 from langevin_ib.ensemble.accumulators import count
 from langevin_ib.ensemble.runner import Observer, Schedule, run_ensemble
+from langevin_ib.geometry.charges import charge_rate
 from langevin_ib.models import Model, build_model
-from langevin_ib.noise import Noise, gradient_noise, measure
 
 CHAINS, STEPS = 256, 10_000
 STRENGTH = 2.0

@@ -21,12 +21,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from langevin_ib import LawError, RunConfig
-from langevin_ib.experiment import prepare_and_draw
+from langevin_ib.dynamics.noise import Noise
 from langevin_ib.laws import Law, bin_masses
 from langevin_ib.laws.sgd import Coordinate, label_noise_gamma
-from langevin_ib.noise import Noise
 from langevin_ib.runs.judge import scalar_moments
-from langevin_ib.runs.sgd import ResolvedDescent
+from langevin_ib.runs.processes.sgd import ResolvedDescent
+from langevin_ib.runs.run import prepare_and_draw
 from langevin_ib.statistics import compare
 from langevin_ib.statistics.sample import Sample
 

@@ -14,8 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from langevin_ib.confinement import Confinement, stiff, weight_decay
-from langevin_ib.dynamics import leimkuhler_matthews
+from langevin_ib.dynamics.confinement import Confinement, stiff, weight_decay
+from langevin_ib.dynamics.kernels.leimkuhler_matthews import leimkuhler_matthews
 from langevin_ib.ensemble.accumulators import WindowDraw, window_histogram
 from langevin_ib.ensemble.runner import Observer, Schedule, run_ensemble, starting_points
 from langevin_ib.laws import Law, bin_masses

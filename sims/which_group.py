@@ -23,9 +23,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from langevin_ib import RunConfig, geometry
-from langevin_ib.experiment import prepare_and_draw
 from langevin_ib.laws.base import on_host
 from langevin_ib.laws.family import family_formula
+from langevin_ib.runs.run import prepare_and_draw
 from langevin_ib.statistics import compare
 from langevin_ib.statistics.weights import effective_share, weights_of
 

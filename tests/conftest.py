@@ -21,7 +21,7 @@ def pytest_unconfigure():
 @pytest.fixture(autouse=True)
 def no_pulse(monkeypatch):
     """No lines of progress, which a busy machine would put between the lines that tests look at."""
-    monkeypatch.setattr("langevin_ib.progress.EVERY_SECONDS", 1e6)
+    monkeypatch.setattr("langevin_ib.output.progress.EVERY_SECONDS", 1e6)
 
 
 @pytest.fixture

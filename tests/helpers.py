@@ -12,7 +12,7 @@ from langevin_ib.ensemble.runner import Observer, Schedule, run_ensemble
 from langevin_ib.laws.candidates import LawAbout
 from langevin_ib.models import Model, build_model
 from langevin_ib.models.training import Examples, Fresh, Training, no_penalty
-from langevin_ib.plan import Plan, build_reduction
+from langevin_ib.runs.plan import Plan, build_reduction
 from langevin_ib.runs.result import (
     Difference,
     InvariantResult,

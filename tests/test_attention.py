@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from langevin_ib.models.attention import attend
+from langevin_ib.models.families.attention import attend
 
 TOLERANCE = 1e-12
 

@@ -12,19 +12,20 @@ from helpers import starts
 from jax.flatten_util import ravel_pytree
 
 from langevin_ib import attribute as command
-from langevin_ib import charges
 from langevin_ib.attribution import runs
 from langevin_ib.attribution.config import NOISES, AttributionConfig, from_setup
 from langevin_ib.attribution.mechanisms import attribute, pair_generators
 from langevin_ib.attribution.report import BATCHES, rows, save_attribution, sentences, title
 from langevin_ib.attribution.runs import MECHANISMS
 from langevin_ib.attribution.statistics import Paths, across, describe
-from langevin_ib.dynamics import euler_maruyama, sgd
+from langevin_ib.dynamics.kernels.euler_maruyama import euler_maruyama
+from langevin_ib.dynamics.kernels.sgd import sgd
+from langevin_ib.dynamics.noise import Noise, gradient_noise
 from langevin_ib.errors import ConfigError
-from langevin_ib.folders import summary_json
+from langevin_ib.geometry import charges
 from langevin_ib.models import build_model, stack_tasks
 from langevin_ib.models.training import Examples, cast
-from langevin_ib.noise import Noise, gradient_noise
+from langevin_ib.output.folders import summary_json
 
 SMALL = {"steps": 60, "seeds": 8}
 SEEDS = 12

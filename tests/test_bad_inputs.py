@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 
 from langevin_ib import attribute, run, sim
 from langevin_ib.attribution.config import COUNTS, KINDS, AttributionConfig
-from langevin_ib.cli import flag
-from langevin_ib.config import LANGEVIN, LIMIT, NUMBERS, SGD, RunConfig
+from langevin_ib.cli.command import flag
+from langevin_ib.config.run import LANGEVIN, LIMIT, NUMBERS, SGD, RunConfig
 from langevin_ib.models import REGISTRY
 
 TRIES = settings(

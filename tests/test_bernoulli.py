@@ -12,11 +12,10 @@ from jax.flatten_util import ravel_pytree
 
 from langevin_ib.attribution import runs
 from langevin_ib.attribution.config import AttributionConfig
-from langevin_ib.dynamics import sgd
-from langevin_ib.dynamics.sgd import _coins, _normals
+from langevin_ib.dynamics.kernels.sgd import _coins, _normals, sgd
+from langevin_ib.dynamics.noise import Noise, gradient_noise
 from langevin_ib.errors import ConfigError
 from langevin_ib.models import build_model, stack_tasks
-from langevin_ib.noise import Noise, gradient_noise
 
 DRAWS = 40_000
 LIMIT = 5.0  # standard errors; over at most 105 of them, with normal tails, too few in 6e-5 of keys

@@ -4,9 +4,9 @@ import tomllib
 
 import pytest
 
-from langevin_ib.config import RunConfig, read_toml
+from langevin_ib.config.run import RunConfig, read_toml
 from langevin_ib.errors import ConfigError
-from langevin_ib.plan import resolve
+from langevin_ib.runs.plan import resolve
 
 VARIANTS = [
     {},

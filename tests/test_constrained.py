@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
 
-from langevin_ib.confinement import hard_fixman, unconfined
-from langevin_ib.corrections import implicit_bias
-from langevin_ib.dynamics import Kernel, constrained_langevin, euler_maruyama
+from langevin_ib.dynamics.confinement import hard_fixman, unconfined
+from langevin_ib.dynamics.kernel import Kernel
+from langevin_ib.dynamics.kernels.euler_maruyama import euler_maruyama
+from langevin_ib.dynamics.kernels.projected import constrained_langevin
 from langevin_ib.ensemble.accumulators import WindowDraw, moments, window_histogram
 from langevin_ib.ensemble.runner import Observer, Schedule, run_ensemble, starting_points
+from langevin_ib.geometry.correction import implicit_bias
 from langevin_ib.laws import Reduction, bin_masses, family
 from langevin_ib.models import hadamard, matrix, relu, uv
 from langevin_ib.statistics import compare

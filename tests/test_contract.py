@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from langevin_ib import contract, sim
+from langevin_ib import sim
 from langevin_ib.errors import BreachError, ModelError
+from langevin_ib.geometry import contract
 from langevin_ib.models import Model, Training, hadamard, rotation, uv
 from langevin_ib.models.base import NEGATIVE, POSITIVE, RESERVED, SliceTerms
 from langevin_ib.models.training import data_risk, no_penalty

@@ -16,10 +16,10 @@ from langevin_ib.laws.base import Law
 from langevin_ib.laws.candidates import LawAbout
 from langevin_ib.laws.support import share_in_window
 from langevin_ib.models import Model, uv
-from langevin_ib.report import _remedy, findings
+from langevin_ib.output.report import _remedy, findings
 from langevin_ib.runs.doubts import contradictions
 from langevin_ib.runs.judge import group_of, laws_alike
-from langevin_ib.runs.langevin import prepare
+from langevin_ib.runs.processes.langevin import prepare
 from langevin_ib.runs.result import Difference, LawResult, Mixing, Reference, StepCheck, WindowShare
 from langevin_ib.session import Session
 from langevin_ib.statistics import compare

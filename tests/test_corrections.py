@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from langevin_ib import geometry
-from langevin_ib.corrections import effective_loss, implicit_bias, minimise_along_orbit
+from langevin_ib.geometry.correction import effective_loss, implicit_bias, minimise_along_orbit
 from langevin_ib.models import attention, hadamard, matrix, relu, rotation, uv, with_moment_map
 
 T = 0.3

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from scipy.optimize import linprog
 
-from langevin_ib.contract import check_model
 from langevin_ib.design import Design, operators, sparse, spectral, verify
 from langevin_ib.design.__main__ import main
 from langevin_ib.design.catalogue import cases, over_identity, refused
+from langevin_ib.geometry.contract import check_model
 from langevin_ib.models import Model, build_model, hadamard, uv
 
 EXACT = 1e-8

@@ -6,11 +6,11 @@ import pytest
 from helpers import small_result
 
 from langevin_ib import Result, RunConfig
-from langevin_ib.dynamics.langevin import EulerMaruyamaState
+from langevin_ib.dynamics.kernels.euler_maruyama import EulerMaruyamaState
 from langevin_ib.ensemble.runner import Schedule
-from langevin_ib.observe import build_observer
-from langevin_ib.plan import Plan, build_reduction
-from langevin_ib.store import draws
+from langevin_ib.output.store import draws
+from langevin_ib.runs.observe import build_observer
+from langevin_ib.runs.plan import Plan, build_reduction
 
 SHAPE = (3, 7)
 DECAY = {"confine": "weight-decay", "weight_decay": 0.1}

@@ -7,7 +7,10 @@ import numpy as np
 import pytest
 from blackjax.util import generate_gaussian_noise
 
-from langevin_ib.dynamics import constrained_langevin, euler_maruyama, leimkuhler_matthews, mala
+from langevin_ib.dynamics.kernels.euler_maruyama import euler_maruyama
+from langevin_ib.dynamics.kernels.leimkuhler_matthews import leimkuhler_matthews
+from langevin_ib.dynamics.kernels.mala import mala
+from langevin_ib.dynamics.kernels.projected import constrained_langevin
 from langevin_ib.ensemble.accumulators import moments
 from langevin_ib.ensemble.runner import Observer, Schedule, run_ensemble, tune_step_size
 

@@ -7,8 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from langevin_ib.confinement import stiff
-from langevin_ib.dynamics import Kernel, euler_maruyama, leimkuhler_matthews, mala
+from langevin_ib.dynamics.confinement import stiff
+from langevin_ib.dynamics.kernel import Kernel
+from langevin_ib.dynamics.kernels.euler_maruyama import euler_maruyama
+from langevin_ib.dynamics.kernels.leimkuhler_matthews import leimkuhler_matthews
+from langevin_ib.dynamics.kernels.mala import mala
 from langevin_ib.ensemble.accumulators import moments
 from langevin_ib.ensemble.checkpoint import Checkpoint
 from langevin_ib.ensemble.runner import Observer, Schedule, chain_sharding, run_ensemble, starting_points

@@ -11,6 +11,7 @@ from scipy import stats
 
 from langevin_ib import design
 from langevin_ib.design import operators
+from langevin_ib.dynamics.noise import Noise
 from langevin_ib.errors import ConfigError, DivergenceError
 from langevin_ib.experiments.problems import (
     ATTENTION,
@@ -27,7 +28,6 @@ from langevin_ib.experiments.problems import (
 )
 from langevin_ib.experiments.training import Protocol, descend_linear, descend_plain, recovered, train
 from langevin_ib.models.training import Examples, cast
-from langevin_ib.noise import Noise
 
 SEED = 3
 RARE = 1e-4  # false-positive rate of each statistical test, over both sides

@@ -7,7 +7,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from langevin_ib.cli import BAD_INPUT, guarded
+from langevin_ib.cli.command import BAD_INPUT, guarded
 from langevin_ib.errors import ConfigError
 from langevin_ib.experiments.data import load
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from langevin_ib.dynamics.noise import Noise
 from langevin_ib.errors import DivergenceError
 from langevin_ib.experiments import measures
 from langevin_ib.experiments.balancing import on_noise
@@ -26,7 +27,6 @@ from langevin_ib.experiments.outcome import banded
 from langevin_ib.experiments.problems import RELU, completion, sparse_spectrum, student
 from langevin_ib.experiments.recovery import caption_sentences, each, failures_noted
 from langevin_ib.experiments.training import Protocol, train
-from langevin_ib.noise import Noise
 from sims import fig4_completion
 
 RARE = 1e-4

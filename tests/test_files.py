@@ -18,12 +18,14 @@ import numpy as np
 import pytest
 
 import langevin_ib
-from langevin_ib import RunConfig, experiment, folders, signals, sim, store
+from langevin_ib import RunConfig, signals, sim
 from langevin_ib.ensemble import checkpoint
 from langevin_ib.ensemble.checkpoint import Checkpoint, Standing
 from langevin_ib.errors import ConfigError, ProcessError
-from langevin_ib.plan import build_reduction
-from langevin_ib.sampling import Sampler
+from langevin_ib.output import folders, store
+from langevin_ib.runs import run as experiment
+from langevin_ib.runs.plan import build_reduction
+from langevin_ib.runs.sampling import Sampler
 
 QUICK = {
     "chains": 64, "steps": 400, "burn_in": 100, "thin": 4, "step_size": 0.002, "window": (0.3, 2.0), "bins": 10,

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from langevin_ib import contract, geometry
+from langevin_ib import geometry
 from langevin_ib.errors import ModelError
-from langevin_ib.linalg import log_det_spd
+from langevin_ib.geometry import contract
+from langevin_ib.geometry.linalg import log_det_spd
 from langevin_ib.models import Chart, matrix, relu, uv
 
 FACTOR = st.floats(0.05, 3.0).flatmap(lambda x: st.sampled_from([x, -x]))

@@ -14,7 +14,7 @@ from rich.console import Console
 
 import langevin_ib
 from langevin_ib import attribute, sim
-from langevin_ib.report import print_report
+from langevin_ib.output.report import print_report
 
 ROOT = Path(__file__).parent.parent
 
@@ -34,21 +34,21 @@ def fresh(*arguments, **variables):
 
 @pytest.mark.full
 def test_modules_come_on_first_use_and_not_before():
-    """As the README has it: import langevin_ib; help(langevin_ib.models.matrix). The command line waits for none."""
+    """As the README has it: import langevin_ib; help(langevin_ib.models). The command line waits for none."""
     code = (
         "import sys, langevin_ib\n"
         "assert 'jax' not in sys.modules\n"
         "assert 'singular values' in langevin_ib.models.matrix.__doc__\n"
-        "help(langevin_ib.models.matrix)\n"
+        "help(langevin_ib.models.families.matrix)\n"
         "print([one.__name__ for one in (langevin_ib.models.Model, langevin_ib.models.Training)])\n"
-        "print(langevin_ib.design.sparse.__name__, langevin_ib.store.save.__name__)\n"
+        "print(langevin_ib.design.sparse.__name__, langevin_ib.output.store.save.__name__)\n"
     )
     done = fresh("-c", code)
     assert done.returncode == 0, done.stderr
-    assert "Help on function matrix in module langevin_ib.models.matrix" in done.stdout
+    assert "Help on function matrix in module langevin_ib.models.families.matrix" in done.stdout
     assert "GL(r)" in done.stdout
     assert done.stdout.splitlines()[-2:] == ["['Model', 'Training']", "sparse save"]
-    assert {"models", "design", "run", "store"} <= set(dir(langevin_ib))
+    assert {"models", "design", "run", "output"} <= set(dir(langevin_ib))
 
 
 def test_a_module_that_there_is_not_is_an_attribute_that_there_is_not():

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from langevin_ib.config import RunConfig
+from langevin_ib.config.run import RunConfig
 from langevin_ib.laws.candidates import LawAbout
 from langevin_ib.runs.doubts import joint_doubts
 from langevin_ib.runs.result import Joint, LawResult

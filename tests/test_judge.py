@@ -10,8 +10,8 @@ import pytest
 from langevin_ib import RunConfig
 from langevin_ib.ensemble.runner import Schedule
 from langevin_ib.laws.candidates import KnownLaw, LawAbout, Masses
-from langevin_ib.plan import Plan, build_reduction
 from langevin_ib.runs.judge import judge
+from langevin_ib.runs.plan import Plan, build_reduction
 from langevin_ib.runs.process import Check, Draws, Prepared
 from langevin_ib.runs.result import StepCheck
 from langevin_ib.statistics.coefficient import Coefficient

@@ -8,20 +8,20 @@ from helpers import advance
 
 import langevin_ib
 from langevin_ib import LawError, RunConfig
-from langevin_ib.confinement import unconfined, weight_decay
-from langevin_ib.dynamics import sgd
-from langevin_ib.experiment import prepare_and_draw
+from langevin_ib.dynamics.confinement import unconfined, weight_decay
+from langevin_ib.dynamics.kernels.sgd import sgd
+from langevin_ib.dynamics.noise import Noise
 from langevin_ib.laws import Law, bin_masses
 from langevin_ib.laws.sgd import Coordinate, Descent, check_closed, label_noise_gamma
 from langevin_ib.models import build_model
 from langevin_ib.models.base import POSITIVE
-from langevin_ib.noise import Noise
-from langevin_ib.plotting import figure
-from langevin_ib.report import findings
+from langevin_ib.output.plotting import figure
+from langevin_ib.output.report import findings
+from langevin_ib.output.store import draws as saved_draws
+from langevin_ib.runs.processes.sgd import AT_REST, resolve_descent
 from langevin_ib.runs.result import Result
-from langevin_ib.runs.sgd import AT_REST, resolve_descent
+from langevin_ib.runs.run import prepare_and_draw
 from langevin_ib.statistics import compare
-from langevin_ib.store import draws as saved_draws
 
 LABELS = Noise("label", None, 2.0)
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import integrate, special
 
-from langevin_ib.confinement import stiff, unconfined, weight_decay
+from langevin_ib.dynamics.confinement import stiff, unconfined, weight_decay
 from langevin_ib.errors import LawError
 from langevin_ib.laws import Reduction, bin_masses, build_laws, exact, family, formula
 from langevin_ib.models import uv

@@ -10,10 +10,10 @@ from rich.console import Console
 
 import langevin_ib
 from langevin_ib import RunConfig
-from langevin_ib.config import read_toml
-from langevin_ib.plotting import figure
-from langevin_ib.report import findings, law_rows, print_report
-from langevin_ib.store import save
+from langevin_ib.config.run import read_toml
+from langevin_ib.output.plotting import figure
+from langevin_ib.output.report import findings, law_rows, print_report
+from langevin_ib.output.store import save
 
 SMALL = {"chains": 256, "steps": 20_000, "reference": "none", "step_check": False, "margin": 0.03}
 

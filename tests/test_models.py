@@ -9,8 +9,9 @@ import pytest
 from helpers import starts
 from jax.flatten_util import ravel_pytree
 
-from langevin_ib import contract, geometry
-from langevin_ib.linalg import log_det_spd
+from langevin_ib import geometry
+from langevin_ib.geometry import contract
+from langevin_ib.geometry.linalg import log_det_spd
 from langevin_ib.models import (
     REGISTRY,
     Chart,
@@ -22,9 +23,9 @@ from langevin_ib.models import (
     rotation,
     with_moment_map,
 )
-from langevin_ib.models.attention import attend, attend_pairs
+from langevin_ib.models.families.attention import attend, attend_pairs
+from langevin_ib.models.families.relu import population_misfit
 from langevin_ib.models.pair import PairPoint, balanced, direction, frame_avoiding, log_sphere, to_chart
-from langevin_ib.models.relu import population_misfit
 from langevin_ib.models.spectrum import polar_factors, singular_values
 
 GL2 = {"rows": 2, "cols": 2, "group": "gl"}

@@ -4,12 +4,13 @@ import dataclasses
 
 import pytest
 
-from langevin_ib import RunConfig, reduced, sim
+from langevin_ib import RunConfig, sim
 from langevin_ib.errors import ConfigError
-from langevin_ib.experiment import prepare_and_draw
 from langevin_ib.laws import bin_masses, exact
+from langevin_ib.runs import quotient as reduced
 from langevin_ib.runs.judge import held_against
-from langevin_ib.runs.langevin import without_symmetry
+from langevin_ib.runs.processes.langevin import without_symmetry
+from langevin_ib.runs.run import prepare_and_draw
 from langevin_ib.statistics.compare import against_law
 from langevin_ib.statistics.records import Absent
 

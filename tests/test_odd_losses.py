@@ -7,11 +7,11 @@ import pytest
 
 import langevin_ib
 from langevin_ib import sim
-from langevin_ib.config import RunConfig
+from langevin_ib.config.run import RunConfig
 from langevin_ib.errors import ConfigError, LawError, ModelError
-from langevin_ib.plan import build_reduction, resolve, resolve_many
-from langevin_ib.predictions import quadrature
-from langevin_ib.windows import cut_windows, lowest_point, minimum, rounded_window, scalar_window
+from langevin_ib.runs.plan import build_reduction, resolve, resolve_many
+from langevin_ib.runs.predictions import quadrature
+from langevin_ib.runs.windows import cut_windows, lowest_point, minimum, rounded_window, scalar_window
 
 pytestmark = pytest.mark.usefixtures("x64")
 
@@ -167,7 +167,7 @@ def test_a_singular_point_of_no_mass_does_not_decide_the_step(monkeypatch):
     windows = {"w_1": (0.2, 2.2), "w_2": (-0.5, 1.5)}
     step = float(resolve_many(config, reduction, windows, lowest, draws).config.step_size)
     assert 3e-4 < step < 0.03
-    monkeypatch.setattr("langevin_ib.steps.FETCHED", np.inf)
+    monkeypatch.setattr("langevin_ib.runs.steps.FETCHED", np.inf)
     with pytest.raises(ConfigError, match=r"step_size must be given here.*on the orbit through w_1 = "):
         resolve_many(config, reduction, windows, lowest, draws)
 

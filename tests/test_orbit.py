@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from scipy import special
 
-from langevin_ib.confinement import stiff, weight_decay
+from langevin_ib.dynamics.confinement import stiff, weight_decay
 from langevin_ib.errors import LawError
 from langevin_ib.laws import Reduction, exact
 from langevin_ib.laws.orbit import check_splits, log_orbit_integral, traces
 from langevin_ib.laws.pair import bessel_law
 from langevin_ib.models import Chart, Model, build_model
-from langevin_ib.predictions import exact_formula
+from langevin_ib.runs.predictions import exact_formula
 
 T = 0.1
 pytestmark = pytest.mark.usefixtures("x64")

@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from langevin_ib import RunConfig
-from langevin_ib.experiment import prepare_and_draw
+from langevin_ib.runs.run import prepare_and_draw
 from langevin_ib.statistics.compare import p_value_of_difference, p_value_of_share
 from langevin_ib.statistics.records import Absent
 

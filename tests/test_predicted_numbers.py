@@ -18,18 +18,19 @@ from jax.flatten_util import ravel_pytree
 from scipy import stats
 
 from langevin_ib import ConfigError, LawError, RunConfig
-from langevin_ib.charges import charge_balance, charge_rate
-from langevin_ib.confinement import unconfined, weight_decay
-from langevin_ib.dynamics import euler_maruyama, sgd
-from langevin_ib.experiment import prepare_and_draw, run
-from langevin_ib.geometry import fundamental_fields, reduced_curvatures
+from langevin_ib.dynamics.confinement import unconfined, weight_decay
+from langevin_ib.dynamics.kernels.euler_maruyama import euler_maruyama
+from langevin_ib.dynamics.kernels.sgd import sgd
+from langevin_ib.dynamics.noise import GradientNoise, Noise, gradient_noise
+from langevin_ib.geometry.charges import charge_balance, charge_rate
+from langevin_ib.geometry.gram import fundamental_fields, reduced_curvatures
 from langevin_ib.laws import bin_masses
 from langevin_ib.laws.sgd import Coordinate, Descent
 from langevin_ib.models import Chart, build_model
-from langevin_ib.noise import GradientNoise, Noise, gradient_noise
-from langevin_ib.report import findings
+from langevin_ib.output.report import findings
 from langevin_ib.runs.judge import scalar_moments
-from langevin_ib.runs.sgd import at_minimum, decay_of
+from langevin_ib.runs.processes.sgd import at_minimum, decay_of
+from langevin_ib.runs.run import prepare_and_draw, run
 
 LIMIT = 4.5
 LINE = {"samples": 16, "scatter": 2.0, "seed": 2}

@@ -10,14 +10,15 @@ import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
 
-from langevin_ib.dynamics import Kernel, sgd
+from langevin_ib.dynamics.kernel import Kernel
+from langevin_ib.dynamics.kernels.sgd import sgd
+from langevin_ib.dynamics.noise import Noise
 from langevin_ib.ensemble import trajectories
 from langevin_ib.ensemble.checkpoint import Checkpoint
 from langevin_ib.ensemble.runner import starting_points
 from langevin_ib.ensemble.trajectories import BLOCK, record, record_steps, schedule_of
 from langevin_ib.errors import DivergenceError
 from langevin_ib.models import build_model, stack_tasks
-from langevin_ib.noise import Noise
 
 CHAINS, STEPS = 40, 23
 CASES = {

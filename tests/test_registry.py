@@ -6,10 +6,11 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from langevin_ib import RunConfig, contract
+from langevin_ib import RunConfig
 from langevin_ib.errors import ConfigError, ModelError
+from langevin_ib.geometry import contract
 from langevin_ib.models import REGISTRY, build_model, options_of
-from langevin_ib.plan import resolve
+from langevin_ib.runs.plan import resolve
 
 
 @pytest.mark.parametrize("name", sorted(REGISTRY))

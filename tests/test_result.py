@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from helpers import small_result
 
-from langevin_ib.folders import summary_json
 from langevin_ib.models import uv
+from langevin_ib.output.folders import summary_json
 from langevin_ib.statistics.records import Absent, Doubt
 
 

@@ -9,10 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from langevin_ib import RunConfig, folders, run
+from langevin_ib import RunConfig, run
 from langevin_ib.ensemble import checkpoint
-from langevin_ib.fingerprint import content_of
 from langevin_ib.models import Model, uv
+from langevin_ib.models.fingerprint import content_of
+from langevin_ib.output import folders
 
 SETTINGS = {
     "model": f"{__name__}:edited", "chains": 64, "steps": 1200, "burn_in": 200, "thin": 5, "step_size": 0.002,

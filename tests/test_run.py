@@ -10,9 +10,9 @@ import xarray as xr
 
 import langevin_ib
 from langevin_ib import Result, RunConfig
-from langevin_ib.config import read_toml
-from langevin_ib.folders import summary_json
-from langevin_ib.store import save
+from langevin_ib.config.run import read_toml
+from langevin_ib.output.folders import summary_json
+from langevin_ib.output.store import save
 
 SMALL = {"chains": 1024, "steps": 30_000, "reference": "none", "step_check": False, "margin": 0.02}
 TIMES = ("wall_s", "total_wall_s", "chain_steps_per_s")
@@ -124,7 +124,7 @@ def test_saving_again_replaces_the_run_and_a_failure_leaves_it(stiff, tmp_path, 
     def broken(*_):
         raise OSError("disk full")
 
-    monkeypatch.setattr("langevin_ib.store.html_page", broken)
+    monkeypatch.setattr("langevin_ib.output.store.html_page", broken)
     with pytest.raises(OSError, match="disk full"):
         save(stiff, tmp_path)
     assert sorted(path.name for path in folder.iterdir()) == before

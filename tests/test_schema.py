@@ -9,8 +9,9 @@ from helpers import small_result
 from jsonschema import Draft202012Validator
 
 import langevin_ib
-from langevin_ib import RunConfig, reduced
-from langevin_ib.folders import summary_json
+from langevin_ib import RunConfig
+from langevin_ib.output.folders import summary_json
+from langevin_ib.runs import quotient as reduced
 from langevin_ib.runs.schema import summary_schema
 
 FAST = {"chains": 64, "steps": 400, "burn_in": 100, "thin": 4, "bins": 10}

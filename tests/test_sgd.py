@@ -7,12 +7,12 @@ import pytest
 from helpers import advance, starts
 from jax.flatten_util import ravel_pytree
 
-from langevin_ib import charges
-from langevin_ib.dynamics import sgd
+from langevin_ib.dynamics.kernels.sgd import sgd
+from langevin_ib.dynamics.noise import Noise, gradient_noise
 from langevin_ib.ensemble.runner import starting_points
+from langevin_ib.geometry import charges
 from langevin_ib.models import build_model, stack_tasks, uv
 from langevin_ib.models.training import cast
-from langevin_ib.noise import Noise, gradient_noise
 from sims.sgd_charge import watched
 
 MODELS = [

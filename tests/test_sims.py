@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import sims
-from langevin_ib import RunConfig, contract
+from langevin_ib import RunConfig
+from langevin_ib.geometry import contract
 from langevin_ib.laws import bin_masses
 from langevin_ib.models import Chart, with_metric
 from sims.metric import neuron, study

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from langevin_ib import reduced
-from langevin_ib.config import RunConfig
-from langevin_ib.confinement import hard, weight_decay
+from langevin_ib.config.run import RunConfig
+from langevin_ib.dynamics.confinement import hard, weight_decay
 from langevin_ib.laws import Reduction, formula
 from langevin_ib.models import relu
 from langevin_ib.models.base import POSITIVE, Model, SliceTerms
-from langevin_ib.plan import build_reduction
-from langevin_ib.stretched import into, log_jacobian, out_of, stretches
+from langevin_ib.runs import quotient as reduced
+from langevin_ib.runs.plan import build_reduction
+from langevin_ib.runs.stretched import into, log_jacobian, out_of, stretches
 
 # γ = (κ + p)/p, κ = (q − p − 1)/2 − c/2 of THEORY's densities s^κ in dw.
 CASES = [

@@ -11,10 +11,11 @@ import matplotlib.pyplot as plt
 import pytest
 
 import langevin_ib
-from langevin_ib import RunConfig, folders, progress, spelling
-from langevin_ib.plotting import figure
-from langevin_ib.report import print_report
-from langevin_ib.spelling import HANDLER, spell_out, spelled
+from langevin_ib import RunConfig
+from langevin_ib.output import folders, progress, spelling
+from langevin_ib.output.plotting import figure
+from langevin_ib.output.report import print_report
+from langevin_ib.output.spelling import HANDLER, spell_out, spelled
 from langevin_ib.statistics.coefficient import Coefficient
 
 QUICK = {

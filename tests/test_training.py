@@ -9,10 +9,11 @@ import pytest
 from helpers import starts
 from jax.flatten_util import ravel_pytree
 
-from langevin_ib import ModelError, contract
+from langevin_ib import ModelError
+from langevin_ib.dynamics.noise import Noise, gradient_noise
+from langevin_ib.geometry import contract
 from langevin_ib.models import REGISTRY, Examples, build_model, stack_tasks, uv, with_metric
 from langevin_ib.models.training import cast, imbalance
-from langevin_ib.noise import Noise, gradient_noise
 
 MODELS = [(name, {}) for name in REGISTRY] + [
     ("uv", {"depth": 3}),

@@ -7,9 +7,10 @@ import pytest
 from helpers import starts
 from jax.flatten_util import ravel_pytree
 
-from langevin_ib import contract, geometry
+from langevin_ib import geometry
 from langevin_ib.errors import ModelError
-from langevin_ib.linalg import log_abs_det
+from langevin_ib.geometry import contract
+from langevin_ib.geometry.linalg import log_abs_det
 from langevin_ib.models import Chart, hadamard, matrix, rotation, uv, with_metric, with_moment_map
 
 

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from langevin_ib.config import RunConfig
+from langevin_ib.config.run import RunConfig
 from langevin_ib.errors import ConfigError
-from langevin_ib.plan import build_reduction
-from langevin_ib.windows import cut_windows, minimum, quantile_window, scalar_window
+from langevin_ib.runs.plan import build_reduction
+from langevin_ib.runs.windows import cut_windows, minimum, quantile_window, scalar_window
 
 pytestmark = pytest.mark.usefixtures("x64")
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import tomli_w
 
-from langevin_ib.config import LIMIT, NUMBERS, checked_options, plain
+from langevin_ib.config.run import LIMIT, NUMBERS, checked_options, plain
 from langevin_ib.errors import ConfigError
 
 NOISES = ("minibatch", "bernoulli", "fresh")

@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool
 
-from langevin_ib import charges, geometry, signals
+from langevin_ib import geometry, signals
 from langevin_ib.attribution.config import AttributionConfig
 from langevin_ib.attribution.runs import (
     DESCENT,
@@ -42,6 +42,7 @@ from langevin_ib.ensemble.checkpoint import resumes
 from langevin_ib.ensemble.runner import Stages, check_process
 from langevin_ib.ensemble.trajectories import record_steps
 from langevin_ib.errors import DivergenceError
+from langevin_ib.geometry import charges
 from langevin_ib.models import Model, Params
 
 SCHEMA_VERSION = 1

@@ -15,7 +15,7 @@ from rich.text import Text
 from langevin_ib.attribution.mechanisms import Attribution
 from langevin_ib.attribution.plot import attribution_figure
 from langevin_ib.attribution.runs import DECAY, DESCENT, ISOTROPIC, LABEL, LANGEVIN, SGD
-from langevin_ib.folders import discard, png, summary_json, write, write_folder
+from langevin_ib.output.folders import discard, png, summary_json, write, write_folder
 
 COLUMNS = ("mechanism", "|a|/|b| off by", "min–max", "|χ/χ(0)|", "loss", "removed", "growth", "charge")
 KEPT = 0.1  # a median |χ/χ(0)| whose 95% interval is this near to one counts as kept

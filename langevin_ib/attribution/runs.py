@@ -15,18 +15,19 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Key
 
-from langevin_ib import charges, contract, geometry
+from langevin_ib import geometry
 from langevin_ib.attribution.config import AttributionConfig
 from langevin_ib.attribution.statistics import Paths
-from langevin_ib.dynamics import Kernel, sgd
-from langevin_ib.dynamics.langevin import normal_like
+from langevin_ib.dynamics.kernel import Kernel, normal_like
+from langevin_ib.dynamics.kernels.sgd import sgd
+from langevin_ib.dynamics.noise import HERMITE_INPUTS, Noise, NoiseReport, gradient_noise, measure
 from langevin_ib.ensemble.checkpoint import Checkpoint
 from langevin_ib.ensemble.runner import Stages, starting_points
 from langevin_ib.ensemble.trajectories import record
 from langevin_ib.errors import ConfigError, one_line
+from langevin_ib.geometry import charges, contract
 from langevin_ib.models import Model, Params, Task, Training, build_model, stack_tasks
 from langevin_ib.models.training import cast
-from langevin_ib.noise import HERMITE_INPUTS, Noise, NoiseReport, gradient_noise, measure
 
 DESCENT, SGD, LABEL, ISOTROPIC, DECAY, LANGEVIN = MECHANISMS = (
     "gradient descent",

@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy import stats
 
-from langevin_ib.charges import log_ratio_at
+from langevin_ib.geometry.charges import log_ratio_at
 
 BAND = (0.05, 0.5, 0.95)
 

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
-from langevin_ib.cli import guarded, new_parser, number
+from langevin_ib.cli.command import guarded, new_parser, number
 from langevin_ib.design.catalogue import cases, refused
 from langevin_ib.design.verify import verify
 from langevin_ib.errors import ConfigError
-from langevin_ib.progress import console
+from langevin_ib.output.progress import console
 
 PROGRAM = "python -m langevin_ib.design"
 TOLERANCE = 1e-8

@@ -14,7 +14,7 @@ from langevin_ib.design.base import SYNTHESIS, Design, designed, notes_of
 from langevin_ib.design.data import data, regression
 from langevin_ib.design.operators import Operator, require_injective
 from langevin_ib.models.checks import at_least, non_negative
-from langevin_ib.models.matrix import columns
+from langevin_ib.models.families.matrix import columns
 from langevin_ib.models.pair import frame_avoiding, to_chart
 
 

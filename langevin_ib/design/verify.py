@@ -12,9 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
-from langevin_ib.corrections import newton
 from langevin_ib.design.base import Design
-from langevin_ib.geometry import log_det_gram
+from langevin_ib.geometry.correction import newton
+from langevin_ib.geometry.gram import log_det_gram
 from langevin_ib.models.base import Model, Params
 from langevin_ib.models.checks import at_least
 

@@ -26,12 +26,12 @@ from jaxtyping import Array, Bool, Float, Key, PyTree
 
 from langevin_ib import signals
 from langevin_ib.devices import devices_asked, usable_cores
-from langevin_ib.dynamics.base import Kernel
+from langevin_ib.dynamics.kernel import Kernel
 from langevin_ib.ensemble.accumulators import Accumulator
 from langevin_ib.ensemble.checkpoint import Checkpoint, Standing
 from langevin_ib.errors import DivergenceError, ProcessError
-from langevin_ib.fingerprint import content_of
 from langevin_ib.models.base import Params
+from langevin_ib.models.fingerprint import content_of
 
 TRACE_ROWS = 512  # draws kept of each traced chain, however long the run
 TRACE_CHAINS = 256

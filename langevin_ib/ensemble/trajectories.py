@@ -16,7 +16,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Key, PyTree
 
 from langevin_ib import signals
-from langevin_ib.dynamics.base import Kernel
+from langevin_ib.dynamics.kernel import Kernel
 from langevin_ib.ensemble import accumulators
 from langevin_ib.ensemble.checkpoint import Checkpoint
 from langevin_ib.ensemble.runner import Observer, Progress, Schedule, batched, run_ensemble

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from langevin_ib.cli import guarded, new_parser, number
-from langevin_ib.config import LIMIT, NUMBERS
+from langevin_ib.cli.command import guarded, new_parser, number
+from langevin_ib.config.run import LIMIT, NUMBERS
 from langevin_ib.ensemble.runner import Stages
 from langevin_ib.errors import ConfigError, FailedRunError
 from langevin_ib.experiments.outcome import save_outcome, show
-from langevin_ib.folders import check_writable, print_json
-from langevin_ib.progress import console, stages
+from langevin_ib.output.folders import check_writable, print_json
+from langevin_ib.output.progress import console, stages
 
 MAX_SEEDS = 4096
 MIN_STEPS = 20

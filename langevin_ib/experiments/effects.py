@@ -9,12 +9,12 @@ import numpy as np
 from jaxtyping import Float
 
 from langevin_ib.attribution.statistics import median_band
+from langevin_ib.dynamics.noise import Noise
 from langevin_ib.ensemble.runner import Stages
 from langevin_ib.errors import DivergenceError
 from langevin_ib.experiments.measures import effect
 from langevin_ib.experiments.problems import Problem
 from langevin_ib.experiments.training import Protocol, Recorded, Trained, recovered, train
-from langevin_ib.noise import Noise
 
 ROWS = 20  # recorded times of the runs of a sweep
 SAME = 1.1  # an error that changes by less than this factor, with 95% confidence, is the same

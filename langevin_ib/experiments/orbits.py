@@ -12,7 +12,7 @@ from jaxtyping import Float
 from scipy.optimize import brentq
 
 from langevin_ib.ensemble.runner import batched
-from langevin_ib.geometry import constraint_gram
+from langevin_ib.geometry.gram import constraint_gram
 from langevin_ib.models import Model, Params
 
 REACH, POINTS = 6.0, 1201  # an orbit is followed over t in [−REACH, REACH]

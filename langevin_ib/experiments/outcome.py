@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from langevin_ib.folders import png, summary_json, write, write_folder
+from langevin_ib.output.folders import png, summary_json, write, write_folder
 
 SCHEMA_VERSION = 1
 

@@ -11,13 +11,13 @@ from jaxtyping import Float
 from matplotlib.figure import Figure
 
 from langevin_ib.attribution.statistics import median_band
+from langevin_ib.dynamics.noise import Noise
 from langevin_ib.ensemble.runner import Stages
 from langevin_ib.experiments import baselines, pictures
 from langevin_ib.experiments.measures import effect, unobserved_error
 from langevin_ib.experiments.outcome import Table, banded, ensemble_of
 from langevin_ib.experiments.problems import Problem, completion, together
 from langevin_ib.experiments.training import Protocol, recovered, train
-from langevin_ib.noise import Noise
 
 SGD, QUIET, NUCLEAR = "SGD", "without noise", "nuclear norm"
 RECOVERED = 0.05  # error on unobserved entries over that of predicting zero, below which a matrix counts as recovered

@@ -12,12 +12,12 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PyTree
 
-from langevin_ib.dynamics import sgd
+from langevin_ib.dynamics.kernels.sgd import sgd
+from langevin_ib.dynamics.noise import Noise
 from langevin_ib.ensemble.runner import Progress, batched
 from langevin_ib.ensemble.trajectories import ROWS, record, record_steps
 from langevin_ib.errors import ConfigError
 from langevin_ib.experiments.problems import Problem
-from langevin_ib.noise import Noise
 
 CHAINS = 2  # the stream of random numbers of the runs
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from langevin_ib import geometry
-from langevin_ib.confinement import Confinement
+from langevin_ib.dynamics.confinement import Confinement
+from langevin_ib.geometry.linalg import log_abs_det
 from langevin_ib.laws.base import Law, on_host
-from langevin_ib.linalg import log_abs_det
 from langevin_ib.models.base import Chart, Model, Params
 
 SLICE_MEASURE = "dσ_S"

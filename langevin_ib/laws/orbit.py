@@ -22,9 +22,9 @@ from jax.flatten_util import ravel_pytree
 from jax.scipy.special import logsumexp
 from jaxtyping import Array, Float
 
-from langevin_ib.confinement import Confinement
+from langevin_ib.dynamics.confinement import Confinement
 from langevin_ib.errors import LawError
-from langevin_ib.geometry import fundamental_fields
+from langevin_ib.geometry.gram import fundamental_fields
 from langevin_ib.models.base import Chart, Params
 
 NODES = 128

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy import special
 
-from langevin_ib.confinement import Confinement
+from langevin_ib.dynamics.confinement import Confinement
 from langevin_ib.errors import LawError
 from langevin_ib.laws.base import Law
 

@@ -30,11 +30,11 @@ from jaxtyping import Array, Float
 from numpy.polynomial import Chebyshev
 from scipy import stats
 
-from langevin_ib.confinement import Confinement
+from langevin_ib.dynamics.confinement import Confinement
+from langevin_ib.dynamics.noise import Noise, cumulants, gradient_noise
 from langevin_ib.errors import LawError
 from langevin_ib.laws.base import Law, bin_nodes, on_host
 from langevin_ib.models.base import LINE, Branch, Chart, Model, Params
-from langevin_ib.noise import Noise, cumulants, gradient_noise
 
 NAME, MEASURE = "sgd", "dz"
 FORMULA = "b⁻² exp(∫ 2a/b² dz), drift a and diffusion b² of SGD on χ = 0"

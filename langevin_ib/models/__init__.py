@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from langevin_ib.models.attention import attention
 from langevin_ib.models.base import Branch, Chart, Invariants, Model, Params, Scalars
-from langevin_ib.models.hadamard import hadamard
-from langevin_ib.models.matrix import matrix
+from langevin_ib.models.families.attention import attention
+from langevin_ib.models.families.hadamard import hadamard
+from langevin_ib.models.families.matrix import matrix
+from langevin_ib.models.families.relu import relu
+from langevin_ib.models.families.rotation import rotation
+from langevin_ib.models.families.uv import uv
 from langevin_ib.models.registry import REGISTRY, build_model, options_of
-from langevin_ib.models.relu import relu
-from langevin_ib.models.rotation import rotation
 from langevin_ib.models.training import Examples, Fresh, Task, Training, stack_tasks
 from langevin_ib.models.transforms import with_metric, with_moment_map
-from langevin_ib.models.uv import uv
 
 __all__ = [
     "REGISTRY",

@@ -116,7 +116,7 @@ class Chart:
     `of` maps parameters to x, `invariants` and `section` map x back; `scalars` gives the numbers that are histogrammed;
     by default these are the coordinates, under `coordinate_names`.
 
-    >>> from langevin_ib.models.uv import uv
+    >>> from langevin_ib.models.families.uv import uv
     >>> chart = Chart(uv())
     >>> chart.dim, chart.scalar_names
     (1, ('z',))

@@ -17,15 +17,15 @@ from typing import Any, TypeAlias, get_type_hints
 import jax
 
 from langevin_ib.errors import ConfigError, LangevinIBError, ModelError, one_line
-from langevin_ib.fingerprint import content_of
-from langevin_ib.models.attention import attention
 from langevin_ib.models.base import Model
-from langevin_ib.models.hadamard import hadamard
-from langevin_ib.models.matrix import matrix
-from langevin_ib.models.relu import relu
-from langevin_ib.models.rotation import rotation
+from langevin_ib.models.families.attention import attention
+from langevin_ib.models.families.hadamard import hadamard
+from langevin_ib.models.families.matrix import matrix
+from langevin_ib.models.families.relu import relu
+from langevin_ib.models.families.rotation import rotation
+from langevin_ib.models.families.uv import uv
+from langevin_ib.models.fingerprint import content_of
 from langevin_ib.models.shapes import check_shapes
-from langevin_ib.models.uv import uv
 
 Option: TypeAlias = int | float | str | bool | list
 

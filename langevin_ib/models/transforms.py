@@ -38,7 +38,7 @@ def with_metric(model: Model, metric: Float[np.ndarray, "..."]) -> Model:
 
     Source: arXiv:2601.06597, Methods, where gradients and Gram matrices are taken in a metric g.
 
-    >>> from langevin_ib.models.uv import uv
+    >>> from langevin_ib.models.families.uv import uv
     >>> heavy = with_metric(uv(), np.array([4.0, 1.0]))
     >>> heavy.invariants(jnp.array([2.0, 3.0]))["z"].tolist()  # u = 1, v = 3
     3.0

@@ -18,7 +18,7 @@ from langevin_ib.statistics.records import Doubt
 from langevin_ib.statistics.sample import Sample
 
 if TYPE_CHECKING:
-    from langevin_ib.predictions import SampledPredictions
+    from langevin_ib.runs.predictions import SampledPredictions
 
 TAIL = 1e-3  # mass of the law in each of the tails that are looked at
 # How many times as much mass in a tail counts as a hole in the other's draws. A law that is only the limit of what the

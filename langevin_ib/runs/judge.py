@@ -11,11 +11,11 @@ import numpy as np
 from scipy import stats
 
 from langevin_ib import geometry
-from langevin_ib.config import MIN_CHAINS
+from langevin_ib.config.run import MIN_CHAINS
 from langevin_ib.laws.candidates import Candidate, KnownLaw, LawAbout, Masses
-from langevin_ib.plan import Plan
 from langevin_ib.runs.coverage import coverage_doubts
 from langevin_ib.runs.doubts import contradictions, convergence_doubts, joint_doubts
+from langevin_ib.runs.plan import Plan
 from langevin_ib.runs.process import Check, Draws, Prepared
 from langevin_ib.runs.result import (
     Details,

@@ -14,9 +14,9 @@ from langevin_ib.statistics.records import Absent, Doubt
 from langevin_ib.statistics.sample import Sample, Sums
 
 if TYPE_CHECKING:
-    from langevin_ib.config import RunConfig
-    from langevin_ib.plan import Plan
-    from langevin_ib.predictions import SampledPredictions
+    from langevin_ib.config.run import RunConfig
+    from langevin_ib.runs.plan import Plan
+    from langevin_ib.runs.predictions import SampledPredictions
     from langevin_ib.runs.result import Details, LawReference
     from langevin_ib.session import Session
 

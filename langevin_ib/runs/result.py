@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, runtime_c
 import numpy as np
 from jaxtyping import Float
 
-from langevin_ib.config import RunConfig
+from langevin_ib.config.run import RunConfig
 from langevin_ib.laws.candidates import LawAbout
 from langevin_ib.statistics.coefficient import Coefficient
 from langevin_ib.statistics.compare import Comparison, Verdict
@@ -21,7 +21,7 @@ from langevin_ib.statistics.records import Absent, Doubt
 
 if TYPE_CHECKING:
     from langevin_ib.laws.sgd import OwnError
-    from langevin_ib.plan import Plan
+    from langevin_ib.runs.plan import Plan
 
 SCHEMA_VERSION = 1
 GRAVITY = ("agrees", "undecided", "differs")
@@ -579,7 +579,7 @@ class Result:
         details: what only this process has to say.
         trace: {"value": (chain, draw, scalar), "charge": (chain, draw, m), "energy" (ℓ/T), "potential" ((ℓ + C(s))/T),
             "counts": (chain, draw)}, thinned and capped; SGD: T = 1.
-        checkpoints: the folder with the states of its stages, which `langevin_ib.store.save` removes; None without.
+        checkpoints: the folder with the states of its stages, which `output.store.save` removes; None without.
     """
 
     plan: Plan

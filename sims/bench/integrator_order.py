@@ -17,8 +17,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from langevin_ib.confinement import weight_decay
-from langevin_ib.dynamics import euler_maruyama, leimkuhler_matthews
+from langevin_ib.dynamics.confinement import weight_decay
+from langevin_ib.dynamics.kernels.euler_maruyama import euler_maruyama
+from langevin_ib.dynamics.kernels.leimkuhler_matthews import leimkuhler_matthews
 from langevin_ib.ensemble.accumulators import moments
 from langevin_ib.ensemble.runner import Observer, Schedule, run_ensemble, starting_points
 from langevin_ib.models import uv

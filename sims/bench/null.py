@@ -14,9 +14,9 @@ import argparse
 import numpy as np
 from scipy import stats
 
-from langevin_ib.config import RunConfig
+from langevin_ib.config.run import RunConfig
 from langevin_ib.laws import bin_masses, family, formula
-from langevin_ib.plan import resolve
+from langevin_ib.runs.plan import resolve
 from langevin_ib.statistics import compare
 
 CHAINS, DRAWS = 512, 100

@@ -4,8 +4,9 @@
 
 The unit is a step of one chain of uv by Leimkuhler and Matthews' integrator, measured in the same process. Times are
 those of the processor, the shortest of many chunks of one run, so that what else the machine does is left out as far as
-it can be; a chunk is as long as the call of a program and the clock's grain need to vanish in it. SGD is measured where all chains share the model's own task and where each has one of its own: the ratio of
-the two is what tasks cost. Chains lie on one device.
+it can be; a chunk is long enough for the call of a program and the clock's grain to vanish in it. SGD is measured where
+all chains share the model's own task and where each has one of its own: the ratio of the two is what tasks cost. Chains
+lie on one device.
 
 With names, only the variants in whose names one of them occurs.
 """
@@ -21,13 +22,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from langevin_ib.confinement import hard_fixman, stiff
-from langevin_ib.dynamics import Kernel, constrained_langevin, euler_maruyama, leimkuhler_matthews, mala, sgd
+from langevin_ib.dynamics.confinement import hard_fixman, stiff
+from langevin_ib.dynamics.kernel import Kernel
+from langevin_ib.dynamics.kernels.euler_maruyama import euler_maruyama
+from langevin_ib.dynamics.kernels.leimkuhler_matthews import leimkuhler_matthews
+from langevin_ib.dynamics.kernels.mala import mala
+from langevin_ib.dynamics.kernels.projected import constrained_langevin
+from langevin_ib.dynamics.kernels.sgd import sgd
+from langevin_ib.dynamics.noise import Noise
 from langevin_ib.ensemble import accumulators
 from langevin_ib.ensemble.runner import Observer, Schedule, run_ensemble, starting_points
 from langevin_ib.models import Model, build_model, stack_tasks, uv
 from langevin_ib.models.training import cast
-from langevin_ib.noise import Noise
 
 T, H, KAPPA, LR = 0.1, 1e-3, 100.0, 1e-4
 LANGEVIN_CHAINS, SGD_CHAINS = 1024, 16

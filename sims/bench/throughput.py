@@ -13,12 +13,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from langevin_ib.confinement import stiff
-from langevin_ib.dynamics import Kernel, leimkuhler_matthews, mala
+from langevin_ib.dynamics.confinement import stiff
+from langevin_ib.dynamics.kernel import Kernel
+from langevin_ib.dynamics.kernels.leimkuhler_matthews import leimkuhler_matthews
+from langevin_ib.dynamics.kernels.mala import mala
 from langevin_ib.ensemble.runner import EnsembleResult, Schedule, run_ensemble, starting_points
 from langevin_ib.laws import Reduction
 from langevin_ib.models import uv
-from langevin_ib.observe import build_observer
+from langevin_ib.runs.observe import build_observer
 
 H, T, KAPPA = 1e-3, 0.1, 100.0
 

@@ -18,13 +18,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from langevin_ib.dynamics import Kernel, sgd
+from langevin_ib.dynamics.kernel import Kernel
+from langevin_ib.dynamics.kernels.sgd import sgd
+from langevin_ib.dynamics.noise import Noise
 from langevin_ib.ensemble import accumulators
 from langevin_ib.ensemble.runner import Observer, Schedule, run_ensemble
 from langevin_ib.experiments.problems import ATTENTION, RELU, Problem, student
 from langevin_ib.experiments.training import Protocol, train
 from langevin_ib.models.training import Examples, cast
-from langevin_ib.noise import Noise
 
 SEEDS, STEPS, REPEATS = 16, 1000, 3
 NOISE = Noise("fresh", 16, 0.02)

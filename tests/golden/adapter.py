@@ -20,25 +20,32 @@ import jax.numpy as jnp
 import numpy as np
 
 import langevin_ib
-from langevin_ib import RunConfig, reduced
+from langevin_ib import RunConfig
 from langevin_ib.attribution.config import AttributionConfig
 from langevin_ib.attribution.mechanisms import attribute
-from langevin_ib.dynamics import mala
+from langevin_ib.dynamics.kernels.mala import mala
 from langevin_ib.ensemble.accumulators import count
 from langevin_ib.ensemble.runner import EnsembleResult, Observer, Schedule, run_ensemble, tune_step_size
 from langevin_ib.laws import bin_masses
+from langevin_ib.laws.draws import LawDraws
 from langevin_ib.laws.family import ReducedTerms
 from langevin_ib.models import build_model
-from langevin_ib.reduced import LawDraws, sample_nuts
-from langevin_ib.runs import langevin, sgd
+from langevin_ib.runs import quotient as reduced
+from langevin_ib.runs.processes import langevin, sgd
+from langevin_ib.runs.quotient import sample_nuts
 from langevin_ib.session import Session
 
 Arrays = dict[str, np.ndarray]
 
 # Where each is called from: a name is patched in the module that uses it.
-ENGINE = tuple(f"langevin_ib.{module}.run_ensemble" for module in ("sampling", "reference", "runs.sgd", "reduced"))
-TUNER = {"reference": "langevin_ib.reference.tune_step_size", "law": "langevin_ib.reduced.tune_step_size"}
-NUTS = "langevin_ib.runs.langevin.sample_nuts"
+ENGINE = tuple(
+    f"langevin_ib.runs.{module}.run_ensemble" for module in ("sampling", "reference", "processes.sgd", "quotient")
+)
+    f"langevin_ib.{module}.run_ensemble"
+    for module in ("runs.sampling", "runs.reference", "runs.processes.sgd", "runs.quotient")
+)
+TUNER = {"reference": "langevin_ib.runs.reference.tune_step_size", "law": "langevin_ib.runs.quotient.tune_step_size"}
+NUTS = "langevin_ib.runs.processes.langevin.sample_nuts"
 # A law's draws small enough to be stored, all of them in the first attempt.
 FEW_DRAWS = {"CHAINS": 32, "RECORDS": 20, "ENOUGH": 0, "NUTS_CHAINS": 32, "NUTS_DRAWS": 20, "NUTS_WARMUP": 100}
 TRACE_ROWS = 20

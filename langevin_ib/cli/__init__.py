@@ -1,0 +1,1 @@
+"""The command lines: options from the declared settings, faults in one line."""

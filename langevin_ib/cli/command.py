@@ -1,0 +1,125 @@
+"""Shared by the package's command lines: parsing with one-line errors, exit codes."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import sys
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from langevin_ib import __version__, signals
+from langevin_ib.errors import (
+    BreachError,
+    ConfigError,
+    DivergenceError,
+    FailedRunError,
+    LawError,
+    ModelError,
+    ProcessError,
+    UsageError,
+)
+from langevin_ib.output.spelling import spell_out
+
+BAD_INPUT, FAILED_RUN, INTERRUPTED = 2, 3, 130
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message.replace("argument ", "", 1))
+
+
+def new_parser(program: str, description: str) -> Parser:
+    """A parser with wide help and no abbreviations, which knows the package's version."""
+    parser = Parser(
+        prog=program,
+        description=description,
+        formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=32, width=118),
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"langevin_ib {__version__}")
+    return parser
+
+
+def guarded(program: str, work: Callable[[], int], *, interrupted: str | None = None) -> int:
+    """Do the work and return its exit code: 0 done, 2 bad input (nothing written), 3 failed run, 130 interrupted.
+
+    Args:
+        program: named in errors.
+        work: what is done.
+        interrupted: the message about results when it is stopped; None for that about the checkpoint.
+    """
+    spell_out()
+    try:
+        with signals.caught():
+            return work()
+    except UsageError as error:
+        return _fail(program, str(error), BAD_INPUT)
+    except ConfigError as error:
+        return _fail(program, f"{flag(error.option)}{str(error)[len(error.option) :]}", BAD_INPUT)
+    except (LawError, ModelError) as error:
+        return _fail(program, str(error), BAD_INPUT)
+    except (BreachError, DivergenceError) as error:
+        return _fail(program, f"{error}; no run folder was written", FAILED_RUN)
+    except (FailedRunError, ProcessError) as error:
+        return _fail(program, str(error), FAILED_RUN)
+    except MemoryError as error:
+        return _fail(program, f"out of memory: use fewer chains or bins ({error})", FAILED_RUN)
+    except RuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):  # XLA's way to say the same
+            raise
+        return _fail(program, "out of memory: use fewer chains or bins", FAILED_RUN)
+    except OSError as error:
+        return _fail(program, f"cannot write: {error.strerror or error}; {interrupted or signals.left()}", FAILED_RUN)
+    except KeyboardInterrupt:
+        return _fail(program, f"interrupted; {interrupted or signals.left()}", INTERRUPTED)
+
+
+def flag(name: str) -> str:
+    """The option of a setting."""
+    return "--set" if name == "options" else "--" + name.replace("_", "-")
+
+
+def number(text: str) -> Any:
+    """Text as the number it spells, or as itself: whole numbers of thousands of digits too, which Python does not read.
+
+    >>> number("3"), number("0.5"), number("a"), number("9" * 5000) == "9" * 5000
+    (3, 0.5, 'a', True)
+    """
+    for kind in (int, float):
+        try:
+            return text if kind is float and text.strip("+-").isdigit() else kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def own_output() -> contextlib.AbstractContextManager[Any]:
+    """What is printed meanwhile, by a model of the user's, goes to standard error."""
+    return contextlib.redirect_stdout(sys.stderr)
+
+
+def options(pairs: list[str]) -> dict[str, Any]:
+    """NAME=VALUE … as a table; yes and no are truth values.
+
+    Raises:
+        ConfigError: a pair is none.
+
+    >>> options(["width=3", "population=yes"])
+    {'width': 3, 'population': True}
+    """
+    table: dict[str, Any] = {}
+    for pair in pairs:
+        name, sign, value = pair.partition("=")
+        if not (name and sign and value):
+            raise ConfigError("set", "NAME=VALUE pairs", pair)
+        table[name] = {"yes": True, "no": False}.get(value, number(value))
+    return table
+
+
+def _fail(program: str, message: str, code: int) -> int:
+    line = " ".join(message.split())
+    print(f"{program}: error: {line}", file=sys.stderr)
+    return code

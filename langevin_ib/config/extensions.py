@@ -1,0 +1,158 @@
+"""What a run can be made of, by name: built-in files, installed packages' entry points, and `module:attribute`.
+
+Six kinds of thing can be chosen by name. A built-in one is a file in its kind's folder, and adding the file is all that
+adding it takes; an installed package adds one by an entry point of the group `langevin_ib.KIND`; any importable one
+goes by `module:attribute`. Names and one-line summaries are read from folders, metadata and the first line of a file,
+so that a command line can list and explain them all without importing JAX.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal
+
+from langevin_ib.errors import ConfigError, LangevinIBError, one_line
+
+Kind = Literal["model", "confinement", "noise", "kernel", "law", "process"]
+
+# Where the built-in ones lie, and what a file calls its record: a model's builder is named like its file.
+FOLDERS: dict[str, str] = {
+    "model": "models/families",
+    "confinement": "dynamics/confinements",
+    "noise": "dynamics/noises",
+    "kernel": "dynamics/kernels",
+    "law": "laws/named",
+    "process": "runs/processes",
+}
+# The setting that chooses one, for errors.
+SETTING: dict[str, str] = {
+    "model": "model",
+    "confinement": "confine",
+    "noise": "noise",
+    "kernel": "integrator",
+    "law": "laws",
+    "process": "sampler",
+}
+PACKAGE = Path(__file__).parents[1]
+
+
+def names(kind: Kind) -> tuple[str, ...]:
+    """What can be chosen: the built-in ones, then those of installed packages, each in alphabetical order.
+
+    >>> names("model")
+    ('attention', 'hadamard', 'matrix', 'relu', 'rotation', 'uv')
+    """
+    built_in = _built_in(kind)
+    return (*built_in, *sorted(name for name in _installed(kind) if name not in built_in))
+
+
+def is_built_in(kind: Kind, name: str) -> bool:
+    """Whether a name is one of the package's own."""
+    return name in _built_in(kind)
+
+
+def summary(kind: Kind, name: str) -> str:
+    """The first line of the file that defines it, which is not imported; empty if there is none to read.
+
+    >>> summary("model", "uv").endswith(".")
+    True
+    """
+    if name in _built_in(kind):
+        return _first_line(PACKAGE / FOLDERS[kind] / f"{_stem(name)}.py")
+    module = _installed(kind)[name].module if name in _installed(kind) else name.partition(":")[0]
+    top, *rest = module.split(".")
+    with current_directory():
+        try:
+            found = find_spec(top)  # of a package itself: of a module in it, this would import the package
+        except (ImportError, ValueError):
+            return ""
+    if found is None or found.origin is None:
+        return ""
+    place = Path(found.origin) if not rest else Path(found.origin).parent.joinpath(*rest)
+    for file in (place, place.with_suffix(".py"), place / "__init__.py"):
+        if file.is_file():
+            return _first_line(file)
+    return ""
+
+
+def load(kind: Kind, name: str) -> Any:
+    """The record of a name, imported now.
+
+    Raises:
+        ConfigError: there is none, or its module cannot be imported.
+    """
+    if name in _built_in(kind):
+        folder = FOLDERS[kind].replace("/", ".")
+        module = importlib.import_module(f"langevin_ib.{folder}.{_stem(name)}")
+        return getattr(module, _stem(name) if kind == "model" else kind.upper())
+    installed = _installed(kind)
+    if name not in installed and ":" not in name:
+        raise unknown(kind, name)
+    module, _, attribute = (installed[name].value if name in installed else name).partition(":")
+    return _imported(kind, name, module.strip(), attribute.strip())
+
+
+def unknown(kind: Kind, name: str) -> ConfigError:
+    """The error of a name that nothing goes by."""
+    return ConfigError(SETTING[kind], f"one of {', '.join(names(kind))}, or module:attribute", repr(name))
+
+
+def is_known(kind: Kind, name: str) -> bool:
+    """Whether a name can be chosen, as far as can be told without importing it."""
+    return name in names(kind) or (":" in name and "@" not in name)
+
+
+def _imported(kind: Kind, name: str, module: str, attribute: str) -> Any:
+    setting = SETTING[kind]
+    if not (module and attribute.isidentifier()):
+        raise ConfigError(setting, "module:attribute", repr(name))
+    try:
+        with current_directory():
+            record = getattr(importlib.import_module(module), attribute, None)
+    except LangevinIBError:
+        raise
+    except (Exception, SystemExit) as error:  # of a user's module
+        raise ConfigError(setting, "in a module that can be imported", f"{name}: {one_line(error)}") from None
+    if record is None:
+        raise ConfigError(setting, f"an attribute of module {module}", f"{name}, of which there is none")
+    return record
+
+
+@contextmanager
+def current_directory() -> Iterator[None]:
+    """The current directory on the import path, as `python -m` has it and an installed command has not."""
+    here = str(Path.cwd())
+    sys.path.insert(0, here)
+    try:
+        yield
+    finally:
+        if here in sys.path:
+            sys.path.remove(here)
+
+
+@cache
+def _built_in(kind: Kind) -> tuple[str, ...]:
+    files = (PACKAGE / FOLDERS[kind]).glob("[!_]*.py")
+    return tuple(sorted(file.stem.replace("_", "-") for file in files))
+
+
+@cache
+def _installed(kind: Kind) -> dict[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group=f"langevin_ib.{kind}")}
+
+
+def _stem(name: str) -> str:
+    return name.replace("-", "_")
+
+
+def _first_line(file: Path) -> str:
+    docstring = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
+    return docstring.partition("\n")[0]

@@ -1,0 +1,1 @@
+"""Potentials that keep chains near the slice, one file each."""

@@ -1,0 +1,1 @@
+"""Samplers as kernels `(draw, init, step)`, one file each."""

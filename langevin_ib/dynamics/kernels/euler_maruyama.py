@@ -1,0 +1,43 @@
+"""Euler and Maruyama's integrator of dθ = −∇V dt + √(2T) dW, eq. (2) of arXiv:2601.06597; weak order 1."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import jax
+from jaxtyping import PyTree
+
+from langevin_ib.dynamics.kernel import Kernel, LangevinInfo, Potential, normal_like, refuse_task
+from langevin_ib.models.base import Params
+
+
+class EulerMaruyamaState(NamedTuple):
+    """Position of one chain."""
+
+    position: Params
+
+
+def euler_maruyama(potential: Potential, like: Params, *, temperature: float, step_size: float) -> Kernel:
+    """θ' = θ − h∇V(θ) + √(2hT) ξ, ξ ~ N(0, I); the stationary law is off by O(h).
+
+    Args:
+        potential: V.
+        like: a parameter pytree whose shapes and dtype the noise takes.
+        temperature: T = σ²/β, not negative; 0 gives gradient descent.
+        step_size: h > 0.
+    """
+    step_size = float(step_size)  # a NumPy scalar would promote a float32 chain to float64
+    amplitude = math.sqrt(2.0 * step_size * temperature)
+
+    def init(params: Params, task: PyTree) -> EulerMaruyamaState:
+        refuse_task(task)
+        return EulerMaruyamaState(params)
+
+    def step(noise: Params, state: EulerMaruyamaState, task: PyTree) -> tuple[EulerMaruyamaState, LangevinInfo]:
+        refuse_task(task)
+        gradient = jax.grad(potential)(state.position)
+        position = jax.tree.map(lambda x, g, n: x - step_size * g + amplitude * n, state.position, gradient, noise)
+        return EulerMaruyamaState(position), LangevinInfo()
+
+    return Kernel(draw=normal_like(like), init=init, step=step)

@@ -1,0 +1,1 @@
+"""Noises of a stochastic gradient, one file each."""

@@ -1,0 +1,317 @@
+"""Points of Θ and Θ/G at which a model's contract is checked, and the model's functions there, each compiled once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Float
+
+from langevin_ib.geometry.gram import all_fields, coupling, derived_slice_terms, moment_jacobian, slice_terms
+from langevin_ib.models.base import Branch, Chart, Model, Params
+from langevin_ib.models.training import Examples, cast
+
+PROBED = 16  # fresh inputs at which predictions are compared along an orbit
+AWAY = 16  # points of Θ, and of Θ/G, that are no starts
+BLOCK = 8  # points per compiled call
+STEPS = (0.0, 0.3, 1.0, 3.0)  # perturbations in units of the parameters' size; 0: of their logarithms alone
+JITTER = 0.5  # standard deviation in the logarithm of each parameter, or coordinate
+DECADES = 1.0  # either way, in the size of each array of parameters
+REACH = 2.0  # decades either way, in a coordinate of the quotient about its median
+SPLIT = 0.4  # exp(t) is held against exp((1 − SPLIT) t) exp(SPLIT t)
+# A program that runs once is not worth the time that optimising it takes.
+FAST = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+
+
+def as_float64(params: Params) -> Params:
+    """The same parameters in float64."""
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), params)
+
+
+class PointValues(NamedTuple):
+    """The model's own functions at a point of Θ."""
+
+    loss: Any
+    invariants: Any
+    discrete: Any
+    scalars: Any
+    charge: Any
+    predictions: Any
+    penalty: Any
+    risks: Any
+    at_home: Any
+    inside: Any
+
+
+class Slice(NamedTuple):
+    """s(x) and its geometry; `slope` is the derivative of x(s(x)), `scale` how much χ changes over the size of s."""
+
+    point: Any
+    slope: Any
+    spectrum: Any
+    coupling: Any
+    scale: Any
+    terms: Any
+    derived: Any
+
+
+class Compact(NamedTuple):
+    """A point moved by the compact group."""
+
+    values: PointValues
+    charge_of_section: Any
+    pullback_metric: Any
+    unmoved: Any
+    moved: Any
+    composed: Any
+
+
+class Probe(NamedTuple):
+    """All that the contract asks of a point or, with a leading axis, of many."""
+
+    point: Any
+    values: PointValues
+    values_moved: PointValues
+    unmoved: Any
+    moved: Any
+    composed: Any
+    spectrum: Any
+    slice: Slice
+    values_on_slice: PointValues
+    compact: Compact | None
+
+
+# Points at which the contract is checked.
+
+
+def around(random: np.random.Generator, like: Params, starts: Float[np.ndarray, "n q"]) -> Float[np.ndarray, "w q"]:
+    """Starts whose every parameter is perturbed, and whose every array is scaled on its own."""
+    sizes = [leaf.size for leaf in jax.tree.leaves(like)]
+    size = max(float(np.sqrt(np.mean(starts**2))), 1.0)  # small starts grow
+    steps = np.resize(STEPS, AWAY)[:, None]
+    base = starts[np.arange(AWAY) % len(starts)]
+    points = base * np.exp(JITTER * random.normal(size=base.shape)) + steps * size * random.normal(size=base.shape)
+    scales = 10.0 ** random.uniform(-DECADES, DECADES, size=(AWAY, len(sizes)))
+    return points * np.repeat(scales, sizes, axis=1)
+
+
+def elements(random: np.random.Generator, model: Model, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Random elements of the group, and of the compact one."""
+    return 0.5 * random.normal(size=(count, model.group_dim)), 2.0 * random.normal(size=(count, model.compact_dim))
+
+
+def spread(random: np.random.Generator, chart: Chart, known: Float[np.ndarray, "n k"]) -> Float[np.ndarray, "w k"]:
+    """Points of the quotient, each coordinate drawn on its own: from the known values, or over its branches."""
+    count, k = AWAY, known.shape[1]
+    rows = random.integers(len(known), size=(count, k))
+    x = known[rows, np.arange(k)] * np.exp(JITTER * random.normal(size=(count, k)))
+    if chart.model.scalars is not None:
+        return x  # branches are of the scalars, and what the coordinates' own ranges are nobody says
+    for i, name in enumerate(chart.scalar_names):
+        unit = float(np.median(np.abs(known[:, i]))) or 1.0
+        branches = chart.model.branches_of(name)
+        own = np.array([any(low < value < high for low, high in branches) for value in x[:, i]])
+        for row in range(count):
+            if not own[row] or random.uniform() < 0.5:
+                x[row, i] = _within(random, branches[random.integers(len(branches))], unit)
+    return x
+
+
+def _within(random: np.random.Generator, branch: Branch, unit: float) -> float:
+    """A number on an interval: uniform on a bounded one, else over four decades from its end, or from 0."""
+    low, high = branch
+    far = unit * 10.0 ** random.uniform(-REACH, REACH)
+    if np.isfinite(low) and np.isfinite(high):
+        return low + (high - low) * random.uniform(0.01, 0.99)
+    if np.isfinite(low):
+        return low + far
+    if np.isfinite(high):
+        return high - far
+    return far * random.choice([-1.0, 1.0])
+
+
+# The model's functions at many points, each of them compiled once.
+
+
+class _ByIdentity:
+    """A model that is equal to itself only: its mappings cannot be hashed."""
+
+    def __init__(self, model: Model):
+        self.model = model
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _ByIdentity) and other.model is self.model
+
+    def __hash__(self) -> int:
+        return id(self.model)
+
+
+@dataclass(frozen=True)
+class Evaluator:
+    """Host functions of arrays of points, parameters as flat vectors."""
+
+    chart: Chart
+    values_at: Callable[..., PointValues]
+    act: Callable[..., np.ndarray]
+    act_compact: Callable[..., np.ndarray]
+    pullback_metric: Callable[..., np.ndarray]
+    spectrum: Callable[..., np.ndarray]
+    slice: Callable[..., Slice]
+    scalars: Callable[..., np.ndarray]
+
+    def probe(self, points: Float[np.ndarray, "n q"], moves: np.ndarray, turns: np.ndarray) -> Probe:
+        """Evaluate everything at points of Θ, moved by elements of the group and of the compact one."""
+        values = self.values_at(points)
+        moved, balanced = self.act(moves, points), self.slice(values.invariants)
+        compact = None
+        if self.chart.model.compact_act is not None:
+            rotated = self.act_compact(turns, points)
+            compact = Compact(
+                values=self.values_at(rotated),
+                charge_of_section=self.values_at(self.act_compact(turns, balanced.point)).charge,
+                pullback_metric=self.pullback_metric(turns, points),
+                unmoved=self.act_compact(np.zeros_like(turns), points),
+                moved=rotated,
+                composed=self.act_compact((1 - SPLIT) * turns, self.act_compact(SPLIT * turns, points)),
+            )
+        return Probe(
+            point=points,
+            values=values,
+            values_moved=self.values_at(moved),
+            unmoved=self.act(np.zeros_like(moves), points),
+            moved=moved,
+            composed=self.act((1 - SPLIT) * moves, self.act(SPLIT * moves, points)),
+            spectrum=self.spectrum(points),
+            slice=balanced,
+            values_on_slice=self.values_at(balanced.point),
+            compact=compact,
+        )
+
+
+def evaluator_of(model: Model) -> Evaluator:
+    """The compiled functions of a model, cached from its check until that of its draws."""
+    return _compiled_evaluator(_ByIdentity(model))
+
+
+@lru_cache(maxsize=2)
+def _compiled_evaluator(same: _ByIdentity) -> Evaluator:
+    model = same.model
+    chart = Chart(model)
+    unravel = ravel_pytree(as_float64(model.init(jax.random.key(0))))[1]
+
+    def flat(tree):
+        return ravel_pytree(tree)[0]
+
+    def values_at(theta):
+        params = unravel(theta)
+        invariants = model.invariants(params)
+        scalars = chart.scalars_of(params)
+        inside = [_inside(model.branches_of(name), value) for name, value in scalars.items()]
+        predictions, penalty, risks = _of_training(model, params)
+        return PointValues(
+            loss=model.loss(params),
+            invariants=chart.flatten(invariants),
+            discrete=flat([invariants[name] for name in model.discrete]),
+            scalars=flat(list(scalars.values())),
+            charge=jnp.ravel(model.moment_map(params)),
+            predictions=predictions,
+            penalty=penalty,
+            risks=risks,
+            at_home=chart.at_home(params),
+            inside=jnp.all(jnp.stack(inside)),
+        )
+
+    def spectrum_of(params):
+        fields = all_fields(model, params)
+        return jnp.linalg.eigvalsh(fields @ fields.T) if len(fields) else jnp.ones(1)
+
+    def at_slice(x):
+        point = chart.section(x)
+        jacobian = moment_jacobian(model, point) if model.group_dim else jnp.zeros((0, flat(point).size))
+        singular = jnp.linalg.svd(coupling(model, point), compute_uv=False) if model.group_dim else jnp.ones(1)
+        return Slice(
+            point=flat(point),
+            slope=jax.jacfwd(lambda y: chart.of(chart.section(y)))(x),
+            spectrum=spectrum_of(point),
+            coupling=singular,
+            scale=jnp.max(jnp.abs(jacobian) @ jnp.abs(flat(point)), initial=0.0),
+            terms=jnp.stack(slice_terms(chart, x)),
+            derived=jnp.stack(derived_slice_terms(chart, x)),
+        )
+
+    def act_compact(t, theta):
+        assert model.compact_act is not None  # asked of models that have one only
+        return flat(model.compact_act(t, unravel(theta)))
+
+    def pullback_metric(t, theta):
+        jacobian = jax.jacfwd(lambda y: act_compact(t, y))(theta)
+        return jacobian.T @ jacobian
+
+    return Evaluator(
+        chart=chart,
+        values_at=_in_blocks(values_at),
+        act=_in_blocks(lambda t, theta: flat(model.act(t, unravel(theta)))),
+        act_compact=_in_blocks(act_compact),
+        pullback_metric=_in_blocks(pullback_metric),
+        spectrum=_in_blocks(lambda theta: spectrum_of(unravel(theta))),
+        slice=_in_blocks(at_slice),
+        scalars=_in_blocks(lambda x: flat(list(chart.scalars(x).values()))),
+    )
+
+
+def _in_blocks(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function of one point as one of arrays of points on the host, so many at a time."""
+    compiled = jax.jit(lambda block: jax.lax.map(lambda arguments: function(*arguments), block), compiler_options=FAST)
+
+    def evaluate(*arrays: np.ndarray) -> Any:
+        count = len(arrays[0])
+        rows = np.minimum(np.arange(-(-count // BLOCK) * BLOCK), count - 1).reshape(-1, BLOCK)
+        results = [jax.tree.map(np.asarray, compiled(tuple(jnp.asarray(a[block]) for a in arrays))) for block in rows]
+        return jax.tree.map(lambda *parts: np.concatenate(parts)[:count], *results)
+
+    return evaluate
+
+
+def _inside(branches: tuple[Branch, ...], value: Any) -> Array:
+    return jnp.any(jnp.stack([(value > low) & (value < high) for low, high in branches]))
+
+
+def _of_training(model: Model, params: Params) -> tuple[Array, Array, Array]:
+    """f(θ, x_i) over a data set, or over fixed fresh inputs, the penalty, and L as the examples give it.
+
+    Empty for a model that is not trained on examples.
+    """
+    training = model.training
+    if training is None:
+        return jnp.zeros(0), jnp.zeros(0), jnp.zeros(0)
+    known = cast(training.task, params)
+    risks = [training.risk(training.task, params)]
+    if training.size or training.fresh is None:
+        x = known["x"]
+        risks.append(training.batch_loss(params, Examples(x, known["y"]), known["weight"]))
+    else:
+        dtype = jax.tree.leaves(params)[0].dtype
+        normals = jax.random.normal(jax.random.key(0), (PROBED, *training.fresh.shape), dtype)
+        x = training.fresh.examples(known, normals).x
+    return jnp.ravel(training.predict(params, x)), training.penalty(params)[None], jnp.stack(risks)
+
+
+def at(probes: Probe, i: int) -> Probe:
+    """One point of many."""
+    return jax.tree.map(lambda leaf: leaf[i], probes)
+
+
+def finite(values: PointValues) -> Any:
+    """Whether loss and invariants are numbers."""
+    return np.isfinite(values.loss) & np.isfinite(values.invariants).all(axis=-1)
+
+
+def in_domain(values: PointValues) -> Any:
+    """Whether the whole contract holds at a point: it lies in the branches, in the component of the starts."""
+    return finite(values) & values.at_home & values.inside

@@ -1,0 +1,1 @@
+"""The models of the package, one file each."""

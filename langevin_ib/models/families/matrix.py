@@ -1,0 +1,303 @@
+"""Matrix factorisation U Vᵀ: the diagonal rescalings of the paper, or all of GL(r)."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.scipy.linalg import expm
+from jaxtyping import Array, Float
+
+from langevin_ib.geometry.linalg import log_det_spd
+from langevin_ib.models.base import POSITIVE, Model, Params, SliceTerms
+from langevin_ib.models.checks import among, at_least, non_negative
+from langevin_ib.models.pair import (
+    PairPoint,
+    balanced,
+    chart_terms,
+    descending,
+    direction,
+    frame_avoiding,
+    log_sphere,
+    starting_vectors,
+    to_chart,
+)
+from langevin_ib.models.spectrum import (
+    antisymmetric_basis,
+    modulus,
+    polar_factors,
+    singular_values,
+    symmetric_basis,
+)
+from langevin_ib.models.training import Examples, Fresh, Training, cast
+
+GROUPS = ("diagonal", "gl")
+
+
+def matrix(
+    rows: int = 3,
+    cols: int = 3,
+    rank: int = 2,
+    observed: float = 1.0,
+    group: str = "diagonal",
+    ridge: float = 0.5,
+    noise: float = 0.0,
+    seed: int = 0,
+    spectrum: str = "",
+    start_scale: float = 0.0,
+) -> Model:
+    """Low-rank completion of a matrix: L = ½ Σ_{observed ij} ((UVᵀ)_ij − Y_ij)² + ridge, U ∈ R^{n×r}, V ∈ R^{p×r}.
+
+    The target Y has the singular values r, r − 1, ..., 1, or those given. For SGD an example is an observed entry, with
+    their number as its weight; a fresh one, where all are observed, is xᵀUVᵀx' of two Gaussian vectors. Which group is
+    divided out changes the prediction:
+
+    `diagonal`: R_{>0}^r, u_j ↦ e^{t_j} u_j, v_j ↦ e^{−t_j} v_j; χ_j = ½(|u_j|² − |v_j|²); log det G = Σ_j log(|u_j|² +
+    |v_j|²), eq. (58), at every point, orthogonal columns or not; the ridge is ½ ridge Σ_j |u_j|²|v_j|². Scalars: the
+    s_j = |u_j||v_j| in descending order, for columns may be exchanged, and the singular values σ_j of UVᵀ.
+
+    `gl`: all of GL(r), for square U, V of full rank. Its non-compact part, symmetric S, acts by U ↦ U e^S,
+    V ↦ V e^{−S}; χ_S = ½ tr S(UᵀU − VᵀV), with S over a basis orthonormal in the trace inner product, so that
+    ∇χ_S = ξ_S; m = r(r+1)/2. Its compact part O(r) acts by isometries and is divided out too. The invariant is P = UVᵀ
+    and the ridge ½ ridge |P|². At balanced points log det G = Σ_i log 2σ_i + Σ_{i<j} log(σ_i + σ_j). Scalars: the σ_j.
+
+    Args:
+        rows: n ≥ 2.
+        cols: p ≥ 2. Parameters are {"U": (n, r), "V": (p, r)}.
+        rank: r, at most n and p; with `gl` equal to both.
+        observed: the probability with which an entry is observed, in (0, 1]; which ones is fixed by the seed.
+        group: `diagonal` or `gl`.
+        ridge: ≥ 0; with 0 the diagonal quotient carries no law, for column pairs may cancel each other at any size.
+        noise: standard deviation of Gaussian noise on the target's entries, ≥ 0.
+        seed: of target, noise and observed entries.
+        spectrum: the target's singular values as numbers with commas, at most `rank` of them; empty for r, ..., 1.
+        start_scale: if not 0, a start's entries are ~ N(0, start_scale²); else of order one.
+
+    Raises:
+        ValueError: an argument is out of range, or no entry is observed.
+
+    Source: arXiv:2601.06597, eqs. (12), (17), (18), (52)–(60) for the diagonal group.
+    """
+    at_least("rows", rows, 2)
+    at_least("cols", cols, 2)
+    at_least("rank", rank, 1)
+    if rank > min(rows, cols):
+        raise ValueError(f"rank must be at most rows and cols ({min(rows, cols)}), got {rank}")
+    among("group", group, GROUPS)
+    if group == "gl" and not rows == cols == rank:
+        raise ValueError(f"rank must be equal to rows and cols ({rows}, {cols}) with group gl, got {rank}")
+    if not 0 < observed <= 1:
+        raise ValueError(f"observed must be a probability above 0, got {observed:g}")
+    non_negative("ridge", ridge)
+    non_negative("noise", noise)
+    non_negative("start_scale", start_scale)
+    singular = _spectrum(spectrum, rank)
+    at_least("seed", seed, 0)
+
+    def draw_task(random):
+        left = np.linalg.qr(random.normal(size=(rows, rank)))[0]
+        right = np.linalg.qr(random.normal(size=(cols, rank)))[0]
+        target = (left * singular) @ right.T + noise * random.normal(size=(rows, cols))
+        mask = (random.uniform(size=(rows, cols)) < observed).astype(float)
+        if not mask.any():
+            raise ValueError(
+                f"observed must be large enough that some entry is observed, got {observed:g} with seed {seed}"
+            )
+        i, j = np.nonzero(mask)
+        x = np.concatenate([np.eye(rows)[i], np.eye(cols)[j]], axis=1)
+        return {"target": target, "mask": mask, "right": right, "x": x, "y": target[i, j], "weight": float(len(x))}
+
+    def misfit(task, params):
+        known = cast({"target": task["target"], "mask": task["mask"]}, params)
+        return 0.5 * jnp.sum(known["mask"] * (params["U"] @ params["V"].T - known["target"]) ** 2)
+
+    def predict(params, x):
+        return jnp.sum((x[:, :rows] @ params["U"]) * (x[:, rows:] @ params["V"]), axis=1)
+
+    def fresh(task, normals):
+        return Examples(normals, jnp.einsum("bi,ij,bj->b", normals[:, :rows], task["target"], normals[:, rows:]))
+
+    penalty = {"diagonal": _pair_ridge, "gl": _product_ridge}[group]
+    training = Training(
+        predict=predict,
+        task=draw_task(np.random.default_rng(seed)),
+        risk=lambda task, params: misfit(task, params) + 0.5 * ridge * penalty(params),
+        penalty=lambda params: 0.5 * ridge * penalty(params),
+        draw_task=draw_task,
+        fresh=Fresh((rows + cols,), fresh) if observed == 1 else None,
+    )
+    diagonal = group == "diagonal"
+    model = columns(training, rows, training.task["right"]) if diagonal else _general_linear(training, rank)
+    if not start_scale:
+        return model
+
+    def small(key):
+        u, v = jax.random.split(key)
+        return {
+            "U": start_scale * jax.random.normal(u, (rows, rank)),
+            "V": start_scale * jax.random.normal(v, (cols, rank)),
+        }
+
+    return dataclasses.replace(model, init=small)
+
+
+def _spectrum(text: str, rank: int) -> np.ndarray:
+    """The target's singular values, filled up with zeros."""
+    if not text:
+        return np.arange(rank, 0, -1.0)
+    try:
+        values = [float(part) for part in text.split(",")]
+    except ValueError:
+        values = []
+    if not 0 < len(values) <= rank or not all(np.isfinite(v) and v > 0 for v in values):
+        raise ValueError(f"spectrum must be 1 to {rank} positive numbers with commas between, got {text!r}")
+    return np.array(values + [0.0] * (rank - len(values)))
+
+
+def _pair_ridge(params: Params) -> Float[Array, ""]:
+    return jnp.sum(jnp.sum(params["U"] ** 2, axis=0) * jnp.sum(params["V"] ** 2, axis=0))
+
+
+def _product_ridge(params: Params) -> Float[Array, ""]:
+    return jnp.sum((params["U"] @ params["V"].T) ** 2)
+
+
+def _rescale(t: Float[Array, " r"], params: Params) -> Params:
+    return {"U": params["U"] * jnp.exp(t), "V": params["V"] * jnp.exp(-t)}
+
+
+def _imbalance(params: Params) -> Float[Array, " r"]:
+    return 0.5 * (jnp.sum(params["U"] ** 2, axis=0) - jnp.sum(params["V"] ** 2, axis=0))
+
+
+def columns(training: Training, rows: int, right: Float[np.ndarray, "p r"]) -> Model:
+    """The model of {"U": (n, r), "V": (p, r)} under R_{>0}^r, its columns' rescalings, for a loss that allows them.
+
+    Args:
+        training: gives the loss, L = risk(task, θ).
+        rows: n.
+        right: right singular vectors of the matrix that is sought, none of them zero: the chart's pole avoids them.
+
+    Source: arXiv:2601.06597, eqs. (17), (18), (58).
+    """
+    cols, rank = right.shape
+    frame = frame_avoiding(right.T)  # the pole of the chart of v_j/|v_j|: far from all right singular vectors
+
+    def loss(params):
+        return training.risk(training.task, params)
+
+    def section(invariants):
+        u, v = balanced(PairPoint(invariants["w"], invariants["eta"]), frame)
+        return {"U": u.T, "V": v.T}
+
+    def scalars(invariants):
+        s = descending(jnp.linalg.norm(invariants["w"], axis=1))
+        sigma = singular_values(invariants["w"], direction(invariants["eta"], frame))
+        return {f"s_{j + 1}": s[j] for j in range(rank)} | {f"sigma_{j + 1}": sigma[j] for j in range(rank)}
+
+    def init(key):
+        left_key, right_key = jax.random.split(key)
+        return {"U": starting_vectors(left_key, (rank, rows)).T, "V": starting_vectors(right_key, (rank, cols)).T}
+
+    return Model(
+        name="matrix",
+        group=f"R_{{>0}}^{rank}, rescaling the columns of U against those of V",
+        group_dim=rank,
+        loss=loss,
+        act=_rescale,
+        moment_map=_imbalance,
+        invariants=lambda params: to_chart(params["U"].T, params["V"].T, frame)._asdict(),
+        section=section,
+        init=init,
+        # dη is not bounded at the chart's pole, and would depend on where that is.
+        flat=("dw db̂", lambda invariants: log_sphere(invariants["eta"])),
+        slice_terms=lambda invariants: chart_terms(
+            loss(section(invariants)), PairPoint(invariants["w"], invariants["eta"])
+        ),
+        scalars=scalars,
+        branches={f"{name}_{j + 1}": (POSITIVE,) for name in ("s", "sigma") for j in range(rank)},
+        notes=("the diagonal part of GL(r) is divided out, as in the paper; group=gl divides by all of it",),
+        training=training,
+    )
+
+
+def _general_linear(training: Training, rank: int) -> Model:
+    task = training.task
+    symmetric, antisymmetric = symmetric_basis(rank), antisymmetric_basis(rank)
+    home = float(np.sign(np.linalg.det(task["target"])))
+
+    def combine(t: Float[Array, " k"], basis: Float[np.ndarray, "k r r"]) -> Float[Array, "r r"]:
+        return jnp.einsum("a,aij->ij", t, jnp.asarray(basis, t.dtype))
+
+    def act(t, params):
+        generator = combine(t, symmetric)
+        return {"U": params["U"] @ expm(generator), "V": params["V"] @ expm(-generator)}
+
+    def compact_act(t, params):
+        turn = expm(combine(t, antisymmetric))
+        return {"U": params["U"] @ turn, "V": params["V"] @ turn}
+
+    def loss(params):
+        return training.risk(task, params)
+
+    def moment_map(params):
+        gap = params["U"].T @ params["U"] - params["V"].T @ params["V"]
+        return 0.5 * jnp.einsum("aij,ij->a", jnp.asarray(symmetric, gap.dtype), gap)
+
+    def invariants(params):
+        product = params["U"] @ params["V"].T
+        return {"P": product, "sign": jnp.sign(jnp.linalg.det(product))}
+
+    def section(z):
+        u, v = polar_factors(z["P"])
+        return {"U": u, "V": v}
+
+    def closed_terms(z):
+        # At a balanced point G is the form tr A(HB + BH) on symmetric matrices, H = (PᵀP)^{1/2}; and dσ_S over the
+        # compact orbits is det G^{−1/2} dP, because dU dV = dP dX for U ↦ U e^X, V ↦ V e^{−Xᵀ} over all X.
+        basis = jnp.asarray(symmetric, z["P"].dtype)
+        gram = 2.0 * jnp.einsum("aij,jk,bki->ab", basis, modulus(z["P"]), basis)
+        log_det = log_det_spd(gram)
+        # L depends on UVᵀ alone.
+        identity = jnp.eye(rank, dtype=z["P"].dtype)
+        return SliceTerms(log_det, -0.5 * log_det, loss({"U": z["P"], "V": identity}))
+
+    def scalars(z):
+        sigma = singular_values(z["P"].T, jnp.eye(rank, dtype=z["P"].dtype))
+        return {f"sigma_{j + 1}": sigma[j] for j in range(rank)}
+
+    def init(key) -> Params:
+        left_key, right_key, wide_key = jax.random.split(key, 3)
+        # Away from det P = 0, where the action is not free: random rotations around singular values of order one.
+        sizes = jax.random.uniform(wide_key, (2, rank), minval=0.7, maxval=1.5)
+        u = jax.random.orthogonal(left_key, rank) * sizes[0]
+        v = jax.random.orthogonal(right_key, rank) * sizes[1]
+        flip = jnp.asarray(home, u.dtype) * jnp.sign(jnp.linalg.det(u @ v.T))
+        return {"U": u, "V": v.at[:, 0].multiply(flip)}
+
+    names = [f"sigma_{j + 1}" for j in range(rank)]
+    return Model(
+        name="matrix",
+        group=f"GL({rank}), U ↦ U g, V ↦ V g^(−T)",
+        group_dim=len(symmetric),
+        loss=loss,
+        act=act,
+        moment_map=moment_map,
+        invariants=invariants,
+        section=section,
+        init=init,
+        slice_terms=closed_terms,
+        scalars=scalars,
+        branches=dict.fromkeys(names, (POSITIVE,)),
+        cut=(names[-1],),
+        discrete=("sign",),
+        compact_dim=len(antisymmetric),
+        compact_act=compact_act,
+        training=training,
+        notes=(
+            f"all of GL({rank}) is divided out: χ fixes its symmetric part, and O({rank}) acts by isometries",
+            "laws and draws are those with the target's sign of det UVᵀ",
+        ),
+    )

@@ -1,0 +1,150 @@
+"""Progress on standard error: a bar for each stage of a run, or lines where standard error is not a terminal."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.text import Text
+
+from langevin_ib import signals
+from langevin_ib.ensemble.runner import Stages
+from langevin_ib.output.spelling import fitting
+
+NARROW = 120
+EVERY_SECONDS = 10.0  # between lines
+
+
+def console() -> Console:
+    """Standard output, without markup; wide enough for the table when it is not a terminal."""
+    screen = _Plain()
+    return screen if screen.is_terminal else _Plain(width=max(NARROW, screen.width))
+
+
+class _Plain(Console):
+    """A console without markup, whose cells are as wide as the text in the stream's encoding."""
+
+    def __init__(self, **options: Any):
+        super().__init__(highlight=False, markup=False, emoji=False, **options)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        return super().render_str(fitting(text, self.encoding), **options)
+
+
+@contextmanager
+def stages(silent: bool) -> Iterator[Stages]:
+    """A callback that opens a bar for each stage named to it.
+
+    Where standard error is not a terminal, a line every ten seconds gives the stage and the share of it that is done.
+    What the package logs, such as that a stage resumes, is printed there too. Nothing of this if silent.
+    """
+    screen = _Plain(stderr=True)
+    description = TextColumn("{task.description:>12}", markup=False)
+    columns = (description, BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+    bars = Progress(*columns, console=screen, disable=silent or not screen.is_terminal, transient=True)
+    pulse = _Pulse(screen)
+    with bars, _show_log(None if silent else screen), pulse.beating(not silent and _is_file_or_pipe(screen)):
+
+        def report(stage: str):
+            signals.check()  # a library may have swallowed the exception of an earlier signal
+            for previous in bars.tasks[-1:]:
+                bars.update(previous.id, total=1, completed=1)
+                bars.stop_task(previous.id)
+            task = bars.add_task(stage, total=None)
+            pulse.begin(stage)
+
+            def progress(done: int, total: int) -> None:
+                bars.update(task, completed=done, total=total)
+                pulse.moved(stage, done, total)
+
+            return progress
+
+        yield report
+
+
+def _is_file_or_pipe(screen: Console) -> bool:
+    """Whether standard error is a file or a pipe: neither a terminal nor a buffer in memory."""
+    try:
+        screen.file.fileno()
+    except (OSError, AttributeError):
+        return False
+    return not screen.is_terminal
+
+
+class _Stage(NamedTuple):
+    """The current stage, and the share of it that is done, if that is known."""
+
+    name: str
+    share: float | None
+
+
+class _Pulse:
+    """Lines from a thread of its own, so that they appear during compilation too."""
+
+    def __init__(self, screen: Console):
+        self._screen = screen
+        self._stage: _Stage | None = None
+
+    def begin(self, name: str) -> None:
+        """A stage begins."""
+        self._stage = _Stage(name, None)
+
+    def moved(self, name: str, done: int, total: int) -> None:
+        """So many steps of it are done."""
+        if self._stage is not None and self._stage.name == name and total:
+            self._stage = self._stage._replace(share=done / total)
+
+    @contextmanager
+    def beating(self, wanted: bool) -> Iterator[None]:
+        """A line every ten seconds, for as long as this is open."""
+        ended, began = threading.Event(), time.monotonic()
+
+        def beat() -> None:
+            while not ended.wait(EVERY_SECONDS):
+                if (stage := self._stage) is not None:
+                    share = "" if stage.share is None else f"{stage.share:.0%}, "
+                    self._screen.print(f"{stage.name}: {share}{time.monotonic() - began:.0f} s", soft_wrap=True)
+
+        thread = threading.Thread(target=beat, name="progress", daemon=True)
+        if wanted:
+            thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            if wanted:
+                thread.join()
+
+
+class _Lines(logging.Handler):
+    """Log records as lines of a console, above its bars."""
+
+    def __init__(self, screen: Console):
+        super().__init__()
+        self._screen = screen
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._screen.print(record.getMessage(), soft_wrap=True)
+
+
+@contextmanager
+def _show_log(screen: Console | None) -> Iterator[None]:
+    """The package's log on a console, for as long as this is open."""
+    if screen is None:
+        yield
+        return
+    log, lines = logging.getLogger("langevin_ib"), _Lines(screen)
+    level = log.level
+    log.addHandler(lines)
+    log.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        log.removeHandler(lines)
+        log.setLevel(level)

@@ -1,0 +1,251 @@
+"""A run's `auto` settings, decided by rule from the configuration alone, before any draw.
+
+Rules (each constant is below, none is read off a sample or a law's fit; the windows' are in `windows.py`,
+the step's in `steps.py`):
+
+step_size  from the curvature, see `steps.py`.
+thin       a draw every 0.25/ω (unconfined: 0.05/ω, for a visit to the slab is short), ω the curvature of the loss at
+           the middle of the window (at the minimum, with many coordinates); the draws between would add under 1% to
+           the information.
+burn_in    a fifth of the steps. Without confinement, where no stationary law is waited for, 1/32 of them, or as long
+           as the reduced loss needs to settle: 8/ω, ω its smallest curvature at the same point, but no more than 1/4.
+slab       a twentieth of z_hi (of the largest scalar's, with many coordinates) times the dimension of the group.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+
+from langevin_ib import geometry
+from langevin_ib.config.run import AUTO, RunConfig
+from langevin_ib.dynamics.confinement import build_confinement
+from langevin_ib.ensemble.runner import Schedule
+from langevin_ib.errors import ConfigError, LangevinIBError, ModelError, one_line
+from langevin_ib.laws.base import on_host
+from langevin_ib.laws.family import Reduction
+from langevin_ib.models import Chart
+from langevin_ib.models.transforms import with_metric
+from langevin_ib.runs.steps import POINTS, check_precision, check_spacing, check_travel, settling_rate, step_size_of
+from langevin_ib.runs.windows import Minimum, Wells, Window, rounded, scalar_window
+
+log = logging.getLogger(__name__)
+
+THIN_INTERVAL = {True: 0.25, False: 0.05}  # by whether the measure is proper: a visit to a slab is short
+BURN_IN_SHARE = {True: 1 / 5, False: 1 / 32}
+SLAB_SHARE = 1 / 20
+SETTLING, SETTLING_SHARE = 8.0, 1 / 4
+UNCONFINED_SEGMENTS = 5  # octaves of time in which the drifting marginal is reported
+MIN_RECORDS = 10
+FREE_POINTS = 257  # odd: the middle of a window around 0, where rescalings fix the origin, is one of them
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A configuration without `auto` (except a step size that MALA tunes), and what it implies.
+
+    Attributes:
+        config: the settings.
+        reduction: model, confinement, temperature.
+        schedule: burn-in and records.
+        edges: bin edges of each scalar.
+        singular_ends: whether a scalar's window ends where its branch does.
+        elsewhere: other minima of the reduced loss of a scalar invariant, see `windows.Placement`.
+    """
+
+    config: RunConfig
+    reduction: Reduction
+    schedule: Schedule
+    edges: dict[str, np.ndarray]
+    singular_ends: tuple[bool, bool]
+    elsewhere: Wells = ()
+
+    @property
+    def scalars(self) -> tuple[str, ...]:
+        """The scalars that are put into histograms."""
+        return tuple(self.edges)
+
+    @property
+    def drifting(self) -> bool:
+        """Whether the chains spread along the orbits without end, so that only draws on a slab are judged."""
+        return self.config.sampler == "langevin" and not self.reduction.proper
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """What a pickle holds: all but the model's functions, which are built anew from the configuration."""
+        rest = (self.schedule, self.edges, self.singular_ends, self.elsewhere)
+        return _restored, (self.config, self.reduction and self.reduction.temperature, *rest)
+
+
+def _restored(config: RunConfig, temperature: float | None, *rest: Any) -> Plan:
+    """A plan from a pickle; without its reduction, and saying so, where the model cannot be built."""
+    try:
+        with jax.enable_x64(True):
+            return Plan(config, build_reduction(config, temperature), *rest)
+    except Exception as error:  # of a user's module, which may not be there
+        log.warning("a result is restored without its model, plan.reduction is None: %s", one_line(error))
+    plan = object.__new__(Plan)
+    for spec, value in zip(dataclasses.fields(Plan), (config, None, *rest), strict=True):
+        object.__setattr__(plan, spec.name, value)
+    return plan
+
+
+def build_reduction(config: RunConfig, temperature: float | None = None) -> Reduction:
+    """The model, with its metric, and the confinement that a configuration names; at another temperature if given.
+
+    Raises:
+        ConfigError: there is no such model or invariant, or an option does not fit it.
+    """
+    model = config.build_model()
+    if config.metric is not None:
+        q = sum(int(np.size(leaf)) for leaf in jax.tree.leaves(model.init(jax.random.key(0))))
+        if len(config.metric) != q:
+            raise ConfigError(
+                "metric", f"{q} positive numbers, one for each parameter", f"{len(config.metric)} numbers"
+            )
+        model = with_metric(model, np.asarray(config.metric))
+    reduction = Reduction(model, build_confinement(config), temperature or config.temperature)
+    known = _chart_of(reduction).scalar_names
+    for name in config.invariant or ():
+        if name not in known:
+            raise ConfigError("invariant", f"among {', '.join(known)}", name)
+    if config.window != AUTO and len(known) > 1 and (config.invariant is None or len(config.invariant) != 1):
+        raise ConfigError("window", f"auto, or given with --invariant naming one of {', '.join(known)}", "a range")
+    if config.law_draws is not None and reduction.chart.dim == 1:
+        raise ConfigError("law_draws", "left out with one coordinate, whose laws are integrated", config.law_draws)
+    return reduction
+
+
+def _chart_of(reduction: Reduction) -> Chart:
+    """The chart; an error of a user's `init`, `invariants` or `scalars` in one line."""
+    try:
+        return reduction.chart
+    except LangevinIBError:
+        raise
+    except Exception as error:  # of a user's functions
+        raise ModelError(
+            f"model {reduction.model.name}: its init, invariants or scalars fail: {one_line(error)} "
+            "(invariants and scalars are mappings of names to arrays)"
+        ) from error
+
+
+def _check_free(reduction: Reduction, window: Window) -> None:
+    """The laws are written where the action is free: at every point of the window the section has an orbit."""
+    z = np.linspace(*window, FREE_POINTS)[1:-1]
+    log_det = np.asarray(reduction.terms(z).log_det)
+    if not np.isfinite(log_det).all():
+        at = z[~np.isfinite(log_det)][0]
+        raise ModelError(
+            f"model {reduction.model.name}: the action is not free, or the section fails, at {reduction.name} = "
+            f"{at:.4g}, inside the window [{window[0]:g}, {window[1]:g}]: end its branches there"
+        )
+
+
+def resolve(config: RunConfig) -> Plan:
+    """Resolve every `auto` for a model of one coordinate; the result's configuration resolves to itself.
+
+    Raises:
+        ConfigError: a setting does not fit the model: a window outside the branch or the support, too few records.
+    """
+    reduction = build_reduction(config)
+    branch, window, elsewhere = scalar_window(config, reduction)
+    _check_free(reduction, window)
+    config = config.replace(window=window)
+    points = np.linspace(*window, POINTS + 2)[1:-1, None]
+    config = _resolve_dynamics(
+        config, reduction, points, np.array([[0.5 * sum(window)]]), max(abs(window[0]), abs(window[1]))
+    )
+    edges = {reduction.name: np.linspace(*window, config.bins + 1)}
+    check_spacing(config, reduction, points, edges)
+    singular = window[0] == branch[0], window[1] == branch[1]
+    return Plan(config, reduction, _build_schedule(config, reduction.proper), edges, singular, elsewhere)
+
+
+def resolve_many(
+    config: RunConfig, reduction: Reduction, windows: Mapping[str, Window], lowest: Minimum, draws: np.ndarray
+) -> Plan:
+    """The same for a model of many coordinates.
+
+    Args:
+        windows: of every scalar, by rule.
+        lowest: the minimum of the reduced loss.
+        draws: (n, k) points of the quotient, drawn from the predicted law.
+
+    Raises:
+        ConfigError: too few records.
+    """
+    largest = max(max(abs(low), abs(high)) for low, high in windows.values())
+    width = largest * reduction.model.group_dim
+    config = _resolve_dynamics(config, reduction, draws[: 8 * POINTS], lowest.x[None], width)
+    wanted = config.invariant or tuple(windows)
+    # Scalars that are cut stay in, whatever is shown: the laws are those inside their windows.
+    compared = {name: w for name, w in windows.items() if name in wanted or name in reduction.model.cut}
+    edges = {name: np.linspace(*window, config.bins + 1) for name, window in compared.items()}
+    check_spacing(config, reduction, draws[: 8 * POINTS], edges)
+    return Plan(config, reduction, _build_schedule(config, reduction.proper), edges, (False, False))
+
+
+def _resolve_dynamics(
+    config: RunConfig, reduction: Reduction, points: np.ndarray, middle: np.ndarray, largest: float
+) -> RunConfig:
+    """Slab, step, thinning and burn-in, from points of the quotient that represent the law."""
+    if config.confine == "none" and config.slab is None and not reduction.proper:
+        config = config.replace(slab=rounded(largest * SLAB_SHARE))
+    if config.step_check == AUTO:
+        config = config.replace(step_check=config.integrator != "mala")
+    if config.step_check and config.integrator == "mala":
+        raise ConfigError("step_check", "no with integrator mala, which has no discretisation bias", "yes")
+    because = ""
+    if config.step_size == AUTO and config.integrator != "mala":
+        step, because = step_size_of(config, reduction, points, middle)
+        config = config.replace(step_size=rounded(step))
+    if not because:
+        check_precision(config, reduction, points)
+    if config.integrator != "mala":
+        check_travel(config, reduction, points, middle, because)
+    if config.thin == AUTO:
+        config = config.replace(thin=_thinning(config, reduction, middle))
+    if config.burn_in == AUTO:
+        config = config.replace(burn_in=_burn_in_steps(config, reduction, middle))
+    if because:  # once the step is known, and float64 with it worth while
+        check_precision(config, reduction, points)
+    return config
+
+
+def _thinning(config: RunConfig, reduction: Reduction, middle: np.ndarray) -> int:
+    if config.integrator == "mala":
+        return 4
+    wanted = THIN_INTERVAL[reduction.proper] / (settling_rate(reduction, middle) * float(config.step_size))
+    return int(np.clip(round(wanted), 1, max(1, config.steps // 500)))
+
+
+def _burn_in_steps(config: RunConfig, reduction: Reduction, middle: np.ndarray) -> int:
+    share = round(config.steps * BURN_IN_SHARE[reduction.proper])
+    if reduction.proper or config.integrator == "mala":
+        return share
+    slowest = float(on_host(lambda x: geometry.reduced_curvatures(reduction.chart, x)[0])(middle)[0])
+    settled = SETTLING / (max(slowest, 1e-12) * float(config.step_size))
+    return max(share, int(min(settled, SETTLING_SHARE * config.steps)))
+
+
+def _build_schedule(config: RunConfig, proper: bool) -> Schedule:
+    burn_in, thin = int(config.burn_in), int(config.thin)
+    records = (config.steps - burn_in) // thin
+    if records < MIN_RECORDS:
+        raise ConfigError(
+            "steps", f"at least burn_in + {MIN_RECORDS} thin = {burn_in + MIN_RECORDS * thin}", config.steps
+        )
+    if not proper:
+        first = config.steps / 2**UNCONFINED_SEGMENTS
+        ends = [int(first * 2**k) for k in range(1, UNCONFINED_SEGMENTS)]
+        cuts = {(end - burn_in) // thin for end in ends}
+        segments = (*sorted(cut for cut in cuts if 0 < cut < records), records)
+    else:
+        records -= records % 2  # two equal halves, which the stationarity test compares
+        segments = (records // 2, records)
+    return Schedule(burn_in, thin, records, segments)

@@ -1,0 +1,349 @@
+"""What the laws predict for each scalar, and how a sample is compared with it: by quadrature, or by draws of a law.
+
+Both kinds answer the same questions, so that the judge does not know which it has: which laws exist, their bin
+masses, the c that a sample shows, the c that draws of a law would show, the exact law's share of a window.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Float
+
+from langevin_ib.errors import LawError, ModelError
+from langevin_ib.laws import Formula, Law, Reduction, bin_masses, build_laws, formula
+from langevin_ib.laws.base import bin_nodes
+from langevin_ib.laws.candidates import KnownLaw, LawAbout, Masses, Role
+from langevin_ib.laws.draws import LawDraws
+from langevin_ib.laws.family import family_formula, orbit_formula, pushforward_formula
+from langevin_ib.laws.orbit import NOT_ALONG_COMPACT, check_splits, constant_along_orbits, log_orbit_integral
+from langevin_ib.laws.support import share_in_window
+from langevin_ib.models.base import Params
+from langevin_ib.runs.windows import wells_of
+from langevin_ib.statistics import coefficient, compare
+from langevin_ib.statistics.coefficient import Coefficient
+from langevin_ib.statistics.records import Absent
+from langevin_ib.statistics.sample import Sums
+from langevin_ib.statistics.weights import MIN_SHARE, effective_share, weights_of
+
+CORRECTION_PANELS = 8
+
+
+ROLES: dict[str, Role] = {
+    "exact": "own", "slice": "limit", "hard": "limit", "pushforward": "limit", "printed": "control", "naive": "control",
+}  # fmt: skip
+
+
+@runtime_checkable
+class Predictions(Protocol):
+    """The laws of one run of Langevin dynamics."""
+
+    @property
+    def missing(self) -> list[str]:
+        """One line for each law that does not exist here."""
+        ...
+
+    @property
+    def candidates(self) -> tuple[KnownLaw, ...]:
+        """The laws that exist here, with their bin masses."""
+        ...
+
+    def coefficient(self, statistic: Sums) -> Coefficient | Absent:
+        """The measured c with its error, or why there is none."""
+        ...
+
+    def law_coefficient(self, law: str) -> float | None:
+        """The c that draws of this law would show: its projection on the family, E_c[t] = E_law[t]."""
+        ...
+
+    def share(self, scalar: str) -> float | Absent:
+        """The share of the exact law in the scalar's window, of all that chains can reach."""
+        ...
+
+
+def _no_coefficient(masses: dict[str, Float[np.ndarray, " all_bins"]]) -> Absent:
+    """Why there is no c where log det G is constant, and which of the laws of c are one law then."""
+    alike = [name for name in ("slice", "hard", "pushforward") if name in masses]
+    alike = [name for name in alike if np.abs(masses[name] - masses[alike[0]]).max() < compare.SAME_LAW]
+    same = f": {', '.join(alike[:-1])} and {alike[-1]} are one law here" if len(alike) > 1 else ""
+    return Absent("c", f"log det G is constant in the window, so that no draws can identify c{same}")
+
+
+@dataclass(frozen=True)
+class QuadraturePredictions:
+    """Laws of one scalar invariant, integrated over its bins; built by `quadrature`."""
+
+    reduction: Reduction
+    edges: Float[np.ndarray, " edges"]
+    singular_ends: tuple[bool, bool]
+    margin: float
+    built: list[Law]
+    missing: list[str]
+    masses: dict[str, Float[np.ndarray, " bins"]]
+
+    @property
+    def candidates(self) -> tuple[KnownLaw, ...]:
+        """Their masses by quadrature, which has settled to 1e-10."""
+        return tuple(
+            KnownLaw(
+                LawAbout(law.name, law.measure, law.formula, ROLES[law.name]),
+                {self.reduction.name: Masses(self.masses[law.name], None, self.law_coefficient(law.name))},
+            )
+            for law in self.built
+        )
+
+    def coefficient(self, statistic: Sums) -> Coefficient | Absent:
+        """Maximum likelihood with the normaliser by quadrature."""
+        if any(self.singular_ends):
+            return Absent("c", "the window reaches the end of the branch, where the family is not normalisable")
+        _, log_base, t = self._nodes
+        if coefficient.is_constant(t):
+            return _no_coefficient(self.masses)
+        try:
+            return coefficient.estimate_correction(statistic.total, statistic.n, log_base, t)
+        except ValueError as error:
+            return Absent("c", str(error))
+
+    def law_coefficient(self, law: str) -> float | None:
+        """By quadrature over the window."""
+        if any(self.singular_ends):
+            return None
+        z, log_base, t = self._nodes
+        if coefficient.is_constant(t):
+            return None
+        (density,) = (candidate for candidate in self.built if candidate.name == law)
+        try:
+            log_density = density.log_density(z)
+        except LawError:  # of an orbit integral, which had settled at the nodes of the masses but does not at these
+            return None
+        log_p = log_density + bin_nodes(self.edges, self.singular_ends, CORRECTION_PANELS).log_weight.ravel()
+        p = np.exp(log_p - log_p.max())
+        try:
+            return coefficient.solve_family(float(p @ t / p.sum()), log_base, t)
+        except ValueError:
+            return None
+
+    def share(self, scalar: str) -> float | Absent:
+        """By quadrature over the branches; a chain on the slice stays on the home branch."""
+        exact = next((law for law in self.built if law.name == "exact"), None)
+        if exact is None or not self.reduction.proper:
+            return Absent("share", "there is no exact law over all of the branch")
+        model, low, high = self.reduction.model, float(self.edges[0]), float(self.edges[-1])
+        constrained = self.reduction.confinement.constrained
+        branches = (model.home_of(scalar),) if constrained else model.branches_of(scalar)
+        try:
+            wells = [z for branch in branches for z in wells_of(self.reduction, branch)]
+            return share_in_window(exact, lambda z: self.reduction.terms(z).energy, branches, (low, high), wells)
+        except (LawError, ModelError) as error:
+            return Absent("share", str(error))
+
+    @cached_property
+    def _nodes(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """z, log weight × (c = 0 density), and the statistic t at quadrature nodes of the window."""
+        nodes = bin_nodes(self.edges, self.singular_ends, CORRECTION_PANELS)
+        z = nodes.z.ravel()
+        terms = self.reduction.terms(z)
+        return z, nodes.log_weight.ravel() - terms.energy + terms.log_volume, -0.5 * terms.log_det
+
+
+def quadrature(
+    reduction: Reduction,
+    edges: Float[np.ndarray, " edges"],
+    singular_ends: tuple[bool, bool],
+    *,
+    names: tuple[str, ...],
+    slab: float | None,
+    margin: float,
+) -> QuadraturePredictions:
+    """Build and integrate the requested laws of a scalar invariant; one that cannot be normalised is missing.
+
+    Raises:
+        LawError: none of them exists here.
+    """
+    laws, missing = build_laws(reduction, names, slab)
+    built, masses = [], {}
+    for law in laws:
+        try:
+            masses[law.name] = bin_masses(law, edges, singular_ends)
+            built.append(law)
+        except LawError as error:
+            missing.append(str(error))
+    if not built:
+        raise LawError("none of the requested laws exists here: " + "; ".join(missing))
+    return QuadraturePredictions(reduction, edges, singular_ends, margin, built, missing, masses)
+
+
+class Exact(NamedTuple):
+    """The exact marginal of a protocol as a formula, and whether it needs the orbit integral."""
+
+    formula: Formula
+    with_orbit: bool
+
+
+def exact_formula(reduction: Reduction, point: Params, slab: float | None) -> Exact:
+    """The exact marginal at the run's finite κ or λ, in any number of dimensions.
+
+    Args:
+        reduction: model, confinement, temperature.
+        point: some point of the slice, at which the orbit integral's conditions are checked.
+        slab: ε of a run that keeps draws on a slab; there is no quadrature for it.
+
+    Raises:
+        LawError: there is no exact marginal, or no way to compute it.
+    """
+    if reduction.confinement.constrained:
+        return Exact(family_formula(1.0 if reduction.confinement.fixman else 0.0, "exact"), False)
+    if reduction.model.group_dim == 0:
+        return Exact(family_formula(0.0, "exact"), False)  # the orbits are points: Gibbs's measure itself
+    if slab is not None or not reduction.proper:
+        raise LawError(
+            "law exact: no quadrature on a slab in more than one dimension; slice is the limit of a thin one"
+        )
+    chart, confinement = reduction.chart, reduction.confinement
+    if not confinement.proper:
+        return Exact(pushforward_formula()._replace(name="exact"), False)
+    if reduction.model.compact_orbits:
+        if not constant_along_orbits(chart, confinement, point):
+            raise LawError(NOT_ALONG_COMPACT)
+        return Exact(pushforward_formula()._replace(name="exact"), False)
+    check_splits(chart, confinement, point)
+    if not np.isfinite(log_orbit_integral(chart, confinement, reduction.temperature, point)):
+        raise LawError("law exact: the orbit integral does not converge, the confinement does not rise along the orbit")
+    return Exact(orbit_formula(confinement), True)
+
+
+@dataclass(frozen=True)
+class SampledPredictions:
+    """Laws of many coordinates, by reweighting draws of one of them; every mass has an error bar of its own.
+
+    Attributes:
+        draws: draws of the law that was sampled.
+        edges: bin edges of each scalar.
+        margin: equivalence margin on total variation.
+        level: confidence of each verdict, so that all scalars together err in 5% at most.
+        formulas: the laws; `exact` with the orbit integral among its terms.
+        missing: one line for each law that does not exist here.
+        cut: scalars whose windows the laws are conditioned on.
+    """
+
+    draws: LawDraws
+    edges: dict[str, Float[np.ndarray, " edges"]]
+    margin: float
+    level: float
+    formulas: list[Formula]
+    missing: list[str]
+    cut: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> list[str]:
+        """Of the laws that exist here."""
+        return [formula.name for formula in self.formulas]
+
+    @property
+    def candidates(self) -> tuple[KnownLaw, ...]:
+        """Self-normalised masses, with the chain counts that their errors come from."""
+        return tuple(
+            KnownLaw(
+                LawAbout(law.name, law.measure, law.text, ROLES[law.name]),
+                {
+                    scalar: Masses(histogram.mass, histogram, self.law_coefficient(law.name))
+                    for scalar in self.edges
+                    for histogram in [self.histogram(law.name, scalar)]
+                },
+            )
+            for law in self.formulas
+        )
+
+    def weight(self, law: str) -> Float[np.ndarray, "chain draw"]:
+        """The weights of the reference draws under a law; one for each, for the law that was sampled."""
+        if law not in self._weights and law == self.draws.formula.name:
+            return np.ones_like(self.draws.statistic)
+        return self._weights[law]
+
+    def coefficient(self, statistic: Sums) -> Coefficient | Absent:
+        """MCMC maximum likelihood."""
+        if np.sum(statistic.n) == 0:
+            return Absent("c", "no draw counts")
+        if coefficient.is_constant(self.draws.statistic):
+            masses = {n: np.concatenate([self.histogram(n, s).mass for s in self.edges]) for n in self.names}
+            return _no_coefficient(masses)
+        base = self.draws.log_weight(family_formula(0.0, "base"))
+        try:
+            return coefficient.estimate_correction_by_reweighting(
+                statistic.total, statistic.n, self.draws.statistic, base
+            )
+        except ValueError as error:
+            return Absent("c", str(error))
+
+    def law_coefficient(self, law: str) -> float | None:
+        """By reweighting."""
+        if coefficient.is_constant(self.draws.statistic):
+            return None
+        weight = self._weights[law].ravel()
+        t = self.draws.statistic.ravel()
+        base = self.draws.log_weight(family_formula(0.0, "base")).ravel()
+        try:
+            return coefficient.solve_family(float(weight @ t / weight.sum()), base, t)
+        except ValueError:
+            return None
+
+    def share(self, scalar: str) -> float | Absent:
+        """Unknown: the law is sampled inside the windows."""
+        return Absent("share", "the law is known inside the windows only")
+
+    def histogram(self, law: str, scalar: str) -> compare.Histogram:
+        """Weighted counts of the reference chains."""
+        return self._histograms[law, scalar]
+
+    def shares(self) -> dict[str, float]:
+        """Share of the reference draws that each law's weights rest on."""
+        return {law: effective_share(weight) for law, weight in self._weights.items()}
+
+    @cached_property
+    def _weights(self) -> dict[str, np.ndarray]:
+        return {f.name: weights_of(self.draws.log_weight(f)) for f in self.formulas}
+
+    @cached_property
+    def _histograms(self) -> dict[tuple[str, str], compare.Histogram]:
+        return {
+            (f.name, scalar): self.draws.histogram(scalar, edges, self._weights[f.name])
+            for f in self.formulas
+            for scalar, edges in self.edges.items()
+        }
+
+
+def sampled(
+    reduction: Reduction,
+    draws: LawDraws,
+    edges: dict[str, Float[np.ndarray, " edges"]],
+    *,
+    names: tuple[str, ...],
+    exact: Formula | LawError,
+    margin: float,
+) -> SampledPredictions:
+    """Weigh the draws of one law as each requested law; a law too far away is missing, with the reason.
+
+    Raises:
+        LawError: none of the requested laws exists here.
+    """
+    formulas, missing = [], []
+    for name in names:
+        law = exact if name == "exact" else formula(reduction, name)
+        if isinstance(law, LawError):
+            missing.append(str(law))
+            continue
+        share = effective_share(weights_of(draws.log_weight(law)))
+        if not share >= MIN_SHARE:
+            missing.append(
+                f"law {name}: its weights rest on {share:.1%} of the draws of law {draws.formula.name}, "
+                f"below {MIN_SHARE:.0%}"
+            )
+            continue
+        formulas.append(law)
+    if not formulas:
+        raise LawError("none of the requested laws exists here: " + "; ".join(missing))
+    level = 1.0 - (1.0 - compare.LEVEL) / len(edges)
+    return SampledPredictions(draws, edges, margin, level, formulas, missing, reduction.model.cut)

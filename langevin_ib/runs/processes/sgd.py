@@ -1,0 +1,575 @@
+"""One run of SGD from configuration to verdict: its own law (S), against the isotropic family at its best temperature.
+
+Rules (before any draw of the chains): lr 0.01 (1 − μ)/Λ, Λ the largest curvature of the loss at its minimum, μ the
+momentum; windows leave out 0.1% of law (S) at either end, or where there is none are those of the isotropic law `slice`
+at the temperature of a noise as strong as SGD's across the orbits; burn-in until χ has fallen by e^−10 at the predicted
+rate and the slowest coordinate has relaxed ten times; then 400 relaxation times. Where χ would need more than 200 000
+steps, chains start on the slice instead.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.flatten_util import ravel_pytree
+
+from langevin_ib import geometry
+from langevin_ib.config.run import AUTO, RunConfig
+from langevin_ib.dynamics.kernels.euler_maruyama import euler_maruyama
+from langevin_ib.dynamics.kernels.sgd import sgd
+from langevin_ib.dynamics.noise import Noise, NoiseReport, gradient_noise, measure, memory_factor
+from langevin_ib.ensemble.runner import Schedule, run_ensemble, starting_points
+from langevin_ib.errors import ConfigError, LawError
+from langevin_ib.geometry import contract
+from langevin_ib.geometry.charges import ChargeBalance, charge_balance
+from langevin_ib.laws import Law, Reduction, bin_masses, formula, isotropic
+from langevin_ib.laws.base import on_host
+from langevin_ib.laws.candidates import KnownLaw, LawAbout, Masses
+from langevin_ib.laws.sgd import FORMULA, MEASURE, NAME, Coordinate, Descent, OwnError, check_closed
+from langevin_ib.models import Params
+from langevin_ib.runs.observe import build_observer, sample_of
+from langevin_ib.runs.plan import Plan, build_reduction
+from langevin_ib.runs.process import Draws, Prepared
+from langevin_ib.runs.quotient import sample_mala
+from langevin_ib.runs.result import ChargeSummary, Meter, SgdDetails
+from langevin_ib.runs.sampling import RUNAWAY_STARTS, check_sample
+from langevin_ib.runs.steps import POINTS, check_spacing
+from langevin_ib.runs.windows import (
+    Window,
+    cut_windows,
+    given_window,
+    is_given,
+    lowest_point,
+    minimum,
+    quantile_window,
+    rounded,
+    rounded_window,
+    scalar_window,
+)
+from langevin_ib.session import Session, key_of
+from langevin_ib.statistics.convergence import R_HAT_LIMIT
+from langevin_ib.statistics.records import Absent, Doubt
+
+LR_SHARE = 0.01  # η Λ/(1 − μ)
+STRENGTH = 2.8  # of the default label noise, for one example of weight one
+TAIL = 1e-3
+DECAY = 10.0
+LONGEST_DECAY = 200_000
+RELAXATIONS = {"burn_in": 10, "records": 400}
+STEPS_RANGE = (20_000, 400_000)
+MOST_STEPS = 10**7
+THIN_INTERVAL = 0.25
+OFF_SLICE = 0.05  # rms χ over |a|² + |b|² halved above which (S) is not yet the law to compare with
+NOISELESS_SPREAD = 0.01
+NOISELESS = 1e-6  # a kick at the minimum below this share of the parameters leaves chains where they are
+END, VANISHING = 1e-9, 1e-2  # |z| next to the end of a branch; |∇z| there over the largest that counts as none
+NO_COEFFICIENT = "SGD's noise is not isotropic; the c of the isotropic family is fitted with its T"
+AT_REST = "law sgd: the noise vanishes at the minimum of the loss, where chains come to rest: there is no density"
+BY_EPOCHS = (
+    "by epochs the noise of an epoch's steps cancels, while windows and temperatures are set for independent batches, "
+    "so that no law is judged"
+)
+
+
+@dataclass(frozen=True)
+class ResolvedDescent:
+    """The resolved plan of a run of SGD, before its first draw.
+
+    Attributes:
+        config: without `auto`.
+        descent: the process whose law is (S).
+        reduction: model and confinement at T = 1, so that its energies are ℓ.
+        middle: the minimum of the reduced loss.
+        meter: the noise there.
+        laws: (S) of each scalar, or none of any.
+        missing: one line for each law that does not exist here.
+        errors: how far the law of each scalar is from (S) by itself, to leading order in η.
+        independent: variance of each scalar under the law (S) of batches drawn with replacement; of runs by epochs.
+        family: the isotropic laws; None without noise.
+        edges: bin edges of each scalar.
+        schedule: burn-in and records.
+        balanced: whether chains start on the slice.
+        balance: the predicted balance of χ near the minimum, and its rate per unit of nη/(1 − μ); None without one.
+        doubts: reasons not to trust the isotropic laws.
+    """
+
+    config: RunConfig
+    descent: Descent
+    reduction: Reduction
+    middle: np.ndarray
+    meter: NoiseReport
+    laws: dict[str, Law]
+    missing: list[str]
+    errors: dict[str, OwnError]
+    independent: dict[str, float]
+    family: isotropic.IsotropicFamily | None
+    edges: dict[str, np.ndarray]
+    schedule: Schedule
+    balanced: bool
+    balance: ChargeBalance | None
+    doubts: list[Doubt]
+
+    @property
+    def plan(self) -> Plan:
+        """The resolved plan in the form that all runs share."""
+        return Plan(self.config, self.reduction, self.schedule, self.edges, (False, False))
+
+    @property
+    def decay(self) -> float:
+        """The rate at which χ is predicted to go to zero near the minimum, per unit of t = nη; 0 if it does not."""
+        return decay_of(self.balance, float(self.config.momentum or 0))
+
+    def descent_with(self, noise: Noise) -> Descent:
+        """The same process under another noise."""
+        return replace(self.descent, noise=noise)
+
+
+class AtMinimum(NamedTuple):
+    """The process at the minimum of the loss, before anything is sampled; see `ResolvedDescent` for the fields.
+
+    `rates` are those at which the coordinates relax, per unit of nη/(1 − μ), and `point` is the balanced point there.
+    """
+
+    config: RunConfig
+    reduction: Reduction
+    middle: np.ndarray
+    descent: Descent
+    point: Params
+    meter: NoiseReport
+    balance: ChargeBalance | None
+    rates: np.ndarray
+
+
+def decay_of(balance: ChargeBalance | None, momentum: float) -> float:
+    """The rate of a balance at χ = 0 per unit of t = nη; 0 if there is none."""
+    return 0.0 if balance is None or np.any(balance.charge) else balance.rate / (1.0 - momentum)
+
+
+def gradient_noise_of(config: RunConfig) -> Noise:
+    """The gradient noise that a configuration names; its label noise has to be a number."""
+    label = float(config.label_noise or 0.0)
+    if config.noise != "isotropic":
+        return Noise(str(config.noise), config.batch_size, label, replace=bool(config.replacement))  # pyright: ignore
+    kind = "label" if config.batch_size is None else "minibatch"
+    return Noise(kind, config.batch_size, label, isotropized=True)  # pyright: ignore[reportArgumentType]
+
+
+def prepare(config: RunConfig, session: Session) -> Prepared:
+    """Resolve every `auto` and determine which laws exist, before any draw of the chains.
+
+    Raises:
+        ConfigError, ModelError, LawError: as `langevin_ib.run`.
+    """
+    session.report("planning")
+    resolved = resolve_descent(config, lambda name: session.stage(config, name))
+    family = resolved.family
+    return Prepared(
+        plan=resolved.plan,
+        candidates=(*_law_candidates(resolved), *(() if family is None else family.candidates)),
+        missing=tuple(resolved.missing),
+        doubts=tuple(resolved.doubts),
+        coefficient=lambda statistic: Absent("c", NO_COEFFICIENT),
+        share=lambda scalar: None,
+        stationary=bool(resolved.laws),
+        # Where the noise ends at the minimum every chain ends in a point, and there is nothing to judge.
+        at_rest=family is None,
+        remedy=tuple(resolved.missing),
+        own=resolved,
+    )
+
+
+def _law_candidates(resolved: ResolvedDescent) -> tuple[KnownLaw, ...]:
+    """Law (S), where every scalar has one."""
+    if not resolved.laws:
+        return ()
+    masses = {name: Masses(bin_masses(law, resolved.edges[name])) for name, law in resolved.laws.items()}
+    return (KnownLaw(LawAbout(NAME, MEASURE, FORMULA, "own"), masses),)
+
+
+def details(prepared: Prepared, draws: Draws) -> SgdDetails:
+    """The noise at the minimum, the decay of χ, the error of (S) itself."""
+    resolved: ResolvedDescent = prepared.own
+    config, noisy = resolved.config, resolved.family is not None
+    charge = _measure_charge(resolved, draws)
+    return SgdDetails(
+        noise=str(config.noise),
+        start="slice" if resolved.balanced else "own",
+        decay=resolved.decay,
+        balance=None if resolved.balance is None else tuple(map(float, resolved.balance.charge)),
+        meter=Meter(**{name: float(value) for name, value in resolved.meter._asdict().items()}),
+        noisy=noisy,
+        law_error=dict(resolved.errors),
+        charge=charge,
+        doubts=tuple(_charge_doubts(resolved, charge)),
+        independent=dict(resolved.independent),
+    )
+
+
+def resolve_descent(config: RunConfig, stage: Callable[[str], dict[str, Any]]) -> ResolvedDescent:
+    """Resolve every `auto` and determine which laws exist, before any draw of the chains.
+
+    Raises:
+        ConfigError, ModelError, LawError: as `langevin_ib.run`.
+    """
+    config, reduction, middle, descent, point, meter, balance, rates = at_minimum(config)
+    decay = 0.0 if balance is None else balance.rate
+    size = float(jnp.sqrt(sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(point))))
+    noisy = float(config.lr or 0) * meter.trace**0.5 > NOISELESS * size
+    schedule_config, schedule, balanced = _build_schedule(config, descent, decay if noisy else 0.0, rates, noisy)
+
+    family, windows, doubts, independent = None, {}, [], {}
+    if noisy or descent.noise.kind == "none":
+        coordinates, missing = _build_coordinates(descent, middle, plain=not config.momentum)
+    else:
+        coordinates, missing = None, [AT_REST]
+    if noisy:
+        at_temperature = build_reduction(config, temperature=rounded(_isotropic_temperature(descent, meter, point)))
+        family, windows, doubts = _isotropic_family(config, at_temperature, coordinates, stage)
+        if not descent.noise.replace:
+            doubts.append(Doubt("epochs", BY_EPOCHS))
+            independent = _independent_variances(descent, middle)
+    else:
+        values = reduction.chart.scalars(jnp.asarray(middle))
+        windows = {name: _window_at_minimum(float(value)) for name, value in values.items()}
+    if config.window == AUTO and reduction.chart.dim == 1:
+        schedule_config = schedule_config.replace(window=next(iter(windows.values())))
+    edges = {name: np.linspace(*window, config.bins + 1) for name, window in windows.items()}
+    points = middle[None] if len(edges) > 1 else np.linspace(*next(iter(windows.values())), POINTS + 2)[1:-1, None]
+    check_spacing(config, reduction, points, edges)
+    laws = {}
+    if coordinates is not None:
+        for name, coordinate in coordinates.items():
+            try:
+                laws[name] = coordinate.law(*windows[name])
+            except LawError as error:
+                missing.append(str(error))
+    for name, law in laws.items():
+        bin_masses(law, edges[name], remedy="use a smaller lr, less noise, or a narrower window")
+    if len(laws) < len(edges):
+        laws = {}
+    momentum = float(config.momentum or 0)
+    errors = {name: (coordinates or {})[name].error(edges[name], momentum) for name in laws}
+    return ResolvedDescent(
+        config=schedule_config,
+        descent=descent,
+        reduction=reduction,
+        middle=middle,
+        meter=meter,
+        laws=laws,
+        missing=missing,
+        errors=errors,
+        independent=independent,
+        family=family,
+        edges=edges,
+        schedule=schedule,
+        balanced=balanced,
+        balance=balance,
+        doubts=doubts,
+    )
+
+
+def at_minimum(config: RunConfig) -> AtMinimum:
+    """Resolve learning rate and noise, and the process at the minimum of loss and decay.
+
+    Raises:
+        ConfigError, ModelError, LawError: as `langevin_ib.run`.
+    """
+    reduction = build_reduction(config, temperature=1.0)
+    contract.check_model(reduction.model, key_of(config, "check"))
+    if reduction.model.group_dim == 0:
+        raise ConfigError("sampler", "langevin for a model without a symmetry, which has no χ to decay", config.sampler)
+    lowest = minimum(reduction)
+    # One coordinate: on the home branch, where L-BFGS may not have looked.
+    middle = np.array([lowest_point(reduction)]) if reduction.chart.dim == 1 else lowest.x
+    _check_collapse(config, reduction, middle)
+    config = _settle_noise(config, reduction, middle)
+    momentum = float(config.momentum or 0)
+    descent = Descent(
+        reduction.model, reduction.confinement, gradient_noise_of(config), float(config.lr or 0) / (1.0 - momentum)
+    )
+    point = reduction.chart.section(jnp.asarray(middle))
+    return AtMinimum(config, reduction, middle, descent, point, *_measure_noise(descent, point, reduction, momentum))
+
+
+def _check_collapse(config: RunConfig, reduction: Reduction, middle: np.ndarray) -> None:
+    """Refuse a loss that is least at the end of a branch where the factors of a coordinate vanish, as those of uv at 0.
+
+    Raises:
+        ConfigError, LawError: which coordinate, and what follows.
+    """
+    chart, model = reduction.chart, reduction.model
+    if model.scalars is not None:
+        return
+    reach = np.concatenate([[END], np.geomspace(1e-6, 1e3, 181)])
+    for i, name in enumerate(chart.scalar_names):
+        branch = model.home_of(name)
+        if 0.0 not in branch:
+            continue
+        sign = -1.0 if branch[1] <= 0 else 1.0
+
+        def at(z, i=i):
+            x = jnp.asarray(middle, jnp.float64).at[i].set(z)
+            flat, unravel = ravel_pytree(chart.section(x))
+            steepness = jnp.linalg.norm(jax.grad(lambda p: chart.of(unravel(p))[i])(flat))
+            return model.loss(unravel(flat)), reduction.confinement.energy(model, unravel(flat)), steepness
+
+        loss, decay, steepness = on_host(at)(sign * reach)
+        vanishing = steepness[0] < VANISHING * steepness[1:].max()
+        if not (vanishing and np.nanargmin(loss + decay) == 0):
+            continue
+        if config.weight_decay and np.nanargmin(loss) != 0:
+            raise ConfigError(
+                "weight_decay",
+                f"below the pull of the loss at {name} = 0: here loss and decay together are least there, at the end "
+                "of the branch, where chains collapse and no law exists",
+                f"{config.weight_decay:g}",
+            )
+        raise LawError(
+            f"law sgd: the loss of {model.name} is least at {name} = 0, the end of the branch, where its factors "
+            "vanish: chains collapse there, and there is no law on the branch; give the model another target"
+        )
+
+
+def _isotropic_temperature(descent: Descent, meter: NoiseReport, point: Params) -> float:
+    """The temperature of an isotropic noise as strong across the orbits: SGD's has no component along them."""
+    q = sum(leaf.size for leaf in jax.tree.leaves(point))
+    along = descent.model.group_dim + descent.model.compact_dim
+    return float(meter.temperature) * (1.0 if descent.noise.isotropized else q / (q - along))
+
+
+def _window_at_minimum(value: float) -> Window:
+    """A window for gradient descent without noise, which ends where the loss is least."""
+    spread = NOISELESS_SPREAD * max(abs(value), NOISELESS_SPREAD)
+    return rounded(value - spread), rounded(value + spread)
+
+
+def _settle_noise(config: RunConfig, reduction: Reduction, middle: np.ndarray) -> RunConfig:
+    """Learning rate and label noise."""
+    model = reduction.model
+    if config.lr == AUTO:
+        potential = reduction.confinement.potential(model)
+        curvature = on_host(lambda x: geometry.largest_curvature(potential, reduction.chart.section(x)))(middle[None])
+        # With momentum the same η/(1 − μ), which is what (S) and the relaxation depend on.
+        share = LR_SHARE * (1.0 - float(config.momentum or 0))
+        config = config.replace(lr=rounded(share / float(curvature[0])))
+    if config.label_noise == AUTO:
+        training = model.training
+        if training is None:
+            wanted = f"none for {model.name}, which says nothing of its examples (its field training)"
+            raise ConfigError("noise", wanted, config.noise)
+        task = training.task
+        config = config.replace(label_noise=rounded(STRENGTH * (max(training.size, 1) / float(task["weight"])) ** 0.5))
+    return config
+
+
+def _measure_noise(
+    descent: Descent, point: Params, reduction: Reduction, momentum: float
+) -> tuple[NoiseReport, ChargeBalance | None, np.ndarray]:
+    """The noise at the minimum, the balance of χ near it, and the rates at which the coordinates relax.
+
+    All rates per unit of nη/(1 − μ), in which momentum leaves the leading order as it is.
+    """
+    model = descent.model
+    training = descent.noise.check(model) if model.training is not None else None
+    with jax.enable_x64(True):
+        point = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), point)
+        chart, potential = reduction.chart, reduction.confinement.potential(model)
+        rates = np.asarray(geometry.reduced_curvatures(chart, chart.of(point), potential))
+        q = sum(leaf.size for leaf in jax.tree.leaves(point))
+
+        def covariance(params):
+            if training is None:
+                return jnp.zeros((q, q))
+            return gradient_noise(training, descent.noise, params).covariance
+
+        if training is None:
+            meter = NoiseReport(*(0.0 for _ in NoiseReport._fields))
+        else:
+            meter = jax.tree.map(float, measure(model, covariance(point), point, descent.lr))
+        fixed = covariance(point)
+        memory = memory_factor(descent.noise, 0 if training is None else training.size, momentum)
+        balance = charge_balance(
+            model,
+            potential,
+            # The chains of isotropic noise are Langevin's, at one T.
+            (lambda _: fixed) if descent.noise.isotropized else lambda params: memory * covariance(params),
+            point,
+            descent.lr,
+        )
+        return meter, balance, rates
+
+
+def _build_schedule(
+    config: RunConfig, descent: Descent, decay: float, rates: np.ndarray, noisy: bool
+) -> tuple[RunConfig, Schedule, bool]:
+    """Steps, burn-in, thinning, and whether chains start on the slice."""
+    lr = descent.lr
+    slowest = max(float(rates.min()), 1e-3 * float(rates.max()))
+    relaxation = slowest * lr
+    if config.momentum:  # a coordinate that oscillates comes down no faster than its velocity
+        relaxation = min(relaxation, -0.5 * float(np.log(config.momentum)))
+    needed = DECAY / (decay * lr) if decay > 0 else np.inf
+    balanced = needed > LONGEST_DECAY and noisy  # without noise the decay of χ is all that a run shows
+    burn_in = int(np.ceil(max(needed if needed <= LONGEST_DECAY else 0.0, RELAXATIONS["burn_in"] / relaxation)))
+    thin = config.thin
+    if thin == AUTO:
+        thin = max(1, round(THIN_INTERVAL / (float(rates.max()) * lr)))
+    if config.burn_in != AUTO:
+        burn_in = int(config.burn_in)
+    steps = config.steps
+    if isinstance(steps, str):
+        steps = burn_in + int(np.clip(RELAXATIONS["records"] / relaxation, *STEPS_RANGE))
+    elif config.burn_in == AUTO:
+        burn_in = min(burn_in, steps // 2)
+    if steps > MOST_STEPS and isinstance(config.steps, str):
+        raise ConfigError("lr", f"large enough for a run of {MOST_STEPS:g} steps (or give steps)", f"{lr:g}")
+    thin = int(min(int(thin), max(1, (steps - burn_in) // 10)))
+    records = (steps - burn_in) // thin
+    records -= records % 2
+    if records < 2:
+        raise ConfigError("steps", f"at least burn_in + 2 thin = {burn_in + 2 * thin}", steps)
+    settled = config.replace(steps=steps, burn_in=burn_in, thin=thin)
+    return settled, Schedule(burn_in, thin, records, (records // 2, records)), balanced
+
+
+def _build_coordinates(
+    descent: Descent, middle: np.ndarray, plain: bool = True
+) -> tuple[dict[str, Coordinate] | None, list[str]]:
+    """The coordinates that have a law (S), or why there are none; `plain` steps are those without momentum."""
+    chart, model = descent.chart, descent.model
+    try:
+        check_closed(descent)
+        coordinates = {
+            name: Coordinate(descent, i, middle, model.home_of(name)) for i, name in enumerate(chart.scalar_names)
+        }
+        for coordinate in coordinates.values() if plain else ():
+            coordinate.check_steps()
+        return coordinates, []
+    except LawError as error:
+        return None, [str(error)]
+
+
+def _independent_variances(descent: Descent, middle: np.ndarray) -> dict[str, float]:
+    """Variance of each coordinate under law (S) of the same batches drawn with replacement, where there is one."""
+    coordinates, _ = _build_coordinates(replace(descent, noise=replace(descent.noise, replace=True)), middle)
+    return {name: coordinate.variance() for name, coordinate in (coordinates or {}).items()}
+
+
+def _isotropic_family(config: RunConfig, at_temperature: Reduction, coordinates: dict[str, Coordinate] | None, stage):
+    """The isotropic family near the temperature of `at_temperature`, the windows, and doubts about the family."""
+    temperature = at_temperature.temperature
+    warm = Reduction(at_temperature.model, at_temperature.confinement, 1.0)
+    if at_temperature.chart.dim == 1:
+        name = at_temperature.name
+        if coordinates is not None and config.window == AUTO:
+            low, high = rounded_window(*coordinates[name].window(TAIL))
+        else:
+            low, high = scalar_window(config, at_temperature).window
+        edges = np.linspace(low, high, config.bins + 1)
+        return isotropic.from_quadrature(warm, edges, temperature), {name: (low, high)}, []
+    lowest = minimum(at_temperature)
+    cuts: dict[str, Window] = cut_windows(config, at_temperature, lowest)
+    for name in cuts:
+        if coordinates is not None and not is_given(config, name):
+            cuts[name] = rounded_window(*coordinates[name].window(TAIL))
+    draws = sample_mala(
+        at_temperature, formula(at_temperature, "slice"), cuts, lowest.x,
+        key=key_of(config, "law"), with_orbit=False, stage=stage, count_of_draws=config.law_draws,
+    )  # fmt: skip
+    windows: dict[str, Window] = {}
+    ones = [np.ones(draws.statistic.size)]
+    for name in at_temperature.chart.scalar_names:
+        if name not in cuts and is_given(config, name):
+            windows[name] = given_window(config, at_temperature, name)
+        else:
+            windows[name] = cuts.get(name) or quantile_window(
+                draws.scalars[name].ravel(), ones, at_temperature.model.home_of(name)
+            )
+    edges = {name: np.linspace(*window, config.bins + 1) for name, window in windows.items()}
+    doubts = []
+    if not draws.r_hat <= R_HAT_LIMIT:
+        text = f"MALA has not mixed on the isotropic law slice: R-hat {draws.r_hat:.3f} > {R_HAT_LIMIT}"
+        doubts.append(Doubt("law", text, draws.r_hat, R_HAT_LIMIT))
+    return isotropic.from_draws(draws, temperature, edges), windows, doubts
+
+
+def draw(prepared: Prepared, session: Session) -> Draws:
+    """Run the chains; also χ at their starts."""
+    resolved: ResolvedDescent = prepared.own
+    stage = session.stage(resolved.config, "sampling")
+    began = time.perf_counter()
+    config, reduction, plan = resolved.config, resolved.reduction, resolved.plan
+    model, chart = reduction.model, reduction.chart
+    dtype = jnp.float64 if config.precision == 64 else jnp.float32
+
+    def init(key):
+        params = model.init(key)
+        if not resolved.balanced:
+            return params
+        return chart.section(chart.of(chart.start_within({}, key)))
+
+    starts = starting_points(init, key_of(config, "starts"), config.chains, dtype)
+    potential = reduction.confinement.potential(model)
+    highest = float(jax.jit(lambda xs: jnp.max(jax.lax.map(potential, xs, batch_size=1024)))(starts))
+    noisy = float(resolved.meter.trace) * float(config.lr or 0)
+    limit = RUNAWAY_STARTS * (highest + noisy + 1e-12)
+    observer = build_observer(reduction, plan.edges, None)
+    like, lr = jax.tree.map(lambda leaf: leaf[0], starts), float(config.lr or 0)
+    if config.noise == "isotropic":
+        kernel = euler_maruyama(potential, like, temperature=resolved.meter.temperature, step_size=lr)
+    else:
+        momentum, decay = float(config.momentum or 0), float(config.weight_decay or 0)
+        kernel = sgd(model, like, noise=resolved.descent.noise, lr=lr, momentum=momentum, weight_decay=decay)
+    result = run_ensemble(
+        kernel,
+        starts,
+        observer,
+        key=key_of(config, "chains"),
+        schedule=resolved.schedule,
+        escaped=lambda params: potential(params) > limit,
+        step_size=lr,
+        remedy="; ".join(["use a smaller lr, or less noise", *resolved.missing]),
+        **stage,
+    )
+    sample, charge = sample_of(result, observer, plan.scalars), np.asarray(jax.vmap(model.moment_map)(starts))
+    wall = time.perf_counter() - began
+    check_sample(plan, sample, prepared.remedy)
+    return Draws(sample, lr, wall, starts=charge)
+
+
+def _measure_charge(resolved: ResolvedDescent, draws: Draws) -> ChargeSummary:
+    """Root mean square of χ at the starts and over the draws, in units of half the squared length of the pair.
+
+    And the median over chains of |χ(end) − χ(start)|/|χ(start)|, where chains do not start on the slice.
+    """
+    reduction, starts = resolved.reduction, draws.starts
+    assert starts is not None  # `draw` looks at them
+    point = reduction.chart.section(jnp.asarray(resolved.middle))
+    size = 0.5 * float(jnp.mean(jnp.diagonal(geometry.orbit_gram(reduction.model, point))))
+    last = jax.tree.map(jnp.asarray, draws.main.ends)
+    displacement = np.abs(np.asarray(jax.vmap(reduction.model.moment_map)(last)) - starts)
+    return ChargeSummary(
+        start=float(np.sqrt(np.mean(starts**2))) / size,
+        draws=float(np.sqrt(np.mean(draws.main.whole.charge.mean_square))) / size,
+        change=None if resolved.balanced else float(np.median(displacement / np.maximum(np.abs(starts), 1e-300))),
+    )
+
+
+def _charge_doubts(resolved: ResolvedDescent, charge: ChargeSummary) -> list[Doubt]:
+    if resolved.descent.noise.isotropized and not resolved.reduction.proper:
+        return [
+            Doubt("charge", "isotropic noise on an unconfined model: χ diffuses without end, nothing is stationary")
+        ]
+    if resolved.laws and charge.draws > OFF_SLICE:
+        text = (
+            f"χ has not decayed: over the draws it is {charge.draws:.2g} of the pairs' size (at the start "
+            f"{charge.start:.2g}), and (S) is the law at χ = 0: run more steps"
+        )
+        return [Doubt("charge", text, charge.draws, OFF_SLICE)]
+    return []

@@ -1,0 +1,208 @@
+"""Draws of a reduced law on a quotient of many coordinates: blackjax MALA in Z, NumPyro NUTS beside it.
+
+Both sample exp(log p(x)) dx over the chart x of Θ/G, with log p from `Reduction.terms_at`, in coordinates in which the
+law is bounded (`stretched`). The draws carry the terms of every other law, so that these follow by reweighting.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from langevin_ib.dynamics.kernels.mala import mala
+from langevin_ib.ensemble.accumulators import count
+from langevin_ib.ensemble.runner import Observer, Schedule, run_ensemble, starting_points, tune_step_size
+from langevin_ib.laws import Formula, Reduction
+from langevin_ib.laws.draws import LawDraws
+from langevin_ib.laws.family import ReducedTerms
+from langevin_ib.laws.orbit import log_orbit_integral
+from langevin_ib.runs.stretched import Stretches, into, log_jacobian, out_of, stretches
+
+CHAINS = 512
+TUNING = ((0.9, 750), (0.57, 750))
+RECORDS = 1000
+# Steps between records: two at first, then, if the draws are not worth ENOUGH independent ones, as many as they need by
+# that count. What decides is how well the law's own chains mix, never what they are compared with.
+FIRST_THIN, LAST_THIN = 2, 64
+ENOUGH = 150_000
+NUTS_CHAINS, NUTS_WARMUP, NUTS_DRAWS, LEAST_NUTS_DRAWS = 128, 200, 400, 40
+# Leapfrog step in units of √2h, the noise of MALA's step h: acceptance 0.9. NumPyro would adapt a step to each chain,
+# and one that meets the wall of a window while it does ends with a step so small that it never mixes.
+NUTS_STEP = 0.5
+
+Windows = dict[str, tuple[float, float]]
+
+
+def log_density(reduction: Reduction, formula: Formula, windows: Windows) -> Callable[[Float[Array, " k"]], Array]:
+    """log p(x) of a law in the chart of the quotient; −∞ outside the windows of the scalars that are cut."""
+    chart, cut = reduction.chart, reduction.model.cut
+
+    def log_p(x):
+        value = formula.log_density(reduction.terms_at(x))
+        inside = jnp.isfinite(value)
+        scalars = chart.scalars(x)
+        for name in cut:
+            low, high = windows[name]
+            inside = inside & (scalars[name] > low) & (scalars[name] < high)
+        return jnp.where(inside, value, -jnp.inf)
+
+    return log_p
+
+
+def _stretched_density(log_p: Callable, places: Stretches) -> Callable[[Float[Array, " k"]], Array]:
+    """The density of the same law in the stretched coordinates."""
+    if not places:
+        return log_p
+    return lambda y: log_p(out_of(places, y)) + log_jacobian(places, y)
+
+
+def sample_mala(
+    reduction: Reduction,
+    formula: Formula,
+    windows: Windows,
+    center: Float[np.ndarray, " k"],
+    *,
+    key,
+    with_orbit: bool,
+    stage: Callable[[str], dict[str, Any]],
+    count_of_draws: int | None = None,
+) -> LawDraws:
+    """MALA in Z: 512 chains from the model's own starts (from `center` where a start lies outside a window).
+
+    `stage` gives a stage's name, progress bar, chunk and checkpoint, as the runner takes them. Of `count_of_draws` each
+    chain makes its share, worth as much of the whole in independent ones as 512 000 are to be.
+    """
+    records = RECORDS if count_of_draws is None else math.ceil(count_of_draws / CHAINS)
+    enough = ENOUGH * records / RECORDS
+    key_start, key_tune, key_run = jax.random.split(key, 3)
+    chart = reduction.chart
+    log_p = log_density(reduction, formula, windows)
+    places = stretches(reduction, formula, windows)
+    sampled = _stretched_density(log_p, places)
+
+    def potential(y):
+        return -sampled(y)
+
+    def build(step_size):
+        return mala(potential, temperature=1.0, step_size=step_size)
+
+    starts = _starts(reduction, log_p, places, center, key_start, CHAINS)
+    step_size, starts = tune_step_size(build, starts, key=key_tune, initial=1e-3, stages=TUNING)
+    names = chart.scalar_names
+
+    def observe(state):
+        x = out_of(places, state.position)
+        scalars, terms = chart.scalars(x), reduction.terms_at(x)
+        if with_orbit:
+            point = chart.section(x)
+            orbit = log_orbit_integral(chart, reduction.confinement, reduction.temperature, point)
+            terms = terms._replace(log_orbit=orbit)
+        return {"scalars": jnp.stack([scalars[name] for name in names]), "terms": jnp.stack(terms)}
+
+    def draw(thin: int, starts) -> tuple[LawDraws, Any]:
+        result = run_ensemble(
+            build(step_size),
+            starts,
+            Observer(observe, count(), lambda seen: seen),
+            key=jax.random.fold_in(key_run, thin),
+            schedule=Schedule(min(records, RECORDS) * thin // 4, thin, records, (records,)),
+            escaped=lambda x: jnp.asarray(False),
+            step_size=step_size,
+            trace_chains=CHAINS,
+            trace_rows=records,
+            **stage(f"law, every {thin} steps"),
+        )
+        drawn = LawDraws(
+            formula,
+            "blackjax.mala on Z",
+            {name: result.trace["scalars"][..., i] for i, name in enumerate(names)},
+            ReducedTerms(*np.moveaxis(result.trace["terms"], -1, 0)),
+            float(np.mean(result.info["acceptance_rate"])),
+            step_size,
+            np.asarray(jax.vmap(lambda y: out_of(places, y))(result.position)),
+        )
+        return drawn, jnp.asarray(result.position)
+
+    drawn, ends = draw(FIRST_THIN, starts)
+    if drawn.ess >= enough:
+        return drawn
+    wanted = FIRST_THIN * 2.0 * enough / max(drawn.ess, 1.0) if math.isfinite(drawn.ess) else LAST_THIN
+    return draw(min(LAST_THIN, math.ceil(wanted)), ends)[0]
+
+
+def _starts(
+    reduction: Reduction, log_p: Callable, places: Stretches, center: Float[np.ndarray, " k"], key, chains: int
+):
+    """The model's own starts in the coordinates that are sampled; `center` where a start lies outside a window."""
+
+    def init(k):
+        x = reduction.chart.of(jax.tree.map(lambda leaf: leaf.astype(jnp.float64), reduction.model.init(k)))
+        return into(places, jnp.where(jnp.isfinite(log_p(x)), x, jnp.asarray(center)))
+
+    return starting_points(init, key, chains, jnp.float64)
+
+
+def sample_nuts(
+    reduction: Reduction,
+    formula: Formula,
+    windows: Windows,
+    center: Float[np.ndarray, " k"],
+    *,
+    mala_step: float,
+    key,
+    count_of_draws: int | None = None,
+) -> LawDraws:
+    """NumPyro's NUTS on the same density: a second sampler, of another kind, against which MALA is checked.
+
+    From starts of its own; of MALA it takes nothing but the scale of the step. One draw for ten of MALA's.
+    """
+    from numpyro.infer import MCMC, NUTS  # noqa: PLC0415  # slow to import, and only these models need it
+
+    log_p = log_density(reduction, formula, windows)
+    places = stretches(reduction, formula, windows)
+    sampled = _stretched_density(log_p, places)
+    chart = reduction.chart
+    draws = NUTS_DRAWS if count_of_draws is None else max(LEAST_NUTS_DRAWS, count_of_draws // (10 * NUTS_CHAINS))
+    step_size = NUTS_STEP * math.sqrt(2.0 * mala_step)
+    kernel = NUTS(
+        potential_fn=lambda y: -sampled(y),
+        step_size=step_size,
+        adapt_step_size=False,
+        adapt_mass_matrix=False,
+        max_tree_depth=6,
+    )
+    key_start, key_run = jax.random.split(key)
+    starts = _starts(reduction, log_p, places, center, key_start, NUTS_CHAINS)
+    mcmc = MCMC(
+        kernel,
+        num_warmup=NUTS_WARMUP,
+        num_samples=draws,
+        num_chains=NUTS_CHAINS,
+        chain_method="vectorized",
+        progress_bar=False,
+    )
+    mcmc.run(key_run, init_params=starts, extra_fields=("accept_prob",))
+    x = jax.vmap(jax.vmap(lambda y: out_of(places, y)))(mcmc.get_samples(group_by_chain=True))
+    names = chart.scalar_names
+
+    def observe(point):
+        scalars = chart.scalars(point)
+        return jnp.stack([scalars[name] for name in names]), jnp.stack(reduction.terms_at(point))
+
+    scalars, terms = jax.jit(lambda xs: jax.lax.map(lambda chain: jax.lax.map(observe, chain, batch_size=draws), xs))(x)
+    accepted: Any = mcmc.get_extra_fields()["accept_prob"]
+    return LawDraws(
+        formula,
+        "numpyro.NUTS on Z",
+        {name: np.asarray(scalars[..., i]) for i, name in enumerate(names)},
+        ReducedTerms(*np.moveaxis(np.asarray(terms), -1, 0)),
+        float(np.mean(np.asarray(accepted))),
+        step_size,
+        np.asarray(x[:, -1]),
+    )

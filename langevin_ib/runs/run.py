@@ -1,0 +1,92 @@
+"""One run from configuration to verdict: prepare, draw, judge, whatever the process."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import jax
+
+from langevin_ib import signals
+from langevin_ib.config.run import RunConfig, named_origins
+from langevin_ib.ensemble.checkpoint import resumes
+from langevin_ib.ensemble.runner import check_process
+from langevin_ib.runs.doubts import convergence_doubts
+from langevin_ib.runs.judge import judge, mixing_of
+from langevin_ib.runs.process import Draws, Prepared, Process
+from langevin_ib.runs.processes import langevin, sgd
+from langevin_ib.runs.result import Result
+from langevin_ib.session import Session, Stages, run_name, silent
+from langevin_ib.statistics.records import Doubt
+
+PROCESSES = {
+    "langevin": Process(langevin.prepare, langevin.draw, langevin.details),
+    "sgd": Process(sgd.prepare, sgd.draw, sgd.details),
+}
+
+
+def run(
+    config: RunConfig,
+    *,
+    report: Stages | None = None,
+    chunk_records: int | None = None,
+    checkpoints: Path | None = None,
+) -> Result:
+    """Simulate, compare with every law, and judge.
+
+    Args:
+        config: what to run; `auto` values are resolved first.
+        report: called with the name of each stage, returns a progress callback for it or None.
+        chunk_records: records per device call; changes no number.
+        checkpoints: a folder in which a long stage saves its state every 15 s of work, and from which a run with the
+            same configuration resumes. It stays until the result is saved: `output.store.save` removes it, or, of a
+            result that is not to be saved, `output.folders.discard(result.checkpoints)`.
+
+    Raises:
+        ConfigError: a setting does not fit the model.
+        ModelError: the model breaks its contract.
+        LawError: a requested law cannot be normalised on the window.
+        DivergenceError: chains diverged.
+        BreachError: the model breaks its contract where chains went.
+        ProcessError: this process was forked after JAX had started.
+    """
+    check_process()
+    # Accumulators and laws are in float64; the chains' own precision is the configuration's.
+    with jax.enable_x64(True), named_origins(config):
+        place = None if checkpoints is None else checkpoints / f"{run_name(config)}-{config.digest()}"
+        return _run(config, Session(report or silent, chunk_records, place))
+
+
+def _run(config: RunConfig, session: Session) -> Result:
+    began = time.perf_counter()
+    signals.expect(session.checkpoints)
+    process = PROCESSES[config.sampler]
+    # Before any draw of the chains, so that a law that does not exist here costs no simulation.
+    prepared = process.prepare(config, session)
+    draws = process.draw(prepared, session)
+    result = judge(prepared, draws, process.details(prepared, draws))
+    info = replace(
+        result.run,
+        total_wall_s=round(time.perf_counter() - began, 3),
+        resumed=tuple(resumes(session.checkpoints)),
+    )
+    return replace(result, run=info, checkpoints=session.checkpoints)
+
+
+def prepare_and_draw(config: RunConfig) -> tuple[Prepared, Draws, list[Doubt]]:
+    """A run's laws, its draws, and the doubts about either, for studies that hold laws of their own against them.
+
+    Without companion and reference, so that the plan's configuration is that of a run that has neither.
+
+    Raises:
+        as `run`.
+    """
+    if config.sampler == "langevin":
+        config = config.replace(step_check=False, reference="none")
+    with jax.enable_x64(True), named_origins(config):
+        process = PROCESSES[config.sampler]
+        prepared = process.prepare(config, Session())
+        draws = process.draw(prepared, Session())
+        mixing = mixing_of(draws.main, drifting=prepared.plan.drifting)
+        return prepared, draws, [*prepared.doubts, *convergence_doubts(mixing, drifting=prepared.plan.drifting)]

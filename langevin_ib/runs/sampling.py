@@ -1,0 +1,144 @@
+"""The ensembles of one run: the draws, their companion at half the step, and the reference."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from langevin_ib.dynamics.kernel import Kernel
+from langevin_ib.dynamics.kernels.euler_maruyama import euler_maruyama
+from langevin_ib.dynamics.kernels.leimkuhler_matthews import leimkuhler_matthews
+from langevin_ib.dynamics.kernels.projected import constrained_langevin
+from langevin_ib.ensemble.runner import EnsembleResult, Observer, Schedule, run_ensemble, starting_points
+from langevin_ib.errors import ConfigError
+from langevin_ib.geometry import contract
+from langevin_ib.models import Params
+from langevin_ib.runs.observe import sample_of
+from langevin_ib.runs.plan import Plan
+from langevin_ib.runs.reference import reference_schedule, run_mala
+from langevin_ib.session import STREAM, Session, key_of
+from langevin_ib.statistics.sample import Sample
+
+UNADJUSTED = {"leimkuhler-matthews": leimkuhler_matthews, "euler-maruyama": euler_maruyama}
+RUNAWAY_TEMPERATURES = 1e6  # a chain this far above zero, and 1000 × above every start, has left for good
+RUNAWAY_STARTS = 1e3
+FIXMAN_REMEDY = (
+    "with Fixman's term chains fall for good into points where the action is not free: raise beta, or run for less time"
+)
+
+
+class Drawn(NamedTuple):
+    """An ensemble's statistics and the step size that made them."""
+
+    sample: Sample
+    step_size: float
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """Makes the ensembles that a plan asks for.
+
+    Attributes:
+        plan: what to run.
+        observer: what is measured on a chain.
+        session: progress, chunks, checkpoints.
+    """
+
+    plan: Plan
+    observer: Observer
+    session: Session
+
+    def draws(self) -> Drawn:
+        """The run's own chains."""
+        plan = self.plan
+        if plan.config.integrator == "mala":
+            made = run_mala(
+                plan.config, plan.reduction, self.observer,
+                key=self._key("chains"), schedule=plan.schedule, **self._stage("sampling"),
+            )  # fmt: skip
+            return self._drawn(made.result, made.step_size)
+        step_size = float(plan.config.step_size)
+        return self._unadjusted("sampling", "chains", plan.config.chains, step_size, plan.schedule)
+
+    def companion(self, step_size: float) -> Drawn:
+        """The same physical time at h/2 with a quarter of the chains: half the steps of the run in all."""
+        s = self.plan.schedule
+        schedule = Schedule(2 * s.burn_in, 2 * s.thin, s.records, s.segments)
+        chains = max(self.plan.config.chains // 4, min(self.plan.config.chains, 16))
+        return self._unadjusted("check at h/2", "companion", chains, step_size / 2, schedule)
+
+    def reference(self, step_size: float) -> Drawn:
+        """MALA on the same potential as the draws, made at `step_size`, with its own starts and its own tuned step."""
+        time = step_size * self.plan.schedule.steps
+        config = self.plan.config.replace(integrator="mala", step_size="auto", step_check=False)
+        made = run_mala(
+            config, self.plan.reduction, self.observer,
+            key=self._key("reference"), schedule=reference_schedule(config.steps, time), **self._stage("reference"),
+        )  # fmt: skip
+        return self._drawn(made.result, made.step_size)
+
+    def _unadjusted(self, stage: str, stream: str, chains: int, step_size: float, schedule: Schedule) -> Drawn:
+        config, model = self.plan.config, self.plan.reduction.model
+        potential = self.plan.reduction.confinement.potential(model)
+        dtype = jnp.float64 if config.precision == 64 else jnp.float32
+        # The companion's chains begin elsewhere too: the two ensembles are compared as independent.
+        reduction = self.plan.reduction
+        init = model.init
+        if reduction.confinement.constrained:
+            windows = {name: (float(self.plan.edges[name][0]), float(self.plan.edges[name][-1])) for name in model.cut}
+            init = partial(reduction.chart.start_within, windows)
+        starts = starting_points(init, jax.random.fold_in(self._key("starts"), STREAM[stream]), chains, dtype)
+        like = jax.tree.map(lambda leaf: leaf[0], starts)
+        kernel = self._kernel(like, step_size)
+        highest = float(jax.jit(lambda xs: jnp.max(jax.lax.map(potential, xs, batch_size=1024)))(starts))
+        limit = RUNAWAY_TEMPERATURES * config.temperature + RUNAWAY_STARTS * highest
+        result = run_ensemble(
+            kernel,
+            starts,
+            self.observer,
+            key=self._key(stream),
+            schedule=schedule,
+            escaped=lambda params: potential(params) > limit,
+            step_size=step_size,
+            remedy=FIXMAN_REMEDY if self.plan.reduction.confinement.fixman else "use a smaller step_size",
+            **self._stage(stage),
+        )
+        return self._drawn(result, step_size)
+
+    def _drawn(self, result: EnsembleResult, step_size: float) -> Drawn:
+        return Drawn(sample_of(result, self.observer, self.plan.scalars), step_size)
+
+    def _key(self, use: str):
+        return key_of(self.plan.config, use)
+
+    def _kernel(self, like: Params, step_size: float) -> Kernel:
+        config, model = self.plan.config, self.plan.reduction.model
+        potential = self.plan.reduction.confinement.potential(model)
+        size = {"temperature": config.temperature, "step_size": step_size}
+        if config.integrator == "projected":
+            return constrained_langevin(potential, model.moment_map, like, **size)
+        return UNADJUSTED[config.integrator](potential, like, **size)
+
+    def _stage(self, stage: str) -> dict[str, Any]:
+        return self.session.stage(self.plan.config, stage)
+
+
+def check_sample(plan: Plan, sample: Sample, remedy: tuple[str, ...] = ()) -> None:
+    """Whether the model keeps its contract where the chains went, and each window has draws; before anything else.
+
+    `remedy` is what is said, besides, where one has none.
+
+    Raises:
+        BreachError, ConfigError: it does not, one has none.
+    """
+    contract.check_draws(plan.reduction.model, sample.ends)
+    for name in sample.empty:
+        if plan.config.slab is not None and sample.counted(name) == 0:
+            raise ConfigError("slab", "wide enough for some draw to lie on it", f"{plan.config.slab:g}")
+        window = f"{plan.edges[name][0]!s} {plan.edges[name][-1]!s}"
+        why = "".join(f" ({line})" for line in remedy)
+        raise ConfigError("window", f"where the chains go: no draw of {name} fell into it{why}", window)

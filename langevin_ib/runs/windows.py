@@ -1,0 +1,511 @@
+"""Windows and bins, set by rule from the configuration, before any draw of the chains that they judge.
+
+One coordinate: from z_hi, where the reduced loss is 8 T above its minimum (four standard deviations of a quadratic),
+down to where it is so below the minimum, but over one decade at most: the slice law z⁻¹ is not integrable at 0. On a
+branch that ends elsewhere, distances from its end stand for z; at both ends of a bounded one, where the loss does not
+rise so far, 1% is left out. Other wells of the loss whose bottom is within 8 T of the lowest are covered too, unless
+less than a quarter of the window would then lie within 8 T, or the lowest were more than a decade below z_hi.
+Many coordinates: the same for each scalar that is cut, with the reduced loss replaced by its quadratic expansion at its
+minimum (Laplace's approximation); for the others, which need no cut, from the 0.5% to the 99.5% quantile of the
+predicted laws, whichever reach further.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+from scipy import optimize, signal
+
+from langevin_ib.config.run import AUTO, RunConfig
+from langevin_ib.errors import ConfigError, LawError, ModelError
+from langevin_ib.laws.base import on_host
+from langevin_ib.laws.family import Reduction
+from langevin_ib.models.base import LINE, Branch
+
+WINDOW_ENERGY = 8.0  # in units of T
+WINDOW_DECADES = 1.0
+END_SHARE = 0.01  # of a bounded branch, left out at an end that the window reaches
+WELL_SHARE = 0.25  # of a window that covers several wells, within 8 T of the lowest: else few bins have any mass
+SUPPORT_ENERGY = 40.0  # a window this far above the minimum everywhere holds e^-40 of the mass
+GRID = 400
+DECADES = 9  # a branch without end is searched as far as 10^9 times its scale
+QUANTILES = (0.005, 0.995)
+STARTS = 16  # of the search for the minimum
+NOWHERE = 1e30  # stands for a loss that is not finite
+FLAT = 1e-9  # relative curvature that counts as none
+DIGITS = 4  # of a window's ends, or more where these would move an end by over ROUNDING of its width
+ROUNDING = 5e-3
+RESOLVED = 1e-4  # T: how far below a grid's lowest point the minimum may lie
+WELL_DEPTH = 0.01  # T: a dip that counts as a minimum of its own
+FALL = 0.1  # T over the last decade to the end of a branch: the loss has no minimum there, it falls without bound
+NEAR_BOTTOM = 1.0  # T
+MOST_WELLS = 20
+ZOOMS = 8
+RESOLUTION = 1e-13  # relative, of a window's end before it is rounded
+
+Window = tuple[float, float]
+Wells = tuple[tuple[float, float], ...]
+
+
+class Placement(NamedTuple):
+    """Where a scalar invariant is compared.
+
+    Attributes:
+        branch: the branch that the window lies on.
+        window: its ends.
+        elsewhere: (z, height above the lowest point of the branch in units of T) of other minima of the reduced loss,
+            outside the window and behind a barrier, that are within 8 T of the lowest or below all of the window.
+    """
+
+    branch: Branch
+    window: Window
+    elsewhere: Wells
+
+
+class Minimum(NamedTuple):
+    """The minimum of the reduced loss over the quotient, in units of T."""
+
+    x: Float[np.ndarray, " k"]
+    energy: float
+    hessian: Float[np.ndarray, "k k"]
+
+
+def scalar_window(config: RunConfig, reduction: Reduction) -> Placement:
+    """The window of a scalar invariant, given or by rule, its branch, and the minima that it leaves out.
+
+    Raises:
+        ConfigError: a given window spans the end of a branch or lies outside the support.
+        LawError: no window follows from the loss, for there is no stationary law.
+        ModelError: the loss is not a number somewhere in the window.
+    """
+    model, name = reduction.model, reduction.name
+    home = _survey_branch(reduction, model.home_of(name))
+    if config.window == AUTO:
+        window = _default_window(reduction, home)
+        _check_finite_loss(reduction, window)
+        return Placement(home.branch, window, home.other_wells(window))
+    low, high = interval(config)
+    branch = _branch_of(config, reduction, name)
+    _check_finite_loss(reduction, (low, high))
+    height = float(np.min(reduction.terms(np.linspace(low, high, GRID + 2)[1:-1]).energy)) - home.bottom
+    if not height < SUPPORT_ENERGY:
+        raise ConfigError(
+            "window", f"within the support: somewhere less than {SUPPORT_ENERGY:g} T above the minimum of the loss",
+            f"{low:g} {high:g} ({height:.0f} T above)",
+        )  # fmt: skip
+    survey = home if branch == home.branch else _survey_branch(reduction, branch)
+    return Placement(branch, (low, high), survey.other_wells((low, high)))
+
+
+def interval(config: RunConfig) -> Window:
+    """The window of a resolved configuration."""
+    if isinstance(config.window, str):
+        raise TypeError("the window is not resolved yet")
+    return config.window
+
+
+def minimum(reduction: Reduction) -> Minimum:
+    """The lowest point of the reduced loss that L-BFGS finds from a fixed set of the model's starts."""
+    chart = reduction.chart
+
+    def energy(x):
+        return reduction.terms_at(x).energy
+
+    value_and_gradient = jax.jit(jax.value_and_grad(energy))
+
+    def on_host(x):
+        value, gradient = value_and_gradient(jnp.asarray(x))
+        finite = np.isfinite(value) and np.isfinite(gradient).all()
+        return (float(value), np.asarray(gradient)) if finite else (NOWHERE, np.zeros_like(x))
+
+    starts = [chart.of(reduction.model.init(k)) for k in jax.random.split(jax.random.key(0), STARTS)]
+    results = [optimize.minimize(on_host, np.asarray(x, np.float64), jac=True, method="L-BFGS-B") for x in starts]
+    best = min(results, key=lambda f: f.fun)
+    if not best.fun < NOWHERE:
+        raise ModelError(f"model {reduction.model.name}: its loss is finite, with its gradient, at none of its starts")
+    hessian = np.asarray(jax.jit(jax.hessian(energy))(jnp.asarray(best.x)))
+    return Minimum(np.asarray(best.x), float(best.fun), 0.5 * (hessian + hessian.T))
+
+
+def cut_windows(config: RunConfig, reduction: Reduction, lowest: Minimum) -> dict[str, Window]:
+    """The windows of the scalars that are cut, from the quadratic expansion of the reduced loss.
+
+    Raises:
+        ConfigError: the loss is flat at its minimum, so that no window follows from it.
+        LawError: it does not rise from there.
+    """
+    model, chart = reduction.model, reduction.chart
+    if not model.cut:
+        return {}
+    values, vectors = np.linalg.eigh(lowest.hessian)
+    if not values[0] > FLAT * values[-1]:
+        scalars = chart.scalars(jnp.asarray(lowest.x))
+        where = ", ".join(f"{name} = {float(scalars[name]):.2g}" for name in model.cut)
+        raise ConfigError(
+            "options", "such that the reduced loss has one smooth minimum, off the ends of the branches (it is flat "
+            f"there or has a kink, at {where}, so no window follows from it)"
+            + (", or confine weight-decay" if config.weight_decay is None else ""), config.model_options(),
+        )  # fmt: skip
+    # As far out as the windows reach, to either side along each axis of the expansion.
+    far = (vectors * np.sqrt(2.0 * WINDOW_ENERGY / values)).T
+    energies = on_host(lambda x: reduction.terms_at(x).energy)(lowest.x + np.concatenate([far, -far]))
+    if np.nanmin(np.append(energies, np.inf)) - lowest.energy < WELL_DEPTH:
+        raise LawError(f"the loss of model {model.name} has no minimum: there is no stationary law")
+    covariance = (vectors / values) @ vectors.T
+    windows = {}
+    for name in model.cut:
+        if is_given(config, name):
+            windows[name] = given_window(config, reduction, name)
+            value = float(chart.scalars(jnp.asarray(lowest.x))[name])
+            if not windows[name][0] < value < windows[name][1]:
+                raise ConfigError(
+                    "window",
+                    f"around the minimum of the reduced loss, {name} = {value:.4g}",
+                    "{:g} {:g}".format(*windows[name]),
+                )
+            continue
+        value, gradient = jax.value_and_grad(lambda x, name=name: chart.scalars(x)[name])(jnp.asarray(lowest.x))
+        spread = float(np.sqrt(2 * WINDOW_ENERGY * gradient @ covariance @ gradient))
+        windows[name] = _window_around(float(value), spread, model.home_of(name))
+    return windows
+
+
+def is_given(config: RunConfig, name: str) -> bool:
+    """Whether the configuration's window is that of this one scalar of several."""
+    return config.window != AUTO and config.invariant == (name,)
+
+
+def given_window(config: RunConfig, reduction: Reduction, name: str) -> Window:
+    """The configuration's window, inside one branch of the scalar."""
+    _branch_of(config, reduction, name)
+    return interval(config)
+
+
+def _window_around(value: float, spread: float, branch: Branch) -> Window:
+    low, high = value - spread, value + spread
+    if math.isfinite(branch[0]) and math.isfinite(branch[1]):
+        margin = END_SHARE * (branch[1] - branch[0])
+        low, high = max(low, branch[0] + margin), min(high, branch[1] - margin)
+    elif math.isfinite(branch[0]):
+        low = max(low, branch[0] + (high - branch[0]) * 10.0**-WINDOW_DECADES)
+    elif math.isfinite(branch[1]):
+        high = min(high, branch[1] - (branch[1] - low) * 10.0**-WINDOW_DECADES)
+    return rounded_window(low, high)
+
+
+def quantile_window(values: Float[np.ndarray, " n"], weights: list[Float[np.ndarray, " n"]], branch: Branch) -> Window:
+    """The widest of the weighted 0.5% to 99.5% ranges."""
+    order = np.argsort(values)
+    ends = []
+    for weight in weights:
+        total = np.cumsum(weight[order])
+        places = np.searchsorted(total / total[-1], QUANTILES)
+        ends.append(values[order[np.minimum(places, values.size - 1)]])
+    low, high = rounded_window(float(np.min(ends)), float(np.max(ends)))
+    return max(low, branch[0]), min(high, branch[1])
+
+
+def rounded_window(low: float, high: float) -> Window:
+    """The ends of a window in four significant digits, or as many as move neither by more than 0.5% of its width.
+
+    >>> rounded_window(0.226512, 2.26512), rounded_window(9.99599, 10.00401)
+    ((0.2265, 2.265), (9.996, 10.004))
+    """
+
+    def shortest(end: float) -> float:
+        for digits in range(DIGITS, 17):
+            short = float(f"{end:.{digits}g}")
+            if abs(short - end) <= ROUNDING * (high - low):
+                return short
+        return end
+
+    return shortest(low), shortest(high)
+
+
+def rounded(value: float) -> float:
+    """Four significant digits, so that a saved configuration is short and reruns exactly."""
+    return float(f"{value:.4g}")
+
+
+def _branch_of(config: RunConfig, reduction: Reduction, name: str) -> Branch:
+    low, high = interval(config)
+    branches = [b for b in reduction.model.branches_of(name) if b[0] <= low and high <= b[1]]
+    if not branches:
+        wanted = " or ".join(f"({a:g}, {b:g})" for a, b in reduction.model.branches_of(name))
+        raise ConfigError("window", f"inside one branch of {name}: {wanted}", f"{low:g} {high:g}")
+    return branches[0]
+
+
+def wells_of(reduction: Reduction, branch: Branch) -> list[float]:
+    """Where on a branch the reduced loss of a scalar invariant has minima, as far as a search finds them."""
+    survey = _survey_branch(reduction, branch)
+    return [float(survey.axis.z(d)) for d, _ in survey.wells]
+
+
+def lowest_point(reduction: Reduction) -> float:
+    """Where on its home branch the reduced loss of a scalar invariant is least.
+
+    Raises:
+        LawError: nowhere: towards an infinite end it comes as low as anywhere.
+    """
+    branch = reduction.model.home_of(reduction.name)
+    axis = _axis_of(branch)
+    place, bottom = _find_lowest(reduction, axis)
+    far = axis.z(axis.distances[[0, -1]])
+    ends = [z for z, end in zip(sorted(far), branch, strict=True) if math.isinf(end)]
+    if ends and float(np.min(_energies(reduction, np.array(ends)))) - bottom <= FLAT * max(1.0, abs(bottom)):
+        raise LawError(
+            f"the loss of model {reduction.model.name} has no minimum on the branch ({branch[0]:g}, {branch[1]:g}) of "
+            f"{reduction.name}: training does not come to rest there"
+        )
+    return place
+
+
+class _Axis(NamedTuple):
+    """A branch as z = origin + sign·d, with a grid of increasing d that is fine near every end of it."""
+
+    origin: float
+    sign: float
+    distances: Float[np.ndarray, " n"]
+
+    def z(self, distance):
+        return self.origin + self.sign * distance
+
+
+def _axis_of(branch: Branch) -> _Axis:
+    ladder = np.logspace(-DECADES, DECADES, 37 * GRID // 10)
+    low, high = branch
+    if branch == LINE:
+        return _Axis(0.0, 1.0, np.concatenate([-ladder[::-1], [0.0], ladder]))
+    if math.isfinite(low) and math.isfinite(high):
+        near = np.logspace(-DECADES, 0.0, 9 * GRID // 4)[:-1] / 2
+        shares = np.concatenate([near, np.linspace(0.0, 1.0, GRID + 1)[1:-1], 1.0 - near])
+        return _Axis(low, 1.0, (high - low) * np.unique(shares))
+    origin, sign = (low, 1.0) if math.isfinite(low) else (high, -1.0)
+    return _Axis(origin, sign, ladder * max(1.0, abs(origin)))
+
+
+def _energies(reduction: Reduction, z: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    """ℓ/T, with +∞ where it is not a number."""
+    energies = np.asarray(reduction.terms(z).energy)
+    return np.where(np.isnan(energies), np.inf, energies)
+
+
+def _find_lowest(reduction: Reduction, axis: _Axis) -> tuple[float, float]:
+    """Where on a branch the reduced loss is least (possibly at its end), and ℓ/T there."""
+    energies = _energies(reduction, axis.z(axis.distances))
+    if not (energies < np.inf).any():
+        raise ModelError(
+            f"model {reduction.model.name}: its loss is finite nowhere on the branch of {reduction.name} that was "
+            f"searched, between {axis.z(axis.distances[0]):g} and {axis.z(axis.distances[-1]):g}"
+        )
+    place, bottom = _refine_minimum(reduction, axis, axis.distances, int(np.argmin(energies)))
+    if bottom == -np.inf:
+        raise ModelError(f"model {reduction.model.name}: its loss is −∞ at {reduction.name} = {axis.z(place):.4g}")
+    if axis.distances[0] < 0:
+        lowest = minimum(reduction)
+        if not bottom < lowest.energy - RESOLVED:
+            return float(lowest.x[0]), lowest.energy
+    return float(axis.z(place)), bottom
+
+
+def _refine_minimum(
+    reduction: Reduction, axis: _Axis, distances: Float[np.ndarray, " n"], best: int
+) -> tuple[float, float]:
+    """The minimum next to a point of a grid, by ever finer ones until they find nothing lower."""
+    lowest = (float(distances[best]), np.inf)
+    for _ in range(ZOOMS):
+        fine = np.linspace(distances[max(best - 1, 0)], distances[min(best + 1, distances.size - 1)], GRID)
+        energies = _energies(reduction, axis.z(fine))
+        best = int(np.argmin(energies))
+        if not energies[best] < lowest[1] - RESOLVED:
+            break
+        lowest, distances = (float(fine[best]), float(energies[best])), fine
+    return lowest
+
+
+class _Survey(NamedTuple):
+    """The reduced loss along a branch, in units of T.
+
+    Attributes:
+        branch: the branch.
+        axis: its coordinate d.
+        place: where the loss is least.
+        bottom: ℓ/T there.
+        distances: increasing d, with every minimum among them.
+        energies: ℓ/T there.
+        wells: (d, ℓ/T) of the minima, the lowest first.
+    """
+
+    branch: Branch
+    axis: _Axis
+    place: float
+    bottom: float
+    distances: Float[np.ndarray, " n"]
+    energies: Float[np.ndarray, " n"]
+    wells: list[tuple[float, float]]
+
+    def other_wells(self, window: Window) -> Wells:
+        """Minima outside a window that count, see `Placement.elsewhere`."""
+        z = self.axis.z(self.distances)
+        inside = np.flatnonzero((z >= window[0]) & (z <= window[1]))
+        if not inside.size:
+            return ()
+        base = int(inside[np.argmin(self.energies[inside])])
+        height = float(self.energies[base]) - self.bottom
+
+        def barrier(at: int, to: int) -> float:
+            """Height of the barrier between two points of the grid, above the higher of them."""
+            between = self.energies[min(at, to) : max(at, to) + 1]
+            return float(np.max(between) - max(self.energies[at], self.energies[to]))
+
+        wells = []
+        for d, energy in self.wells:
+            if window[0] <= self.axis.z(d) <= window[1] or energy - self.bottom >= max(WINDOW_ENERGY, height):
+                continue
+            at = int(np.searchsorted(self.distances, d))
+            edge = int(inside[0] if at < inside[0] else inside[-1])
+            # The window lies on the flank of this well, or comes near its bottom.
+            own = barrier(at, base) <= WELL_DEPTH or (
+                barrier(at, edge) <= WELL_DEPTH and self.energies[edge] - energy < NEAR_BOTTOM
+            )
+            if not own:
+                wells.append((float(self.axis.z(d)), energy - self.bottom))
+        return tuple(wells)
+
+
+def _survey_branch(reduction: Reduction, branch: Branch) -> _Survey:
+    axis = _axis_of(branch)
+    place, bottom = _find_lowest(reduction, axis)
+    centre = axis.sign * (place - axis.origin)
+    # Finer around the minimum, where a well beside it would fall between two points of the grid.
+    around = np.logspace(-DECADES, 0.0, GRID) * (abs(centre) if centre else 1.0)
+    distances = np.concatenate([axis.distances, centre - around, [centre], centre + around])
+    distances = np.unique(distances[(distances >= axis.distances[0]) & (distances <= axis.distances[-1])])
+    energies = _energies(reduction, axis.z(distances))
+    # A minimum at an end counts; walls of finite height, for differences of infinities are not numbers.
+    walled = np.concatenate([[np.inf], energies, [np.inf]])
+    dips = signal.find_peaks(-np.minimum(walled, 1e300), prominence=WELL_DEPTH)[0] - 1
+    dips = dips[np.argsort(energies[dips])][:MOST_WELLS]
+    wells = [_refine_minimum(reduction, axis, distances, int(i)) for i in dips]
+    wells = sorted([*(w for w in wells if w[1] < np.inf)], key=lambda well: well[1])
+    if wells and wells[0][1] < bottom - RESOLVED:
+        place, bottom = float(axis.z(wells[0][0])), wells[0][1]
+    extra = np.array([axis.sign * (place - axis.origin), *(d for d, _ in wells)])
+    distances, first = np.unique(np.concatenate([distances, extra]), return_index=True)
+    energies = np.concatenate([energies, _energies(reduction, axis.z(extra))])[first]
+    return _Survey(branch, axis, place, bottom, distances, energies, wells)
+
+
+class _SublevelInterval(NamedTuple):
+    """An interval of a branch within 8 T of the lowest point; an end is None where it reaches the branch's own."""
+
+    low: float | None
+    high: float | None
+
+
+def _default_window(reduction: Reduction, survey: _Survey) -> Window:
+    _check_bounded(reduction, survey)
+    axis, distances = survey.axis, survey.distances
+    inside = survey.energies - survey.bottom < WINDOW_ENERGY
+    steps = np.flatnonzero(np.diff(np.concatenate([[False], inside, [False]]).astype(int)))
+    home = axis.sign * (survey.place - axis.origin)
+    runs = [(int(first), int(last) - 1) for first, last in zip(steps[::2], steps[1::2], strict=True)]
+    own = next(k for k, (first, last) in enumerate(runs) if distances[first] <= home <= distances[last])
+    runs, own = runs[max(own - MOST_WELLS, 0) : own + MOST_WELLS], min(own, MOST_WELLS)
+
+    def crossing(i: int, outer: int) -> float | None:
+        if not 0 <= outer < distances.size:
+            return None
+        return _find_crossing(reduction, survey, float(distances[i]), float(distances[outer]))
+
+    parts = [_SublevelInterval(crossing(first, first - 1), crossing(last, last + 1)) for first, last in runs]
+    choices = [
+        choice
+        for first in range(own + 1)
+        for last in range(own, len(parts))
+        if (choice := _cover(survey, parts[first : last + 1], home, alone=first == last)) is not None
+    ]
+    low, high = max(choices, key=lambda choice: choice[2])[:2]
+    ends = sorted((float(axis.z(low)), float(axis.z(high))))
+    return rounded_window(*ends)
+
+
+def _cover(
+    survey: _Survey, parts: list[_SublevelInterval], home: float, *, alone: bool
+) -> tuple[float, float, int] | None:
+    """Ends, in d, of a window over neighbouring sublevel intervals, how many it covers; None if too sparse."""
+    top = parts[-1].high
+    if survey.branch == LINE:
+        low, high = parts[0].low, top
+    elif math.isfinite(survey.branch[0]) and math.isfinite(survey.branch[1]):
+        length = survey.branch[1] - survey.branch[0]
+        high = top if top is not None else length - END_SHARE * (length - (parts[0].low or 0.0))
+        low = parts[0].low if parts[0].low is not None else END_SHARE * high
+    else:
+        high, least = top, float(top or 0.0) * 10.0**-WINDOW_DECADES
+        parts = [part for part in parts if part.high is not None and part.high > least]
+        low = max(least, parts[0].low or 0.0)
+        if not alone and home < low:
+            return None
+    low, high = float(low or 0.0), float(high or 0.0)
+    filled = sum(min(part.high or high, high) - max(part.low or low, low) for part in parts)
+    if not alone and filled < WELL_SHARE * (high - low):
+        return None
+    return low, high, len(parts)
+
+
+def _check_bounded(reduction: Reduction, survey: _Survey) -> None:
+    """Towards the ends of a branch the loss has to rise, or stay finite: else there is no stationary law, no window."""
+    (low, high), z = survey.branch, survey.axis.z(survey.distances)
+    of, on = f"the loss of model {reduction.model.name}", f"on the branch ({low:g}, {high:g}) of {reduction.name}"
+    for end, last in ((low, int(np.argmin(z))), (high, int(np.argmax(z)))):
+        rise = float(survey.energies[last]) - survey.bottom
+        if not rise < WINDOW_ENERGY:
+            continue
+        towards = f"towards {reduction.name} = {end:g} {on}"
+        if math.isfinite(end):
+            fall = float(_energies(reduction, np.array([end + 10.0 * (z[last] - end)]))[0] - survey.energies[last])
+            if fall > FALL:
+                raise LawError(
+                    f"{of} falls without bound {towards}, by {fall:.2g} T over the last decade: no window follows; "
+                    "give one, or end the branch before"
+                )
+        elif rise < WELL_DEPTH:
+            raise LawError(f"{of} has no minimum {on}: there is no stationary law")
+        else:
+            raise LawError(f"{of} rises only {rise:.2g} T above its minimum {towards}: there is no stationary law")
+
+
+def _find_crossing(reduction: Reduction, survey: _Survey, inner: float, outer: float) -> float:
+    """Where between two distances the loss rises to 8 T above the lowest point."""
+    for _ in range(ZOOMS):
+        fine = np.linspace(inner, outer, GRID)
+        out = ~(_energies(reduction, survey.axis.z(fine)) - survey.bottom < WINDOW_ENERGY)
+        first = max(int(np.argmax(out)) if out.any() else GRID - 1, 1)
+        inner, outer = float(fine[first - 1]), float(fine[first])
+        if abs(outer - inner) <= RESOLUTION * abs(outer):
+            break
+    z = float(survey.axis.z(outer))
+    if np.isnan(reduction.terms(np.array([z])).energy[0]):
+        raise _not_finite(reduction, z)
+    return 0.5 * (inner + outer)
+
+
+def _check_finite_loss(reduction: Reduction, window: Window) -> None:
+    z = np.linspace(*window, GRID + 2)[1:-1]
+    wrong = np.isnan(np.asarray(reduction.terms(z).energy))
+    if wrong.any():
+        raise _not_finite(reduction, float(z[wrong][0]))
+
+
+def _not_finite(reduction: Reduction, z: float) -> Exception:
+    return ModelError(
+        f"model {reduction.model.name}: its loss is not a number at {reduction.name} = {z:.4g}, where the law has "
+        "mass: end its branches there"
+    )
