@@ -41,9 +41,6 @@ Arrays = dict[str, np.ndarray]
 ENGINE = tuple(
     f"langevin_ib.runs.{module}.run_ensemble" for module in ("sampling", "reference", "processes.sgd", "quotient")
 )
-    f"langevin_ib.{module}.run_ensemble"
-    for module in ("runs.sampling", "runs.reference", "runs.processes.sgd", "runs.quotient")
-)
 TUNER = {"reference": "langevin_ib.runs.reference.tune_step_size", "law": "langevin_ib.runs.quotient.tune_step_size"}
 NUTS = "langevin_ib.runs.processes.langevin.sample_nuts"
 # A law's draws small enough to be stored, all of them in the first attempt.
