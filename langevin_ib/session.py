@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import jax
+import numpy as np
 from jaxtyping import Array, Key
 
 from langevin_ib import __version__, devices, forks
@@ -68,7 +69,7 @@ class Session:
         """Start JAX on all cores if it has not started; while this is open, float64 and JAX's own rules hold.
 
         Accumulators and laws are in float64; the chains' own precision is the configuration's. What the caller has set
-        of JAX, in this thread, is found again afterwards.
+        of JAX and NumPy is found again afterwards, but for the number of devices of a JAX that was started here.
 
         One session at a time is open in a process, and a thread that comes second waits: a program that is spread over
         several devices waits in each for the others, and two that come to the devices in different orders wait for each
@@ -113,7 +114,7 @@ if hasattr(os, "register_at_fork"):
 
 @contextmanager
 def _settings() -> Iterator[None]:
-    """JAX's settings on which numbers depend, or that would refuse what is computed, in this thread."""
+    """Settings on which numbers depend, or that would refuse what is computed, as JAX and NumPy come; in this thread."""
     with (
         jax.enable_x64(True),
         jax.threefry_partitionable(True),
@@ -121,6 +122,7 @@ def _settings() -> Iterator[None]:
         jax.numpy_dtype_promotion("standard"),
         jax.numpy_rank_promotion("allow"),
         jax.transfer_guard("allow"),
+        np.errstate(divide="warn", over="warn", under="ignore", invalid="warn", call=None),
     ):
         yield
 
