@@ -114,7 +114,7 @@ if hasattr(os, "register_at_fork"):
 
 @contextmanager
 def _settings() -> Iterator[None]:
-    """Settings on which numbers depend, or that would refuse what is computed, as the libraries come; in this thread."""
+    """Settings on which numbers depend, or that would refuse what is computed, as they come by default; thread-wide."""
     with (
         jax.enable_x64(True),
         jax.threefry_partitionable(True),
