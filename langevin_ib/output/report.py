@@ -151,7 +151,8 @@ def findings(result: Result) -> Lines:
         lines += _step_line(result.step_check)
     lines += _reference_line(result.reference) + _drift_lines(result.drift)
     lines += _slice_lines(result.protocol.slice) + _elsewhere_lines(result)
-    lines += [("yellow", line) for line in (*result.missing, *result.protocol.notes)]
+    noted = (*result.missing, *result.protocol.notes, *([] if result.run.note is None else [result.run.note]))
+    lines += [("yellow", line) for line in noted]
     lines += [("yellow", f"no verdict: {doubt}") for doubt in result.doubts]
     if not result.doubts:
         decided = {name for group in result.groups if group.verdict != "undecided" for name in group.laws}

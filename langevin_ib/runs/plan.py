@@ -14,7 +14,6 @@ slab       a twentieth of z_hi (of the largest scalar's, with many coordinates) 
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from langevin_ib import geometry
+from langevin_ib import devices, geometry
 from langevin_ib.config.run import AUTO, RunConfig
 from langevin_ib.dynamics.confinement import build_confinement
 from langevin_ib.ensemble.runner import Schedule
@@ -78,20 +77,35 @@ class Plan:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """What a pickle holds: all but the model's functions, which are built anew from the configuration."""
+        waiting = "reduction" not in vars(self)
+        temperature = self._temperature if waiting else self.reduction and self.reduction.temperature
         rest = (self.schedule, self.edges, self.singular_ends, self.elsewhere)
-        return _restored, (self.config, self.reduction and self.reduction.temperature, *rest)
+        return _restored, (self.config, temperature, *rest)
+
+    def __getattr__(self, name: str) -> Any:
+        """The reduction of a plan from a pickle, when it is first asked for: to build a model starts JAX.
+
+        So that a process which only collects results can go on to fork others. None, and the log says so, where the
+        model cannot be built.
+        """
+        if name != "reduction":
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        reduction = None
+        try:
+            devices.start()
+            with jax.enable_x64(True):
+                reduction = build_reduction(self.config, self._temperature)
+        except Exception as error:  # of a user's module, which may not be there
+            log.warning("a result is restored without its model, plan.reduction is None: %s", one_line(error))
+        object.__setattr__(self, "reduction", reduction)
+        return reduction
 
 
 def _restored(config: RunConfig, temperature: float | None, *rest: Any) -> Plan:
-    """A plan from a pickle; without its reduction, and saying so, where the model cannot be built."""
-    try:
-        with jax.enable_x64(True):
-            return Plan(config, build_reduction(config, temperature), *rest)
-    except Exception as error:  # of a user's module, which may not be there
-        log.warning("a result is restored without its model, plan.reduction is None: %s", one_line(error))
-    plan = object.__new__(Plan)
-    for spec, value in zip(dataclasses.fields(Plan), (config, None, *rest), strict=True):
-        object.__setattr__(plan, spec.name, value)
+    """A plan from a pickle, without its reduction yet."""
+    plan, names = object.__new__(Plan), ("config", "schedule", "edges", "singular_ends", "elsewhere", "_temperature")
+    for name, value in zip(names, (config, *rest, temperature), strict=True):
+        object.__setattr__(plan, name, value)
     return plan
 
 

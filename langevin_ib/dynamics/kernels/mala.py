@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import blackjax
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from langevin_ib.devices import load_blackjax
 from langevin_ib.dynamics.kernel import Kernel, Potential, refuse_task
 
 
@@ -18,6 +18,7 @@ def mala(potential: Potential, *, temperature: float, step_size: float | Float[A
 
     Source: Roberts & Tweedie, Bernoulli 2(4), 341–363 (1996); blackjax.mcmc.mala.
     """
+    blackjax = load_blackjax()
     kernel = blackjax.mala.build_kernel()
 
     def logdensity(params):
