@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import tomli_w
 
+from langevin_ib.config import extensions
+from langevin_ib.config.extensions import Kind
 from langevin_ib.errors import ConfigError, shown
 
 if TYPE_CHECKING:
@@ -354,6 +356,12 @@ class RunConfig:
         """The arguments of the model's builder."""
         own = {"target": self.target, "depth": self.depth} if self.model == "uv" else {}
         return own | (self.options or {})
+
+    def settings_of(self, kind: Kind) -> Any:
+        """The settings of the confinement or the kernel that is chosen, as its own record."""
+        name = self.confine if kind == "confinement" else self.integrator
+        own = extensions.load(kind, str(name)).settings
+        return own(**{spec.name: getattr(self, spec.name) for spec in dataclasses.fields(own)})
 
     @property
     def temperature(self) -> float:

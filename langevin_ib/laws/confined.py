@@ -18,8 +18,7 @@ from jax.scipy.special import logsumexp
 from langevin_ib import geometry
 from langevin_ib.errors import LawError
 from langevin_ib.laws.base import Law, on_host
-from langevin_ib.laws.family import FLAT_MEASURE, Reduction, family_formula, pushforward_formula
-from langevin_ib.laws.orbit import NOT_ALONG_COMPACT, constant_along_orbits
+from langevin_ib.laws.family import FLAT_MEASURE, Reduction
 
 # The trapezoidal rule converges exponentially here: the integrand is analytic and decays doubly exponentially in t.
 GRID = {1: 800, 2: 80, 3: 26}
@@ -28,43 +27,32 @@ SLAB_NODES = 64
 BISECTIONS = 60
 
 
-def exact(reduction: Reduction, slab: float | None = None) -> Law:
-    """The marginal that the confined full-space measure has, no limit taken.
-
-    Args:
-        reduction: model, confinement, temperature.
-        slab: ε; for the unconfined protocol the law of z given |χ| < ε, which assumes that the density of χ is flat
-            across the slab (local equilibrium along the orbit).
+def confined_law(reduction: Reduction) -> Law:
+    """The marginal where a confinement C keeps chains from going along their orbits for ever.
 
     Raises:
-        LawError: no quadrature for this case (a group of dimension above 3, or a slab with a group above 1), or the
-            quadrature does not reach 1e-8.
+        LawError: no quadrature for a group of this dimension; the density raises one where it does not reach 1e-8.
     """
-    m = reduction.model.group_dim
-    if reduction.confinement.constrained:
-        limit = family_formula(1.0 if reduction.confinement.fixman else 0.0, "exact")
-        return reduction.law(limit)
-    if m == 0:
-        return reduction.law(family_formula(0.0, "exact"))  # the orbits are points: Gibbs's measure itself
-    if slab is None and not reduction.proper:
-        raise LawError("law exact: an unconfined measure is not normalisable and has no marginal without a slab")
-    if slab is None and not reduction.confinement.proper:
-        return reduction.law(
-            pushforward_formula()._replace(name="exact")
-        )  # the orbits are compact: their volume, exactly
-    if slab is not None:
-        if m != 1:
-            raise LawError(f"law exact: no quadrature on a slab for a group of dimension {m}")
-        formula = f"exp(−ℓ/T) ∫ 1(|χ| < {slab:g}) dθ along the orbit"
-        return Law("exact", FLAT_MEASURE, formula, _slab_log_density(reduction, slab))
-    if m not in GRID:
-        raise LawError(f"law exact: no orbit quadrature for a group of dimension {m}")
+    if reduction.model.group_dim not in GRID:
+        raise LawError(f"law exact: no orbit quadrature for a group of dimension {reduction.model.group_dim}")
     formula = f"exp(−ℓ/T) ∫ exp(−C/T) dθ along the orbit, C = {reduction.confinement.formula}"
-    if reduction.model.compact_orbits:
-        if not constant_along_orbits(reduction.chart, reduction.confinement, reduction.model.init(jax.random.key(0))):
-            raise LawError(NOT_ALONG_COMPACT)
-        return reduction.law(pushforward_formula()._replace(name="exact"))
     return Law("exact", FLAT_MEASURE, formula, _confined_log_density(reduction))
+
+
+def slab_law(reduction: Reduction, slab: float) -> Law:
+    """The law of z given |χ| < ε, which assumes that the density of χ is flat across the slab.
+
+    Args:
+        reduction: model and temperature.
+        slab: ε.
+
+    Raises:
+        LawError: no quadrature for a group of dimension above 1.
+    """
+    if reduction.model.group_dim != 1:
+        raise LawError(f"law exact: no quadrature on a slab for a group of dimension {reduction.model.group_dim}")
+    formula = f"exp(−ℓ/T) ∫ 1(|χ| < {slab:g}) dθ along the orbit"
+    return Law("exact", FLAT_MEASURE, formula, _slab_log_density(reduction, slab))
 
 
 def _log_measure(reduction: Reduction, t, z):

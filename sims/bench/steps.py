@@ -22,7 +22,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from langevin_ib.dynamics.confinement import hard_fixman, stiff
+from langevin_ib.dynamics.confinements.hard_fixman import hard_fixman
+from langevin_ib.dynamics.confinements.stiff import stiff
 from langevin_ib.dynamics.descent import sgd
 from langevin_ib.dynamics.kernel import Kernel
 from langevin_ib.dynamics.kernels.euler_maruyama import euler_maruyama
