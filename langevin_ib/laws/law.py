@@ -73,13 +73,16 @@ def law_kind(name: str) -> LawKind:
     return record("law", name, LawKind)
 
 
-def law_kinds(names: Sequence[str]) -> list[LawKind]:
+def law_kinds(names: Sequence[str], process: str = "langevin") -> list[LawKind]:
     """The records of names.
 
     Raises:
-        ConfigError: there is none of a name, or two have one name in tables.
+        ConfigError: there is none of a name, it is not of this process, or two have one name in tables.
     """
     kinds = [law_kind(name) for name in names]
+    for name, kind in zip(names, kinds, strict=True):
+        if process not in kind.processes:
+            raise ConfigError("laws", f"laws of {process}", f"{name}, a law of {', '.join(kind.processes)}")
     called = [kind.name for kind in kinds]
     for name in called:
         if called.count(name) > 1:

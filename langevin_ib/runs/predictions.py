@@ -199,6 +199,11 @@ class SampledPredictions:
         return [about.name for about in self.abouts]
 
     @property
+    def own(self) -> str | None:
+        """The law that the protocol obeys, by name; None where there is none here."""
+        return next((about.name for about in self.abouts if about.role == "own"), None)
+
+    @property
     def candidates(self) -> tuple[KnownLaw, ...]:
         """Self-normalised masses, with the chain counts that their errors come from."""
         return tuple(
