@@ -24,7 +24,7 @@ class LawAbout(NamedTuple):
         measure: the reference measure that the formula is written against.
         formula: the density against it.
         role: own (what the protocol obeys), limit, control, or fitted to the draws that it is then compared with.
-        place: among the laws, from which colour and dash follow; None: that of its role in its table.
+        place: among the laws, from which colour and dash follow; None: after those that have one.
     """
 
     name: str

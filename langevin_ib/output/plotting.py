@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from langevin_ib.laws.candidates import LawAbout, Role
+from langevin_ib.laws.candidates import LawAbout
 from langevin_ib.output.report_sgd import descent_title
 from langevin_ib.runs.result import LawResult, Result, SgdDetails
 from langevin_ib.statistics import compare
@@ -28,8 +28,7 @@ DASHES: tuple[Any, ...] = (
     "-", (0, (6, 2)), (0, (3, 1.5)), (0, (1, 1.2)), (0, (5, 1, 1, 1)), (0, (4, 1, 1, 1, 1, 1)),
     (0, (8, 3)), (0, (2, 2)), (0, (8, 1, 1, 1)), (0, (6, 1, 3, 1)), (0, (1, 3)),
 )  # fmt: skip
-# Of laws that have no place of their own, role by role; whoever finds these taken comes after all of them.
-PLACES: dict[Role, tuple[int, ...]] = {"own": (0,), "limit": (1, 2, 3), "control": (4, 5), "fitted": (1, 2, 3, 4)}
+BUILT_IN = 6  # places of the built-in laws
 
 
 # Names are shown as they are: a dollar sign of an invariant's name begins no formula.
@@ -232,23 +231,18 @@ def _round_up(value: float) -> float:
 
 
 def styles(laws: Iterable[LawAbout]) -> dict[str, tuple[str, Any]]:
-    """{name: (colour, dash)}, no two alike: by a law's own place, or else by its role.
+    """{name: (colour, dash)}, no two alike: by a law's place; of laws without one the next that no built-in law has.
 
-    >>> control = LawAbout("my own", "dz", "1", "control")
-    >>> styles([LawAbout("exact", "dz", "1", "own", 0), control])["my own"][0] == COLOURS[PLACES["control"][0]]
+    >>> shown = styles([LawAbout("exact", "dz", "1", "own", 0), LawAbout("my own", "dz", "1", "control")])
+    >>> [colour for colour, _ in shown.values()] == [COLOURS[0], COLOURS[BUILT_IN]]
     True
     """
     laws = list(laws)
     taken = {law.name: law.place for law in laws if law.place is not None}
-    after = max(place for places in PLACES.values() for place in places) + 1
     for law in laws:
         if law.name not in taken:
-            free = (
-                place
-                for place in itertools.chain(PLACES[law.role], itertools.count(after))
-                if place not in taken.values()
-            )
-            taken[law.name] = next(free)
+            places = itertools.chain((0,) if law.role == "own" else (), itertools.count(BUILT_IN))
+            taken[law.name] = next(place for place in places if place not in taken.values())
     return {name: (COLOURS[place % len(COLOURS)], DASHES[place % len(DASHES)]) for name, place in taken.items()}
 
 

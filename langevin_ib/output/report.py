@@ -304,7 +304,7 @@ def html_page(result: Result, picture: Path) -> str:
         for row in rows
     )  # fmt: skip
     formulas = "".join(
-        f"<li><b>{html.escape(name)}</b>: {html.escape(law.formula)} with respect to {html.escape(law.about.measure)}</li>"
+        "<li><b>{}</b>: {} with respect to {}</li>".format(*map(html.escape, (name, law.formula, law.about.measure)))
         for name, law in next(iter(result.invariants.values())).laws.items()
     )
     names = html.escape(", ".join(result.invariants))
