@@ -10,10 +10,13 @@ e^{−ℓ/T} asinh(ε/|z|) on a slab |χ| < ε: the oracles of the tests.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import logsumexp
+from jaxtyping import Array, Float
 
 from langevin_ib import geometry
 from langevin_ib.errors import LawError
@@ -25,6 +28,8 @@ GRID = {1: 800, 2: 80, 3: 26}
 ACCURACY = 1e-8
 SLAB_NODES = 64
 BISECTIONS = 60
+FLAT = 1e-9  # curvature of C/T along the orbit that counts as none
+RISE, FARTHEST = 40.0, 40.0  # where C/T has risen by so much the integrand is negligible; how far t goes to find it
 
 
 def confined_law(reduction: Reduction) -> Law:
@@ -83,6 +88,8 @@ def _confined_log_density(reduction: Reduction):
         ends = jnp.concatenate([axes * shorter, -axes * shorter], axis=1).T
         risen = jax.vmap(energy)(ends).reshape(2, m).min(axis=0) - energy(jnp.zeros(m))
         reach = jnp.where(risen > -np.log(ACCURACY), jnp.minimum(widths, shorter), widths)
+        # Of a confinement without curvature at the slice no width is known: as far as it takes to rise.
+        reach = jax.lax.cond(jnp.all(spectrum > FLAT), lambda: reach, lambda: _rise_lengths(energy, axes))
 
         def integrand(x):
             t = axes @ (reach * x)
@@ -108,6 +115,23 @@ def _confined_log_density(reduction: Reduction):
         return value
 
     return log_density
+
+
+def _rise_lengths(energy: Callable, axes: Float[Array, "m m"]) -> Float[Array, " m"]:
+    """The |t| along either direction of each axis at which an energy that rises has risen by `RISE`."""
+    bottom = energy(0.0 * axes[0])
+
+    def length(direction):
+        def halve(_, bracket):
+            low, high = bracket
+            middle = 0.5 * (low + high)
+            inside = energy(middle * direction) - bottom < RISE
+            return jnp.where(inside, middle, low), jnp.where(inside, high, middle)
+
+        return jax.lax.fori_loop(0, BISECTIONS, halve, (0.0 * bottom, 0.0 * bottom + FARTHEST))[1]
+
+    m = len(axes)
+    return jax.lax.map(length, jnp.concatenate([axes.T, -axes.T])).reshape(2, m).max(axis=0)
 
 
 def _slab_log_density(reduction: Reduction, slab: float):

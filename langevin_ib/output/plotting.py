@@ -238,7 +238,10 @@ def styles(laws: Iterable[LawAbout]) -> dict[str, tuple[str, Any]]:
     True
     """
     laws = list(laws)
-    taken = {law.name: law.place for law in laws if law.place is not None}
+    taken: dict[str, int] = {}
+    for law in laws:
+        if law.place is not None and law.place not in taken.values():
+            taken[law.name] = law.place
     for law in laws:
         if law.name not in taken:
             places = itertools.chain((0,) if law.role == "own" else (), itertools.count(BUILT_IN))
