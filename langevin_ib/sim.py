@@ -12,7 +12,7 @@ from langevin_ib.cli.command import Parser, flag, guarded, new_parser, own_outpu
 from langevin_ib.cli.options import Origins, add_output, add_settings, list_choices, typed_settings
 from langevin_ib.config import extensions
 from langevin_ib.config.kinds import AUTO, number
-from langevin_ib.config.run import BUILT_IN, RunConfig, chosen_classes, flat_settings, names_of_run
+from langevin_ib.config.run import BUILT_IN, LAWS, RunConfig, chosen_classes, flat_settings, names_of_run
 from langevin_ib.config.settings import Settings, read_settings
 from langevin_ib.devices import use_all_cores
 from langevin_ib.errors import ConfigError, FailedRunError, LangevinIBError
@@ -25,8 +25,8 @@ TITLES = {
     "descent": "stochastic gradient descent, with --sampler sgd",
     "comparison": "comparison",
 }
-# The settings that name what may be a plug-in's, with settings of its own.
-CHOICES = tuple(extensions.SETTING[kind] for kind in BUILT_IN if kind != "model")
+# The settings that may name a plug-in, which is imported before all others are read: it may have settings of its own.
+CHOICES = {extensions.SETTING[kind]: kind for kind in extensions.FOLDERS if kind != "model"}
 
 Classes = Mapping[extensions.Kind, type[Settings]]
 
@@ -109,7 +109,7 @@ def _choose(argv: Sequence[str]) -> tuple[dict[str, Any], Classes, str | None, d
     """What is chosen, by name and by settings class, the file's path, and its settings; plug-ins are imported."""
     first = Parser(add_help=False, allow_abbrev=False)
     for name in (*CHOICES, "config"):
-        first.add_argument(flag(name), dest=name, nargs="?")
+        first.add_argument(flag(name), dest=name, nargs="*" if name == "laws" else "?")
     found = vars(first.parse_known_args(argv)[0])
     path = found.pop("config")
     typed = {name: text for name, text in found.items() if text is not None}
@@ -118,7 +118,7 @@ def _choose(argv: Sequence[str]) -> tuple[dict[str, Any], Classes, str | None, d
         if path is not None:
             settings = read_settings(path)
         choices = {name: settings[name] for name in CHOICES if name in settings} | typed
-        if any(_is_plug_in(kind, choices.get(extensions.SETTING[kind], AUTO)) for kind in BUILT_IN if kind != "model"):
+        if any(_is_plug_in(kind, choices.get(name)) for name, kind in CHOICES.items()):
             use_all_cores()  # before a plug-in starts JAX
         with Origins(flat_settings(), typed, settings, f"from {path}").named(), own_output():
             return choices, chosen_classes(settings | typed), path, settings
@@ -128,8 +128,10 @@ def _choose(argv: Sequence[str]) -> tuple[dict[str, Any], Classes, str | None, d
         raise
 
 
-def _is_plug_in(kind: extensions.Kind, name: Any) -> bool:
-    return isinstance(name, str) and name not in (AUTO, *BUILT_IN[kind]) and extensions.is_known(kind, name)
+def _is_plug_in(kind: str, chosen: Any) -> bool:
+    known = {AUTO, *LAWS, *BUILT_IN.get(kind, ())}
+    names = chosen if isinstance(chosen, list) else [chosen]
+    return any(isinstance(name, str) and name not in known and extensions.is_known(kind, name) for name in names)
 
 
 def _reconcile(settings: dict[str, Any], typed: dict[str, Any]) -> list[str]:

@@ -227,6 +227,8 @@ class Laws(Extension):
         for item in value:
             if not isinstance(item, str) or not self.is_known(item):
                 raise ConfigError(name, f"laws among {', '.join(self.names_of_laws)}", item)
+            if item not in self.built_in and not extensions.is_built_in(self.kind, item):
+                extensions.load(self.kind, item)  # so that one that cannot be imported is an error here
         if not value:
             raise ConfigError(name, "at least one law", "none")
         return tuple(dict.fromkeys([law for law in self.built_in if law in value] + list(value)))
