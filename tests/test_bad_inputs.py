@@ -19,11 +19,10 @@ from hypothesis import strategies as st
 from langevin_ib import attribute, run, sim
 from langevin_ib.attribution.config import AttributionConfig
 from langevin_ib.cli.command import flag
-from langevin_ib.config import kinds
+from langevin_ib.config import extensions, kinds
 from langevin_ib.config.processes import SgdSettings
 from langevin_ib.config.run import RunConfig, flat_settings
 from langevin_ib.experiments.command import Request
-from langevin_ib.models import REGISTRY
 
 TRIES = settings(
     max_examples=6, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -110,7 +109,11 @@ ATTRIBUTED = {name: one for name, one in AttributionConfig.declared().items() if
 @TRIES
 @given(data=st.data())
 def test_a_setting_of_an_attribution_that_is_out_of_its_range_is_one_line(answer, name, data):
-    texts = WORDS.filter(lambda text: text not in REGISTRY) if name == "model" else refused_texts(ATTRIBUTED[name])
+    texts = (
+        WORDS.filter(lambda text: text not in extensions.names("model"))
+        if name == "model"
+        else refused_texts(ATTRIBUTED[name])
+    )
     code, line = answer(attribute.main, [f"{flag(name)}={data.draw(texts)}"])
     assert code == 2
     assert f"{flag(name)} must be" in line
