@@ -108,8 +108,9 @@ def _simulate(argv: Sequence[str]) -> int:
 def _choose(argv: Sequence[str]) -> tuple[dict[str, Any], Classes, str | None, dict[str, Any]]:
     """What is chosen, by name and by settings class, the file's path, and its settings; plug-ins are imported."""
     first = Parser(add_help=False, allow_abbrev=False)
-    for name in (*CHOICES, "config"):
-        first.add_argument(flag(name), dest=name, nargs="*" if name == "laws" else "?")
+    for name in CHOICES:
+        first.add_argument(flag(name), dest=name, nargs="*" if flat_settings()[name].kind.many else "?")
+    first.add_argument("--config", nargs="?")
     found = vars(first.parse_known_args(argv)[0])
     path = found.pop("config")
     typed = {name: text for name, text in found.items() if text is not None}
