@@ -1,45 +1,47 @@
-"""Settings of the built-in kernels."""
+"""What the configuration's rules ask of the built-in kernels of Langevin dynamics; none has settings of its own."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from langevin_ib.config.settings import Settings
 
 
-@dataclass(frozen=True)
 class KernelSettings(Settings):
-    """What every kernel's settings say besides.
+    """Base of the settings of a kernel.
 
     Attributes:
-        held: whether its chains are held on the slice.
-        adjusted: whether its draws have no discretisation bias.
+        held: whether it holds chains on the slice χ = 0.
+        adjusted: whether an acceptance step removes the bias of its step size.
     """
 
     held: ClassVar[bool] = False
     adjusted: ClassVar[bool] = False
 
 
-@dataclass(frozen=True)
-class EulerMaruyamaSettings(KernelSettings):
-    """None of its own."""
-
-
-@dataclass(frozen=True)
 class LeimkuhlerMatthewsSettings(KernelSettings):
-    """None of its own."""
+    """Nothing to set."""
 
 
-@dataclass(frozen=True)
+class EulerMaruyamaSettings(KernelSettings):
+    """Nothing to set."""
+
+
 class MalaSettings(KernelSettings):
-    """None of its own."""
+    """Nothing to set."""
 
     adjusted: ClassVar[bool] = True
 
 
-@dataclass(frozen=True)
 class ProjectedSettings(KernelSettings):
-    """None of its own."""
+    """Nothing to set."""
 
     held: ClassVar[bool] = True
+
+
+KERNELS: dict[str, type[KernelSettings]] = {
+    "leimkuhler-matthews": LeimkuhlerMatthewsSettings,
+    "euler-maruyama": EulerMaruyamaSettings,
+    "mala": MalaSettings,
+    "projected": ProjectedSettings,
+}

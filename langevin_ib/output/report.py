@@ -147,7 +147,8 @@ def findings(result: Result) -> Lines:
     if details is not None:
         lines += descent_lines(result, details)
     lines += _joint_lines(result) + _law_reference_lines(result.law_reference)
-    if details is None and not config.settings_of("kernel").adjusted:
+    kernel = config.records.get("kernel")  # which a process of someone's own need not have
+    if details is None and (result.step_check is not None or (kernel is not None and not kernel.adjusted)):
         lines += _step_line(result.step_check)
     lines += _reference_line(result.reference) + _drift_lines(result.drift)
     lines += _slice_lines(result.protocol.slice) + _elsewhere_lines(result)
