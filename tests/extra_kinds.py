@@ -2,12 +2,13 @@
 
 import dataclasses
 from dataclasses import dataclass
-from typing import ClassVar
 
 import jax.numpy as jnp
 
 from langevin_ib.config.confinements import ConfinementSettings
 from langevin_ib.config.kernels import KernelSettings
+from langevin_ib.config.kinds import POSITIVE
+from langevin_ib.config.settings import setting
 from langevin_ib.dynamics.confinement import Confinement, ConfinementKind
 from langevin_ib.dynamics.kernel import KernelKind, refuse_task
 from langevin_ib.dynamics.kernels.euler_maruyama import euler_maruyama
@@ -19,7 +20,7 @@ from langevin_ib.laws.law import LawKind
 class QuarticSettings(ConfinementSettings):
     """q of q|χ|⁴/4."""
 
-    quartic: float = 30.0
+    quartic: float = setting(30.0, "q of q|χ|⁴/4", POSITIVE)
 
 
 def quartic(settings, temperature):
@@ -39,8 +40,7 @@ QUARTIC = ConfinementKind(QuarticSettings, quartic, without_symmetry="none")
 class SlowedSettings(KernelSettings):
     """By how much the step is smaller than it says."""
 
-    adjusted: ClassVar[bool] = False
-    slowed: float = 2.0
+    slowed: float = setting(2.0, "by how much steps are smaller", POSITIVE)
 
 
 def slowed(settings, target, step_size):

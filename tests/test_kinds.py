@@ -1,6 +1,7 @@
 """Every confinement, kernel and law that goes by a name has a complete record; one from outside is used like them."""
 
 import dataclasses
+import io
 
 import jax
 import jax.numpy as jnp
@@ -8,8 +9,10 @@ import numpy as np
 import pytest
 from helpers import small_result
 from matplotlib.colors import to_hex
+from rich.console import Console
 from scipy import integrate
 
+import langevin_ib
 from langevin_ib.config.extensions import names, summary
 from langevin_ib.config.run import RunConfig
 from langevin_ib.dynamics.confinement import Confinement, confinement_kind
@@ -21,6 +24,7 @@ from langevin_ib.laws.candidates import LawAbout
 from langevin_ib.laws.law import law_kind, law_kinds, weighed_kinds
 from langevin_ib.models import uv
 from langevin_ib.output.plotting import figure, styles
+from langevin_ib.output.report import print_report
 from langevin_ib.runs.plan import resolve
 from langevin_ib.runs.predictions import quadrature
 
@@ -184,3 +188,22 @@ def test_a_held_chain_has_the_law_of_its_c_and_a_free_one_none_without_a_slab():
     assert "det G^(-0.25)" in law_kind("exact").on(held).text
     with pytest.raises(LawError, match="an unconfined measure is not normalisable"):
         law_kind("exact").law(Reduction(uv(), Confinement("free", "none", proper=False), T))
+
+
+@pytest.mark.full
+def test_a_run_is_made_of_kinds_of_ones_own():
+    """A true law fails in 1e-4 of keys."""
+    config = RunConfig(
+        chains=256, steps=2000, bins=10, margin=0.2, reference="none", step_check=False, step_size=0.004,
+        confine="extra_kinds:QUARTIC", quartic=40.0, integrator="extra_kinds:SLOWED", slowed=1.5,
+        laws=("exact", "naive", "extra_kinds:HALF"),
+    )  # fmt: skip
+    result = langevin_ib.run(config)
+    assert result.protocol.confinement == "q|χ|⁴/4, q = 40"
+    assert list(result.invariants["z"].laws) == ["exact", "naive", "half"]
+    assert result.invariants["z"].laws["exact"].comparison.p_value > 1e-4
+    console = Console(width=100, record=True, file=io.StringIO())
+    print_report(result, console)
+    text = console.export_text()
+    assert "half" in text
+    assert "extra_kinds" not in text

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from langevin_ib.config.kernels import KernelSettings
 from langevin_ib.output.report_sgd import descent_lines, descent_title, nearest_lines
 from langevin_ib.runs.result import (
     DriftStretch,
@@ -148,7 +149,9 @@ def findings(result: Result) -> Lines:
         lines += descent_lines(result, details)
     lines += _joint_lines(result) + _law_reference_lines(result.law_reference)
     kernel = config.records.get("kernel")  # which a process of someone's own need not have
-    if details is None and (result.step_check is not None or (kernel is not None and not kernel.adjusted)):
+    if details is None and (
+        result.step_check is not None or (isinstance(kernel, KernelSettings) and not kernel.adjusted)
+    ):
         lines += _step_line(result.step_check)
     lines += _reference_line(result.reference) + _drift_lines(result.drift)
     lines += _slice_lines(result.protocol.slice) + _elsewhere_lines(result)
