@@ -149,9 +149,8 @@ def findings(result: Result) -> Lines:
         lines += descent_lines(result, details)
     lines += _joint_lines(result) + _law_reference_lines(result.law_reference)
     kernel = config.records.get("kernel")  # which a process of someone's own need not have
-    if details is None and (
-        result.step_check is not None or (isinstance(kernel, KernelSettings) and not kernel.adjusted)
-    ):
+    biased = isinstance(kernel, KernelSettings) and not kernel.adjusted
+    if details is None and (biased or result.step_check is not None):
         lines += _step_line(result.step_check)
     lines += _reference_line(result.reference) + _drift_lines(result.drift)
     lines += _slice_lines(result.protocol.slice) + _elsewhere_lines(result)
