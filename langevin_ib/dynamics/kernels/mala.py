@@ -6,8 +6,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from langevin_ib.config.kernels import MalaSettings
 from langevin_ib.devices import load_blackjax
-from langevin_ib.dynamics.kernel import Kernel, Potential, refuse_task
+from langevin_ib.dynamics.kernel import Kernel, KernelKind, Potential, Target, refuse_task
+
+ACCEPTANCE = 0.57  # Roberts & Rosenthal, J. R. Statist. Soc. B 60, 255–268 (1998)
+# First small steps: a start where the potential is steep would reject every step that suits the typical chain.
+TUNING = ((0.98, 2000), (ACCEPTANCE, 1500), (ACCEPTANCE, 500))
 
 
 def mala(potential: Potential, *, temperature: float, step_size: float | Float[Array, ""]) -> Kernel:
@@ -38,3 +43,12 @@ def mala(potential: Potential, *, temperature: float, step_size: float | Float[A
             return kernel(key, state, logdensity, scale)
 
     return Kernel(draw=jax.random.split, init=init, step=step)
+
+
+def build(settings: MalaSettings, target: Target, step_size: float | Float[Array, ""]) -> Kernel:
+    """For a target."""
+    del settings
+    return mala(target.potential, temperature=target.temperature, step_size=step_size)
+
+
+KERNEL = KernelKind(MalaSettings, build, stability=1.0, thin=4, tuning=TUNING, label="blackjax.mala")

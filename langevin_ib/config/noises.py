@@ -1,0 +1,61 @@
+"""What the configuration's rules ask of the built-in noises of SGD, whose settings are shared, in `SgdSettings`."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from langevin_ib.config.settings import Settings
+
+
+class NoiseSettings(Settings):
+    """Base of the settings of a noise.
+
+    Attributes:
+        takes: which of `label_noise`, `batch_size`, `replacement` and `momentum` mean something with it.
+        batched: whether a step sees some examples only, so that it needs a batch size.
+        why_no_momentum: behind the refusal of `momentum`, where it is not taken.
+    """
+
+    takes: ClassVar[tuple[str, ...]] = ("momentum",)
+    batched: ClassVar[bool] = False
+    why_no_momentum: ClassVar[str] = ""
+
+
+class LabelSettings(NoiseSettings):
+    """All examples, noisy labels."""
+
+    takes: ClassVar[tuple[str, ...]] = ("label_noise", "momentum")
+
+
+class MinibatchSettings(NoiseSettings):
+    """Some examples of the data set."""
+
+    takes: ClassVar[tuple[str, ...]] = ("label_noise", "batch_size", "replacement", "momentum")
+    batched: ClassVar[bool] = True
+
+
+class FreshSettings(NoiseSettings):
+    """New examples in every step."""
+
+    takes: ClassVar[tuple[str, ...]] = ("label_noise", "batch_size", "momentum")
+    batched: ClassVar[bool] = True
+
+
+class IsotropicSettings(NoiseSettings):
+    """As strong as that of minibatches or labels, in a random direction."""
+
+    takes: ClassVar[tuple[str, ...]] = ("label_noise", "batch_size")
+    why_no_momentum: ClassVar[str] = ", whose steps are Langevin's"
+
+
+class NoNoiseSettings(NoiseSettings):
+    """Gradient descent."""
+
+
+NOISES: dict[str, type[NoiseSettings]] = {
+    "label": LabelSettings,
+    "minibatch": MinibatchSettings,
+    "fresh": FreshSettings,
+    "isotropic": IsotropicSettings,
+    "none": NoNoiseSettings,
+}
