@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -138,13 +139,15 @@ def _is_plug_in(kind: extensions.Kind, chosen: Any) -> bool:
 
 def _reconcile(settings: dict[str, Any], typed: dict[str, Any]) -> list[str]:
     """Drop what the file sets of choices that are others now; name its numbers that a rule would now set otherwise."""
-    declared, before = flat_settings(chosen_classes(settings | typed)), names_of_run(settings)
+    declared, before = flat_settings(chosen_classes(settings | typed)), set()
     changed = {
         name
         for name in ("model", *CHOICES)
         if name in typed and typed[name] != settings.get(name, declared[name].default)
     }
     if changed:
+        with contextlib.suppress(ConfigError):  # of a choice that is none, or no longer: another stands in its place
+            before = names_of_run(settings)
         for name, one in declared.items():
             if changed.intersection(one.follows):
                 settings.pop(name, None)

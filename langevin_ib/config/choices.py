@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any, cast
@@ -26,6 +27,11 @@ BUILT_IN: dict[extensions.Kind, Mapping[str, type[Settings]]] = {
     "noise": NOISES,
 }
 CORE = (ChoiceSettings, ChainSettings, ComparisonSettings)  # of every run
+# What no setting of a plug-in may be called: options that are no settings, and what a `RunConfig` says of itself.
+RESERVED = {
+    *("chunk", "config", "help", "json", "out", "quiet", "set", "version"),
+    *("confinement", "feeds", "given", "group", "model_name", "place", "process", "records", "temperature"),
+}
 
 Classes = Mapping[extensions.Kind, type[Settings]]
 
@@ -55,7 +61,7 @@ def chosen_classes(values: Mapping[str, Any]) -> dict[extensions.Kind, type[Sett
     for choice, declared in process.declared().items():
         if isinstance(declared.kind, Extension) and declared.kind.kind in BUILT_IN:
             name, kind = named(choice, declared), declared.kind.kind
-            classes[kind] = _class_of(kind, confinement.kernel if name == AUTO else name)
+            classes[kind] = _class_of(kind, confinement.kernel if kind == "kernel" and name == AUTO else name)
     _check_names(classes)
     return classes
 
@@ -68,6 +74,8 @@ def _class_of(kind: extensions.Kind, name: str) -> type[Settings]:
     if not (isinstance(declared, type) and issubclass(declared, Settings)):
         wanted = f"a {kind} whose `settings` is a class derived from Settings"
         raise ConfigError(extensions.SETTING[kind], wanted, name)
+    if any(isinstance(value, dataclasses.Field) for value in vars(declared).values()):
+        raise ConfigError(extensions.SETTING[kind], f"a {kind} whose `settings` is a frozen dataclass", name)
     return declared
 
 
@@ -76,12 +84,15 @@ def _check_names(classes: Classes) -> None:
     known = {name: (owner.__name__, one) for name, (owner, one) in _built_in_settings().items()}
     for chosen in classes.values():
         for name, one in chosen.declared().items():
+            if name in RESERVED:
+                raise ConfigError(name, "the name of no setting", f"one of {chosen.__name__}")
             owner, other = known.setdefault(name, (chosen.__name__, one))
             if other.kind is not one.kind or other.help != one.help:
                 raise ConfigError(name, f"a setting of {owner} alone", f"another of {chosen.__name__}")
 
 
 def all_declared(classes: Classes) -> Iterator[tuple[str, Setting]]:
+    """Name and declaration of every setting of a run with these choices."""
     for chosen in (*CORE, *classes.values()):
         yield from chosen.declared().items()
 
@@ -100,13 +111,14 @@ def _built_in_settings() -> dict[str, tuple[type[Settings], Setting]]:
 
 
 def names_of_run(values: Mapping[str, Any]) -> set[str]:
-    """The flat names of the settings that a run with these choices has."""
+    """The flat names of the settings that a run with what these settings choose has."""
     sampler = values.get("sampler", ChoiceSettings.declared()["sampler"].default)
     declared = all_declared(chosen_classes(values))
     return {name for name, one in declared if not one.processes or sampler in one.processes}
 
 
 def check_known(values: Mapping[str, Any], known: Mapping[str, Setting]) -> None:
+    """Refuse what is no setting."""
     for name in values:
         if name not in known:
             raise ConfigError("config", f"made of known settings ({', '.join(sorted(known))})", repr(name))

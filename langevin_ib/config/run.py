@@ -40,7 +40,8 @@ class RunConfig(ChoiceSettings, ChainSettings, ComparisonSettings):
 
     The constructor, files and digests are flat: `RunConfig(beta=3.0, kappa=50.0)`. Inside, fields are what every run
     has; what the chosen model, process, confinement, kernel and noise have of their own is a record of each. A setting
-    can be read by its flat name too, `config.kappa`; it is None where it is not of this run.
+    can be read by its flat name too, `config.kappa`; it is None where it is not of this run. `RunConfig.json_schema()`
+    and `--help` list all settings.
 
     Attributes:
         records: the own settings of what was chosen, by kind; see `settings_of`.

@@ -8,7 +8,6 @@ read. All else (the constructor, TOML, JSON, `--help`, the schema) is derived fr
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import inspect
 import json
 import tomllib
@@ -153,6 +152,8 @@ class Settings:
 
     def digest(self) -> str:
         """Eight hexadecimal digits that name these settings."""
+        import hashlib  # noqa: PLC0415 - loads OpenSSL, which `--help` needs not wait for
+
         return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()[:8]
 
     def changed(self, **values: Any) -> Any:
