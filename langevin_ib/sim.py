@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from langevin_ib import signals
 from langevin_ib.cli.command import Parser, flag, guarded, new_parser, own_output
 from langevin_ib.cli.options import Origins, add_output, add_settings, list_choices, typed_settings
 from langevin_ib.config import extensions
+from langevin_ib.config.choices import BUILT_IN, Classes, chosen_classes, flat_settings, names_of_run
 from langevin_ib.config.kinds import AUTO, number
-from langevin_ib.config.run import BUILT_IN, LAWS, RunConfig, chosen_classes, flat_settings, names_of_run
-from langevin_ib.config.settings import Settings, read_settings
+from langevin_ib.config.run import LAWS, RunConfig
+from langevin_ib.config.settings import read_settings
 from langevin_ib.devices import use_all_cores
 from langevin_ib.errors import ConfigError, FailedRunError, LangevinIBError
 
@@ -26,9 +28,9 @@ TITLES = {
     "comparison": "comparison",
 }
 # The settings that may name a plug-in, which is imported before all others are read: it may have settings of its own.
-CHOICES = {extensions.SETTING[kind]: kind for kind in extensions.FOLDERS if kind != "model"}
-
-Classes = Mapping[extensions.Kind, type[Settings]]
+CHOICES: dict[str, extensions.Kind] = {
+    extensions.SETTING[kind]: kind for kind in get_args(extensions.Kind) if kind != "model"
+}
 
 
 def build_parser(choices: Mapping[str, Any] | None = None, classes: Classes | None = None) -> Parser:
@@ -129,7 +131,7 @@ def _choose(argv: Sequence[str]) -> tuple[dict[str, Any], Classes, str | None, d
         raise
 
 
-def _is_plug_in(kind: str, chosen: Any) -> bool:
+def _is_plug_in(kind: extensions.Kind, chosen: Any) -> bool:
     known = {AUTO, *LAWS, *BUILT_IN.get(kind, ())}
     names = chosen if isinstance(chosen, list) else [chosen]
     return any(isinstance(name, str) and name not in known and extensions.is_known(kind, name) for name in names)
@@ -137,13 +139,15 @@ def _is_plug_in(kind: str, chosen: Any) -> bool:
 
 def _reconcile(settings: dict[str, Any], typed: dict[str, Any]) -> list[str]:
     """Drop what the file sets of choices that are others now; name its numbers that a rule would now set otherwise."""
-    declared, before = flat_settings(chosen_classes(settings | typed)), names_of_run(settings)
+    declared, before = flat_settings(chosen_classes(settings | typed)), set()
     changed = {
         name
         for name in ("model", *CHOICES)
         if name in typed and typed[name] != settings.get(name, declared[name].default)
     }
     if changed:
+        with contextlib.suppress(ConfigError):  # of a choice that is none, or no longer: another stands in its place
+            before = names_of_run(settings)
         for name, one in declared.items():
             if changed.intersection(one.follows):
                 settings.pop(name, None)

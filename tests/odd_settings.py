@@ -26,6 +26,26 @@ class ClashSettings(ConfinementSettings):
     kappa: float = setting(1.0, "another κ", POSITIVE)
 
 
+class BareSettings(ConfinementSettings):
+    """Not a dataclass."""
+
+    radius: float = setting(1.5, "radius of the ring", POSITIVE)
+
+
+@dataclass(frozen=True)
+class TakenSettings(ConfinementSettings):
+    """A setting that is called as an option of the command line."""
+
+    out: float = setting(1.5, "radius of the ring", POSITIVE)
+
+
+@dataclass(frozen=True)
+class UnderdampedSettings(LangevinSettings):
+    """Langevin dynamics and one setting more."""
+
+    friction: float = setting(0.5, "friction γ", POSITIVE)
+
+
 class HeldSettings(ConfinementSettings):
     """Held on the slice by a kernel of its own."""
 
@@ -54,8 +74,13 @@ class SlowSettings(ProcessSettings):
     friction: float = setting(0.5, "friction γ", POSITIVE)
 
 
-RING, CLASH, HELD, SHAKE, SIGNS, SLOW = (
-    SimpleNamespace(settings=settings)
-    for settings in (RingSettings, ClashSettings, HeldSettings, ShakeSettings, SignsSettings, SlowSettings)
-)
-BARE = SimpleNamespace()
+RING = SimpleNamespace(settings=RingSettings)
+CLASH = SimpleNamespace(settings=ClashSettings)
+BARE = SimpleNamespace(settings=BareSettings)
+TAKEN = SimpleNamespace(settings=TakenSettings)
+UNDERDAMPED = SimpleNamespace(settings=UnderdampedSettings)
+HELD = SimpleNamespace(settings=HeldSettings)
+SHAKE = SimpleNamespace(settings=ShakeSettings)
+SIGNS = SimpleNamespace(settings=SignsSettings)
+SLOW = SimpleNamespace(settings=SlowSettings)
+NONE = SimpleNamespace()

@@ -84,6 +84,8 @@ def test_a_plug_in_brings_its_settings():
     held = RunConfig(confine="odd_settings:HELD")
     assert (held.integrator, held.iterations) == ("odd_settings:SHAKE", 3)
     assert RunConfig(sampler="sgd", noise="odd_settings:SIGNS").label_noise == 0.0
+    under = RunConfig(sampler="odd_settings:UNDERDAMPED", sigma=2.0, confine="hard")
+    assert (under.temperature, under.friction, under.integrator) == (0.4, 0.5, "projected")
     slow = RunConfig(sampler="odd_settings:SLOW", beta=3.0)
     assert (slow.process.beta, slow.friction, slow.sigma, slow.confine) == (3.0, 0.5, None, "stiff")
 
@@ -98,7 +100,9 @@ def test_a_plug_in_brings_its_settings():
             {"confine": "odd_settings:CLASH"},
             "kappa must be a setting of StiffSettings alone, got another of ClashSettings",
         ),
-        ({"confine": "odd_settings:BARE"}, "confine must be a confinement whose `settings` is a class derived from"),
+        ({"confine": "odd_settings:NONE"}, "confine must be a confinement whose `settings` is a class derived from"),
+        ({"confine": "odd_settings:BARE"}, "confine must be a confinement whose `settings` is a frozen dataclass"),
+        ({"confine": "odd_settings:TAKEN"}, "out must be the name of no setting, got one of TakenSettings"),
         ({"confine": "odd_settings:NOTHING"}, "confine must be an attribute of module odd_settings"),
         ({"integrator": "nowhere:KERNEL"}, "integrator must be in a module that can be imported"),
         ({"integrator": "odd_settings:SHAKE"}, "integrator must be another than odd_settings:SHAKE when confine is st"),
@@ -139,6 +143,12 @@ def test_help_shows_the_options_of_a_plug_in_that_is_named_and_lists_what_can_be
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        (
+            ["--window", "1", "2", "--window", "2", "1"],
+            "--window must be two finite numbers LO < HI (or auto), got 2 1",
+        ),
+        (["--set", "a=1", "--set", "depth=3"], "--set must be without depth"),
+        (["--config", "nowhere.toml", "--confine", "stiff", "--beta", "-1"], "--beta must be a positive number"),
         ([*RING, "--radius", "-1"], "--radius must be a positive number, got -1"),
         ([*RING, "--radius", "2", "--beta", "-1"], "--beta must be a positive number, got -1"),
         (["--radius", "2"], "unrecognized arguments: --radius 2"),

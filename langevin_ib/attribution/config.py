@@ -69,10 +69,7 @@ class AttributionConfig(Settings):
         None, "s, what the mechanism label noise adds to it", POSITIVE, shown="root mean square of the labels"
     )
     weight_decay: float | None = setting(
-        None,
-        "λ of the mechanism weight decay",
-        POSITIVE,
-        shown="1/4t, t = nη/(1 − μ) the time of the run",
+        None, "λ of the mechanism weight decay", POSITIVE, shown="1/4t, t = nη/(1 − μ) the time of the run"
     )
     momentum: float = setting(0.0, "μ of heavy-ball momentum, in every run but Langevin's", BELOW_ONE)
     steps: int | None = setting(

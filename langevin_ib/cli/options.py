@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from langevin_ib.cli.command import Parser, flag
-from langevin_ib.config.kinds import Extension, Switch
+from langevin_ib.config.kinds import Extension, Options, Switch
 from langevin_ib.config.settings import Setting
 from langevin_ib.errors import ConfigError
 
@@ -23,7 +23,9 @@ def add_settings(group: Any, declared: Mapping[str, Setting]) -> None:
             option = f"--no-{name}" if one.default else flag(name)
             group.add_argument(option, dest=name, help=text, action="store_const", const=not one.default)
         else:
-            several = {"nargs": "+", "action": "extend"} if one.kind.many else {}
+            several: dict[str, str] = {"nargs": "+"} if one.kind.many else {}
+            if isinstance(one.kind, Options):
+                several["action"] = "extend"
             group.add_argument(flag(name), dest=name, help=text, metavar=one.kind.metavar, **several)
 
 

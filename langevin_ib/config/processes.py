@@ -73,11 +73,7 @@ class LangevinSettings(ProcessSettings):
         AUTO, "companion run at h/2; auto: yes, but for mala", YesNo(), auto=True, group="dynamics", feeds=False
     )
     laws: tuple[str, ...] = setting(
-        LAWS,
-        "laws to compare with langevin (sgd has its own)",
-        Laws("law", LAWS),
-        group="comparison",
-        feeds=False,
+        LAWS, "laws to compare with langevin (sgd has its own)", Laws("law", LAWS), group="comparison", feeds=False
     )
     reference: str = setting(
         "mala", "reference sampler", OneOf("mala", "none"), group="comparison", place=3, feeds=False

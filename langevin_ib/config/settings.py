@@ -8,7 +8,7 @@ read. All else (the constructor, TOML, JSON, `--help`, the schema) is derived fr
 from __future__ import annotations
 
 import dataclasses
-import hashlib
+import inspect
 import json
 import tomllib
 from collections.abc import Iterable
@@ -152,6 +152,8 @@ class Settings:
 
     def digest(self) -> str:
         """Eight hexadecimal digits that name these settings."""
+        import hashlib  # noqa: PLC0415 - loads OpenSSL, which `--help` needs not wait for
+
         return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()[:8]
 
     def changed(self, **values: Any) -> Any:
@@ -161,12 +163,15 @@ class Settings:
 
 @cache
 def _declared(cls: type[Settings]) -> dict[str, Setting]:
-    found = {spec.name: spec.metadata["setting"] for spec in dataclasses.fields(cls) if "setting" in spec.metadata}
-    of_record = {"group": cls.group, "place": cls.place, "feeds": cls.feeds}
-    return {
-        name: dataclasses.replace(one, **{key: of_record[key] for key in of_record if getattr(one, key) is None})
-        for name, one in found.items()
-    }
+    declared = {}
+    for spec in dataclasses.fields(cls):
+        if "setting" in spec.metadata:
+            # Of the record that declares it, where another is composed of several.
+            record = next(base for base in cls.__mro__ if spec.name in inspect.get_annotations(base))
+            one: Setting = spec.metadata["setting"]
+            rest = {key: getattr(record, key) for key in ("group", "place", "feeds") if getattr(one, key) is None}
+            declared[spec.name] = dataclasses.replace(one, **rest)
+    return declared
 
 
 def schema_of(declared: dict[str, Setting]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""How long the command lines take to answer, as ratios over an empty program: processor time, the least of some repeats.
+"""How long the command lines take to answer, as ratios over an empty program: the least processor time of some.
 
 python -m sims.bench.startup [--repeats N]
 """
