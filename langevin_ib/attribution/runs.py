@@ -18,8 +18,8 @@ from jaxtyping import Array, Float, Key
 from langevin_ib import geometry
 from langevin_ib.attribution.config import AttributionConfig
 from langevin_ib.attribution.statistics import Paths
+from langevin_ib.dynamics.descent import sgd
 from langevin_ib.dynamics.kernel import Kernel, normal_like
-from langevin_ib.dynamics.kernels.sgd import sgd
 from langevin_ib.dynamics.noise import HERMITE_INPUTS, Noise, NoiseReport, gradient_noise, measure
 from langevin_ib.ensemble.checkpoint import Checkpoint
 from langevin_ib.ensemble.runner import Stages, starting_points
