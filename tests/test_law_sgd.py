@@ -121,7 +121,7 @@ def test_rotation_is_half_normal(x64):
         ("uv", {}, Noise("fresh", 1), 0.01, "the noise vanishes near z = 1, where chains come to rest"),
         ("uv", {}, Noise("none"), 0.01, "there is no noise"),
         ("uv", {"samples": 8}, Noise("minibatch", 2, replace=False), 0.01, "without replacement the noise of an epoch"),
-        ("uv", {}, Noise("label", None, 1.0, isotropized=True), 0.01, "isotropic noise does not leave χ at zero"),
+        ("uv", {}, Noise("label", None, 1.0, isotropized=True), 0.01, "isotropized noise does not leave χ at zero"),
         ("hadamard", {"operator": "random"}, LABELS, 0.01, "the 3 coordinates do not go their own ways"),
         ("relu", {}, LABELS, 0.01, "on χ = 0 the noise moves χ at a rate up to"),
         ("attention", {}, LABELS, 0.01, "on χ = 0 the noise moves χ at a rate up to"),
@@ -226,7 +226,7 @@ def test_by_epochs_no_law_is_judged_and_the_variance_is_set_against_independent_
     )
     result = run(config)
     summary = result.summary
-    assert any("by epochs the noise of an epoch's steps cancels" in doubt for doubt in summary["doubts"])
+    assert any("without replacement the noise of an epoch's steps cancels" in doubt for doubt in summary["doubts"])
     assert set(summary["verdicts"].values()) == {"undecided"}
     z = summary["invariants"]["z"]
     assert 0.003 < z["variance_to_independent"] < 0.1

@@ -38,6 +38,7 @@ from langevin_ib.attribution.runs import (
     simulate,
 )
 from langevin_ib.attribution.statistics import across, describe, mean, state
+from langevin_ib.dynamics.noise import kind_of
 from langevin_ib.ensemble.checkpoint import resumes
 from langevin_ib.ensemble.runner import Stages, check_process
 from langevin_ib.ensemble.trajectories import record_steps
@@ -165,12 +166,12 @@ def _collect_notes(setting: Setting) -> list[str]:
         notes.append("the model has one task: seeds differ by start and batches only")
     elif config.one_task:
         notes.append("all seeds train on the model's own task: they differ by start and batches only")
-    if config.noise == "fresh" and training.size > 1:
+    if kind_of(str(config.noise)).population and training.size > 1:
         notes.append(
             f"gradient descent, weight decay, Langevin, the mean gradient of isotropic noise and the loss use each "
             f"seed's data set of {training.size} examples, which stands in for the population of the fresh batches"
         )
-    if config.noise == "minibatch":
+    if "replacement" in kind_of(str(config.noise)).settings.takes:
         notes.append(f"minibatches are {config.batch_size} examples drawn independently, with replacement")
     if setting.tasks is not None and "x" in setting.tasks:
         x = np.asarray(setting.tasks["x"])

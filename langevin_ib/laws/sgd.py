@@ -111,15 +111,12 @@ def check_closed(descent: Descent) -> None:
         LawError: noise moves χ away from zero, or a coordinate's drift or noise depends on the others.
     """
     chart = descent.chart
-    if descent.noise.kind == "none":
+    if descent.noise.record.noiseless:
         raise LawError("law sgd: there is no noise, and gradient descent ends in a minimum of the loss")
-    if not descent.noise.replace:
-        raise LawError(
-            "law sgd: without replacement the noise of an epoch's steps cancels to leading order, and (S) is the law "
-            "of independent steps"
-        )
-    if descent.noise.isotropized:
-        raise LawError("law sgd: isotropic noise does not leave χ at zero, it lets χ diffuse without end")
+    if descent.noise.dependence is not None:
+        raise LawError(f"law sgd: {descent.noise.dependence}, and (S) is the law of independent steps")
+    if not descent.noise.across:
+        raise LawError(f"law sgd: {descent.noise.words} does not leave χ at zero, it lets χ diffuse without end")
 
     def rates(y):
         process = descent.process(y)

@@ -4,21 +4,13 @@ from __future__ import annotations
 
 from langevin_ib.runs.result import InvariantResult, Result, SgdDetails
 
-NOISES = {
-    "label": "label noise",
-    "minibatch": "minibatches",
-    "fresh": "fresh batches",
-    "isotropic": "isotropic noise",
-    "none": "no noise",
-}
-
 GOOD_TO = 2.0  # factor that an estimate to leading order in η may be off
 
 
 def descent_title(result: Result) -> str:
     """Noise, learning rate and confinement in one line."""
-    config = result.plan.config
-    words = [NOISES[str(config.noise)]]
+    config, details = result.plan.config, result.details
+    words = [details.words if isinstance(details, SgdDetails) else str(config.noise)]
     if config.batch_size:
         words.append(f"B = {config.batch_size}" + ("" if config.replacement else ", by epochs"))
     if config.label_noise:
@@ -63,7 +55,7 @@ def descent_lines(result: Result, details: SgdDetails) -> list[tuple[str, str]]:
             )
         )
     start = "the model's own starts" if details.start == "own" else "starts on the slice"
-    if details.noisy and config.noise != "isotropic":
+    if details.noisy and details.across:
         balance = details.balance
         slowest = "" if balance is None or len(balance) == 1 else " at its slowest"
         if details.decay > 0:

@@ -515,6 +515,8 @@ class SgdDetails:
 
     Attributes:
         noise: its kind.
+        words: what it is called in a sentence.
+        across: whether the noise lies across the orbits.
         start: `own`, or `slice` where χ would take too long to decay.
         decay: predicted rate of χ per unit of t = nη, of its slowest component.
         balance: the χ that the noise leads to; None if to none.
@@ -527,6 +529,8 @@ class SgdDetails:
     """
 
     noise: str
+    words: str
+    across: bool
     start: str
     decay: float
     balance: tuple[float, ...] | None
