@@ -1,4 +1,4 @@
-"""Which of SGD's settings each built-in noise takes, known without importing JAX."""
+"""What the configuration's rules ask of the built-in noises of SGD, whose settings are shared."""
 
 from __future__ import annotations
 
@@ -6,44 +6,48 @@ from typing import ClassVar
 
 
 class NoiseSettings:
-    """What a noise takes of `label_noise`, `batch_size`, `replacement` and `momentum`, and whether it needs a batch.
+    """Base of the settings of a noise.
 
-    One that takes `label_noise` and no batch has no other source of noise, so that `label_noise` has to be positive.
+    One that takes `label_noise` and has no batch has no other source of noise: `label_noise` has to be positive then.
+
+    Attributes:
+        takes: which of `label_noise`, `batch_size`, `replacement` and `momentum` mean something with it.
+        batched: whether a step sees some examples only, so that it needs a batch size.
     """
 
     takes: ClassVar[tuple[str, ...]] = ("momentum",)
     batched: ClassVar[bool] = False
 
 
-class LabelNoise(NoiseSettings):
-    """Of `label`."""
+class LabelSettings(NoiseSettings):
+    """All examples, noisy labels."""
 
-    takes = ("label_noise", "momentum")
-
-
-class Minibatch(NoiseSettings):
-    """Of `minibatch`."""
-
-    takes = ("label_noise", "batch_size", "replacement", "momentum")
-    batched = True
+    takes: ClassVar[tuple[str, ...]] = ("label_noise", "momentum")
 
 
-class Fresh(NoiseSettings):
-    """Of `fresh`."""
+class MinibatchSettings(NoiseSettings):
+    """Some examples of the data set."""
 
-    takes = ("label_noise", "batch_size", "momentum")
-    batched = True
-
-
-class Bernoulli(NoiseSettings):
-    """Of `bernoulli`."""
+    takes: ClassVar[tuple[str, ...]] = ("label_noise", "batch_size", "replacement", "momentum")
+    batched: ClassVar[bool] = True
 
 
-class IsotropicNoise(NoiseSettings):
-    """Of `isotropic`: those of the noise that it is as strong as, that of a batch if one is given."""
+class FreshSettings(NoiseSettings):
+    """New examples in every step."""
 
-    takes = ("label_noise", "batch_size")
+    takes: ClassVar[tuple[str, ...]] = ("label_noise", "batch_size", "momentum")
+    batched: ClassVar[bool] = True
 
 
-class NoNoise(NoiseSettings):
-    """Of `none`."""
+class BernoulliSettings(NoiseSettings):
+    """Examples kept by a coin."""
+
+
+class IsotropicSettings(NoiseSettings):
+    """As strong as that of minibatches or labels, in a random direction."""
+
+    takes: ClassVar[tuple[str, ...]] = ("label_noise", "batch_size")
+
+
+class NoNoiseSettings(NoiseSettings):
+    """Gradient descent."""

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
-from langevin_ib.config.noises import Bernoulli
+from langevin_ib.config.noises import BernoulliSettings
 from langevin_ib.dynamics.noise import Along, Cumulants, Each, Lesson, Noise, NoiseKind, Source
 from langevin_ib.models.base import Params
 
@@ -57,7 +57,7 @@ def cumulants(noise: Noise, along: Along) -> Cumulants:
 
 
 NOISE = NoiseKind(
-    settings=Bernoulli,
+    settings=BernoulliSettings,
     words="examples kept by a coin",
     covariance=covariance,
     gradient=gradient,

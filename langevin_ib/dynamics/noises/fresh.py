@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from jaxtyping import Array, Float, Key
 
-from langevin_ib.config.noises import Fresh
+from langevin_ib.config.noises import FreshSettings
 from langevin_ib.dynamics.noise import (
     Batch,
     Noise,
@@ -41,7 +41,7 @@ def batch(source: Source, drawn: Float[Array, "batch ..."], task: Task, memory: 
 
 
 NOISE = NoiseKind(
-    settings=Fresh,
+    settings=FreshSettings,
     words="fresh batches",
     covariance=batch_covariance,
     check=check,

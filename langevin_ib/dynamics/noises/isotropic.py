@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from jaxtyping import Array, Float
 
-from langevin_ib.config.noises import IsotropicNoise
+from langevin_ib.config.noises import IsotropicSettings
 from langevin_ib.dynamics.noise import Each, Noise, NoiseKind, covariance_of, isotropic_covariance
 from langevin_ib.errors import ConfigError
 from langevin_ib.models.base import Model
@@ -35,7 +35,7 @@ def covariance(noise: Noise, each: Each) -> Float[Array, "q q"]:
 
 
 NOISE = NoiseKind(
-    settings=IsotropicNoise,
+    settings=IsotropicSettings,
     words="isotropic noise",
     covariance=covariance,
     check=check,

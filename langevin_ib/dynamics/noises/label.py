@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from langevin_ib.config.noises import LabelNoise
+from langevin_ib.config.noises import LabelSettings
 from langevin_ib.dynamics.noise import Batch, NoiseKind, Source, gaussian_cumulants, no_covariance
 from langevin_ib.models.training import Examples, Task
 
@@ -20,7 +20,7 @@ def batch(source: Source, drawn: Any, task: Task, memory: Any) -> Batch:
 
 
 NOISE = NoiseKind(
-    settings=LabelNoise,
+    settings=LabelSettings,
     words="label noise",
     covariance=no_covariance,
     batch=batch,

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from langevin_ib.config.noises import Minibatch
+from langevin_ib.config.noises import MinibatchSettings
 from langevin_ib.dynamics.noise import (
     Batch,
     Each,
@@ -119,7 +119,7 @@ def correlation(noise: Noise, size: int) -> np.ndarray:
 
 
 NOISE = NoiseKind(
-    settings=Minibatch,
+    settings=MinibatchSettings,
     words="minibatches",
     covariance=covariance,
     check=check,

@@ -6,7 +6,7 @@ from typing import Any
 
 import jax
 
-from langevin_ib.config.noises import NoNoise
+from langevin_ib.config.noises import NoNoiseSettings
 from langevin_ib.dynamics.noise import Lesson, Noise, NoiseKind, Source, gaussian_cumulants, no_covariance
 from langevin_ib.models.base import Model, Params
 from langevin_ib.models.training import Training
@@ -24,7 +24,7 @@ def gradient(source: Source, drawn: Any, params: Params, lesson: Lesson, memory:
 
 
 NOISE = NoiseKind(
-    settings=NoNoise,
+    settings=NoNoiseSettings,
     words="no noise",
     covariance=no_covariance,
     check=check,
