@@ -189,7 +189,7 @@ def meter() -> None:
             Noise("label", None, 1.0, isotropized=True),
         ):
             noise_report = measure(model, gradient_noise(model.training, noise, point).covariance, point, 1.0)
-            kind = "isotropic" if noise.isotropized else noise.kind
+            kind = "isotropized" if noise.isotropized else noise.kind
             words.append(f"{kind} {abs(float(noise_report.orbit_share)):.1e}")
         dim = model.group_dim + model.compact_dim
         print(f"{name}: share of tr Σ along the orbits: {', '.join(words)} (m/q = {dim / q:.3f})")

@@ -1,4 +1,4 @@
-"""Law (S): closed forms, where it does not exist, and that SGD obeys it where the isotropic family does not."""
+"""Law (S): closed forms, where it does not exist, and that SGD obeys it where the fitted family does not."""
 
 import jax
 import jax.numpy as jnp
@@ -165,7 +165,7 @@ def draws():
 
 @pytest.mark.full
 def test_sgd_obeys_it_and_not_its_neighbours(draws):
-    """p > 1e-4 for the true law fails in 1e-4 of keys; S wrong by 10% and the isotropic laws are the controls."""
+    """p > 1e-4 for the true law fails in 1e-4 of keys; S wrong by 10% and the fitted laws are the controls."""
     resolved, sample = draws
     edges, counts = resolved.edges["z"], sample.window("z").counts
     right = bin_masses(resolved.laws["z"], edges)
@@ -179,7 +179,7 @@ def test_sgd_obeys_it_and_not_its_neighbours(draws):
 
 
 @pytest.mark.full
-def test_the_best_isotropic_law_has_the_sample_s_means(draws):
+def test_the_best_fitted_law_has_the_sample_s_means(draws):
     resolved, _ = draws
     for mean in (0.02, 0.05):
         fit = resolved.family.fit(mean, 0.0, 0.0)
@@ -193,7 +193,7 @@ def test_a_run_says_which_law_is_nearer():
     result = run(RunConfig(sampler="sgd", lr=0.01, label_noise=2.0, chains=256))
     summary = result.summary
     assert summary["verdicts"]["sgd"] == "agrees"
-    assert summary["verdicts"]["slice"] == summary["verdicts"]["isotropic"] == "differs"
+    assert summary["verdicts"]["slice"] == summary["verdicts"]["fitted"] == "differs"
     nearest = summary["descent"]["nearest"]
     assert nearest["law"] == "sgd"
     assert nearest["decided"]

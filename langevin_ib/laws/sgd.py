@@ -137,7 +137,7 @@ def check_closed(descent: Descent) -> None:
         raise LawError(
             f"law sgd: on χ = 0 the noise moves χ at a rate up to {charge_rate:.2g} (the coordinates: {rate:.2g}), "
             "so the chain does not stay on the slice and no law in the invariants alone follows: the draws are held "
-            "against the isotropic laws only"
+            "against the fitted laws only"
         )
     if descent.model.scalars is not None and chart.dim > 1:
         raise LawError("law sgd: its scalars are not its coordinates, and (S) is a law of the latter")

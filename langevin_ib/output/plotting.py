@@ -26,7 +26,7 @@ STYLE: dict[str, tuple[str, Any]] = {
     "printed": ("#CC79A7", (0, (5, 1, 1, 1))),
     "naive": ("#E69F00", (0, (4, 1, 1, 1, 1, 1))),
     "sgd": ("#000000", "-"),
-    "isotropic": ("#CC79A7", (0, (5, 1, 1, 1))),
+    "fitted": ("#CC79A7", (0, (5, 1, 1, 1))),
 }
 
 
@@ -254,5 +254,5 @@ def _label(name: str, law: LawResult) -> str:
     """Law and measure, and the temperature where it was fitted."""
     if law.temperature is None:
         return f"{name} [{law.about.measure}]"
-    free = f", c = {law.c:z.2f}" if name == "isotropic" else ""
+    free = f", c = {law.c:z.2f}" if name == "fitted" else ""
     return f"{name} [{law.about.measure}], T = {law.temperature:.2g}{free}"

@@ -21,16 +21,16 @@ def descent_title(result: Result) -> str:
 
 
 def nearest_lines(result: Result, details: SgdDetails) -> list[tuple[str, str]]:
-    """(S) or the isotropic family: which is nearer, and by how much."""
+    """(S) or the fitted family: which is nearer, and by how much."""
     nearest = result.nearest
     if not result.verdicts and not details.noisy:
         return [("bold", "no noise at the minimum, and no law there: see where the chains end, and what becomes of χ")]
     if nearest is None:
-        return [("yellow", "no comparison of SGD's own law with the isotropic family here: see below why")]
-    near, far = sorted((nearest.sgd_tv, nearest.isotropic_tv))
+        return [("yellow", "no comparison of SGD's own law with the fitted family here: see below why")]
+    near, far = sorted((nearest.sgd_tv, nearest.fitted_tv))
     own = "SGD's own law (S)"
-    free = "T and c at their best" if nearest.isotropic_law == "isotropic" else "at its best T"
-    rival = f"the nearest isotropic law ({nearest.isotropic_law}, {free})"
+    free = "T and c at their best" if nearest.fitted_law == "fitted" else "at its best T"
+    rival = f"the nearest fitted law ({nearest.fitted_law}, {free})"
     winner, loser = (own, rival) if nearest.law == "sgd" else (rival, own)
     ratio = f", {far / near:.1f} times as far" if near > 0 else ""
     decided = "" if nearest.decided else "; their 95% bounds overlap, so this does not decide"

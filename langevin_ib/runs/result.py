@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from langevin_ib.laws.sgd import OwnError
     from langevin_ib.runs.plan import Plan
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 GRAVITY = ("agrees", "undecided", "differs")
 
 
@@ -454,15 +454,15 @@ class Nearest(NamedTuple):
 
     Attributes:
         law: the nearer one.
-        isotropic_law: the nearest fitted one.
-        sgd_tv, isotropic_tv: their distances.
+        fitted_law: the nearest fitted one.
+        sgd_tv, fitted_tv: their distances.
         decided: whether their 95% bounds do not overlap.
     """
 
     law: str
-    isotropic_law: str
+    fitted_law: str
     sgd_tv: float
-    isotropic_tv: float
+    fitted_tv: float
     decided: bool
 
 

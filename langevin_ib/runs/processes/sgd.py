@@ -1,7 +1,7 @@
-"""One run of SGD from configuration to verdict: its own law (S), against the isotropic family at its best temperature.
+"""One run of SGD from configuration to verdict: its own law (S), against the fitted family of isotropic noise.
 
 Rules (before any draw of the chains): lr 0.01 (1 − μ)/Λ, Λ the largest curvature of the loss at its minimum, μ the
-momentum; windows leave out 0.1% of law (S) at either end, or where there is none are those of the isotropic law `slice`
+momentum; windows leave out 0.1% of law (S) at either end, or where there is none are those of the law `slice`
 at the temperature of a noise as strong as SGD's across the orbits; burn-in until χ has fallen by e^−10 at the predicted
 rate and the slowest coordinate has relaxed ten times; then 400 relaxation times. Where χ would need more than 200 000
 steps, chains start on the slice instead.
@@ -28,7 +28,7 @@ from langevin_ib.ensemble.runner import Schedule, run_ensemble, starting_points
 from langevin_ib.errors import ConfigError, LawError
 from langevin_ib.geometry import contract
 from langevin_ib.geometry.charges import ChargeBalance, charge_balance
-from langevin_ib.laws import Law, Reduction, bin_masses, formula, isotropic
+from langevin_ib.laws import Law, Reduction, bin_masses, fitted, formula
 from langevin_ib.laws.base import on_host
 from langevin_ib.laws.candidates import KnownLaw, LawAbout, Masses
 from langevin_ib.laws.sgd import FORMULA, MEASURE, NAME, Coordinate, Descent, OwnError, check_closed
@@ -69,7 +69,7 @@ OFF_SLICE = 0.05  # rms χ over |a|² + |b|² halved above which (S) is not yet 
 NOISELESS_SPREAD = 0.01
 NOISELESS = 1e-6  # a kick at the minimum below this share of the parameters leaves chains where they are
 END, VANISHING = 1e-9, 1e-2  # |z| next to the end of a branch; |∇z| there over the largest that counts as none
-NO_COEFFICIENT = "SGD's noise is not isotropic; the c of the isotropic family is fitted with its T"
+NO_COEFFICIENT = "SGD's noise is not isotropic; the c of the fitted family comes with its T"
 AT_REST = "law sgd: the noise vanishes at the minimum of the loss, where chains come to rest: there is no density"
 DEPENDENT = "while windows and temperatures are set for independent steps, so that no law is judged"
 
@@ -88,12 +88,12 @@ class ResolvedDescent:
         missing: one line for each law that does not exist here.
         errors: how far the law of each scalar is from (S) by itself, to leading order in η.
         independent: variance of each scalar under the law (S) of batches drawn with replacement; of runs by epochs.
-        family: the isotropic laws; None without noise.
+        family: the fitted laws; None without noise.
         edges: bin edges of each scalar.
         schedule: burn-in and records.
         balanced: whether chains start on the slice.
         balance: the predicted balance of χ near the minimum, and its rate per unit of nη/(1 − μ); None without one.
-        doubts: reasons not to trust the isotropic laws.
+        doubts: reasons not to trust the fitted laws.
     """
 
     config: RunConfig
@@ -105,7 +105,7 @@ class ResolvedDescent:
     missing: list[str]
     errors: dict[str, OwnError]
     independent: dict[str, float]
-    family: isotropic.IsotropicFamily | None
+    family: fitted.FittedFamily | None
     edges: dict[str, np.ndarray]
     schedule: Schedule
     balanced: bool
@@ -226,7 +226,7 @@ def resolve_descent(config: RunConfig, stage: Callable[[str], dict[str, Any]]) -
         coordinates, missing = None, [AT_REST]
     if noisy:
         at_temperature = build_reduction(config, temperature=rounded(_isotropic_temperature(descent, meter, point)))
-        family, windows, doubts = _isotropic_family(config, at_temperature, coordinates, stage)
+        family, windows, doubts = _fitted_family(config, at_temperature, coordinates, stage)
         if descent.noise.dependence is not None:
             doubts.append(Doubt("epochs", f"{descent.noise.dependence}, {DEPENDENT}"))
             independent = _independent_variances(descent, middle)
@@ -459,8 +459,8 @@ def _independent_variances(descent: Descent, middle: np.ndarray) -> dict[str, fl
     return {name: coordinate.variance() for name, coordinate in (coordinates or {}).items()}
 
 
-def _isotropic_family(config: RunConfig, at_temperature: Reduction, coordinates: dict[str, Coordinate] | None, stage):
-    """The isotropic family near the temperature of `at_temperature`, the windows, and doubts about the family."""
+def _fitted_family(config: RunConfig, at_temperature: Reduction, coordinates: dict[str, Coordinate] | None, stage):
+    """The fitted family near the temperature of `at_temperature`, the windows, and doubts about the family."""
     temperature = at_temperature.temperature
     warm = Reduction(at_temperature.model, at_temperature.confinement, 1.0)
     if at_temperature.chart.dim == 1:
@@ -470,7 +470,7 @@ def _isotropic_family(config: RunConfig, at_temperature: Reduction, coordinates:
         else:
             low, high = scalar_window(config, at_temperature).window
         edges = np.linspace(low, high, config.bins + 1)
-        return isotropic.from_quadrature(warm, edges, temperature), {name: (low, high)}, []
+        return fitted.from_quadrature(warm, edges, temperature), {name: (low, high)}, []
     lowest = minimum(at_temperature)
     cuts: dict[str, Window] = cut_windows(config, at_temperature, lowest)
     for name in cuts:
@@ -492,9 +492,9 @@ def _isotropic_family(config: RunConfig, at_temperature: Reduction, coordinates:
     edges = {name: np.linspace(*window, config.bins + 1) for name, window in windows.items()}
     doubts = []
     if not draws.r_hat <= R_HAT_LIMIT:
-        text = f"MALA has not mixed on the isotropic law slice: R-hat {draws.r_hat:.3f} > {R_HAT_LIMIT}"
+        text = f"MALA has not mixed on the law slice: R-hat {draws.r_hat:.3f} > {R_HAT_LIMIT}"
         doubts.append(Doubt("law", text, draws.r_hat, R_HAT_LIMIT))
-    return isotropic.from_draws(draws, temperature, edges), windows, doubts
+    return fitted.from_draws(draws, temperature, edges), windows, doubts
 
 
 def draw(prepared: Prepared, session: Session) -> Draws:
