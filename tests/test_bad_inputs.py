@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 from langevin_ib import attribute, run, sim
 from langevin_ib.attribution.config import COUNTS, KINDS, AttributionConfig
 from langevin_ib.cli.command import flag
+from langevin_ib.config import extensions
 from langevin_ib.config.run import LANGEVIN, LIMIT, NUMBERS, SGD, RunConfig
-from langevin_ib.models import REGISTRY
 
 TRIES = settings(
     max_examples=6, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -109,7 +109,7 @@ ATTRIBUTED = {
     **{name: not_a_count(*limits) for name, limits in COUNTS.items()},
     **{name: not_a_number(NUMBERS[kind][1]) for name, kind in KINDS.items()},
     **dict.fromkeys(("noise", "setup", "options"), WORDS),
-    "model": WORDS.filter(lambda text: text not in REGISTRY),
+    "model": WORDS.filter(lambda text: text not in extensions.names("model")),
 }
 
 

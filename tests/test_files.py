@@ -25,6 +25,7 @@ from langevin_ib.errors import ConfigError, ProcessError
 from langevin_ib.output import folders, store
 from langevin_ib.runs import run as experiment
 from langevin_ib.runs.plan import build_reduction
+from langevin_ib.runs.processes import langevin
 from langevin_ib.runs.sampling import Sampler
 
 QUICK = {
@@ -273,8 +274,8 @@ def test_a_signal_before_the_first_state_says_that_there_is_none(tmp_path, capsy
     def prepare(*_):
         signal.raise_signal(signal.SIGTERM)
 
-    process = experiment.PROCESSES["langevin"]._replace(prepare=prepare)
-    monkeypatch.setitem(experiment.PROCESSES, "langevin", process)
+    process = langevin.PROCESS._replace(prepare=prepare)
+    monkeypatch.setattr(langevin, "PROCESS", process)
     assert sim.main([*OPTIONS, "--quiet", "--out", str(tmp_path / "runs")]) == 130
     assert capsys.readouterr().err == (
         "python -m langevin_ib.sim: error: interrupted; no checkpoint yet, nothing to go on from\n"

@@ -10,10 +10,10 @@ from helpers import starts
 from jax.flatten_util import ravel_pytree
 
 from langevin_ib import geometry
+from langevin_ib.config import extensions
 from langevin_ib.geometry import contract
 from langevin_ib.geometry.linalg import log_det_spd
 from langevin_ib.models import (
-    REGISTRY,
     Chart,
     attention,
     build_model,
@@ -77,7 +77,7 @@ def test_float32_parameters_stay_float32_where_float64_is_enabled(name, options,
 
 
 @pytest.mark.full(but=["hadamard", "rotation", "uv"])
-@pytest.mark.parametrize("name", sorted(REGISTRY))
+@pytest.mark.parametrize("name", extensions.names("model"))
 def test_starts_are_at_home_with_finite_gradients(name, x64):
     model = build_model(name)
     for params in starts(model):

@@ -7,18 +7,19 @@ import jax.numpy as jnp
 import pytest
 
 from langevin_ib import RunConfig
+from langevin_ib.config import extensions
 from langevin_ib.errors import ConfigError, ModelError
 from langevin_ib.geometry import contract
-from langevin_ib.models import REGISTRY, build_model, options_of
+from langevin_ib.models import build_model, options_of
 from langevin_ib.runs.plan import resolve
 
 
-@pytest.mark.parametrize("name", sorted(REGISTRY))
+@pytest.mark.parametrize("name", extensions.names("model"))
 def test_options_are_those_that_a_command_line_can_set(name):
     found = options_of(name)
     assert {type(default) for default in found.values()} <= {int, float, str, bool}
     assert build_model(name, found).name == name
-    named = {parameter.name for parameter in inspect.signature(REGISTRY[name]).parameters.values()}
+    named = {parameter.name for parameter in inspect.signature(extensions.load("model", name)).parameters.values()}
     assert named - set(found) == ({"matrix", "y"} if name == "hadamard" else set())
 
 

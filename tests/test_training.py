@@ -10,12 +10,13 @@ from helpers import starts
 from jax.flatten_util import ravel_pytree
 
 from langevin_ib import ModelError
+from langevin_ib.config import extensions
 from langevin_ib.dynamics.noise import Noise, gradient_noise
 from langevin_ib.geometry import contract
-from langevin_ib.models import REGISTRY, Examples, build_model, stack_tasks, uv, with_metric
+from langevin_ib.models import Examples, build_model, stack_tasks, uv, with_metric
 from langevin_ib.models.training import cast, imbalance
 
-MODELS = [(name, {}) for name in REGISTRY] + [
+MODELS = [(name, {}) for name in extensions.names("model")] + [
     ("uv", {"depth": 3}),
     ("uv", {"samples": 12}),
     ("relu", {"population": True}),

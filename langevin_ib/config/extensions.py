@@ -32,7 +32,7 @@ FOLDERS: dict[str, str] = {
     "law": "laws/named",
     "process": "runs/processes",
 }
-# The setting that chooses one, for errors.
+# The setting that chooses one, and what stands behind the colon of one's own, for errors.
 SETTING: dict[str, str] = {
     "model": "model",
     "confinement": "confine",
@@ -102,7 +102,7 @@ def load(kind: Kind, name: str) -> Any:
 
 def unknown(kind: Kind, name: str) -> ConfigError:
     """The error of a name that nothing goes by."""
-    return ConfigError(SETTING[kind], f"one of {', '.join(names(kind))}, or module:attribute", repr(name))
+    return ConfigError(SETTING[kind], f"one of {', '.join(names(kind))}, or {_spelt(kind)}", repr(name))
 
 
 def is_known(kind: Kind, name: str) -> bool:
@@ -113,7 +113,7 @@ def is_known(kind: Kind, name: str) -> bool:
 def _imported(kind: Kind, name: str, module: str, attribute: str) -> Any:
     setting = SETTING[kind]
     if not (module and attribute.isidentifier()):
-        raise ConfigError(setting, "module:attribute", repr(name))
+        raise ConfigError(setting, _spelt(kind), repr(name))
     try:
         with current_directory():
             record = getattr(importlib.import_module(module), attribute, None)
@@ -122,7 +122,7 @@ def _imported(kind: Kind, name: str, module: str, attribute: str) -> Any:
     except (Exception, SystemExit) as error:  # of a user's module
         raise ConfigError(setting, "in a module that can be imported", f"{name}: {one_line(error)}") from None
     if record is None:
-        raise ConfigError(setting, f"an attribute of module {module}", f"{name}, of which there is none")
+        raise ConfigError(setting, f"{_spelt(kind, of=True)} {module}", f"{name}, of which there is none")
     return record
 
 
@@ -147,6 +147,14 @@ def _built_in(kind: Kind) -> tuple[str, ...]:
 @cache
 def _installed(kind: Kind) -> dict[str, EntryPoint]:
     return {point.name: point for point in entry_points(group=f"langevin_ib.{kind}")}
+
+
+def _spelt(kind: Kind, of: bool = False) -> str:
+    """How one's own is named; with `of`, what is missing in a module that has none of that name."""
+    what = "function" if kind == "model" else "attribute"
+    if of:
+        return f"{'a' if kind == 'model' else 'an'} {what} of module"
+    return f"module:{what}"
 
 
 def _stem(name: str) -> str:

@@ -1,4 +1,4 @@
-"""Models with a continuous symmetry: one file each, one line in the registry."""
+"""Models with a continuous symmetry: one file each in `families`."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ from langevin_ib.models.families.matrix import matrix
 from langevin_ib.models.families.relu import relu
 from langevin_ib.models.families.rotation import rotation
 from langevin_ib.models.families.uv import uv
-from langevin_ib.models.registry import REGISTRY, build_model, options_of
+from langevin_ib.models.registry import build_model, options_of
 from langevin_ib.models.training import Examples, Fresh, Task, Training, stack_tasks
 from langevin_ib.models.transforms import with_metric, with_moment_map
 
 __all__ = [
-    "REGISTRY",
     "Branch",
     "Chart",
     "Examples",

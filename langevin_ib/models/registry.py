@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
 import inspect
 import re
 import sys
@@ -16,27 +15,13 @@ from typing import Any, TypeAlias, get_type_hints
 
 import jax
 
+from langevin_ib.config import extensions
 from langevin_ib.errors import ConfigError, LangevinIBError, ModelError, one_line
 from langevin_ib.models.base import Model
-from langevin_ib.models.families.attention import attention
-from langevin_ib.models.families.hadamard import hadamard
-from langevin_ib.models.families.matrix import matrix
-from langevin_ib.models.families.relu import relu
-from langevin_ib.models.families.rotation import rotation
-from langevin_ib.models.families.uv import uv
 from langevin_ib.models.fingerprint import content_of
 from langevin_ib.models.shapes import check_shapes
 
 Option: TypeAlias = int | float | str | bool | list
-
-REGISTRY: dict[str, Callable[..., Model]] = {
-    "attention": attention,
-    "hadamard": hadamard,
-    "matrix": matrix,
-    "relu": relu,
-    "rotation": rotation,
-    "uv": uv,
-}
 
 LARGEST = sys.float_info.max
 KINDS = {bool: "yes or no", int: "a whole number", float: "a finite number", str: "a word"}
@@ -46,8 +31,8 @@ def build_model(name: str, options: Mapping[str, Option] | None = None) -> Model
     """The model of a name, built with the given options.
 
     Args:
-        name: a key of `REGISTRY`, or `package.module:function` of a user's own, importable from the current directory,
-            that takes the options as keyword arguments and returns a `Model`.
+        name: one that `config.extensions` knows, or `package.module:function` of a user's own, importable from the
+            current directory, that takes the options as keyword arguments and returns a `Model`.
         options: values for the builder's int, float, str and bool arguments; the others keep their defaults.
 
     Raises:
@@ -62,9 +47,10 @@ def build_model(name: str, options: Mapping[str, Option] | None = None) -> Model
         ...
     langevin_ib.errors.ConfigError: set must be such that depth is at least 2, got 1
     """
-    if ":" in name:
-        return _build_own(name, options or {})
-    builder = _registered(name)
+    if not extensions.is_built_in("model", name):
+        with extensions.current_directory():
+            return _call_builder(name, _builder(name), options or {})
+    builder = _builder(name)
     settings = _checked(name, builder, options or {})
     try:
         return builder(**settings)
@@ -143,7 +129,7 @@ def faults_of(model: str) -> Iterator[None]:
     except (LangevinIBError, OSError, MemoryError):
         raise
     except Exception as error:
-        place = _error_location(error) if ":" in model or "@" in model else None
+        place = None if extensions.is_built_in("model", model) else _error_location(error)
         if place is None:
             raise
         raise ModelError(f"model {model}: one of its functions fails at {place}: {one_line(error)}") from error
@@ -171,36 +157,30 @@ def options_of(name: str) -> dict[str, Any]:
     >>> options_of("uv")
     {'target': 1.0, 'depth': 2, 'samples': 0, 'scatter': 0.5, 'seed': 0}
     """
-    if ":" in name:
-        with _current_directory():
-            builder = _imported(name)
-    else:
-        builder = _registered(name)
+    builder = _builder(name)
     return {option: parameter.default for option, (_, parameter) in _builder_options(name, builder).items()}
 
 
-def _registered(name: str) -> Callable[..., Model]:
+def _builder(name: str) -> Callable[..., Any]:
+    """The function that builds the model of a name."""
     if "@" in name:
         raise ConfigError(
             "model",
             "a name or module:function",
             f"{name}, which stands for an object and cannot be built from its name",
         )
-    if name not in REGISTRY:
-        raise ConfigError("model", f"one of {', '.join(sorted(REGISTRY))}, or module:function", repr(name))
-    return REGISTRY[name]
-
-
-def _build_own(name: str, options: Mapping[str, Option]) -> Model:
-    with _current_directory():
-        return _call_builder(name, _imported(name), options)
+    with jax.enable_x64(True):  # arrays that a module makes keep their digits, and JAX has nothing to warn of
+        builder = extensions.load("model", name)
+    if not callable(builder):
+        raise ConfigError("model", f"a function of module {name.partition(':')[0]}", f"{name}, of which there is none")
+    return builder
 
 
 def _call_builder(name: str, builder: Callable[..., Any], options: Mapping[str, Option]) -> Model:
     """Call a user's builder, and check what it returns."""
     settings = _checked(name, builder, options)
     try:
-        with jax.enable_x64(True):  # as above
+        with jax.enable_x64(True):  # as where it is imported
             model = builder(**settings)
     except (Exception, SystemExit) as error:
         raise ConfigError(
@@ -212,33 +192,6 @@ def _call_builder(name: str, builder: Callable[..., Any], options: Mapping[str, 
         )
     check_shapes(model)
     return model
-
-
-def _imported(name: str) -> Callable[..., Any]:
-    module_name, _, function = name.partition(":")
-    if not (module_name and function.isidentifier()):
-        raise ConfigError("model", "module:function", repr(name))
-    try:
-        with jax.enable_x64(True):  # arrays that a module makes keep their digits, and JAX has nothing to warn of
-            module = importlib.import_module(module_name)
-    except (Exception, SystemExit) as error:
-        raise ConfigError("model", "in a module that can be imported", f"{name}: {one_line(error)}") from None
-    builder = getattr(module, function, None)
-    if not callable(builder):
-        raise ConfigError("model", f"a function of module {module_name}", f"{name}, of which there is none")
-    return builder
-
-
-@contextmanager
-def _current_directory() -> Iterator[None]:
-    """The current directory on the import path, as `python -m` has it and an installed command has not."""
-    here = str(Path.cwd())
-    sys.path.insert(0, here)
-    try:
-        yield
-    finally:
-        if here in sys.path:
-            sys.path.remove(here)
 
 
 def _signature(name: str, builder: Callable[..., Any]) -> inspect.Signature:

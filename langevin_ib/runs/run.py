@@ -9,21 +9,16 @@ from pathlib import Path
 import jax
 
 from langevin_ib import signals
+from langevin_ib.config import extensions
 from langevin_ib.config.run import RunConfig, named_origins
 from langevin_ib.ensemble.checkpoint import resumes
 from langevin_ib.ensemble.runner import check_process
 from langevin_ib.runs.doubts import convergence_doubts
 from langevin_ib.runs.judge import judge, mixing_of
 from langevin_ib.runs.process import Draws, Prepared, Process
-from langevin_ib.runs.processes import langevin, sgd
 from langevin_ib.runs.result import Result
 from langevin_ib.session import Session, Stages, run_name, silent
 from langevin_ib.statistics.records import Doubt
-
-PROCESSES = {
-    "langevin": Process(langevin.prepare, langevin.draw, langevin.details),
-    "sgd": Process(sgd.prepare, sgd.draw, sgd.details),
-}
 
 
 def run(
@@ -58,10 +53,15 @@ def run(
         return _run(config, Session(report or silent, chunk_records, place))
 
 
+def process_of(config: RunConfig) -> Process:
+    """What the configuration samples: Langevin dynamics, SGD, or a process of someone's own."""
+    return extensions.load("process", config.sampler)
+
+
 def _run(config: RunConfig, session: Session) -> Result:
     began = time.perf_counter()
     signals.expect(session.checkpoints)
-    process = PROCESSES[config.sampler]
+    process = process_of(config)
     # Before any draw of the chains, so that a law that does not exist here costs no simulation.
     prepared = process.prepare(config, session)
     draws = process.draw(prepared, session)
@@ -85,7 +85,7 @@ def prepare_and_draw(config: RunConfig) -> tuple[Prepared, Draws, list[Doubt]]:
     if config.sampler == "langevin":
         config = config.replace(step_check=False, reference="none")
     with jax.enable_x64(True), named_origins(config):
-        process = PROCESSES[config.sampler]
+        process = process_of(config)
         prepared = process.prepare(config, Session())
         draws = process.draw(prepared, Session())
         mixing = mixing_of(draws.main, drifting=prepared.plan.drifting)

@@ -22,7 +22,7 @@ from langevin_ib.runs.judge import say_alike
 from langevin_ib.runs.observe import build_observer
 from langevin_ib.runs.plan import Plan, build_reduction, resolve, resolve_many
 from langevin_ib.runs.predictions import Exact, Predictions, SampledPredictions, exact_formula, quadrature, sampled
-from langevin_ib.runs.process import Check, Draws, Prepared
+from langevin_ib.runs.process import Check, Draws, Prepared, Process
 from langevin_ib.runs.quotient import sample_mala, sample_nuts
 from langevin_ib.runs.result import LawReference, LawSampler
 from langevin_ib.runs.sampling import Sampler, check_sample
@@ -232,3 +232,6 @@ def _agreement(predictions: SampledPredictions, nuts: LawDraws) -> tuple[LawRefe
         for law_draws in (draws, nuts)
     }
     return LawReference(law.name, samplers, between, predictions.shares()), doubts
+
+
+PROCESS = Process(prepare, draw, details)

@@ -35,7 +35,7 @@ from langevin_ib.laws.sgd import FORMULA, MEASURE, NAME, Coordinate, Descent, Ow
 from langevin_ib.models import Params
 from langevin_ib.runs.observe import build_observer, sample_of
 from langevin_ib.runs.plan import Plan, build_reduction
-from langevin_ib.runs.process import Draws, Prepared
+from langevin_ib.runs.process import Draws, Prepared, Process
 from langevin_ib.runs.quotient import sample_mala
 from langevin_ib.runs.result import ChargeSummary, Meter, SgdDetails
 from langevin_ib.runs.sampling import RUNAWAY_STARTS, check_sample
@@ -571,3 +571,6 @@ def _charge_doubts(resolved: ResolvedDescent, charge: ChargeSummary) -> list[Dou
         )
         return [Doubt("charge", text, charge.draws, OFF_SLICE)]
     return []
+
+
+PROCESS = Process(prepare, draw, details)
