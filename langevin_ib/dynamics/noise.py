@@ -42,6 +42,7 @@ class Noise:
             which takes the examples in a new random order (and leaves n mod B of them out).
         isotropized: whether the noise vector is replaced by one of the same length in a uniformly random direction:
             isotropic noise whose strength matches at every point, of covariance (tr Σ/q) I.
+        own: settings that only its kind has; None for their defaults.
 
     Raises:
         ConfigError: settings that contradict each other, or a kind that nothing goes by.
@@ -52,6 +53,7 @@ class Noise:
     label_noise: float = 0.0
     replace: bool = True
     isotropized: bool = False
+    own: NoiseSettings | None = None
 
     def __post_init__(self) -> None:
         record, kind = self.record, self.kind
@@ -73,6 +75,11 @@ class Noise:
     def record(self) -> NoiseKind:
         """What its kind is."""
         return kind_of(self.kind)
+
+    @property
+    def settings(self) -> NoiseSettings:
+        """Those that only its kind has."""
+        return self.record.settings() if self.own is None else self.own
 
     @property
     def given(self) -> str:
