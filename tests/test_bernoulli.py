@@ -211,7 +211,7 @@ def test_attribution_with_kept_examples_has_label_noise_on_the_whole_data_set():
     config = AttributionConfig(**SMALL, data_noise=0.3, label_noise=0.4)
     found = runs.protocols(config)
     assert found[runs.SGD][0] == Noise("bernoulli")
-    assert found[runs.ISOTROPIC][0] == Noise("bernoulli", isotropized=True)
+    assert found[runs.ISOTROPIZED][0] == Noise("bernoulli", isotropized=True)
     assert found[runs.LABEL][0] == Noise("label", None, 0.5)
 
 

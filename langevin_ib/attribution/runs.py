@@ -29,11 +29,11 @@ from langevin_ib.geometry import charges, contract
 from langevin_ib.models import Model, Params, Task, Training, build_model, stack_tasks
 from langevin_ib.models.training import cast
 
-DESCENT, SGD, LABEL, ISOTROPIC, DECAY, LANGEVIN = MECHANISMS = (
+DESCENT, SGD, LABEL, ISOTROPIZED, DECAY, LANGEVIN = MECHANISMS = (
     "gradient descent",
     "SGD",
     "label noise",
-    "isotropic",
+    "isotropized noise",
     "weight decay",
     "Langevin",
 )
@@ -139,7 +139,7 @@ def protocols(config: AttributionConfig) -> dict[str, tuple[Noise, float]]:
             else Noise("label", None, label),
             0.0,
         ),
-        ISOTROPIC: (dataclasses.replace(batches, isotropized=True), 0.0),
+        ISOTROPIZED: (dataclasses.replace(batches, isotropized=True), 0.0),
         DECAY: (Noise("none"), float(config.weight_decay or 0.0)),
     }
 
