@@ -26,7 +26,8 @@ from scipy import integrate, stats
 
 from langevin_ib.dynamics.descent import sgd
 from langevin_ib.dynamics.kernel import Kernel
-from langevin_ib.dynamics.noise import Noise, gradient_noise, measure
+from langevin_ib.dynamics.meter import measure
+from langevin_ib.dynamics.noise import Noise, gradient_noise
 from langevin_ib.ensemble.accumulators import count
 from langevin_ib.ensemble.runner import Observer, Schedule, run_ensemble
 from langevin_ib.geometry.charges import charge_rate

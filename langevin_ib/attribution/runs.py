@@ -20,7 +20,8 @@ from langevin_ib.attribution.config import AttributionConfig
 from langevin_ib.attribution.statistics import Paths
 from langevin_ib.dynamics.descent import sgd
 from langevin_ib.dynamics.kernel import Kernel, normal_like
-from langevin_ib.dynamics.noise import HERMITE_INPUTS, Noise, NoiseReport, gradient_noise, kind_of, measure
+from langevin_ib.dynamics.meter import NoiseReport, measure
+from langevin_ib.dynamics.noise import HERMITE_INPUTS, Noise, gradient_noise, kind_of
 from langevin_ib.ensemble.checkpoint import Checkpoint
 from langevin_ib.ensemble.runner import Stages, starting_points
 from langevin_ib.ensemble.trajectories import record
