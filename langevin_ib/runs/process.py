@@ -14,6 +14,7 @@ from langevin_ib.statistics.records import Absent, Doubt
 from langevin_ib.statistics.sample import Sample, Sums
 
 if TYPE_CHECKING:
+    from langevin_ib.config.processes import ProcessSettings
     from langevin_ib.config.run import RunConfig
     from langevin_ib.runs.plan import Plan
     from langevin_ib.runs.predictions import SampledPredictions
@@ -97,11 +98,13 @@ class Process(NamedTuple):
     """A noisy dynamics that a run samples.
 
     Attributes:
+        settings: the class of its settings.
         prepare: fills in every `auto`, and says which laws there are; before any draw of the chains.
         draw: the chains that are judged, and those that they are checked by.
         details: what only this process has to say; None if nothing.
     """
 
+    settings: type[ProcessSettings]
     prepare: Callable[[RunConfig, Session], Prepared]
     draw: Callable[[Prepared, Session], Draws]
     details: Callable[[Prepared, Draws], Details | None]

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from langevin_ib.config.extensions import names
+from langevin_ib.config.processes import LangevinSettings
 from langevin_ib.config.run import RunConfig
 from langevin_ib.dynamics.confinement import confinement_kind
 from langevin_ib.dynamics.kernel import kernel_kind
@@ -237,4 +238,4 @@ def _agreement(predictions: SampledPredictions, nuts: LawDraws) -> tuple[LawRefe
     return LawReference(law.name, samplers, between, predictions.shares()), doubts
 
 
-PROCESS = Process(prepare, draw, details)
+PROCESS = Process(LangevinSettings, prepare, draw, details)

@@ -20,6 +20,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from langevin_ib import geometry
+from langevin_ib.config.processes import SgdSettings
 from langevin_ib.config.run import AUTO, RunConfig
 from langevin_ib.dynamics.descent import sgd
 from langevin_ib.dynamics.kernels.euler_maruyama import euler_maruyama
@@ -574,4 +575,4 @@ def _charge_doubts(resolved: ResolvedDescent, charge: ChargeSummary) -> list[Dou
     return []
 
 
-PROCESS = Process(prepare, draw, details)
+PROCESS = Process(SgdSettings, prepare, draw, details)
