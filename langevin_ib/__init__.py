@@ -12,6 +12,7 @@ import importlib.util
 import pkgutil
 from typing import TYPE_CHECKING, Any
 
+from langevin_ib import forks as forks  # it sees them from here on
 from langevin_ib.config.run import RunConfig
 from langevin_ib.errors import ConfigError, DivergenceError, LangevinIBError, LawError, ModelError
 
@@ -34,7 +35,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    # On first use: importing them starts JAX's backend, and the command line sets the number of devices before that.
+    # On first use: importing them takes seconds, and the parent of a pool of processes need not.
     if name in ("Result", "run"):
         return getattr(importlib.import_module("langevin_ib.runs.run"), name)
     if not name.startswith("_") and importlib.util.find_spec(f"{__name__}.{name}"):

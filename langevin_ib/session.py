@@ -1,15 +1,23 @@
-"""What one run is given besides its configuration: who is told of progress, chunks, checkpoints, streams of keys."""
+"""What one run is given besides its configuration: who is told of progress, chunks, checkpoints, streams of keys.
+
+And the state of the process that it needs, entered and left: float64, devices, its turn.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from importlib.metadata import version
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import jax
+import numpy as np
 from jaxtyping import Array, Key
 
+from langevin_ib import __version__, devices, forks
 from langevin_ib.config.run import RunConfig
 from langevin_ib.ensemble.checkpoint import Checkpoint
 from langevin_ib.ensemble.runner import Stages
@@ -18,9 +26,22 @@ from langevin_ib.ensemble.runner import Stages
 STREAM = {"check": 0, "starts": 1, "chains": 2, "companion": 3, "reference": 4, "law": 5, "nuts": 6, "joint": 7}
 
 
+class HasDigest(Protocol):
+    """A configuration that names a checkpoint."""
+
+    def digest(self) -> str:
+        """A short hash of everything that decides its numbers."""
+        ...
+
+
 def silent(stage: str) -> None:
     """Tells nobody."""
     del stage
+
+
+def versions() -> str:
+    """Of what makes the numbers, for the fingerprint of a checkpoint."""
+    return f"{__version__} {jax.__version__}"
 
 
 @dataclass(frozen=True)
@@ -31,25 +52,79 @@ class Session:
         report: called with the name of each stage, returns a progress callback for it or None.
         chunk_records: records per device call.
         checkpoints: the folder of the run's checkpoint files; None keeps none.
+        note: what kept the run from all cores, as a sentence; None if nothing. Known once it is open.
+
+    >>> with Session().open():
+    ...     jax.numpy.zeros(1).dtype.name
+    'float64'
     """
 
     report: Stages = silent
     chunk_records: int | None = None
     checkpoints: Path | None = None
+    note: str | None = None
 
-    def stage(self, config: RunConfig, name: str) -> dict[str, Any]:
+    @contextmanager
+    def open(self) -> Iterator[Session]:
+        """Start JAX on all cores if it has not started; while this is open, float64 and JAX's own rules hold.
+
+        Accumulators and laws are in float64; the chains' own precision is the configuration's. What the caller has set
+        of JAX and NumPy is found again afterwards, but for the number of devices of a JAX that was started here.
+
+        One session at a time is open in a process, and a thread that comes second waits: a program that is spread over
+        several devices waits in each for the others, and two that come to the devices in different orders wait for each
+        other for good.
+
+        Raises:
+            ProcessError: JAX had started before this process was forked.
+            UsageError: JAX cannot start with what the environment's variables ask for.
+        """
+        forks.check_process()  # before the lock, whose holder may be a thread of the parent's
+        with _Turn.lock, _settings():
+            yield replace(self, note=devices.start())
+
+    def stage(self, config: HasDigest, name: str) -> dict[str, Any]:
         """What every long stage is given: its name, its progress bar, its chunk and its checkpoint file."""
         checkpoint = None
         if self.checkpoints is not None:
             file = name.replace(" ", "-").replace("/", "-")
-            versions = f"{version('langevin-ib')} {version('jax')}"
-            checkpoint = Checkpoint(self.checkpoints / f"{file}.npz", f"{config.digest()} {name} {versions}")
+            checkpoint = Checkpoint(self.checkpoints / f"{file}.npz", f"{config.digest()} {name} {versions()}")
         return {
             "stage": name,
             "progress": self.report(name),
             "chunk_records": self.chunk_records,
             "checkpoint": checkpoint,
         }
+
+
+class _Turn:
+    """Whose it is; a thread that is at it may open a session within its own."""
+
+    lock = threading.RLock()
+
+    @classmethod
+    def renew(cls) -> None:
+        """In a forked child, where a lock that another thread held would never be free."""
+        cls.lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_Turn.renew)
+
+
+@contextmanager
+def _settings() -> Iterator[None]:
+    """Settings on which numbers depend, or that would refuse what is computed, as they come by default; thread-wide."""
+    with (
+        jax.enable_x64(True),
+        jax.threefry_partitionable(True),
+        jax.default_prng_impl("threefry2x32"),
+        jax.numpy_dtype_promotion("standard"),
+        jax.numpy_rank_promotion("allow"),
+        jax.transfer_guard("allow"),
+        np.errstate(divide="warn", over="warn", under="ignore", invalid="warn", call=None),
+    ):
+        yield
 
 
 def key_of(config: RunConfig, use: str) -> Key[Array, ""]:

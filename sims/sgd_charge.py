@@ -24,8 +24,8 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 from scipy import integrate, stats
 
+from langevin_ib.dynamics.descent import sgd
 from langevin_ib.dynamics.kernel import Kernel
-from langevin_ib.dynamics.kernels.sgd import sgd
 from langevin_ib.dynamics.noise import Noise, gradient_noise, measure
 from langevin_ib.ensemble.accumulators import count
 from langevin_ib.ensemble.runner import Observer, Schedule, run_ensemble

@@ -14,7 +14,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from langevin_ib.dynamics.confinement import Confinement, stiff, weight_decay
+from langevin_ib.dynamics.confinement import Confinement
+from langevin_ib.dynamics.confinements.stiff import stiff
+from langevin_ib.dynamics.confinements.weight_decay import weight_decay
 from langevin_ib.dynamics.kernels.leimkuhler_matthews import leimkuhler_matthews
 from langevin_ib.ensemble.accumulators import WindowDraw, window_histogram
 from langevin_ib.ensemble.runner import Observer, Schedule, run_ensemble, starting_points

@@ -91,8 +91,8 @@ def small_result(**changes):
     edges, near = np.linspace(0.3, 2.0, 5), Comparison(0.0123, 0.004, 0.0061, 0.0184, 0.21, "undecided")
     far, mass = Comparison(0.31, 0.004, 0.29, 0.33, 1e-12, "differs"), np.array([0.1, 0.5, 0.3, 0.1])
     laws = {
-        "exact": LawResult(LawAbout("exact", "dz", "p ∝ exp(−ℓ/T)", "own"), mass, 0 * mass, None, 0.97, near, 0.0),
-        "naive": LawResult(LawAbout("naive", "dz", "p ∝ 1", "control"), mass[::-1], 0 * mass, None, None, far, 0.0),
+        "exact": LawResult(LawAbout("exact", "dz", "p ∝ exp(−ℓ/T)", "own", 0), mass, 0 * mass, None, 0.97, near, 0.0),
+        "naive": LawResult(LawAbout("naive", "dz", "p ∝ 1", "control", 5), mass[::-1], 0 * mass, None, None, far, 0.0),
     }
     result = Result(
         plan=Plan(config, build_reduction(config), Schedule(100, 4, 75, (75,)), {"z": edges}, (False, False)),

@@ -18,8 +18,8 @@ from langevin_ib.attribution.mechanisms import attribute, pair_generators
 from langevin_ib.attribution.report import BATCHES, rows, save_attribution, sentences, title
 from langevin_ib.attribution.runs import MECHANISMS
 from langevin_ib.attribution.statistics import Paths, across, describe
+from langevin_ib.dynamics.descent import sgd
 from langevin_ib.dynamics.kernels.euler_maruyama import euler_maruyama
-from langevin_ib.dynamics.kernels.sgd import sgd
 from langevin_ib.dynamics.noise import Noise, gradient_noise
 from langevin_ib.errors import ConfigError
 from langevin_ib.geometry import charges

@@ -12,7 +12,7 @@ from jax.flatten_util import ravel_pytree
 
 from langevin_ib.attribution import runs
 from langevin_ib.attribution.config import AttributionConfig
-from langevin_ib.dynamics.kernels.sgd import _coins, _normals, sgd
+from langevin_ib.dynamics.descent import _coins, _normals, sgd
 from langevin_ib.dynamics.noise import Noise, gradient_noise
 from langevin_ib.errors import ConfigError
 from langevin_ib.models import build_model, stack_tasks

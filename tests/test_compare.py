@@ -7,7 +7,7 @@ are stated where they are used.
 import numpy as np
 import pytest
 
-from langevin_ib.dynamics.confinement import stiff
+from langevin_ib.dynamics.confinements.stiff import stiff
 from langevin_ib.laws import Reduction, bin_masses, family, formula
 from langevin_ib.laws.base import bin_nodes
 from langevin_ib.models import uv

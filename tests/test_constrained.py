@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
 
-from langevin_ib.dynamics.confinement import hard_fixman, unconfined
+from langevin_ib.dynamics.confinements.hard_fixman import hard_fixman
+from langevin_ib.dynamics.confinements.none import unconfined
 from langevin_ib.dynamics.kernel import Kernel
 from langevin_ib.dynamics.kernels.euler_maruyama import euler_maruyama
 from langevin_ib.dynamics.kernels.projected import constrained_langevin

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from langevin_ib.dynamics.confinement import stiff
+from langevin_ib.dynamics.confinements.stiff import stiff
 from langevin_ib.dynamics.kernel import Kernel
 from langevin_ib.dynamics.kernels.euler_maruyama import euler_maruyama
 from langevin_ib.dynamics.kernels.leimkuhler_matthews import leimkuhler_matthews

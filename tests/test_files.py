@@ -309,7 +309,7 @@ def test_a_signal_that_comes_while_it_is_held_or_swallowed_is_not_lost():
 
 
 def test_a_process_forked_after_jax_began_is_refused(monkeypatch):
-    monkeypatch.setattr("langevin_ib.ensemble.runner.STARTED_IN", os.getpid() + 1)
+    monkeypatch.setattr("langevin_ib.forks._Fork.broken", True)
     with pytest.raises(ProcessError, match="forked after JAX had started"):
         langevin_ib.run(RunConfig(**QUICK))
 

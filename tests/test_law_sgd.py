@@ -8,8 +8,9 @@ from helpers import advance
 
 import langevin_ib
 from langevin_ib import LawError, RunConfig
-from langevin_ib.dynamics.confinement import unconfined, weight_decay
-from langevin_ib.dynamics.kernels.sgd import sgd
+from langevin_ib.dynamics.confinements.none import unconfined
+from langevin_ib.dynamics.confinements.weight_decay import weight_decay
+from langevin_ib.dynamics.descent import sgd
 from langevin_ib.dynamics.noise import Noise
 from langevin_ib.laws import Law, bin_masses
 from langevin_ib.laws.sgd import Coordinate, Descent, check_closed, label_noise_gamma

@@ -7,9 +7,13 @@ import numpy as np
 import pytest
 from scipy import integrate, special
 
-from langevin_ib.dynamics.confinement import stiff, unconfined, weight_decay
+from langevin_ib.dynamics.confinements.none import unconfined
+from langevin_ib.dynamics.confinements.stiff import stiff
+from langevin_ib.dynamics.confinements.weight_decay import weight_decay
 from langevin_ib.errors import LawError
-from langevin_ib.laws import Reduction, bin_masses, build_laws, exact, family, formula
+from langevin_ib.laws import Reduction, bin_masses, build_laws, family, formula
+from langevin_ib.laws.law import law_kinds
+from langevin_ib.laws.named.exact import exact
 from langevin_ib.models import uv
 
 T = 0.1
@@ -68,7 +72,7 @@ def test_exact_on_the_negative_branch_is_its_mirror_image():
 
 
 def test_exact_on_a_slab_is_the_inverse_hyperbolic_sine():
-    law = exact(reduction(unconfined()), slab=0.1)
+    law = exact(reduction(unconfined()).on_slab(0.1))
     assert_same_law(law.log_density(Z), log_gibbs(Z) + np.log(np.arcsinh(0.1 / Z)))
 
 
@@ -126,8 +130,8 @@ def test_a_law_that_is_not_normalisable_says_where_and_how_it_diverges(depth, po
 
 
 def test_laws_that_do_not_exist_for_a_protocol_are_named_with_the_reason():
-    laws, missing = build_laws(reduction(unconfined()), ("exact", "slice"), None)
-    assert [law.name for law in laws] == ["slice"]
+    laws, missing = build_laws(reduction(unconfined()), law_kinds(("exact", "slice")))
+    assert [law.name for _, law in laws] == ["slice"]
     assert "not normalisable" in missing[0]
-    _, missing = build_laws(reduction(depth=6), ("exact",), None)
+    _, missing = build_laws(reduction(depth=6), law_kinds(("exact",)))
     assert "group of dimension 5" in missing[0]

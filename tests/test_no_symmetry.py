@@ -6,7 +6,8 @@ import pytest
 
 from langevin_ib import RunConfig, sim
 from langevin_ib.errors import ConfigError
-from langevin_ib.laws import bin_masses, exact
+from langevin_ib.laws import bin_masses
+from langevin_ib.laws.named.exact import exact
 from langevin_ib.runs import quotient as reduced
 from langevin_ib.runs.judge import held_against
 from langevin_ib.runs.processes.langevin import without_symmetry

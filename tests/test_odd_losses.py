@@ -9,6 +9,7 @@ import langevin_ib
 from langevin_ib import sim
 from langevin_ib.config.run import RunConfig
 from langevin_ib.errors import ConfigError, LawError, ModelError
+from langevin_ib.laws.law import law_kinds
 from langevin_ib.runs.plan import build_reduction, resolve, resolve_many
 from langevin_ib.runs.predictions import quadrature
 from langevin_ib.runs.windows import cut_windows, lowest_point, minimum, rounded_window, scalar_window
@@ -134,16 +135,16 @@ def test_a_law_that_cannot_be_had_costs_its_row_and_not_the_run():
     config = RunConfig(model="odd_losses:compass", confine="weight-decay")
     plan = resolve(config)
     predictions = quadrature(
-        plan.reduction, plan.edges["phi"], plan.singular_ends, names=config.laws, slab=None, margin=config.margin
+        plan.reduction, plan.edges["phi"], plan.singular_ends, kinds=law_kinds(config.laws), margin=config.margin
     )
     assert [law.about.name for law in predictions.candidates] == ["slice", "hard", "pushforward", "printed", "naive"]
     assert len(predictions.missing) == 1
     assert "law exact [dz]: the orbit quadrature does not converge" in predictions.missing[0]
     with pytest.raises(LawError, match="none of the requested laws exists here: law exact"):
-        quadrature(plan.reduction, plan.edges["phi"], plan.singular_ends, names=("exact",), slab=None, margin=0.01)
+        quadrature(plan.reduction, plan.edges["phi"], plan.singular_ends, kinds=law_kinds(("exact",)), margin=0.01)
     plan = resolve(RunConfig(window=(0.0, 2.0)))
     predictions = quadrature(
-        plan.reduction, plan.edges["z"], plan.singular_ends, names=config.laws, slab=None, margin=config.margin
+        plan.reduction, plan.edges["z"], plan.singular_ends, kinds=law_kinds(config.laws), margin=config.margin
     )
     assert [law.about.name for law in predictions.candidates] == ["exact", "hard", "pushforward", "printed", "naive"]
     assert predictions.missing[0].startswith("law slice [dσ_S] is not normalisable on the window [0, 2]")

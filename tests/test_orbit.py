@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 from scipy import special
 
-from langevin_ib.dynamics.confinement import stiff, weight_decay
+from langevin_ib.dynamics.confinements.stiff import stiff
+from langevin_ib.dynamics.confinements.weight_decay import weight_decay
 from langevin_ib.errors import LawError
-from langevin_ib.laws import Reduction, exact
+from langevin_ib.laws import Reduction
+from langevin_ib.laws.named.exact import exact, exact_formula
 from langevin_ib.laws.orbit import check_splits, log_orbit_integral, traces
 from langevin_ib.laws.pair import bessel_law
 from langevin_ib.models import Chart, Model, build_model
-from langevin_ib.runs.predictions import exact_formula
 
 T = 0.1
 pytestmark = pytest.mark.usefixtures("x64")
@@ -162,12 +163,12 @@ def test_exact_along_a_translation_is_the_gibbs_law_in_one_and_many_coordinates(
         np.testing.assert_allclose(np.ptp(law.log_density(z) - wanted), 0.0, atol=1e-8)
         reduction = Reduction(shifts(3), confinement, T)
         points = np.random.default_rng(0).normal(size=(5, 2))
-        made = exact_formula(reduction, reduction.chart.section(jnp.asarray(points[0])), None)
+        made = exact_formula(reduction)
         assert made.with_orbit
 
         def log_p(x, reduction=reduction, made=made):
             orbit = log_orbit_integral(reduction.chart, reduction.confinement, T, reduction.chart.section(x))
-            return made.formula.log_density(reduction.terms_at(x)._replace(log_orbit=orbit))
+            return made.log_density(reduction.terms_at(x)._replace(log_orbit=orbit))
 
         found = np.asarray(jax.jit(jax.vmap(log_p))(jnp.asarray(points)))
         square = np.sum(points**2, axis=1) - np.sum(points, axis=1) ** 2 / 3
@@ -226,11 +227,11 @@ def test_a_compact_part_that_acts_by_isometries_counts_by_the_volume_of_its_orbi
         # Two coordinates, one of them b's slope w = tan φ: dφ = dw/(1 + w²).
         reduction = Reduction(turned_pair(turn_b=False), confinement, T)
         points = np.stack([z, np.linspace(-1.0, 1.5, z.size)], axis=1)
-        made = exact_formula(reduction, reduction.chart.section(jnp.asarray(points[0])), None)
+        made = exact_formula(reduction)
 
         def log_p(x, reduction=reduction, made=made):
             orbit = log_orbit_integral(reduction.chart, reduction.confinement, T, reduction.chart.section(x))
-            return made.formula.log_density(reduction.terms_at(x)._replace(log_orbit=orbit))
+            return made.log_density(reduction.terms_at(x)._replace(log_orbit=orbit))
 
         found = np.asarray(jax.jit(jax.vmap(log_p))(jnp.asarray(points)))
         angle = -0.5 * points[:, 1] ** 2 / T - np.log1p(points[:, 1] ** 2)

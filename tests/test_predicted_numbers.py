@@ -18,9 +18,10 @@ from jax.flatten_util import ravel_pytree
 from scipy import stats
 
 from langevin_ib import ConfigError, LawError, RunConfig
-from langevin_ib.dynamics.confinement import unconfined, weight_decay
+from langevin_ib.dynamics.confinements.none import unconfined
+from langevin_ib.dynamics.confinements.weight_decay import weight_decay
+from langevin_ib.dynamics.descent import sgd
 from langevin_ib.dynamics.kernels.euler_maruyama import euler_maruyama
-from langevin_ib.dynamics.kernels.sgd import sgd
 from langevin_ib.dynamics.noise import GradientNoise, Noise, gradient_noise
 from langevin_ib.geometry.charges import charge_balance, charge_rate
 from langevin_ib.geometry.gram import fundamental_fields, reduced_curvatures

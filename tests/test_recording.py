@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
 
+from langevin_ib.dynamics.descent import sgd
 from langevin_ib.dynamics.kernel import Kernel
-from langevin_ib.dynamics.kernels.sgd import sgd
 from langevin_ib.dynamics.noise import Noise
 from langevin_ib.ensemble import trajectories
 from langevin_ib.ensemble.checkpoint import Checkpoint

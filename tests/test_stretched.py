@@ -9,7 +9,8 @@ import pytest
 from scipy import stats
 
 from langevin_ib.config.run import RunConfig
-from langevin_ib.dynamics.confinement import hard, weight_decay
+from langevin_ib.dynamics.confinements.hard import hard
+from langevin_ib.dynamics.confinements.weight_decay import weight_decay
 from langevin_ib.laws import Reduction, formula
 from langevin_ib.models import relu
 from langevin_ib.models.base import POSITIVE, Model, SliceTerms

@@ -39,11 +39,12 @@ from langevin_ib.attribution.runs import (
 )
 from langevin_ib.attribution.statistics import across, describe, mean, state
 from langevin_ib.ensemble.checkpoint import resumes
-from langevin_ib.ensemble.runner import Stages, check_process
+from langevin_ib.ensemble.runner import Stages
 from langevin_ib.ensemble.trajectories import record_steps
 from langevin_ib.errors import DivergenceError
 from langevin_ib.geometry import charges
 from langevin_ib.models import Model, Params
+from langevin_ib.session import Session, silent
 
 SCHEMA_VERSION = 1
 NUDGE = 0.1  # along an orbit, to see whether a generator rescales a pair
@@ -74,13 +75,12 @@ def attribute(
         ModelError: a user's model breaks its contract.
         DivergenceError: a seed diverged under a mechanism other than Langevin, whose T is no setting but measured.
     """
-    check_process()
-    with jax.enable_x64(True):
-        return _run_mechanisms(config, report or (lambda _: None), checkpoints)
+    with Session(report or silent).open() as session:
+        return _run_mechanisms(config, session, checkpoints)
 
 
-def _run_mechanisms(config: AttributionConfig, report: Stages, checkpoints: Path | None) -> Attribution:
-    began = time.perf_counter()
+def _run_mechanisms(config: AttributionConfig, session: Session, checkpoints: Path | None) -> Attribution:
+    began, report = time.perf_counter(), session.report
     report("planning")
     setting = settle(config)
     config = setting.config
@@ -129,7 +129,7 @@ def _run_mechanisms(config: AttributionConfig, report: Stages, checkpoints: Path
             "mean": {name: float(np.mean(part)) for name, part in meter._asdict().items()},
             "isotropic_orbit_share": directions / setting.size,
         },
-        "notes": _collect_notes(setting),
+        "notes": [*_collect_notes(setting), *([] if session.note is None else [session.note])],
     }
     summary["run"]["wall_s"] = round(time.perf_counter() - began, 1)
     return Attribution(config, summary, place)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import math
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,8 +17,8 @@ from jaxtyping import Array, Float, Key
 from langevin_ib import geometry
 from langevin_ib.attribution.config import AttributionConfig
 from langevin_ib.attribution.statistics import Paths
+from langevin_ib.dynamics.descent import sgd
 from langevin_ib.dynamics.kernel import Kernel, normal_like
-from langevin_ib.dynamics.kernels.sgd import sgd
 from langevin_ib.dynamics.noise import HERMITE_INPUTS, Noise, NoiseReport, gradient_noise, measure
 from langevin_ib.ensemble.checkpoint import Checkpoint
 from langevin_ib.ensemble.runner import Stages, starting_points
@@ -28,6 +27,7 @@ from langevin_ib.errors import ConfigError, one_line
 from langevin_ib.geometry import charges, contract
 from langevin_ib.models import Model, Params, Task, Training, build_model, stack_tasks
 from langevin_ib.models.training import cast
+from langevin_ib.session import versions
 
 DESCENT, SGD, LABEL, ISOTROPIC, DECAY, LANGEVIN = MECHANISMS = (
     "gradient descent",
@@ -200,7 +200,7 @@ def simulate(
     def checkpoint_of(block: int) -> Checkpoint | None:
         if checkpoints is None:
             return None
-        fingerprint = f"attribution {config.digest()} {name} {block} {version('langevin-ib')} {version('jax')}"
+        fingerprint = f"attribution {config.digest()} {name} {block} {versions()}"
         return Checkpoint(checkpoints / f"{name.replace(' ', '-')}-{block}.npz", fingerprint)
 
     return record(

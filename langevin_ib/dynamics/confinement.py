@@ -1,118 +1,110 @@
 """What makes the full-space measure proper: the loss of a model becomes the potential that chains feel.
 
-A non-compact orbit has infinite volume, so exp(−L/T) dθ cannot be normalised (paper, below eq. (3)). Each protocol here
-adds a term C(θ) to the loss, and each leads to another reduced law; `langevin_ib.laws` has them all.
+A non-compact orbit has infinite volume, so exp(−L/T) dθ cannot be normalised (paper, below eq. (3)). A confinement adds
+a term C(θ) to the loss, or holds the chain on the slice, and each leads to another reduced law. There is one file for
+each in `confinements/`; its record, a `ConfinementKind`, says all that rules ask of it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, Literal
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from langevin_ib.config.confinements import ConfinementSettings
+from langevin_ib.config.records import record
 from langevin_ib.config.run import RunConfig
-from langevin_ib.geometry.gram import log_det_gram
 from langevin_ib.models.base import Model, Params
+
+Energy = Callable[[Model, Params], Float[Array, ""]]
+
+
+def no_energy(model: Model, params: Params) -> Float[Array, ""]:
+    """C = 0."""
+    return jnp.zeros_like(model.loss(params))
+
+
+def limit_slice(model: Model) -> str:
+    """The paper's law, which most confinements lead to."""
+    del model
+    return "slice"
 
 
 @dataclass(frozen=True)
 class Confinement:
-    """A term C(θ) added to the loss.
+    """A term C(θ) added to the loss, with its constants.
 
     Attributes:
-        name: `stiff`, `weight-decay` or `none`.
+        name: `stiff`, `weight-decay`, `none`, ….
         formula: C(θ) in symbols, with its constant.
-        energy: C(θ) for one model.
-        reduced: the part of C that a reduced law keeps: 0 for a term that vanishes on the slice, C itself for weight
-            decay, whose value at the section is a true function of z.
+        energy: (model, θ) ↦ C(θ).
+        reduced: the part of C that a reduced law keeps: `no_energy` for a term that vanishes on the slice, C itself
+            for weight decay, whose value at the section is a true function of z.
         proper: whether exp(−(L + C)/T) dθ can be normalised on the whole space.
         strength: its constant κ or λ.
-        constrained: whether the chain is held on the slice χ = 0 by projection instead.
-        fixman: whether T/2 log det G_χ is added there.
+        held: None, or the c of the law exp(−ℓ/T) det G^(−c/2) dσ_S of a chain that is held on the slice χ = 0 by
+            projection.
+        limit: model ↦ the name of the law that it leads to, whose draws need the least weighing to give the others.
+        remedy: what to do where chains diverge, for the error.
     """
 
     name: str
     formula: str
-    energy: Callable[[Model, Params], Float[Array, ""]]
-    reduced: Callable[[Model, Params], Float[Array, ""]]
-    proper: bool
+    energy: Energy = no_energy
+    reduced: Energy = no_energy
+    proper: bool = True
     strength: float = 0.0
-    constrained: bool = False
-    fixman: bool = False
+    held: float | None = None
+    limit: Callable[[Model], str] = limit_slice
+    remedy: str = "use a smaller step_size"
+
+    @property
+    def orbit(self) -> Literal["spread", "held", "free"]:
+        """What a chain does along its orbit: spreads as far as C lets it, is held at the slice, or goes on for ever."""
+        if self.held is not None:
+            return "held"
+        return "spread" if self.proper else "free"
 
     def potential(self, model: Model) -> Callable[[Params], Float[Array, ""]]:
         """V(θ) = L(θ) + C(θ)."""
         return lambda params: model.loss(params) + self.energy(model, params)
 
 
-def _zero(model: Model, params: Params) -> Float[Array, ""]:
-    return jnp.zeros_like(model.loss(params))
+@dataclass(frozen=True)
+class ConfinementKind:
+    """What goes by a name of `--confine`.
 
-
-def stiff(kappa: float) -> Confinement:
-    """C = κ|χ|²/2: holds the chain near the slice χ = 0; its marginal tends to the law c = 1 as κ → ∞."""
-    return Confinement(
-        name="stiff",
-        formula=f"κ|χ|²/2, κ = {kappa:g}",
-        energy=lambda model, params: 0.5 * kappa * jnp.sum(model.moment_map(params) ** 2),
-        reduced=_zero,
-        proper=True,
-        strength=kappa,
-    )
-
-
-def weight_decay(lam: float) -> Confinement:
-    """C = λ|θ|²/2: what practitioners add; for λ|s(z)|² ≫ T its marginal tends to the law c = 0 with ℓ + λ|s|²/2."""
-
-    def energy(model: Model, params: Params) -> Float[Array, ""]:
-        del model
-        return 0.5 * lam * jnp.sum(jnp.stack([jnp.sum(leaf**2) for leaf in jax.tree.leaves(params)]))
-
-    return Confinement(
-        "weight-decay", f"λ|θ|²/2, λ = {lam:g}", energy=energy, reduced=energy, proper=True, strength=lam
-    )
-
-
-def unconfined() -> Confinement:
-    """C = 0: the measure exp(−L/T) dθ is not normalisable and the chain has no stationary law, only drift and slabs."""
-    return Confinement("none", "none", energy=_zero, reduced=_zero, proper=False)
-
-
-def hard() -> Confinement:
-    """The chain projected onto the slice at every step: the Gibbs measure exp(−ℓ/T) dσ_S, c = 0."""
-    return Confinement("hard", "χ = 0 by projection", energy=_zero, reduced=_zero, proper=True, constrained=True)
-
-
-def hard_fixman(temperature: float) -> Confinement:
-    """The same with C = (T/2) log det G_χ, Fixman's correction, which turns c = 0 into the paper's law c = 1.
-
-    Its gradient is singular where the action is not free, and there the law c = 1 may not be integrable (z⁻¹ at z = 0
-    for uv): an explicit step takes a chain that gets there far away. Keep such points behind several T.
-
-    Source: Fixman, PNAS 71, 3050 (1974); Ciccotti, Lelièvre & Vanden-Eijnden, CPAM 61, 371 (2008).
+    Attributes:
+        settings: the class of its settings; says whether it holds chains on the slice, and which processes take it.
+        build: (settings, T) ↦ the confinement with these constants.
+        slab: the default half-width ε of the slab |χ| < ε outside which draws do not count, as a share of the window's
+            top times the dimension of the group; None where all draws count. The setting is called `slab`, and a
+            default stands in for it only where orbits have no finite volume.
+        without_symmetry: what is left of it where all orbits are points: it `stays`, is the same as `none`, or is
+            `refused`.
     """
-    return Confinement(
-        name="hard-fixman",
-        formula="χ = 0 by projection, and T/2 log det G",
-        energy=lambda model, params: 0.5 * temperature * log_det_gram(model, params),
-        reduced=_zero,
-        proper=True,
-        constrained=True,
-        fixman=True,
-    )
+
+    settings: type[ConfinementSettings]
+    build: Callable[[Any, float], Confinement]
+    slab: float | None = None
+    without_symmetry: Literal["stays", "none", "refused"] = "stays"
 
 
-def build_confinement(config: RunConfig) -> Confinement:
-    """The confinement that a configuration names."""
-    if config.kappa is not None:
-        return stiff(config.kappa)
-    if config.weight_decay is not None:
-        return weight_decay(config.weight_decay)
-    if config.confine == "hard":
-        return hard()
-    if config.confine == "hard-fixman":
-        return hard_fixman(config.temperature)
-    return unconfined()
+def confinement_kind(name: str) -> ConfinementKind:
+    """The record of a name.
+
+    Raises:
+        ConfigError: there is none.
+
+    >>> confinement_kind("hard").settings.held
+    True
+    """
+    return record("confinement", name, ConfinementKind)
+
+
+def build_confinement(config: RunConfig, temperature: float) -> Confinement:
+    """The confinement that a configuration names, at a temperature."""
+    return confinement_kind(config.confine).build(config.settings_of("confinement"), temperature)

@@ -1,18 +1,28 @@
-"""The contract of every sampler: all randomness from one batched draw, then a pure step of one chain on its task."""
+"""The contract of every sampler: all randomness from one batched draw, then a pure step of one chain on its task.
+
+There is one file for each kernel of Langevin dynamics in `kernels/`; its record, a `KernelKind`, says all that rules
+ask of it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
+import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Key, PyTree
 
+from langevin_ib.config.kernels import KernelSettings
+from langevin_ib.config.records import record
 from langevin_ib.models.base import Params
 
 Potential = Callable[[Params], Float[Array, ""]]
+MomentMap = Callable[[Params], Float[Array, " m"]]
+# (φ, state, task) ↦ E[φ(θ′) | state] for a quadratic φ.
+MeanAfter = Callable[[Potential, Any, PyTree], Float[Array, ""]]
 
 
 @dataclass(frozen=True)
@@ -30,11 +40,96 @@ class Kernel:
         init: (params, task) ↦ state, for one chain.
         step: (noise, state, task) ↦ (state, info), for one chain; `info` is a NamedTuple of scalars, averaged by the
             runner.
+        mean_after: (φ, state, task) ↦ E[φ(θ′) | state], exact for a quadratic φ; None where there is no formula. A
+            stationary chain has E[mean_after(φ, state) − φ(θ)] = 0 at any step size.
     """
 
     draw: Callable[[Key[Array, ""], int], PyTree]
     init: Callable[[Params, PyTree], Any]
     step: Callable[[PyTree, Any, PyTree], tuple[Any, Any]]
+    mean_after: MeanAfter | None = None
+
+
+@dataclass(frozen=True)
+class Target:
+    """What chains sample: exp(−V/T) dθ, or on the slice exp(−V/T) dσ_S.
+
+    Attributes:
+        potential: V.
+        temperature: T, not negative.
+        like: a parameter pytree whose shapes and dtype the noise takes.
+        moment_map: χ, for kernels that hold their chains at χ = 0.
+    """
+
+    potential: Potential
+    temperature: float
+    like: Params
+    moment_map: MomentMap
+
+
+@dataclass(frozen=True)
+class KernelKind:
+    """What goes by a name of `--integrator`.
+
+    Attributes:
+        settings: the class of its settings; says whether it holds its chains on the slice, and whether its draws have
+            no discretisation bias (it is adjusted).
+        build: (settings, target, h) ↦ the kernel; h is a number, or an array while it is tuned.
+        stability: h Λ, Λ the largest curvature where the law has mass, of a step that is set by rule.
+        weak_order: k, where the bias is O(h^k); None if it is adjusted.
+        thin: steps between recorded draws; None for the rule, which goes by the curvature.
+        tuning: (acceptance, steps) of the stages in which its step is tuned; None where the step is set by rule.
+        label: what it is called as a reference; None: its name.
+        increments: the distribution of its noise.
+    """
+
+    settings: type[KernelSettings]
+    build: Callable[[Any, Target, Any], Kernel]
+    stability: float
+    weak_order: int | None = None
+    thin: int | None = None
+    tuning: tuple[tuple[float, int], ...] | None = None
+    label: str | None = None
+    increments: Literal["normal", "other"] = "normal"
+
+    def __post_init__(self) -> None:
+        if (self.weak_order is None) != self.adjusted:
+            raise ValueError("a kernel has a weak order, or its settings say that it is adjusted")
+        if self.held and self.tuning is not None:
+            raise ValueError("a kernel that holds its chains on the slice has a step that is set by rule")
+
+    @property
+    def held(self) -> bool:
+        """Whether its chains are held on the slice."""
+        return self.settings.held
+
+    @property
+    def adjusted(self) -> bool:
+        """Whether its draws have no discretisation bias."""
+        return self.settings.adjusted
+
+    @property
+    def bias_factor(self) -> float:
+        """By which the bias at h exceeds the distance between h and h/2: 1/(1 − 2^−k), Richardson's."""
+        return 1.0 if self.weak_order is None else 1.0 / (1.0 - 2.0**-self.weak_order)
+
+
+def kernel_kind(name: str) -> KernelKind:
+    """The record of a name.
+
+    Raises:
+        ConfigError: there is none.
+
+    >>> kernel_kind("leimkuhler-matthews").weak_order
+    2
+    """
+    return record("kernel", name, KernelKind)
+
+
+def gaussian_mean(phi: Potential, mean: Params, variance: float) -> Float[Array, ""]:
+    """E φ(m + √v ξ) = φ(m) + ½ v tr D²φ, ξ ~ N(0, I), of a quadratic φ."""
+    flat, unravel = ravel_pytree(mean)
+    return phi(mean) + 0.5 * variance * jnp.trace(jax.hessian(lambda x: phi(unravel(x)))(flat))
 
 
 def refuse_task(task: PyTree) -> None:

@@ -9,8 +9,6 @@ reduced on the device as they come; memory does not grow with the number of step
 from __future__ import annotations
 
 import hashlib
-import logging
-import os
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -20,16 +18,15 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from blackjax.adaptation.step_size import dual_averaging_adaptation
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Bool, Float, Key, PyTree
 
 from langevin_ib import signals
-from langevin_ib.devices import devices_asked, usable_cores
+from langevin_ib.devices import in_use, load_blackjax
 from langevin_ib.dynamics.kernel import Kernel
 from langevin_ib.ensemble.accumulators import Accumulator
 from langevin_ib.ensemble.checkpoint import Checkpoint, Standing
-from langevin_ib.errors import DivergenceError, ProcessError
+from langevin_ib.errors import DivergenceError
 from langevin_ib.models.base import Params
 from langevin_ib.models.fingerprint import content_of
 
@@ -38,11 +35,8 @@ TRACE_CHAINS = 256
 CHUNK_CHAIN_STEPS = 2e7  # about a third of a second on two cores: often enough for a progress bar and a divergence
 CHUNK_RECORDS = 256
 
-STARTED_IN = os.getpid()
-
 Progress = Callable[[int, int], None]  # (done, in all)
 Stages = Callable[[str], Progress | None]  # the name of a stage ↦ who is told of its progress
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -78,33 +72,6 @@ class Observer:
     observe: Callable[[Any], Any]
     accumulator: Accumulator
     traced: Callable[[Any], dict[str, Float[Array, "..."]]]
-
-
-def check_process() -> None:
-    """Refuse a process forked after JAX had started, which would hang; say it where cores stay idle.
-
-    Raises:
-        ProcessError: it was forked.
-    """
-    if os.getpid() != STARTED_IN:
-        raise ProcessError(
-            "this process was forked after JAX had started in its parent, and would hang; start it afresh, with "
-            'multiprocessing.get_context("spawn"), or import langevin_ib.run in the child only'
-        )
-    cores = len(usable_cores())
-    # Asked for by its number of devices, one core is what somebody wants.
-    if jax.default_backend() == "cpu" and jax.device_count() == 1 < cores and devices_asked() is None:
-        _say_idle(cores)
-
-
-@cache
-def _say_idle(cores: int) -> None:
-    """Once in a process."""
-    log.warning(
-        "runs in this process use 1 of %d cores; for all of them, and the same numbers, call "
-        "langevin_ib.devices.use_all_cores() before langevin_ib.run is imported",
-        cores,
-    )
 
 
 class EnsembleResult(NamedTuple):
@@ -175,7 +142,7 @@ def run_ensemble(
         checkpoint: where to save the state now and then, and to resume from.
         trace_chains: chains whose draws are kept, at most.
         trace_rows: draws kept of each of them, at most.
-        devices: to spread the chains over; all of them by default.
+        devices: to spread the chains over; by default all of them, or the one that is JAX's default.
         ahead: whether a step's noise is drawn during the one before, so that it stands in memory: faster where the
             gradient reads it several times, slower for small models, whose draws are best fused into their use. The
             draws are the same; what is done with them may be rounded otherwise.
@@ -449,6 +416,7 @@ def tune_step_size(
     Source: Hoffman & Gelman, JMLR 15 (2014), section 3.2.1, through blackjax.
     """
     chains = jax.tree.leaves(starts)[0].shape[0]
+    dual_averaging_adaptation = load_blackjax().adaptation.step_size.dual_averaging_adaptation
 
     @partial(jax.jit, static_argnames=("target", "steps"))
     def adapt(position, first_step, guess, *, target, steps):
@@ -466,7 +434,7 @@ def tune_step_size(
         position, adaptation = jax.lax.fori_loop(first_step, first_step + steps, step_and_adapt, (position, start))
         return position, da_final(adaptation)
 
-    position, guess, first_step = jax.device_put(starts, jax.devices()[0]), jnp.asarray(initial, jnp.float64), 0
+    position, guess, first_step = jax.device_put(starts, in_use()[0]), jnp.asarray(initial, jnp.float64), 0
     for target, steps in stages:
         position, guess = adapt(position, first_step, guess, target=target, steps=steps)
         first_step += steps
@@ -475,7 +443,7 @@ def tune_step_size(
 
 def chain_sharding(chains: int, devices: Sequence[Any] | None = None) -> tuple[NamedSharding, int]:
     """Chains spread over all devices, at least one on each; where these do not divide their number, some are added."""
-    devices = jax.devices() if devices is None else devices
+    devices = in_use() if devices is None else devices
     used = min(len(devices), chains)
     used = -(-chains // -(-chains // used))  # none that would hold copies alone
     return NamedSharding(Mesh(np.array(devices[:used]), ("chain",)), PartitionSpec("chain")), used

@@ -16,6 +16,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Key, PyTree
 
 from langevin_ib import signals
+from langevin_ib.devices import in_use
 from langevin_ib.dynamics.kernel import Kernel
 from langevin_ib.ensemble import accumulators
 from langevin_ib.ensemble.checkpoint import Checkpoint
@@ -90,7 +91,8 @@ def record(
     ahead = _numbers_drawn(kernel) > AHEAD
     wide = jax.config.read("jax_enable_x64")
     free: SimpleQueue[Any] = SimpleQueue()
-    for device in jax.devices():
+    devices = in_use()
+    for device in devices:
         free.put(device)
 
     stopped = Event()  # a thread cannot be interrupted: it has to look
@@ -138,7 +140,7 @@ def record(
             free.put(device)
         return result.trace["params"]
 
-    with ThreadPoolExecutor(len(jax.devices())) as pool:
+    with ThreadPoolExecutor(len(devices)) as pool:
         try:
             outcomes = list(pool.map(run, range(-(-len(first) // BLOCK))))
         except BaseException:

@@ -12,7 +12,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PyTree
 
-from langevin_ib.dynamics.kernels.sgd import sgd
+from langevin_ib.dynamics.descent import sgd
 from langevin_ib.dynamics.noise import Noise
 from langevin_ib.ensemble.runner import Progress, batched
 from langevin_ib.ensemble.trajectories import ROWS, record, record_steps

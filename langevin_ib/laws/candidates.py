@@ -24,12 +24,14 @@ class LawAbout(NamedTuple):
         measure: the reference measure that the formula is written against.
         formula: the density against it.
         role: own (what the protocol obeys), limit, control, or fitted to the draws that it is then compared with.
+        place: among the laws, from which colour and dash follow; None: after those that have one.
     """
 
     name: str
     measure: str
     formula: str
     role: Role
+    place: int | None = None
 
 
 class Masses(NamedTuple):

@@ -10,61 +10,54 @@ e^{−ℓ/T} asinh(ε/|z|) on a slab |χ| < ε: the oracles of the tests.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import logsumexp
+from jaxtyping import Array, Float
 
 from langevin_ib import geometry
 from langevin_ib.errors import LawError
 from langevin_ib.laws.base import Law, on_host
-from langevin_ib.laws.family import FLAT_MEASURE, Reduction, family_formula, pushforward_formula
-from langevin_ib.laws.orbit import NOT_ALONG_COMPACT, constant_along_orbits
+from langevin_ib.laws.family import FLAT_MEASURE, Reduction
 
 # The trapezoidal rule converges exponentially here: the integrand is analytic and decays doubly exponentially in t.
 GRID = {1: 800, 2: 80, 3: 26}
 ACCURACY = 1e-8
 SLAB_NODES = 64
 BISECTIONS = 60
+FLAT = 1e-9  # curvature of C/T along the orbit that counts as none
+RISE, FARTHEST = 40.0, 40.0  # where C/T has risen by so much the integrand is negligible; how far t goes to find it
 
 
-def exact(reduction: Reduction, slab: float | None = None) -> Law:
-    """The marginal that the confined full-space measure has, no limit taken.
-
-    Args:
-        reduction: model, confinement, temperature.
-        slab: ε; for the unconfined protocol the law of z given |χ| < ε, which assumes that the density of χ is flat
-            across the slab (local equilibrium along the orbit).
+def confined_law(reduction: Reduction) -> Law:
+    """The marginal where a confinement C keeps chains from going along their orbits for ever.
 
     Raises:
-        LawError: no quadrature for this case (a group of dimension above 3, or a slab with a group above 1), or the
-            quadrature does not reach 1e-8.
+        LawError: no quadrature for a group of this dimension; the density raises one where it does not reach 1e-8.
     """
-    m = reduction.model.group_dim
-    if reduction.confinement.constrained:
-        limit = family_formula(1.0 if reduction.confinement.fixman else 0.0, "exact")
-        return reduction.law(limit)
-    if m == 0:
-        return reduction.law(family_formula(0.0, "exact"))  # the orbits are points: Gibbs's measure itself
-    if slab is None and not reduction.proper:
-        raise LawError("law exact: an unconfined measure is not normalisable and has no marginal without a slab")
-    if slab is None and not reduction.confinement.proper:
-        return reduction.law(
-            pushforward_formula()._replace(name="exact")
-        )  # the orbits are compact: their volume, exactly
-    if slab is not None:
-        if m != 1:
-            raise LawError(f"law exact: no quadrature on a slab for a group of dimension {m}")
-        formula = f"exp(−ℓ/T) ∫ 1(|χ| < {slab:g}) dθ along the orbit"
-        return Law("exact", FLAT_MEASURE, formula, _slab_log_density(reduction, slab))
-    if m not in GRID:
-        raise LawError(f"law exact: no orbit quadrature for a group of dimension {m}")
+    if reduction.model.group_dim not in GRID:
+        raise LawError(f"law exact: no orbit quadrature for a group of dimension {reduction.model.group_dim}")
     formula = f"exp(−ℓ/T) ∫ exp(−C/T) dθ along the orbit, C = {reduction.confinement.formula}"
-    if reduction.model.compact_orbits:
-        if not constant_along_orbits(reduction.chart, reduction.confinement, reduction.model.init(jax.random.key(0))):
-            raise LawError(NOT_ALONG_COMPACT)
-        return reduction.law(pushforward_formula()._replace(name="exact"))
     return Law("exact", FLAT_MEASURE, formula, _confined_log_density(reduction))
+
+
+def slab_law(reduction: Reduction, slab: float) -> Law:
+    """The law of z given |χ| < ε, which assumes that the density of χ is flat across the slab.
+
+    Args:
+        reduction: model and temperature.
+        slab: ε.
+
+    Raises:
+        LawError: no quadrature for a group of dimension above 1.
+    """
+    if reduction.model.group_dim != 1:
+        raise LawError(f"law exact: no quadrature on a slab for a group of dimension {reduction.model.group_dim}")
+    formula = f"exp(−ℓ/T) ∫ 1(|χ| < {slab:g}) dθ along the orbit"
+    return Law("exact", FLAT_MEASURE, formula, _slab_log_density(reduction, slab))
 
 
 def _log_measure(reduction: Reduction, t, z):
@@ -95,6 +88,8 @@ def _confined_log_density(reduction: Reduction):
         ends = jnp.concatenate([axes * shorter, -axes * shorter], axis=1).T
         risen = jax.vmap(energy)(ends).reshape(2, m).min(axis=0) - energy(jnp.zeros(m))
         reach = jnp.where(risen > -np.log(ACCURACY), jnp.minimum(widths, shorter), widths)
+        # Of a confinement without curvature at the slice no width is known: as far as it takes to rise.
+        reach = jax.lax.cond(jnp.all(spectrum > FLAT), lambda: reach, lambda: _rise_lengths(energy, axes))
 
         def integrand(x):
             t = axes @ (reach * x)
@@ -120,6 +115,23 @@ def _confined_log_density(reduction: Reduction):
         return value
 
     return log_density
+
+
+def _rise_lengths(energy: Callable, axes: Float[Array, "m m"]) -> Float[Array, " m"]:
+    """The |t| along either direction of each axis at which an energy that rises has risen by `RISE`."""
+    bottom = energy(0.0 * axes[0])
+
+    def length(direction):
+        def halve(_, bracket):
+            low, high = bracket
+            middle = 0.5 * (low + high)
+            inside = energy(middle * direction) - bottom < RISE
+            return jnp.where(inside, middle, low), jnp.where(inside, high, middle)
+
+        return jax.lax.fori_loop(0, BISECTIONS, halve, (0.0 * bottom, 0.0 * bottom + FARTHEST))[1]
+
+    m = len(axes)
+    return jax.lax.map(length, jnp.concatenate([axes.T, -axes.T])).reshape(2, m).max(axis=0)
 
 
 def _slab_log_density(reduction: Reduction, slab: float):

@@ -1,4 +1,4 @@
-"""The family p_c against the slice's surface measure, eq. (6) read literally, and the control."""
+"""Formulas on the quotient: the family p_c against the slice's surface measure, and the Gibbs measure's marginal."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from langevin_ib.models.base import Chart, Model, Params
 
 SLICE_MEASURE = "dσ_S"
 FLAT_MEASURE = "dz"
+COMPILED = ("chart", "flat_measure", "terms")  # of a `Reduction`, once asked for
 
 
 class ReducedTerms(NamedTuple):
@@ -39,15 +40,17 @@ class Formula(NamedTuple):
     measure: str
     text: str
     log_density: Callable[[ReducedTerms], Any]
+    with_orbit: bool = False  # whether it needs `log_orbit`
 
 
 @dataclass(frozen=True)
 class Reduction:
-    """A model, its confinement and its temperature, on the quotient."""
+    """A model, its confinement and its temperature, on the quotient; and ε where draws count at |χ| < ε only."""
 
     model: Model
     confinement: Confinement
     temperature: float
+    slab: float | None = None
 
     @cached_property
     def chart(self) -> Chart:
@@ -57,7 +60,13 @@ class Reduction:
     @property
     def proper(self) -> bool:
         """Whether exp(−(L + C)/T) dθ can be normalised: by the confinement, or as orbits are compact or points."""
-        return self.confinement.proper or self.model.compact_orbits or self.model.group_dim == 0
+        return self.confinement.proper or self.model.bounded_orbits
+
+    def on_slab(self, slab: float | None) -> Reduction:
+        """The same of draws at |χ| < ε; what has been compiled is kept, for no term depends on ε."""
+        other = Reduction(self.model, self.confinement, self.temperature, slab)
+        other.__dict__.update({name: value for name, value in self.__dict__.items() if name in COMPILED})
+        return other
 
     @property
     def name(self) -> str:
@@ -123,30 +132,7 @@ def orbit_formula(confinement: Confinement) -> Formula:
     """The exact marginal where `log_orbit` has been filled in: pushforward times the orbit integral."""
     bare = pushforward_formula()
     text = f"exp(−ℓ/T) ∫ exp(−C/T) dθ along the orbit, C = {confinement.formula}"
-    return Formula("exact", SLICE_MEASURE, text, lambda t: bare.log_density(t) + t.log_orbit)
-
-
-def printed_formula(flat_measure: str = FLAT_MEASURE) -> Formula:
-    """Law (P): exp(−ℓ/T) det G^(−1/2) read against dz, as eq. (6) is printed, without the Jacobian dσ_S/dz."""
-    return Formula(
-        "printed", flat_measure, "exp(−ℓ/T) det G^(−1/2)", lambda t: -t.energy - 0.5 * t.log_det + t.log_flat
-    )
-
-
-def naive_formula(flat_measure: str = FLAT_MEASURE) -> Formula:
-    """exp(−ℓ/T) dz: the control without any correction."""
-    return Formula("naive", flat_measure, "exp(−ℓ/T)", lambda t: -t.energy + t.log_flat)
-
-
-def formula(reduction: Reduction, name: str) -> Formula:
-    """The formula of a law by its name; `exact` is not among them."""
-    if name == "pushforward":
-        return pushforward_formula()
-    if name == "printed":
-        return printed_formula(reduction.flat_measure)
-    if name == "naive":
-        return naive_formula(reduction.flat_measure)
-    return family_formula({"slice": 1.0, "hard": 0.0}[name], name)
+    return Formula("exact", SLICE_MEASURE, text, lambda t: bare.log_density(t) + t.log_orbit, with_orbit=True)
 
 
 def family(reduction: Reduction, c: float, name: str) -> Law:

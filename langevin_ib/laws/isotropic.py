@@ -52,7 +52,8 @@ class FittedLaw:
     @property
     def about(self) -> LawAbout:
         """Without what is fitted."""
-        return LawAbout(self.name, "dσ_S", "(F): exp(−ℓ/T) det G^(−c/2) dσ_S", "fitted")
+        place = [*FIXED, FREE].index(self.name) + 1
+        return LawAbout(self.name, "dσ_S", "(F): exp(−ℓ/T) det G^(−c/2) dσ_S", "fitted", place)
 
     def masses(self, sample: Sample) -> dict[str, Masses] | Absent:
         """By maximum likelihood, which matches the means of ℓ, and of t where c is free."""

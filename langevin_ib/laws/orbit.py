@@ -34,7 +34,6 @@ LADDER = np.geomspace(1e-3, 100.0, 29)
 WIDTHS = (1e-4, 10.0)
 LARGEST = 1e3  # unit of the ladder: further out a rescaling has overflowed
 NEWTON_STEPS = 15  # the top only centres the nodes; it need not be exact
-NOT_ALONG_COMPACT = "law exact: no quadrature along a compact orbit under a confinement that changes along it"
 SPLITS = 1e-6  # relative departure from a sum over generators that still counts as one
 
 

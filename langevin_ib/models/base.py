@@ -101,6 +101,11 @@ class Model:
     notes: tuple[str, ...] = ()
     training: Training | None = None
 
+    @property
+    def bounded_orbits(self) -> bool:
+        """Whether every orbit has a finite volume, being compact or a point, so that exp(−L/T) dθ is proper."""
+        return self.compact_orbits or self.group_dim == 0
+
     def branches_of(self, scalar: str) -> tuple[Branch, ...]:
         """The intervals on which a scalar's laws live."""
         return self.branches.get(scalar, (LINE,))

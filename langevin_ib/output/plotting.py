@@ -1,9 +1,10 @@
-"""Pictures as functions from a `Result` and axes to axes; colours of Okabe & Ito, each law also with its own dash."""
+"""Pictures as functions from a `Result` and axes to axes; each law has a colour of its own, and its own dash."""
 
 from __future__ import annotations
 
+import itertools
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -12,22 +13,22 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
+from langevin_ib.laws.candidates import LawAbout
 from langevin_ib.output.report_sgd import descent_title
 from langevin_ib.runs.result import LawResult, Result, SgdDetails
 from langevin_ib.statistics import compare
 from langevin_ib.statistics.compare import Verdict
 from langevin_ib.statistics.records import Absent
 
-STYLE: dict[str, tuple[str, Any]] = {
-    "exact": ("#000000", "-"),
-    "slice": ("#0072B2", (0, (6, 2))),
-    "hard": ("#D55E00", (0, (3, 1.5))),
-    "pushforward": ("#009E73", (0, (1, 1.2))),
-    "printed": ("#CC79A7", (0, (5, 1, 1, 1))),
-    "naive": ("#E69F00", (0, (4, 1, 1, 1, 1, 1))),
-    "sgd": ("#000000", "-"),
-    "isotropic": ("#CC79A7", (0, (5, 1, 1, 1))),
-}
+# By a law's place: colours of Okabe & Ito, then of Tol's, which are told apart from them by any eye.
+COLOURS = (
+    "#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#882255", "#999933", "#332288",
+)  # fmt: skip
+DASHES: tuple[Any, ...] = (
+    "-", (0, (6, 2)), (0, (3, 1.5)), (0, (1, 1.2)), (0, (5, 1, 1, 1)), (0, (4, 1, 1, 1, 1, 1)),
+    (0, (8, 3)), (0, (2, 2)), (0, (8, 1, 1, 1)), (0, (6, 1, 3, 1)), (0, (1, 3)),
+)  # fmt: skip
+BUILT_IN = 6  # places of the built-in laws
 
 
 # Names are shown as they are: a dollar sign of an invariant's name begins no formula.
@@ -166,8 +167,9 @@ def plot_histogram(result: Result, axes: Axes, name: str) -> Axes:
     axes.stairs((mass + 1.96 * se) / width, edges, baseline=(mass - 1.96 * se) / width, fill=True, color="0.6",
                 label="95% band, between chains")  # fmt: skip
     centres = 0.5 * (edges[1:] + edges[:-1])
+    style = styles(law.about for law in invariant.laws.values())
     for label, first, law in _groups(invariant.laws, verdicts(result, name)):
-        colour, dash = STYLE[first]
+        colour, dash = style[first]
         # Bin means of the density, as the histogram shows: no curve is drawn where there is no integral.
         axes.plot(centres, law.mass / width, color=colour, linestyle=dash, linewidth=1.6, label=label)
     axes.set_ylabel(f"density in d{name}, given the window")
@@ -199,9 +201,10 @@ def plot_residuals(result: Result, axes: Axes, name: str) -> Axes:
     se = np.hypot(se, np.max(errors, axis=0) if errors else 0.0)
     top = mass.max()
     centres = 0.5 * (edges[1:] + edges[:-1])
+    style = styles(law.about for law in invariant.laws.values())
     axes.stairs(1.96 * se / top, edges, baseline=-1.96 * se / top, fill=True, color="0.6")
     for _, first, law in _groups(invariant.laws, verdicts(result, name)):
-        colour, dash = STYLE[first]
+        colour, dash = style[first]
         axes.plot(centres, (law.mass - mass) / top, color=colour, linestyle=dash, linewidth=1.3)
     axes.axhline(0, color="0.3", linewidth=0.6)
     # Linear over twice the band, logarithmic beyond: the laws that agree and those that differ both stay readable.
@@ -225,6 +228,25 @@ def _round_up(value: float) -> float:
     power = 10.0 ** np.floor(np.log10(value))
     step = next(step for step in (1, 2, 5, 10) if value <= step * power * (1.0 + 1e-9))
     return float(f"{step * power:.0e}")
+
+
+def styles(laws: Iterable[LawAbout]) -> dict[str, tuple[str, Any]]:
+    """{name: (colour, dash)}, no two alike: by a law's place; of laws without one the next that no built-in law has.
+
+    >>> shown = styles([LawAbout("exact", "dz", "1", "own", 0), LawAbout("my own", "dz", "1", "control")])
+    >>> [colour for colour, _ in shown.values()] == [COLOURS[0], COLOURS[BUILT_IN]]
+    True
+    """
+    laws = list(laws)
+    taken: dict[str, int] = {}
+    for law in laws:
+        if law.place is not None and law.place not in taken.values():
+            taken[law.name] = law.place
+    for law in laws:
+        if law.name not in taken:
+            places = itertools.chain((0,) if law.role == "own" else (), itertools.count(BUILT_IN))
+            taken[law.name] = next(place for place in places if place not in taken.values())
+    return {name: (COLOURS[place % len(COLOURS)], DASHES[place % len(DASHES)]) for name, place in taken.items()}
 
 
 def verdicts(result: Result, name: str) -> dict[str, Verdict]:
@@ -251,8 +273,8 @@ def _groups(laws: Mapping[str, LawResult], verdict: Mapping[str, Verdict]) -> li
 
 
 def _label(name: str, law: LawResult) -> str:
-    """Law and measure, and the temperature where it was fitted."""
+    """Law and measure, and where they were fitted temperature and c."""
+    label = f"{name} [{law.about.measure}]"
     if law.temperature is None:
-        return f"{name} [{law.about.measure}]"
-    free = f", c = {law.c:z.2f}" if name == "isotropic" else ""
-    return f"{name} [{law.about.measure}], T = {law.temperature:.2g}{free}"
+        return label
+    return f"{label}, T = {law.temperature:.2g}" + ("" if law.c is None else f", c = {law.c:z.2f}")

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from langevin_ib.config.kernels import KernelSettings
 from langevin_ib.output.report_sgd import descent_lines, descent_title, nearest_lines
 from langevin_ib.runs.result import (
     DriftStretch,
@@ -147,11 +148,14 @@ def findings(result: Result) -> Lines:
     if details is not None:
         lines += descent_lines(result, details)
     lines += _joint_lines(result) + _law_reference_lines(result.law_reference)
-    if details is None and config.integrator != "mala":
+    kernel = config.records.get("kernel")  # which a process of someone's own need not have
+    biased = isinstance(kernel, KernelSettings) and not kernel.adjusted
+    if details is None and (biased or result.step_check is not None):
         lines += _step_line(result.step_check)
     lines += _reference_line(result.reference) + _drift_lines(result.drift)
     lines += _slice_lines(result.protocol.slice) + _elsewhere_lines(result)
-    lines += [("yellow", line) for line in (*result.missing, *result.protocol.notes)]
+    noted = (*result.missing, *result.protocol.notes, *([] if result.run.note is None else [result.run.note]))
+    lines += [("yellow", line) for line in noted]
     lines += [("yellow", f"no verdict: {doubt}") for doubt in result.doubts]
     if not result.doubts:
         decided = {name for group in result.groups if group.verdict != "undecided" for name in group.laws}
@@ -224,12 +228,14 @@ def _joint_lines(result: Result) -> Lines:
     lines = [("bold", f"over all invariants together: {verdicts}")]
     if isinstance(joint, Absent):
         return [*lines, ("", f"no joint test: {joint.why}")]
+    laws = next(iter(result.invariants.values())).laws
+    own = joint.law in laws and laws[joint.law].about.role == "own"
     return [
         *lines,
         (
             "",
             f"joint test of all invariants and ℓ/T against the law {joint.law}"
-            + (": " if joint.law == "exact" else " (a limit, not the exact one): ")
+            + (": " if own else " (a limit, not the exact one): ")
             + f"energy distance {joint.test.energy_distance:.2g}, {p_is(joint.test.p_value)} "
             f"({joint.test.chains} chains of each permuted){_dependence(joint)}",
         ),
@@ -302,7 +308,7 @@ def html_page(result: Result, picture: Path) -> str:
         for row in rows
     )  # fmt: skip
     formulas = "".join(
-        f"<li><b>{name}</b>: {html.escape(law.formula)} with respect to {html.escape(law.about.measure)}</li>"
+        "<li><b>{}</b>: {} with respect to {}</li>".format(*map(html.escape, (name, law.formula, law.about.measure)))
         for name, law in next(iter(result.invariants.values())).laws.items()
     )
     names = html.escape(", ".join(result.invariants))

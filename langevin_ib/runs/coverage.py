@@ -109,8 +109,8 @@ def coverage_doubts(predictions: SampledPredictions | None, sample: Sample, refe
     """
     if predictions is None:
         return []  # a quadrature leaves no place out
-    exact = "exact" in predictions.names
-    name = "exact" if exact else predictions.draws.formula.name
+    exact = predictions.own is not None
+    name = predictions.own or predictions.draws.formula.name
     weight = predictions.weight(name)
     ensembles = [("the run", sample)] + ([] if reference is None else [("the reference MALA", reference)])
     level = DRIFT_LEVEL / (6 * len(ensembles) * len(sample.scalars))
@@ -145,21 +145,23 @@ def coverage_doubts(predictions: SampledPredictions | None, sample: Sample, refe
                     )
                     doubts.append(Doubt("coverage", text, tail.other_misses, level))
             if exact and scalar not in predictions.cut:
-                doubts += _window_doubts(predictions, drawn, scalar, who, level)
+                doubts += _window_doubts(predictions, name, drawn, scalar, who, level)
     return doubts
 
 
-def _window_doubts(predictions: SampledPredictions, drawn: Sample, scalar: str, who: str, level: float) -> list[Doubt]:
+def _window_doubts(
+    predictions: SampledPredictions, name: str, drawn: Sample, scalar: str, who: str, level: float
+) -> list[Doubt]:
     """The share of a window that no law is conditioned on, within the margin."""
     edges, values = predictions.edges[scalar], predictions.draws.scalars[scalar]
-    law = share(predictions.weight("exact"), (values >= edges[0]) & (values < edges[-1]))
+    law = share(predictions.weight(name), (values >= edges[0]) & (values < edges[-1]))
     sums = drawn.window(scalar)
     own = _share(np.asarray(sums.counts).sum(axis=-1) * 1.0, np.asarray(sums.total) * 1.0)
     gap, se = abs(law.value - own.value), np.sqrt(law.variance + own.variance)
     if not gap - float(stats.norm.isf(level)) * se > predictions.margin:
         return []
     text = (
-        f"{scalar} in [{edges[0]:g}, {edges[-1]:g}] holds {law.value:.2%} of the law exact, {own.value:.2%} of {who}: "
+        f"{scalar} in [{edges[0]:g}, {edges[-1]:g}] holds {law.value:.2%} of the law {name}, {own.value:.2%} of {who}: "
         "one of them does not reach all that the other does"
     )
     return [Doubt("coverage", text, gap, predictions.margin)]

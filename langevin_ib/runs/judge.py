@@ -257,7 +257,7 @@ def _joint(prepared: Prepared, sample: Sample) -> Joint | Absent | None:
     if sampled is None:
         return None
     plan, trace, law = prepared.plan, sample.trace, sampled.draws
-    name = "exact" if "exact" in sampled.names else law.formula.name
+    name = sampled.own or law.formula.name
     weight = sampled.weight(name)
     features = np.concatenate([np.asarray(trace["value"]), np.asarray(trace["potential"])[..., None]], axis=-1)
     counts = np.asarray(trace["counts"])

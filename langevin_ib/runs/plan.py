@@ -9,12 +9,12 @@ thin       a draw every 0.25/ω (unconfined: 0.05/ω, for a visit to the slab is
            the information.
 burn_in    a fifth of the steps. Without confinement, where no stationary law is waited for, 1/32 of them, or as long
            as the reduced loss needs to settle: 8/ω, ω its smallest curvature at the same point, but no more than 1/4.
-slab       a twentieth of z_hi (of the largest scalar's, with many coordinates) times the dimension of the group.
+slab       a share of z_hi (of the largest scalar's, with many coordinates) times the dimension of the group; which
+           share the confinement says, and the kernel how it wants its step and its draws spaced.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,9 +23,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from langevin_ib import geometry
+from langevin_ib import devices, geometry
 from langevin_ib.config.run import AUTO, RunConfig
-from langevin_ib.dynamics.confinement import build_confinement
+from langevin_ib.dynamics.confinement import build_confinement, confinement_kind
+from langevin_ib.dynamics.kernel import KernelKind, kernel_kind
 from langevin_ib.ensemble.runner import Schedule
 from langevin_ib.errors import ConfigError, LangevinIBError, ModelError, one_line
 from langevin_ib.laws.base import on_host
@@ -39,7 +40,6 @@ log = logging.getLogger(__name__)
 
 THIN_INTERVAL = {True: 0.25, False: 0.05}  # by whether the measure is proper: a visit to a slab is short
 BURN_IN_SHARE = {True: 1 / 5, False: 1 / 32}
-SLAB_SHARE = 1 / 20
 SETTLING, SETTLING_SHARE = 8.0, 1 / 4
 UNCONFINED_SEGMENTS = 5  # octaves of time in which the drifting marginal is reported
 MIN_RECORDS = 10
@@ -78,20 +78,35 @@ class Plan:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """What a pickle holds: all but the model's functions, which are built anew from the configuration."""
+        waiting = "reduction" not in vars(self)
+        temperature = self._temperature if waiting else self.reduction and self.reduction.temperature
         rest = (self.schedule, self.edges, self.singular_ends, self.elsewhere)
-        return _restored, (self.config, self.reduction and self.reduction.temperature, *rest)
+        return _restored, (self.config, temperature, *rest)
+
+    def __getattr__(self, name: str) -> Any:
+        """The reduction of a plan from a pickle, when it is first asked for: to build a model starts JAX.
+
+        So that a process which only collects results can go on to fork others. None, and the log says so, where the
+        model cannot be built.
+        """
+        if name != "reduction":
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        reduction = None
+        try:
+            devices.start()
+            with jax.enable_x64(True):
+                reduction = build_reduction(self.config, self._temperature)
+        except Exception as error:  # of a user's module, which may not be there
+            log.warning("a result is restored without its model, plan.reduction is None: %s", one_line(error))
+        object.__setattr__(self, "reduction", reduction)
+        return reduction
 
 
 def _restored(config: RunConfig, temperature: float | None, *rest: Any) -> Plan:
-    """A plan from a pickle; without its reduction, and saying so, where the model cannot be built."""
-    try:
-        with jax.enable_x64(True):
-            return Plan(config, build_reduction(config, temperature), *rest)
-    except Exception as error:  # of a user's module, which may not be there
-        log.warning("a result is restored without its model, plan.reduction is None: %s", one_line(error))
-    plan = object.__new__(Plan)
-    for spec, value in zip(dataclasses.fields(Plan), (config, None, *rest), strict=True):
-        object.__setattr__(plan, spec.name, value)
+    """A plan from a pickle, without its reduction yet."""
+    plan, names = object.__new__(Plan), ("config", "schedule", "edges", "singular_ends", "elsewhere", "_temperature")
+    for name, value in zip(names, (config, *rest, temperature), strict=True):
+        object.__setattr__(plan, name, value)
     return plan
 
 
@@ -109,7 +124,8 @@ def build_reduction(config: RunConfig, temperature: float | None = None) -> Redu
                 "metric", f"{q} positive numbers, one for each parameter", f"{len(config.metric)} numbers"
             )
         model = with_metric(model, np.asarray(config.metric))
-    reduction = Reduction(model, build_confinement(config), temperature or config.temperature)
+    temperature = temperature or config.temperature
+    reduction = Reduction(model, build_confinement(config, temperature), temperature, config.slab)
     known = _chart_of(reduction).scalar_names
     for name in config.invariant or ():
         if name not in known:
@@ -163,7 +179,8 @@ def resolve(config: RunConfig) -> Plan:
     edges = {reduction.name: np.linspace(*window, config.bins + 1)}
     check_spacing(config, reduction, points, edges)
     singular = window[0] == branch[0], window[1] == branch[1]
-    return Plan(config, reduction, _build_schedule(config, reduction.proper), edges, singular, elsewhere)
+    schedule = _build_schedule(config, reduction.proper)
+    return Plan(config, reduction.on_slab(config.slab), schedule, edges, singular, elsewhere)
 
 
 def resolve_many(
@@ -187,46 +204,47 @@ def resolve_many(
     compared = {name: w for name, w in windows.items() if name in wanted or name in reduction.model.cut}
     edges = {name: np.linspace(*window, config.bins + 1) for name, window in compared.items()}
     check_spacing(config, reduction, draws[: 8 * POINTS], edges)
-    return Plan(config, reduction, _build_schedule(config, reduction.proper), edges, (False, False))
+    schedule = _build_schedule(config, reduction.proper)
+    return Plan(config, reduction.on_slab(config.slab), schedule, edges, (False, False))
 
 
 def _resolve_dynamics(
     config: RunConfig, reduction: Reduction, points: np.ndarray, middle: np.ndarray, largest: float
 ) -> RunConfig:
     """Slab, step, thinning and burn-in, from points of the quotient that represent the law."""
-    if config.confine == "none" and config.slab is None and not reduction.proper:
-        config = config.replace(slab=rounded(largest * SLAB_SHARE))
+    share, kernel = confinement_kind(config.confine).slab, kernel_kind(str(config.integrator))
+    if share is not None and config.slab is None and not reduction.proper:
+        config = config.replace(slab=rounded(largest * share))
     if config.step_check == AUTO:
-        config = config.replace(step_check=config.integrator != "mala")
-    if config.step_check and config.integrator == "mala":
-        raise ConfigError("step_check", "no with integrator mala, which has no discretisation bias", "yes")
+        config = config.replace(step_check=not kernel.adjusted)
+    if config.step_check and kernel.adjusted:
+        wanted = f"no with integrator {config.integrator}, which has no discretisation bias"
+        raise ConfigError("step_check", wanted, "yes")
     because = ""
-    if config.step_size == AUTO and config.integrator != "mala":
-        step, because = step_size_of(config, reduction, points, middle)
+    if config.step_size == AUTO and kernel.tuning is None:
+        step, because = step_size_of(config, reduction, points, middle, kernel.stability)
         config = config.replace(step_size=rounded(step))
     if not because:
         check_precision(config, reduction, points)
-    if config.integrator != "mala":
+    if kernel.tuning is None:
         check_travel(config, reduction, points, middle, because)
     if config.thin == AUTO:
-        config = config.replace(thin=_thinning(config, reduction, middle))
+        config = config.replace(thin=kernel.thin or _thinning(config, reduction, middle))
     if config.burn_in == AUTO:
-        config = config.replace(burn_in=_burn_in_steps(config, reduction, middle))
+        config = config.replace(burn_in=_burn_in_steps(config, kernel, reduction, middle))
     if because:  # once the step is known, and float64 with it worth while
         check_precision(config, reduction, points)
     return config
 
 
 def _thinning(config: RunConfig, reduction: Reduction, middle: np.ndarray) -> int:
-    if config.integrator == "mala":
-        return 4
     wanted = THIN_INTERVAL[reduction.proper] / (settling_rate(reduction, middle) * float(config.step_size))
     return int(np.clip(round(wanted), 1, max(1, config.steps // 500)))
 
 
-def _burn_in_steps(config: RunConfig, reduction: Reduction, middle: np.ndarray) -> int:
+def _burn_in_steps(config: RunConfig, kernel: KernelKind, reduction: Reduction, middle: np.ndarray) -> int:
     share = round(config.steps * BURN_IN_SHARE[reduction.proper])
-    if reduction.proper or config.integrator == "mala":
+    if reduction.proper or kernel.tuning is not None:
         return share
     slowest = float(on_host(lambda x: geometry.reduced_curvatures(reduction.chart, x)[0])(middle)[0])
     settled = SETTLING / (max(slowest, 1e-12) * float(config.step_size))

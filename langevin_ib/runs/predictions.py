@@ -6,22 +6,21 @@ masses, the c that a sample shows, the c that draws of a law would show, the exa
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
 
 from langevin_ib.errors import LawError, ModelError
-from langevin_ib.laws import Formula, Law, Reduction, bin_masses, build_laws, formula
+from langevin_ib.laws import Formula, Law, LawKind, Reduction, bin_masses, build_laws
 from langevin_ib.laws.base import bin_nodes
-from langevin_ib.laws.candidates import KnownLaw, LawAbout, Masses, Role
+from langevin_ib.laws.candidates import KnownLaw, LawAbout, Masses
 from langevin_ib.laws.draws import LawDraws
-from langevin_ib.laws.family import family_formula, orbit_formula, pushforward_formula
-from langevin_ib.laws.orbit import NOT_ALONG_COMPACT, check_splits, constant_along_orbits, log_orbit_integral
+from langevin_ib.laws.family import family_formula
 from langevin_ib.laws.support import share_in_window
-from langevin_ib.models.base import Params
 from langevin_ib.runs.windows import wells_of
 from langevin_ib.statistics import coefficient, compare
 from langevin_ib.statistics.coefficient import Coefficient
@@ -30,11 +29,6 @@ from langevin_ib.statistics.sample import Sums
 from langevin_ib.statistics.weights import MIN_SHARE, effective_share, weights_of
 
 CORRECTION_PANELS = 8
-
-
-ROLES: dict[str, Role] = {
-    "exact": "own", "slice": "limit", "hard": "limit", "pushforward": "limit", "printed": "control", "naive": "control",
-}  # fmt: skip
 
 
 @runtime_checkable
@@ -64,9 +58,9 @@ class Predictions(Protocol):
         ...
 
 
-def _no_coefficient(masses: dict[str, Float[np.ndarray, " all_bins"]]) -> Absent:
-    """Why there is no c where log det G is constant, and which of the laws of c are one law then."""
-    alike = [name for name in ("slice", "hard", "pushforward") if name in masses]
+def _no_coefficient(abouts: Sequence[LawAbout], masses: dict[str, Float[np.ndarray, " all_bins"]]) -> Absent:
+    """Why there is no c where log det G is constant, and which of the limits, laws of other c, are one law then."""
+    alike = [about.name for about in abouts if about.role == "limit"]
     alike = [name for name in alike if np.abs(masses[name] - masses[alike[0]]).max() < compare.SAME_LAW]
     same = f": {', '.join(alike[:-1])} and {alike[-1]} are one law here" if len(alike) > 1 else ""
     return Absent("c", f"log det G is constant in the window, so that no draws can identify c{same}")
@@ -80,6 +74,7 @@ class QuadraturePredictions:
     edges: Float[np.ndarray, " edges"]
     singular_ends: tuple[bool, bool]
     margin: float
+    abouts: list[LawAbout]
     built: list[Law]
     missing: list[str]
     masses: dict[str, Float[np.ndarray, " bins"]]
@@ -89,10 +84,9 @@ class QuadraturePredictions:
         """Their masses by quadrature, which has settled to 1e-10."""
         return tuple(
             KnownLaw(
-                LawAbout(law.name, law.measure, law.formula, ROLES[law.name]),
-                {self.reduction.name: Masses(self.masses[law.name], None, self.law_coefficient(law.name))},
+                about, {self.reduction.name: Masses(self.masses[about.name], None, self.law_coefficient(about.name))}
             )
-            for law in self.built
+            for about in self.abouts
         )
 
     def coefficient(self, statistic: Sums) -> Coefficient | Absent:
@@ -101,7 +95,7 @@ class QuadraturePredictions:
             return Absent("c", "the window reaches the end of the branch, where the family is not normalisable")
         _, log_base, t = self._nodes
         if coefficient.is_constant(t):
-            return _no_coefficient(self.masses)
+            return _no_coefficient(self.abouts, self.masses)
         try:
             return coefficient.estimate_correction(statistic.total, statistic.n, log_base, t)
         except ValueError as error:
@@ -128,12 +122,12 @@ class QuadraturePredictions:
 
     def share(self, scalar: str) -> float | Absent:
         """By quadrature over the branches; a chain on the slice stays on the home branch."""
-        exact = next((law for law in self.built if law.name == "exact"), None)
+        exact = next((law for about, law in zip(self.abouts, self.built, strict=True) if about.role == "own"), None)
         if exact is None or not self.reduction.proper:
             return Absent("share", "there is no exact law over all of the branch")
         model, low, high = self.reduction.model, float(self.edges[0]), float(self.edges[-1])
-        constrained = self.reduction.confinement.constrained
-        branches = (model.home_of(scalar),) if constrained else model.branches_of(scalar)
+        held = self.reduction.confinement.orbit == "held"
+        branches = (model.home_of(scalar),) if held else model.branches_of(scalar)
         try:
             wells = [z for branch in branches for z in wells_of(self.reduction, branch)]
             return share_in_window(exact, lambda z: self.reduction.terms(z).energy, branches, (low, high), wells)
@@ -154,8 +148,7 @@ def quadrature(
     edges: Float[np.ndarray, " edges"],
     singular_ends: tuple[bool, bool],
     *,
-    names: tuple[str, ...],
-    slab: float | None,
+    kinds: Sequence[LawKind],
     margin: float,
 ) -> QuadraturePredictions:
     """Build and integrate the requested laws of a scalar invariant; one that cannot be normalised is missing.
@@ -163,56 +156,18 @@ def quadrature(
     Raises:
         LawError: none of them exists here.
     """
-    laws, missing = build_laws(reduction, names, slab)
-    built, masses = [], {}
-    for law in laws:
+    laws, missing = build_laws(reduction, kinds)
+    abouts, built, masses = [], [], {}
+    for kind, law in laws:
         try:
             masses[law.name] = bin_masses(law, edges, singular_ends)
+            abouts.append(kind.about(law))
             built.append(law)
         except LawError as error:
             missing.append(str(error))
     if not built:
         raise LawError("none of the requested laws exists here: " + "; ".join(missing))
-    return QuadraturePredictions(reduction, edges, singular_ends, margin, built, missing, masses)
-
-
-class Exact(NamedTuple):
-    """The exact marginal of a protocol as a formula, and whether it needs the orbit integral."""
-
-    formula: Formula
-    with_orbit: bool
-
-
-def exact_formula(reduction: Reduction, point: Params, slab: float | None) -> Exact:
-    """The exact marginal at the run's finite κ or λ, in any number of dimensions.
-
-    Args:
-        reduction: model, confinement, temperature.
-        point: some point of the slice, at which the orbit integral's conditions are checked.
-        slab: ε of a run that keeps draws on a slab; there is no quadrature for it.
-
-    Raises:
-        LawError: there is no exact marginal, or no way to compute it.
-    """
-    if reduction.confinement.constrained:
-        return Exact(family_formula(1.0 if reduction.confinement.fixman else 0.0, "exact"), False)
-    if reduction.model.group_dim == 0:
-        return Exact(family_formula(0.0, "exact"), False)  # the orbits are points: Gibbs's measure itself
-    if slab is not None or not reduction.proper:
-        raise LawError(
-            "law exact: no quadrature on a slab in more than one dimension; slice is the limit of a thin one"
-        )
-    chart, confinement = reduction.chart, reduction.confinement
-    if not confinement.proper:
-        return Exact(pushforward_formula()._replace(name="exact"), False)
-    if reduction.model.compact_orbits:
-        if not constant_along_orbits(chart, confinement, point):
-            raise LawError(NOT_ALONG_COMPACT)
-        return Exact(pushforward_formula()._replace(name="exact"), False)
-    check_splits(chart, confinement, point)
-    if not np.isfinite(log_orbit_integral(chart, confinement, reduction.temperature, point)):
-        raise LawError("law exact: the orbit integral does not converge, the confinement does not rise along the orbit")
-    return Exact(orbit_formula(confinement), True)
+    return QuadraturePredictions(reduction, edges, singular_ends, margin, abouts, built, missing, masses)
 
 
 @dataclass(frozen=True)
@@ -224,7 +179,7 @@ class SampledPredictions:
         edges: bin edges of each scalar.
         margin: equivalence margin on total variation.
         level: confidence of each verdict, so that all scalars together err in 5% at most.
-        formulas: the laws; `exact` with the orbit integral among its terms.
+        abouts, formulas: the laws.
         missing: one line for each law that does not exist here.
         cut: scalars whose windows the laws are conditioned on.
     """
@@ -233,6 +188,7 @@ class SampledPredictions:
     edges: dict[str, Float[np.ndarray, " edges"]]
     margin: float
     level: float
+    abouts: list[LawAbout]
     formulas: list[Formula]
     missing: list[str]
     cut: tuple[str, ...] = ()
@@ -240,21 +196,26 @@ class SampledPredictions:
     @property
     def names(self) -> list[str]:
         """Of the laws that exist here."""
-        return [formula.name for formula in self.formulas]
+        return [about.name for about in self.abouts]
+
+    @property
+    def own(self) -> str | None:
+        """The law that the protocol obeys, by name; None where there is none here."""
+        return next((about.name for about in self.abouts if about.role == "own"), None)
 
     @property
     def candidates(self) -> tuple[KnownLaw, ...]:
         """Self-normalised masses, with the chain counts that their errors come from."""
         return tuple(
             KnownLaw(
-                LawAbout(law.name, law.measure, law.text, ROLES[law.name]),
+                about,
                 {
-                    scalar: Masses(histogram.mass, histogram, self.law_coefficient(law.name))
+                    scalar: Masses(histogram.mass, histogram, self.law_coefficient(about.name))
                     for scalar in self.edges
-                    for histogram in [self.histogram(law.name, scalar)]
+                    for histogram in [self.histogram(about.name, scalar)]
                 },
             )
-            for law in self.formulas
+            for about in self.abouts
         )
 
     def weight(self, law: str) -> Float[np.ndarray, "chain draw"]:
@@ -269,7 +230,7 @@ class SampledPredictions:
             return Absent("c", "no draw counts")
         if coefficient.is_constant(self.draws.statistic):
             masses = {n: np.concatenate([self.histogram(n, s).mass for s in self.edges]) for n in self.names}
-            return _no_coefficient(masses)
+            return _no_coefficient(self.abouts, masses)
         base = self.draws.log_weight(family_formula(0.0, "base"))
         try:
             return coefficient.estimate_correction_by_reweighting(
@@ -320,8 +281,7 @@ def sampled(
     draws: LawDraws,
     edges: dict[str, Float[np.ndarray, " edges"]],
     *,
-    names: tuple[str, ...],
-    exact: Formula | LawError,
+    laws: Sequence[tuple[LawKind, Formula | LawError]],
     margin: float,
 ) -> SampledPredictions:
     """Weigh the draws of one law as each requested law; a law too far away is missing, with the reason.
@@ -329,21 +289,21 @@ def sampled(
     Raises:
         LawError: none of the requested laws exists here.
     """
-    formulas, missing = [], []
-    for name in names:
-        law = exact if name == "exact" else formula(reduction, name)
+    abouts, formulas, missing = [], [], []
+    for kind, law in laws:
         if isinstance(law, LawError):
             missing.append(str(law))
             continue
         share = effective_share(weights_of(draws.log_weight(law)))
         if not share >= MIN_SHARE:
             missing.append(
-                f"law {name}: its weights rest on {share:.1%} of the draws of law {draws.formula.name}, "
+                f"law {kind.name}: its weights rest on {share:.1%} of the draws of law {draws.formula.name}, "
                 f"below {MIN_SHARE:.0%}"
             )
             continue
+        abouts.append(kind.about(law))
         formulas.append(law)
     if not formulas:
         raise LawError("none of the requested laws exists here: " + "; ".join(missing))
     level = 1.0 - (1.0 - compare.LEVEL) / len(edges)
-    return SampledPredictions(draws, edges, margin, level, formulas, missing, reduction.model.cut)
+    return SampledPredictions(draws, edges, margin, level, abouts, formulas, missing, reduction.model.cut)

@@ -1,4 +1,4 @@
-"""The reference sampler: blackjax MALA on the confined full space, which has no discretisation bias."""
+"""Ensembles whose step is tuned, on the confined full space: a sampler without discretisation bias, as a reference."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from langevin_ib.config.kernels import KernelSettings
 from langevin_ib.config.run import RunConfig
-from langevin_ib.dynamics.kernels.mala import mala
+from langevin_ib.dynamics.kernel import KernelKind, Target
 from langevin_ib.ensemble.checkpoint import Checkpoint
 from langevin_ib.ensemble.runner import (
     EnsembleResult,
@@ -23,9 +24,6 @@ from langevin_ib.ensemble.runner import (
 )
 from langevin_ib.laws.family import Reduction
 
-ACCEPTANCE = 0.57  # Roberts & Rosenthal, J. R. Statist. Soc. B 60, 255–268 (1998)
-# First small steps: a start where the potential is steep would reject every step that suits the typical chain.
-TUNING = ((0.98, 2000), (ACCEPTANCE, 1500), (ACCEPTANCE, 500))
 RECORDS = 2500
 TIME_SHARE = 0.6
 STEP_SHARES = (0.1, 0.4)
@@ -45,26 +43,29 @@ def reference_schedule(steps: int, time: float) -> Callable[[float], Schedule]:
     return schedule
 
 
-class MalaRun(NamedTuple):
-    """A tuned MALA ensemble."""
+class TunedRun(NamedTuple):
+    """An ensemble and the step that tuning found."""
 
     result: EnsembleResult
     step_size: float
 
 
-def run_mala(
+def run_tuned(
+    kernel: KernelKind,
+    settings: KernelSettings,
     config: RunConfig,
     reduction: Reduction,
     observer: Observer,
     *,
     key,
     schedule: Schedule | Callable[[float], Schedule],
+    step_size: float | None = None,
     stage: str,
     chunk_records: int | None = None,
     progress: Progress | None = None,
     checkpoint: Checkpoint | None = None,
-) -> MalaRun:
-    """Tune the step to acceptance 0.57 (unless the configuration gives one), then sample exp(−V/T) dθ.
+) -> TunedRun:
+    """Tune the step to the kernel's acceptance, unless one is given, then sample exp(−V/T) dθ.
 
     `schedule` is one, or a rule that makes one from the tuned step size.
     """
@@ -73,14 +74,16 @@ def run_mala(
     dtype = jnp.float64 if config.precision == 64 else jnp.float32
     starts = starting_points(reduction.model.init, key_start, config.chains, dtype)
 
-    def build(step_size):
-        return mala(potential, temperature=config.temperature, step_size=step_size)
+    target = Target(
+        potential, config.temperature, jax.tree.map(lambda leaf: leaf[0], starts), reduction.model.moment_map
+    )
 
-    if config.integrator == "mala" and not isinstance(config.step_size, str):
-        step_size = config.step_size
-    else:
+    def build(size):
+        return kernel.build(settings, target, size)
+
+    if step_size is None:
         initial = 0.1 / max(float(_typical_curvature(potential, starts)), 1e-12)
-        step_size, starts = tune_step_size(build, starts, key=key_tune, initial=initial, stages=TUNING)
+        step_size, starts = tune_step_size(build, starts, key=key_tune, initial=initial, stages=kernel.tuning or ())
     result = run_ensemble(
         build(step_size),
         starts,
@@ -94,7 +97,7 @@ def run_mala(
         progress=progress,
         checkpoint=checkpoint,
     )
-    return MalaRun(result, step_size)
+    return TunedRun(result, step_size)
 
 
 def _typical_curvature(potential, starts) -> float:

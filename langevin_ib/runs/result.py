@@ -40,6 +40,7 @@ class RunInfo:
         chain_steps_per_s: chains × steps over them.
         total_wall_s: seconds of the whole run.
         resumed: stages that went on from a checkpoint.
+        note: what kept the run from all cores, as a sentence; None if nothing.
     """
 
     chains: int
@@ -52,6 +53,7 @@ class RunInfo:
     chain_steps_per_s: int
     total_wall_s: float = 0.0
     resumed: tuple[Any, ...] = ()
+    note: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """As in `summary.json`."""

@@ -6,13 +6,10 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-import jax
-
 from langevin_ib import signals
 from langevin_ib.config import extensions
 from langevin_ib.config.run import RunConfig, named_origins
 from langevin_ib.ensemble.checkpoint import resumes
-from langevin_ib.ensemble.runner import check_process
 from langevin_ib.runs.doubts import convergence_doubts
 from langevin_ib.runs.judge import judge, mixing_of
 from langevin_ib.runs.process import Draws, Prepared, Process
@@ -46,11 +43,9 @@ def run(
         BreachError: the model breaks its contract where chains went.
         ProcessError: this process was forked after JAX had started.
     """
-    check_process()
-    # Accumulators and laws are in float64; the chains' own precision is the configuration's.
-    with jax.enable_x64(True), named_origins(config):
-        place = None if checkpoints is None else checkpoints / f"{run_name(config)}-{config.digest()}"
-        return _run(config, Session(report or silent, chunk_records, place))
+    place = None if checkpoints is None else checkpoints / f"{run_name(config)}-{config.digest()}"
+    with Session(report or silent, chunk_records, place).open() as session, named_origins(config):
+        return _run(config, session)
 
 
 def process_of(config: RunConfig) -> Process:
@@ -70,6 +65,7 @@ def _run(config: RunConfig, session: Session) -> Result:
         result.run,
         total_wall_s=round(time.perf_counter() - began, 3),
         resumed=tuple(resumes(session.checkpoints)),
+        note=session.note,
     )
     return replace(result, run=info, checkpoints=session.checkpoints)
 
@@ -84,9 +80,9 @@ def prepare_and_draw(config: RunConfig) -> tuple[Prepared, Draws, list[Doubt]]:
     """
     if config.sampler == "langevin":
         config = config.replace(step_check=False, reference="none")
-    with jax.enable_x64(True), named_origins(config):
+    with Session().open() as session, named_origins(config):
         process = process_of(config)
-        prepared = process.prepare(config, Session())
-        draws = process.draw(prepared, Session())
+        prepared = process.prepare(config, session)
+        draws = process.draw(prepared, session)
         mixing = mixing_of(draws.main, drifting=prepared.plan.drifting)
         return prepared, draws, [*prepared.doubts, *convergence_doubts(mixing, drifting=prepared.plan.drifting)]

@@ -9,26 +9,18 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from langevin_ib.dynamics.kernel import Kernel
-from langevin_ib.dynamics.kernels.euler_maruyama import euler_maruyama
-from langevin_ib.dynamics.kernels.leimkuhler_matthews import leimkuhler_matthews
-from langevin_ib.dynamics.kernels.projected import constrained_langevin
+from langevin_ib.dynamics.kernel import KernelKind, Target, kernel_kind
 from langevin_ib.ensemble.runner import EnsembleResult, Observer, Schedule, run_ensemble, starting_points
 from langevin_ib.errors import ConfigError
 from langevin_ib.geometry import contract
-from langevin_ib.models import Params
 from langevin_ib.runs.observe import sample_of
 from langevin_ib.runs.plan import Plan
-from langevin_ib.runs.reference import reference_schedule, run_mala
+from langevin_ib.runs.reference import reference_schedule, run_tuned
 from langevin_ib.session import STREAM, Session, key_of
 from langevin_ib.statistics.sample import Sample
 
-UNADJUSTED = {"leimkuhler-matthews": leimkuhler_matthews, "euler-maruyama": euler_maruyama}
 RUNAWAY_TEMPERATURES = 1e6  # a chain this far above zero, and 1000 × above every start, has left for good
 RUNAWAY_STARTS = 1e3
-FIXMAN_REMEDY = (
-    "with Fixman's term chains fall for good into points where the action is not free: raise beta, or run for less time"
-)
 
 
 class Drawn(NamedTuple):
@@ -52,48 +44,55 @@ class Sampler:
     observer: Observer
     session: Session
 
+    @property
+    def kernel(self) -> KernelKind:
+        """The kernel of the run's own chains."""
+        return kernel_kind(str(self.plan.config.integrator))
+
     def draws(self) -> Drawn:
         """The run's own chains."""
         plan = self.plan
-        if plan.config.integrator == "mala":
-            made = run_mala(
-                plan.config, plan.reduction, self.observer,
-                key=self._key("chains"), schedule=plan.schedule, **self._stage("sampling"),
+        if self.kernel.tuning is not None:
+            given = None if isinstance(plan.config.step_size, str) else plan.config.step_size
+            made = run_tuned(
+                self.kernel, plan.config.settings_of("kernel"), plan.config, plan.reduction, self.observer,
+                key=self._key("chains"), schedule=plan.schedule, step_size=given, **self._stage("sampling"),
             )  # fmt: skip
             return self._drawn(made.result, made.step_size)
         step_size = float(plan.config.step_size)
-        return self._unadjusted("sampling", "chains", plan.config.chains, step_size, plan.schedule)
+        return self._by_rule("sampling", "chains", plan.config.chains, step_size, plan.schedule)
 
     def companion(self, step_size: float) -> Drawn:
         """The same physical time at h/2 with a quarter of the chains: half the steps of the run in all."""
         s = self.plan.schedule
         schedule = Schedule(2 * s.burn_in, 2 * s.thin, s.records, s.segments)
         chains = max(self.plan.config.chains // 4, min(self.plan.config.chains, 16))
-        return self._unadjusted("check at h/2", "companion", chains, step_size / 2, schedule)
+        return self._by_rule("check at h/2", "companion", chains, step_size / 2, schedule)
 
     def reference(self, step_size: float) -> Drawn:
-        """MALA on the same potential as the draws, made at `step_size`, with its own starts and its own tuned step."""
+        """A kernel without bias on the same potential as the draws, made at `step_size`, with starts of its own."""
+        config, kernel = self.plan.config, kernel_kind(self.plan.config.reference)
         time = step_size * self.plan.schedule.steps
-        config = self.plan.config.replace(integrator="mala", step_size="auto", step_check=False)
-        made = run_mala(
-            config, self.plan.reduction, self.observer,
+        made = run_tuned(
+            kernel, kernel.settings(), config, self.plan.reduction, self.observer,
             key=self._key("reference"), schedule=reference_schedule(config.steps, time), **self._stage("reference"),
         )  # fmt: skip
         return self._drawn(made.result, made.step_size)
 
-    def _unadjusted(self, stage: str, stream: str, chains: int, step_size: float, schedule: Schedule) -> Drawn:
+    def _by_rule(self, stage: str, stream: str, chains: int, step_size: float, schedule: Schedule) -> Drawn:
         config, model = self.plan.config, self.plan.reduction.model
         potential = self.plan.reduction.confinement.potential(model)
         dtype = jnp.float64 if config.precision == 64 else jnp.float32
         # The companion's chains begin elsewhere too: the two ensembles are compared as independent.
         reduction = self.plan.reduction
         init = model.init
-        if reduction.confinement.constrained:
+        if reduction.confinement.orbit == "held":
             windows = {name: (float(self.plan.edges[name][0]), float(self.plan.edges[name][-1])) for name in model.cut}
             init = partial(reduction.chart.start_within, windows)
         starts = starting_points(init, jax.random.fold_in(self._key("starts"), STREAM[stream]), chains, dtype)
         like = jax.tree.map(lambda leaf: leaf[0], starts)
-        kernel = self._kernel(like, step_size)
+        target = Target(potential, config.temperature, like, model.moment_map)
+        kernel = self.kernel.build(config.settings_of("kernel"), target, step_size)
         highest = float(jax.jit(lambda xs: jnp.max(jax.lax.map(potential, xs, batch_size=1024)))(starts))
         limit = RUNAWAY_TEMPERATURES * config.temperature + RUNAWAY_STARTS * highest
         result = run_ensemble(
@@ -104,7 +103,7 @@ class Sampler:
             schedule=schedule,
             escaped=lambda params: potential(params) > limit,
             step_size=step_size,
-            remedy=FIXMAN_REMEDY if self.plan.reduction.confinement.fixman else "use a smaller step_size",
+            remedy=reduction.confinement.remedy,
             **self._stage(stage),
         )
         return self._drawn(result, step_size)
@@ -114,14 +113,6 @@ class Sampler:
 
     def _key(self, use: str):
         return key_of(self.plan.config, use)
-
-    def _kernel(self, like: Params, step_size: float) -> Kernel:
-        config, model = self.plan.config, self.plan.reduction.model
-        potential = self.plan.reduction.confinement.potential(model)
-        size = {"temperature": config.temperature, "step_size": step_size}
-        if config.integrator == "projected":
-            return constrained_langevin(potential, model.moment_map, like, **size)
-        return UNADJUSTED[config.integrator](potential, like, **size)
 
     def _stage(self, stage: str) -> dict[str, Any]:
         return self.session.stage(self.plan.config, stage)

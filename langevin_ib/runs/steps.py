@@ -1,7 +1,7 @@
 """How large a run's steps are: small against the curvature where the law has mass, large enough to get anywhere.
 
 h = s/Λ, with Λ the largest curvature of the potential over the window's orbits as far as the confinement lets a chain
-go (6 T), and s set per integrator; and h Λ' ≤ 1, with Λ' the curvature where chains start and, unconfined, where |χ|
+go (6 T), and s the kernel's own; and h Λ' ≤ 1, with Λ' the curvature where chains start and, unconfined, where |χ|
 has diffused to 12 T t_end. With many coordinates, draws of the predicted law stand for the window. Where Λ is a hundred
 times what 95% of the law's mass has (near a singular point of the loss, say), orbits end where the law's own density on
 them has fallen by e^−6, and that 95% quantile stands for Λ; and starts a hundred times steeper than Λ count only if
@@ -27,12 +27,6 @@ from langevin_ib.laws.family import Reduction
 from langevin_ib.models import Params
 from langevin_ib.runs.windows import WINDOW_ENERGY
 
-STEP_SAFETY = {  # h Λ; measured in sims/bench
-    "leimkuhler-matthews": 0.5,
-    "euler-maruyama": 0.1,
-    "projected": 0.1,
-    "mala": 1.0,
-}
 ORBIT_ENERGY = 6.0  # in units of T
 FAR = 1e30  # no bound on |χ|
 UNCONFINED_REACH = 12.0  # χ has an exponential tail of scale T t: e^-12 of the chains are further out
@@ -127,7 +121,7 @@ def _window_length(reduction: Reduction, points: np.ndarray, middle: np.ndarray)
 def _orbit_length(reduction: Reduction, middle: np.ndarray) -> float:
     """Reach of a confined chain along its orbit from s(x), in parameters; 0 where the confinement does not bound it."""
     model, confinement = reduction.model, reduction.confinement
-    if not confinement.proper or confinement.constrained or model.group_dim == 0:
+    if confinement.orbit != "spread" or model.group_dim == 0:
         return 0.0
     unit = np.eye(model.group_dim)
 
@@ -170,9 +164,10 @@ class _Steepest(NamedTuple):
     where: str
 
 
-def step_size_of(config: RunConfig, reduction: Reduction, points: np.ndarray, middle: np.ndarray) -> tuple[float, str]:
-    """The step, and the bound that is active."""
-    safety = STEP_SAFETY[config.integrator]
+def step_size_of(
+    config: RunConfig, reduction: Reduction, points: np.ndarray, middle: np.ndarray, safety: float
+) -> tuple[float, str]:
+    """The step, and the bound that is active; `safety` is the kernel's own h Λ."""
     law = _steepest_of_law(reduction, points)
     start = _steepest_start(reduction)
     by_law = f"the curvature {law.curvature:.3g} {law.where}"
@@ -291,9 +286,8 @@ def _curvature_along_orbits(
 
     def curvatures(reach: float | None) -> Float[np.ndarray, "points 2"]:
         if reach is None:
-            # A constrained chain does not leave the slice, and along a compact orbit no curvature is new.
-            free = confinement.proper and not confinement.constrained
-            reach = FAR if free else 0.0
+            # A chain that is held does not leave the slice, and along a compact orbit no curvature is new.
+            reach = FAR if confinement.orbit == "spread" else 0.0
         return evaluate(np.concatenate([points, np.full((len(points), 1), reach)], axis=1))
 
     return curvatures

@@ -22,13 +22,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from langevin_ib.dynamics.confinement import hard_fixman, stiff
+from langevin_ib.dynamics.confinements.hard_fixman import hard_fixman
+from langevin_ib.dynamics.confinements.stiff import stiff
+from langevin_ib.dynamics.descent import sgd
 from langevin_ib.dynamics.kernel import Kernel
 from langevin_ib.dynamics.kernels.euler_maruyama import euler_maruyama
 from langevin_ib.dynamics.kernels.leimkuhler_matthews import leimkuhler_matthews
 from langevin_ib.dynamics.kernels.mala import mala
 from langevin_ib.dynamics.kernels.projected import constrained_langevin
-from langevin_ib.dynamics.kernels.sgd import sgd
 from langevin_ib.dynamics.noise import Noise
 from langevin_ib.ensemble import accumulators
 from langevin_ib.ensemble.runner import Observer, Schedule, run_ensemble, starting_points

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from langevin_ib.dynamics.confinement import stiff
+from langevin_ib.dynamics.confinements.stiff import stiff
 from langevin_ib.dynamics.kernel import Kernel
 from langevin_ib.dynamics.kernels.leimkuhler_matthews import leimkuhler_matthews
 from langevin_ib.dynamics.kernels.mala import mala

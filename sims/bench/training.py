@@ -18,8 +18,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from langevin_ib.dynamics.descent import sgd
 from langevin_ib.dynamics.kernel import Kernel
-from langevin_ib.dynamics.kernels.sgd import sgd
 from langevin_ib.dynamics.noise import Noise
 from langevin_ib.ensemble import accumulators
 from langevin_ib.ensemble.runner import Observer, Schedule, run_ensemble

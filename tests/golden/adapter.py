@@ -46,7 +46,7 @@ NUTS = "langevin_ib.runs.processes.langevin.sample_nuts"
 # A law's draws small enough to be stored, all of them in the first attempt.
 FEW_DRAWS = {"CHAINS": 32, "RECORDS": 20, "ENOUGH": 0, "NUTS_CHAINS": 32, "NUTS_DRAWS": 20, "NUTS_WARMUP": 100}
 TRACE_ROWS = 20
-WALL = ("wall_s", "chain_steps_per_s", "total_wall_s")  # of summary["run"]
+WALL = ("wall_s", "chain_steps_per_s", "total_wall_s", "note")  # of summary["run"]: what depends on the machine
 
 
 # ---- what a run says ----

@@ -1,1 +1,1 @@
-"""Potentials that keep chains near the slice, one file each."""
+"""What makes a measure proper, one file each."""

@@ -1,1 +1,1 @@
-"""Samplers as kernels `(draw, init, step)`, one file each."""
+"""Samplers of Langevin dynamics as kernels `(draw, init, step)`, one file each."""

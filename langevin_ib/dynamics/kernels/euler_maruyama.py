@@ -6,9 +6,19 @@ import math
 from typing import NamedTuple
 
 import jax
-from jaxtyping import PyTree
+from jaxtyping import Array, Float, PyTree
 
-from langevin_ib.dynamics.kernel import Kernel, LangevinInfo, Potential, normal_like, refuse_task
+from langevin_ib.config.kernels import EulerMaruyamaSettings
+from langevin_ib.dynamics.kernel import (
+    Kernel,
+    KernelKind,
+    LangevinInfo,
+    Potential,
+    Target,
+    gaussian_mean,
+    normal_like,
+    refuse_task,
+)
 from langevin_ib.models.base import Params
 
 
@@ -40,4 +50,20 @@ def euler_maruyama(potential: Potential, like: Params, *, temperature: float, st
         position = jax.tree.map(lambda x, g, n: x - step_size * g + amplitude * n, state.position, gradient, noise)
         return EulerMaruyamaState(position), LangevinInfo()
 
-    return Kernel(draw=normal_like(like), init=init, step=step)
+    def mean_after(phi: Potential, state: EulerMaruyamaState, task: PyTree) -> Float[Array, ""]:
+        """φ(θ − h∇V) + hT tr D²φ."""
+        refuse_task(task)
+        gradient = jax.grad(potential)(state.position)
+        drifted = jax.tree.map(lambda x, g: x - step_size * g, state.position, gradient)
+        return gaussian_mean(phi, drifted, amplitude**2)
+
+    return Kernel(normal_like(like), init, step, mean_after)
+
+
+def build(settings: EulerMaruyamaSettings, target: Target, step_size: float) -> Kernel:
+    """For a target."""
+    del settings
+    return euler_maruyama(target.potential, target.like, temperature=target.temperature, step_size=step_size)
+
+
+KERNEL = KernelKind(EulerMaruyamaSettings, build, stability=0.1, weak_order=1)

@@ -7,9 +7,19 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import PyTree
+from jaxtyping import Array, Float, PyTree
 
-from langevin_ib.dynamics.kernel import Kernel, LangevinInfo, Potential, normal_like, refuse_task
+from langevin_ib.config.kernels import LeimkuhlerMatthewsSettings
+from langevin_ib.dynamics.kernel import (
+    Kernel,
+    KernelKind,
+    LangevinInfo,
+    Potential,
+    Target,
+    gaussian_mean,
+    normal_like,
+    refuse_task,
+)
 from langevin_ib.models.base import Params
 
 
@@ -50,4 +60,22 @@ def leimkuhler_matthews(potential: Potential, like: Params, *, temperature: floa
         )
         return LeimkuhlerMatthewsState(position, noise), LangevinInfo()
 
-    return Kernel(draw=normal_like(like), init=init, step=step)
+    def mean_after(phi: Potential, state: LeimkuhlerMatthewsState, task: PyTree) -> Float[Array, ""]:
+        """φ(θ − h∇V + aξ_n) + ½ a² tr D²φ, a = √(hT/2)."""
+        refuse_task(task)
+        gradient = jax.grad(potential)(state.position)
+        drifted = jax.tree.map(
+            lambda x, g, old: x - step_size * g + amplitude * old, state.position, gradient, state.last_noise
+        )
+        return gaussian_mean(phi, drifted, amplitude**2)
+
+    return Kernel(normal_like(like), init, step, mean_after)
+
+
+def build(settings: LeimkuhlerMatthewsSettings, target: Target, step_size: float) -> Kernel:
+    """For a target."""
+    del settings
+    return leimkuhler_matthews(target.potential, target.like, temperature=target.temperature, step_size=step_size)
+
+
+KERNEL = KernelKind(LeimkuhlerMatthewsSettings, build, stability=0.5, weak_order=2)

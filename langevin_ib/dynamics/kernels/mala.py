@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-import blackjax
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from langevin_ib.dynamics.kernel import Kernel, Potential, refuse_task
+from langevin_ib.config.kernels import MalaSettings
+from langevin_ib.devices import load_blackjax
+from langevin_ib.dynamics.kernel import Kernel, KernelKind, Potential, Target, refuse_task
+
+ACCEPTANCE = 0.57  # Roberts & Rosenthal, J. R. Statist. Soc. B 60, 255–268 (1998)
+# First small steps: a start where the potential is steep would reject every step that suits the typical chain.
+TUNING = ((0.98, 2000), (ACCEPTANCE, 1500), (ACCEPTANCE, 500))
 
 
 def mala(potential: Potential, *, temperature: float, step_size: float | Float[Array, ""]) -> Kernel:
@@ -18,6 +23,7 @@ def mala(potential: Potential, *, temperature: float, step_size: float | Float[A
 
     Source: Roberts & Tweedie, Bernoulli 2(4), 341–363 (1996); blackjax.mcmc.mala.
     """
+    blackjax = load_blackjax()
     kernel = blackjax.mala.build_kernel()
 
     def logdensity(params):
@@ -37,3 +43,12 @@ def mala(potential: Potential, *, temperature: float, step_size: float | Float[A
             return kernel(key, state, logdensity, scale)
 
     return Kernel(draw=jax.random.split, init=init, step=step)
+
+
+def build(settings: MalaSettings, target: Target, step_size: float | Float[Array, ""]) -> Kernel:
+    """For a target."""
+    del settings
+    return mala(target.potential, temperature=target.temperature, step_size=step_size)
+
+
+KERNEL = KernelKind(MalaSettings, build, stability=1.0, thin=4, tuning=TUNING, label="blackjax.mala")

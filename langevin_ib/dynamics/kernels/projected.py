@@ -11,11 +11,19 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, PyTree
 
-from langevin_ib.dynamics.kernel import Kernel, Potential, normal_like, refuse_task
+from langevin_ib.config.kernels import ProjectedSettings
+from langevin_ib.dynamics.kernel import (
+    Kernel,
+    KernelKind,
+    MomentMap,
+    Potential,
+    Target,
+    normal_like,
+    refuse_task,
+)
 from langevin_ib.geometry.linalg import solve
 from langevin_ib.models.base import Params
 
-MomentMap = Callable[[Params], Float[Array, " m"]]
 FlatMomentMap = Callable[[Float[Array, " q"]], Float[Array, " m"]]
 
 NEWTON_STEPS = 6  # quadratic: 0.1, 1e-2, 1e-4, 1e-8, 1e-16, and one to begin with; more than six save few rejections
@@ -47,7 +55,7 @@ def constrained_langevin(
     is the same, the bias at finite h another. Going back along the orbit instead, to χ(g·θ̃) = 0, has another limit. A
     step off the slice is then carried along a curved orbit, whose mean curvature acts as a drift; for linear actions
     with ∇χ_a = ξ_a it is −T/2 ∇log det G, and the law is c = 1. Fixman's term
-    (`confinement.hard_fixman`), added to V, gives c = 1.
+    (`confinements.hard_fixman`), added to V, gives c = 1.
 
     A weak scheme of order 2 where S is flat, and of order 1 where it is curved. The average of two steps' noise, taken
     over from Leimkuhler & Matthews, costs nothing and was measured against plain √(2hT) ξ at h = 0.1, T = 0.1: on an
@@ -103,6 +111,16 @@ def constrained_langevin(
         return ConstrainedState(position, noise), ConstrainedInfo(stays.astype(old.dtype))
 
     return Kernel(draw=normal_like(like), init=init, step=step)
+
+
+def build(settings: ProjectedSettings, target: Target, step_size: float) -> Kernel:
+    """For a target, on the slice of its moment map."""
+    del settings
+    size = {"temperature": target.temperature, "step_size": step_size}
+    return constrained_langevin(target.potential, target.moment_map, target.like, **size)
+
+
+KERNEL = KernelKind(ProjectedSettings, build, stability=0.1, weak_order=1)
 
 
 def _project(

@@ -7,21 +7,24 @@ the others are weighed against it; the protocol decides which one.
 from __future__ import annotations
 
 import time
+from dataclasses import fields
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
 
-from langevin_ib.config.run import CONSTRAINED, LAWS, RunConfig
+from langevin_ib.config.extensions import names
+from langevin_ib.config.run import RunConfig
+from langevin_ib.dynamics.confinement import confinement_kind
+from langevin_ib.dynamics.kernel import kernel_kind
 from langevin_ib.errors import ConfigError, LawError
 from langevin_ib.geometry import contract
-from langevin_ib.laws import Reduction, formula
+from langevin_ib.laws import Formula, Reduction
 from langevin_ib.laws.draws import LawDraws
+from langevin_ib.laws.law import LawKind, law_kind, law_kinds, weighed_kinds
 from langevin_ib.runs.judge import say_alike
 from langevin_ib.runs.observe import build_observer
 from langevin_ib.runs.plan import Plan, build_reduction, resolve, resolve_many
-from langevin_ib.runs.predictions import Exact, Predictions, SampledPredictions, exact_formula, quadrature, sampled
+from langevin_ib.runs.predictions import Predictions, SampledPredictions, quadrature, sampled
 from langevin_ib.runs.process import Check, Draws, Prepared, Process
 from langevin_ib.runs.quotient import sample_mala, sample_nuts
 from langevin_ib.runs.result import LawReference, LawSampler
@@ -33,8 +36,6 @@ from langevin_ib.statistics.compare import p_is
 from langevin_ib.statistics.convergence import DRIFT_LEVEL, R_HAT_LIMIT
 from langevin_ib.statistics.records import Doubt
 from langevin_ib.statistics.weights import MIN_SHARE, effective_share, weights_of
-
-WEAK_ORDER = {"leimkuhler-matthews": 2, "euler-maruyama": 1, "projected": 1}
 
 
 def prepare(config: RunConfig, session: Session) -> Prepared:
@@ -55,8 +56,7 @@ def prepare(config: RunConfig, session: Session) -> Prepared:
             plan.reduction,
             plan.edges[plan.reduction.name],
             plan.singular_ends,
-            names=plan.config.laws,
-            slab=plan.config.slab,
+            kinds=law_kinds(plan.config.laws),
             margin=plan.config.margin,
         )
         return _prepared(plan, predictions)
@@ -91,11 +91,12 @@ def draw(prepared: Prepared, session: Session) -> Draws:
     checks = []
     if config.step_check:
         companion = sampler.companion(step_size)
-        factor = 1.0 / (1.0 - 2.0 ** -WEAK_ORDER[config.integrator])
-        checks.append(Check(str(config.integrator), companion.sample, companion.step_size, factor))
-    if config.reference == "mala" and reduction.proper and not reduction.confinement.constrained:
+        name = str(config.integrator)
+        checks.append(Check(name, companion.sample, companion.step_size, sampler.kernel.bias_factor))
+    if config.reference != "none" and reduction.proper and reduction.confinement.orbit != "held":
         reference = sampler.reference(step_size)
-        checks.append(Check("blackjax.mala", reference.sample, reference.step_size, reference=True))
+        label = kernel_kind(config.reference).label or config.reference
+        checks.append(Check(label, reference.sample, reference.step_size, reference=True))
     return Draws(sample, step_size, wall, tuple(checks))
 
 
@@ -110,30 +111,30 @@ def without_symmetry(config: RunConfig) -> RunConfig:
     Raises:
         ConfigError: a setting that is about orbits, or another law.
     """
-    if config.confine in CONSTRAINED:
-        raise ConfigError("confine", "none or weight-decay for a model without a symmetry", config.confine)
+    left = confinement_kind(config.confine).without_symmetry
+    if left == "refused":
+        stay = [name for name in names("confinement") if confinement_kind(name).without_symmetry == "stays"]
+        raise ConfigError("confine", f"{' or '.join(stay)} for a model without a symmetry", config.confine)
     if config.slab is not None:
         raise ConfigError("slab", "left out for a model without a symmetry", f"{config.slab:g}")
-    if "exact" not in config.laws:
-        raise ConfigError(
-            "laws", "exact for a model without a symmetry, for which the others are the same", ", ".join(config.laws)
-        )
-    config = config.replace(laws=("exact",))
-    # Without χ the stiff term is zero.
-    return config.replace(confine="none", kappa=None) if config.confine == "stiff" else config
+    exact = [name for name in config.laws if law_kind(name).role == "own"]
+    if not exact:
+        own = " or ".join(name for name in names("law") if law_kind(name).role == "own")
+        wanted = f"{own} for a model without a symmetry, for which the others are the same"
+        raise ConfigError("laws", wanted, ", ".join(config.laws))
+    config = config.replace(laws=tuple(exact))
+    own = dict.fromkeys(field.name for field in fields(config.settings_of("confinement")))
+    return config.replace(confine="none", **own) if left == "none" else config
 
 
 def _prepare_many(config: RunConfig, reduction: Reduction, session: Session) -> Prepared:
     lowest = minimum(reduction)
     windows = cut_windows(config, reduction, lowest)
-    exact = _exact(reduction, jnp.asarray(lowest.x), config.slab)
-    if reduction.model.group_dim == 0 and not isinstance(exact, LawError):
-        sampled_law = exact.formula
-    else:
-        sampled_law = formula(reduction, _nearest_law(config, reduction))
+    laws = [(kind, _formula_or_error(kind, reduction)) for kind in law_kinds(config.laws)]
+    sampled_law = _nearest_law(reduction, laws)
     draws = sample_mala(
         reduction, sampled_law, windows, lowest.x,
-        key=key_of(config, "law"), with_orbit=not isinstance(exact, LawError) and exact.with_orbit,
+        key=key_of(config, "law"), with_orbit=any(not isinstance(law, LawError) and law.with_orbit for _, law in laws),
         stage=lambda name: session.stage(config, name),
         count_of_draws=config.law_draws,
     )  # fmt: skip
@@ -149,24 +150,23 @@ def _prepare_many(config: RunConfig, reduction: Reduction, session: Session) -> 
         reduction,
         draws,
         plan.edges,
-        names=config.laws,
-        exact=exact if isinstance(exact, LawError) else exact.formula,
+        laws=laws,
         margin=config.margin,
     )
     law_reference, doubts = _agreement(predictions, nuts)
     return _prepared(plan, predictions, sampled=predictions, law_reference=law_reference, doubts=doubts)
 
 
-def _nearest_law(config: RunConfig, reduction: Reduction) -> str:
-    """The law that the protocol leads to: its draws need the least weighing."""
-    if config.confine == "none" and config.slab is None and reduction.proper:
-        return "pushforward"  # compact orbits: the plain marginal
-    return {"hard": "hard", "weight-decay": "hard"}.get(config.confine, "slice")
+def _nearest_law(reduction: Reduction, laws: list[tuple[LawKind, Formula | LawError]]) -> Formula:
+    """The law that the protocol leads to, whose draws need the least weighing; the only one, without a symmetry."""
+    if reduction.model.group_dim == 0 and not isinstance(laws[0][1], LawError):
+        return laws[0][1]
+    return law_kind(reduction.confinement.limit(reduction.model)).on(reduction)
 
 
-def _exact(reduction: Reduction, x: Float[Array, " k"], slab: float | None) -> Exact | LawError:
+def _formula_or_error(kind: LawKind, reduction: Reduction) -> Formula | LawError:
     try:
-        return exact_formula(reduction, reduction.chart.section(x), slab)
+        return kind.on(reduction)
     except LawError as error:
         return error
 
@@ -176,8 +176,11 @@ def _all_windows(
 ) -> dict[str, Window]:
     """The windows of cut scalars; of the others as given, or by the quantiles of the laws."""
     weights = []
-    for name in LAWS[1:]:
-        weight = weights_of(draws.log_weight(formula(reduction, name)))
+    for kind in weighed_kinds(config.laws):
+        law = _formula_or_error(kind, reduction)
+        if isinstance(law, LawError):
+            continue
+        weight = weights_of(draws.log_weight(law))
         if effective_share(weight) >= MIN_SHARE:
             weights.append(weight.ravel())
     complete = {}

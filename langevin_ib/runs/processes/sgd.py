@@ -21,8 +21,8 @@ from jax.flatten_util import ravel_pytree
 
 from langevin_ib import geometry
 from langevin_ib.config.run import AUTO, RunConfig
+from langevin_ib.dynamics.descent import sgd
 from langevin_ib.dynamics.kernels.euler_maruyama import euler_maruyama
-from langevin_ib.dynamics.kernels.sgd import sgd
 from langevin_ib.dynamics.noise import Noise, NoiseReport, gradient_noise, measure, memory_factor
 from langevin_ib.ensemble.runner import Schedule, run_ensemble, starting_points
 from langevin_ib.errors import ConfigError, LawError

@@ -5,7 +5,8 @@ from typing import NamedTuple
 
 import jax
 
-from langevin_ib.dynamics.kernel import Kernel, LangevinInfo, normal_like, refuse_task
+from langevin_ib.config.kernels import KernelSettings
+from langevin_ib.dynamics.kernel import Kernel, KernelKind, LangevinInfo, normal_like, refuse_task
 
 
 class HeunState(NamedTuple):
@@ -34,3 +35,17 @@ def heun(potential, like, *, temperature: float, step_size: float) -> Kernel:
         return HeunState(position), LangevinInfo()
 
     return Kernel(draw=normal_like(like), init=init, step=step)
+
+
+class HeunSettings(KernelSettings):
+    """Nothing to set."""
+
+
+def build(settings, target, step_size) -> Kernel:
+    """For a target."""
+    del settings
+    return heun(target.potential, target.like, temperature=target.temperature, step_size=step_size)
+
+
+# The bound on hΛ is Euler and Maruyama's: the predictor is such a step.
+HEUN = KernelKind(HeunSettings, build, stability=0.1, weak_order=2)

@@ -1,0 +1,118 @@
+"""The record of a law that goes by a name, and the laws of a reduction by their names.
+
+There is one file for each law in `named/`; its record, a `LawKind`, says what a law is here, which table and figure it
+belongs in, and where.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from langevin_ib.config import extensions
+from langevin_ib.config.records import record
+from langevin_ib.errors import ConfigError, LawError
+from langevin_ib.laws.base import Law
+from langevin_ib.laws.candidates import LawAbout, Role
+from langevin_ib.laws.family import Formula, Reduction
+
+
+@dataclass(frozen=True)
+class LawKind:
+    """What goes by a name of `--laws`.
+
+    Attributes:
+        name: its key in `summary.json`, in tables and legends.
+        role: own (what the protocol obeys, at its finite constants), limit, or control.
+        formula: reduction ↦ the law, in any number of coordinates; raises a LawError where there is none.
+        scalar: reduction ↦ its density on a quotient of one coordinate, where that is not `formula` at a point.
+        place: among the laws; from it follow colour and dash. None: after those that have one.
+        processes: that show it.
+    """
+
+    name: str
+    role: Role
+    formula: Callable[[Reduction], Formula]
+    scalar: Callable[[Reduction], Law] | None = None
+    place: int | None = None
+    processes: tuple[str, ...] = ("langevin",)
+
+    def on(self, reduction: Reduction) -> Formula:
+        """Its formula for a reduction, by the record's name.
+
+        Raises:
+            LawError: there is none here.
+        """
+        return self.formula(reduction)._replace(name=self.name)
+
+    def law(self, reduction: Reduction) -> Law:
+        """Its density on a quotient of one coordinate, by the record's name.
+
+        Raises:
+            LawError: there is none here.
+        """
+        if self.scalar is None:
+            return reduction.law(self.on(reduction))
+        return replace(self.scalar(reduction), name=self.name)
+
+    def about(self, law: Law | Formula) -> LawAbout:
+        """What tables say of it, as resolved for one run."""
+        text = law.formula if isinstance(law, Law) else law.text
+        return LawAbout(self.name, law.measure, text, self.role, self.place)
+
+
+def law_kind(name: str) -> LawKind:
+    """The record of a name.
+
+    Raises:
+        ConfigError: there is none.
+
+    >>> law_kind("naive").role
+    'control'
+    """
+    return record("law", name, LawKind)
+
+
+def law_kinds(names: Sequence[str], process: str = "langevin") -> list[LawKind]:
+    """The records of names.
+
+    Raises:
+        ConfigError: there is none of a name, it is not of this process, or two have one name in tables.
+    """
+    kinds = [law_kind(name) for name in names]
+    for name, kind in zip(names, kinds, strict=True):
+        if process not in kind.processes:
+            raise ConfigError("laws", f"laws of {process}", f"{name}, a law of {', '.join(kind.processes)}")
+    called = [kind.name for kind in kinds]
+    for name in called:
+        if called.count(name) > 1:
+            raise ConfigError("laws", "of different names in tables", f"{called.count(name)} called {name}")
+    return kinds
+
+
+def weighed_kinds(names: Sequence[str]) -> list[LawKind]:
+    """The built-in laws that have a formula in closed form, and those of `names`: what windows have to hold."""
+    every = dict.fromkeys((*filter(lambda name: extensions.is_built_in("law", name), extensions.names("law")), *names))
+    kinds = [kind for kind in map(law_kind, every) if kind.role != "own"]
+    return sorted(kinds, key=lambda kind: len(kinds) if kind.place is None else kind.place)
+
+
+def formula(reduction: Reduction, name: str) -> Formula:
+    """The formula of a law by its name.
+
+    Raises:
+        LawError: there is none here.
+    """
+    return law_kind(name).on(reduction)
+
+
+def build_laws(reduction: Reduction, kinds: Sequence[LawKind]) -> tuple[list[tuple[LawKind, Law]], list[str]]:
+    """The laws of a scalar invariant that exist for this protocol, and one line for each that does not."""
+    laws: list[tuple[LawKind, Law]] = []
+    missing: list[str] = []
+    for kind in kinds:
+        try:
+            laws.append((kind, kind.law(reduction)))
+        except LawError as error:
+            missing.append(str(error))
+    return laws, missing

@@ -1,0 +1,1 @@
+"""Laws that a run can be compared with, one file each."""

@@ -1,0 +1,64 @@
+"""A confinement, a kernel and a law from outside the package, by `extra_kinds:NAME`."""
+
+import dataclasses
+from dataclasses import dataclass
+
+import jax.numpy as jnp
+
+from langevin_ib.config.confinements import ConfinementSettings
+from langevin_ib.config.kernels import KernelSettings
+from langevin_ib.config.kinds import POSITIVE
+from langevin_ib.config.settings import setting
+from langevin_ib.dynamics.confinement import Confinement, ConfinementKind
+from langevin_ib.dynamics.kernel import KernelKind, refuse_task
+from langevin_ib.dynamics.kernels.euler_maruyama import euler_maruyama
+from langevin_ib.laws.family import family_formula
+from langevin_ib.laws.law import LawKind
+
+
+@dataclass(frozen=True)
+class QuarticSettings(ConfinementSettings):
+    """q of q|χ|⁴/4."""
+
+    quartic: float = setting(30.0, "q of q|χ|⁴/4", POSITIVE)
+
+
+def quartic(settings, temperature):
+    """C = q|χ|⁴/4."""
+    del temperature
+
+    def energy(model, params):
+        return 0.25 * settings.quartic * jnp.sum(model.moment_map(params) ** 2) ** 2
+
+    return Confinement("quartic", f"q|χ|⁴/4, q = {settings.quartic:g}", energy=energy)
+
+
+QUARTIC = ConfinementKind(QuarticSettings, quartic, without_symmetry="none")
+
+
+@dataclass(frozen=True)
+class SlowedSettings(KernelSettings):
+    """By how much the step is smaller than it says."""
+
+    slowed: float = setting(2.0, "by how much steps are smaller", POSITIVE)
+
+
+def slowed(settings, target, step_size):
+    """Euler and Maruyama's integrator at h/slowed."""
+    kernel = euler_maruyama(
+        target.potential, target.like, temperature=target.temperature, step_size=step_size / settings.slowed
+    )
+
+    def step(noise, state, task):
+        refuse_task(task)
+        return kernel.step(noise, state, task)
+
+    return dataclasses.replace(kernel, step=step)
+
+
+SLOWED = KernelKind(SlowedSettings, slowed, stability=0.2, weak_order=1)
+
+HALF = LawKind("half", "limit", lambda reduction: family_formula(0.5, "c = 1/2"))
+ELSEWHERE = LawKind("elsewhere", "control", HALF.formula, processes=("another",))
+SAME = LawKind("slice", "limit", HALF.formula)
+NOT_A_RECORD = 3

@@ -1,0 +1,209 @@
+"""Every confinement, kernel and law that goes by a name has a complete record; one from outside is used like them."""
+
+import dataclasses
+import io
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from helpers import small_result
+from matplotlib.colors import to_hex
+from rich.console import Console
+from scipy import integrate
+
+import langevin_ib
+from langevin_ib.config.extensions import names, summary
+from langevin_ib.config.run import RunConfig
+from langevin_ib.dynamics.confinement import Confinement, confinement_kind
+from langevin_ib.dynamics.confinements.stiff import stiff
+from langevin_ib.dynamics.kernel import KernelKind, Target, kernel_kind
+from langevin_ib.errors import ConfigError, LawError
+from langevin_ib.laws import Reduction, build_laws
+from langevin_ib.laws.candidates import LawAbout
+from langevin_ib.laws.law import law_kind, law_kinds, weighed_kinds
+from langevin_ib.models import uv
+from langevin_ib.output.plotting import figure, styles
+from langevin_ib.output.report import print_report
+from langevin_ib.runs.plan import resolve
+from langevin_ib.runs.predictions import quadrature
+
+T = 0.1
+CONFINEMENTS = ("hard", "hard-fixman", "none", "stiff", "weight-decay")
+KERNELS = ("euler-maruyama", "leimkuhler-matthews", "mala", "projected")
+LAWS = ("exact", "hard", "naive", "printed", "pushforward", "slice")
+
+
+def test_the_built_in_kinds_are_the_files_of_their_folders():
+    assert names("confinement")[:5] == CONFINEMENTS
+    assert names("kernel")[:4] == KERNELS
+    assert names("law")[:6] == LAWS
+    for kind in ("confinement", "kernel", "law"):
+        for name in names(kind):
+            assert len(summary(kind, name)) > 20
+
+
+@pytest.mark.parametrize("name", CONFINEMENTS)
+def test_each_confinement_says_all_that_rules_ask(name):
+    kind = confinement_kind(name)
+    built = kind.build(kind.settings(**{"kappa": 3.0} if name == "stiff" else {}), T)
+    assert (built.name, built.orbit == "held") == (name, kind.settings.held)
+    model = uv()
+    point = model.section({"z": jnp.asarray(0.7)})
+    assert np.isfinite([built.potential(model)(point), built.reduced(model, point)]).all()
+    assert law_kind(built.limit(model)).role == "limit"
+    assert (kind.without_symmetry == "refused") == kind.settings.held
+    assert (kind.slab is not None) == (built.orbit == "free")
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_each_kernel_says_all_that_rules_ask(name):
+    kind, model = kernel_kind(name), uv()
+    start = jnp.array([0.9, 0.9])
+    target = Target(stiff(3.0).potential(model), T, start, model.moment_map)
+    kernel = kind.build(kind.settings(), target, 0.01)
+    noise = jax.tree.map(lambda x: x[0], kernel.draw(jax.random.key(0), 1))
+    state, _ = kernel.step(noise, kernel.init(start, None), None)
+    assert np.isfinite(state.position).all()
+    assert (kind.weak_order is None) == kind.adjusted == (kind.tuning is not None)
+    assert kind.bias_factor == {None: 1.0, 1: 2.0, 2: 4 / 3}[kind.weak_order]
+    assert 0 < kind.stability <= 1
+    assert (kernel.mean_after is not None) == (name in ("euler-maruyama", "leimkuhler-matthews"))
+
+
+@pytest.mark.parametrize("name", LAWS)
+def test_each_law_says_all_that_tables_ask(name):
+    kind, reduction = law_kind(name), Reduction(uv(), stiff(100.0), T)
+    law = kind.law(reduction)
+    assert kind.name == name == law.name
+    assert (kind.scalar is None) == (name != "exact")
+    about = kind.about(law if kind.scalar else kind.on(reduction))
+    assert all(about[:3])
+    assert (about.role == "own") == (name == "exact")
+
+
+def test_no_two_laws_share_a_place_and_the_six_have_their_colours():
+    abouts = [LawAbout(kind.name, "", "", kind.role, kind.place) for kind in map(law_kind, LAWS)]
+    assert sorted(about.place for about in abouts) == list(range(6))
+    assert {name: colour for name, (colour, _) in styles(abouts).items()} == {
+        "exact": "#000000", "slice": "#0072B2", "hard": "#D55E00", "pushforward": "#009E73", "printed": "#CC79A7",
+        "naive": "#E69F00",
+    }  # fmt: skip
+    many = [*abouts, LawAbout("my exact", "", "", "own", 0), *(LawAbout(f"{i}", "", "", "control") for i in range(40))]
+    assert len(set(styles(many).values())) == 47
+
+
+@pytest.mark.parametrize("name", ["euler-maruyama", "leimkuhler-matthews"])
+def test_the_mean_after_a_step_is_that_over_its_noise(name, x64):
+    """Of a quadratic φ the mean over ξ is the average over the 2q points ±√q e_i, exactly."""
+    model, q = uv(), 2
+    kind = kernel_kind(name)
+    like = jnp.array([1.3, 0.4])
+    kernel = kind.build(kind.settings(), Target(stiff(3.0).potential(model), T, like, model.moment_map), 0.05)
+    state = kernel.step(jnp.array([0.3, -1.1]), kernel.init(like, None), None)[0]
+
+    def phi(params):
+        return params @ jnp.array([[2.0, 0.5], [0.5, -1.0]]) @ params + params[0] - 3.0
+
+    noises = np.sqrt(q) * np.concatenate([np.eye(q), -np.eye(q)])
+    wanted = np.mean([float(phi(kernel.step(jnp.asarray(noise), state, None)[0].position)) for noise in noises])
+    assert float(kernel.mean_after(phi, state, None)) == pytest.approx(wanted, rel=1e-12)
+
+
+def test_a_law_of_ones_own_stands_beside_the_others(x64):
+    plan = resolve(RunConfig(steps=2000, step_size=0.001, burn_in=200, thin=4))
+    kinds = law_kinds(("slice", "extra_kinds:HALF"))
+    predictions = quadrature(plan.reduction, plan.edges["z"], plan.singular_ends, kinds=kinds, margin=0.01)
+    ones, half = predictions.candidates
+    assert (half.about.name, half.about.measure, half.about.role, half.about.place) == ("half", "dσ_S", "limit", None)
+    assert half.known["z"].c == pytest.approx(0.5, abs=1e-6)
+    assert [kind.name for kind in weighed_kinds(("exact", "extra_kinds:HALF"))] == [
+        "slice", "hard", "pushforward", "printed", "naive", "half",
+    ]  # fmt: skip
+    assert half.known["z"].mass.sum() == pytest.approx(ones.known["z"].mass.sum())
+
+
+def test_a_law_of_ones_own_has_a_colour_and_a_line_in_the_legend():
+    result = small_result(verdicts={"exact": "undecided", "naive": "differs", "half": "undecided"})
+    invariant = result.invariants["z"]
+    own = dataclasses.replace(
+        invariant.laws["naive"], about=LawAbout("half", "dσ_S", "", "limit"), mass=np.full(4, 0.25)
+    )
+    laws = {**invariant.laws, "half": own}
+    picture = figure(dataclasses.replace(result, invariants={"z": dataclasses.replace(invariant, laws=laws)}))
+    line = next(line for line in picture.axes[0].get_lines() if "half [dσ_S]" in str(line.get_label()))
+    assert to_hex(line.get_color()).upper() == "#56B4E9"
+
+
+def test_a_kernel_of_ones_own_gets_its_settings():
+    kind = kernel_kind("extra_kinds:SLOWED")
+    like = jnp.array([1.3, 0.4])
+    target = Target(uv().loss, T, like, uv().moment_map)
+    kernel, euler = kind.build(kind.settings(slowed=4.0), target, 0.4), kernel_kind("euler-maruyama")
+    noise = jnp.array([0.3, -1.1])
+    slow = kernel.step(noise, kernel.init(like, None), None)[0]
+    plain = euler.build(euler.settings(), target, 0.1)
+    np.testing.assert_allclose(slow.position, plain.step(noise, plain.init(like, None), None)[0].position)
+
+
+@pytest.mark.parametrize("strength", [5.0, 3000.0])
+def test_a_confinement_of_ones_own_has_its_exact_law(x64, strength):
+    """Oracle: e^{−ℓ/T} ∫ exp(−q χ⁴/4T) dt along the orbit, χ = z sinh 2t, by SciPy."""
+    kind = confinement_kind("extra_kinds:QUARTIC")
+    reduction = Reduction(uv(), kind.build(kind.settings(quartic=strength), T), T)
+    ((_, law),) = build_laws(reduction, law_kinds(("exact",)))[0]
+    z = np.array([0.4, 0.9, 1.6])
+
+    def along(t, z):
+        return np.exp(-0.25 * strength * (z * np.sinh(2 * t)) ** 4 / T)
+
+    orbit = [integrate.quad(along, -3, 3, args=(point,), points=[0.0], limit=500)[0] for point in z]
+    np.testing.assert_allclose(np.ptp(law.log_density(z) + (z - 1) ** 2 / (2 * T) - np.log(orbit)), 0.0, atol=1e-7)
+    assert f"q|χ|⁴/4, q = {strength:g}" in law.formula
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (("extra_kinds:NOT_A_RECORD",), "laws must be a LawKind, got extra_kinds:NOT_A_RECORD, which is a int"),
+        (("extra_kinds:ELSEWHERE",), "laws must be laws of langevin, got extra_kinds:ELSEWHERE, a law of another"),
+        (("slice", "extra_kinds:SAME"), "laws must be of different names in tables, got 2 called slice"),
+        (("bogus",), "laws must be one of exact, hard, naive"),
+    ],
+)
+def test_a_wrong_record_is_refused_in_one_line(names, message):
+    with pytest.raises(ConfigError, match=message):
+        law_kinds(names)
+
+
+def test_what_a_record_leaves_out_or_contradicts_is_said():
+    with pytest.raises(ValueError, match="weak order"):
+        KernelKind(kernel_kind("mala").settings, kernel_kind("mala").build, 1.0, weak_order=2)
+    with pytest.raises(ValueError, match="set by rule"):
+        KernelKind(kernel_kind("projected").settings, kernel_kind("mala").build, 1.0, weak_order=1, tuning=((0.5, 9),))
+
+
+def test_a_held_chain_has_the_law_of_its_c_and_a_free_one_none_without_a_slab():
+    held = Reduction(uv(), Confinement("held", "at half", held=0.5), T)
+    assert "det G^(-0.25)" in law_kind("exact").on(held).text
+    with pytest.raises(LawError, match="an unconfined measure is not normalisable"):
+        law_kind("exact").law(Reduction(uv(), Confinement("free", "none", proper=False), T))
+
+
+@pytest.mark.full
+def test_a_run_is_made_of_kinds_of_ones_own():
+    """A true law fails in 1e-4 of keys."""
+    config = RunConfig(
+        chains=256, steps=2000, bins=10, margin=0.2, reference="none", step_check=False, step_size=0.004,
+        confine="extra_kinds:QUARTIC", quartic=40.0, integrator="extra_kinds:SLOWED", slowed=1.5,
+        laws=("exact", "naive", "extra_kinds:HALF"),
+    )  # fmt: skip
+    result = langevin_ib.run(config)
+    assert result.protocol.confinement == "q|χ|⁴/4, q = 40"
+    assert list(result.invariants["z"].laws) == ["exact", "naive", "half"]
+    assert result.invariants["z"].laws["exact"].comparison.p_value > 1e-4
+    console = Console(width=100, record=True, file=io.StringIO())
+    print_report(result, console)
+    text = console.export_text()
+    assert "half" in text
+    assert "extra_kinds" not in text
