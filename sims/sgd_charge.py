@@ -26,7 +26,8 @@ from scipy import integrate, stats
 
 from langevin_ib.dynamics.descent import sgd
 from langevin_ib.dynamics.kernel import Kernel
-from langevin_ib.dynamics.noise import Noise, gradient_noise, measure
+from langevin_ib.dynamics.meter import measure
+from langevin_ib.dynamics.noise import Noise, gradient_noise
 from langevin_ib.ensemble.accumulators import count
 from langevin_ib.ensemble.runner import Observer, Schedule, run_ensemble
 from langevin_ib.geometry.charges import charge_rate
@@ -189,7 +190,7 @@ def meter() -> None:
             Noise("label", None, 1.0, isotropized=True),
         ):
             noise_report = measure(model, gradient_noise(model.training, noise, point).covariance, point, 1.0)
-            kind = "isotropic" if noise.isotropized else noise.kind
+            kind = "isotropized" if noise.isotropized else noise.kind
             words.append(f"{kind} {abs(float(noise_report.orbit_share)):.1e}")
         dim = model.group_dim + model.compact_dim
         print(f"{name}: share of tr Σ along the orbits: {', '.join(words)} (m/q = {dim / q:.3f})")

@@ -3,7 +3,7 @@
     python -m sims.sgd_law
 
 1. uv under label noise. Against the Gamma law of shape y/(ηs²) − ½ and scale ηs²: distance, moments; against the
-   isotropic family at its best temperature. The distance from (S), which is the leading order in η, is fitted as a
+   fitted family at its best temperature. The distance from (S), which is the leading order in η, is fitted as a
    power of η, both at fixed s and at fixed ηs² (then it is always the same law).
 2. uv as the slope of a line through 16 points, minibatches of 1 and 4. Against (S) with the S(z) of the data, and
    against wrong ones: S held at its value at the minimum of the loss, and S of the other batch size.
@@ -70,7 +70,7 @@ def gamma_row(lr: float, strength: float, chains: int) -> Row:
         f"variance {moments.variance:.5f} ({gamma.var():.5f}, "
         f"{variance:+.2%} ± {moments.variance_se / gamma.var():.2%}); derived (S) = Gamma to {derived:.0e}"
     )
-    print(f"    isotropic family at its best T: {isotropic(resolved, sample, config)}", flush=True)
+    print(f"    fitted family at its best T: {fitted(resolved, sample, config)}", flush=True)
     noise = np.diag(draws.covariance)
     square = float(np.sum(((draws.mass - mass) ** 2 - noise) / mass))
     error = 2.0 * float(np.sqrt(np.sum((draws.mass - mass) ** 2 * noise / mass**2)))
@@ -78,8 +78,8 @@ def gamma_row(lr: float, strength: float, chains: int) -> Row:
     return Row(lr, distance, error / (2.0 * max(distance, 1e-9)), variance, moments.variance_se / gamma.var())
 
 
-def isotropic(resolved: ResolvedDescent, sample: Sample, config: RunConfig) -> str:
-    """Distances of the isotropic laws, each at the temperature that fits the draws best."""
+def fitted(resolved: ResolvedDescent, sample: Sample, config: RunConfig) -> str:
+    """Distances of the fitted laws, each at the temperature that fits the draws best."""
     assert resolved.family is not None
     words = []
     for name, c in (("slice", 1.0), ("hard", 0.0), ("pushforward", -1.0), ("c free", None)):
@@ -138,7 +138,7 @@ def minibatch() -> None:
                 f"  B = {batch}, η = {lr:g}: {name}: TV {comparison.tv:.4f} (95% bounds {comparison.tv_lower95:.4f} to "
                 f"{comparison.tv_upper95:.4f}), p = {comparison.p_value:.1g}: {comparison.verdict}"
             )
-        print(f"    isotropic family at its best T: {isotropic(resolved, sample, config)}", flush=True)
+        print(f"    fitted family at its best T: {fitted(resolved, sample, config)}", flush=True)
     config = RunConfig(sampler="sgd", noise="minibatch", options=DATA, batch_size=4, lr=BATCHES[4], replacement=False)
     resolved, sample = laws_and_draws(config)
     variance = scalar_moments(sample, "z").variance

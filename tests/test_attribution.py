@@ -146,7 +146,7 @@ def test_minibatches_reach_every_example_of_a_longer_task(x64):
 def test_mechanisms_begin_together_and_gradient_descent_is_langevin_without_temperature(x64):
     config = AttributionConfig(model="uv", options={"samples": 4}, noise="minibatch", steps=20, seeds=8)
     setting = runs.settle(config)
-    kernels = {name: runs.descent(setting, name) for name in (runs.DESCENT, runs.SGD, runs.ISOTROPIC)}
+    kernels = {name: runs.descent(setting, name) for name in (runs.DESCENT, runs.SGD, runs.ISOTROPIZED)}
     kernels["cold"] = runs.langevin(setting, 0.0)
     paths = {name: runs.simulate(setting, kernel, name, lambda _: None) for name, kernel in kernels.items()}
     for found in paths.values():
@@ -170,7 +170,7 @@ def test_label_noise_adds_to_the_variance_of_the_datas():
     protocols = runs.protocols(config)
     assert protocols[runs.SGD][0].label_noise == 0.3
     assert protocols[runs.LABEL][0].label_noise == pytest.approx(0.5)
-    assert protocols[runs.ISOTROPIC][0] == dataclasses.replace(protocols[runs.SGD][0], isotropized=True)
+    assert protocols[runs.ISOTROPIZED][0] == dataclasses.replace(protocols[runs.SGD][0], isotropized=True)
     assert [weight for _, weight in protocols.values()] == [0, 0, 0, 0, 0.1]
 
 

@@ -12,8 +12,9 @@ from jax.flatten_util import ravel_pytree
 
 from langevin_ib.attribution import runs
 from langevin_ib.attribution.config import AttributionConfig
-from langevin_ib.dynamics.descent import _coins, _normals, sgd
-from langevin_ib.dynamics.noise import Noise, gradient_noise
+from langevin_ib.dynamics.descent import sgd
+from langevin_ib.dynamics.noise import Noise, gradient_noise, standard_normals
+from langevin_ib.dynamics.noises.bernoulli import coins
 from langevin_ib.errors import ConfigError
 from langevin_ib.models import build_model, stack_tasks
 
@@ -107,7 +108,7 @@ def test_coins_are_fair_and_independent_between_chains_bits_and_steps():
     With a fair coin one of these fails in 5e-4 of keys.
     """
     chains, size = 256, 4000
-    first, second = (np.asarray(_coins(jax.random.key(k), chains, (size,))) for k in (0, 1))
+    first, second = (np.asarray(coins(jax.random.key(k), chains, (size,))) for k in (0, 1))
     assert first.shape == (chains, size)
     assert set(np.unique(first)) == {0.0, 1.0}
     assert np.abs((first.mean(axis=1) - 0.5) * 2 * np.sqrt(size)).max() < 5
@@ -128,7 +129,7 @@ def test_coins_are_fair_and_independent_between_chains_bits_and_steps():
 @pytest.mark.full(only=["shape2"])
 @pytest.mark.parametrize("shape", [(35,), (5, 7), (3, 64)])
 def test_a_chain_tosses_the_same_whatever_their_number(shape):
-    many, few = (np.asarray(_coins(jax.random.key(3), chains, shape)) for chains in (9, 4))
+    many, few = (np.asarray(coins(jax.random.key(3), chains, shape)) for chains in (9, 4))
     assert many.shape == (9, *shape)
     np.testing.assert_array_equal(many[:4], few)
 
@@ -137,12 +138,12 @@ def test_a_chain_tosses_the_same_whatever_their_number(shape):
 @pytest.mark.parametrize("shape", [(4, 3), (4, 3, 5)])
 def test_normals_are_standard_whatever_their_order_in_memory(shape):
     """|z| < 4.5 for each of two means over 4000 chains: 3e-5 of keys a shape."""
-    drawn = np.asarray(_normals(jax.random.key(4), 4000, shape, jnp.float32), float)
+    drawn = np.asarray(standard_normals(jax.random.key(4), 4000, shape, jnp.float32), float)
     assert drawn.shape == (4000, *shape)
     sums = drawn.reshape(4000, -1).sum(axis=1) / np.sqrt(np.prod(shape))
     assert abs(sums.mean()) * np.sqrt(4000) < 4.5
     assert abs((sums**2).mean() - 1.0) * np.sqrt(4000 / 2) < 4.5
-    few = np.asarray(_normals(jax.random.key(4), 3, shape, jnp.float32))
+    few = np.asarray(standard_normals(jax.random.key(4), 3, shape, jnp.float32))
     np.testing.assert_array_equal(drawn[:3].astype(np.float32), few)
 
 
@@ -171,7 +172,7 @@ def moved(model, tasks, params, i):
     kernel = sgd(model, params, noise=Noise("bernoulli"), lr=1.0, task_like=task)
     drawn = kernel.draw(jax.random.key(5), len(tasks))
     state, _ = kernel.step(jax.tree.map(lambda leaf: leaf[i], drawn), kernel.init(params, task), task)
-    return jax.tree.map(lambda a, b: np.asarray(a - b), params, state.position), np.asarray(drawn.batch[i], float)
+    return jax.tree.map(lambda a, b: np.asarray(a - b), params, state.position), np.asarray(drawn.own[i], float)
 
 
 @pytest.mark.full
@@ -210,7 +211,7 @@ def test_attribution_with_kept_examples_has_label_noise_on_the_whole_data_set():
     config = AttributionConfig(**SMALL, data_noise=0.3, label_noise=0.4)
     found = runs.protocols(config)
     assert found[runs.SGD][0] == Noise("bernoulli")
-    assert found[runs.ISOTROPIC][0] == Noise("bernoulli", isotropized=True)
+    assert found[runs.ISOTROPIZED][0] == Noise("bernoulli", isotropized=True)
     assert found[runs.LABEL][0] == Noise("label", None, 0.5)
 
 

@@ -51,10 +51,10 @@ def sample_of(mass, *, inside=True, seed=0) -> Sample:
 class Unfitted:
     """A law of which no temperature fits the draws."""
 
-    about = LawAbout("isotropic", "dσ_S", "", "fitted")
+    about = LawAbout("fitted", "dσ_S", "", "fitted")
 
     def masses(self, sample):
-        return Absent("isotropic", f"at no temperature has it the mean loss of {sample.draws} draws")
+        return Absent("fitted", f"at no temperature has it the mean loss of {sample.draws} draws")
 
 
 def law(name, mass, role="limit"):
@@ -100,7 +100,7 @@ def test_without_a_doubt_the_right_law_agrees_and_the_wrong_one_differs(main):
     assert result.verdicts == {"exact": "agrees", "naive": "differs"}
     assert result.missing == (
         "law slice: not here",
-        f"law isotropic: at no temperature has it the mean loss of {CHAINS * DRAWS} draws",
+        f"law fitted: at no temperature has it the mean loss of {CHAINS * DRAWS} draws",
     )
     assert (result.step_check, result.reference, result.joint, result.drift, result.nearest) == (None,) * 5
     assert result.invariants["z"].laws["naive"].comparison.p_value < 1e-9
@@ -152,15 +152,15 @@ def test_checks_are_held_against_the_draws_and_the_exact_law(main):
 
 
 def test_a_fitted_law_is_named_as_the_nearer_one_where_it_is(main):
-    fitted = KnownLaw(LawAbout("isotropic", "dσ_S", "", "fitted"), {"z": Masses(RIGHT, None, 0.4, 0.1)})
+    fitted = KnownLaw(LawAbout("fitted", "dσ_S", "", "fitted"), {"z": Masses(RIGHT, None, 0.4, 0.1)})
     result = judge(prepared(candidates=(law("sgd", WRONG, "own"), fitted)), main)
     assert result.nearest is not None
-    assert (result.nearest.law, result.nearest.isotropic_law, result.nearest.decided) == (
-        "isotropic",
-        "isotropic",
+    assert (result.nearest.law, result.nearest.fitted_law, result.nearest.decided) == (
+        "fitted",
+        "fitted",
         True,
     )
-    assert result.fits == {"isotropic": {"temperature": 0.1, "c": 0.4}}
+    assert result.fits == {"fitted": {"temperature": 0.1, "c": 0.4}}
     swapped = judge(prepared(candidates=(law("sgd", RIGHT, "own"), fitted)), main)
     assert swapped.nearest is not None
     assert (swapped.nearest.law, swapped.nearest.decided) == ("sgd", False)

@@ -1,4 +1,4 @@
-"""Law (S): closed forms, where it does not exist, and that SGD obeys it where the isotropic family does not."""
+"""Law (S): closed forms, where it does not exist, and that SGD obeys it where the fitted family does not."""
 
 import jax
 import jax.numpy as jnp
@@ -122,7 +122,7 @@ def test_rotation_is_half_normal(x64):
         ("uv", {}, Noise("fresh", 1), 0.01, "the noise vanishes near z = 1, where chains come to rest"),
         ("uv", {}, Noise("none"), 0.01, "there is no noise"),
         ("uv", {"samples": 8}, Noise("minibatch", 2, replace=False), 0.01, "without replacement the noise of an epoch"),
-        ("uv", {}, Noise("label", None, 1.0, isotropized=True), 0.01, "isotropic noise does not leave χ at zero"),
+        ("uv", {}, Noise("label", None, 1.0, isotropized=True), 0.01, "isotropized noise does not leave χ at zero"),
         ("hadamard", {"operator": "random"}, LABELS, 0.01, "the 3 coordinates do not go their own ways"),
         ("relu", {}, LABELS, 0.01, "on χ = 0 the noise moves χ at a rate up to"),
         ("attention", {}, LABELS, 0.01, "on χ = 0 the noise moves χ at a rate up to"),
@@ -166,7 +166,7 @@ def draws():
 
 @pytest.mark.full
 def test_sgd_obeys_it_and_not_its_neighbours(draws):
-    """p > 1e-4 for the true law fails in 1e-4 of keys; S wrong by 10% and the isotropic laws are the controls."""
+    """p > 1e-4 for the true law fails in 1e-4 of keys; S wrong by 10% and the fitted laws are the controls."""
     resolved, sample = draws
     edges, counts = resolved.edges["z"], sample.window("z").counts
     right = bin_masses(resolved.laws["z"], edges)
@@ -180,7 +180,7 @@ def test_sgd_obeys_it_and_not_its_neighbours(draws):
 
 
 @pytest.mark.full
-def test_the_best_isotropic_law_has_the_sample_s_means(draws):
+def test_the_best_fitted_law_has_the_sample_s_means(draws):
     resolved, _ = draws
     for mean in (0.02, 0.05):
         fit = resolved.family.fit(mean, 0.0, 0.0)
@@ -194,7 +194,7 @@ def test_a_run_says_which_law_is_nearer():
     result = run(RunConfig(sampler="sgd", lr=0.01, label_noise=2.0, chains=256))
     summary = result.summary
     assert summary["verdicts"]["sgd"] == "agrees"
-    assert summary["verdicts"]["slice"] == summary["verdicts"]["isotropic"] == "differs"
+    assert summary["verdicts"]["slice"] == summary["verdicts"]["fitted"] == "differs"
     nearest = summary["descent"]["nearest"]
     assert nearest["law"] == "sgd"
     assert nearest["decided"]
@@ -227,7 +227,7 @@ def test_by_epochs_no_law_is_judged_and_the_variance_is_set_against_independent_
     )
     result = run(config)
     summary = result.summary
-    assert any("by epochs the noise of an epoch's steps cancels" in doubt for doubt in summary["doubts"])
+    assert any("without replacement the noise of an epoch's steps cancels" in doubt for doubt in summary["doubts"])
     assert set(summary["verdicts"].values()) == {"undecided"}
     z = summary["invariants"]["z"]
     assert 0.003 < z["variance_to_independent"] < 0.1

@@ -119,9 +119,9 @@ def test_an_epoch_takes_every_example_once(x64):
         taken = []
         for half in range(2):
             drawn = jax.tree.map(lambda leaf: leaf[0], kernel.draw(jax.random.key(2 * epoch + half), 1))
-            before = int(state.deck.used) % 6
+            before = int(state.memory.used) % 6
             state, _ = step(drawn, state, None)
-            taken += np.asarray(state.deck.order)[before : before + 3].tolist()
+            taken += np.asarray(state.memory.order)[before : before + 3].tolist()
         assert len(set(taken)) == 6
         seen[taken] += 1
     assert labels.size == 7
@@ -136,7 +136,7 @@ def test_the_batch_of_an_epoch_is_the_deck(x64):
     kernel = sgd(model, params, noise=Noise("minibatch", 2, replace=False), lr=0.1)
     drawn = jax.tree.map(lambda leaf: leaf[0], kernel.draw(jax.random.key(4), 1))
     state, _ = kernel.step(drawn, kernel.init(params, None), None)
-    task, dealt = cast(model.training.task, params), state.deck.order[:2]
+    task, dealt = cast(model.training.task, params), state.memory.order[:2]
     z = params[0] * params[1]
     g = jnp.mean(task["x"][dealt] * (task["x"][dealt] * z - task["y"][dealt]))
     np.testing.assert_allclose(flat(state.position), flat(params - 0.1 * g * params[::-1]), rtol=1e-12)

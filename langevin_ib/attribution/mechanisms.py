@@ -2,7 +2,7 @@
 
 Gradient flow keeps the charge χ = ½(|a|² − |b|²), and still the ratio |a|/|b| tends to one where training grows the
 norms. A ratio near one is therefore no evidence of noise. Here the same seeds train by gradient descent, by SGD, by SGD
-with label noise, by SGD whose noise is made isotropic (of the same norm, in a random direction) at each step, and by
+with label noise, by SGD whose noise is isotropized (of the same norm, in a random direction) at each step, and by
 gradient descent with weight decay; a sixth run is isotropic Langevin dynamics at the one T that has the strength of
 SGD's noise. The reduction of the imbalance under each of them is split into growth and loss of charge, and compared
 with that of gradient descent.
@@ -38,6 +38,7 @@ from langevin_ib.attribution.runs import (
     simulate,
 )
 from langevin_ib.attribution.statistics import across, describe, mean, state
+from langevin_ib.dynamics.noise import kind_of
 from langevin_ib.ensemble.checkpoint import resumes
 from langevin_ib.ensemble.runner import Stages
 from langevin_ib.ensemble.trajectories import record_steps
@@ -46,7 +47,7 @@ from langevin_ib.geometry import charges
 from langevin_ib.models import Model, Params
 from langevin_ib.session import Session, silent
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 NUDGE = 0.1  # along an orbit, to see whether a generator rescales a pair
 PAIR = 1e-6
 
@@ -165,12 +166,12 @@ def _collect_notes(setting: Setting) -> list[str]:
         notes.append("the model has one task: seeds differ by start and batches only")
     elif config.one_task:
         notes.append("all seeds train on the model's own task: they differ by start and batches only")
-    if config.noise == "fresh" and training.size > 1:
+    if kind_of(str(config.noise)).population and training.size > 1:
         notes.append(
-            f"gradient descent, weight decay, Langevin, the mean gradient of isotropic noise and the loss use each "
+            f"gradient descent, weight decay, Langevin, the mean gradient of isotropized noise and the loss use each "
             f"seed's data set of {training.size} examples, which stands in for the population of the fresh batches"
         )
-    if config.noise == "minibatch":
+    if "replacement" in kind_of(str(config.noise)).settings.takes:
         notes.append(f"minibatches are {config.batch_size} examples drawn independently, with replacement")
     if setting.tasks is not None and "x" in setting.tasks:
         x = np.asarray(setting.tasks["x"])

@@ -11,13 +11,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
-from langevin_ib.attribution.runs import DECAY, DESCENT, ISOTROPIC, LABEL, LANGEVIN, SGD
+from langevin_ib.attribution.runs import DECAY, DESCENT, ISOTROPIZED, LABEL, LANGEVIN, SGD
 
 STYLE: dict[str, tuple[str, Any]] = {
     DESCENT: ("#000000", "-"),
     SGD: ("#0072B2", (0, (6, 2))),
     LABEL: ("#D55E00", (0, (3, 1.5))),
-    ISOTROPIC: ("#009E73", (0, (1, 1.2))),
+    ISOTROPIZED: ("#009E73", (0, (1, 1.2))),
     DECAY: ("#CC79A7", (0, (5, 1, 1, 1))),
     LANGEVIN: ("#E69F00", (0, (4, 1, 1, 1, 1, 1))),
 }

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from langevin_ib.attribution.mechanisms import Attribution
 from langevin_ib.attribution.plot import attribution_figure
-from langevin_ib.attribution.runs import DECAY, DESCENT, ISOTROPIC, LABEL, LANGEVIN, SGD
+from langevin_ib.attribution.runs import DECAY, DESCENT, ISOTROPIZED, LABEL, LANGEVIN, SGD
 from langevin_ib.output.folders import discard, png, summary_json, write, write_folder
 
 COLUMNS = ("mechanism", "|a|/|b| off by", "min–max", "|χ/χ(0)|", "loss", "removed", "growth", "charge")
@@ -27,7 +27,7 @@ SUBJECT = {
     DESCENT: "gradient descent alone",
     SGD: "SGD",
     LABEL: "SGD with label noise",
-    ISOTROPIC: "isotropic noise as strong as SGD's at every step",
+    ISOTROPIZED: "isotropized noise as strong as SGD's at every step",
     DECAY: "gradient descent with weight decay",
     LANGEVIN: "isotropic Langevin dynamics at the T of SGD's noise",
 }
@@ -36,7 +36,7 @@ BATCHES = {
     "fresh": "fresh batches of {}",
     "bernoulli": "each example kept with probability 1/2",
 }
-CAUSE = {SGD: "its noise", LABEL: "its noise", ISOTROPIC: "its noise", DECAY: "weight decay", LANGEVIN: "its noise"}
+CAUSE = {SGD: "its noise", LABEL: "its noise", ISOTROPIZED: "its noise", DECAY: "weight decay", LANGEVIN: "its noise"}
 
 
 def title(summary: dict[str, Any]) -> str:

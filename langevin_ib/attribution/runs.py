@@ -19,7 +19,8 @@ from langevin_ib.attribution.config import AttributionConfig
 from langevin_ib.attribution.statistics import Paths
 from langevin_ib.dynamics.descent import sgd
 from langevin_ib.dynamics.kernel import Kernel, normal_like
-from langevin_ib.dynamics.noise import HERMITE_INPUTS, Noise, NoiseReport, gradient_noise, measure
+from langevin_ib.dynamics.meter import NoiseReport, measure
+from langevin_ib.dynamics.noise import HERMITE_INPUTS, Noise, gradient_noise, kind_of
 from langevin_ib.ensemble.checkpoint import Checkpoint
 from langevin_ib.ensemble.runner import Stages, starting_points
 from langevin_ib.ensemble.trajectories import record
@@ -29,11 +30,11 @@ from langevin_ib.models import Model, Params, Task, Training, build_model, stack
 from langevin_ib.models.training import cast
 from langevin_ib.session import versions
 
-DESCENT, SGD, LABEL, ISOTROPIC, DECAY, LANGEVIN = MECHANISMS = (
+DESCENT, SGD, LABEL, ISOTROPIZED, DECAY, LANGEVIN = MECHANISMS = (
     "gradient descent",
     "SGD",
     "label noise",
-    "isotropic",
+    "isotropized noise",
     "weight decay",
     "Langevin",
 )
@@ -132,22 +133,26 @@ def protocols(config: AttributionConfig) -> dict[str, tuple[Noise, float]]:
     return {
         DESCENT: (Noise("none"), 0.0),
         SGD: (batches, 0.0),
-        # With examples kept at random there is no label noise: it comes on the whole data set.
+        # With a noise whose labels cannot be perturbed it comes on the whole data set.
         LABEL: (
-            Noise("label", None, label)
-            if config.noise == "bernoulli"
-            else dataclasses.replace(batches, label_noise=label),
+            dataclasses.replace(batches, label_noise=label)
+            if "label_noise" in batches.record.settings.takes
+            else Noise("label", None, label),
             0.0,
         ),
-        ISOTROPIC: (dataclasses.replace(batches, isotropized=True), 0.0),
+        ISOTROPIZED: (dataclasses.replace(batches, isotropized=True), 0.0),
         DECAY: (Noise("none"), float(config.weight_decay or 0.0)),
     }
 
 
 def _batch_noise(config: AttributionConfig) -> Noise:
-    if config.noise == "bernoulli":
-        return Noise("bernoulli")
-    return Noise(str(config.noise), config.batch_size, config.data_noise)
+    kind = str(config.noise)
+    takes = kind_of(kind).settings.takes
+    return Noise(
+        kind,
+        config.batch_size if "batch_size" in takes else None,
+        config.data_noise if "label_noise" in takes else 0.0,
+    )
 
 
 def descent(setting: Setting, mechanism: str) -> Kernel:
@@ -301,7 +306,7 @@ def noise_meter(setting: Setting, ends: Float[np.ndarray, "seed q"]) -> NoiseRep
     config, model, training = setting.config, setting.model, setting.training
     unravel = ravel_pytree(setting.like)[1]
     noise, _ = protocols(config)[SGD]
-    shape = training.population.shape if noise.kind == "fresh" else ()
+    shape = training.population.shape if noise.record.population else ()
     sampled = math.prod(shape) > HERMITE_INPUTS
     normals = np.random.default_rng(0).normal(size=(METER_EXAMPLES, *shape)) if sampled else None
 

@@ -10,6 +10,8 @@ from langevin_ib.config.settings import Settings
 class NoiseSettings(Settings):
     """Base of the settings of a noise.
 
+    One that takes `label_noise` and has no batch has no other source of noise: `label_noise` has to be positive then.
+
     Attributes:
         takes: which of `label_noise`, `batch_size`, `replacement` and `momentum` mean something with it.
         batched: whether a step sees some examples only, so that it needs a batch size.
@@ -41,6 +43,10 @@ class FreshSettings(NoiseSettings):
     batched: ClassVar[bool] = True
 
 
+class BernoulliSettings(NoiseSettings):
+    """Examples kept by a coin."""
+
+
 class IsotropicSettings(NoiseSettings):
     """As strong as that of minibatches or labels, in a random direction."""
 
@@ -56,6 +62,7 @@ NOISES: dict[str, type[NoiseSettings]] = {
     "label": LabelSettings,
     "minibatch": MinibatchSettings,
     "fresh": FreshSettings,
+    "bernoulli": BernoulliSettings,
     "isotropic": IsotropicSettings,
     "none": NoNoiseSettings,
 }

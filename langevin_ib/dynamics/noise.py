@@ -1,23 +1,25 @@
-"""Gradient noise: its kinds, its covariance Σ(θ) at a point, and the anisotropy of Σ."""
+"""Gradient noise: what a kind of it is, and its covariance Σ(θ) at a point."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Key
 
-from langevin_ib.errors import ConfigError
+from langevin_ib.config import extensions
+from langevin_ib.config.noises import NoiseSettings
+from langevin_ib.errors import ConfigError, LawError
 from langevin_ib.geometry.charges import GradientNoise
-from langevin_ib.geometry.gram import all_fields
 from langevin_ib.models.base import Model, Params
-from langevin_ib.models.training import Examples, Task, Training, cast
+from langevin_ib.models.training import Examples, Task, Training, cast, size_of
 
-KINDS = ("minibatch", "bernoulli", "label", "fresh", "none")
 HERMITE_NODES = 9  # exact for polynomials of degree 17 in each input
 HERMITE_INPUTS = 3  # more inputs than these are sampled instead
 SAMPLED_INPUTS = 8192
@@ -28,18 +30,21 @@ class Noise:
     """Where the noise of a stochastic gradient comes from.
 
     Attributes:
-        kind: `minibatch`: examples drawn from the data set; `bernoulli`: each example of the data set kept with
-            probability ½ at each step, and weighted by 2; `fresh`: examples drawn anew from the population; `label`:
-            the whole data set, its labels perturbed at every step; `none`: full-batch gradient descent.
-        batch_size: B, examples in a step; with `label` and `none` the whole data set.
+        kind: the name of a `NoiseKind`. Built-in are `minibatch`: examples drawn from the data set; `bernoulli`: each
+            example of the data set kept with probability ½ at each step, and weighted by 2; `fresh`: examples drawn
+            anew from the population; `label`: the whole data set, its labels perturbed at every step; `isotropic`:
+            the same in every direction and at every point, as strong as that of `minibatch` (or without a batch size
+            of `label`) at a minimum; `none`: full-batch gradient descent.
+        batch_size: B, examples in a step; None for the whole data set.
         label_noise: s, standard deviation of the noise added to each label of a step.
         replace: whether a minibatch is drawn with replacement, independently at each step; else by epochs, each of
             which takes the examples in a new random order (and leaves n mod B of them out).
         isotropized: whether the noise vector is replaced by one of the same length in a uniformly random direction:
             isotropic noise whose strength matches at every point, of covariance (tr Σ/q) I.
+        own: settings that only its kind has; None for their defaults.
 
     Raises:
-        ConfigError: settings that contradict each other.
+        ConfigError: settings that contradict each other, or a kind that nothing goes by.
     """
 
     kind: str
@@ -47,32 +52,55 @@ class Noise:
     label_noise: float = 0.0
     replace: bool = True
     isotropized: bool = False
+    own: NoiseSettings | None = None
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise ConfigError("noise", f"one of {', '.join(KINDS)}", repr(self.kind))
-        batched = self.kind in ("minibatch", "fresh")
+        record, kind = self.record, self.kind
+        takes, batched = record.settings.takes, record.settings.batched
         if batched and not (self.batch_size and self.batch_size >= 1):
-            raise ConfigError("batch_size", f"a whole number from 1 with noise {self.kind}", self.batch_size)
-        if not batched and self.batch_size is not None:
-            raise ConfigError(
-                "batch_size", f"left out with noise {self.kind}, which takes all examples", self.batch_size
-            )
-        if self.kind == "bernoulli" and self.label_noise:
-            raise ConfigError("label_noise", "left out with noise bernoulli", self.label_noise)
-        if self.kind == "label" and not self.label_noise > 0:
-            raise ConfigError("label_noise", "a positive number with noise label", self.label_noise)
-        if self.kind == "none" and (self.label_noise or self.isotropized):
-            raise ConfigError("label_noise", "left out with noise none", self.label_noise)
-        if not self.replace and self.kind != "minibatch":
-            raise ConfigError("replace", f"yes with noise {self.kind}", "no")
+            raise ConfigError("batch_size", f"a whole number from 1 with noise {kind}", self.batch_size)
+        if "batch_size" not in takes and self.batch_size is not None:
+            raise ConfigError("batch_size", f"left out with noise {kind}, which takes all examples", self.batch_size)
+        if "label_noise" not in takes and self.label_noise:
+            raise ConfigError("label_noise", f"left out with noise {kind}", self.label_noise)
+        if "label_noise" in takes and self.batch_size is None and not self.label_noise > 0:
+            raise ConfigError("label_noise", f"a positive number with noise {kind}", self.label_noise)
+        if not self.replace and "replacement" not in takes:
+            raise ConfigError("replace", f"yes with noise {kind}", "no")
+        if self.isotropized and (record.noiseless or record.constant):
+            raise ConfigError("isotropized", f"no with noise {kind}", "yes")
+
+    @property
+    def record(self) -> NoiseKind:
+        """What its kind is."""
+        return kind_of(self.kind)
+
+    @property
+    def settings(self) -> NoiseSettings:
+        """Those that only its kind has."""
+        return self.record.settings() if self.own is None else self.own
 
     @property
     def given(self) -> str:
         """The noise in terms of its settings."""
-        if self.isotropized:
-            return "isotropic" if self.batch_size is None else f"isotropic with batch_size {self.batch_size}"
-        return self.kind
+        kind = f"isotropized {self.kind}" if self.isotropized else self.kind
+        optional = self.batch_size is not None and not self.record.settings.batched
+        return f"{kind} with batch_size {self.batch_size}" if optional else kind
+
+    @property
+    def words(self) -> str:
+        """The noise in a sentence."""
+        return "isotropized noise" if self.isotropized else self.record.words
+
+    @property
+    def across(self) -> bool:
+        """Whether it lies across the orbits."""
+        return self.record.across and not self.isotropized
+
+    @property
+    def dependence(self) -> str | None:
+        """Why gradients of different steps are correlated; None if they are independent."""
+        return self.record.dependence(self)
 
     def check(self, model: Model) -> Training:
         """The training of a model that has what this noise needs.
@@ -83,57 +111,63 @@ class Noise:
         training = model.training
         if training is None:
             raise ConfigError("noise", f"none for {model.name}, which says nothing of its examples", self.given)
-        if self.kind == "fresh" and training.fresh is None:
-            raise ConfigError("noise", f"another for {model.name} here: its loss is no population's", self.kind)
-        if self.kind in ("minibatch", "bernoulli", "label") and not training.size:
-            raise ConfigError("noise", f"fresh or none for {model.name} here: it has no data set", self.given)
-        if self.kind == "minibatch" and training.size == 1:
-            raise ConfigError(
-                "noise",
-                f"another for {model.name} here, whose only example is the whole batch (--set samples=16 gives more, "
-                "where a model has that option)",
-                self.given,
-            )
-        if self.kind == "minibatch" and not self.replace and int(self.batch_size or 0) > training.size:
-            raise ConfigError("batch_size", f"at most the {training.size} examples of an epoch", self.batch_size)
+        self.record.check(self, model, training)
         return training
 
 
-def gradient_noise(training: Training, noise: Noise, params: Params, task: Task | None = None) -> GradientNoise:
-    """∇L(θ) and the covariance Σ(θ) of one step's gradient.
+class Source(NamedTuple):
+    """What the steps of a noise are made from: its settings, a training, and shapes.
 
-    With f_i = f(θ, x_i), its Jacobian J_i and per-example gradients g_i = w J_iᵀ(f_i − y_i): Σ = (Cov g_i + w² s²
-    E J_iᵀJ_i)/B over the data set, or over the population by Gauss–Hermite quadrature (more than three inputs: over
-    8192 fixed draws, with a relative error of about 1%); for label noise on the whole data set w² s² E J_iᵀJ_i / n.
-    With examples kept at random, Σ = (1/n) E g_i g_iᵀ, whose trace does not vanish where only the mean gradient does.
-    Without replacement, the covariance of a single step, (n − B)/(n − 1) times that; the steps of an epoch then are
-    correlated.
-
-    Args:
-        training: of the model.
-        noise: what is drawn.
-        params: θ.
-        task: what is learnt; None for the model's own.
+    `like` are parameters and `task` a task whose shapes the noise takes.
     """
-    each = _each(training, noise, params, task)
-    share, jacobian, weight, gradients = each.share, each.jacobian, each.weight, each.gradients
-    mean = share @ gradients
-    mean_gradient = mean + ravel_pytree(jax.grad(training.penalty)(params))[0]
-    size = float(noise.batch_size or share.size)
-    spread = gradients - mean
-    sampling = (share[:, None] * spread).T @ spread / size
-    if noise.kind == "minibatch" and not noise.replace:
-        sampling = sampling * (share.size - size) / max(share.size - 1, 1)
-    if noise.kind == "bernoulli":
-        sampling = (share[:, None] * gradients).T @ gradients / share.size
-    if noise.kind in ("label", "none"):
-        sampling = jnp.zeros_like(sampling)
-    label = (weight * noise.label_noise) ** 2 / size * jnp.einsum("i,ioq,iop->qp", share, jacobian, jacobian)
-    covariance = sampling + label
-    if noise.isotropized:
-        q = mean.size
-        covariance = jnp.trace(covariance) / q * jnp.eye(q, dtype=mean.dtype)
-    return GradientNoise(mean_gradient, covariance)
+
+    noise: Noise
+    training: Training
+    like: Params
+    task: Task
+
+    @property
+    def examples(self) -> int:
+        """n."""
+        return size_of(self.task)
+
+    @property
+    def dtype(self) -> Any:
+        """That of the parameters."""
+        return jnp.result_type(*jax.tree.leaves(self.like))
+
+
+class Lesson(NamedTuple):
+    """What one chain learns: a task in the precision of its parameters, and L, the loss that follows from it."""
+
+    task: dict[str, Any]
+    loss: Callable[[Params], Float[Array, ""]]
+
+
+class Batch(NamedTuple):
+    """The examples of a step, their w, and what the chain remembers of it."""
+
+    examples: Examples
+    weight: Any
+    memory: Any
+
+
+class Each(NamedTuple):
+    """At a point θ, per example: its probability, the Jacobian of its outputs, its w (one for all), its gradient."""
+
+    params: Params
+    share: Float[Array, " n"]
+    jacobian: Float[Array, "n o q"]
+    weight: Any
+    gradients: Float[Array, "n q"]
+
+
+class Along(NamedTuple):
+    """Along a direction e, per example: its probability, e·g_i, and the variance w² s² |J_i e|² of its label noise."""
+
+    share: Float[Array, " n"]
+    gradient: Float[Array, " n"]
+    label: Float[Array, " n"]
 
 
 class Cumulants(NamedTuple):
@@ -144,42 +178,189 @@ class Cumulants(NamedTuple):
     fourth: Float[Array, ""]
 
 
-def cumulants(training: Training, noise: Noise, params: Params, direction: Float[Array, " q"]) -> Cumulants:
-    """Cumulants of e·ĝ for independent steps: those of one example divided by B, B², B³.
+def check_data(noise: Noise, model: Model, training: Training) -> None:
+    """There has to be a data set."""
+    if not training.size:
+        raise ConfigError("noise", f"fresh or none for {model.name} here: it has no data set", noise.given)
 
-    With h_i = e·g_i and l_i² = w² s² |J_i e|², the central moments of an example are Var h + E l², E (h − h̄)³ +
-    3 E (h − h̄) l² and E (h − h̄)⁴ + 6 E (h − h̄)² l² + 3 E l⁴; label noise on the whole data set is Gaussian.
+
+def _independent(noise: Noise) -> None:
+    del noise
+
+
+def _uncorrelated(noise: Noise, size: int) -> np.ndarray:
+    del noise, size
+    return np.zeros(0)
+
+
+@dataclass(frozen=True)
+class NoiseKind:
+    """One kind of gradient noise, as pure functions of one chain (but for `draw`), and what is known of it.
+
+    It says what a step's gradient is by `batch`, where that is the mean over some examples, whose labels then can be
+    perturbed, or by `gradient`. Label noise and a random direction (`Noise.isotropized`) come on top of either, and are
+    none of a kind's concern: neither in its draws, nor in its covariance.
+
+    Attributes:
+        settings: which of SGD's settings it takes.
+        words: what it is called in a sentence.
+        covariance: (noise, each) ↦ Σ(θ) of one step's gradient, (q, q), that of label noise left out.
+        check: (noise, model, training) ↦ None, or a `ConfigError` where the model has not what it needs.
+        batch: (source, drawn, task, memory) ↦ the examples of a step.
+        gradient: (source, drawn, θ, lesson, memory) ↦ a step's gradient and the memory that is left.
+        draw: (source, key, chains) ↦ randomness of one step for all chains, leading axis the chain; None for none.
+        init: (source, task) ↦ what a chain remembers at its start.
+        cumulants: (noise, along) ↦ cumulants of e·ĝ, with label noise; None if they are not known, and with them the
+            error of law (S).
+        dependence: noise ↦ why gradients of different steps are correlated, as the beginning of a sentence; None if
+            they are independent.
+        correlation: (noise, n) ↦ ρ_k, the correlation of gradients k = 1, 2, … steps apart; empty if there is none.
+        population: whether its examples come from the population, not from the data set.
+        across: whether it lies across the orbits, as the noise of every gradient of invariant losses does.
+        noiseless: whether there is no noise at all.
+        constant: whether it is Gaussian, isotropic and at every point as strong as at the minimum of the loss, so that
+            chains move by Euler and Maruyama's step at its temperature there, and not by `sgd`.
+    """
+
+    settings: type[NoiseSettings]
+    words: str
+    covariance: Callable[[Noise, Each], Float[Array, "q q"]]
+    check: Callable[[Noise, Model, Training], None] = check_data
+    batch: Callable[[Source, Any, Task, Any], Batch] | None = None
+    gradient: Callable[[Source, Any, Params, Lesson, Any], tuple[Params, Any]] | None = None
+    draw: Callable[[Source, Key[Array, ""], int], Any] | None = None
+    init: Callable[[Source, Task], Any] | None = None
+    cumulants: Callable[[Noise, Along], Cumulants] | None = None
+    dependence: Callable[[Noise], str | None] = _independent
+    correlation: Callable[[Noise, int], np.ndarray] = _uncorrelated
+    population: bool = False
+    across: bool = True
+    noiseless: bool = False
+    constant: bool = False
+
+
+@cache
+def kind_of(name: str) -> NoiseKind:
+    """The record of a kind.
+
+    Raises:
+        ConfigError: there is none of that name.
+    """
+    record = extensions.load("noise", name)
+    if not isinstance(record, NoiseKind):
+        raise ConfigError("noise", "the name of a NoiseKind", f"{name}, a {type(record).__name__}")
+    ways = (record.batch is not None) + (record.gradient is not None) + record.constant
+    if ways != 1:
+        raise ConfigError(
+            "noise", "a NoiseKind with a batch or a gradient", f"{name}, with {'both' if ways else 'none'}"
+        )
+    if record.gradient is not None and "label_noise" in record.settings.takes:
+        raise ConfigError("noise", "a NoiseKind with a batch, as it takes label_noise", f"{name}, with a gradient")
+    return record
+
+
+def standard_normals(key: Key[Array, ""], chains: int, shape: tuple[int, ...], dtype: Any) -> Float[Array, "chain ..."]:
+    """Standard normal numbers; where an example is a matrix, with all its axes turned round in memory.
+
+    So `attend` reads them as it goes, examples last. In the other order XLA transposes inside each of its sums.
+    """
+    if len(shape) < 3:
+        return jax.random.normal(key, (chains, *shape), dtype)
+    drawn = jax.random.normal(key, (chains, *shape[::-1]), dtype)
+    return jnp.transpose(drawn, (0, *range(len(shape), 0, -1)))
+
+
+def gradient_noise(training: Training, noise: Noise, params: Params, task: Task | None = None) -> GradientNoise:
+    """∇L(θ) and the covariance Σ(θ) of one step's gradient.
+
+    With f_i = f(θ, x_i), its Jacobian J_i and per-example gradients g_i = w J_iᵀ(f_i − y_i), moments over the data set
+    are means, and those over the population are by Gauss–Hermite quadrature (more than three inputs: over 8192 fixed
+    draws, with a relative error of about 1%). Noise of labels adds w² s² E J_iᵀJ_i/B to the covariance of a kind, B = n
+    on the whole data set; a random direction makes it (tr Σ/q) I. Without replacement, Σ is that of a single step.
 
     Args:
         training: of the model.
-        noise: with replacement, not isotropized.
+        noise: what is drawn.
+        params: θ.
+        task: what is learnt; None for the model's own.
+    """
+    each = _each(training, noise, params, task)
+    mean = each.share @ each.gradients
+    mean_gradient = mean + ravel_pytree(jax.grad(training.penalty)(params))[0]
+    return GradientNoise(mean_gradient, covariance_of(noise, each))
+
+
+def covariance_of(noise: Noise, each: Each) -> Float[Array, "q q"]:
+    """Σ of a noise from what each example gives at θ: of its kind, of its labels, and turned if isotropized."""
+    covariance = noise.record.covariance(noise, each)
+    if noise.record.batch is not None:
+        size = float(noise.batch_size or each.share.size)
+        second = jnp.einsum("i,ioq,iop->qp", each.share, each.jacobian, each.jacobian)
+        covariance = covariance + (each.weight * noise.label_noise) ** 2 / size * second
+    return isotropic_covariance(covariance) if noise.isotropized else covariance
+
+
+def isotropic_covariance(covariance: Float[Array, "q q"]) -> Float[Array, "q q"]:
+    """(tr Σ/q) I."""
+    q = covariance.shape[0]
+    return jnp.trace(covariance) / q * jnp.eye(q, dtype=covariance.dtype)
+
+
+def no_covariance(noise: Noise, each: Each) -> Float[Array, "q q"]:
+    """Of a kind whose examples are the same at every step: zero."""
+    del noise
+    q = each.gradients.shape[1]
+    return jnp.zeros((q, q), each.gradients.dtype)
+
+
+def batch_covariance(noise: Noise, each: Each) -> Float[Array, "q q"]:
+    """Cov g_i/B, of B examples drawn independently."""
+    spread = each.gradients - each.share @ each.gradients
+    return (each.share[:, None] * spread).T @ spread / float(noise.batch_size or each.share.size)
+
+
+def cumulants(training: Training, noise: Noise, params: Params, direction: Float[Array, " q"]) -> Cumulants:
+    """Cumulants of e·ĝ for independent steps.
+
+    Args:
+        training: of the model.
+        noise: with independent steps, not isotropized.
         params: θ.
         direction: e.
+
+    Raises:
+        LawError: those of this noise are not known.
     """
+    known = noise.record.cumulants
+    if known is None or noise.isotropized:
+        raise LawError(f"law sgd: the third and fourth cumulants of {noise.words} are not known")
     each = _each(training, noise, params, None)
-    share, size = each.share, noise.batch_size or each.share.size
     label = (each.weight * noise.label_noise) ** 2 * jnp.sum((each.jacobian @ direction) ** 2, axis=1)
-    if noise.kind in ("label", "none"):
-        zero = jnp.zeros_like(label[0])
-        return Cumulants(share @ label / size, zero, zero)
-    along = each.gradients @ direction
-    along = along - share @ along
-    second = share @ (along**2 + label)
-    third = share @ (along**3 + 3.0 * along * label)
-    fourth = share @ (along**4 + 6.0 * along**2 * label + 3.0 * label**2) - 3.0 * second**2
+    return known(noise, Along(each.share, each.gradients @ direction, label))
+
+
+def batch_cumulants(noise: Noise, along: Along) -> Cumulants:
+    """Of B examples drawn independently: those of one example divided by B, B², B³.
+
+    With h_i = e·g_i and l_i² = w² s² |J_i e|², the central moments of an example are Var h + E l², E (h − h̄)³ +
+    3 E (h − h̄) l² and E (h − h̄)⁴ + 6 E (h − h̄)² l² + 3 E l⁴.
+    """
+    share, label, size = along.share, along.label, noise.batch_size or along.share.size
+    spread = along.gradient - share @ along.gradient
+    second = share @ (spread**2 + label)
+    third = share @ (spread**3 + 3.0 * spread * label)
+    fourth = share @ (spread**4 + 6.0 * spread**2 * label + 3.0 * label**2) - 3.0 * second**2
     return Cumulants(second / size, third / size**2, fourth / size**3)
 
 
-class _Each(NamedTuple):
-    """Per example: its probability, the Jacobian of its outputs, its w (one for all), its gradient."""
-
-    share: Float[Array, " n"]
-    jacobian: Float[Array, "n o q"]
-    weight: Any
-    gradients: Float[Array, "n q"]
+def gaussian_cumulants(noise: Noise, along: Along) -> Cumulants:
+    """Of label noise on the whole data set, which is Gaussian, of variance E l²/n."""
+    del noise
+    zero = jnp.zeros_like(along.label[0])
+    return Cumulants(along.share @ along.label / along.share.size, zero, zero)
 
 
-def _each(training: Training, noise: Noise, params: Params, task: Task | None) -> _Each:
+def _each(training: Training, noise: Noise, params: Params, task: Task | None) -> Each:
     task = cast(training.task if task is None else task, params)
     examples, share, weight = _population(training, noise, task, params)
     flat, unravel = ravel_pytree(params)
@@ -190,15 +371,14 @@ def _each(training: Training, noise: Noise, params: Params, task: Task | None) -
 
     outputs = jax.vmap(error, in_axes=(None, 0, 0))(flat, *examples)
     jacobian = jax.vmap(jax.jacrev(error), in_axes=(None, 0, 0))(flat, *examples)
-    return _Each(share, jacobian, weight, weight * jnp.einsum("io,ioq->iq", outputs, jacobian))
+    return Each(params, share, jacobian, weight, weight * jnp.einsum("io,ioq->iq", outputs, jacobian))
 
 
 def memory_factor(noise: Noise, size: int, momentum: float) -> float:
     """1 + 2 Σ_k μ^k ρ_k: the factor of correlated noise under momentum, in the mean drift of χ.
 
     With heavy-ball momentum p = θ − ημ/(1 − μ) m moves by −η/(1 − μ) ĝ a step, and χ(p) on average by (η/(1 − μ))²
-    times E χ(ĝ) and this factor, ρ_k the correlation of gradients k steps apart: 1 for independent steps, and for the N
-    batches of an epoch ρ_k = −(N − k)/N · B/(n − B), in whose limit μ → 1 the noise cancels.
+    times E χ(ĝ) and this factor, ρ_k the correlation of gradients k steps apart: 1 for independent steps.
 
     Args:
         noise: of the gradient.
@@ -210,20 +390,16 @@ def memory_factor(noise: Noise, size: int, momentum: float) -> float:
     >>> round(memory_factor(Noise("minibatch", 4, replace=False), 16, 0.9), 4)
     0.1585
     """
-    if noise.replace or not momentum or noise.batch_size is None or noise.batch_size >= size:
-        return 1.0
-    batch, steps = noise.batch_size, size // noise.batch_size
-    lags = np.arange(1, steps)
-    correlation = -(steps - lags) / steps * batch / (size - batch)
-    return float(1.0 + 2.0 * np.sum(float(momentum) ** lags * correlation))
+    correlation = noise.record.correlation(noise, size)
+    return float(1.0 + 2.0 * np.sum(float(momentum) ** np.arange(1, len(correlation) + 1) * correlation))
 
 
 def _population(
     training: Training, noise: Noise, task: Task, params: Params
 ) -> tuple[Examples, Float[Array, " n"], Any]:
     """The examples that a step draws from, their probabilities, and their weight."""
-    if noise.kind == "fresh" or not training.size:
-        normals, share = _normals(training)
+    if noise.record.population or not training.size:
+        normals, share = _nodes(training)
         dtype = jax.tree.leaves(params)[0].dtype
         fresh = training.population
         return fresh.examples(task, jnp.asarray(normals, dtype)), jnp.asarray(share, dtype), fresh.weight
@@ -231,7 +407,7 @@ def _population(
     return Examples(x, y), jnp.full(len(y), 1.0 / len(y), y.dtype), task["weight"]
 
 
-def _normals(training: Training) -> tuple[np.ndarray, np.ndarray]:
+def _nodes(training: Training) -> tuple[np.ndarray, np.ndarray]:
     shape = training.population.shape
     size = int(np.prod(shape))
     if size > HERMITE_INPUTS:
@@ -242,42 +418,3 @@ def _normals(training: Training) -> tuple[np.ndarray, np.ndarray]:
     grid = np.stack([g.ravel() for g in np.meshgrid(*[nodes] * size, indexing="ij")], axis=-1)
     product = np.prod(np.stack([g.ravel() for g in np.meshgrid(*[weights] * size, indexing="ij")]), axis=0)
     return grid.reshape(-1, *shape), product / product.sum()
-
-
-class NoiseReport(NamedTuple):
-    """What an isotropic model would have to make of a gradient noise; see `measure`."""
-
-    trace: Any
-    temperature: Any
-    anisotropy: Any
-    effective_rank: Any
-    orbit_share: Any
-    misfit: Any
-
-
-def measure(model: Model, covariance: Float[Array, "q q"], params: Params, lr: float) -> NoiseReport:
-    """How far a gradient noise Σ at θ is from isotropic, and which temperature would come nearest.
-
-    Returns:
-        trace: tr Σ.
-        temperature: T = η tr Σ/2q: Langevin dynamics at this T and step h = η makes kicks of the same mean square.
-        anisotropy: the largest eigenvalue of Σ over the mean one; 1 for isotropic noise.
-        effective_rank: (tr Σ)²/tr Σ², q for isotropic noise.
-        orbit_share: tr PΣ/tr Σ, with P on the orbit directions ξ_a (those of a compact part included): 0 for the noise
-            of SGD, whose every gradient is orthogonal to the orbits, m/q for isotropic noise.
-        misfit: |Σ − (tr Σ/q) I| / |Σ| in the Frobenius norm, how far one T is from fitting: √(1 − r/q), r the
-            effective rank.
-    """
-    q = covariance.shape[0]
-    trace, square = jnp.trace(covariance), jnp.sum(covariance**2)
-    basis = jnp.linalg.qr(all_fields(model, params).T)[0]
-    gap = covariance - trace / q * jnp.eye(q, dtype=covariance.dtype)
-    return NoiseReport(
-        trace=trace,
-        temperature=lr * trace / (2 * q),
-        anisotropy=jnp.linalg.eigvalsh(covariance)[-1] * q / trace,
-        effective_rank=trace**2 / square,
-        # Not negative, as rounding may have it.
-        orbit_share=jnp.maximum(jnp.trace(basis.T @ covariance @ basis) / trace, 0.0),
-        misfit=jnp.sqrt(jnp.sum(gap**2) / square),
-    )

@@ -59,13 +59,14 @@ def sweep(
 
     base = base_settled = measured(own.ends)
     rows: list[dict[str, Any]] = [_build_row(reference, "reference", median_band(base))]
-    noisy = [protocol.lr for protocol in runs.values() if protocol.noise.kind != "none"]
+    noisy = [protocol.lr for protocol in runs.values() if not protocol.noise.record.noiseless]
     if settle and noisy:
         name = f"{settle} steps more"
         base_settled = measured(settled(own.ends, name, noisy[0]))
         rows.append(_build_row(name, "reference", median_band(base_settled)))
     for name, protocol in runs.items():
-        kind = "noise" if protocol.noise.kind != "none" else "start" if protocol.start_scale is not None else "other"
+        quiet = "other" if protocol.start_scale is None else "start"
+        kind = quiet if protocol.noise.record.noiseless else "noise"
         baseline, last_iterate = base, None
         try:
             ends = train(problem, protocol, stage=name, rows=ROWS, progress=report(name)).ends

@@ -111,15 +111,12 @@ def check_closed(descent: Descent) -> None:
         LawError: noise moves χ away from zero, or a coordinate's drift or noise depends on the others.
     """
     chart = descent.chart
-    if descent.noise.kind == "none":
+    if descent.noise.record.noiseless:
         raise LawError("law sgd: there is no noise, and gradient descent ends in a minimum of the loss")
-    if not descent.noise.replace:
-        raise LawError(
-            "law sgd: without replacement the noise of an epoch's steps cancels to leading order, and (S) is the law "
-            "of independent steps"
-        )
-    if descent.noise.isotropized:
-        raise LawError("law sgd: isotropic noise does not leave χ at zero, it lets χ diffuse without end")
+    if descent.noise.dependence is not None:
+        raise LawError(f"law sgd: {descent.noise.dependence}, and (S) is the law of independent steps")
+    if not descent.noise.across:
+        raise LawError(f"law sgd: {descent.noise.words} does not leave χ at zero, it lets χ diffuse without end")
 
     def rates(y):
         process = descent.process(y)
@@ -140,7 +137,7 @@ def check_closed(descent: Descent) -> None:
         raise LawError(
             f"law sgd: on χ = 0 the noise moves χ at a rate up to {charge_rate:.2g} (the coordinates: {rate:.2g}), "
             "so the chain does not stay on the slice and no law in the invariants alone follows: the draws are held "
-            "against the isotropic laws only"
+            "against the fitted laws only"
         )
     if descent.model.scalars is not None and chart.dim > 1:
         raise LawError("law sgd: its scalars are not its coordinates, and (S) is a law of the latter")

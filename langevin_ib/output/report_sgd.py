@@ -4,21 +4,13 @@ from __future__ import annotations
 
 from langevin_ib.runs.result import InvariantResult, Result, SgdDetails
 
-NOISES = {
-    "label": "label noise",
-    "minibatch": "minibatches",
-    "fresh": "fresh batches",
-    "isotropic": "isotropic noise",
-    "none": "no noise",
-}
-
 GOOD_TO = 2.0  # factor that an estimate to leading order in η may be off
 
 
 def descent_title(result: Result) -> str:
     """Noise, learning rate and confinement in one line."""
-    config = result.plan.config
-    words = [NOISES[str(config.noise)]]
+    config, details = result.plan.config, result.details
+    words = [details.words if isinstance(details, SgdDetails) else str(config.noise)]
     if config.batch_size:
         words.append(f"B = {config.batch_size}" + ("" if config.replacement else ", by epochs"))
     if config.label_noise:
@@ -29,16 +21,16 @@ def descent_title(result: Result) -> str:
 
 
 def nearest_lines(result: Result, details: SgdDetails) -> list[tuple[str, str]]:
-    """(S) or the isotropic family: which is nearer, and by how much."""
+    """(S) or the fitted family: which is nearer, and by how much."""
     nearest = result.nearest
     if not result.verdicts and not details.noisy:
         return [("bold", "no noise at the minimum, and no law there: see where the chains end, and what becomes of χ")]
     if nearest is None:
-        return [("yellow", "no comparison of SGD's own law with the isotropic family here: see below why")]
-    near, far = sorted((nearest.sgd_tv, nearest.isotropic_tv))
+        return [("yellow", "no comparison of SGD's own law with the fitted family here: see below why")]
+    near, far = sorted((nearest.sgd_tv, nearest.fitted_tv))
     own = "SGD's own law (S)"
-    free = "T and c at their best" if nearest.isotropic_law == "isotropic" else "at its best T"
-    rival = f"the nearest isotropic law ({nearest.isotropic_law}, {free})"
+    free = "T and c at their best" if nearest.fitted_law == "fitted" else "at its best T"
+    rival = f"the nearest fitted law ({nearest.fitted_law}, {free})"
     winner, loser = (own, rival) if nearest.law == "sgd" else (rival, own)
     ratio = f", {far / near:.1f} times as far" if near > 0 else ""
     decided = "" if nearest.decided else "; their 95% bounds overlap, so this does not decide"
@@ -63,7 +55,7 @@ def descent_lines(result: Result, details: SgdDetails) -> list[tuple[str, str]]:
             )
         )
     start = "the model's own starts" if details.start == "own" else "starts on the slice"
-    if details.noisy and config.noise != "isotropic":
+    if details.noisy and details.across:
         balance = details.balance
         slowest = "" if balance is None or len(balance) == 1 else " at its slowest"
         if details.decay > 0:

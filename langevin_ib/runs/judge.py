@@ -350,9 +350,9 @@ def _nearest(laws: Mapping[str, ScalarLaws]) -> Nearest | None:
     near, far = worst[own], worst[rival]
     return Nearest(
         law=own.name if near.tv <= far.tv else rival.name,
-        isotropic_law=rival.name,
+        fitted_law=rival.name,
         sgd_tv=near.tv,
-        isotropic_tv=far.tv,
+        fitted_tv=far.tv,
         decided=near.tv_upper95 < far.tv_lower95 or far.tv_upper95 < near.tv_lower95,
     )
 

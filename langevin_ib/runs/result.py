@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from langevin_ib.laws.sgd import OwnError
     from langevin_ib.runs.plan import Plan
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 GRAVITY = ("agrees", "undecided", "differs")
 
 
@@ -456,15 +456,15 @@ class Nearest(NamedTuple):
 
     Attributes:
         law: the nearer one.
-        isotropic_law: the nearest fitted one.
-        sgd_tv, isotropic_tv: their distances.
+        fitted_law: the nearest fitted one.
+        sgd_tv, fitted_tv: their distances.
         decided: whether their 95% bounds do not overlap.
     """
 
     law: str
-    isotropic_law: str
+    fitted_law: str
     sgd_tv: float
-    isotropic_tv: float
+    fitted_tv: float
     decided: bool
 
 
@@ -517,6 +517,8 @@ class SgdDetails:
 
     Attributes:
         noise: its kind.
+        words: what it is called in a sentence.
+        across: whether the noise lies across the orbits.
         start: `own`, or `slice` where χ would take too long to decay.
         decay: predicted rate of χ per unit of t = nη, of its slowest component.
         balance: the χ that the noise leads to; None if to none.
@@ -529,6 +531,8 @@ class SgdDetails:
     """
 
     noise: str
+    words: str
+    across: bool
     start: str
     decay: float
     balance: tuple[float, ...] | None

@@ -48,7 +48,7 @@ NOISES = {
     "minibatch": Noise("minibatch", 4),
     "minibatch and label": Noise("minibatch", 4, 0.1),
     "epochs": Noise("minibatch", 4, replace=False),
-    "isotropic": Noise("minibatch", 4, isotropized=True),
+    "isotropized": Noise("minibatch", 4, isotropized=True),
     "bernoulli": Noise("bernoulli"),
     "fresh": Noise("fresh", 8, 0.1),
 }

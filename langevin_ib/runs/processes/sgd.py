@@ -1,7 +1,7 @@
-"""One run of SGD from configuration to verdict: its own law (S), against the isotropic family at its best temperature.
+"""One run of SGD from configuration to verdict: its own law (S), against the fitted family of isotropic noise.
 
 Rules (before any draw of the chains): lr 0.01 (1 − μ)/Λ, Λ the largest curvature of the loss at its minimum, μ the
-momentum; windows leave out 0.1% of law (S) at either end, or where there is none are those of the isotropic law `slice`
+momentum; windows leave out 0.1% of law (S) at either end, or where there is none are those of the law `slice`
 at the temperature of a noise as strong as SGD's across the orbits; burn-in until χ has fallen by e^−10 at the predicted
 rate and the slowest coordinate has relaxed ten times; then 400 relaxation times. Where χ would need more than 200 000
 steps, chains start on the slice instead.
@@ -23,12 +23,13 @@ from langevin_ib import geometry
 from langevin_ib.config.run import AUTO, RunConfig
 from langevin_ib.dynamics.descent import sgd
 from langevin_ib.dynamics.kernels.euler_maruyama import euler_maruyama
-from langevin_ib.dynamics.noise import Noise, NoiseReport, gradient_noise, measure, memory_factor
+from langevin_ib.dynamics.meter import NoiseReport, measure
+from langevin_ib.dynamics.noise import Noise, gradient_noise, memory_factor
 from langevin_ib.ensemble.runner import Schedule, run_ensemble, starting_points
 from langevin_ib.errors import ConfigError, LawError
 from langevin_ib.geometry import contract
 from langevin_ib.geometry.charges import ChargeBalance, charge_balance
-from langevin_ib.laws import Law, Reduction, bin_masses, formula, isotropic
+from langevin_ib.laws import Law, Reduction, bin_masses, fitted, formula
 from langevin_ib.laws.base import on_host
 from langevin_ib.laws.candidates import KnownLaw, LawAbout, Masses
 from langevin_ib.laws.sgd import FORMULA, MEASURE, NAME, Coordinate, Descent, OwnError, check_closed
@@ -69,12 +70,9 @@ OFF_SLICE = 0.05  # rms χ over |a|² + |b|² halved above which (S) is not yet 
 NOISELESS_SPREAD = 0.01
 NOISELESS = 1e-6  # a kick at the minimum below this share of the parameters leaves chains where they are
 END, VANISHING = 1e-9, 1e-2  # |z| next to the end of a branch; |∇z| there over the largest that counts as none
-NO_COEFFICIENT = "SGD's noise is not isotropic; the c of the isotropic family is fitted with its T"
+NO_COEFFICIENT = "SGD's noise is not isotropic; the c of the fitted family comes with its T"
 AT_REST = "law sgd: the noise vanishes at the minimum of the loss, where chains come to rest: there is no density"
-BY_EPOCHS = (
-    "by epochs the noise of an epoch's steps cancels, while windows and temperatures are set for independent batches, "
-    "so that no law is judged"
-)
+DEPENDENT = "while windows and temperatures are set for independent steps, so that no law is judged"
 
 
 @dataclass(frozen=True)
@@ -91,12 +89,12 @@ class ResolvedDescent:
         missing: one line for each law that does not exist here.
         errors: how far the law of each scalar is from (S) by itself, to leading order in η.
         independent: variance of each scalar under the law (S) of batches drawn with replacement; of runs by epochs.
-        family: the isotropic laws; None without noise.
+        family: the fitted laws; None without noise.
         edges: bin edges of each scalar.
         schedule: burn-in and records.
         balanced: whether chains start on the slice.
         balance: the predicted balance of χ near the minimum, and its rate per unit of nη/(1 − μ); None without one.
-        doubts: reasons not to trust the isotropic laws.
+        doubts: reasons not to trust the fitted laws.
     """
 
     config: RunConfig
@@ -108,7 +106,7 @@ class ResolvedDescent:
     missing: list[str]
     errors: dict[str, OwnError]
     independent: dict[str, float]
-    family: isotropic.IsotropicFamily | None
+    family: fitted.FittedFamily | None
     edges: dict[str, np.ndarray]
     schedule: Schedule
     balanced: bool
@@ -154,10 +152,7 @@ def decay_of(balance: ChargeBalance | None, momentum: float) -> float:
 def gradient_noise_of(config: RunConfig) -> Noise:
     """The gradient noise that a configuration names; its label noise has to be a number."""
     label = float(config.label_noise or 0.0)
-    if config.noise != "isotropic":
-        return Noise(str(config.noise), config.batch_size, label, replace=bool(config.replacement))  # pyright: ignore
-    kind = "label" if config.batch_size is None else "minibatch"
-    return Noise(kind, config.batch_size, label, isotropized=True)  # pyright: ignore[reportArgumentType]
+    return Noise(str(config.noise), config.batch_size, label, replace=bool(config.replacement))  # pyright: ignore
 
 
 def prepare(config: RunConfig, session: Session) -> Prepared:
@@ -199,6 +194,8 @@ def details(prepared: Prepared, draws: Draws) -> SgdDetails:
     charge = _measure_charge(resolved, draws)
     return SgdDetails(
         noise=str(config.noise),
+        words=resolved.descent.noise.words,
+        across=resolved.descent.noise.across,
         start="slice" if resolved.balanced else "own",
         decay=resolved.decay,
         balance=None if resolved.balance is None else tuple(map(float, resolved.balance.charge)),
@@ -224,15 +221,15 @@ def resolve_descent(config: RunConfig, stage: Callable[[str], dict[str, Any]]) -
     schedule_config, schedule, balanced = _build_schedule(config, descent, decay if noisy else 0.0, rates, noisy)
 
     family, windows, doubts, independent = None, {}, [], {}
-    if noisy or descent.noise.kind == "none":
+    if noisy or descent.noise.record.noiseless:
         coordinates, missing = _build_coordinates(descent, middle, plain=not config.momentum)
     else:
         coordinates, missing = None, [AT_REST]
     if noisy:
         at_temperature = build_reduction(config, temperature=rounded(_isotropic_temperature(descent, meter, point)))
-        family, windows, doubts = _isotropic_family(config, at_temperature, coordinates, stage)
-        if not descent.noise.replace:
-            doubts.append(Doubt("epochs", BY_EPOCHS))
+        family, windows, doubts = _fitted_family(config, at_temperature, coordinates, stage)
+        if descent.noise.dependence is not None:
+            doubts.append(Doubt("epochs", f"{descent.noise.dependence}, {DEPENDENT}"))
             independent = _independent_variances(descent, middle)
     else:
         values = reduction.chart.scalars(jnp.asarray(middle))
@@ -254,7 +251,8 @@ def resolve_descent(config: RunConfig, stage: Callable[[str], dict[str, Any]]) -
     if len(laws) < len(edges):
         laws = {}
     momentum = float(config.momentum or 0)
-    errors = {name: (coordinates or {})[name].error(edges[name], momentum) for name in laws}
+    known = laws if descent.noise.record.cumulants is not None else {}
+    errors = {name: (coordinates or {})[name].error(edges[name], momentum) for name in known}
     return ResolvedDescent(
         config=schedule_config,
         descent=descent,
@@ -340,7 +338,7 @@ def _isotropic_temperature(descent: Descent, meter: NoiseReport, point: Params) 
     """The temperature of an isotropic noise as strong across the orbits: SGD's has no component along them."""
     q = sum(leaf.size for leaf in jax.tree.leaves(point))
     along = descent.model.group_dim + descent.model.compact_dim
-    return float(meter.temperature) * (1.0 if descent.noise.isotropized else q / (q - along))
+    return float(meter.temperature) * (q / (q - along) if descent.noise.across else 1.0)
 
 
 def _window_at_minimum(value: float) -> Window:
@@ -397,8 +395,7 @@ def _measure_noise(
         balance = charge_balance(
             model,
             potential,
-            # The chains of isotropic noise are Langevin's, at one T.
-            (lambda _: fixed) if descent.noise.isotropized else lambda params: memory * covariance(params),
+            (lambda _: fixed) if descent.noise.record.constant else lambda params: memory * covariance(params),
             point,
             descent.lr,
         )
@@ -448,7 +445,7 @@ def _build_coordinates(
         coordinates = {
             name: Coordinate(descent, i, middle, model.home_of(name)) for i, name in enumerate(chart.scalar_names)
         }
-        for coordinate in coordinates.values() if plain else ():
+        for coordinate in coordinates.values() if plain and descent.noise.record.cumulants is not None else ():
             coordinate.check_steps()
         return coordinates, []
     except LawError as error:
@@ -457,12 +454,14 @@ def _build_coordinates(
 
 def _independent_variances(descent: Descent, middle: np.ndarray) -> dict[str, float]:
     """Variance of each coordinate under law (S) of the same batches drawn with replacement, where there is one."""
+    if descent.noise.replace:
+        return {}
     coordinates, _ = _build_coordinates(replace(descent, noise=replace(descent.noise, replace=True)), middle)
     return {name: coordinate.variance() for name, coordinate in (coordinates or {}).items()}
 
 
-def _isotropic_family(config: RunConfig, at_temperature: Reduction, coordinates: dict[str, Coordinate] | None, stage):
-    """The isotropic family near the temperature of `at_temperature`, the windows, and doubts about the family."""
+def _fitted_family(config: RunConfig, at_temperature: Reduction, coordinates: dict[str, Coordinate] | None, stage):
+    """The fitted family near the temperature of `at_temperature`, the windows, and doubts about the family."""
     temperature = at_temperature.temperature
     warm = Reduction(at_temperature.model, at_temperature.confinement, 1.0)
     if at_temperature.chart.dim == 1:
@@ -472,7 +471,7 @@ def _isotropic_family(config: RunConfig, at_temperature: Reduction, coordinates:
         else:
             low, high = scalar_window(config, at_temperature).window
         edges = np.linspace(low, high, config.bins + 1)
-        return isotropic.from_quadrature(warm, edges, temperature), {name: (low, high)}, []
+        return fitted.from_quadrature(warm, edges, temperature), {name: (low, high)}, []
     lowest = minimum(at_temperature)
     cuts: dict[str, Window] = cut_windows(config, at_temperature, lowest)
     for name in cuts:
@@ -494,9 +493,9 @@ def _isotropic_family(config: RunConfig, at_temperature: Reduction, coordinates:
     edges = {name: np.linspace(*window, config.bins + 1) for name, window in windows.items()}
     doubts = []
     if not draws.r_hat <= R_HAT_LIMIT:
-        text = f"MALA has not mixed on the isotropic law slice: R-hat {draws.r_hat:.3f} > {R_HAT_LIMIT}"
+        text = f"MALA has not mixed on the law slice: R-hat {draws.r_hat:.3f} > {R_HAT_LIMIT}"
         doubts.append(Doubt("law", text, draws.r_hat, R_HAT_LIMIT))
-    return isotropic.from_draws(draws, temperature, edges), windows, doubts
+    return fitted.from_draws(draws, temperature, edges), windows, doubts
 
 
 def draw(prepared: Prepared, session: Session) -> Draws:
@@ -521,7 +520,7 @@ def draw(prepared: Prepared, session: Session) -> Draws:
     limit = RUNAWAY_STARTS * (highest + noisy + 1e-12)
     observer = build_observer(reduction, plan.edges, None)
     like, lr = jax.tree.map(lambda leaf: leaf[0], starts), float(config.lr or 0)
-    if config.noise == "isotropic":
+    if resolved.descent.noise.record.constant:
         kernel = euler_maruyama(potential, like, temperature=resolved.meter.temperature, step_size=lr)
     else:
         momentum, decay = float(config.momentum or 0), float(config.weight_decay or 0)
@@ -562,10 +561,10 @@ def _measure_charge(resolved: ResolvedDescent, draws: Draws) -> ChargeSummary:
 
 
 def _charge_doubts(resolved: ResolvedDescent, charge: ChargeSummary) -> list[Doubt]:
-    if resolved.descent.noise.isotropized and not resolved.reduction.proper:
-        return [
-            Doubt("charge", "isotropic noise on an unconfined model: χ diffuses without end, nothing is stationary")
-        ]
+    noise = resolved.descent.noise
+    if not (noise.across or noise.record.noiseless or resolved.reduction.proper):
+        text = f"{noise.words} on an unconfined model: χ diffuses without end, nothing is stationary"
+        return [Doubt("charge", text)]
     if resolved.laws and charge.draws > OFF_SLICE:
         text = (
             f"χ has not decayed: over the draws it is {charge.draws:.2g} of the pairs' size (at the start "

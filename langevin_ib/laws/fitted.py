@@ -1,8 +1,8 @@
-"""The isotropic family (F) at the temperature, and the c, that fit a sample best: the alternative to SGD's own law.
+"""The family (F) of isotropic noise at the temperature, and the c, that fit a sample best: the rival of SGD's own law.
 
 p_{β,c} ∝ exp(−βℓ) det G^(−c/2) dσ_S is an exponential family in (β, c) = (1/T, c) with the statistics −ℓ and
 t = −½ log det G: maximum likelihood matches their means. The fit is to the draws that are then compared, which favours
-the isotropic laws.
+the fitted laws.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from langevin_ib.statistics.sample import Sample
 from langevin_ib.statistics.weights import MIN_SHARE, effective_share, weights_of
 
 FIXED = {"slice": 1.0, "hard": 0.0, "pushforward": -1.0}
-FREE = "isotropic"
+FREE = "fitted"
 PANELS = 8
 SPAN = 1e6  # how far a best temperature may be from the one that the noise meter gives
 EXTREME_C = 60.0
@@ -47,7 +47,7 @@ class FittedLaw:
 
     name: str
     c: float | None
-    family: IsotropicFamily
+    family: FittedFamily
 
     @property
     def about(self) -> LawAbout:
@@ -65,7 +65,7 @@ class FittedLaw:
 
 
 @dataclass(frozen=True)
-class IsotropicFamily:
+class FittedFamily:
     """The family over points of the quotient inside the windows: quadrature nodes, or draws of one of its laws.
 
     Attributes:
@@ -106,7 +106,7 @@ class IsotropicFamily:
             if share < MIN_SHARE:
                 raise LawError(
                     f"left out, for its best T = {fit.temperature:.3g} and c = {fit.c:.2f} are too far from "
-                    f"T = {self.temperature:.3g}, at which the isotropic laws were sampled ({share:.1%} of those draws "
+                    f"T = {self.temperature:.3g}, at which the fitted laws were sampled ({share:.1%} of those draws "
                     f"would count, {MIN_SHARE:.0%} are needed): {REMEDY}"
                 )
         return fit
@@ -179,12 +179,12 @@ class IsotropicFamily:
         return Fit(float(1.0 / beta), float(c))
 
 
-def from_quadrature(reduction: Reduction, edges: Float[np.ndarray, " edges"], temperature: float) -> IsotropicFamily:
+def from_quadrature(reduction: Reduction, edges: Float[np.ndarray, " edges"], temperature: float) -> FittedFamily:
     """The family of a scalar invariant on a window; `reduction` has T = 1, so that its energies are ℓ."""
     nodes = bin_nodes(edges, (False, False), PANELS)
     terms = reduction.terms(nodes.z.ravel())
     shape = nodes.z.shape
-    return IsotropicFamily(
+    return FittedFamily(
         np.asarray(terms.energy).reshape(shape),
         -0.5 * np.asarray(terms.log_det).reshape(shape),
         nodes.log_weight + np.asarray(terms.log_volume).reshape(shape),
@@ -194,8 +194,8 @@ def from_quadrature(reduction: Reduction, edges: Float[np.ndarray, " edges"], te
     )
 
 
-def from_draws(draws: LawDraws, temperature: float, edges: dict[str, Float[np.ndarray, " edges"]]) -> IsotropicFamily:
+def from_draws(draws: LawDraws, temperature: float, edges: dict[str, Float[np.ndarray, " edges"]]) -> FittedFamily:
     """The family of many coordinates, by weighing draws of one of its laws at the temperature given."""
     energy = np.asarray(draws.terms.energy) * temperature
     log_base = draws.log_weight(family_formula(0.0, "base")) + energy / temperature
-    return IsotropicFamily(energy, draws.statistic, log_base, temperature, draws, edges)
+    return FittedFamily(energy, draws.statistic, log_base, temperature, draws, edges)
