@@ -4,7 +4,8 @@ import tomllib
 
 import pytest
 
-from langevin_ib.config.run import RunConfig, read_toml
+from langevin_ib.config.run import RunConfig
+from langevin_ib.config.settings import read_settings
 from langevin_ib.errors import ConfigError
 from langevin_ib.runs.plan import resolve
 
@@ -65,4 +66,4 @@ def test_a_bad_value_names_the_option_what_was_wanted_and_what_came(changes, wan
 
 def test_a_missing_file_is_a_configuration_error(tmp_path):
     with pytest.raises(ConfigError, match="config must be a readable TOML file"):
-        read_toml(tmp_path / "none.toml")
+        read_settings(tmp_path / "none.toml")

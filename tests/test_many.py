@@ -10,7 +10,7 @@ from rich.console import Console
 
 import langevin_ib
 from langevin_ib import RunConfig
-from langevin_ib.config.run import read_toml
+from langevin_ib.config.settings import read_settings
 from langevin_ib.output.plotting import figure
 from langevin_ib.output.report import findings, law_rows, print_report
 from langevin_ib.output.store import save
@@ -99,7 +99,7 @@ def test_all_invariants_are_in_the_folder_the_table_and_the_picture(stiff, tmp_p
     assert {"z_1", "z_2", "charge", "energy"} <= set(draws.data_vars)
     assert [len(rows) for rows in law_rows(stiff)] == [6, 6]
     assert len(figure(stiff).axes) == 4
-    again = RunConfig.from_dict(read_toml(folder / "config.toml"))
+    again = RunConfig.from_dict(read_settings(folder / "config.toml"))
     assert again == stiff.plan.config
 
 

@@ -10,7 +10,7 @@ import xarray as xr
 
 import langevin_ib
 from langevin_ib import Result, RunConfig
-from langevin_ib.config.run import read_toml
+from langevin_ib.config.settings import read_settings
 from langevin_ib.output.folders import summary_json
 from langevin_ib.output.store import save
 
@@ -92,7 +92,7 @@ def test_the_saved_folder_is_complete_readable_and_reruns(stiff, tmp_path):
     names = {"config.toml", "summary.json", "draws.nc", "histogram.png", "report.html"}
     assert {path.name for path in folder.iterdir()} == names
     assert [path.name for path in folder.parent.iterdir()] == [folder.name]
-    assert RunConfig.from_dict(read_toml(folder / "config.toml")) == stiff.plan.config
+    assert RunConfig.from_dict(read_settings(folder / "config.toml")) == stiff.plan.config
     summary = json.loads((folder / "summary.json").read_text())
     assert summary["schema_version"] == 2
     assert sum(summary["invariants"]["z"]["empirical"]) == pytest.approx(1)

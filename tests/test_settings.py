@@ -2,6 +2,8 @@
 
 import json
 import pickle
+import subprocess
+import sys
 import tomllib
 
 import jsonschema
@@ -170,6 +172,20 @@ def test_options_and_files_take_the_settings_of_a_plug_in(options, message, tmp_
     line = capsys.readouterr().err
     assert line.count("\n") == 1
     assert message in line
+
+
+@pytest.mark.parametrize(
+    ("options", "absent"),
+    [(["--help"], {"jax", "numpy"}), (["--beta", "-1"], {"jax", "numpy", "importlib.metadata"})],
+)
+def test_an_answer_waits_for_no_import_that_it_does_not_need(options, absent):
+    code = (
+        "import contextlib, io, sys\nfrom langevin_ib.sim import main\n"
+        "with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()):\n    main(sys.argv[1:])\n"
+        f"print(*({absent!r} & sys.modules.keys()))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *options], capture_output=True, text=True, check=True)
+    assert done.stdout == "\n"
 
 
 def test_a_file_of_json_is_read(tmp_path):

@@ -20,7 +20,7 @@ def add_settings(group: Any, declared: Mapping[str, Setting]) -> None:
             continue
         text = one.text().replace("%", "%%")
         if isinstance(one.kind, Switch):
-            option = f"--no-{name}" if one.default else flag(name)
+            option = f"--no-{flag(name)[2:]}" if one.default else flag(name)
             group.add_argument(option, dest=name, help=text, action="store_const", const=not one.default)
         else:
             several: dict[str, str] = {"nargs": "+"} if one.kind.many else {}

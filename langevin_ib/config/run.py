@@ -22,16 +22,13 @@ from langevin_ib.config.core import MIN_CHAINS, ChainSettings, ChoiceSettings, C
 from langevin_ib.config.kinds import AUTO, plain
 from langevin_ib.config.models import ModelSettings
 from langevin_ib.config.processes import LAWS, PROCESSES, ProcessSettings
-from langevin_ib.config.settings import Settings, in_order, jsonable, read_settings, schema_of
+from langevin_ib.config.settings import Settings, in_order, jsonable, schema_of
 from langevin_ib.errors import ConfigError
 
 if TYPE_CHECKING:
     from langevin_ib.models.base import Model
 
-__all__ = ["AUTO", "LAWS", "MIN_CHAINS", "RunConfig", "named_origins", "read_toml"]
-
-read_toml = read_settings
-CONSTRAINED = tuple(name for name, chosen in CONFINEMENTS.items() if chosen.held)
+__all__ = ["AUTO", "LAWS", "MIN_CHAINS", "RunConfig", "named_origins"]
 
 
 @dataclass(frozen=True, init=False, repr=False)

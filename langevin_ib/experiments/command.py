@@ -85,7 +85,9 @@ def main(
     parser = new_parser(f"python -m {program}", description)
     add_settings(parser, declared)
     if parts:
-        parser.add_argument("--figure-only", action="store_true", help="none of these: the figure's own run alone")
+        parser.add_argument(
+            "--figure-only", action="store_true", help="the figure's own run alone, as with every --no option"
+        )
     add_settings(parser, extra)
     add_output(parser, "tables")
 
