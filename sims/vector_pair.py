@@ -21,7 +21,7 @@ from langevin_ib.dynamics.kernels.leimkuhler_matthews import leimkuhler_matthews
 from langevin_ib.ensemble.accumulators import WindowDraw, window_histogram
 from langevin_ib.ensemble.runner import Observer, Schedule, run_ensemble, starting_points
 from langevin_ib.laws import Law, bin_masses
-from langevin_ib.laws.pair import bessel_law, power_law, power_of_s
+from langevin_ib.laws.pair import decayed_law, power_law, power_of_s, stiff_law
 from langevin_ib.models import Model
 from langevin_ib.models.base import NEGATIVE, POSITIVE
 from langevin_ib.models.pair import PairPoint, balanced, to_chart
@@ -105,12 +105,14 @@ def laws(p: int, q: int, confinement: Confinement) -> list[tuple[Law, bool]]:
         power = power_of_s(p, q, 1.0)
         laws = [power_law(reduced_loss, TEMPERATURE, power + shift, "power") for shift in (0.0, -0.5, 0.5)]
         return [(law, i == 0) for i, law in enumerate(laws)]
-    exact = bessel_law(p, q, reduced_loss, TEMPERATURE, confinement)
+    decayed = confinement is PROTOCOLS[-1][0]
+    bessel_law = decayed_law if decayed else stiff_law
+    exact = bessel_law(p, q, reduced_loss, TEMPERATURE, confinement.strength)
     candidates = [(exact, True)] + [(_shift_power(exact, shift), False) for shift in (-0.5, 0.5)]
-    if confinement.name == "weight-decay":
+    if decayed:
         # q ± 2 has the order one higher or lower; the shift takes the power back to what it was.
         for offset in (-2, 2):
-            neighbour = bessel_law(p, q + offset, reduced_loss, TEMPERATURE, confinement)
+            neighbour = bessel_law(p, q + offset, reduced_loss, TEMPERATURE, confinement.strength)
             candidates.append((_shift_power(neighbour, -0.5 * offset), False))
     return candidates
 

@@ -14,7 +14,7 @@ from langevin_ib.errors import LawError
 from langevin_ib.laws import Reduction
 from langevin_ib.laws.named.exact import exact, exact_formula
 from langevin_ib.laws.orbit import check_splits, log_orbit_integral, traces
-from langevin_ib.laws.pair import bessel_law
+from langevin_ib.laws.pair import decayed_law, stiff_law
 from langevin_ib.models import Chart, Model, build_model
 
 T = 0.1
@@ -219,11 +219,11 @@ def test_a_compact_part_that_acts_by_isometries_counts_by_the_volume_of_its_orbi
     def loss(s):
         return 0.5 * (s - 1.0) ** 2
 
-    for confinement in (stiff(4.0), weight_decay(0.3)):
-        wanted = bessel_law(2, 2, loss, T, confinement).log_density(z)
+    for confinement, bessel_law in ((stiff(4.0), stiff_law), (weight_decay(0.3), decayed_law)):
+        wanted = bessel_law(2, 2, loss, T, confinement.strength).log_density(z)
         one = exact(Reduction(turned_pair(), confinement, T)).log_density(z)
         np.testing.assert_allclose(np.ptp(one - wanted), 0.0, atol=1e-8)
-        assert np.ptp(one - bessel_law(1, 1, loss, T, confinement).log_density(z)) > 1.0
+        assert np.ptp(one - bessel_law(1, 1, loss, T, confinement.strength).log_density(z)) > 1.0
         # Two coordinates, one of them b's slope w = tan φ: dφ = dw/(1 + w²).
         reduction = Reduction(turned_pair(turn_b=False), confinement, T)
         points = np.stack([z, np.linspace(-1.0, 1.5, z.size)], axis=1)

@@ -12,8 +12,6 @@ import numpy as np
 from jaxtyping import Float
 from scipy import special
 
-from langevin_ib.dynamics.confinement import Confinement
-from langevin_ib.errors import LawError
 from langevin_ib.laws.base import Law
 
 MEASURE = "ds dâ db̂"
@@ -40,37 +38,45 @@ def power_law(loss: Loss, temperature: float, power: float, name: str) -> Law:
     return Law(name, MEASURE, f"exp(−ℓ/T) s^({power:g})", log_density)
 
 
-def bessel_law(p: int, q: int, loss: Loss, temperature: float, confinement: Confinement) -> Law:
-    """The exact marginal of s, exp(−ℓ/T) s^{(p+q−2)/2} times the orbit integral.
-
-    Under λ|θ|²/2 that is K_{(p−q)/2}(λs/T); under κχ²/2 it is e^x K_{(p−q)/4}(x) with x = κs²/4T.
+def stiff_law(p: int, q: int, loss: Loss, temperature: float, kappa: float) -> Law:
+    """The exact marginal of s under κχ²/2: exp(−ℓ/T) s^{(p+q−2)/2} e^x K_{(p−q)/4}(x), x = κs²/4T.
 
     Args:
         p, q: dimensions of the pair.
         loss: ℓ(s), without the confinement.
         temperature: T.
-        confinement: `stiff` or `weight_decay`.
-
-    Raises:
-        LawError: another confinement.
+        kappa: κ.
     """
-    strength = confinement.strength
-    orbit = {
-        # kve(ν, x) = K_ν(x) e^x. Under weight decay ℓ is the loss alone, so e^{−x} stays.
-        "weight-decay": lambda s: (
-            np.log(special.kve(0.5 * (p - q), strength * s / temperature)) - strength * s / temperature
-        ),
-        "stiff": lambda s: np.log(special.kve(0.25 * (p - q), strength * s**2 / (4 * temperature))),
-    }.get(confinement.name)
-    if orbit is None:
-        raise LawError(f"law exact: no closed form for a vector pair under confinement {confinement.name}")
-    text = {
-        "weight-decay": f"K_{{{0.5 * (p - q):g}}}(λs/T)",
-        "stiff": f"e^x K_{{{0.25 * (p - q):g}}}(x), x = κs²/4T",
-    }[confinement.name]
+    order = 0.25 * (p - q)
+    # kve(ν, x) = K_ν(x) e^x.
+    return _orbit_law(
+        p, q, loss, temperature,
+        lambda s: np.log(special.kve(order, kappa * s**2 / (4 * temperature))),
+        f"e^x K_{{{order:g}}}(x), x = κs²/4T",
+    )  # fmt: skip
 
+
+def decayed_law(p: int, q: int, loss: Loss, temperature: float, weight_decay: float) -> Law:
+    """The exact marginal of s under λ|θ|²/2: exp(−ℓ/T) s^{(p+q−2)/2} K_{(p−q)/2}(λs/T).
+
+    Args:
+        p, q: dimensions of the pair.
+        loss: ℓ(s), without the confinement.
+        temperature: T.
+        weight_decay: λ.
+    """
+    order = 0.5 * (p - q)
+
+    def log_orbit(s):
+        x = weight_decay * s / temperature
+        return np.log(special.kve(order, x)) - x
+
+    return _orbit_law(p, q, loss, temperature, log_orbit, f"K_{{{order:g}}}(λs/T)")
+
+
+def _orbit_law(p: int, q: int, loss: Loss, temperature: float, log_orbit: Loss, text: str) -> Law:
     def log_density(s):
         s = np.asarray(s, np.float64)
-        return -loss(s) / temperature + 0.5 * (p + q - 2) * np.log(s) + orbit(s)
+        return -loss(s) / temperature + 0.5 * (p + q - 2) * np.log(s) + log_orbit(s)
 
     return Law("exact", MEASURE, f"exp(−ℓ/T) s^({0.5 * (p + q - 2):g}) {text}", log_density)
