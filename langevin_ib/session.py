@@ -122,7 +122,7 @@ def _settings() -> Iterator[None]:
         jax.numpy_dtype_promotion("standard"),
         jax.numpy_rank_promotion("allow"),
         jax.transfer_guard("allow"),
-        np.errstate(divide="warn", over="warn", under="ignore", invalid="warn", call=None),
+        np.errstate(divide="warn", over="warn", under="ignore", invalid="warn"),
     ):
         yield
 
