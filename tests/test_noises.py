@@ -12,7 +12,7 @@ from helpers import starts
 from jax.flatten_util import ravel_pytree
 
 from langevin_ib.config import extensions
-from langevin_ib.dynamics.confinement import unconfined
+from langevin_ib.dynamics.confinements.none import unconfined
 from langevin_ib.dynamics.descent import sgd
 from langevin_ib.dynamics.noise import Noise, NoiseKind, cumulants, gradient_noise
 from langevin_ib.errors import ConfigError, LawError

@@ -26,12 +26,12 @@ def draw(source, key, chains):
 
 def batch(source, drawn, task, memory):
     """The data set with its labels of this step."""
-    return Batch(Examples(task["x"], task["y"] + source.noise.own.move * drawn), task["weight"], memory)
+    return Batch(Examples(task["x"], task["y"] + source.noise.settings.move * drawn), task["weight"], memory)
 
 
 def covariance(noise, each):
     """Σ = w² m² E J_iᵀJ_i/n, that of Gaussian labels of the same variance."""
-    spread = (each.weight * noise.own.move) ** 2 / each.share.size
+    spread = (each.weight * noise.settings.move) ** 2 / each.share.size
     return spread * jnp.einsum("i,ioq,iop->qp", each.share, each.jacobian, each.jacobian)
 
 
