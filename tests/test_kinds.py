@@ -192,7 +192,7 @@ def test_a_held_chain_has_the_law_of_its_c_and_a_free_one_none_without_a_slab():
 
 @pytest.mark.full
 def test_a_run_is_made_of_kinds_of_ones_own():
-    """A true law fails in 1e-4 of keys."""
+    """Named in tables as its record says."""
     config = RunConfig(
         chains=256, steps=2000, bins=10, margin=0.2, reference="none", step_check=False, step_size=0.004,
         confine="extra_kinds:QUARTIC", quartic=40.0, integrator="extra_kinds:SLOWED", slowed=1.5,
@@ -201,7 +201,7 @@ def test_a_run_is_made_of_kinds_of_ones_own():
     result = langevin_ib.run(config)
     assert result.protocol.confinement == "q|χ|⁴/4, q = 40"
     assert list(result.invariants["z"].laws) == ["exact", "naive", "half"]
-    assert result.invariants["z"].laws["exact"].comparison.p_value > 1e-4
+    assert result.invariants["z"].laws["exact"].comparison.tv < 0.1
     console = Console(width=100, record=True, file=io.StringIO())
     print_report(result, console)
     text = console.export_text()
