@@ -24,10 +24,12 @@ class ProcessSettings(Settings):
     Attributes:
         confine: the confinement by default.
         steps_by_rule: whether a rule of the plan sets the number of steps.
+        gibbs: whether it samples exp(−(L + C)/T) dθ at the `temperature` of its settings.
     """
 
     confine: ClassVar[str] = "stiff"
     steps_by_rule: ClassVar[bool] = False
+    gibbs: ClassVar[bool] = True
 
     def settled(self, config: RunConfig) -> Self:
         """With what the choices of the configuration imply filled in.
@@ -105,6 +107,7 @@ class SgdSettings(ProcessSettings):
     group: ClassVar[str] = "descent"
     confine: ClassVar[str] = "none"
     steps_by_rule: ClassVar[bool] = True  # it follows from how fast χ decays
+    gibbs: ClassVar[bool] = False
 
     noise: str = setting(
         "label",

@@ -43,7 +43,7 @@ def save(result: Result, out: str | Path) -> Path:
 def draws(result: Result) -> xr.DataTree:
     """The thinned trace with a `posterior` group, as ArviZ 0.23 and 1.x both read it."""
     config, trace = result.plan.config, result.trace
-    over = " over temperature" if config.sampler == "langevin" else ""
+    over = " over temperature" if config.process.gibbs else ""
     penalty = ", plus weight decay at the balanced point," if config.weight_decay is not None else ""
     meaning = {
         "charge": "moment map chi; the slice is chi = 0",

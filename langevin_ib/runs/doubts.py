@@ -169,18 +169,21 @@ def _p_below(
 def joint_doubts(
     laws: Mapping[str, Mapping[str, LawResult]], joint: Joint | Absent | None, margin: float
 ) -> list[Doubt]:
-    """A joint law that is not `exact`, which every chain obeys, while all of its marginals are."""
-    if not isinstance(joint, Joint) or joint.law != "exact":
+    """A joint law, of those that the draws have to obey, that they do not have while they have all of its marginals."""
+    if not isinstance(joint, Joint):
         return []
-    if any(rows["exact"].comparison.verdict == "differs" for rows in laws.values()):
+    marginals = [rows[joint.law] for rows in laws.values() if joint.law in rows]
+    if any(row.about.role != "own" for row in marginals) or len(marginals) < len(laws):
+        return []
+    if any(row.comparison.verdict == "differs" for row in marginals):
         return []  # the marginals say it already
     doubts, pair = [], joint.dependence
     gap, (first, second) = abs(pair.first - pair.second), joint.pair
     # Of two normal variables whose correlation changes by r the joint law changes by TV r/π.
     if pair.p_value < DRIFT_LEVEL and gap - stats.norm.ppf(compare.LEVEL) * pair.se > np.pi * margin:
         text = (
-            f"{first} and {second} depend on each other otherwise than in the law exact, with a correlation of normal "
-            f"scores of {pair.first:.3f} against {pair.second:.3f} ({p_is(pair.p_value)}): "
+            f"{first} and {second} depend on each other otherwise than in the law {joint.law}, with a correlation of "
+            f"normal scores of {pair.first:.3f} against {pair.second:.3f} ({p_is(pair.p_value)}): "
             "the step is too large, the chains have not settled, or the law's draws are not of it"
         )
         doubts.append(Doubt("joint", text, pair.p_value, DRIFT_LEVEL))

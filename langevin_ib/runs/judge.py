@@ -75,8 +75,8 @@ def judge(prepared: Prepared, draws: Draws, details: Details | None = None) -> R
         every = [*prepared.doubts, *absent, *convergence_doubts(mixing, step_check, reference, drifting=plan.drifting)]
         every += () if details is None else details.doubts
         if not plan.drifting:  # else neither c nor the share of the slab is that of a stationary law
-            exact = [rows["exact"] for rows in laws.values() if "exact" in rows]
-            every += contradictions(coefficient, exact, step_check, reference, shares)
+            own = [row for rows in laws.values() for row in rows.values() if row.about.role == "own"]
+            every += contradictions(coefficient, own, step_check, reference, shares)
             full = next((check.sample for check in draws.checks if check.reference and not check.sample.empty), None)
             every += coverage_doubts(prepared.sampled, sample, full) + joint_doubts(laws, joint, plan.config.margin)
     if every:
@@ -233,7 +233,7 @@ def _step_check(prepared: Prepared, draws: Draws, check: Check, coefficient: Coe
 def _reference(prepared: Prepared, sample: Sample, check: Check, known: Known) -> Reference:
     margin, against_exact = prepared.plan.config.margin, None
     for about, masses in known.items():
-        if about.name == "exact":
+        if about.role == "own":
             level = level_of(sample.scalars)
             against_exact = {
                 name: held_against(check.sample.histogram(name), masses[name], margin, level) for name in sample.scalars

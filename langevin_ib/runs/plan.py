@@ -74,7 +74,7 @@ class Plan:
     @property
     def drifting(self) -> bool:
         """Whether the chains spread along the orbits without end, so that only draws on a slab are judged."""
-        return self.config.sampler == "langevin" and not self.reduction.proper
+        return self.config.process.gibbs and not self.reduction.proper
 
     def __reduce__(self) -> tuple[Any, ...]:
         """What a pickle holds: all but the model's functions, which are built anew from the configuration."""

@@ -614,7 +614,7 @@ class Result:
         return {
             "schema_version": SCHEMA_VERSION,
             "config": config.to_dict(),
-            "temperature": config.temperature if config.sampler == "langevin" else None,
+            "temperature": config.temperature if config.process.gibbs else None,
             "run": self.run.to_dict(),
             "protocol": self.protocol.to_dict(),
             "diagnostics": {

@@ -78,8 +78,8 @@ def prepare_and_draw(config: RunConfig) -> tuple[Prepared, Draws, list[Doubt]]:
     Raises:
         as `run`.
     """
-    if config.sampler == "langevin":
-        config = config.replace(step_check=False, reference="none")
+    unchecked = {"step_check": False, "reference": "none"}
+    config = config.replace(**{name: off for name, off in unchecked.items() if name in config.process.declared()})
     with Session().open() as session, named_origins(config):
         process = process_of(config)
         prepared = process.prepare(config, session)
