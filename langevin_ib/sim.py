@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from langevin_ib import signals
-from langevin_ib.cli.command import Parser, flag, guarded, new_parser, number, options, own_output
-from langevin_ib.config.run import AUTO, LANGEVIN, NUMBERS, SGD, RunConfig, read_toml
+from langevin_ib.cli.command import Parser, flag, guarded, new_parser, own_output
+from langevin_ib.cli.options import Origins, add_output, add_settings, list_choices, typed_settings
+from langevin_ib.config import extensions
+from langevin_ib.config.choices import BUILT_IN, Classes, chosen_classes, flat_settings, names_of_run
+from langevin_ib.config.kinds import AUTO, number
+from langevin_ib.config.run import LAWS, RunConfig
+from langevin_ib.config.settings import read_settings
 from langevin_ib.devices import use_all_cores
-from langevin_ib.errors import ConfigError, FailedRunError
+from langevin_ib.errors import ConfigError, FailedRunError, LangevinIBError
 
 PROGRAM = "python -m langevin_ib.sim"
-RULED = ("window", "slab", "step_size", "thin", "burn_in")
-FROM_RULES_OF = {
-    *("model", "options", "sampler", "beta", "sigma", "target", "depth", "metric"),
-    *("confine", "kappa", "weight_decay", "integrator", "steps"),
-    *("noise", "lr", "label_noise", "batch_size", "momentum"),
-}
 TITLES = {
     "model": "model and temperature",
     "protocol": "confinement",
@@ -29,42 +27,49 @@ TITLES = {
     "descent": "stochastic gradient descent, with --sampler sgd",
     "comparison": "comparison",
 }
+# The settings that may name a plug-in, which is imported before all others are read: it may have settings of its own.
+CHOICES: dict[str, extensions.Kind] = {
+    extensions.SETTING[kind]: kind for kind in get_args(extensions.Kind) if kind != "model"
+}
 
 
-def build_parser() -> Parser:
-    """Options are the fields of `RunConfig`, in its groups; None stands for 'not given', so that a file can fill it."""
+def build_parser(choices: Mapping[str, Any] | None = None, classes: Classes | None = None) -> Parser:
+    """Options are the settings of every built-in choice, in groups, and those of the plug-ins that are chosen."""
     parser = new_parser(
         PROGRAM, "Simulate noisy training of a symmetric model and measure which reduced law its draws obey."
     )
-    groups = {key: parser.add_argument_group(title) for key, title in TITLES.items()}
-    for spec in dataclasses.fields(RunConfig):
-        _add_option(groups[spec.metadata["group"]], spec)
+    declared = flat_settings(classes)
+    for key, title in TITLES.items():
+        group = {name: one for name, one in declared.items() if one.group == key}
+        add_settings(parser.add_argument_group(title), group)
+    for kind, chosen in (classes or {}).items():
+        own = {name: one for name, one in chosen.declared().items() if one.group not in TITLES}
+        if own:
+            title = f"settings of {flag(extensions.SETTING[kind])} {(choices or {}).get(extensions.SETTING[kind])}"
+            add_settings(parser.add_argument_group(title), own)
     output = parser.add_argument_group("input and output")
-    output.add_argument("--config", metavar="FILE", help="TOML file of settings; options override it")
-    output.add_argument("--out", metavar="DIR", default="runs", help="where the run folder goes [runs]")
+    output.add_argument("--config", metavar="FILE", help="TOML or JSON file of settings; options override it")
     output.add_argument("--chunk", metavar="N", help="records per device call; changes no number [auto]")
-    output.add_argument("--quiet", action="store_true", help="print nothing but errors")
-    output.add_argument(
-        "--json", action="store_true", help="print summary.json on standard output instead of the table"
-    )
+    add_output(output)
+    list_choices(parser, declared)
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns its exit code: 0 done, 2 bad input (nothing written), 3 failed run."""
-    return guarded(PROGRAM, lambda: _simulate(vars(build_parser().parse_args(argv))))
+    return guarded(PROGRAM, lambda: _simulate(sys.argv[1:] if argv is None else argv))
 
 
-def _simulate(arguments: dict[str, Any]) -> int:
-    out, quiet, as_json = arguments.pop("out"), arguments.pop("quiet"), arguments.pop("json")
-    chunk = _parse_chunk(arguments.pop("chunk"))
-    path = arguments.pop("config")
-    settings = {} if path is None else read_toml(path)
-    given = {name: _parse_setting(name, text) for name, text in arguments.items() if text is not None}
-    retained = _reconcile(settings, given)
-    origins = Origins(given, settings, path)
+def _simulate(argv: Sequence[str]) -> int:
+    choices, classes, path, settings = _choose(argv)
+    arguments = vars(build_parser(choices, classes).parse_args(argv))
+    out, quiet, as_json = arguments["out"], arguments["quiet"], arguments["json"]
+    chunk = _parse_chunk(arguments["chunk"])
+    typed = typed_settings(arguments, flat_settings(classes))
+    origins = Origins(flat_settings(classes), typed, settings, f"from {path}")
     with origins.named():
-        config = RunConfig.from_dict(settings | given)
+        retained = _reconcile(settings, typed)
+        config = RunConfig.from_dict(settings | typed)
 
     use_all_cores()
     # After the settings are known to be good, so that a typing error is answered at once; after the devices are set.
@@ -76,9 +81,14 @@ def _simulate(arguments: dict[str, Any]) -> int:
         from langevin_ib.output.store import save  # noqa: PLC0415
         from langevin_ib.runs.run import run  # noqa: PLC0415
 
+    def of_rest(name: str) -> str:
+        origin = config.origin_of(name)
+        rulers = [flag(other) for other in typed if flat_settings(classes)[other].feeds]
+        return f"{origin} from {', '.join(rulers)}" if rulers and origin == "set by rule" else origin
+
     check_writable(out)
     # Standard output is for the result: what a model of the user's prints goes to standard error.
-    with stages(quiet or as_json) as report, origins.named(config), own_output(), faults_of(config.model_name):
+    with stages(quiet or as_json) as report, origins.named(of_rest), own_output(), faults_of(config.model_name):
         result = run(config, report=report, chunk_records=chunk, checkpoints=Path(out) / CHECKPOINTS)
         report("writing")
         try:
@@ -97,90 +107,56 @@ def _simulate(arguments: dict[str, Any]) -> int:
     return 0
 
 
-@dataclasses.dataclass(frozen=True)
-class Origins:
-    """Where settings come from, so that an error about a value that was not typed names its origin.
-
-    Attributes:
-        given: typed on the command line.
-        settings: in the file.
-        path: of the file.
-    """
-
-    given: dict[str, Any]
-    settings: dict[str, Any]
-    path: str | None
-
-    @contextlib.contextmanager
-    def named(self, config: RunConfig | None = None) -> Iterator[None]:
-        """Add the origin to errors about settings; given the configuration before its rules, of those too."""
-        try:
-            yield
-        except ConfigError as error:
-            raise error.said_of(self.of(error.option, config)) from None
-
-    def of(self, option: str, config: RunConfig | None) -> str:
-        """In words; nothing for what was typed, or is no setting."""
-        name = "options" if option == "set" else option
-        if name in self.given or name not in {spec.name for spec in dataclasses.fields(RunConfig)}:
-            return ""
-        if name in self.settings:
-            return f"from {self.path}"
-        origin = "a default" if config is None else config.origin_of(name)
-        typed = [flag(other) for other in self.given if other in FROM_RULES_OF]
-        return f"{origin} from {', '.join(typed)}" if typed and origin == "set by rule" else origin
+def _choose(argv: Sequence[str]) -> tuple[dict[str, Any], Classes, str | None, dict[str, Any]]:
+    """What is chosen, by name and by settings class, the file's path, and its settings; plug-ins are imported."""
+    first = Parser(add_help=False, allow_abbrev=False)
+    for name in CHOICES:
+        first.add_argument(flag(name), dest=name, nargs="*" if flat_settings()[name].kind.many else "?")
+    first.add_argument("--config", nargs="?")
+    found = vars(first.parse_known_args(argv)[0])
+    path = found.pop("config")
+    typed = {name: text for name, text in found.items() if text is not None}
+    settings: dict[str, Any] = {}
+    try:
+        if path is not None:
+            settings = read_settings(path)
+        choices = {name: settings[name] for name in CHOICES if name in settings} | typed
+        if any(_is_plug_in(kind, choices.get(name)) for name, kind in CHOICES.items()):
+            use_all_cores()  # before a plug-in starts JAX
+        with Origins(flat_settings(), typed, settings, f"from {path}").named(), own_output():
+            return choices, chosen_classes(settings | typed), path, settings
+    except LangevinIBError:
+        if {"-h", "--help", "--version"} & set(argv):
+            return {}, {}, None, {}
+        raise
 
 
-def _reconcile(settings: dict[str, Any], given: dict[str, Any]) -> list[str]:
-    """Drop the file's constants of another protocol; name the file's numbers that a rule would now set differently."""
-    if given.get("sampler", settings.get("sampler", "langevin")) != settings.get("sampler", "langevin"):
-        for constant in (*LANGEVIN, *SGD, "confine", "kappa", "slab", "steps", "burn_in", "thin", "window"):
-            settings.pop(constant, None)
-    if given.get("confine", settings.get("confine")) != settings.get("confine"):
-        for constant in ("kappa", "weight_decay", "slab", "integrator"):
-            settings.pop(constant, None)
-    if given.get("model", settings.get("model", "uv")) != settings.get("model", "uv"):
-        for constant in ("options", "target", "depth", "metric", "invariant"):
-            settings.pop(constant, None)
-    if not FROM_RULES_OF & given.keys():
+def _is_plug_in(kind: extensions.Kind, chosen: Any) -> bool:
+    known = {AUTO, *LAWS, *BUILT_IN.get(kind, ())}
+    names = chosen if isinstance(chosen, list) else [chosen]
+    return any(isinstance(name, str) and name not in known and extensions.is_known(kind, name) for name in names)
+
+
+def _reconcile(settings: dict[str, Any], typed: dict[str, Any]) -> list[str]:
+    """Drop what the file sets of choices that are others now; name its numbers that a rule would now set otherwise."""
+    declared, before = flat_settings(chosen_classes(settings | typed)), set()
+    changed = {
+        name
+        for name in ("model", *CHOICES)
+        if name in typed and typed[name] != settings.get(name, declared[name].default)
+    }
+    if changed:
+        with contextlib.suppress(ConfigError):  # of a choice that is none, or no longer: another stands in its place
+            before = names_of_run(settings)
+        for name, one in declared.items():
+            if changed.intersection(one.follows):
+                settings.pop(name, None)
+        for name in before - names_of_run(settings | typed):
+            settings.pop(name, None)
+    if not any(declared[name].feeds for name in typed if name in declared):
         return []
-    return [name for name in RULED if settings.get(name, AUTO) != AUTO and name not in given]
-
-
-def _add_option(group: Any, spec: dataclasses.Field) -> None:
-    meta = spec.metadata
-    option = flag(spec.name)
-    text = meta["help"]
-    if meta.get("many") and "choices" in meta:
-        text += f": {', '.join(meta['choices'])} [all]"
-    elif "choices" in meta:
-        text += f": {', '.join(str(c) for c in meta['choices'])}"
-        text += "" if spec.default is None else f" [{spec.default}]"
-    elif spec.default is not None and spec.name != "model":
-        text += f" [{spec.default}]"
-    metavar = "X" if meta.get("kind") in NUMBERS else "N" if meta.get("kind") == "count" else "NAME"
-    extra: dict[str, Any] = {"metavar": metavar}
-    if spec.name == "window":
-        extra = {"metavar": "Z", "nargs": "+"}
-    elif spec.name == "options":
-        extra = {"metavar": "NAME=VALUE", "nargs": "+"}
-    elif spec.name == "metric":
-        extra = {"metavar": "X", "nargs": "+"}
-    elif meta.get("many"):
-        extra = {"metavar": "NAME", "nargs": "+"}
-    group.add_argument(option, dest=spec.name, help=text.replace("%", "%%"), **extra)
-
-
-def _parse_setting(name: str, text: str | list[str]) -> Any:
-    """Numbers parsed, other text as it is: `RunConfig` validates it."""
-    if name == "options":
-        return options(list(text))
-    if name in ("invariant", "laws"):
-        return text
-    if isinstance(text, list):
-        values = [number(part) for part in text]
-        return AUTO if values == [AUTO] else values
-    return text if name == "model" else number(text)
+    ruled = (name for name, one in declared.items() if one.ruled and name not in typed)
+    return [name for name in ruled if settings.get(name, AUTO) != AUTO]
 
 
 def _parse_chunk(text: str | None) -> int | None:

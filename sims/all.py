@@ -22,7 +22,8 @@ from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 
-from langevin_ib.cli.command import INTERRUPTED, guarded, new_parser, number
+from langevin_ib.cli.command import INTERRUPTED, guarded, new_parser
+from langevin_ib.cli.options import add_settings, typed_settings
 from langevin_ib.devices import usable_cores
 from langevin_ib.ensemble.trajectories import BLOCK
 from langevin_ib.errors import FailedRunError
@@ -42,19 +43,14 @@ FIGURES = (
 def main(argv: Sequence[str] | None = None) -> int:
     """Run all figures; returns the first exit code that is not 0, 0 if there is none."""
     parser = new_parser("python -m sims.all", "Every figure of the paper, and the wall time of each.")
-    parser.add_argument("--seeds", metavar="N", default="32", help="independent seeds of each figure [32]")
-    parser.add_argument("--seed", metavar="N", default="0", help="seed of all randomness [0]")
-    parser.add_argument("--steps", metavar="N", help="steps of each figure's own run [the paper's]")
+    declared = {name: Request.declared()[name] for name in ("seeds", "seed", "steps")}
+    add_settings(parser, declared)
     parser.add_argument("--figure-only", action="store_true", help="each figure's own run alone")
     parser.add_argument("--out", metavar="DIR", default="runs", help="where the run folders go [runs]")
 
     def work() -> int:
         given = parser.parse_args(argv)
-        request = Request(
-            seeds=number(given.seeds),
-            seed=number(given.seed),
-            steps=None if given.steps is None else number(given.steps),
-        )
+        request = Request(**typed_settings(vars(given), declared))
         options = ["--seeds", str(request.seeds), "--seed", str(request.seed), "--out", given.out]
         options += ["--figure-only"] * given.figure_only
         options += [] if request.steps is None else ["--steps", str(request.steps)]

@@ -239,10 +239,10 @@ def modes(problem: Problem, trained: Trained) -> Float[np.ndarray, "seed time mo
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns its exit code."""
-    text = "loss as in the paper's code (mean over all entries) or its text (over the sub-sampled ones) [code]"
+    text = "loss as in the paper's code (mean over all entries) or its text (over the sub-sampled ones)"
     return command(
         "sims.fig4_completion", "Figure 4 of the paper over an ensemble of seeds.", experiment, argv, data=True,
-        extra={"variant": (text, choice("variant", ("code", "text")))},
+        extra={"variant": choice(text, "code", "text")},
     )  # fmt: skip
 
 

@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 from langevin_ib.dynamics.noise import Noise
 from langevin_ib.ensemble.runner import Stages
 from langevin_ib.experiments import baselines, pictures
-from langevin_ib.experiments.command import Request, choice, reader
+from langevin_ib.experiments.command import Request, choice, positive
 from langevin_ib.experiments.command import main as command
 from langevin_ib.experiments.data import load
 from langevin_ib.experiments.effects import says_of_noise
@@ -136,12 +136,12 @@ def picture(own: Trained, arrays: dict[str, Any], *, truth: Float[np.ndarray, "s
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns its exit code."""
-    text = "start of the factors: code (1e-2) or text (1e-4) [code]"
+    text = "start of the factors: code (1e-2) or text (1e-4)"
     return command(
         "sims.fig5_sparse_spectral", "Figure 5 of the paper over an ensemble of seeds.", experiment, argv, data=True,
         extra={
-            "plain_lr": ("learning rate of the plain model [the paper's]", reader("plain_lr")),
-            "variant": (text, choice("variant", tuple(STARTS))),
+            "plain_lr": positive("learning rate of the plain model"),
+            "variant": choice(text, *STARTS),
         },
     )  # fmt: skip
 

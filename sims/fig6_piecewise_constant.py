@@ -22,7 +22,7 @@ from langevin_ib.design import operators
 from langevin_ib.dynamics.noise import Noise
 from langevin_ib.ensemble.runner import Stages
 from langevin_ib.experiments import baselines, pictures
-from langevin_ib.experiments.command import Request, choice, reader
+from langevin_ib.experiments.command import Request, choice, positive
 from langevin_ib.experiments.command import main as command
 from langevin_ib.experiments.data import load
 from langevin_ib.experiments.effects import says_of_noise
@@ -121,8 +121,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     return command(
         "sims.fig6_piecewise_constant", "Figure 6 of the paper over an ensemble of seeds.", experiment, argv, data=True,
         extra={
-            "plain_lr": ("learning rate of the plain model [the paper's]", reader("plain_lr")),
-            "variant": ("code (1.5e6 steps) or text (5e5) [code]", choice("variant", tuple(STEPS))),
+            "plain_lr": positive("learning rate of the plain model"),
+            "variant": choice("code (1.5e6 steps) or text (5e5)", *STEPS),
         },
     )  # fmt: skip
 

@@ -3,7 +3,6 @@
 Settings are generated from the records that describe them, so that a new field is tried without being thought of here.
 """
 
-import dataclasses
 import importlib
 import json
 import math
@@ -18,10 +17,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from langevin_ib import attribute, run, sim
-from langevin_ib.attribution.config import COUNTS, KINDS, AttributionConfig
+from langevin_ib.attribution.config import AttributionConfig
 from langevin_ib.cli.command import flag
-from langevin_ib.config import extensions
-from langevin_ib.config.run import LANGEVIN, LIMIT, NUMBERS, SGD, RunConfig
+from langevin_ib.config import extensions, kinds
+from langevin_ib.config.processes import SgdSettings
+from langevin_ib.config.run import RunConfig, flat_settings
+from langevin_ib.experiments.command import Request
 
 TRIES = settings(
     max_examples=6, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -71,57 +72,49 @@ def not_a_count(low, high):
     )
 
 
-def refused_texts(spec):
-    """Text that an option must not take, by what its field says of itself."""
-    meta = spec.metadata
-    if "choices" in meta:
-        return WORDS.filter(lambda text: text not in meta["choices"])
-    kind = meta["kind"]
-    if kind in NUMBERS:
-        return not_a_number(NUMBERS[kind][1])
-    if kind == "count":
-        return not_a_count(meta["low"], meta["high"])
-    if kind == "model":
-        return st.one_of(
-            WORDS, WORDS.map(lambda text: text + ":"), WORDS.map(lambda text: f"{text}:{text}"), st.just("")
-        )
-    if kind == "metric":
+def refused_texts(setting):
+    """Text that an option must not take, by what its declaration says."""
+    kind = setting.kind
+    if isinstance(kind, kinds.Real):
+        return not_a_number(kind.allows)
+    if isinstance(kind, kinds.Whole):
+        return not_a_count(kind.low, kind.high)
+    if isinstance(kind, kinds.OneOf | kinds.YesNo):
+        return WORDS.filter(lambda text: text not in kind.choices)
+    if isinstance(kind, kinds.Extension):
+        nowhere = [WORDS.map(lambda text: text + ":"), WORDS.map(lambda text: f"{text}:{text}")]
+        return st.one_of(WORDS.filter(lambda text: text not in kind.names), *nowhere, st.just(""))
+    if isinstance(kind, kinds.Diagonal):
         return not_a_number(lambda x: x > 0)
-    return {
-        "options": WORDS,
-        "names": WORDS,
-        "interval": st.one_of(WORDS.filter(lambda w: w != "auto"), st.floats().map(repr)),
-    }[kind]
+    if isinstance(kind, kinds.Interval):
+        return st.one_of(WORDS.filter(lambda w: w != "auto"), st.floats().map(repr))
+    return WORDS  # of options, names, and a model that is a name alone
 
 
-@pytest.mark.parametrize("spec", dataclasses.fields(RunConfig), ids=lambda spec: spec.name)
+@pytest.mark.parametrize("name", flat_settings())
 @TRIES
 @given(data=st.data())
-def test_a_setting_of_a_run_that_is_out_of_its_range_is_one_line(answer, spec, data):
-    text = data.draw(refused_texts(spec))
-    sampler = ["--sampler", "sgd"] if spec.name in SGD else []
-    code, line = answer(sim.main, [*sampler, f"{flag(spec.name)}={text}"])
+def test_a_setting_of_a_run_that_is_out_of_its_range_is_one_line(answer, name, data):
+    text = data.draw(refused_texts(flat_settings()[name]))
+    sampler = ["--sampler", "sgd"] if name in SgdSettings.declared() else []
+    code, line = answer(sim.main, [*sampler, f"{flag(name)}={text}"])
     assert code == 2
-    assert f"{flag(spec.name)} must be" in line
+    assert f"{flag(name)} must be" in line
 
 
-ATTRIBUTED = {
-    **{name: not_a_count(*limits) for name, limits in COUNTS.items()},
-    **{name: not_a_number(NUMBERS[kind][1]) for name, kind in KINDS.items()},
-    **dict.fromkeys(("noise", "setup", "options"), WORDS),
-    "model": WORDS.filter(lambda text: text not in extensions.names("model")),
-}
-
-
-def test_every_setting_of_an_attribution_is_tried_but_those_that_have_no_text():
-    assert {spec.name for spec in dataclasses.fields(AttributionConfig)} - set(ATTRIBUTED) == {"one_task", "precision"}
+ATTRIBUTED = {name: one for name, one in AttributionConfig.declared().items() if name not in ("one_task", "precision")}
 
 
 @pytest.mark.parametrize("name", ATTRIBUTED)
 @TRIES
 @given(data=st.data())
 def test_a_setting_of_an_attribution_that_is_out_of_its_range_is_one_line(answer, name, data):
-    code, line = answer(attribute.main, [f"{flag(name)}={data.draw(ATTRIBUTED[name])}"])
+    texts = (
+        WORDS.filter(lambda text: text not in extensions.names("model"))
+        if name == "model"
+        else refused_texts(ATTRIBUTED[name])
+    )
+    code, line = answer(attribute.main, [f"{flag(name)}={data.draw(texts)}"])
     assert code == 2
     assert f"{flag(name)} must be" in line
 
@@ -287,8 +280,7 @@ def test_a_file_that_holds_no_data_is_one_line(answer, tmp_path, figure, content
 @TRIES
 @given(data=st.data())
 def test_a_setting_of_a_figure_that_is_out_of_its_range_is_one_line(answer, name, data):
-    limits = {"seeds": (1, 4096), "seed": (0, LIMIT), "steps": (20, LIMIT)}
-    text = data.draw(not_a_number(lambda x: x > 0) if name == "lr" else not_a_count(*limits[name]))
+    text = data.draw(refused_texts(Request.declared()[name]))
     code, line = answer(importlib.import_module(FIGURES[5]).main, [f"--{name}={text}"])
     assert code == 2
     assert f"--{name} must be" in line
@@ -359,7 +351,3 @@ def test_arrays_that_a_model_captures_keep_their_digits_without_a_warning_of_jax
         built = RunConfig(model=model).build_model()
     with jax.enable_x64(True):
         assert float(built.loss(jnp.ones(2))) == pytest.approx(0.5e-24, rel=1e-3)
-
-
-def test_every_setting_of_a_run_belongs_to_one_sampler_or_both():
-    assert set(LANGEVIN) | set(SGD) <= {spec.name for spec in dataclasses.fields(RunConfig)}

@@ -150,7 +150,7 @@ def test_a_number_that_is_not_finite_is_null_where_that_may_be_and_refused_elsew
 
 def test_every_setting_is_in_it_and_every_record_is_closed():
     schema = summary_schema()
-    assert set(schema["$defs"]["config"]["properties"]) == {spec.name for spec in dataclasses.fields(RunConfig)}
+    assert set(schema["$defs"]["config"]["properties"]) == set(RunConfig.json_schema()["properties"])
     bases = {id(schema["$defs"][name]) for name in ("comparison", "worst")}  # closed where they are used
 
     def loose(node):

@@ -2,29 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
-import json
-import sys
 from dataclasses import dataclass
 from typing import Any
 
-import tomli_w
-
-from langevin_ib.config.run import LIMIT, NUMBERS, checked_options, plain
+from langevin_ib.config.kinds import BELOW_ONE, LIMIT, NON_NEGATIVE, POSITIVE, OneOf, Options, Switch, Text, Whole
+from langevin_ib.config.settings import Settings, setting
 from langevin_ib.errors import ConfigError
 
 NOISES = ("minibatch", "bernoulli", "fresh")
-PRECISIONS = (32, 64)
 MIN_SEEDS, MAX_SEEDS = 8, 4096  # seeds are the independent unit of every error bar; fewer carry none
-COUNTS = {"batch_size": (1, 10**6), "steps": (20, LIMIT), "seeds": (MIN_SEEDS, MAX_SEEDS), "seed": (0, LIMIT)}
-KINDS = {
-    "lr": "positive",
-    "data_noise": "non-negative",
-    "label_noise": "positive",
-    "weight_decay": "positive",
-    "momentum": "momentum",
-}
 
 SETUPS: dict[str, dict[str, Any]] = {
     "figure-2": {
@@ -52,25 +38,10 @@ SETUPS: dict[str, dict[str, Any]] = {
 
 
 @dataclass(frozen=True)
-class AttributionConfig:
+class AttributionConfig(Settings):
     """Everything that decides the numbers of one attribution; None stands for a rule of `attribution.runs.settle`.
 
-    Attributes:
-        model: name in the registry, or `module:function`.
-        options: of the model.
-        setup: the set-up of the paper that the others come from; a name only.
-        lr: η; None: 0.05 over the median of the largest curvatures at the starts.
-        noise: `minibatch`, `bernoulli` or `fresh`; None: the former where there is a data set of more than one example.
-        batch_size: B.
-        data_noise: s₀, standard deviation of the label noise that belongs to the data, in every run with batches.
-        label_noise: s, of the noise that `label noise` adds to that; None: the root mean square of the labels.
-        weight_decay: λ of `weight decay`; None: 1/4t, t = nη/(1 − μ) the time that is run for.
-        momentum: μ of heavy-ball momentum, in every run but Langevin's.
-        steps: n; None: 20 000, or 2000 with a compact group.
-        seeds: starts, each with a task of its own.
-        seed: of all randomness.
-        one_task: whether all seeds train on the model's own task.
-        precision: bits of the parameters, 32 or 64: charges are then known to 1e-4 or to 1e-12.
+    `to_toml` has an inverse: `AttributionConfig(**tomllib.loads(text))`.
 
     Raises:
         ConfigError: a value is of the wrong kind or outside its range.
@@ -81,47 +52,36 @@ class AttributionConfig:
     langevin_ib.errors.ConfigError: seeds must be a whole number from 8 to 4096, got 4
     """
 
-    model: str = "uv"
-    options: dict[str, Any] | None = None
-    setup: str | None = None
-    lr: float | None = None
-    noise: str | None = None
-    batch_size: int = 4
-    data_noise: float = 0.0
-    label_noise: float | None = None
-    weight_decay: float | None = None
-    momentum: float = 0.0
-    steps: int | None = None
-    seeds: int = 32
-    seed: int = 0
-    one_task: bool = False
-    precision: int = 64
-
-    def __post_init__(self) -> None:
-        for spec in dataclasses.fields(self):
-            object.__setattr__(self, spec.name, plain(getattr(self, spec.name)))
-        if not isinstance(self.model, str) or not self.model:
-            raise ConfigError("model", "a name", repr(self.model))
-        if self.options is not None:
-            object.__setattr__(self, "options", checked_options("options", self.options))
-        if not isinstance(self.one_task, bool):
-            raise ConfigError("one_task", "yes or no", self.one_task)
-        if self.setup is not None and self.setup not in SETUPS:
-            raise ConfigError("setup", f"one of {', '.join(SETUPS)}", self.setup)
-        if self.noise is not None and self.noise not in NOISES:
-            raise ConfigError("noise", f"one of {', '.join(NOISES)}", self.noise)
-        if isinstance(self.precision, bool | float) or self.precision not in PRECISIONS:
-            raise ConfigError("precision", "32 or 64", self.precision)
-        for name, (low, high) in COUNTS.items():
-            value = getattr(self, name)
-            if name == "steps" and value is None:
-                continue
-            if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-                raise ConfigError(name, f"a whole number from {low} to {high}", value)
-        for spec in dataclasses.fields(self):
-            value = getattr(self, spec.name)
-            if spec.name in KINDS and not (value is None and spec.default is None):
-                object.__setattr__(self, spec.name, _as_float(spec.name, value))
+    model: str = setting("uv", "a model of the package, or module:function", Text())
+    options: dict[str, Any] | None = setting(None, "options of the model", Options())
+    setup: str | None = setting(None, "a set-up of the paper, which options override", OneOf(*SETUPS))
+    lr: float | None = setting(
+        None, "η, the same for every mechanism", POSITIVE, shown="0.05 over the median of the curvatures at the starts"
+    )
+    noise: str | None = setting(
+        None, "batches", OneOf(*NOISES), shown="minibatch if there is a data set of more than one example, else fresh"
+    )
+    batch_size: int = setting(4, "B, examples in a batch", Whole(1, 10**6))
+    data_noise: float = setting(
+        0.0, "s₀, label noise that belongs to the data, in every run with batches", NON_NEGATIVE
+    )
+    label_noise: float | None = setting(
+        None, "s, what the mechanism label noise adds to it", POSITIVE, shown="root mean square of the labels"
+    )
+    weight_decay: float | None = setting(
+        None, "λ of the mechanism weight decay", POSITIVE, shown="1/4t, t = nη/(1 − μ) the time of the run"
+    )
+    momentum: float = setting(0.0, "μ of heavy-ball momentum, in every run but Langevin's", BELOW_ONE)
+    steps: int | None = setting(
+        None, "n, steps of each run", Whole(20, LIMIT), shown="20000; 2000 with a compact group"
+    )
+    seeds: int = setting(
+        32, "starts, each with a task of its own where the model can draw some", Whole(MIN_SEEDS, MAX_SEEDS)
+    )
+    seed: int = setting(0, "seed of all randomness", Whole(0, LIMIT))
+    one_task: bool = setting(False, "all seeds train on the model's own task", Switch())
+    # Charges are then known to 1e-4 or to 1e-12.
+    precision: int = setting(64, "bits of the parameters", OneOf(32, 64, wanted="32 or 64"), option=False)
 
     @property
     def rate(self) -> float:
@@ -139,26 +99,6 @@ class AttributionConfig:
     def name(self) -> str:
         """The model's name as a part of a file name."""
         return self.model.replace(":", "-")
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values in the order of the fields; None is left out."""
-        return {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
-
-    def to_toml(self) -> str:
-        """The configuration as TOML text; `AttributionConfig(**tomllib.loads(text))` is its inverse."""
-        return tomli_w.dumps(self.to_dict())
-
-    def digest(self) -> str:
-        """Eight hexadecimal digits that name this configuration."""
-        return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()[:8]
-
-
-def _as_float(name: str, value: Any) -> float:
-    wanted, allowed = NUMBERS[KINDS[name]]
-    number = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
-    if not (number and allowed(value)):
-        raise ConfigError(name, wanted, value)
-    return float(value)
 
 
 def from_setup(setup: str, **changes: Any) -> AttributionConfig:

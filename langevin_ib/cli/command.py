@@ -25,7 +25,16 @@ BAD_INPUT, FAILED_RUN, INTERRUPTED = 2, 3, 130
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser whose errors are one line."""
+    """An argument parser whose errors are one line.
+
+    Attributes:
+        appendix: what is put under its help, made when that is printed.
+    """
+
+    appendix: Callable[[], str] = staticmethod(lambda: "")
+
+    def format_help(self) -> str:
+        return super().format_help() + self.appendix()
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(message.replace("argument ", "", 1))
@@ -82,41 +91,9 @@ def flag(name: str) -> str:
     return "--set" if name == "options" else "--" + name.replace("_", "-")
 
 
-def number(text: str) -> Any:
-    """Text as the number it spells, or as itself: whole numbers of thousands of digits too, which Python does not read.
-
-    >>> number("3"), number("0.5"), number("a"), number("9" * 5000) == "9" * 5000
-    (3, 0.5, 'a', True)
-    """
-    for kind in (int, float):
-        try:
-            return text if kind is float and text.strip("+-").isdigit() else kind(text)
-        except ValueError:
-            continue
-    return text
-
-
 def own_output() -> contextlib.AbstractContextManager[Any]:
     """What is printed meanwhile, by a model of the user's, goes to standard error."""
     return contextlib.redirect_stdout(sys.stderr)
-
-
-def options(pairs: list[str]) -> dict[str, Any]:
-    """NAME=VALUE … as a table; yes and no are truth values.
-
-    Raises:
-        ConfigError: a pair is none.
-
-    >>> options(["width=3", "population=yes"])
-    {'width': 3, 'population': True}
-    """
-    table: dict[str, Any] = {}
-    for pair in pairs:
-        name, sign, value = pair.partition("=")
-        if not (name and sign and value):
-            raise ConfigError("set", "NAME=VALUE pairs", pair)
-        table[name] = {"yes": True, "no": False}.get(value, number(value))
-    return table
 
 
 def _fail(program: str, message: str, code: int) -> int:

@@ -8,18 +8,20 @@ so that a command line can list and explain them all without importing JAX.
 
 from __future__ import annotations
 
-import ast
 import importlib
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from langevin_ib.errors import ConfigError, LangevinIBError, one_line
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 Kind = Literal["model", "confinement", "noise", "kernel", "law", "process"]
 
@@ -146,7 +148,20 @@ def _built_in(kind: Kind) -> tuple[str, ...]:
 
 @cache
 def _installed(kind: Kind) -> dict[str, EntryPoint]:
-    return {point.name: point for point in entry_points(group=f"langevin_ib.{kind}")}
+    # Of two installations of one package, the first on the path counts.
+    return {point.name: point for point in reversed(_entry_points()) if point.group == f"langevin_ib.{kind}"}
+
+
+@cache
+def _entry_points() -> tuple[EntryPoint, ...]:
+    """Those of this package's groups: one scan of what is installed serves all kinds."""
+    from importlib.metadata import distributions  # noqa: PLC0415 - slow, and most runs choose no third party's
+
+    return tuple(point for package in distributions() for point in package.entry_points if _is_ours(point))
+
+
+def _is_ours(point: EntryPoint) -> bool:
+    return point.group.startswith("langevin_ib.")
 
 
 def _spelt(kind: Kind, of: bool = False) -> str:
@@ -162,5 +177,6 @@ def _stem(name: str) -> str:
 
 
 def _first_line(file: Path) -> str:
-    docstring = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
-    return docstring.partition("\n")[0]
+    # Not by `ast`, which takes milliseconds for each of the thirty files that `--help` lists.
+    found = re.match(r'(?:\s|#.*)*[rRuU]?"""(.*?)(?:"""|$)', file.read_text(encoding="utf-8"), re.MULTILINE)
+    return found[1].strip() if found else ""

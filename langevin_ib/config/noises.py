@@ -1,24 +1,24 @@
-"""What the configuration's rules ask of the built-in noises of SGD, whose settings are shared."""
+"""What the configuration's rules ask of the built-in noises of SGD, whose settings are shared, in `SgdSettings`."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
+from langevin_ib.config.settings import Settings
 
-@dataclass(frozen=True)
-class NoiseSettings:
+
+class NoiseSettings(Settings):
     """Base of the settings of a noise.
-
-    One that takes `label_noise` and has no batch has no other source of noise: `label_noise` has to be positive then.
 
     Attributes:
         takes: which of `label_noise`, `batch_size`, `replacement` and `momentum` mean something with it.
         batched: whether a step sees some examples only, so that it needs a batch size.
+        why_no_momentum: behind the refusal of `momentum`, where it is not taken.
     """
 
     takes: ClassVar[tuple[str, ...]] = ("momentum",)
     batched: ClassVar[bool] = False
+    why_no_momentum: ClassVar[str] = ""
 
 
 class LabelSettings(NoiseSettings):
@@ -49,7 +49,18 @@ class IsotropicSettings(NoiseSettings):
     """As strong as that of minibatches or labels, in a random direction."""
 
     takes: ClassVar[tuple[str, ...]] = ("label_noise", "batch_size")
+    why_no_momentum: ClassVar[str] = ", whose steps are Langevin's"
 
 
 class NoNoiseSettings(NoiseSettings):
     """Gradient descent."""
+
+
+NOISES: dict[str, type[NoiseSettings]] = {
+    "label": LabelSettings,
+    "minibatch": MinibatchSettings,
+    "fresh": FreshSettings,
+    "bernoulli": BernoulliSettings,
+    "isotropic": IsotropicSettings,
+    "none": NoNoiseSettings,
+}

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
-from langevin_ib.cli.command import guarded, new_parser, number
+from langevin_ib.cli.command import guarded, new_parser
+from langevin_ib.config.kinds import number
 from langevin_ib.design.catalogue import cases, refused
 from langevin_ib.design.verify import verify
 from langevin_ib.errors import ConfigError

@@ -152,7 +152,8 @@ def decay_of(balance: ChargeBalance | None, momentum: float) -> float:
 def gradient_noise_of(config: RunConfig) -> Noise:
     """The gradient noise that a configuration names; its label noise has to be a number."""
     label = float(config.label_noise or 0.0)
-    return Noise(str(config.noise), config.batch_size, label, replace=bool(config.replacement))  # pyright: ignore
+    own = config.settings_of("noise")
+    return Noise(str(config.noise), config.batch_size, label, bool(config.replacement), own=own)  # pyright: ignore
 
 
 def prepare(config: RunConfig, session: Session) -> Prepared:

@@ -1,0 +1,151 @@
+"""Settings of the built-in processes, with the rules among them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+
+from langevin_ib.config.kernels import KERNELS
+from langevin_ib.config.kinds import AUTO, BELOW_ONE, NON_NEGATIVE, POSITIVE, Extension, Laws, OneOf, Whole, YesNo
+from langevin_ib.config.noises import NOISES
+from langevin_ib.config.settings import Settings, setting
+from langevin_ib.errors import ConfigError
+
+if TYPE_CHECKING:
+    from langevin_ib.config.run import RunConfig
+
+Auto = Literal["auto"]
+LAWS = ("exact", "slice", "hard", "pushforward", "printed", "naive")
+
+
+class ProcessSettings(Settings):
+    """Base of the settings of a process.
+
+    Attributes:
+        confine: the confinement by default.
+        steps_by_rule: whether a rule of the plan sets the number of steps.
+    """
+
+    confine: ClassVar[str] = "stiff"
+    steps_by_rule: ClassVar[bool] = False
+
+    def settled(self, config: RunConfig) -> Self:
+        """With what the choices of the configuration imply filled in.
+
+        Raises:
+            ConfigError: a setting contradicts a choice.
+        """
+        del config
+        return self
+
+    @property
+    def temperature(self) -> float:
+        """T, where the process has one by its settings."""
+        raise LookupError(f"{type(self).__name__} gives no temperature")
+
+
+@dataclass(frozen=True)
+class LangevinSettings(ProcessSettings):
+    """Langevin dynamics at T = σ²/β."""
+
+    beta: float = setting(10.0, "inverse temperature β", POSITIVE, group="model")
+    sigma: float = setting(1.0, "noise level σ; the temperature is T = σ²/β", POSITIVE, group="model")
+    integrator: str | Auto = setting(
+        AUTO,
+        "kernel of the chains; auto: leimkuhler-matthews, or projected if hard",
+        Extension("kernel", tuple(KERNELS)),
+        auto=True,
+        group="dynamics",
+        place=-1,
+        follows=("confine",),
+    )
+    step_size: float | Auto = setting(
+        AUTO,
+        "h; auto: from the curvature, checked at h/2",
+        POSITIVE,
+        auto=True,
+        group="dynamics",
+        place=-1,
+        feeds=False,
+        ruled=True,
+    )
+    step_check: bool | Auto = setting(
+        AUTO, "companion run at h/2; auto: yes, but for mala", YesNo(), auto=True, group="dynamics", feeds=False
+    )
+    laws: tuple[str, ...] = setting(
+        LAWS, "laws to compare with langevin (sgd has its own)", Laws("law", LAWS), group="comparison", feeds=False
+    )
+    reference: str = setting(
+        "mala", "reference sampler", OneOf("mala", "none"), group="comparison", place=3, feeds=False
+    )
+
+    def settled(self, config: RunConfig) -> Self:
+        confinement = config.confinement
+        settled = self.changed(integrator=confinement.kernel) if self.integrator == AUTO else self
+        if config.settings_of("kernel").held != confinement.held:
+            wanted = confinement.kernel if confinement.held else f"another than {settled.integrator}"
+            raise ConfigError("integrator", f"{wanted} when confine is {config.confine}", settled.integrator)
+        if not (self.sigma < 1e100 and 1e-8 <= self.temperature <= 1e8):
+            of_sigma = "sigma" in config.given and "beta" not in config.given
+            name, other = ("sigma", "beta") if of_sigma else ("beta", "sigma")
+            got = f"{getattr(self, name):g} with {other} {getattr(self, other):g}"
+            raise ConfigError(name, "such that T = sigma²/beta lies in [1e-8, 1e8]", got)
+        return settled
+
+    @property
+    def temperature(self) -> float:
+        """T = σ²/β."""
+        return self.sigma**2 / self.beta
+
+
+@dataclass(frozen=True)
+class SgdSettings(ProcessSettings):
+    """Stochastic gradient descent: its noise, learning rate and momentum."""
+
+    group: ClassVar[str] = "descent"
+    confine: ClassVar[str] = "none"
+    steps_by_rule: ClassVar[bool] = True  # it follows from how fast χ decays
+
+    noise: str = setting(
+        "label",
+        "label: all examples, noisy labels; minibatch: of the data set; fresh: new examples; isotropic: as strong as "
+        "minibatch (with --batch-size) or label, in a random direction; none: gradient descent",
+        Extension("noise", tuple(NOISES)),
+    )
+    lr: float | Auto = setting(AUTO, "learning rate η; auto: 0.01 (1 − μ)/curvature", POSITIVE, auto=True, shown="")
+    label_noise: float | Auto = setting(
+        AUTO,
+        "s, noise on the labels; auto: 2.8√(n/w) for n examples of weight w with label, 0 with others",
+        NON_NEGATIVE,
+        auto=True,
+        shown="",
+    )
+    batch_size: int | Auto | None = setting(
+        None, "B, examples in a step of minibatch or fresh; auto: 1", Whole(1, 10**6), auto=True
+    )
+    momentum: float = setting(0.0, "μ of heavy-ball momentum", BELOW_ONE)
+    replacement: bool = setting(True, "minibatch: with replacement; else by epochs", YesNo(), feeds=False)
+
+    def settled(self, config: RunConfig) -> Self:
+        noise = config.settings_of("noise")
+        implied: dict[str, Any] = {}
+        batch_size, label_noise = self.batch_size, self.label_noise
+        if batch_size in (AUTO, None):
+            batch_size = implied["batch_size"] = 1 if noise.batched else None
+        elif "batch_size" not in noise.takes:
+            wanted = f"left out with noise {self.noise} (or noise minibatch given)"
+            raise ConfigError("batch_size", wanted, batch_size)
+        if label_noise == AUTO and ("label_noise" not in noise.takes or batch_size is not None):
+            label_noise = implied["label_noise"] = 0.0
+        if "label_noise" not in noise.takes and label_noise:
+            raise ConfigError("label_noise", f"left out with noise {self.noise}", label_noise)
+        if "label_noise" in noise.takes and label_noise == 0.0 and batch_size is None:
+            raise ConfigError("label_noise", f"a positive number with noise {self.noise}", label_noise)
+        if "momentum" not in noise.takes and self.momentum:
+            raise ConfigError("momentum", f"left out with noise {self.noise}{noise.why_no_momentum}", self.momentum)
+        if "replacement" not in noise.takes and not self.replacement:
+            raise ConfigError("replacement", f"yes with noise {self.noise}", "no")
+        return self.changed(**implied)
+
+
+PROCESSES: dict[str, type[ProcessSettings]] = {"langevin": LangevinSettings, "sgd": SgdSettings}

@@ -1,0 +1,86 @@
+"""Plug-ins with settings of their own, or faults, for `test_settings.py`: no JAX, so that what is tried is quick."""
+
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import ClassVar
+
+from langevin_ib.config.confinements import ConfinementSettings
+from langevin_ib.config.kernels import KernelSettings
+from langevin_ib.config.kinds import POSITIVE, Whole
+from langevin_ib.config.noises import NoiseSettings
+from langevin_ib.config.processes import LangevinSettings, ProcessSettings
+from langevin_ib.config.settings import same_as, setting
+
+
+@dataclass(frozen=True)
+class RingSettings(ConfinementSettings):
+    """Radius of a ring."""
+
+    radius: float = setting(1.5, "radius of the ring", POSITIVE)
+
+
+@dataclass(frozen=True)
+class ClashSettings(ConfinementSettings):
+    """A setting that is called as one of a built-in confinement."""
+
+    kappa: float = setting(1.0, "another κ", POSITIVE)
+
+
+class BareSettings(ConfinementSettings):
+    """Not a dataclass."""
+
+    radius: float = setting(1.5, "radius of the ring", POSITIVE)
+
+
+@dataclass(frozen=True)
+class TakenSettings(ConfinementSettings):
+    """A setting that is called as an option of the command line."""
+
+    out: float = setting(1.5, "radius of the ring", POSITIVE)
+
+
+@dataclass(frozen=True)
+class UnderdampedSettings(LangevinSettings):
+    """Langevin dynamics and one setting more."""
+
+    friction: float = setting(0.5, "friction γ", POSITIVE)
+
+
+class HeldSettings(ConfinementSettings):
+    """Held on the slice by a kernel of its own."""
+
+    held: ClassVar[bool] = True
+    kernel: ClassVar[str] = "odd_settings:SHAKE"
+
+
+@dataclass(frozen=True)
+class ShakeSettings(KernelSettings):
+    """Iterations of a projection."""
+
+    held: ClassVar[bool] = True
+
+    iterations: int = setting(3, "iterations of a projection", Whole(1, 99))
+
+
+class SignsSettings(NoiseSettings):
+    """Nothing to set, and no strength that labels could have."""
+
+
+@dataclass(frozen=True)
+class SlowSettings(ProcessSettings):
+    """A process that takes β as Langevin dynamics does, and friction."""
+
+    beta: float = same_as(LangevinSettings, "beta")
+    friction: float = setting(0.5, "friction γ", POSITIVE)
+
+
+RING = SimpleNamespace(settings=RingSettings)
+CLASH = SimpleNamespace(settings=ClashSettings)
+BARE = SimpleNamespace(settings=BareSettings)
+TAKEN = SimpleNamespace(settings=TakenSettings)
+UNDERDAMPED = SimpleNamespace(settings=UnderdampedSettings)
+HELD = SimpleNamespace(settings=HeldSettings)
+SHAKE = SimpleNamespace(settings=ShakeSettings)
+SIGNS = SimpleNamespace(settings=SignsSettings)
+SLOW = SimpleNamespace(settings=SlowSettings)
+NONE = SimpleNamespace()

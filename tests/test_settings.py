@@ -1,0 +1,180 @@
+"""Settings of plug-ins, the JSON schema, and what follows from a declaration."""
+
+import json
+import pickle
+import tomllib
+
+import jsonschema
+import pytest
+
+from langevin_ib import ConfigError, RunConfig, sim
+from langevin_ib.attribution.config import AttributionConfig, from_setup
+from langevin_ib.config.confinements import CONFINEMENTS, NoneSettings, StiffSettings
+from langevin_ib.config.kernels import KERNELS
+from langevin_ib.config.noises import NOISES
+from langevin_ib.config.processes import LangevinSettings
+from langevin_ib.config.settings import read_settings
+
+CONFIGS = [
+    {},
+    {"sampler": "sgd", "noise": "minibatch", "options": {"samples": 8}},
+    {"model": "relu", "confine": "weight-decay", "metric": [1, 2]},
+    {"confine": "none", "slab": 0.1, "invariant": ["z"], "law_draws": 20_000},
+    {"confine": "hard", "window": (0.3, 1.7), "laws": ["slice"], "step_check": "no"},
+    {"confine": "odd_settings:RING", "radius": 2},
+    {"sampler": "odd_settings:SLOW", "friction": 2.0},
+]
+RING = ["--confine", "odd_settings:RING"]
+
+
+@pytest.mark.parametrize("case", CONFIGS)
+def test_every_configuration_is_what_its_schema_describes_and_is_read_back_from_toml_and_json(case):
+    config = RunConfig(**case)
+    jsonschema.validate(config.to_dict(), RunConfig.json_schema(case))
+    assert RunConfig.from_dict(tomllib.loads(config.to_toml())) == config
+    assert RunConfig.from_dict(json.loads(config.to_json())) == config
+    assert pickle.loads(pickle.dumps(config)) == config
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"beta": -1}, {"kappa": "x"}, {"radius": 2.0}, {"laws": []}, {"chains": 3}, {"window": [1]}]
+)
+def test_the_schema_refuses_what_the_configuration_refuses(wrong):
+    checker = jsonschema.Draft202012Validator(RunConfig.json_schema())
+    checker.check_schema(checker.schema)
+    values = RunConfig().to_dict() | wrong
+    assert not checker.is_valid(values)
+    with pytest.raises(ConfigError):
+        RunConfig.from_dict(values)
+
+
+def test_an_attribution_is_what_its_schema_describes():
+    for config in (AttributionConfig(), from_setup("figure-2")):
+        jsonschema.validate(config.to_dict(), AttributionConfig.json_schema())
+        assert AttributionConfig(**tomllib.loads(config.to_toml())) == config
+
+
+def test_a_setting_belongs_to_the_record_of_what_was_chosen_and_to_no_other():
+    config = RunConfig(kappa=3.0, beta=2.0)
+    assert config.confinement == StiffSettings(kappa=3.0)
+    assert config.process == LangevinSettings(beta=2.0, integrator="leimkuhler-matthews")
+    assert config.settings_of("kernel").adjusted is False
+    assert RunConfig(confine="none").confinement == NoneSettings()
+    assert (config.beta, config.kappa, config.lr, config.slab) == (2.0, 3.0, None, None)
+    with pytest.raises(LookupError, match="sampler langevin chooses no noise"):
+        config.settings_of("noise")
+    with pytest.raises(AttributeError, match="no setting kapa"):
+        _ = config.kapa
+    stored = {name for name, value in vars(config).items() if value is None}
+    assert stored <= {"options", "metric", "invariant", "law_draws"}
+
+
+def test_what_a_name_means_is_asked_of_its_record():
+    assert {name for name, record in CONFINEMENTS.items() if record.held} == {"hard", "hard-fixman"}
+    assert {name for name, record in KERNELS.items() if record.held} == {"projected"}
+    assert {name for name, record in NOISES.items() if record.batched} == {"minibatch", "fresh"}
+
+
+def test_a_plug_in_brings_its_settings():
+    config = RunConfig(confine="odd_settings:RING", radius=2)
+    assert config.confinement.radius == config.radius == 2.0
+    assert config.to_dict()["radius"] == 2.0
+    assert RunConfig(confine="odd_settings:RING").radius == 1.5
+    assert config.digest() != config.replace(radius=3.0).digest()
+    held = RunConfig(confine="odd_settings:HELD")
+    assert (held.integrator, held.iterations) == ("odd_settings:SHAKE", 3)
+    assert RunConfig(sampler="sgd", noise="odd_settings:SIGNS").label_noise == 0.0
+    under = RunConfig(sampler="odd_settings:UNDERDAMPED", sigma=2.0, confine="hard")
+    assert (under.temperature, under.friction, under.integrator) == (0.4, 0.5, "projected")
+    slow = RunConfig(sampler="odd_settings:SLOW", beta=3.0)
+    assert (slow.process.beta, slow.friction, slow.sigma, slow.confine) == (3.0, 0.5, None, "stiff")
+
+
+@pytest.mark.parametrize(
+    ("case", "message"),
+    [
+        ({"radius": 2.0}, "config must be made of known settings"),
+        ({"confine": "odd_settings:RING", "radius": -1}, "radius must be a positive number, got -1"),
+        ({"confine": "odd_settings:RING", "kappa": 4.0}, "kappa must be left out unless confine is stiff, got 4"),
+        (
+            {"confine": "odd_settings:CLASH"},
+            "kappa must be a setting of StiffSettings alone, got another of ClashSettings",
+        ),
+        ({"confine": "odd_settings:NONE"}, "confine must be a confinement whose `settings` is a class derived from"),
+        ({"confine": "odd_settings:BARE"}, "confine must be a confinement whose `settings` is a frozen dataclass"),
+        ({"confine": "odd_settings:TAKEN"}, "out must be the name of no setting, got one of TakenSettings"),
+        ({"confine": "odd_settings:NOTHING"}, "confine must be an attribute of module odd_settings"),
+        ({"integrator": "nowhere:KERNEL"}, "integrator must be in a module that can be imported"),
+        ({"integrator": "odd_settings:SHAKE"}, "integrator must be another than odd_settings:SHAKE when confine is st"),
+        ({"laws": ["exact", "nowhere:LAW"]}, "laws must be in a module that can be imported"),
+        (
+            {"sampler": "odd_settings:SLOW", "sigma": 2.0},
+            "sigma must be left out with sampler odd_settings:SLOW, got 2",
+        ),
+        (
+            {"sampler": "sgd", "noise": "odd_settings:SIGNS", "label_noise": 1.0},
+            "label_noise must be left out with noi",
+        ),
+    ],
+)
+def test_a_fault_of_or_with_a_plug_in_is_one_line(case, message):
+    with pytest.raises(ConfigError) as caught:
+        RunConfig(**case)
+    assert str(caught.value).startswith(message)
+
+
+def test_a_law_of_another_package_follows_those_of_this_one():
+    assert RunConfig(laws=["odd_settings:BARE", "slice", "exact"]).laws == ("exact", "slice", "odd_settings:BARE")
+
+
+def test_help_shows_the_options_of_a_plug_in_that_is_named_and_lists_what_can_be_chosen(capsys):
+    with pytest.raises(SystemExit):
+        sim.main([*RING, "--help"])
+    text = capsys.readouterr().out
+    assert "settings of --confine odd_settings:RING:" in text
+    assert "radius of the ring [1.5]" in text
+    with pytest.raises(SystemExit):
+        sim.main(["--help", "--confine", "nowhere:RING"])
+    text = capsys.readouterr().out
+    assert "radius" not in text
+    assert "    hadamard                    The Hadamard product" in text
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            ["--window", "1", "2", "--window", "2", "1"],
+            "--window must be two finite numbers LO < HI (or auto), got 2 1",
+        ),
+        (["--set", "a=1", "--set", "depth=3"], "--set must be without depth"),
+        (["--config", "nowhere.toml", "--confine", "stiff", "--beta", "-1"], "--beta must be a positive number"),
+        ([*RING, "--radius", "-1"], "--radius must be a positive number, got -1"),
+        ([*RING, "--radius", "2", "--beta", "-1"], "--beta must be a positive number, got -1"),
+        (["--radius", "2"], "unrecognized arguments: --radius 2"),
+        (["--config", "ring.toml", "--beta", "-1"], "--beta must be a positive number, got -1"),
+        (["--config", "ring.toml", "--radius", "0"], "--radius must be a positive number, got 0"),
+        (["--config", "bad.toml"], "--radius must be a positive number, got -2 (from bad.toml)"),
+        (["--config", "ring.toml", "--confine", "stiff", "--beta", "-1"], "--beta must be a positive number, got -1"),
+        (["--config", "nowhere.toml"], "--confine must be in a module that can be imported, got nowhere:RING"),
+        (["--config", "flawed.json"], "--config must be valid JSON, got flawed.json"),
+    ],
+)
+def test_options_and_files_take_the_settings_of_a_plug_in(options, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "ring.toml").write_text("confine = 'odd_settings:RING'\nradius = 2\n")
+    (tmp_path / "bad.toml").write_text("confine = 'odd_settings:RING'\nradius = -2\n")
+    (tmp_path / "nowhere.toml").write_text("confine = 'nowhere:RING'\n")
+    (tmp_path / "flawed.json").write_text("{")
+    assert sim.main(options) == 2
+    line = capsys.readouterr().err
+    assert line.count("\n") == 1
+    assert message in line
+
+
+def test_a_file_of_json_is_read(tmp_path):
+    (tmp_path / "run.json").write_text(RunConfig(beta=3.0).to_json())
+    assert RunConfig.from_dict(read_settings(tmp_path / "run.json")) == RunConfig(beta=3.0)
+    (tmp_path / "list.json").write_text("[1]")
+    with pytest.raises(ConfigError, match="config must be a table of settings"):
+        read_settings(tmp_path / "list.json")
