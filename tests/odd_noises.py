@@ -1,21 +1,28 @@
 """A noise of somebody's own, and records that are none."""
 
 import dataclasses
+from dataclasses import dataclass
 from functools import partial
 
 import jax
 import jax.numpy as jnp
 
+from langevin_ib.config.kinds import POSITIVE
 from langevin_ib.config.noises import NoiseSettings
+from langevin_ib.config.settings import setting
 from langevin_ib.dynamics.noise import Cumulants, NoiseKind
 
 
+@dataclass(frozen=True)
 class WeightSettings(NoiseSettings):
-    """Each example counts as much as an exponential number says."""
+    """Each example counts as much as an exponential number says, of mean one and of a spread about it."""
+
+    spread: float = setting(1.0, "standard deviation of the weights", POSITIVE)
 
 
 def draw(source, key, chains):
-    return jax.random.exponential(key, (chains, source.examples), source.dtype)
+    drawn = jax.random.exponential(key, (chains, source.examples), source.dtype)
+    return 1.0 + source.noise.settings.spread * (drawn - 1.0)
 
 
 def gradient(source, drawn, params, lesson, memory):
@@ -23,12 +30,12 @@ def gradient(source, drawn, params, lesson, memory):
 
 
 def covariance(noise, each):
-    return (each.share[:, None] * each.gradients).T @ each.gradients / each.share.size
+    return noise.settings.spread**2 * (each.share[:, None] * each.gradients).T @ each.gradients / each.share.size
 
 
 def cumulants(noise, along):
-    size = along.share.size
-    moments = [along.share @ along.gradient**k / size ** (k - 1) for k in (2, 3, 4)]
+    size, spread = along.share.size, noise.settings.spread
+    moments = [spread**k * along.share @ along.gradient**k / size ** (k - 1) for k in (2, 3, 4)]
     return Cumulants(moments[0], 2.0 * moments[1], 6.0 * moments[2])
 
 
