@@ -5,6 +5,8 @@ import tempfile
 import jax
 import pytest
 
+collect_ignore = ["plugin"]  # a package that only `test_plugin.py` puts on the path
+
 jax.config.update("jax_num_cpu_devices", 2)
 
 # Most of a small run's time is compilation. A program that this process has compiled before comes from its file, the

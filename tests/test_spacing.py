@@ -9,8 +9,8 @@ from langevin_ib import RunConfig
 from langevin_ib.errors import ConfigError
 from langevin_ib.laws import Reduction
 from langevin_ib.models import uv
-from langevin_ib.runs import sgd
 from langevin_ib.runs.plan import build_reduction, resolve
+from langevin_ib.runs.processes import sgd
 from langevin_ib.runs.steps import check_spacing
 
 FAR = {"target": 30_000.0, "beta": 100.0, "kappa": 1.0, "window": (29_999.6, 30_000.4)}

@@ -13,6 +13,6 @@ def summary_schema() -> dict[str, Any]:
     """The schema, draft 2020-12: closed but for the names of laws and invariants and a model's options.
 
     >>> summary_schema()["properties"]["schema_version"]
-    {'const': 1}
+    {'const': 2}
     """
     return json.loads(files("langevin_ib.runs").joinpath(FILE).read_text(encoding="utf-8"))
