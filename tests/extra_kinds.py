@@ -59,6 +59,5 @@ def slowed(settings, target, step_size):
 SLOWED = KernelKind(SlowedSettings, slowed, stability=0.2, weak_order=1)
 
 HALF = LawKind("half", "limit", lambda reduction: family_formula(0.5, "c = 1/2"))
-ELSEWHERE = LawKind("elsewhere", "control", HALF.formula, processes=("another",))
 SAME = LawKind("slice", "limit", HALF.formula)
 NOT_A_RECORD = 3

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -80,7 +80,6 @@ class KernelKind:
         thin: steps between recorded draws; None for the rule, which goes by the curvature.
         tuning: (acceptance, steps) of the stages in which its step is tuned; None where the step is set by rule.
         label: what it is called as a reference; None: its name.
-        increments: the distribution of its noise.
     """
 
     settings: type[KernelSettings]
@@ -90,7 +89,6 @@ class KernelKind:
     thin: int | None = None
     tuning: tuple[tuple[float, int], ...] | None = None
     label: str | None = None
-    increments: Literal["normal", "other"] = "normal"
 
     def __post_init__(self) -> None:
         if (self.weak_order is None) != self.adjusted:

@@ -13,8 +13,8 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Key
 
-from langevin_ib.config import extensions
 from langevin_ib.config.noises import NoiseSettings
+from langevin_ib.config.records import record
 from langevin_ib.errors import ConfigError, LawError
 from langevin_ib.geometry.charges import GradientNoise
 from langevin_ib.models.base import Model, Params
@@ -246,17 +246,15 @@ def kind_of(name: str) -> NoiseKind:
     Raises:
         ConfigError: there is none of that name.
     """
-    record = extensions.load("noise", name)
-    if not isinstance(record, NoiseKind):
-        raise ConfigError("noise", "the name of a NoiseKind", f"{name}, a {type(record).__name__}")
-    ways = (record.batch is not None) + (record.gradient is not None) + record.constant
+    kind = record("noise", name, NoiseKind)
+    ways = (kind.batch is not None) + (kind.gradient is not None) + kind.constant
     if ways != 1:
         raise ConfigError(
             "noise", "a NoiseKind with a batch or a gradient", f"{name}, with {'both' if ways else 'none'}"
         )
-    if record.gradient is not None and "label_noise" in record.settings.takes:
+    if kind.gradient is not None and "label_noise" in kind.settings.takes:
         raise ConfigError("noise", "a NoiseKind with a batch, as it takes label_noise", f"{name}, with a gradient")
-    return record
+    return kind
 
 
 def standard_normals(key: Key[Array, ""], chains: int, shape: tuple[int, ...], dtype: Any) -> Float[Array, "chain ..."]:

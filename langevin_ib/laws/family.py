@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -51,6 +51,7 @@ class Reduction:
     confinement: Confinement
     temperature: float
     slab: float | None = None
+    seen: Float[np.ndarray, " k"] | None = field(default=None, compare=False)  # where conditions on laws are looked at
 
     @cached_property
     def chart(self) -> Chart:
@@ -61,6 +62,12 @@ class Reduction:
     def proper(self) -> bool:
         """Whether exp(−(L + C)/T) dθ can be normalised: by the confinement, or as orbits are compact or points."""
         return self.confinement.proper or self.model.bounded_orbits
+
+    def seen_from(self, x: Float[np.ndarray, " k"]) -> Reduction:
+        """The same, with a point of the quotient where a law's conditions are looked at: the minimum of the loss."""
+        other = Reduction(self.model, self.confinement, self.temperature, self.slab, x)
+        other.__dict__.update({name: value for name, value in self.__dict__.items() if name in COMPILED})
+        return other
 
     def on_slab(self, slab: float | None) -> Reduction:
         """The same of draws at |χ| < ε; what has been compiled is kept, for no term depends on ε."""

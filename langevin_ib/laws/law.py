@@ -27,7 +27,6 @@ class LawKind:
         formula: reduction ↦ the law, in any number of coordinates; raises a LawError where there is none.
         scalar: reduction ↦ its density on a quotient of one coordinate, where that is not `formula` at a point.
         place: among the laws; from it follow colour and dash. None: after those that have one.
-        processes: that show it.
     """
 
     name: str
@@ -35,7 +34,6 @@ class LawKind:
     formula: Callable[[Reduction], Formula]
     scalar: Callable[[Reduction], Law] | None = None
     place: int | None = None
-    processes: tuple[str, ...] = ("langevin",)
 
     def on(self, reduction: Reduction) -> Formula:
         """Its formula for a reduction, by the record's name.
@@ -73,16 +71,13 @@ def law_kind(name: str) -> LawKind:
     return record("law", name, LawKind)
 
 
-def law_kinds(names: Sequence[str], process: str = "langevin") -> list[LawKind]:
+def law_kinds(names: Sequence[str]) -> list[LawKind]:
     """The records of names.
 
     Raises:
-        ConfigError: there is none of a name, it is not of this process, or two have one name in tables.
+        ConfigError: there is none of a name, or two have one name in tables.
     """
     kinds = [law_kind(name) for name in names]
-    for name, kind in zip(names, kinds, strict=True):
-        if process not in kind.processes:
-            raise ConfigError("laws", f"laws of {process}", f"{name}, a law of {', '.join(kind.processes)}")
     called = [kind.name for kind in kinds]
     for name in called:
         if called.count(name) > 1:
@@ -90,10 +85,10 @@ def law_kinds(names: Sequence[str], process: str = "langevin") -> list[LawKind]:
     return kinds
 
 
-def weighed_kinds(names: Sequence[str]) -> list[LawKind]:
-    """The built-in laws that have a formula in closed form, and those of `names`: what windows have to hold."""
-    every = dict.fromkeys((*filter(lambda name: extensions.is_built_in("law", name), extensions.names("law")), *names))
-    kinds = [kind for kind in map(law_kind, every) if kind.role != "own"]
+def weighed_kinds() -> list[LawKind]:
+    """The built-in laws that have a formula in closed form: what windows have to hold, whatever laws are shown."""
+    built_in = [name for name in extensions.names("law") if extensions.is_built_in("law", name)]
+    kinds = [kind for kind in map(law_kind, built_in) if kind.role != "own"]
     return sorted(kinds, key=lambda kind: len(kinds) if kind.place is None else kind.place)
 
 

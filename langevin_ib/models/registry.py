@@ -172,7 +172,7 @@ def _builder(name: str) -> Callable[..., Any]:
     with jax.enable_x64(True):  # arrays that a module makes keep their digits, and JAX has nothing to warn of
         builder = extensions.load("model", name)
     if not callable(builder):
-        raise ConfigError("model", f"a function of module {name.partition(':')[0]}", f"{name}, of which there is none")
+        raise ConfigError("model", "a function that builds a model", f"{name}, a {type(builder).__name__}")
     return builder
 
 

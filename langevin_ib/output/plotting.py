@@ -151,9 +151,9 @@ def caption(result: Result) -> str:
     if isinstance(result.details, SgdDetails):
         return f"{model}, {descent_title(result)}\n{sample}{doubt}"
     return (
-        f"{model}, T = {config.temperature:.4g}, "
+        f"{model}, {f'T = {config.temperature:.4g}' if config.process.gibbs else config.sampler}, "
         f"confinement {result.protocol.confinement}{', draws with ' + condition if condition else ''}\n"
-        f"{config.integrator}, {sample}; {measured}"
+        f"{config.integrator or config.sampler}, {sample}; {measured}"
     )
 
 

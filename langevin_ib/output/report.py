@@ -97,7 +97,8 @@ def table_title(result: Result) -> str:
     if isinstance(result.details, SgdDetails):
         return f"{config.model_name}: {where}{descent_title(result)}"
     condition = protocol.conditioned_on
-    return f"{config.model_name}: {where}T = {config.temperature:.4g}, confinement {protocol.confinement}" + (
+    heat = f"T = {config.temperature:.4g}" if config.process.gibbs else config.sampler
+    return f"{config.model_name}: {where}{heat}, confinement {protocol.confinement}" + (
         f", draws with {condition}" if condition else ""
     )
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from langevin_ib import signals
-from langevin_ib.config import extensions
+from langevin_ib.config.records import record
 from langevin_ib.config.run import RunConfig, named_origins
 from langevin_ib.ensemble.checkpoint import resumes
 from langevin_ib.runs.doubts import convergence_doubts
@@ -50,7 +50,7 @@ def run(
 
 def process_of(config: RunConfig) -> Process:
     """What the configuration samples: Langevin dynamics, SGD, or a process of someone's own."""
-    return extensions.load("process", config.sampler)
+    return record("process", config.sampler, Process)
 
 
 def _run(config: RunConfig, session: Session) -> Result:

@@ -1,4 +1,4 @@
-"""The coefficient c of the isotropic family p_c ∝ base · e^{c t}, t = −½ log det G, by maximum likelihood.
+"""The coefficient c of the family p_c ∝ base · e^{c t}, t = −½ log det G, by maximum likelihood.
 
 Error bars come from the scatter *between* chains: only chains are taken as independent.
 """

@@ -38,8 +38,8 @@ def exact_formula(reduction: Reduction) -> Formula:
     if law != "orbit":
         return law
     chart, confinement = reduction.chart, reduction.confinement
-    start = jax.tree.map(lambda leaf: jnp.asarray(leaf, float), reduction.model.init(jax.random.key(0)))
-    point = chart.section(chart.of(start))  # at which the integral's conditions are checked
+    x = chart.of(reduction.model.init(jax.random.key(0))) if reduction.seen is None else reduction.seen
+    point = chart.section(jnp.asarray(x, float))  # at which the integral's conditions are checked
     check_splits(chart, confinement, point)
     if not np.isfinite(log_orbit_integral(chart, confinement, reduction.temperature, point)):
         raise LawError(DIVERGES)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from langevin_ib.config.extensions import names
+from langevin_ib.config.extensions import Kind, is_built_in, names
 from langevin_ib.config.processes import LangevinSettings
 from langevin_ib.config.run import RunConfig
 from langevin_ib.dynamics.confinement import confinement_kind
@@ -114,13 +114,13 @@ def without_symmetry(config: RunConfig) -> RunConfig:
     """
     left = confinement_kind(config.confine).without_symmetry
     if left == "refused":
-        stay = [name for name in names("confinement") if confinement_kind(name).without_symmetry == "stays"]
+        stay = [name for name in _built_in("confinement") if confinement_kind(name).without_symmetry == "stays"]
         raise ConfigError("confine", f"{' or '.join(stay)} for a model without a symmetry", config.confine)
     if config.slab is not None:
         raise ConfigError("slab", "left out for a model without a symmetry", f"{config.slab:g}")
     exact = [name for name in config.laws if law_kind(name).role == "own"]
     if not exact:
-        own = " or ".join(name for name in names("law") if law_kind(name).role == "own")
+        own = " or ".join(name for name in _built_in("law") if law_kind(name).role == "own")
         wanted = f"{own} for a model without a symmetry, for which the others are the same"
         raise ConfigError("laws", wanted, ", ".join(config.laws))
     config = config.replace(laws=tuple(exact))
@@ -128,10 +128,15 @@ def without_symmetry(config: RunConfig) -> RunConfig:
     return config.replace(confine="none", **own) if left == "none" else config
 
 
+def _built_in(kind: Kind) -> list[str]:
+    """Names that can be advised without importing other people's modules."""
+    return [name for name in names(kind) if is_built_in(kind, name)]
+
+
 def _prepare_many(config: RunConfig, reduction: Reduction, session: Session) -> Prepared:
     lowest = minimum(reduction)
     windows = cut_windows(config, reduction, lowest)
-    laws = [(kind, _formula_or_error(kind, reduction)) for kind in law_kinds(config.laws)]
+    laws = [(kind, _formula_or_error(kind, reduction.seen_from(lowest.x))) for kind in law_kinds(config.laws)]
     sampled_law = _nearest_law(reduction, laws)
     draws = sample_mala(
         reduction, sampled_law, windows, lowest.x,
@@ -177,7 +182,7 @@ def _all_windows(
 ) -> dict[str, Window]:
     """The windows of cut scalars; of the others as given, or by the quantiles of the laws."""
     weights = []
-    for kind in weighed_kinds(config.laws):
+    for kind in weighed_kinds():
         law = _formula_or_error(kind, reduction)
         if isinstance(law, LawError):
             continue
