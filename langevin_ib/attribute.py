@@ -11,6 +11,7 @@ from langevin_ib import signals
 from langevin_ib.attribution.config import SETUPS, AttributionConfig, from_setup
 from langevin_ib.cli.command import Parser, guarded, new_parser, own_output
 from langevin_ib.cli.options import Origins, add_output, add_settings, typed_settings
+from langevin_ib.config.extensions import of_others
 from langevin_ib.devices import use_all_cores
 from langevin_ib.errors import FailedRunError
 
@@ -21,8 +22,8 @@ def build_parser() -> Parser:
     """Options are the settings of `AttributionConfig`; None stands for 'not given'."""
     parser = new_parser(
         PROGRAM,
-        "Train one model from the same starts by gradient descent, SGD, label noise, isotropic noise, weight decay and "
-        "Langevin dynamics, and say which of them balances its factors.",
+        "Train one model from the same starts by gradient descent, SGD, label noise, isotropized noise, weight decay "
+        "and Langevin dynamics, and say which of them balances its factors.",
     )
     add_settings(parser, AttributionConfig.declared())
     add_output(parser)
@@ -66,7 +67,7 @@ def _run_attribution(arguments: Mapping[str, Any]) -> int:
         stages(quiet or as_json) as report,
         origins.named(of_rest),
         own_output(),
-        faults_of(config.model),
+        faults_of(of_others([("model", config.model)])),
     ):
         result = attribute(config, report=report, checkpoints=Path(out) / CHECKPOINTS)
         report("writing")

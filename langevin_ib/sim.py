@@ -88,7 +88,7 @@ def _simulate(argv: Sequence[str]) -> int:
 
     check_writable(out)
     # Standard output is for the result: what a model of the user's prints goes to standard error.
-    with stages(quiet or as_json) as report, origins.named(of_rest), own_output(), faults_of(config.model_name):
+    with stages(quiet or as_json) as report, origins.named(of_rest), own_output(), faults_of(_of_others(config)):
         result = run(config, report=report, chunk_records=chunk, checkpoints=Path(out) / CHECKPOINTS)
         report("writing")
         try:
@@ -135,6 +135,21 @@ def _is_plug_in(kind: extensions.Kind, chosen: Any) -> bool:
     known = {AUTO, *LAWS, *BUILT_IN.get(kind, ())}
     names = chosen if isinstance(chosen, list) else [chosen]
     return any(isinstance(name, str) and name not in known and extensions.is_known(kind, name) for name in names)
+
+
+def _of_others(config: RunConfig) -> list[str]:
+    """What of a run is not the package's own."""
+    laws: list[tuple[extensions.Kind, Any]] = [("law", name) for name in config.laws or ()]
+    return extensions.of_others(
+        [
+            ("model", config.model_name),
+            ("process", config.sampler),
+            ("confinement", config.confine),
+            ("kernel", config.integrator),
+            ("noise", config.noise),
+            *laws,
+        ]
+    )
 
 
 def _reconcile(settings: dict[str, Any], typed: dict[str, Any]) -> list[str]:

@@ -48,5 +48,8 @@ WEIGHTS = NoiseKind(
     cumulants=cumulants,
 )
 UNKNOWN = dataclasses.replace(WEIGHTS, cumulants=None)
+TWICE = dataclasses.replace(WEIGHTS, covariance=lambda noise, each: 2.0 * covariance(noise, each))
+FLAT = dataclasses.replace(WEIGHTS, covariance=lambda noise, each: jnp.diag(covariance(noise, each)))
+LEANING = dataclasses.replace(WEIGHTS, draw=lambda source, key, chains: 0.5 + draw(source, key, chains))
 IDLE = dataclasses.replace(WEIGHTS, gradient=None)
 NUMBER = jnp.pi

@@ -16,7 +16,7 @@ from jax.flatten_util import ravel_pytree
 from langevin_ib import RunConfig, run
 from langevin_ib.config import extensions
 from langevin_ib.dynamics.confinements.none import unconfined
-from langevin_ib.dynamics.descent import sgd
+from langevin_ib.dynamics.descent import check_covariance, sgd
 from langevin_ib.dynamics.noise import Noise, NoiseKind, cumulants, gradient_noise
 from langevin_ib.errors import ConfigError, LawError
 from langevin_ib.laws.sgd import Coordinate, Descent, check_closed
@@ -90,6 +90,30 @@ def test_a_noise_of_somebody_s_own_has_the_moments_that_it_states(x64):
     assert all(abs((values**k).mean() - float(control[k])) > 5.0 * errors[k] for k in control)
 
 
+@pytest.mark.parametrize("name", ["odd_noises:WEIGHTS", "minibatch", "label", "bernoulli"])
+def test_a_noise_that_is_what_it_says_passes_the_check_of_its_draws(name, x64):
+    """Refused wrongly with probability below 1e-6; those below are the controls."""
+    model = build_model(*SMALL)
+    (params,) = starts(model, 1)
+    settings = {"minibatch": {"batch_size": 2}, "label": {"label_noise": 0.3}}.get(name, {})
+    check_covariance(model, Noise(name, **settings), params, jax.random.key(3))
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("TWICE", "covariance that it states, got odd_noises:TWICE: along a direction .* their variance is"),
+        ("LEANING", "mean of the loss's gradient .*, got odd_noises:LEANING: along a direction .* their mean is"),
+        ("FLAT", "noise must be a NoiseKind whose covariance is a matrix of 6 × 6, got odd_noises:FLAT, with one of"),
+    ],
+)
+def test_a_noise_that_is_not_what_it_says_is_refused(name, message, x64):
+    model = build_model(*SMALL)
+    (params,) = starts(model, 1)
+    with pytest.raises(ConfigError, match=message):
+        check_covariance(model, Noise(f"odd_noises:{name}"), params, jax.random.key(3))
+
+
 def test_it_can_be_turned_into_a_random_direction(x64):
     model = build_model(*SMALL)
     (params,) = starts(model, 1)
@@ -136,7 +160,7 @@ def test_without_cumulants_it_has_a_law_and_no_error_of_it(x64):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"kind": "odd_noises:NUMBER"}, "noise must be the name of a NoiseKind, got odd_noises:NUMBER, a float"),
+        ({"kind": "odd_noises:NUMBER"}, "noise must be a NoiseKind, got odd_noises:NUMBER, which is a float"),
         ({"kind": "odd_noises:IDLE"}, "noise must be a NoiseKind with a batch or a gradient, got odd_noises:IDLE"),
         ({"kind": "odd_noises:NONE"}, "noise must be an attribute of module odd_noises, got odd_noises:NONE"),
         ({"kind": "odd_noises:WEIGHTS", "batch_size": 2}, "batch_size must be left out with noise odd_noises:WEIGHTS"),

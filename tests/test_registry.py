@@ -172,7 +172,7 @@ def test_a_model_of_ones_own_is_imported_from_the_current_directory(own):
         ),
         ("broken_module:f", {}, "model must be in a module that can be imported, got broken_module:f: SyntaxError"),
         ("own_models:nothing", {}, "model must be a function of module own_models, got own_models:nothing, of which"),
-        ("own_models:number", {}, "model must be a function of module own_models, got own_models:number"),
+        ("own_models:number", {}, "model must be a function that builds a model, got own_models:number, a int"),
         ("own_models:", {}, "model must be module:function, got 'own_models:'"),
         (":f", {}, "model must be module:function, got ':f'"),
         (

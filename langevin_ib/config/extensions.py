@@ -11,7 +11,7 @@ from __future__ import annotations
 import importlib
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from importlib.util import find_spec
@@ -100,6 +100,15 @@ def load(kind: Kind, name: str) -> Any:
         raise unknown(kind, name)
     module, _, attribute = (installed[name].value if name in installed else name).partition(":")
     return _imported(kind, name, module.strip(), attribute.strip())
+
+
+def of_others(chosen: Iterable[tuple[Kind, Any]]) -> list[str]:
+    """Which of some choices are not the package's own, in words: `model mine:ring`.
+
+    >>> of_others([("kernel", "mala"), ("law", "mine:HALF"), ("noise", None)])
+    ['law mine:HALF']
+    """
+    return [f"{kind} {name}" for kind, name in chosen if isinstance(name, str) and not is_built_in(kind, name)]
 
 
 def unknown(kind: Kind, name: str) -> ConfigError:

@@ -8,15 +8,20 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Key
 
 from langevin_ib.dynamics.kernel import Kernel, refuse_task
-from langevin_ib.dynamics.noise import Lesson, Noise, Source, standard_normals
+from langevin_ib.dynamics.noise import Lesson, Noise, Source, gradient_noise, standard_normals
 from langevin_ib.errors import ConfigError
 from langevin_ib.models.base import Model, Params
 from langevin_ib.models.training import Task, cast
+
+CHECKED, DIRECTIONS = 4096, 8  # draws, and directions along which a noise is held against its covariance
+SIGMAS = 6.0
+ROUNDING = 1e-9
 
 Watch = Callable[[Params, Params], Any]  # (θ, ĝ) ↦ a NamedTuple of arrays, averaged by the runner
 
@@ -151,3 +156,47 @@ def _isotropized(gradient: Params, mean: Params, direction: Float[Array, " q"]) 
     drift, unravel = ravel_pytree(mean)
     length = jnp.linalg.norm(ravel_pytree(gradient)[0] - drift)
     return unravel(drift + length * direction / jnp.linalg.norm(direction))
+
+
+def check_covariance(model: Model, noise: Noise, params: Params, key: Key[Array, ""]) -> None:
+    """Hold what a noise says of itself against gradients that it draws at a point: their mean ∇L, their covariance Σ.
+
+    Along some directions v, v·(ĝ − ∇L) has to have mean 0 and variance vᵀΣv, each within six standard errors of
+    4096 draws. A noise that is right is refused with probability below 1e-6, whatever its direction.
+
+    Args:
+        model: with what the noise needs.
+        noise: whose steps are `sgd`'s.
+        params: θ, in float64.
+        key: of the draws and directions.
+
+    Raises:
+        ConfigError: it does not fit; says by how much.
+    """
+    training = noise.check(model)
+    kernel = sgd(model, params, noise=noise, lr=1.0)
+    draws_key, direction_key = jax.random.split(key)
+    start = kernel.init(params, None)
+    flat = ravel_pytree(params)[0]
+
+    def gradient(drawn):
+        return flat - ravel_pytree(kernel.step(drawn, start, None)[0].position)[0]
+
+    gradients = jax.lax.map(gradient, kernel.draw(draws_key, CHECKED), batch_size=CHECKED)
+    stated = gradient_noise(training, noise, params)
+    frame = jnp.linalg.qr(jax.random.normal(direction_key, (flat.size, flat.size), flat.dtype))[0][:, :DIRECTIONS]
+    along = np.asarray((gradients - stated.mean) @ frame)
+    variance = np.asarray(jnp.einsum("qd,qp,pd->d", frame, stated.covariance, frame))
+    floor = ROUNDING * (float(jnp.trace(stated.covariance)) + float(jnp.sum(stated.mean**2)) + 1e-300)
+    for what, sample, wanted in (("mean", along, np.zeros_like(variance)), ("variance", along**2, variance)):
+        found, error = sample.mean(axis=0), sample.std(axis=0) / CHECKED**0.5
+        slack = SIGMAS * error + (floor**0.5 if what == "mean" else floor)
+        wrong = ~(np.abs(found - wanted) <= slack)
+        if wrong.any():
+            i = int(np.argmax(np.where(wrong, np.abs(found - wanted) / np.maximum(slack, 1e-300), 0.0)))
+            raise ConfigError(
+                "noise",
+                "a NoiseKind whose draws have the mean of the loss's gradient and the covariance that it states",
+                f"{noise.kind}: along a direction at the minimum their {what} is {found[i]:.4g} ± {error[i]:.1g}, and "
+                f"it should be {wanted[i]:.4g}",
+            )

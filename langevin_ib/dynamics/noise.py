@@ -290,7 +290,10 @@ def gradient_noise(training: Training, noise: Noise, params: Params, task: Task 
 
 def covariance_of(noise: Noise, each: Each) -> Float[Array, "q q"]:
     """Σ of a noise from what each example gives at θ: of its kind, of its labels, and turned if isotropized."""
-    covariance = noise.record.covariance(noise, each)
+    covariance, q = noise.record.covariance(noise, each), each.gradients.shape[1]
+    if jnp.shape(covariance) != (q, q):
+        wanted = f"a NoiseKind whose covariance is a matrix of {q} × {q}"
+        raise ConfigError("noise", wanted, f"{noise.kind}, with one of shape {jnp.shape(covariance)}")
     if noise.record.batch is not None:
         size = float(noise.batch_size or each.share.size)
         second = jnp.einsum("i,ioq,iop->qp", each.share, each.jacobian, each.jacobian)

@@ -8,7 +8,7 @@ import re
 import sys
 import sysconfig
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias, get_type_hints
@@ -118,21 +118,27 @@ def _content_hash(model: Model) -> str:
 
 
 @contextmanager
-def faults_of(model: str) -> Iterator[None]:
+def faults_of(owned: Sequence[str]) -> Iterator[None]:
     """An error out of a user's own functions as one line with its place; the package's own errors stay what they are.
 
+    Args:
+        owned: what is not of the package in a run: a model, a confinement, …; without any, errors are the package's.
+
     Raises:
-        ModelError: a function of the user's failed, though not when the model was built and checked.
+        ModelError: a function of the user's failed, though not when it was built and checked.
     """
     try:
         yield
     except (LangevinIBError, OSError, MemoryError):
         raise
     except Exception as error:
-        place = None if extensions.is_built_in("model", model) else _error_location(error)
-        if place is None:
+        place = _error_location(error) if owned else None
+        whose = " or ".join(owned)
+        if place is not None:
+            raise ModelError(f"{whose}: one of its functions fails at {place}: {one_line(error)}") from error
+        if all(each.startswith("model ") for each in owned):  # what a model returns was checked
             raise
-        raise ModelError(f"model {model}: one of its functions fails at {place}: {one_line(error)}") from error
+        raise ModelError(f"{whose}: what one of its functions returned cannot be used: {one_line(error)}") from error
 
 
 def _error_location(error: Exception) -> str | None:

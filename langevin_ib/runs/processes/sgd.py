@@ -18,11 +18,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Key
 
 from langevin_ib import geometry
+from langevin_ib.config.extensions import is_built_in
 from langevin_ib.config.processes import SgdSettings
 from langevin_ib.config.run import AUTO, RunConfig
-from langevin_ib.dynamics.descent import sgd
+from langevin_ib.dynamics.descent import check_covariance, sgd
 from langevin_ib.dynamics.kernels.euler_maruyama import euler_maruyama
 from langevin_ib.dynamics.meter import NoiseReport, measure
 from langevin_ib.dynamics.noise import Noise, gradient_noise, memory_factor
@@ -294,7 +296,14 @@ def at_minimum(config: RunConfig) -> AtMinimum:
         reduction.model, reduction.confinement, gradient_noise_of(config), float(config.lr or 0) / (1.0 - momentum)
     )
     point = reduction.chart.section(jnp.asarray(middle))
-    return AtMinimum(config, reduction, middle, descent, point, *_measure_noise(descent, point, reduction, momentum))
+    return AtMinimum(
+        config,
+        reduction,
+        middle,
+        descent,
+        point,
+        *_measure_noise(descent, point, reduction, momentum, key_of(config, "check")),
+    )
 
 
 def _check_collapse(config: RunConfig, reduction: Reduction, middle: np.ndarray) -> None:
@@ -369,7 +378,7 @@ def _settle_noise(config: RunConfig, reduction: Reduction, middle: np.ndarray) -
 
 
 def _measure_noise(
-    descent: Descent, point: Params, reduction: Reduction, momentum: float
+    descent: Descent, point: Params, reduction: Reduction, momentum: float, key: Key[Array, ""]
 ) -> tuple[NoiseReport, ChargeBalance | None, np.ndarray]:
     """The noise at the minimum, the balance of χ near it, and the rates at which the coordinates relax.
 
@@ -379,6 +388,8 @@ def _measure_noise(
     training = descent.noise.check(model) if model.training is not None else None
     with jax.enable_x64(True):
         point = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), point)
+        if not is_built_in("noise", descent.noise.kind):
+            check_covariance(model, descent.noise, point, key)
         chart, potential = reduction.chart, reduction.confinement.potential(model)
         rates = np.asarray(geometry.reduced_curvatures(chart, chart.of(point), potential))
         q = sum(leaf.size for leaf in jax.tree.leaves(point))
