@@ -24,6 +24,8 @@ from rich.console import Console
 
 import langevin_ib
 from langevin_ib import ConfigError, RunConfig, devices, forks
+from langevin_ib.attribution.config import MIN_SEEDS, AttributionConfig
+from langevin_ib.attribution.mechanisms import attribute
 from langevin_ib.output.report import print_report
 from langevin_ib.session import Session
 
@@ -113,6 +115,31 @@ def test_what_the_caller_has_set_changes_no_number_and_stays(result):
         assert jax.config.jax_default_prng_impl == "rbg"
         assert np.geterr()["under"] == "raise"
         assert not jax.config.jax_enable_x64
+
+
+STRICT = {
+    "jax_transfer_guard": "disallow",
+    "jax_numpy_rank_promotion": "raise",
+    "jax_numpy_dtype_promotion": "strict",
+    "jax_default_prng_impl": "rbg",
+}
+
+
+@pytest.fixture
+def strict():
+    """Set for the process, and so for threads that a run starts: what one thread has entered is for itself alone."""
+    before = {name: getattr(jax.config, name) for name in STRICT}
+    for name, value in STRICT.items():
+        jax.config.update(name, value)
+    yield
+    for name, value in before.items():
+        jax.config.update(name, value)
+
+
+@pytest.mark.full
+def test_what_the_process_has_set_refuses_nothing_in_the_threads_of_an_attribution(strict):
+    summary = attribute(AttributionConfig(seeds=MIN_SEEDS, steps=20)).summary
+    assert summary["run"]["steps"] == 20
 
 
 @pytest.mark.full
