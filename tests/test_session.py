@@ -26,6 +26,9 @@ import langevin_ib
 from langevin_ib import ConfigError, RunConfig, devices, forks
 from langevin_ib.attribution.config import MIN_SEEDS, AttributionConfig
 from langevin_ib.attribution.mechanisms import attribute
+from langevin_ib.dynamics.noise import Noise
+from langevin_ib.experiments.problems import sparse_spectrum
+from langevin_ib.experiments.training import Protocol, recovered, train
 from langevin_ib.output.report import print_report
 from langevin_ib.session import Session
 
@@ -134,6 +137,13 @@ def strict():
     yield
     for name, value in before.items():
         jax.config.update(name, value)
+
+
+def test_what_the_process_has_set_refuses_nothing_in_the_threads_of_a_training(strict):
+    problem = sparse_spectrum(2, 0, frequencies=4, points=8)
+    trained = train(problem, Protocol(Noise("none"), 0.01, 20), stage="training", rows=2)
+    assert recovered(problem, trained.ends).shape == (2, 4)
+    assert {name: getattr(jax.config, name) for name in STRICT} == STRICT
 
 
 @pytest.mark.full
