@@ -253,6 +253,24 @@ def test_to_import_and_to_configure_starts_no_jax():
     assert python(code) == ["False", "False"]
 
 
+def test_to_ask_whether_jax_has_started_writes_nothing():
+    """Another thread may start it meanwhile, with as many devices as are written then."""
+    code = """
+    import jax
+    from langevin_ib import forks
+    def both():
+        return forks.started(), forks._refuses_devices(), jax.config.jax_num_cpu_devices
+    print(*both())
+    update, jax.config.update = jax.config.update, None
+    print(forks.started())
+    jax.devices()
+    print(forks.started())
+    jax.config.update = update
+    print(*both())
+    """
+    assert python(code) == ["False False -1", "False", "True", "True True -1"]
+
+
 @pytest.fixture(scope="module")
 def fresh():
     """Of a run in the main thread of a process of its own, in which it is the first to compute anything."""
