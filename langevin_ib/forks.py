@@ -19,15 +19,23 @@ FORKED = (
 
 def started() -> bool:
     """Whether JAX has started in this process, or in the one that it was forked from; without starting it."""
-    jax = sys.modules.get("jax")
-    if jax is None or not hasattr(jax, "config"):  # the latter while it is being imported
+    # Not public, and asked all the same, for it only reads: this is called before every fork, while other threads run.
+    ask = getattr(sys.modules.get("jax._src.xla_bridge"), "backends_are_initialized", None)
+    return _refuses_devices() if ask is None else ask()
+
+
+def _refuses_devices() -> bool:
+    """The same by what is public, for a JAX without the other: once it has started, it refuses another number."""
+    config = getattr(sys.modules.get("jax"), "config", None)
+    number = getattr(config, "jax_num_cpu_devices", None)
+    if config is None or number is None:  # not imported, or still being so
         return False
-    number = getattr(jax.config, "jax_num_cpu_devices", -1)
-    try:  # JAX has no other public way to ask: another number of devices is refused once it has started
-        jax.config.update("jax_num_cpu_devices", number + 1)
-    except RuntimeError:
-        return True
-    jax.config.update("jax_num_cpu_devices", number)
+    with _Fork.asking:
+        try:
+            config.update("jax_num_cpu_devices", number + 1)
+            config.update("jax_num_cpu_devices", number)
+        except RuntimeError:
+            return True
     return False
 
 
@@ -36,6 +44,7 @@ class _Fork:
 
     started_before = False
     broken = False
+    asking = threading.Lock()
 
 
 def check_process() -> None:
@@ -54,6 +63,7 @@ def _before_fork() -> None:
 
 def _in_child() -> None:
     _Fork.broken = _Fork.started_before
+    _Fork.asking = threading.Lock()  # another thread of the parent's may have held it
 
 
 def _is_broken() -> bool:

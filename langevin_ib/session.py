@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import jax
-import numpy as np
 from jaxtyping import Array, Key
 
 from langevin_ib import __version__, devices, forks
 from langevin_ib.config.run import RunConfig
 from langevin_ib.ensemble.checkpoint import Checkpoint
 from langevin_ib.ensemble.runner import Stages
+from langevin_ib.jax_settings import default_settings
 
 # One stream of random numbers for each use; the numbers are part of the interface "same seed, same run".
 STREAM = {"check": 0, "starts": 1, "chains": 2, "companion": 3, "reference": 4, "law": 5, "nuts": 6, "joint": 7}
@@ -80,7 +80,7 @@ class Session:
             UsageError: JAX cannot start with what the environment's variables ask for.
         """
         forks.check_process()  # before the lock, whose holder may be a thread of the parent's
-        with _Turn.lock, _settings():
+        with _Turn.lock, default_settings():
             yield replace(self, note=devices.start())
 
     def stage(self, config: HasDigest, name: str) -> dict[str, Any]:
@@ -110,21 +110,6 @@ class _Turn:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_Turn.renew)
-
-
-@contextmanager
-def _settings() -> Iterator[None]:
-    """Settings on which numbers depend, or that would refuse what is computed, as they come by default; thread-wide."""
-    with (
-        jax.enable_x64(True),
-        jax.threefry_partitionable(True),
-        jax.default_prng_impl("threefry2x32"),
-        jax.numpy_dtype_promotion("standard"),
-        jax.numpy_rank_promotion("allow"),
-        jax.transfer_guard("allow"),
-        np.errstate(divide="warn", over="warn", under="ignore", invalid="warn"),
-    ):
-        yield
 
 
 def key_of(config: RunConfig, use: str) -> Key[Array, ""]:

@@ -24,6 +24,11 @@ from rich.console import Console
 
 import langevin_ib
 from langevin_ib import ConfigError, RunConfig, devices, forks
+from langevin_ib.attribution.config import MIN_SEEDS, AttributionConfig
+from langevin_ib.attribution.mechanisms import attribute
+from langevin_ib.dynamics.noise import Noise
+from langevin_ib.experiments.problems import sparse_spectrum
+from langevin_ib.experiments.training import Protocol, recovered, train
 from langevin_ib.output.report import print_report
 from langevin_ib.session import Session
 
@@ -113,6 +118,38 @@ def test_what_the_caller_has_set_changes_no_number_and_stays(result):
         assert jax.config.jax_default_prng_impl == "rbg"
         assert np.geterr()["under"] == "raise"
         assert not jax.config.jax_enable_x64
+
+
+STRICT = {
+    "jax_transfer_guard": "disallow",
+    "jax_numpy_rank_promotion": "raise",
+    "jax_numpy_dtype_promotion": "strict",
+    "jax_default_prng_impl": "rbg",
+}
+
+
+@pytest.fixture
+def strict():
+    """Set for the process, and so for threads that a run starts: what one thread has entered is for itself alone."""
+    before = {name: getattr(jax.config, name) for name in STRICT}
+    for name, value in STRICT.items():
+        jax.config.update(name, value)
+    yield
+    for name, value in before.items():
+        jax.config.update(name, value)
+
+
+def test_what_the_process_has_set_refuses_nothing_in_the_threads_of_a_training(strict):
+    problem = sparse_spectrum(2, 0, frequencies=4, points=8)
+    trained = train(problem, Protocol(Noise("none"), 0.01, 20), stage="training", rows=2)
+    assert recovered(problem, trained.ends).shape == (2, 4)
+    assert {name: getattr(jax.config, name) for name in STRICT} == STRICT
+
+
+@pytest.mark.full
+def test_what_the_process_has_set_refuses_nothing_in_the_threads_of_an_attribution(strict):
+    summary = attribute(AttributionConfig(seeds=MIN_SEEDS, steps=20)).summary
+    assert summary["run"]["steps"] == 20
 
 
 @pytest.mark.full
@@ -214,6 +251,24 @@ def test_to_import_and_to_configure_starts_no_jax():
     print(forks.started())
     """
     assert python(code) == ["False", "False"]
+
+
+def test_to_ask_whether_jax_has_started_writes_nothing():
+    """Another thread may start it meanwhile, with as many devices as are written then."""
+    code = """
+    import jax
+    from langevin_ib import forks
+    def both():
+        return forks.started(), forks._refuses_devices(), jax.config.jax_num_cpu_devices
+    print(*both())
+    update, jax.config.update = jax.config.update, None
+    print(forks.started())
+    jax.devices()
+    print(forks.started())
+    jax.config.update = update
+    print(*both())
+    """
+    assert python(code) == ["False False -1", "False", "True", "True True -1"]
 
 
 @pytest.fixture(scope="module")

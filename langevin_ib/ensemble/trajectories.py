@@ -22,6 +22,7 @@ from langevin_ib.ensemble import accumulators
 from langevin_ib.ensemble.checkpoint import Checkpoint
 from langevin_ib.ensemble.runner import Observer, Progress, Schedule, batched, run_ensemble
 from langevin_ib.errors import DivergenceError
+from langevin_ib.jax_settings import default_settings
 from langevin_ib.models.base import Params
 
 ROWS = 200  # times at which parameters are kept, besides the start
@@ -108,9 +109,14 @@ def record(
             raise CancelledError
         block, device = slice(BLOCK * b, BLOCK * (b + 1)), free.get()
         try:
-            # These settings belong to a thread. JAX's older layout of random numbers takes one hash for two of them,
-            # not two, which takes an eighth off a step of figure 3 (`sims/bench/training.py`).
-            with jax.enable_x64(wide), jax.default_device(device), jax.threefry_partitionable(False):
+            # Settings belong to a thread. JAX's older layout of random numbers takes one hash for two of them, not two,
+            # which takes an eighth off a step of figure 3 (`sims/bench/training.py`).
+            with (
+                default_settings(),
+                jax.enable_x64(wide),
+                jax.default_device(device),
+                jax.threefry_partitionable(False),
+            ):
                 starts_here, tasks_here = jax.tree.map(lambda leaf: leaf[block], (starts, tasks))
                 result = run_ensemble(
                     kernel,

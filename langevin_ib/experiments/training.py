@@ -18,6 +18,8 @@ from langevin_ib.ensemble.runner import Progress, batched
 from langevin_ib.ensemble.trajectories import ROWS, record, record_steps
 from langevin_ib.errors import ConfigError
 from langevin_ib.experiments.problems import Problem
+from langevin_ib.jax_settings import default_settings
+from langevin_ib.session import Session
 
 CHAINS = 2  # the stream of random numbers of the runs
 if TYPE_CHECKING:
@@ -81,7 +83,7 @@ def train(
         DivergenceError: some seed's parameters ran away.
     """
     began = time.perf_counter()
-    with jax.enable_x64(True):
+    with Session().open():
         if starts is None:
             initial: Any = problem.starts(protocol.start_scale)
             for name, factor in protocol.start_factors:
@@ -109,7 +111,7 @@ def recovered(problem: Problem, params: Recorded) -> Float[np.ndarray, "seed ...
     """The unknown at each seed's parameters (leaves with leading axis the seed), in float64."""
     if problem.recover is None:
         raise ValueError("a student recovers nothing")
-    with jax.enable_x64(True):
+    with default_settings():
         exact = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), params)
         return np.asarray(batched(problem.recover)(exact))
 
