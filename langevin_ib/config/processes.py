@@ -111,8 +111,9 @@ class SgdSettings(ProcessSettings):
 
     noise: str = setting(
         "label",
-        "label: all examples, noisy labels; minibatch: of the data set; fresh: new examples; isotropic: as strong as "
-        "minibatch (with --batch-size) or label, in a random direction; none: gradient descent",
+        "label: all examples, noisy labels; minibatch: of the data set; fresh: new examples; bernoulli: each example "
+        "kept by a coin; isotropic: as strong as minibatch (with --batch-size) or label, in a random direction; none: "
+        "gradient descent",
         Extension("noise", tuple(NOISES)),
     )
     lr: float | Auto = setting(AUTO, "learning rate η; auto: 0.01 (1 − μ)/curvature", POSITIVE, auto=True, shown="")
