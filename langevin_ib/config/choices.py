@@ -112,9 +112,9 @@ def _built_in_settings() -> dict[str, tuple[type[Settings], Setting]]:
 
 def names_of_run(values: Mapping[str, Any]) -> set[str]:
     """The flat names of the settings that a run with what these settings choose has."""
-    sampler = values.get("sampler", ChoiceSettings.declared()["sampler"].default)
-    declared = all_declared(chosen_classes(values))
-    return {name for name, one in declared if not one.processes or sampler in one.processes}
+    classes = chosen_classes(values)
+    process = cast(type[ProcessSettings], classes["process"])
+    return {name for name, one in all_declared(classes) if process.can_use(one)}
 
 
 def check_known(values: Mapping[str, Any], known: Mapping[str, Setting]) -> None:

@@ -21,7 +21,7 @@ from langevin_ib.config.confinements import CONFINEMENTS, ConfinementSettings
 from langevin_ib.config.core import MIN_CHAINS, ChainSettings, ChoiceSettings, ComparisonSettings
 from langevin_ib.config.kinds import AUTO, plain
 from langevin_ib.config.models import ModelSettings
-from langevin_ib.config.processes import LAWS, PROCESSES, ProcessSettings
+from langevin_ib.config.processes import LAWS, ProcessSettings
 from langevin_ib.config.settings import Settings, in_order, jsonable, schema_of
 from langevin_ib.errors import ConfigError
 
@@ -119,16 +119,15 @@ class RunConfig(ChoiceSettings, ChainSettings, ComparisonSettings):
                     raise ConfigError(name, f"left out unless {extensions.SETTING[kind]} is {choice}", got)
 
     def _check_confinement(self, given: dict[str, Any]) -> None:
-        """Whether a built-in process takes the confinement, and each setting that was given of it."""
-        if self.sampler not in PROCESSES:
-            return
-        if self.sampler not in self.confinement.processes:
-            fitting = [name for name, other in CONFINEMENTS.items() if self.sampler in other.processes]
+        """Whether the process can use the confinement, and each setting that was given of it."""
+        if not self.process.can_use(self.confinement):
+            fitting = [name for name, other in CONFINEMENTS.items() if self.process.can_use(other)]
             fitting.sort(key=lambda name: name != self.process.confine)
             raise ConfigError("confine", f"{' or '.join(fitting)} with sampler {self.sampler}", self.confine)
         for name, declared in type(self.confinement).declared().items():
-            if name in given and declared.processes and self.sampler not in declared.processes:
-                raise ConfigError(name, f"left out with sampler {self.sampler}", f"{self._given[name]:g}")
+            if name in given and not self.process.can_use(declared):
+                got = f"{value:g}" if isinstance(value := self._given[name], float) else value
+                raise ConfigError(name, f"left out with sampler {self.sampler}", got)
 
     def __getattr__(self, name: str) -> Any:
         # Only for what is no attribute: a setting of a record, or of one that was not chosen.

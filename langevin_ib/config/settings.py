@@ -41,7 +41,7 @@ class Setting:
         feeds: whether rules of the plan read it; None for what its record says.
         ruled: whether a rule of the plan sets it from others.
         follows: choices, such as `sampler`, with another of which a value from a file is dropped.
-        processes: those that it is a setting of; empty for all.
+        gibbs_only: whether it means something only with a process that samples a Gibbs measure.
         option: whether the command line has it.
     """
 
@@ -56,7 +56,7 @@ class Setting:
     feeds: bool | None = None
     ruled: bool = False
     follows: tuple[str, ...] = ()
-    processes: tuple[str, ...] = ()
+    gibbs_only: bool = False
     option: bool = True
 
     def check(self, name: str, value: Any) -> Any:
