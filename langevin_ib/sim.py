@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,10 +11,10 @@ from langevin_ib import signals
 from langevin_ib.cli.command import Parser, flag, guarded, new_parser, own_output
 from langevin_ib.cli.options import Origins, add_output, add_settings, list_choices, typed_settings
 from langevin_ib.config import extensions
-from langevin_ib.config.choices import BUILT_IN, Classes, chosen_classes, flat_settings, names_of_run
+from langevin_ib.config.choices import BUILT_IN, Classes, flat_settings, reconciled
 from langevin_ib.config.kinds import AUTO, number
 from langevin_ib.config.run import LAWS, RunConfig
-from langevin_ib.config.settings import read_settings
+from langevin_ib.config.settings import Setting, read_settings
 from langevin_ib.devices import use_all_cores
 from langevin_ib.errors import ConfigError, FailedRunError, LangevinIBError
 
@@ -65,11 +64,13 @@ def _simulate(argv: Sequence[str]) -> int:
     arguments = vars(build_parser(choices, classes).parse_args(argv))
     out, quiet, as_json = arguments["out"], arguments["quiet"], arguments["json"]
     chunk = _parse_chunk(arguments["chunk"])
-    typed = typed_settings(arguments, flat_settings(classes))
-    origins = Origins(flat_settings(classes), typed, settings, f"from {path}")
+    declared = flat_settings(classes)
+    typed = typed_settings(arguments, declared)
+    # An error of the option --config is one about a name in the file.
+    origins = Origins({*declared, "config"}, typed, {*settings, "config"}, f"from {path}")
     with origins.named():
-        retained = _reconcile(settings, typed)
         config = RunConfig.from_dict(settings | typed)
+    retained = _retained(settings, typed, declared)
 
     use_all_cores()
     # After the settings are known to be good, so that a typing error is answered at once; after the devices are set.
@@ -83,7 +84,7 @@ def _simulate(argv: Sequence[str]) -> int:
 
     def of_rest(name: str) -> str:
         origin = config.origin_of(name)
-        rulers = [flag(other) for other in typed if flat_settings(classes)[other].feeds]
+        rulers = [flag(other) for other in typed if declared[other].feeds]
         return f"{origin} from {', '.join(rulers)}" if rulers and origin == "set by rule" else origin
 
     check_writable(out)
@@ -108,9 +109,12 @@ def _simulate(argv: Sequence[str]) -> int:
 
 
 def _choose(argv: Sequence[str]) -> tuple[dict[str, Any], Classes, str | None, dict[str, Any]]:
-    """What is chosen, by name and by settings class, the file's path, and its settings; plug-ins are imported."""
+    """What is chosen, by name and by settings class, the file's path, and its settings; plug-ins are imported.
+
+    What the file sets of choices that are others now is left out, before anything that it names has to be there.
+    """
     first = Parser(add_help=False, allow_abbrev=False)
-    for name in CHOICES:
+    for name in ("model", *CHOICES):
         first.add_argument(flag(name), dest=name, nargs="*" if flat_settings()[name].kind.many else "?")
     first.add_argument("--config", nargs="?")
     found = vars(first.parse_known_args(argv)[0])
@@ -120,11 +124,13 @@ def _choose(argv: Sequence[str]) -> tuple[dict[str, Any], Classes, str | None, d
     try:
         if path is not None:
             settings = read_settings(path)
-        choices = {name: settings[name] for name in CHOICES if name in settings} | typed
-        if any(_is_plug_in(kind, choices.get(name)) for name, kind in CHOICES.items()):
+        if any(_is_plug_in(kind, given.get(name)) for name, kind in CHOICES.items() for given in (settings, typed)):
             use_all_cores()  # before a plug-in starts JAX
+        with own_output():
+            settings = reconciled(settings, typed)
+        choices = {name: value for name, value in (settings | typed).items() if name in CHOICES}
         with Origins(flat_settings(), typed, settings, f"from {path}").named(), own_output():
-            return choices, chosen_classes(settings | typed), path, settings
+            return choices, RunConfig.classes_of(settings | typed), path, settings
     except LangevinIBError:
         if {"-h", "--help", "--version"} & set(argv):
             return {}, {}, None, {}
@@ -152,23 +158,9 @@ def _of_others(config: RunConfig) -> list[str]:
     )
 
 
-def _reconcile(settings: dict[str, Any], typed: dict[str, Any]) -> list[str]:
-    """Drop what the file sets of choices that are others now; name its numbers that a rule would now set otherwise."""
-    declared, before = flat_settings(chosen_classes(settings | typed)), set()
-    changed = {
-        name
-        for name in ("model", *CHOICES)
-        if name in typed and typed[name] != settings.get(name, declared[name].default)
-    }
-    if changed:
-        with contextlib.suppress(ConfigError):  # of a choice that is none, or no longer: another stands in its place
-            before = names_of_run(settings)
-        for name, one in declared.items():
-            if changed.intersection(one.follows):
-                settings.pop(name, None)
-        for name in before - names_of_run(settings | typed):
-            settings.pop(name, None)
-    if not any(declared[name].feeds for name in typed if name in declared):
+def _retained(settings: Mapping[str, Any], typed: Mapping[str, Any], declared: Mapping[str, Setting]) -> list[str]:
+    """The file's numbers that a rule would now set otherwise."""
+    if not any(declared[name].feeds for name in typed):
         return []
     ruled = (name for name, one in declared.items() if one.ruled and name not in typed)
     return [name for name in ruled if settings.get(name, AUTO) != AUTO]

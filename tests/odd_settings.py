@@ -50,6 +50,7 @@ class HeldSettings(ConfinementSettings):
     """Held on the slice by a kernel of its own."""
 
     held: ClassVar[bool] = True
+    gibbs_only: ClassVar[bool] = True
     kernel: ClassVar[str] = "odd_settings:SHAKE"
 
 
@@ -74,6 +75,13 @@ class SlowSettings(ProcessSettings):
     friction: float = setting(0.5, "friction γ", POSITIVE)
 
 
+class DriftingSettings(ProcessSettings):
+    """A process that samples no Gibbs measure, unconfined by default."""
+
+    confine: ClassVar[str] = "none"
+    gibbs: ClassVar[bool] = False
+
+
 RING = SimpleNamespace(settings=RingSettings)
 CLASH = SimpleNamespace(settings=ClashSettings)
 BARE = SimpleNamespace(settings=BareSettings)
@@ -83,4 +91,5 @@ HELD = SimpleNamespace(settings=HeldSettings)
 SHAKE = SimpleNamespace(settings=ShakeSettings)
 SIGNS = SimpleNamespace(settings=SignsSettings)
 SLOW = SimpleNamespace(settings=SlowSettings)
+DRIFTING = SimpleNamespace(settings=DriftingSettings)
 NONE = SimpleNamespace()

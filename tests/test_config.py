@@ -54,6 +54,13 @@ def test_integers_are_taken_where_a_real_number_is_wanted():
         ({"chains": 3.5}, "chains must be a whole number from 16"),
         ({"kappa": 4.0, "confine": "none"}, "kappa must be left out unless confine is stiff, got 4"),
         ({"window": (2.0, 1.0)}, "window must be two finite numbers LO < HI (or auto), got 2.0 1.0"),
+        (
+            {"window": {"low": 0, "high": 1}},
+            "window must be two finite numbers LO < HI (or auto), got {'low': 0, 'high': 1}",
+        ),
+        ({"laws": {"exact": 1}}, "laws must be a list of laws, got {'exact': 1}"),
+        ({"invariant": {"z": 1}}, "invariant must be a list of names, got {'z': 1}"),
+        ({"metric": {1: 2}}, "metric must be positive numbers, one for each parameter, got {1: 2}"),
         ({"beta": 1e-9}, "beta must be such that T"),
         ({"burn_in": 200, "steps": 200}, "burn_in must be below steps (200), got 200"),
     ],

@@ -5,17 +5,25 @@ import pickle
 import subprocess
 import sys
 import tomllib
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import ClassVar
 
 import jsonschema
+import odd_settings
 import pytest
 
 from langevin_ib import ConfigError, RunConfig, sim
 from langevin_ib.attribution.config import AttributionConfig, from_setup
-from langevin_ib.config.confinements import CONFINEMENTS, NoneSettings, StiffSettings
+from langevin_ib.config import extensions
+from langevin_ib.config.choices import BASES, flat_settings, reconciled
+from langevin_ib.config.confinements import CONFINEMENTS, ConfinementSettings, NoneSettings, StiffSettings
 from langevin_ib.config.kernels import KERNELS
+from langevin_ib.config.kinds import POSITIVE
+from langevin_ib.config.models import ONE_COORDINATE
 from langevin_ib.config.noises import NOISES
 from langevin_ib.config.processes import LangevinSettings
-from langevin_ib.config.settings import read_settings
+from langevin_ib.config.settings import read_settings, setting
 
 CONFIGS = [
     {},
@@ -39,7 +47,16 @@ def test_every_configuration_is_what_its_schema_describes_and_is_read_back_from_
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"beta": -1}, {"kappa": "x"}, {"radius": 2.0}, {"laws": []}, {"chains": 3}, {"window": [1]}]
+    "wrong",
+    [
+        {"beta": -1},
+        {"kappa": "x"},
+        {"radius": 2.0},
+        {"laws": []},
+        {"chains": 3},
+        {"window": [1]},
+        {"window": {"a": 1, "b": 2}},
+    ],
 )
 def test_the_schema_refuses_what_the_configuration_refuses(wrong):
     checker = jsonschema.Draft202012Validator(RunConfig.json_schema())
@@ -103,6 +120,34 @@ def test_a_plug_in_brings_its_settings():
             "kappa must be a setting of StiffSettings alone, got another of ClashSettings",
         ),
         ({"confine": "odd_settings:NONE"}, "confine must be a confinement whose `settings` is a class derived from"),
+        (
+            {"sampler": "odd_settings:SIGNS"},
+            "sampler must be a process whose `settings` is a class derived from ProcessSettings, got odd_",
+        ),
+        (
+            {"confine": "odd_settings:SHAKE"},
+            "confine must be a confinement whose `settings` is a class derived from ConfinementSettings, got odd",
+        ),
+        (
+            {"sampler": "sgd", "noise": "odd_settings:SHAKE"},
+            "noise must be a noise whose `settings` is a class derived from NoiseSettings, got odd_settings:SHAKE",
+        ),
+        (
+            {"integrator": "odd_settings:RING"},
+            "integrator must be a kernel whose `settings` is a class derived from KernelSettings, got odd_",
+        ),
+        (
+            {"sampler": "odd_settings:DRIFTING", "confine": "stiff"},
+            "confine must be none or weight-decay with sampler odd_settings:DRIFTING, got stiff",
+        ),
+        (
+            {"sampler": "odd_settings:DRIFTING", "slab": 0.1},
+            "slab must be left out with sampler odd_settings:DRIFTING, got 0.1",
+        ),
+        (
+            {"sampler": "sgd", "confine": "odd_settings:HELD"},
+            "confine must be none or weight-decay with sampler sgd, got odd_settings:HELD",
+        ),
         ({"confine": "odd_settings:BARE"}, "confine must be a confinement whose `settings` is a frozen dataclass"),
         ({"confine": "odd_settings:TAKEN"}, "out must be the name of no setting, got one of TakenSettings"),
         ({"confine": "odd_settings:NOTHING"}, "confine must be an attribute of module odd_settings"),
@@ -123,6 +168,78 @@ def test_a_fault_of_or_with_a_plug_in_is_one_line(case, message):
     with pytest.raises(ConfigError) as caught:
         RunConfig(**case)
     assert str(caught.value).startswith(message)
+
+
+TAKEN = {
+    name
+    for owner in (RunConfig, ConfinementSettings)
+    for name in (*dir(owner), *vars(RunConfig())["records"], "records", "_given")
+    if name not in flat_settings() and not name.startswith("__")
+}
+
+
+@pytest.mark.parametrize("name", sorted(TAKEN))
+def test_no_setting_of_a_plug_in_is_called_as_an_attribute(name, monkeypatch):
+    body = {name: setting(1.0, "taken", POSITIVE), "__annotations__": {name: float}}
+    record = dataclass(frozen=True)(type("TakenSettings", (ConfinementSettings,), body))
+    monkeypatch.setattr(odd_settings, "TAKEN", SimpleNamespace(settings=record))
+    with pytest.raises(ConfigError) as caught:
+        RunConfig(confine="odd_settings:TAKEN")
+    assert str(caught.value) == f"{name} must be the name of no setting, got one of TakenSettings"
+
+
+def test_what_samples_a_gibbs_measure_can_use_what_langevin_can():
+    class GibbsSettings(LangevinSettings):
+        """By any name."""
+
+    class OtherSettings(LangevinSettings):
+        """By any name, and of no Gibbs measure."""
+
+        gibbs: ClassVar[bool] = False
+
+    assert BASES["process"].gibbs  # by default
+    for confinement in CONFINEMENTS.values():
+        assert GibbsSettings.can_use(confinement)
+        assert OtherSettings.can_use(confinement) is not confinement.gibbs_only
+    assert {name for name, record in CONFINEMENTS.items() if not record.gibbs_only} == {"weight-decay", "none"}
+
+
+@pytest.mark.parametrize(
+    ("file", "typed", "dropped"),
+    [
+        # The resolved confinement is the same: what the file sets of it stays.
+        ({"kappa": 50.0, "integrator": "mala"}, {"confine": "stiff"}, set()),
+        ({"kappa": 50.0, "integrator": "mala"}, {"confine": "auto"}, set()),
+        ({"kappa": 50.0, "integrator": "mala", "confine": "stiff"}, {"confine": "auto"}, set()),
+        ({"kappa": 50.0, "integrator": "mala", "confine": "auto"}, {"confine": "stiff", "sampler": "langevin"}, set()),
+        ({"sampler": "sgd", "lr": 0.1}, {"confine": "none"}, set()),
+        ({"kappa": 50.0}, {"sampler": "odd_settings:UNDERDAMPED"}, set()),
+        ({"kappa": 50.0}, {"beta": 3.0}, set()),
+        # It is another: it goes.
+        ({"kappa": 50.0, "integrator": "mala", "beta": 3.0}, {"confine": "none"}, {"kappa", "integrator"}),
+        ({"confine": "none", "slab": 0.1, "integrator": "mala"}, {"confine": "auto"}, {"slab", "integrator"}),
+        ({"confine": "odd_settings:RING", "radius": 2.0}, {"confine": "stiff"}, {"radius"}),
+        ({"sampler": "sgd", "integrator": "mala"}, {"confine": "weight-decay"}, {"integrator"}),
+        # A process, a model, and what follows from either.
+        (
+            {"kappa": 50.0, "integrator": "mala", "beta": 3.0, "steps": 100, "chains": 64},
+            {"sampler": "sgd"},
+            {"kappa", "integrator", "beta", "steps"},
+        ),
+        ({"confine": "none", "slab": 0.1}, {"sampler": "sgd"}, {"confine", "slab"}),
+        ({"kappa": 50.0, "integrator": "mala"}, {"sampler": "odd_settings:DRIFTING"}, {"kappa", "integrator"}),
+        ({"depth": 3, "metric": [1.0, 2.0], "beta": 3.0}, {"model": "relu"}, {"depth", "metric"}),
+        ({"depth": 3}, {"model": "uv"}, set()),
+        # What is gone has no settings, and need not be there.
+        ({"confine": "gone:C", "beta": 3.0}, {"sampler": "sgd"}, {"confine", "beta"}),
+        ({"sampler": "gone:P", "steps": 100}, {"sampler": "langevin"}, {"steps"}),
+        ({"confine": 3, "integrator": "gone:K"}, {"confine": "stiff"}, {"integrator"}),
+    ],
+)
+def test_what_a_file_sets_of_a_choice_stays_with_it(file, typed, dropped):
+    assert file.keys() - reconciled(file, typed).keys() - typed.keys() == dropped - typed.keys()
+    assert reconciled(file, typed).items() <= file.items()
+    RunConfig(**(reconciled(file, typed) | typed))
 
 
 def test_a_law_of_another_package_follows_those_of_this_one():
@@ -159,6 +276,13 @@ def test_help_shows_the_options_of_a_plug_in_that_is_named_and_lists_what_can_be
         (["--config", "bad.toml"], "--radius must be a positive number, got -2 (from bad.toml)"),
         (["--config", "ring.toml", "--confine", "stiff", "--beta", "-1"], "--beta must be a positive number, got -1"),
         (["--config", "nowhere.toml"], "--confine must be in a module that can be imported, got nowhere:RING"),
+        (
+            ["--config", "gone.toml", "--sampler", "sgd", "--lr", "-1"],
+            "--lr must be a positive number (or auto), got -1",
+        ),
+        (["--config", "gone.toml"], "gone:C: ModuleNotFoundError: No module named 'gone' (from gone.toml)"),
+        (["--config", "rate.toml", "--noise", "label"], ", got 'rate' (from rate.toml)"),
+        (["--config", "stiff.toml", "--confine", "auto", "--beta", "-1"], "--beta must be a positive number, got -1"),
         (["--config", "flawed.json"], "--config must be valid JSON, got flawed.json"),
     ],
 )
@@ -168,10 +292,39 @@ def test_options_and_files_take_the_settings_of_a_plug_in(options, message, tmp_
     (tmp_path / "bad.toml").write_text("confine = 'odd_settings:RING'\nradius = -2\n")
     (tmp_path / "nowhere.toml").write_text("confine = 'nowhere:RING'\n")
     (tmp_path / "flawed.json").write_text("{")
+    (tmp_path / "gone.toml").write_text("confine = 'gone:C'\nbeta = 3\n")
+    (tmp_path / "rate.toml").write_text("sampler = 'sgd'\nnoise = 'gone.mod:N'\nrate = 0.1\n")
+    (tmp_path / "stiff.toml").write_text("kappa = 50\n")
     assert sim.main(options) == 2
     line = capsys.readouterr().err
     assert line.count("\n") == 1
     assert message in line
+
+
+def test_help_says_what_is_allowed(capsys):
+    with pytest.raises(SystemExit):
+        sim.main(["--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert "yes, but for mala: yes, no, auto [auto]" in text
+    assert f"[4096; 1024 except {', '.join(ONE_COORDINATE)}]" in text
+    assert ONE_COORDINATE == ("uv", "rotation")
+    says = flat_settings()["noise"].help
+    assert [part.split(": ")[0] for part in says.split("; ")] == list(NOISES)
+
+
+@pytest.mark.parametrize("content", ['# coding: latin-1\n"""Gr\u00f6\u00dfe."""\n'.encode("latin-1"), b"\xff\xfe\x00"])
+def test_a_summary_is_read_of_any_file(content, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "latin_one.py").write_bytes(content)
+    assert extensions.summary("noise", "latin_one:N") in ("Gr\ufffd\ufffde.", "")
+
+
+def test_a_compiled_module_has_no_summary(tmp_path, monkeypatch):
+    from importlib.machinery import EXTENSION_SUFFIXES  # noqa: PLC0415
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / f"compiled_one{EXTENSION_SUFFIXES[0]}").write_bytes(b"\x7fELF\xff\xfe")
+    assert extensions.summary("noise", "compiled_one:N") == ""
 
 
 @pytest.mark.parametrize(

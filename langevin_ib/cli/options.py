@@ -9,6 +9,7 @@ from typing import Any
 
 from langevin_ib.cli.command import Parser, flag
 from langevin_ib.config.kinds import Extension, Options, Switch
+from langevin_ib.config.models import ONE_COORDINATE
 from langevin_ib.config.settings import Setting
 from langevin_ib.errors import ConfigError
 
@@ -18,7 +19,7 @@ def add_settings(group: Any, declared: Mapping[str, Setting]) -> None:
     for name, one in declared.items():
         if not one.option:
             continue
-        text = one.text().replace("%", "%%")
+        text = one.text(ONE_COORDINATE).replace("%", "%%")
         if isinstance(one.kind, Switch):
             option = f"--no-{flag(name)[2:]}" if one.default else flag(name)
             group.add_argument(option, dest=name, help=text, action="store_const", const=not one.default)

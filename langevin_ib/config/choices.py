@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cache
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from langevin_ib.config import extensions
 from langevin_ib.config.confinements import CONFINEMENTS, ConfinementSettings
 from langevin_ib.config.core import ChainSettings, ChoiceSettings, ComparisonSettings
-from langevin_ib.config.kernels import KERNELS
+from langevin_ib.config.kernels import KERNELS, KernelSettings
 from langevin_ib.config.kinds import AUTO, Extension
-from langevin_ib.config.models import MODELS, settings_of_model
-from langevin_ib.config.noises import NOISES
+from langevin_ib.config.models import MODELS, ModelSettings, settings_of_model
+from langevin_ib.config.noises import NOISES, NoiseSettings
 from langevin_ib.config.processes import PROCESSES, ProcessSettings
 from langevin_ib.config.settings import Setting, Settings, in_order
-from langevin_ib.errors import ConfigError
+from langevin_ib.errors import ConfigError, LangevinIBError
 
 # Settings classes of what is chosen by name, known without importing the chosen.
 BUILT_IN: dict[extensions.Kind, Mapping[str, type[Settings]]] = {
@@ -26,44 +26,92 @@ BUILT_IN: dict[extensions.Kind, Mapping[str, type[Settings]]] = {
     "kernel": KERNELS,
     "noise": NOISES,
 }
-CORE = (ChoiceSettings, ChainSettings, ComparisonSettings)  # of every run
-# What no setting of a plug-in may be called: options that are no settings, and what a `RunConfig` says of itself.
-RESERVED = {
-    *("chunk", "config", "help", "json", "out", "quiet", "set", "version"),
-    *("confinement", "feeds", "given", "group", "model_name", "place", "process", "records", "temperature"),
+# What the settings class of a choice derives from: whatever asks a record asks for what its base has.
+BASES: dict[extensions.Kind, type[Settings]] = {
+    "process": ProcessSettings,
+    "model": ModelSettings,
+    "confinement": ConfinementSettings,
+    "kernel": KernelSettings,
+    "noise": NoiseSettings,
 }
+CORE = (ChoiceSettings, ChainSettings, ComparisonSettings)  # of every run
+OPTIONS = {"chunk", "config", "help", "json", "out", "quiet", "set", "version"}  # of the command line, no settings
 
 Classes = Mapping[extensions.Kind, type[Settings]]
 
 
-def chosen_classes(values: Mapping[str, Any]) -> dict[extensions.Kind, type[Settings]]:
-    """The settings classes of what flat settings choose, plug-ins imported; `auto` resolved as for a run.
+class Choice(NamedTuple):
+    """What is chosen of a kind.
+
+    Attributes:
+        setting: that chooses it.
+        name: of what is chosen, `auto` resolved; a model may stand for itself.
+        settings: the class of its settings.
+    """
+
+    setting: str
+    name: Any
+    settings: type[Settings]
+
+
+def chosen(values: Mapping[str, Any], *, lenient: bool = False) -> dict[extensions.Kind, Choice]:
+    """What flat settings choose, of each kind; `auto` resolved as for a run, plug-ins imported.
+
+    Args:
+        values: flat settings.
+        lenient: whether what cannot be chosen stands for one without settings; else it is an error.
 
     Raises:
-        ConfigError: nothing goes by a chosen name, or a plug-in declares a setting that exists already.
+        ConfigError: nothing goes by a chosen name.
     """
     own = ChoiceSettings.declared()
 
-    def named(choice: str, declared: Setting) -> str:
-        value = values.get(choice)
-        return declared.check(choice, declared.default if value is None else value)
+    def choose(kind: extensions.Kind, setting: str, declared: Setting, auto: str) -> Choice:
+        value = values.get(setting)
+        name = declared.default if value is None else value
+        try:
+            name = declared.check(setting, name)
+            name = auto if name == AUTO else name
+            return Choice(setting, name, _class_of(kind, name))
+        except LangevinIBError:
+            if lenient:
+                return Choice(setting, name, BASES[kind])
+            raise
 
-    process = cast(type[ProcessSettings], _class_of("process", named("sampler", own["sampler"])))
-    confine = named("confine", own["confine"])
-    confinement = cast(
-        type[ConfinementSettings], _class_of("confinement", process.confine if confine == AUTO else confine)
-    )
-    classes: dict[extensions.Kind, type[Settings]] = {
+    process = choose("process", "sampler", own["sampler"], AUTO)
+    process_class = cast(type[ProcessSettings], process.settings)
+    model = values.get("model", own["model"].default)
+    confinement = choose("confinement", "confine", own["confine"], process_class.confine)
+    choices: dict[extensions.Kind, Choice] = {
         "process": process,
-        "model": settings_of_model(values.get("model", own["model"].default)),
+        "model": Choice("model", model, settings_of_model(model)),
         "confinement": confinement,
     }
-    for choice, declared in process.declared().items():
+    kernel = cast(type[ConfinementSettings], confinement.settings).kernel
+    for setting, declared in process_class.declared().items():
         if isinstance(declared.kind, Extension) and declared.kind.kind in BUILT_IN:
-            name, kind = named(choice, declared), declared.kind.kind
-            classes[kind] = _class_of(kind, confinement.kernel if kind == "kernel" and name == AUTO else name)
-    _check_names(classes)
+            kind = declared.kind.kind
+            choices[kind] = choose(kind, setting, declared, kernel if kind == "kernel" else AUTO)
+    return choices
+
+
+def chosen_classes(values: Mapping[str, Any], reserved: Collection[str] = ()) -> dict[extensions.Kind, type[Settings]]:
+    """The settings classes of what flat settings choose.
+
+    Args:
+        values: flat settings.
+        reserved: what no setting of a plug-in may be called, besides options that are no settings.
+
+    Raises:
+        ConfigError: nothing goes by a chosen name, or a plug-in declares a setting of a name that is taken.
+    """
+    classes = _classes(chosen(values))
+    _check_names(classes, reserved)
     return classes
+
+
+def _classes(choices: Mapping[extensions.Kind, Choice]) -> dict[extensions.Kind, type[Settings]]:
+    return {kind: choice.settings for kind, choice in choices.items()}
 
 
 def _class_of(kind: extensions.Kind, name: str) -> type[Settings]:
@@ -71,24 +119,33 @@ def _class_of(kind: extensions.Kind, name: str) -> type[Settings]:
     if name in BUILT_IN[kind]:
         return BUILT_IN[kind][name]
     declared = getattr(extensions.load(kind, name), "settings", None)
-    if not (isinstance(declared, type) and issubclass(declared, Settings)):
-        wanted = f"a {kind} whose `settings` is a class derived from Settings"
+    if not (isinstance(declared, type) and issubclass(declared, BASES[kind])):
+        wanted = f"a {kind} whose `settings` is a class derived from {BASES[kind].__name__}"
         raise ConfigError(extensions.SETTING[kind], wanted, name)
     if any(isinstance(value, dataclasses.Field) for value in vars(declared).values()):
         raise ConfigError(extensions.SETTING[kind], f"a {kind} whose `settings` is a frozen dataclass", name)
+    # Before anything is asked of the class: a setting stands in the place of what its base calls so.
+    own = (spec.name for spec in dataclasses.fields(declared) if "setting" in spec.metadata)
+    _check_free(own, declared, dir(BASES[kind]))
     return declared
 
 
-def _check_names(classes: Classes) -> None:
+def _check_free(names: Iterable[str], record: type[Settings], taken: Collection[str]) -> None:
+    """Refuse settings of a record that are called as what is taken, or as what is private."""
+    for name in names:
+        if name in taken or name.startswith("_"):
+            raise ConfigError(name, "the name of no setting", f"one of {record.__name__}")
+
+
+def _check_names(classes: Classes, reserved: Collection[str]) -> None:
     """Refuse plug-ins whose settings are called as others are, unless they are the same ones (`same_as`)."""
     known = {name: (owner.__name__, one) for name, (owner, one) in _built_in_settings().items()}
-    for chosen in classes.values():
-        for name, one in chosen.declared().items():
-            if name in RESERVED:
-                raise ConfigError(name, "the name of no setting", f"one of {chosen.__name__}")
-            owner, other = known.setdefault(name, (chosen.__name__, one))
+    for record in classes.values():
+        _check_free(record.declared(), record, {*OPTIONS, *reserved})
+        for name, one in record.declared().items():
+            owner, other = known.setdefault(name, (record.__name__, one))
             if other.kind is not one.kind or other.help != one.help:
-                raise ConfigError(name, f"a setting of {owner} alone", f"another of {chosen.__name__}")
+                raise ConfigError(name, f"a setting of {owner} alone", f"another of {record.__name__}")
 
 
 def all_declared(classes: Classes) -> Iterator[tuple[str, Setting]]:
@@ -110,11 +167,37 @@ def _built_in_settings() -> dict[str, tuple[type[Settings], Setting]]:
     return {name: (record, one) for record in records for name, one in record.declared().items()}
 
 
-def names_of_run(values: Mapping[str, Any]) -> set[str]:
-    """The flat names of the settings that a run with what these settings choose has."""
-    sampler = values.get("sampler", ChoiceSettings.declared()["sampler"].default)
-    declared = all_declared(chosen_classes(values))
-    return {name for name, one in declared if not one.processes or sampler in one.processes}
+def reconciled(settings: Mapping[str, Any], typed: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a file under choices that were typed: without what belongs to choices that are others now.
+
+    One rule for all: choices are compared as they are resolved, `auto` as what it stands for. With one that stays the
+    same, what the file sets stays; with one that changes, what follows it goes, and what the run no longer has. What
+    cannot be chosen has no settings, so that a file may name what is gone if another is typed.
+
+    >>> reconciled({"kappa": 50.0, "integrator": "mala"}, {"confine": "stiff"})
+    {'kappa': 50.0, 'integrator': 'mala'}
+    >>> reconciled({"kappa": 50.0, "beta": 3.0}, {"confine": "none"})
+    {'beta': 3.0}
+    """
+    kept = dict(settings)
+    if not typed:
+        return kept
+    before = chosen(settings, lenient=True)
+    while True:  # what goes may be a choice itself: the confinement follows the process
+        now = chosen({**kept, **typed}, lenient=True)
+        changed = {now[kind].setting for kind in before.keys() & now.keys() if now[kind].name != before[kind].name}
+        declared = flat_settings(_classes(now))
+        follows = {name for name, one in declared.items() if changed.intersection(one.follows)}
+        stale = (follows | (_names_of_run(before) - _names_of_run(now))) & kept.keys()
+        if not stale:
+            return kept
+        kept = {name: value for name, value in kept.items() if name not in stale}
+
+
+def _names_of_run(choices: Mapping[extensions.Kind, Choice]) -> set[str]:
+    """The flat names of the settings that a run with these choices has."""
+    process = cast(type[ProcessSettings], choices["process"].settings)
+    return {name for name, one in all_declared(_classes(choices)) if process.can_use(one)}
 
 
 def check_known(values: Mapping[str, Any], known: Mapping[str, Setting]) -> None:
@@ -124,8 +207,8 @@ def check_known(values: Mapping[str, Any], known: Mapping[str, Setting]) -> None
             raise ConfigError("config", f"made of known settings ({', '.join(sorted(known))})", repr(name))
 
 
-def check_process(given: Mapping[str, Any], classes: Classes) -> None:
-    """Refuse settings of another process."""
+def check_left_out(given: Mapping[str, Any], classes: Classes) -> None:
+    """Refuse settings of built-in processes that the chosen one has not: they must be left out."""
     for other in PROCESSES.values():
         for name in other.declared():
             if name in given and name not in classes["process"].declared():

@@ -20,12 +20,12 @@ class ConfinementSettings(Settings):
     Attributes:
         held: whether the chains are held on the slice χ = 0, by projection.
         kernel: the integrator of Langevin dynamics that goes with it by default.
-        processes: built-in processes that it can be used with.
+        gibbs_only: whether it can be used only with a process that samples a Gibbs measure (`ProcessSettings.gibbs`).
     """
 
     held: ClassVar[bool] = False
     kernel: ClassVar[str] = "leimkuhler-matthews"
-    processes: ClassVar[tuple[str, ...]] = ("langevin", "sgd")
+    gibbs_only: ClassVar[bool] = False
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class StiffSettings(ConfinementSettings):
     """κ of C = κ|χ|²/2."""
 
     group: ClassVar[str] = "protocol"
-    processes: ClassVar[tuple[str, ...]] = ("langevin",)
+    gibbs_only: ClassVar[bool] = True
 
     kappa: float = setting(None, "κ of κ|χ|²/2, with stiff", POSITIVE, sized=DEFAULT_KAPPA)
 
@@ -60,7 +60,7 @@ class NoneSettings(ConfinementSettings):
         shown="window's top × dimension of the group / 20",
         feeds=False,
         ruled=True,
-        processes=("langevin",),
+        gibbs_only=True,
     )
 
 
@@ -69,7 +69,7 @@ class HardSettings(ConfinementSettings):
 
     held: ClassVar[bool] = True
     kernel: ClassVar[str] = "projected"
-    processes: ClassVar[tuple[str, ...]] = ("langevin",)
+    gibbs_only: ClassVar[bool] = True
 
 
 class HardFixmanSettings(HardSettings):

@@ -80,7 +80,7 @@ def summary(kind: Kind, name: str) -> str:
         return ""
     place = Path(found.origin) if not rest else Path(found.origin).parent.joinpath(*rest)
     for file in (place, place.with_suffix(".py"), place / "__init__.py"):
-        if file.is_file():
+        if file.suffix == ".py" and file.is_file():  # a compiled module has no first line
             return _first_line(file)
     return ""
 
@@ -187,5 +187,6 @@ def _stem(name: str) -> str:
 
 def _first_line(file: Path) -> str:
     # Not by `ast`, which takes milliseconds for each of the thirty files that `--help` lists.
-    found = re.match(r'(?:\s|#.*)*[rRuU]?"""(.*?)(?:"""|$)', file.read_text(encoding="utf-8"), re.MULTILINE)
+    text = file.read_text(encoding="utf-8", errors="replace")  # of any package: a help is worth more than a letter
+    found = re.match(r'(?:\s|#.*)*[rRuU]?"""(.*?)(?:"""|$)', text, re.MULTILINE)
     return found[1].strip() if found else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from langevin_ib.config import extensions
@@ -222,16 +223,17 @@ class Laws(Extension):
     many = True
 
     def check(self, name: str, value: Any, auto: str) -> Any:
-        if isinstance(value, str) or not hasattr(value, "__iter__"):
+        laws = listed(value)
+        if laws is None:
             raise ConfigError(name, "a list of laws", value)
-        for item in value:
+        for item in laws:
             if not isinstance(item, str) or not self.is_known(item):
                 raise ConfigError(name, f"laws among {', '.join(self.names_of_laws)}", item)
             if item not in self.built_in and not extensions.is_built_in(self.kind, item):
                 extensions.load(self.kind, item)  # so that one that cannot be imported is an error here
-        if not value:
+        if not laws:
             raise ConfigError(name, "at least one law", "none")
-        return tuple(dict.fromkeys([law for law in self.built_in if law in value] + list(value)))
+        return tuple(dict.fromkeys([law for law in self.built_in if law in laws] + laws))
 
     @property
     def names_of_laws(self) -> tuple[str, ...]:
@@ -256,11 +258,12 @@ class Interval(Kind):
 
     def check(self, name: str, value: Any, auto: str) -> tuple[float, float]:
         wanted = f"two finite numbers LO < HI{auto}"
-        if isinstance(value, str) or not hasattr(value, "__len__") or len(value) != 2:
+        ends = listed(value)
+        if ends is None or len(ends) != 2:
             raise ConfigError(name, wanted, value)
-        low, high = finite(value[0]), finite(value[1])
+        low, high = map(finite, ends)
         if low is None or high is None or not low < high:
-            raise ConfigError(name, wanted, f"{value[0]} {value[1]}")
+            raise ConfigError(name, wanted, f"{ends[0]} {ends[1]}")
         return low, high
 
     def schema(self) -> dict[str, Any]:
@@ -277,11 +280,12 @@ class Diagonal(Interval):
     metavar = "X"
 
     def check(self, name: str, value: Any, auto: str) -> Any:
-        if isinstance(value, str) or not hasattr(value, "__iter__"):
+        entries = listed(value)
+        if entries is None:
             raise ConfigError(name, "positive numbers, one for each parameter", value)
-        diagonal = [finite(item) for item in value]
+        diagonal = [finite(item) for item in entries]
         if not diagonal or any(item is None or item <= 0 for item in diagonal):
-            raise ConfigError(name, "positive numbers, one for each parameter", " ".join(str(item) for item in value))
+            raise ConfigError(name, "positive numbers, one for each parameter", " ".join(str(item) for item in entries))
         return tuple(diagonal)
 
     def schema(self) -> dict[str, Any]:
@@ -294,11 +298,12 @@ class Names(Kind):
     many = True
 
     def check(self, name: str, value: Any, auto: str) -> tuple[str, ...]:
-        if isinstance(value, str) or not hasattr(value, "__iter__") or not all(isinstance(item, str) for item in value):
+        names = listed(value)
+        if names is None or not all(isinstance(item, str) for item in names):
             raise ConfigError(name, "a list of names", value)
-        if not value:
+        if not names:
             raise ConfigError(name, "at least one name", "none")
-        return tuple(dict.fromkeys(value))
+        return tuple(dict.fromkeys(names))
 
     def schema(self) -> dict[str, Any]:
         return {"type": "array", "items": {"type": "string"}, "minItems": 1, "uniqueItems": True}
@@ -349,6 +354,17 @@ def number(text: str) -> Any:
         except ValueError:
             continue
     return text
+
+
+def listed(value: Any) -> list[Any] | None:
+    """The items of a list, a tuple or the like; None for text, a table, or what has no items.
+
+    >>> listed((1, 2)), listed("ab"), listed({"low": 1, "high": 2}), listed(3)
+    ([1, 2], None, None, None)
+    """
+    if isinstance(value, str | bytes | Mapping) or not hasattr(value, "__iter__"):
+        return None
+    return list(value)
 
 
 def plain(value: Any) -> Any:

@@ -47,6 +47,7 @@ class RotationSettings(ModelSettings):
 
 
 MODELS: dict[str, type[ModelSettings]] = {"uv": UvSettings, "rotation": RotationSettings}
+ONE_COORDINATE = tuple(name for name, record in MODELS.items() if not record.many)
 
 
 def settings_of_model(model: Any) -> type[ModelSettings]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
+from langevin_ib.config.confinements import ConfinementSettings
 from langevin_ib.config.kernels import KERNELS
 from langevin_ib.config.kinds import AUTO, BELOW_ONE, NON_NEGATIVE, POSITIVE, Extension, Laws, OneOf, Whole, YesNo
 from langevin_ib.config.noises import NOISES
-from langevin_ib.config.settings import Settings, setting
+from langevin_ib.config.settings import Setting, Settings, setting
 from langevin_ib.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -24,7 +25,8 @@ class ProcessSettings(Settings):
     Attributes:
         confine: the confinement by default.
         steps_by_rule: whether a rule of the plan sets the number of steps.
-        gibbs: whether it samples exp(−(L + C)/T) dθ at the `temperature` of its settings.
+        gibbs: whether it samples exp(−(L + C)/T) dθ at the `temperature` of its settings. One that does can use every
+            confinement; one that does not, those that are not `gibbs_only`.
     """
 
     confine: ClassVar[str] = "stiff"
@@ -39,6 +41,11 @@ class ProcessSettings(Settings):
         """
         del config
         return self
+
+    @classmethod
+    def can_use(cls, other: Setting | ConfinementSettings | type[ConfinementSettings]) -> bool:
+        """Whether a confinement, or a setting of one, means something with this process."""
+        return cls.gibbs or not other.gibbs_only
 
     @property
     def temperature(self) -> float:
@@ -111,8 +118,9 @@ class SgdSettings(ProcessSettings):
 
     noise: str = setting(
         "label",
-        "label: all examples, noisy labels; minibatch: of the data set; fresh: new examples; isotropic: as strong as "
-        "minibatch (with --batch-size) or label, in a random direction; none: gradient descent",
+        "label: all examples, noisy labels; minibatch: of the data set; fresh: new examples; bernoulli: each example "
+        "kept by a coin; isotropic: as strong as minibatch (with --batch-size) or label, in a random direction; none: "
+        "gradient descent",
         Extension("noise", tuple(NOISES)),
     )
     lr: float | Auto = setting(AUTO, "learning rate η; auto: 0.01 (1 − μ)/curvature", POSITIVE, auto=True, shown="")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, cast
 
 from langevin_ib.config import extensions
@@ -13,7 +13,7 @@ from langevin_ib.config.choices import (
     Classes,
     all_declared,
     check_known,
-    check_process,
+    check_left_out,
     chosen_classes,
     flat_settings,
 )
@@ -21,7 +21,7 @@ from langevin_ib.config.confinements import CONFINEMENTS, ConfinementSettings
 from langevin_ib.config.core import MIN_CHAINS, ChainSettings, ChoiceSettings, ComparisonSettings
 from langevin_ib.config.kinds import AUTO, plain
 from langevin_ib.config.models import ModelSettings
-from langevin_ib.config.processes import LAWS, PROCESSES, ProcessSettings
+from langevin_ib.config.processes import LAWS, ProcessSettings
 from langevin_ib.config.settings import Settings, in_order, jsonable, schema_of
 from langevin_ib.errors import ConfigError
 
@@ -63,14 +63,14 @@ class RunConfig(ChoiceSettings, ChainSettings, ComparisonSettings):
             settings = record.to_dict() | settings
         values = {name: plain(value) for name, value in {"model": model, **settings}.items()}
         own = type(self).declared()
-        classes = chosen_classes(values)
+        classes = self.classes_of(values)
         check_known(values, flat_settings(classes))
         given = {
             name: value
             for name, value in values.items()
             if value is not None and not (name in own and _same_setting(value, own[name].default))
         }
-        check_process(given, classes)
+        check_left_out(given, classes)
         for name, declared in own.items():
             object.__setattr__(self, name, declared.check(name, values.get(name, declared.default)))
         checked = {name: getattr(self, name) if name in own else value for name, value in given.items()}
@@ -119,16 +119,15 @@ class RunConfig(ChoiceSettings, ChainSettings, ComparisonSettings):
                     raise ConfigError(name, f"left out unless {extensions.SETTING[kind]} is {choice}", got)
 
     def _check_confinement(self, given: dict[str, Any]) -> None:
-        """Whether a built-in process takes the confinement, and each setting that was given of it."""
-        if self.sampler not in PROCESSES:
-            return
-        if self.sampler not in self.confinement.processes:
-            fitting = [name for name, other in CONFINEMENTS.items() if self.sampler in other.processes]
+        """Whether the process can use the confinement, and each setting that was given of it."""
+        if not self.process.can_use(self.confinement):
+            fitting = [name for name, other in CONFINEMENTS.items() if self.process.can_use(other)]
             fitting.sort(key=lambda name: name != self.process.confine)
             raise ConfigError("confine", f"{' or '.join(fitting)} with sampler {self.sampler}", self.confine)
         for name, declared in type(self.confinement).declared().items():
-            if name in given and declared.processes and self.sampler not in declared.processes:
-                raise ConfigError(name, f"left out with sampler {self.sampler}", f"{self._given[name]:g}")
+            if name in given and not self.process.can_use(declared):
+                got = f"{value:g}" if isinstance(value := self._given[name], float) else value
+                raise ConfigError(name, f"left out with sampler {self.sampler}", got)
 
     def __getattr__(self, name: str) -> Any:
         # Only for what is no attribute: a setting of a record, or of one that was not chosen.
@@ -254,6 +253,16 @@ class RunConfig(ChoiceSettings, ChainSettings, ComparisonSettings):
         return {name: jsonable(value) for name, value in (self._flat() | {"model": self.model_name}).items()}
 
     @classmethod
+    def classes_of(cls, values: Mapping[str, Any]) -> dict[extensions.Kind, type[Settings]]:
+        """The settings classes of what flat settings choose, plug-ins imported.
+
+        Raises:
+            ConfigError: nothing goes by a chosen name, or a plug-in declares a setting of a name that is taken.
+        """
+        own = {*dir(cls), *(spec.name for spec in fields(cls))} - cls.declared().keys()
+        return chosen_classes(values, reserved=own)
+
+    @classmethod
     def from_dict(cls, values: dict[str, Any]) -> RunConfig:
         """The inverse of `to_dict`; an unknown name is a `ConfigError`."""
         check_known(dict.fromkeys(values.keys() & {"records"}), flat_settings())
@@ -266,7 +275,7 @@ class RunConfig(ChoiceSettings, ChainSettings, ComparisonSettings):
         >>> RunConfig.json_schema()["properties"]["beta"]["exclusiveMinimum"]
         0
         """
-        return schema_of(flat_settings(chosen_classes(values or {})))
+        return schema_of(flat_settings(cls.classes_of(values or {})))
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ import dataclasses
 import inspect
 import json
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -41,7 +41,7 @@ class Setting:
         feeds: whether rules of the plan read it; None for what its record says.
         ruled: whether a rule of the plan sets it from others.
         follows: choices, such as `sampler`, with another of which a value from a file is dropped.
-        processes: those that it is a setting of; empty for all.
+        gibbs_only: whether it means something only with a process that samples a Gibbs measure.
         option: whether the command line has it.
     """
 
@@ -56,7 +56,7 @@ class Setting:
     feeds: bool | None = None
     ruled: bool = False
     follows: tuple[str, ...] = ()
-    processes: tuple[str, ...] = ()
+    gibbs_only: bool = False
     option: bool = True
 
     def check(self, name: str, value: Any) -> Any:
@@ -78,15 +78,17 @@ class Setting:
             **({} if self.default is None else {"default": jsonable(self.default)}),
         }
 
-    def text(self) -> str:
-        """Help with the default: `number of chains [64]`."""
+    def text(self, one_coordinate: Sequence[str]) -> str:
+        """Help with the default, `number of chains [64]`; the models of one coordinate are named where that matters."""
         if self.shown is not None:
             default = self.shown
         elif self.sized is not None:
-            default = f"{self.sized[0]:g}; {self.sized[1]:g} except uv, rotation"
+            default = f"{self.sized[0]:g}; {self.sized[1]:g} except {', '.join(one_coordinate)}"
         else:
             default = "" if self.default is None else self.kind.spell(self.default)
-        return f"{self.help}{self.kind.choices_in_help()}{default and f' [{default}]'}"
+        choices = self.kind.choices_in_help()
+        more = ", auto" if choices and self.auto else ""
+        return f"{self.help}{choices}{more}{default and f' [{default}]'}"
 
 
 def setting(default: Any, text: str, kind: Kind, **more: Any) -> Any:

@@ -15,7 +15,7 @@ from langevin_ib.dynamics.confinement import Confinement, ConfinementKind
 class QuarticSettings(ConfinementSettings):
     """q of C = q|χ|⁴/4."""
 
-    processes: ClassVar[tuple[str, ...]] = ("langevin", "metropolis")
+    gibbs_only: ClassVar[bool] = True
 
     quartic: float = setting(1000.0, "q of q|χ|⁴/4", POSITIVE)
 
