@@ -107,7 +107,7 @@ def test_a_limit_inside_the_draws_is_an_error_and_no_crash(result, tmp_path):
     """In a process of its own: HDF5's library crashed at its end, in the destructors of files half written."""
     (tmp_path / "result").write_bytes(pickle.dumps(result))
     code = (
-        "import pickle, resource, sys\nfrom langevin_ib import store\n"
+        "import pickle, resource, sys\nfrom langevin_ib.output import store\n"
         "result = pickle.load(open(sys.argv[1], 'rb'))\n"
         "size = len(store.draws(result).to_netcdf(engine='h5netcdf'))\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (size // 2, resource.RLIM_INFINITY))\n"

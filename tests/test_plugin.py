@@ -6,11 +6,19 @@ a noise, a kernel, a law and a process. It is on the path of these commands and 
 
 import json
 import os
+import pickle
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
+from matplotlib.colors import to_hex
+
+import langevin_ib
+from langevin_ib import RunConfig
+from langevin_ib.output.plotting import figure
+from langevin_ib.output.report import law_rows
 
 PLUGIN = Path(__file__).parent / "plugin"
 NAMES = {
@@ -80,6 +88,35 @@ def test_faults_of_its_settings_are_one_line(arguments, line):
     assert done.returncode == 2
     assert line in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_one_of_each_stands_in_table_and_picture(monkeypatch):
+    """A small run in this process, by `module:attribute`: its law has a row, a line, and a colour of its own."""
+    monkeypatch.syspath_prepend(str(PLUGIN))
+    of = {name: f"orbit_extras.{name}:{name.upper()}" for name in NAMES.values()}
+    config = RunConfig(
+        model="orbit_extras.boost:boost",
+        confine=of["quartic"],
+        quartic=20.0,
+        integrator=of["heun"],
+        laws=("exact", "slice", of["half"]),
+        reference="none",
+        step_check=False,
+        chains=64,
+        steps=4000,
+    )
+    result = langevin_ib.run(config)
+    assert set(result.invariants["s"].laws) == {"exact", "slice", "half"}
+    assert result.invariants["s"].laws["half"].c == pytest.approx(0.5, abs=1e-3)
+    assert [row[0] for row in law_rows(result)[0]] == ["exact", "slice", "half"]
+    lines = {
+        str(line.get_label()).partition(" [")[0]: (to_hex(line.get_color()), line.get_linestyle())
+        for line in figure(result).axes[0].get_lines()
+    }
+    assert {"exact", "slice", "half"} <= set(lines)
+    assert len({lines[law] for law in ("exact", "slice", "half")}) == len({lines[law][0] for law in lines}) == 3
+    assert RunConfig.from_dict(tomllib.loads(config.to_toml())) == config
+    assert len(pickle.dumps(result)) > 1000
 
 
 @pytest.mark.full
