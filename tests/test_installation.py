@@ -39,7 +39,7 @@ def test_modules_come_on_first_use_and_not_before():
         "import sys, langevin_ib\n"
         "assert 'jax' not in sys.modules\n"
         "assert 'singular values' in langevin_ib.models.matrix.__doc__\n"
-        "help(langevin_ib.models.families.matrix)\n"
+        "help(langevin_ib.models.matrix)\n"
         "print([one.__name__ for one in (langevin_ib.models.Model, langevin_ib.models.Training)])\n"
         "print(langevin_ib.design.sparse.__name__, langevin_ib.output.store.save.__name__)\n"
     )

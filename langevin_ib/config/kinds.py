@@ -187,7 +187,7 @@ class Extension(Text):
 
     def check(self, name: str, value: Any, auto: str) -> str:
         if not isinstance(value, str) or not self.is_known(value):
-            raise ConfigError(name, f"one of {', '.join(self.names)}", value)
+            raise ConfigError(name, f"one of {', '.join(self.names)}, or module:attribute", value)
         return value
 
     def summaries(self) -> dict[str, str]:
