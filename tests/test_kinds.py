@@ -38,6 +38,7 @@ def test_the_built_in_kinds_are_the_files_of_their_folders():
     assert names("confinement")[:5] == CONFINEMENTS
     assert names("kernel")[:4] == KERNELS
     assert names("law")[:6] == LAWS
+    assert tuple(law_kind(name).name for name in LAWS) == LAWS
     for kind in ("confinement", "kernel", "law"):
         for name in names(kind):
             assert len(summary(kind, name)) > 20
@@ -175,6 +176,8 @@ def test_a_wrong_record_is_refused_in_one_line(names, message):
 
 
 def test_what_a_record_leaves_out_or_contradicts_is_said():
+    with pytest.raises(ValueError, match="role of law half must be one of own, limit, control, fitted, got kontrol"):
+        dataclasses.replace(law_kind("naive"), name="half", role="kontrol")
     with pytest.raises(ValueError, match="weak order"):
         KernelKind(kernel_kind("mala").settings, kernel_kind("mala").build, 1.0, weak_order=2)
     with pytest.raises(ValueError, match="set by rule"):

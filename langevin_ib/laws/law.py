@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import get_args
 
 from langevin_ib.config import extensions
 from langevin_ib.config.records import record
@@ -34,6 +35,10 @@ class LawKind:
     formula: Callable[[Reduction], Formula]
     scalar: Callable[[Reduction], Law] | None = None
     place: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.role not in get_args(Role):
+            raise ValueError(f"the role of law {self.name} must be one of {', '.join(get_args(Role))}, got {self.role}")
 
     def on(self, reduction: Reduction) -> Formula:
         """Its formula for a reduction, by the record's name.
