@@ -31,7 +31,7 @@ def nearest_lines(result: Result, details: SgdDetails) -> list[tuple[str, str]]:
     own = "SGD's own law (S)"
     free = "T and c at their best" if nearest.fitted_law == "fitted" else "at its best T"
     rival = f"the nearest fitted law ({nearest.fitted_law}, {free})"
-    winner, loser = (own, rival) if nearest.law == "sgd" else (rival, own)
+    winner, loser = (rival, own) if nearest.law == nearest.fitted_law else (own, rival)
     ratio = f", {far / near:.1f} times as far" if near > 0 else ""
     decided = "" if nearest.decided else "; their 95% bounds overlap, so this does not decide"
     doubt = ", in doubt: see below" if result.doubts else ""
@@ -78,7 +78,12 @@ def descent_lines(result: Result, details: SgdDetails) -> list[tuple[str, str]]:
 
 def _own_error(result: Result, details: SgdDetails) -> str:
     """How far (S) is from the law of steps of this size, and whether that explains the distance of the worst scalar."""
-    rows = {name: invariant.laws["sgd"].comparison for name, invariant in result.invariants.items()}
+    rows = {
+        name: law.comparison
+        for name, invariant in result.invariants.items()
+        for law in invariant.laws.values()
+        if law.about.role == "own"
+    }
     name = max(rows, key=lambda scalar: rows[scalar].tv)
     row, error = rows[name], details.law_error[name]
     order = (
