@@ -21,6 +21,7 @@ from langevin_ib.errors import (
 )
 from langevin_ib.output.spelling import spell_out
 
+WIDTH = 118  # of help
 BAD_INPUT, FAILED_RUN, INTERRUPTED = 2, 3, 130
 
 
@@ -45,7 +46,7 @@ def new_parser(program: str, description: str) -> Parser:
     parser = Parser(
         prog=program,
         description=description,
-        formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=32, width=118),
+        formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=32, width=WIDTH),
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"langevin_ib {__version__}")

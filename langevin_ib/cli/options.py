@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import textwrap
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from langevin_ib.cli.command import Parser, flag
+from langevin_ib.cli.command import WIDTH, Parser, flag
 from langevin_ib.config.kinds import Extension, Options, Switch
 from langevin_ib.config.models import ONE_COORDINATE
 from langevin_ib.config.settings import Setting
@@ -52,8 +53,13 @@ def _choices(declared: Mapping[str, Setting]) -> str:
     for name, one in declared.items():
         if isinstance(one.kind, Extension):
             lines.append(f"  {flag(name)}")
-            lines += (f"    {choice:<26}  {text}".rstrip() for choice, text in one.kind.summaries().items())
+            lines += (_entry(choice, text) for choice, text in one.kind.summaries().items())
     return "\n".join(lines) + "\n"
+
+
+def _entry(choice: str, text: str) -> str:
+    """A line of a list, broken like the help above it."""
+    return textwrap.fill(f"{choice:<26}  {text}".rstrip(), WIDTH, initial_indent=" " * 4, subsequent_indent=" " * 32)
 
 
 @dataclass(frozen=True)
