@@ -41,13 +41,13 @@ def test_modules_come_on_first_use_and_not_before():
         "assert 'singular values' in langevin_ib.models.matrix.__doc__\n"
         "help(langevin_ib.models.matrix)\n"
         "print([one.__name__ for one in (langevin_ib.models.Model, langevin_ib.models.Training)])\n"
-        "print(langevin_ib.design.sparse.__name__, langevin_ib.output.store.save.__name__)\n"
+        "print(langevin_ib.design.sparse.__name__, langevin_ib.session.key_of.__name__)\n"
     )
     done = fresh("-c", code)
     assert done.returncode == 0, done.stderr
     assert "Help on function matrix in module langevin_ib.models.families.matrix" in done.stdout
     assert "GL(r)" in done.stdout
-    assert done.stdout.splitlines()[-2:] == ["['Model', 'Training']", "sparse save"]
+    assert done.stdout.splitlines()[-2:] == ["['Model', 'Training']", "sparse key_of"]
     assert {"models", "design", "run", "output"} <= set(dir(langevin_ib))
 
 
