@@ -102,8 +102,8 @@ def test_a_noise_that_is_what_it_says_passes_the_check_of_its_draws(name, x64):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("TWICE", "covariance that it states, got odd_noises:TWICE: along a direction .* their variance is"),
-        ("LEANING", "mean of the loss's gradient .*, got odd_noises:LEANING: along a direction .* their mean is"),
+        ("TWICE", "covariance that it states, got odd_noises:TWICE: along a direction, .* their variance is"),
+        ("LEANING", "mean of the loss's gradient .*, got odd_noises:LEANING: along a direction, .* their mean is"),
         ("FLAT", "noise must be a NoiseKind whose covariance is a matrix of 6 × 6, got odd_noises:FLAT, with one of"),
     ],
 )

@@ -197,6 +197,6 @@ def check_covariance(model: Model, noise: Noise, params: Params, key: Key[Array,
             raise ConfigError(
                 "noise",
                 "a NoiseKind whose draws have the mean of the loss's gradient and the covariance that it states",
-                f"{noise.kind}: along a direction at the minimum their {what} is {found[i]:.4g} ± {error[i]:.1g}, and "
+                f"{noise.kind}: along a direction, at a point, their {what} is {found[i]:.4g} ± {error[i]:.1g}, and "
                 f"it should be {wanted[i]:.4g}",
             )

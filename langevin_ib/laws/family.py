@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -65,13 +65,14 @@ class Reduction:
 
     def seen_from(self, x: Float[np.ndarray, " k"]) -> Reduction:
         """The same, with a point of the quotient where a law's conditions are looked at: the minimum of the loss."""
-        other = Reduction(self.model, self.confinement, self.temperature, self.slab, x)
-        other.__dict__.update({name: value for name, value in self.__dict__.items() if name in COMPILED})
-        return other
+        return self._with(seen=x)
 
     def on_slab(self, slab: float | None) -> Reduction:
         """The same of draws at |χ| < ε; what has been compiled is kept, for no term depends on ε."""
-        other = Reduction(self.model, self.confinement, self.temperature, slab)
+        return self._with(slab=slab)
+
+    def _with(self, **changes: Any) -> Reduction:
+        other = replace(self, **changes)
         other.__dict__.update({name: value for name, value in self.__dict__.items() if name in COMPILED})
         return other
 

@@ -389,7 +389,10 @@ def _measure_noise(
     with jax.enable_x64(True):
         point = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), point)
         if not is_built_in("noise", descent.noise.kind):
-            check_covariance(model, descent.noise, point, key)
+            # At a start too: there is nothing to see where the noise ends at the minimum.
+            start = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), model.init(key))
+            for at in (point, start):
+                check_covariance(model, descent.noise, at, key)
         chart, potential = reduction.chart, reduction.confinement.potential(model)
         rates = np.asarray(geometry.reduced_curvatures(chart, chart.of(point), potential))
         q = sum(leaf.size for leaf in jax.tree.leaves(point))
