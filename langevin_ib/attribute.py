@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from langevin_ib import signals
-from langevin_ib.attribution.config import SETUPS, AttributionConfig, from_setup
 from langevin_ib.cli.command import Parser, guarded, new_parser, own_output
 from langevin_ib.cli.options import Origins, add_output, add_settings, typed_settings
 from langevin_ib.config.extensions import of_others
 from langevin_ib.devices import use_all_cores
 from langevin_ib.errors import FailedRunError
+from langevin_ib.studies.config import SETUPS, AttributionConfig, from_setup
 
 PROGRAM = "python -m langevin_ib.attribute"
 
@@ -52,11 +52,11 @@ def _run_attribution(arguments: Mapping[str, Any]) -> int:
     use_all_cores()
     # After the settings are known to be good, so that a typing error is answered at once; after the devices are set.
     with signals.held():
-        from langevin_ib.attribution.mechanisms import attribute  # noqa: PLC0415
-        from langevin_ib.attribution.report import print_attribution, save_attribution, sentences  # noqa: PLC0415
         from langevin_ib.models.registry import faults_of  # noqa: PLC0415
+        from langevin_ib.output.attribution import print_attribution, save_attribution, sentences  # noqa: PLC0415
         from langevin_ib.output.folders import CHECKPOINTS, check_writable, print_json, tidy  # noqa: PLC0415
         from langevin_ib.output.progress import console, stages  # noqa: PLC0415
+        from langevin_ib.studies.mechanisms import attribute  # noqa: PLC0415
 
     def of_rest(name: str) -> str:
         return "set by rule" if getattr(config, name) is None else "a default"

@@ -1,7 +1,15 @@
-"""Figures of the paper and studies, one module each: `python -m sims.<name>`."""
+"""Figures of the paper, studies and benchmarks, one module each: `python -m sims.<name>`.
+
+The modules stand in `paper/` and `studies/`; their names are those of this package, so that a command needs no folder:
+`python -m sims.fig5_sparse_spectral` is `python -m sims.paper.fig5_sparse_spectral`.
+"""
+
+from pathlib import Path
 
 from langevin_ib.cli.command import guarded
 from langevin_ib.devices import use_all_cores
+
+__path__ += [str(Path(__file__).parent / room) for room in ("paper", "studies")]
 
 # Here and not in their `main`: importing blackjax starts JAX's backend, after which the number of devices is fixed.
 if code := guarded("python -m sims", lambda: use_all_cores() or 0):

@@ -12,12 +12,6 @@ from helpers import starts
 from jax.flatten_util import ravel_pytree
 
 from langevin_ib import attribute as command
-from langevin_ib.attribution import runs
-from langevin_ib.attribution.config import NOISES, AttributionConfig, from_setup
-from langevin_ib.attribution.mechanisms import attribute, pair_generators
-from langevin_ib.attribution.report import BATCHES, rows, save_attribution, sentences, title
-from langevin_ib.attribution.runs import MECHANISMS
-from langevin_ib.attribution.statistics import Paths, across, describe
 from langevin_ib.dynamics.descent import sgd
 from langevin_ib.dynamics.kernels.euler_maruyama import euler_maruyama
 from langevin_ib.dynamics.noise import Noise, gradient_noise
@@ -25,7 +19,13 @@ from langevin_ib.errors import ConfigError
 from langevin_ib.geometry import charges
 from langevin_ib.models import build_model, stack_tasks
 from langevin_ib.models.training import Examples, cast
+from langevin_ib.output.attribution import BATCHES, rows, save_attribution, sentences, title
 from langevin_ib.output.folders import summary_json
+from langevin_ib.studies import runs
+from langevin_ib.studies.balance import Paths, across, describe
+from langevin_ib.studies.config import NOISES, AttributionConfig, from_setup
+from langevin_ib.studies.mechanisms import attribute, pair_generators
+from langevin_ib.studies.settling import MECHANISMS
 
 SMALL = {"steps": 60, "seeds": 8}
 SEEDS = 12
@@ -397,7 +397,7 @@ def test_bad_input_is_one_clear_line_and_nothing_is_written(case, tmp_path, monk
 
 @pytest.mark.full
 def test_the_command_runs_and_langevin_may_diverge_but_no_other_mechanism(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("langevin_ib.attribution.mechanisms.isotropic_temperature", lambda setting, _: np.full(8, 1e6))
+    monkeypatch.setattr("langevin_ib.studies.mechanisms.isotropic_temperature", lambda setting, _: np.full(8, 1e6))
     small = ["--steps", "60", "--seeds", "8", "--out", str(tmp_path / "runs")]
     assert command.main(["--lr", "30", *small]) == 3
     assert "gradient descent: 8 of 8 chains diverged" in capsys.readouterr().err
@@ -412,7 +412,7 @@ def test_the_command_runs_and_langevin_may_diverge_but_no_other_mechanism(tmp_pa
 
 @pytest.mark.full
 def test_the_command_prints_the_table_and_where_it_is(found, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("langevin_ib.attribution.mechanisms.attribute", lambda *_, **__: found)
+    monkeypatch.setattr("langevin_ib.studies.mechanisms.attribute", lambda *_, **__: found)
     assert command.main(["--out", str(tmp_path / "runs")]) == 0
     shown = capsys.readouterr().out
     assert all(name in shown for name in MECHANISMS)

@@ -17,12 +17,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from langevin_ib import attribute, run, sim
-from langevin_ib.attribution.config import AttributionConfig
 from langevin_ib.cli.command import flag
 from langevin_ib.config import extensions, kinds
 from langevin_ib.config.processes import SgdSettings
 from langevin_ib.config.run import RunConfig, flat_settings
-from langevin_ib.experiments.command import Request
+from langevin_ib.studies.config import AttributionConfig
+from langevin_ib.studies.request import Request
 
 TRIES = settings(
     max_examples=6, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]

@@ -10,13 +10,13 @@ import pytest
 from helpers import starts
 from jax.flatten_util import ravel_pytree
 
-from langevin_ib.attribution import runs
-from langevin_ib.attribution.config import AttributionConfig
 from langevin_ib.dynamics.descent import sgd
 from langevin_ib.dynamics.noise import Noise, gradient_noise, standard_normals
 from langevin_ib.dynamics.noises.bernoulli import coins
 from langevin_ib.errors import ConfigError
 from langevin_ib.models import build_model, stack_tasks
+from langevin_ib.studies import runs
+from langevin_ib.studies.config import AttributionConfig
 
 DRAWS = 40_000
 LIMIT = 5.0  # standard errors; over at most 105 of them, with normal tails, too few in 6e-5 of keys

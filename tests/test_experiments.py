@@ -13,7 +13,8 @@ from langevin_ib import design
 from langevin_ib.design import operators
 from langevin_ib.dynamics.noise import Noise
 from langevin_ib.errors import ConfigError, DivergenceError
-from langevin_ib.experiments.problems import (
+from langevin_ib.models.training import Examples, cast
+from langevin_ib.studies.problem import (
     ATTENTION,
     RELU,
     SEGMENTS,
@@ -26,8 +27,7 @@ from langevin_ib.experiments.problems import (
     together,
     wavelet,
 )
-from langevin_ib.experiments.training import Protocol, descend_linear, descend_plain, recovered, train
-from langevin_ib.models.training import Examples, cast
+from langevin_ib.studies.training import Arm, descend_linear, descend_plain, recovered, train
 
 SEED = 3
 RARE = 1e-4  # false-positive rate of each statistical test, over both sides
@@ -194,9 +194,9 @@ def test_problems_of_several_shares_are_put_side_by_side(x64):
     for key in ("target", "mask"):
         np.testing.assert_array_equal(joined.tasks[key], np.concatenate([part.tasks[key] for part in parts]))
     np.testing.assert_array_equal(joined.truth, np.concatenate([part.truth for part in parts]))
-    ends = train(joined, Protocol(Noise("none"), 0.02, 20), stage="joined").ends
+    ends = train(joined, Arm(Noise("none"), 0.02, 20), stage="joined").ends
     # Seeds of the first part are those that they are alone.
-    alone = train(parts[0], Protocol(Noise("none"), 0.02, 20), stage="alone").ends
+    alone = train(parts[0], Arm(Noise("none"), 0.02, 20), stage="alone").ends
     np.testing.assert_allclose(ends["U"][:2], alone["U"], rtol=0, atol=1e-6)
 
 
@@ -228,13 +228,13 @@ def test_users_data_are_used_as_given(index, x64):
     model = dataclasses.replace(problem.model, init=lambda key: jax.tree.map(jnp.asarray, point))
     problem = dataclasses.replace(problem, model=model)
     np.testing.assert_allclose(recovered(problem, problem.starts()), problem.truth, atol=1e-6)
-    still = train(problem, Protocol(Noise("none"), 1e-2, 40), stage="at the truth", rows=1)
+    still = train(problem, Arm(Noise("none"), 1e-2, 40), stage="at the truth", rows=1)
     np.testing.assert_allclose(recovered(problem, still.ends), problem.truth, atol=1e-5)
     shifted = {**problem.tasks, "y": problem.tasks["y"] + 0.1}
     if "target" in shifted:
         shifted["target"] = shifted["target"] + 0.1
     other = dataclasses.replace(problem, tasks=shifted)
-    moved = train(other, Protocol(Noise("none"), 1e-2, 40), stage="elsewhere", rows=1)
+    moved = train(other, Arm(Noise("none"), 1e-2, 40), stage="elsewhere", rows=1)
     assert np.abs(recovered(problem, moved.ends) - problem.truth).max() > 1e-3
 
 
@@ -305,7 +305,7 @@ def products(x, y, w1, w2, lr, steps):
 @pytest.mark.full
 def test_training_without_noise_is_the_loop_of_both_factors(x64):
     problem = sparse_spectrum(2, SEED, frequencies=8, points=6, start_scale=0.3)
-    found = train(problem, Protocol(Noise("none"), 0.02, 200), stage="descent", rows=7)
+    found = train(problem, Arm(Noise("none"), 0.02, 200), stage="descent", rows=7)
     assert found.steps.tolist() == [0, 55, *range(84, 201, 29)]
     assert found.wall_s > 0
     u, v = (np.asarray(problem.starts()[name], float) for name in "uv")
@@ -324,10 +324,10 @@ def test_training_without_noise_is_the_loop_of_both_factors(x64):
 @pytest.mark.full
 def test_training_from_another_scale_starts_there_and_a_rate_too_large_is_an_error(x64):
     problem = sparse_spectrum(2, SEED, frequencies=5, points=4)
-    short = train(problem, Protocol(Noise("none"), 1e-3, 20, 0.5), stage="larger", rows=1)
+    short = train(problem, Arm(Noise("none"), 1e-3, 20, 0.5), stage="larger", rows=1)
     np.testing.assert_array_equal(short.params["u"][:, 0], problem.starts(0.5)["u"])
     with pytest.raises(DivergenceError, match=r"too fast: 2 of 2 chains diverged.* use a smaller lr"):
-        train(problem, Protocol(Noise("none"), 1e3, 20, 0.5), stage="too fast")
+        train(problem, Arm(Noise("none"), 1e3, 20, 0.5), stage="too fast")
 
 
 @pytest.mark.full
@@ -348,7 +348,7 @@ def test_any_design_is_trained_on_data_of_ones_own(build):
     X, truth = random.normal(size=(2, 20, 8)), random.normal(size=(2, 8))
     y = np.einsum("snd,sd->sn", X, truth)
     problem = linear_problem(build, X, y, start_scale=0.3, truth=truth)
-    trained = train(problem, Protocol(Noise("none"), 0.02, 20_000), stage="mine", rows=2)
+    trained = train(problem, Arm(Noise("none"), 0.02, 20_000), stage="mine", rows=2)
     first = recovered(problem, problem.starts())
     assert np.abs(recovered(problem, trained.ends) - truth).max() < 1e-3
     assert np.abs(first - truth).max(axis=1).min() > 0.3

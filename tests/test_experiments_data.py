@@ -9,7 +9,7 @@ import pytest
 
 from langevin_ib.cli.command import BAD_INPUT, guarded
 from langevin_ib.errors import ConfigError
-from langevin_ib.experiments.data import load
+from langevin_ib.studies.data import load
 
 GOOD = {
     4: {

@@ -8,11 +8,12 @@ from scipy import stats
 
 from langevin_ib.dynamics.noise import Noise
 from langevin_ib.errors import DivergenceError
-from langevin_ib.experiments import measures
-from langevin_ib.experiments.balancing import on_noise
-from langevin_ib.experiments.baselines import LassoFit
-from langevin_ib.experiments.effects import says_of_noise, sweep, verdict
-from langevin_ib.experiments.measures import (
+from langevin_ib.output.outcome import banded
+from langevin_ib.studies import measures
+from langevin_ib.studies.balancing import on_noise
+from langevin_ib.studies.baselines import LassoFit
+from langevin_ib.studies.effects import says_of_noise, sweep, verdict
+from langevin_ib.studies.measures import (
     balance,
     effect,
     isolated,
@@ -23,10 +24,9 @@ from langevin_ib.experiments.measures import (
     unobserved_error,
     variation,
 )
-from langevin_ib.experiments.outcome import banded
-from langevin_ib.experiments.problems import RELU, completion, sparse_spectrum, student
-from langevin_ib.experiments.recovery import caption_sentences, each, failures_noted
-from langevin_ib.experiments.training import Protocol, train
+from langevin_ib.studies.problem import RELU, completion, sparse_spectrum, student
+from langevin_ib.studies.recovery import caption_sentences, each, failures_noted
+from langevin_ib.studies.training import Arm, train
 from sims import fig4_completion
 
 RARE = 1e-4
@@ -196,8 +196,8 @@ def test_what_is_said_of_noise_names_what_helps_and_what_harms():
 def test_a_sweep_sets_each_run_against_the_figures_own_seed_by_seed():
     problem = sparse_spectrum(3, 0, frequencies=5, points=4)
     quiet = Noise("none")
-    own = train(problem, Protocol(quiet, 0.01, 20), stage="own")
-    runs = {"again": Protocol(quiet, 0.01, 20), "runaway": Protocol(quiet, 1e3, 20, 1.0)}
+    own = train(problem, Arm(quiet, 0.01, 20), stage="own")
+    runs = {"again": Arm(quiet, 0.01, 20), "runaway": Arm(quiet, 1e3, 20, 1.0)}
     told = []
     rows = sweep(problem, own, lambda w: square_error(w, problem.truth), runs, told.append, reference="own")
     assert [one["name"] for one in rows] == ["own", "again", "runaway"]
@@ -280,8 +280,8 @@ def test_figure_4_counts_the_seeds_that_are_recovered_and_sets_sgd_against_both_
 def test_a_run_with_noise_is_settled_before_its_error_is_taken():
     """Label noise of s = 3 at this η makes the last iterate's error jitter; after descent without noise it is less."""
     problem = sparse_spectrum(4, 0, frequencies=5, points=8)
-    own = train(problem, Protocol(Noise("none"), 0.02, 4000), stage="own")
-    runs = {"noisy": Protocol(Noise("label", None, 3.0), 0.02, 4000)}
+    own = train(problem, Arm(Noise("none"), 0.02, 4000), stage="own")
+    runs = {"noisy": Arm(Noise("label", None, 3.0), 0.02, 4000)}
 
     def errors(w):
         return square_error(w, problem.truth)

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from langevin_ib.errors import ConfigError
-from langevin_ib.experiments.command import Request
-from langevin_ib.experiments.outcome import Outcome, Table, save_outcome
+from langevin_ib.output.outcome import Outcome, Table, save_outcome
+from langevin_ib.studies.request import Request
 
 
 def made(**changes):

@@ -10,10 +10,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from langevin_ib.attribution.config import AttributionConfig
-from langevin_ib.attribution.runs import MECHANISMS
-from langevin_ib.experiments import balancing, baselines, recovery
-from langevin_ib.experiments.baselines import LassoFit, MatrixFit
+from langevin_ib.studies import balancing, baselines, recovery
+from langevin_ib.studies.baselines import LassoFit, MatrixFit
+from langevin_ib.studies.config import AttributionConfig
+from langevin_ib.studies.settling import MECHANISMS
 from sims import (
     all as every,
 )

@@ -23,7 +23,7 @@ from langevin_ib.laws import Reduction, build_laws
 from langevin_ib.laws.candidates import LawAbout
 from langevin_ib.laws.law import law_kind, law_kinds, weighed_kinds
 from langevin_ib.models import uv
-from langevin_ib.output.plotting import figure, styles
+from langevin_ib.output.histogram import figure, styles
 from langevin_ib.output.report import print_report
 from langevin_ib.runs.plan import resolve
 from langevin_ib.runs.predictions import quadrature

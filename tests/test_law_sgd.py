@@ -16,7 +16,7 @@ from langevin_ib.laws import Law, bin_masses
 from langevin_ib.laws.sgd import Coordinate, Descent, check_closed, label_noise_gamma
 from langevin_ib.models import build_model
 from langevin_ib.models.base import POSITIVE
-from langevin_ib.output.plotting import figure
+from langevin_ib.output.histogram import figure
 from langevin_ib.output.report import findings
 from langevin_ib.output.store import draws as saved_draws
 from langevin_ib.runs.processes.sgd import AT_REST, resolve_descent

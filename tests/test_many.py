@@ -11,7 +11,7 @@ from rich.console import Console
 import langevin_ib
 from langevin_ib import RunConfig
 from langevin_ib.config.settings import read_settings
-from langevin_ib.output.plotting import figure
+from langevin_ib.output.histogram import figure
 from langevin_ib.output.report import findings, law_rows, print_report
 from langevin_ib.output.store import save
 

@@ -6,8 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from langevin_ib.experiments.orbits import follow_orbits
 from langevin_ib.models import build_model, uv
+from langevin_ib.studies.orbits import follow_orbits
 
 POINTS = jnp.array([[2.0, 0.5], [0.3, 3.0], [-1.0, -2.0]])
 

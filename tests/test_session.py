@@ -24,13 +24,13 @@ from rich.console import Console
 
 import langevin_ib
 from langevin_ib import ConfigError, RunConfig, devices, forks
-from langevin_ib.attribution.config import MIN_SEEDS, AttributionConfig
-from langevin_ib.attribution.mechanisms import attribute
 from langevin_ib.dynamics.noise import Noise
-from langevin_ib.experiments.problems import sparse_spectrum
-from langevin_ib.experiments.training import Protocol, recovered, train
 from langevin_ib.output.report import print_report
 from langevin_ib.session import Session
+from langevin_ib.studies.config import MIN_SEEDS, AttributionConfig
+from langevin_ib.studies.mechanisms import attribute
+from langevin_ib.studies.problem import sparse_spectrum
+from langevin_ib.studies.training import recovered, train
 
 TINY = {
     "chains": 16,

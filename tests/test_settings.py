@@ -14,7 +14,6 @@ import odd_settings
 import pytest
 
 from langevin_ib import ConfigError, RunConfig, sim
-from langevin_ib.attribution.config import AttributionConfig, from_setup
 from langevin_ib.config import extensions
 from langevin_ib.config.choices import BASES, flat_settings, reconciled
 from langevin_ib.config.confinements import CONFINEMENTS, ConfinementSettings, NoneSettings, StiffSettings
@@ -24,6 +23,7 @@ from langevin_ib.config.models import ONE_COORDINATE
 from langevin_ib.config.noises import NOISES
 from langevin_ib.config.processes import LangevinSettings
 from langevin_ib.config.settings import read_settings, setting
+from langevin_ib.studies.config import AttributionConfig, from_setup
 
 CONFIGS = [
     {},

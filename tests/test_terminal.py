@@ -13,7 +13,7 @@ import pytest
 import langevin_ib
 from langevin_ib import RunConfig
 from langevin_ib.output import folders, progress, spelling
-from langevin_ib.output.plotting import figure
+from langevin_ib.output.histogram import figure
 from langevin_ib.output.report import print_report
 from langevin_ib.output.spelling import HANDLER, spell_out, spelled
 from langevin_ib.statistics.coefficient import Coefficient

@@ -9,6 +9,7 @@ reduced on the device as they come; memory does not grow with the number of step
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -122,6 +123,7 @@ def run_ensemble(
     trace_rows: int = TRACE_ROWS,
     devices: Sequence[Any] | None = None,
     ahead: bool = False,
+    width: int = 1,
 ) -> EnsembleResult:
     """Run every chain from its start and reduce its draws on the device.
 
@@ -146,13 +148,14 @@ def run_ensemble(
         ahead: whether a step's noise is drawn during the one before, so that it stands in memory: faster where the
             gradient reads it several times, slower for small models, whose draws are best fused into their use. The
             draws are the same; what is done with them may be rounded otherwise.
+        width: chains are filled up to a multiple of it, as for devices: any smaller number takes the same program.
 
     Raises:
         DivergenceError: some chain escaped or became non-finite, in the chunk where it happened.
     """
     chains = jax.tree.leaves(starts)[0].shape[0]
     sharding, used = chain_sharding(chains, devices)
-    spread = _Spread(chains, -chains % used)
+    spread = _Spread(chains, -chains % math.lcm(used, width))
     if checkpoint is not None:
         checkpoint = checkpoint.of(_content(kernel, starts, tasks, observer, key, schedule, escaped))
     stride = -(-schedule.records // trace_rows)
@@ -215,7 +218,7 @@ def run_ensemble(
 class _Spread(NamedTuple):
     """Chains, and those that are added so that every device has as many: more of the same, whose results are dropped.
 
-    Chain i gets the same numbers whatever the number of chains, and so takes the same path.
+    Their random numbers are their own; those of the first `chains` are what they would be without them.
     """
 
     chains: int
@@ -225,7 +228,8 @@ class _Spread(NamedTuple):
         """With the others, that stand where the first ones do."""
         if not self.extra:
             return tree
-        return jax.tree.map(lambda leaf: jnp.concatenate([leaf, leaf[: self.extra]]), tree)
+        places = np.arange(self.chains + self.extra) % self.chains
+        return jax.tree.map(lambda leaf: jnp.asarray(leaf)[places], tree)
 
     def cut(self, tree: PyTree) -> PyTree:
         """Without them, on the host."""

@@ -29,6 +29,7 @@ ROWS = 200  # times at which parameters are kept, besides the start
 AHEAD = 1024  # random numbers in a step of one chain above which they are drawn ahead
 BLOCK = 16  # chains that run together
 LOOKS = 20  # times at which the host looks for divergence, and reports progress
+CheckpointOf = Callable[[int], Checkpoint | None]  # number of a block ↦ where its run saves its state
 REMEDY = "use a smaller lr"
 RUNAWAY = 1e4  # a parameter this much larger than 1 + the largest of all starts has left for good
 
@@ -61,14 +62,14 @@ def record(
     tasks: PyTree = None,
     rows: int = ROWS,
     progress: Progress | None = None,
-    checkpoint_of: Callable[[int], Checkpoint | None] | None = None,
+    checkpoint_of: CheckpointOf | None = None,
 ) -> Float[np.ndarray, "chain time q"]:
     """Parameters of every chain, flattened, at the start and at `record_steps`.
 
     Blocks of 16 chains are runs of their own, each on one device, as many at a time as there are devices: a step of a
     small model takes longer where devices share its chains (`sims/bench/training.py`). Block b draws from
-    fold_in(key, b), so a chain's path depends on the key and its own index only; of a last block that is not full, on
-    the number of its chains too.
+    fold_in(key, b), and a last block that is not full is filled up, so that a chain's path depends on the key and its
+    own index only.
 
     Args:
         kernel: the dynamics of one chain.
@@ -136,6 +137,7 @@ def record(
                     trace_rows=rows,
                     devices=[device],
                     ahead=ahead,
+                    width=BLOCK,
                 )
         except DivergenceError as error:  # of this block alone; how many diverged is known when all are done
             return error

@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from langevin_ib.output.folders import discard, png, summary_json, write, write_folder
-from langevin_ib.output.plotting import figure
+from langevin_ib.output.histogram import figure
 from langevin_ib.output.report import html_page
 from langevin_ib.runs.result import Result
 from langevin_ib.session import run_name

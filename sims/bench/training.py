@@ -23,9 +23,9 @@ from langevin_ib.dynamics.kernel import Kernel
 from langevin_ib.dynamics.noise import Noise
 from langevin_ib.ensemble import accumulators
 from langevin_ib.ensemble.runner import Observer, Schedule, run_ensemble
-from langevin_ib.experiments.problems import ATTENTION, RELU, Problem, student
-from langevin_ib.experiments.training import Protocol, train
 from langevin_ib.models.training import Examples, cast
+from langevin_ib.studies.problem import ATTENTION, RELU, Problem, student
+from langevin_ib.studies.training import Arm, train
 
 SEEDS, STEPS, REPEATS = 16, 1000, 3
 NOISE = Noise("fresh", 16, 0.02)
@@ -79,7 +79,7 @@ def seconds(problem: Problem, noise: Noise, *, ahead: bool, devices: int = 1, pa
     return float(np.diff(marks).min())
 
 
-def blocks(problem: Problem, protocol: Protocol) -> float:
+def blocks(problem: Problem, protocol: Arm) -> float:
     """Seconds of a step in blocks, by two runs of different lengths."""
     longer = dataclasses.replace(protocol, steps=3 * protocol.steps)
     first, second = (train(problem, part, stage="bench", rows=1).wall_s for part in (protocol, longer))
@@ -102,7 +102,7 @@ def main() -> None:
         ("attention", ATTENTION, 1e-3, NOISE, True, 2000),
     ):
         many = student(name, options, 0.1, 2 * SEEDS, 0)
-        in_blocks = blocks(many, Protocol(noise, lr, steps))
+        in_blocks = blocks(many, Arm(noise, lr, steps))
         # The older layout is none for several devices.
         shared = seconds(many, noise, ahead=ahead, devices=devices, partitionable=True) / STEPS
         print(f"{name}, {2 * SEEDS} seeds, {devices} devices: in blocks {1e6 * in_blocks:.0f} µs a step; ", end="")

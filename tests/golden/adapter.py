@@ -21,8 +21,6 @@ import numpy as np
 
 import langevin_ib
 from langevin_ib import RunConfig
-from langevin_ib.attribution.config import AttributionConfig
-from langevin_ib.attribution.mechanisms import attribute
 from langevin_ib.dynamics.kernels.mala import mala
 from langevin_ib.ensemble.accumulators import count
 from langevin_ib.ensemble.runner import EnsembleResult, Observer, Schedule, run_ensemble, tune_step_size
@@ -34,6 +32,8 @@ from langevin_ib.runs import quotient as reduced
 from langevin_ib.runs.processes import langevin, sgd
 from langevin_ib.runs.quotient import sample_nuts
 from langevin_ib.session import Session
+from langevin_ib.studies.config import AttributionConfig
+from langevin_ib.studies.mechanisms import attribute
 
 Arrays = dict[str, np.ndarray]
 

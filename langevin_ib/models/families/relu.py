@@ -26,6 +26,7 @@ def relu(
     teacher_scale: float = 0.0,
     start_scale: float = 0.0,
     skew: float = 0.0,
+    random_signs: bool = False,
 ) -> Model:
     """A one-hidden-layer ReLU network that learns from a teacher of its own form.
 
@@ -49,6 +50,8 @@ def relu(
         start_scale: if not 0, a start's entries are ~ N(0, start_scale²), but for the signs of v_j, which alternate, so
             that a Gaussian teacher can be learnt; else of order one, with all v_j > 0.
         skew: λ ≥ 0: a start's W_j is multiplied, its v_j divided by exp(2λ(j − 1)/(h − 1) − λ), eqs. (62)–(63).
+        random_signs: whether each start draws the signs of its v_j, as the paper's does; for training with
+            `start_scale`, since laws are those of one set of signs.
 
     Raises:
         ValueError: an argument is out of range.
@@ -62,6 +65,8 @@ def relu(
     at_least("seed", seed, 0)
     for name, value in (("teacher_scale", teacher_scale), ("start_scale", start_scale), ("skew", skew)):
         non_negative(name, value)
+    if random_signs and not start_scale:
+        raise ValueError("random_signs must be False without start_scale, for laws have v_j > 0, got True")
     strength = np.linspace(*STRENGTH, h) if h > 1 else np.full(1, 2.0)
     stretch = imbalance(h, skew)
     signs = np.where(np.arange(h) % 2 == 0, 1.0, -1.0)
@@ -117,7 +122,10 @@ def relu(
         else:
             v = jax.random.uniform(outgoing, (h,), minval=0.5, maxval=1.5)
             W = starting_vectors(incoming, (h, d))
-        return {"v": v / jnp.asarray(stretch, v.dtype), "W": W * jnp.asarray(stretch, v.dtype)[:, None]}
+        v, W = v / jnp.asarray(stretch, v.dtype), W * jnp.asarray(stretch, v.dtype)[:, None]
+        if random_signs:
+            v = jax.random.rademacher(jax.random.fold_in(key, 1), v.shape, v.dtype) * jnp.abs(v)
+        return {"v": v, "W": W}
 
     return Model(
         name="relu",

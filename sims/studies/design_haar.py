@@ -18,18 +18,19 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.figure import Figure
 
+from langevin_ib.cli.figures import main as command
 from langevin_ib.design import operators
 from langevin_ib.dynamics.noise import Noise
 from langevin_ib.ensemble.runner import Stages
-from langevin_ib.experiments import baselines, pictures
-from langevin_ib.experiments.command import Request
-from langevin_ib.experiments.command import main as command
-from langevin_ib.experiments.effects import says_of_noise
-from langevin_ib.experiments.measures import square_error
-from langevin_ib.experiments.outcome import Outcome
-from langevin_ib.experiments.problems import wavelet
-from langevin_ib.experiments.recovery import Recovery, each, run_recovery
-from langevin_ib.experiments.training import Protocol, Trained, descend_plain
+from langevin_ib.output import plots
+from langevin_ib.output.outcome import Outcome
+from langevin_ib.studies import baselines
+from langevin_ib.studies.effects import says_of_noise
+from langevin_ib.studies.measures import square_error
+from langevin_ib.studies.problem import wavelet
+from langevin_ib.studies.recovery import Recovery, each, run_recovery
+from langevin_ib.studies.request import Request
+from langevin_ib.studies.training import Arm, Trained, descend_plain
 
 LR, STEPS, START, PLAIN_START = 1e-2, 200_000, 1e-2, 1e-4
 SCALES = (1e-4, 1e-3, 0.1, 1.0)  # of the start, besides 1e-2
@@ -49,11 +50,9 @@ def experiment(request: Request, report: Stages) -> Outcome:
     y, truth = np.asarray(problem.tasks["y"]), problem.known
     lr, steps = request.lr or LR, request.steps or STEPS
     quiet = Noise("none")
-    sweeps = {f"start {scale:g}": Protocol(quiet, lr, steps, scale) for scale in SCALES}
-    sweeps |= {f"label noise {s:g}": Protocol(Noise("label", None, s), lr, steps) for s in NOISES}
-    sweeps |= {
-        f"isotropic, as label {s:g}": Protocol(Noise("label", None, s, isotropized=True), lr, steps) for s in NOISES
-    }
+    sweeps = {f"start {scale:g}": Arm(quiet, lr, steps, scale) for scale in SCALES}
+    sweeps |= {f"label noise {s:g}": Arm(Noise("label", None, s), lr, steps) for s in NOISES}
+    sweeps |= {f"isotropic, as label {s:g}": Arm(Noise("label", None, s, isotropized=True), lr, steps) for s in NOISES}
     others = {
         PLAIN: partial(descend_plain, problem, A, lr, steps, PLAIN_START, "lr"),
         ZERO: lambda: np.zeros((problem.seeds, size)),
@@ -65,7 +64,7 @@ def experiment(request: Request, report: Stages) -> Outcome:
             unknown="x",
             problem=problem,
             own_name=DESIGNED,
-            own=Protocol(quiet, lr, steps),
+            own=Arm(quiet, lr, steps),
             error=ERROR,
             metrics={
                 ERROR: lambda x: square_error(x, truth),
@@ -93,15 +92,15 @@ def picture(own: Trained, arrays: dict[str, Any], *, truth: Float[np.ndarray, "s
     """The first seed's signal as each model recovers it."""
     del own
     shown = [name for name in (PLAIN, DESIGNED, LASSO) if name in arrays]
-    figure, grid = pictures.panels(len(shown), 1.9)
+    figure, grid = plots.panels(len(shown), 1.9)
     for i, (axes, name) in enumerate(zip(grid, shown, strict=True)):
         place = np.arange(arrays[name].shape[1])
         if truth is not None:
-            axes.step(place, truth[0], color=pictures.BLACK, linewidth=2.2, alpha=0.35, label="truth", where="mid")
-        axes.step(place, arrays[name][0], color=pictures.COLOURS[i], linewidth=1.0, label=name, where="mid")
+            axes.step(place, truth[0], color=plots.BLACK, linewidth=2.2, alpha=0.35, label="truth", where="mid")
+        axes.step(place, arrays[name][0], color=plots.COLOURS[i], linewidth=1.0, label=name, where="mid")
         axes.set_ylabel("x, first seed")
-        pictures.legend_above(axes)
-    pictures.finish(grid, "position")
+        plots.legend_above(axes)
+    plots.finish(grid, "position")
     return figure
 
 

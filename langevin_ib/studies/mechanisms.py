@@ -22,8 +22,17 @@ import numpy as np
 from jaxtyping import Array, Bool
 
 from langevin_ib import geometry, signals
-from langevin_ib.attribution.config import AttributionConfig
-from langevin_ib.attribution.runs import (
+from langevin_ib.dynamics.noise import kind_of
+from langevin_ib.ensemble.checkpoint import resumes
+from langevin_ib.ensemble.runner import Stages
+from langevin_ib.ensemble.trajectories import record_steps
+from langevin_ib.errors import DivergenceError
+from langevin_ib.geometry import charges
+from langevin_ib.models import Model, Params
+from langevin_ib.session import Session, silent
+from langevin_ib.studies.balance import across, describe, mean, state
+from langevin_ib.studies.config import AttributionConfig
+from langevin_ib.studies.settling import (
     DESCENT,
     LANGEVIN,
     MECHANISMS,
@@ -37,15 +46,6 @@ from langevin_ib.attribution.runs import (
     settle,
     simulate,
 )
-from langevin_ib.attribution.statistics import across, describe, mean, state
-from langevin_ib.dynamics.noise import kind_of
-from langevin_ib.ensemble.checkpoint import resumes
-from langevin_ib.ensemble.runner import Stages
-from langevin_ib.ensemble.trajectories import record_steps
-from langevin_ib.errors import DivergenceError
-from langevin_ib.geometry import charges
-from langevin_ib.models import Model, Params
-from langevin_ib.session import Session, silent
 
 SCHEMA_VERSION = 2
 NUDGE = 0.1  # along an orbit, to see whether a generator rescales a pair
@@ -69,7 +69,7 @@ def attribute(
         config: what to run.
         report: called with the name of each stage, returns a progress callback for it or None.
         checkpoints: a folder in which a long stage saves its state, and from which the same configuration resumes;
-            `langevin_ib.attribution.report.save_attribution` removes it.
+            `langevin_ib.output.attribution.save_attribution` removes it.
 
     Raises:
         ConfigError: a setting does not fit the model.

@@ -10,14 +10,15 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.figure import Figure
 
-from langevin_ib.attribution.statistics import median_band
 from langevin_ib.dynamics.noise import Noise
 from langevin_ib.ensemble.runner import Stages
-from langevin_ib.experiments import baselines, pictures
-from langevin_ib.experiments.measures import effect, unobserved_error
-from langevin_ib.experiments.outcome import Table, banded, ensemble_of
-from langevin_ib.experiments.problems import Problem, completion, together
-from langevin_ib.experiments.training import Protocol, recovered, train
+from langevin_ib.output import plots
+from langevin_ib.output.outcome import Table, banded, ensemble_of
+from langevin_ib.studies import baselines
+from langevin_ib.studies.balance import median_band
+from langevin_ib.studies.measures import effect, unobserved_error
+from langevin_ib.studies.problem import Problem, completion, together
+from langevin_ib.studies.training import Arm, recovered, train
 
 SGD, QUIET, NUCLEAR = "SGD", "without noise", "nuclear norm"
 RECOVERED = 0.05  # error on unobserved entries over that of predicting zero, below which a matrix counts as recovered
@@ -54,7 +55,7 @@ def curve(shares: Sequence[float], seeds: int, seed: int, rates: dict[str, float
     for suffix, lr in rates.items():
         for name, noise in ((SGD, Noise("bernoulli")), (QUIET, Noise("none"))):
             stage = f"shares, {name}{suffix}"
-            trained = train(joint, Protocol(noise, lr, steps), stage=stage, rows=ROWS, progress=report(stage))
+            trained = train(joint, Arm(noise, lr, steps), stage=stage, rows=ROWS, progress=report(stage))
             matrices[name + suffix] = np.split(recovered(joint, trained.ends), len(shares))
     report(f"shares, {NUCLEAR}")
     matrices[NUCLEAR] = [nuclear_norms(part.tasks["target"], part.tasks["mask"]) for part in parts]
@@ -140,13 +141,13 @@ def _state_thresholds(numbers: dict[str, Any], seeds: int) -> str:
 
 
 def _draw_picture(shares: Sequence[float], errors: dict[str, list[Float[np.ndarray, " seed"]]]) -> Figure:
-    figure, (axes,) = pictures.panels(1, 2.6)
+    figure, (axes,) = plots.panels(1, 2.6)
     for i, (name, values) in enumerate(errors.items()):
-        pictures.plot_band(axes, 100.0 * np.asarray(shares), np.stack(values, axis=1), name, i)
+        plots.plot_band(axes, 100.0 * np.asarray(shares), np.stack(values, axis=1), name, i)
     axes.axhline(RECOVERED, color="black", linewidth=0.8, linestyle=":", label="counted as recovered")
     axes.set_ylim(LOWEST, 2.0)
-    pictures.log_scale(axes)
+    plots.log_scale(axes)
     axes.set_ylabel("error / error of zero, unobserved")
-    pictures.legend(axes)
-    pictures.finish([axes], "observed entries, %")
+    plots.legend(axes)
+    plots.finish([axes], "observed entries, %")
     return figure

@@ -2,60 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from langevin_ib.cli.command import guarded, new_parser
 from langevin_ib.cli.options import add_output, add_settings, typed_settings
-from langevin_ib.config.kinds import LIMIT, POSITIVE, OneOf, Switch, Text, Whole
-from langevin_ib.config.settings import Setting, Settings, setting
+from langevin_ib.config.kinds import POSITIVE, OneOf
+from langevin_ib.config.settings import Setting
 from langevin_ib.ensemble.runner import Stages
 from langevin_ib.errors import FailedRunError
-from langevin_ib.experiments.outcome import save_outcome, show
 from langevin_ib.output.folders import check_writable, print_json
+from langevin_ib.output.outcome import save_outcome, show
 from langevin_ib.output.progress import console, stages
-
-MAX_SEEDS = 4096
-MIN_STEPS = 20
-PARTS = ("attribution", "baselines", "variants")
-
-
-@dataclass(frozen=True)
-class Request(Settings):
-    """What is to be run of a figure; `extra` has the settings of one figure alone.
-
-    Raises:
-        ConfigError: a value is of the wrong kind or outside its range.
-    """
-
-    seeds: int = setting(32, "independent seeds, each with its own task", Whole(1, MAX_SEEDS))
-    seed: int = setting(0, "seed of all randomness", Whole(0, LIMIT))
-    steps: int | None = setting(None, "steps of the figure's own run", Whole(MIN_STEPS, LIMIT), shown="the paper's")
-    lr: float | None = setting(None, "learning rate of the figure's own run", POSITIVE, shown="the paper's")
-    attribution: bool = setting(True, "leave out the runs without noise, with noise and from other starts", Switch())
-    baselines: bool = setting(True, "leave out the convex baselines", Switch())
-    variants: bool = setting(True, "leave out the other reading of text and code", Switch())
-    data: str | None = setting(
-        None, "your own data, an .npz file; see the README for its keys", Text("a path", metavar="FILE")
-    )
-    extra: dict[str, Any] = dataclasses.field(default_factory=dict)
-
-    @property
-    def papers(self) -> bool:
-        """Whether data, steps and η are the paper's, so that its caption can be set against the result."""
-        return self.data is None and self.steps is None and self.lr is None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values; a file by its name and a digest of its content."""
-        settings = super().to_dict()
-        if self.data is not None:
-            path = Path(self.data)
-            settings["data"] = f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()[:8]}"
-        return {**settings, **self.extra}
+from langevin_ib.studies.request import PARTS, Request
 
 
 def main(

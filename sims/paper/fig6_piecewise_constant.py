@@ -18,19 +18,20 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.figure import Figure
 
+from langevin_ib.cli.figures import Request, choice, positive
+from langevin_ib.cli.figures import main as command
 from langevin_ib.design import operators
 from langevin_ib.dynamics.noise import Noise
 from langevin_ib.ensemble.runner import Stages
-from langevin_ib.experiments import baselines, pictures
-from langevin_ib.experiments.command import Request, choice, positive
-from langevin_ib.experiments.command import main as command
-from langevin_ib.experiments.data import load
-from langevin_ib.experiments.effects import says_of_noise
-from langevin_ib.experiments.measures import square_error, variation
-from langevin_ib.experiments.outcome import Outcome
-from langevin_ib.experiments.problems import piecewise
-from langevin_ib.experiments.recovery import Recovery, each, run_recovery
-from langevin_ib.experiments.training import Protocol, Trained, descend_plain
+from langevin_ib.output import plots
+from langevin_ib.output.outcome import Outcome
+from langevin_ib.studies import baselines
+from langevin_ib.studies.data import load
+from langevin_ib.studies.effects import says_of_noise
+from langevin_ib.studies.measures import square_error, variation
+from langevin_ib.studies.problem import piecewise
+from langevin_ib.studies.recovery import Recovery, each, run_recovery
+from langevin_ib.studies.training import Arm, Trained, descend_plain
 
 LR, PLAIN_LR, PLAIN_START = 1e-3, 1e-2, 1e-4
 STEPS = {"code": 1_500_000, "text": 500_000}
@@ -55,11 +56,10 @@ def experiment(request: Request, report: Stages) -> Outcome:
     lr = request.lr or LR
     plain_lr = request.extra.get("plain_lr", PLAIN_LR)
     quiet, short = Noise("none"), min(steps, SWEEP_STEPS)
-    sweeps = {f"start {scale:g}": Protocol(quiet, lr, short, scale) for scale in SCALES}
-    sweeps |= {f"label noise {s:g}": Protocol(Noise("label", None, s), lr, short) for s in NOISES}
+    sweeps = {f"start {scale:g}": Arm(quiet, lr, short, scale) for scale in SCALES}
+    sweeps |= {f"label noise {s:g}": Arm(Noise("label", None, s), lr, short) for s in NOISES}
     sweeps |= {
-        f"isotropic noise, as label {s:g}": Protocol(Noise("label", None, s, isotropized=True), lr, short)
-        for s in NOISES
+        f"isotropic noise, as label {s:g}": Arm(Noise("label", None, s, isotropized=True), lr, short) for s in NOISES
     }
     return run_recovery(
         Recovery(
@@ -68,7 +68,7 @@ def experiment(request: Request, report: Stages) -> Outcome:
             unknown="x",
             problem=problem,
             own_name=DESIGNED,
-            own=Protocol(quiet, lr, steps),
+            own=Arm(quiet, lr, steps),
             error=ERROR,
             metrics={
                 ERROR: lambda x: square_error(x, truth),
@@ -78,16 +78,14 @@ def experiment(request: Request, report: Stages) -> Outcome:
             needs_truth=frozenset([ERROR]),
             picture=partial(picture, truth=problem.truth),
             caption=CAPTION,
-            variants={}
-            if request.steps
-            else {f"{DESIGNED}, {STEPS[other]:g} steps": Protocol(quiet, lr, STEPS[other])},
+            variants={} if request.steps else {f"{DESIGNED}, {STEPS[other]:g} steps": Arm(quiet, lr, STEPS[other])},
             others={PLAIN: partial(descend_plain, problem, A, plain_lr, steps, PLAIN_START)},
             baselines={
                 FUSED: lambda: each(baselines.fused_lasso, A, y, request.seed),
                 LASSO: lambda: each(baselines.lasso, A, y, request.seed),
             },
             sweeps=sweeps,
-            sweep_reference=Protocol(quiet, lr, short),
+            sweep_reference=Arm(quiet, lr, short),
             settle=min(SETTLE, steps),
             interpret=partial(says_of_noise, what="Figure 6"),
             notes=(
@@ -104,15 +102,15 @@ def picture(own: Trained, arrays: dict[str, Any], *, truth: Float[np.ndarray, "s
     """The signal as the two models and the convex baseline recover it: median and band of 90% of the seeds."""
     del own
     shown = [name for name in (PLAIN, DESIGNED, FUSED) if name in arrays]
-    figure, grid = pictures.panels(len(shown), 1.9)
+    figure, grid = plots.panels(len(shown), 1.9)
     for i, (axes, name) in enumerate(zip(grid, shown, strict=True)):
         place = np.arange(arrays[name].shape[1])
         if truth is not None:
-            axes.plot(place, truth[0], color=pictures.BLACK, linewidth=1.0, label="truth")
-        pictures.plot_band(axes, place, arrays[name], name, i)
+            axes.plot(place, truth[0], color=plots.BLACK, linewidth=1.0, label="truth")
+        plots.plot_band(axes, place, arrays[name], name, i)
         axes.set_ylabel("x")
-        pictures.legend_above(axes)
-    pictures.finish(grid, "position")
+        plots.legend_above(axes)
+    plots.finish(grid, "position")
     return figure
 
 

@@ -20,23 +20,24 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.figure import Figure
 
-from langevin_ib.attribution.config import MIN_SEEDS, from_setup
-from langevin_ib.attribution.mechanisms import attribute
-from langevin_ib.attribution.plot import attribution_figure
-from langevin_ib.attribution.report import COLUMNS, LEGEND, rows, sentences
+from langevin_ib.cli.figures import Request, choice
+from langevin_ib.cli.figures import main as command
 from langevin_ib.dynamics.noise import Noise
 from langevin_ib.ensemble.runner import Stages
-from langevin_ib.experiments import pictures, shares
-from langevin_ib.experiments.command import Request, choice
-from langevin_ib.experiments.command import main as command
-from langevin_ib.experiments.data import load
-from langevin_ib.experiments.effects import verdict
-from langevin_ib.experiments.measures import balance, off_by, unobserved_error
-from langevin_ib.experiments.outcome import Outcome, Table, banded
-from langevin_ib.experiments.problems import Problem, completion
-from langevin_ib.experiments.recovery import Recovery, failures_noted, run_recovery, timed
-from langevin_ib.experiments.shares import NUCLEAR, QUIET, RECOVERED, nuclear_norms
-from langevin_ib.experiments.training import Protocol, Trained, recovered
+from langevin_ib.output import plots
+from langevin_ib.output.attribution import COLUMNS, LEGEND, rows, sentences
+from langevin_ib.output.outcome import Outcome, Table, banded
+from langevin_ib.output.plot_attribution import attribution_figure
+from langevin_ib.studies import shares
+from langevin_ib.studies.config import MIN_SEEDS, from_setup
+from langevin_ib.studies.data import load
+from langevin_ib.studies.effects import verdict
+from langevin_ib.studies.measures import balance, off_by, unobserved_error
+from langevin_ib.studies.mechanisms import attribute
+from langevin_ib.studies.problem import Problem, completion
+from langevin_ib.studies.recovery import Recovery, failures_noted, run_recovery, timed
+from langevin_ib.studies.shares import NUCLEAR, QUIET, RECOVERED, nuclear_norms
+from langevin_ib.studies.training import Arm, Trained, recovered
 
 LR, STEPS, SIZE, SPECTRUM = 1e-3, 500_000, 20, (15.0, 5.0)
 KEPT = 40  # observed entries in an average mask: what the text's loss is a mean over
@@ -66,11 +67,11 @@ def experiment(request: Request, report: Stages) -> Outcome:
     other = "text" if variant == "code" else "code"
     masks, quiet = Noise("bernoulli"), Noise("none")
     sweeps = {
-        QUIET: Protocol(quiet, lr, steps),
-        ISOTROPIC: Protocol(Noise("bernoulli", isotropized=True), lr, steps),
+        QUIET: Arm(quiet, lr, steps),
+        ISOTROPIC: Arm(Noise("bernoulli", isotropized=True), lr, steps),
     }
-    sweeps |= {f"label noise {s:g}": Protocol(Noise("label", None, s), lr, steps) for s in NOISES}
-    sweeps |= {f"start {s:g}": Protocol(masks, lr, steps, s) for s in SCALES}
+    sweeps |= {f"label noise {s:g}": Arm(Noise("label", None, s), lr, steps) for s in NOISES}
+    sweeps |= {f"start {s:g}": Arm(masks, lr, steps, s) for s in SCALES}
     outcome = run_recovery(
         Recovery(
             name="fig4_completion",
@@ -78,7 +79,7 @@ def experiment(request: Request, report: Stages) -> Outcome:
             unknown="T",
             problem=problem,
             own_name=FACTORED,
-            own=Protocol(masks, lr, steps),
+            own=Arm(masks, lr, steps),
             error=ERROR,
             metrics={
                 ERROR: lambda T: unobserved_error(T, truth, mask),
@@ -89,8 +90,8 @@ def experiment(request: Request, report: Stages) -> Outcome:
             picture=partial(picture, problem),
             caption={FACTORED: {FIRST: SPECTRUM[0], SECOND: SPECTRUM[1]}},
             variants={
-                f"{FACTORED}, loss as in the {other}": Protocol(masks, rates[other], steps),
-                f"{FACTORED}, start of U × 1.1, as in the code": Protocol(masks, lr, steps, None, (("U", 1.1),)),
+                f"{FACTORED}, loss as in the {other}": Arm(masks, rates[other], steps),
+                f"{FACTORED}, start of U × 1.1, as in the code": Arm(masks, lr, steps, None, (("U", 1.1),)),
             },
             others={ZERO: lambda: np.zeros_like(target)},
             baselines={NUCLEAR: lambda: nuclear_norms(target, mask, seed=None if user_data is None else request.seed)},
@@ -211,21 +212,21 @@ def _add_curve(outcome: Outcome, request: Request, lr: float, steps: int, report
 def picture(problem: Problem, own: Trained, arrays: dict[str, Any]) -> Figure:
     """Singular values along training, and the ratio of the columns' norms."""
     del arrays
-    figure, (spectrum, ratios) = pictures.panels(2, 2.4)
+    figure, (spectrum, ratios) = plots.panels(2, 2.4)
     thousand = own.steps / 1000.0
     values = modes(problem, own)
     for i, name in enumerate(MODES):
-        pictures.plot_band(spectrum, thousand, values[..., i], name, i)
+        plots.plot_band(spectrum, thousand, values[..., i], name, i)
     if problem.truth is not None:
         for level in np.linalg.svd(problem.truth[0], compute_uv=False)[: len(SPECTRUM)]:
             spectrum.axhline(level, color="black", linewidth=0.8, linestyle="--")
     spectrum.set_ylabel("singular values (dashed: truth)")
-    pictures.legend(spectrum, loc="upper left", bbox_to_anchor=(0.0, 0.85), ncols=2)
-    pictures.plot_band(ratios, thousand, off_by(balance(problem, own.params)["ratio"]), "median and 90% of the seeds")
-    pictures.log_scale(ratios)
+    plots.legend(spectrum, loc="upper left", bbox_to_anchor=(0.0, 0.85), ncols=2)
+    plots.plot_band(ratios, thousand, off_by(balance(problem, own.params)["ratio"]), "median and 90% of the seeds")
+    plots.log_scale(ratios)
     ratios.set_ylabel("|U_j| / |V_j| off by a factor")
-    pictures.legend(ratios)
-    pictures.finish([spectrum, ratios], "thousand steps")
+    plots.legend(ratios)
+    plots.finish([spectrum, ratios], "thousand steps")
     return figure
 
 

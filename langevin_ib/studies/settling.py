@@ -15,8 +15,6 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Key
 
 from langevin_ib import geometry
-from langevin_ib.attribution.config import AttributionConfig
-from langevin_ib.attribution.statistics import Paths
 from langevin_ib.dynamics.descent import sgd
 from langevin_ib.dynamics.kernel import Kernel, normal_like
 from langevin_ib.dynamics.meter import NoiseReport, measure
@@ -29,6 +27,8 @@ from langevin_ib.geometry import charges, contract
 from langevin_ib.models import Model, Params, Task, Training, build_model, stack_tasks
 from langevin_ib.models.training import cast
 from langevin_ib.session import versions
+from langevin_ib.studies.balance import Paths
+from langevin_ib.studies.config import AttributionConfig
 
 DESCENT, SGD, LABEL, ISOTROPIZED, DECAY, LANGEVIN = MECHANISMS = (
     "gradient descent",

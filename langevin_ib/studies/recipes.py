@@ -1,97 +1,43 @@
-"""The problems of figures 2 to 6: one model, and for each seed a task, a truth and a start."""
+"""How the problems of figures 2 to 6 are drawn, or made of a user's data: for each seed a task and a truth."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Key, Real
+from jaxtyping import Float, Real
 
 from langevin_ib import design
-from langevin_ib.ensemble.runner import starting_points
-from langevin_ib.models import Model, Params, Task, build_model, stack_tasks
+from langevin_ib.models import Model, Task, build_model, stack_tasks
 from langevin_ib.models.training import gaussian
+from langevin_ib.studies.presets import Preset
+from langevin_ib.studies.problem import Problem, draw_tasks
 
-STARTS = 1  # the stream of random numbers of starts; tasks have NumPy's, seeded by (seed, index of the task)
 SPARSE = 3  # non-zero amplitudes of figure 5
 WAVELETS = 6  # non-zero amplitudes of the design that is not in the paper
 SEGMENTS = ((50, 1.0), (70, -1.5), (40, 0.5), (40, 2.0))  # lengths and heights of figure 6
 
 
-@dataclass(frozen=True)
-class Problem:
-    """One model on as many tasks as there are seeds.
+def student(preset: Preset, seeds: int, seed: int, **options: Any) -> Problem:
+    """Students of random teachers of their own form: `relu` (figure 2) and `attention` (figure 3).
 
-    Attributes:
-        model: gives parameters, loss and symmetry.
-        tasks: stacked, leading axis the seed.
-        seeds: their number.
+    Args:
+        preset: model and options.
+        seeds: number of them.
         seed: of all randomness.
-        restart: standard deviation of the start's entries ↦ the model with such starts.
-        start_scale: the default standard deviation of the start's entries.
-        recover: θ ↦ the unknown: amplitudes w (5), signal x (6), matrix T (4); None for a teacher.
-        truth: of the unknown, leading axis the seed; None where it is not given.
+        options: that replace the preset's.
     """
-
-    model: Model
-    tasks: Task
-    seeds: int
-    seed: int
-    restart: Callable[[float], Model]
-    start_scale: float
-    recover: Callable[[Params], Float[Array, "..."]] | None = None
-    truth: Float[np.ndarray, "seed ..."] | None = None
-
-    @property
-    def known(self) -> Float[np.ndarray, "seed ..."]:
-        """The truth, or NaN in its place where it is not known."""
-        return np.full((self.seeds, 1), np.nan) if self.truth is None else self.truth
-
-    def starts(self, scale: float | None = None) -> Params:
-        """Where each seed starts, in float32; the same directions at every scale."""
-        model = self.model if scale is None else self.restart(scale)
-        key = jax.random.fold_in(jax.random.key(self.seed), STARTS)
-        return starting_points(model.init, key, self.seeds, jnp.float32)
-
-
-RELU = {"inputs": 3, "width": 16, "population": True, "ridge": 0.0, "gain": 2.0, "teacher_scale": 1.5, "skew": 1.2}
-# Half the gain, of the sum over 8 output channels: the mean squared error over all entries.
-ATTENTION = {
-    "inputs": 16, "width": 8, "length": 8, "samples": 1, "ridge": 0.0, "gain": 0.25, "train_values": True,
-    "teacher_scale": 0.75, "skew": 1.2, "boost": True,
-}  # fmt: skip
-
-
-def student(name: str, options: dict[str, Any], start_scale: float, seeds: int, seed: int) -> Problem:
-    """Students of random teachers of their own form: `relu` (figure 2) and `attention` (figure 3)."""
+    options = {**preset.options, **options}
 
     def restart(scale: float) -> Model:
-        model = build_model(name, {**options, "start_scale": scale})
-        return dataclasses.replace(model, init=partial(_randomise_signs, model.init)) if name == "relu" else model
+        return build_model(preset.model, {**options, "start_scale": scale})
 
+    start_scale = float(options["start_scale"])
     model = restart(start_scale)
-    return Problem(model, stack_tasks(_draw_tasks(model, seeds, seed)), seeds, seed, restart, start_scale)
-
-
-def _draw_tasks(model: Model, seeds: int, seed: int) -> list[Task]:
-    """A task for each seed, drawn by the model."""
-    draw = model.training and model.training.draw_task
-    if draw is None:
-        raise ValueError(f"{model.name} has one task only")
-    return [draw(np.random.default_rng([seed, i])) for i in range(seeds)]
-
-
-def _randomise_signs(init: Callable[[Key[Array, ""]], Params], key: Key[Array, ""]) -> Params:
-    """The paper's v_j ~ N(0, ·): random signs, where the model's own alternate to keep its laws on one branch."""
-    params = init(key)
-    signs = jax.random.rademacher(jax.random.fold_in(key, 1), params["v"].shape, params["v"].dtype)
-    return {**params, "v": signs * jnp.abs(params["v"])}
+    return Problem(model, seeds, seed, draw_tasks(model, seeds, seed), restart, start_scale)
 
 
 def completion(
@@ -118,15 +64,14 @@ def completion(
         return build_model("matrix", {**options, **recipe, "start_scale": scale})
 
     model = restart(start_scale)
-    tasks: list[Task]
+    tasks: Task
     if data is None:
-        tasks = _draw_tasks(model, seeds, seed)
-        truth = np.stack([task["target"] for task in tasks])
+        tasks = draw_tasks(model, seeds, seed)
+        truth = np.asarray(tasks["target"])
     else:
-        tasks = [dict(_build_observed_task(data)) for _ in range(seeds)]
+        tasks = stack_tasks([_build_observed_task(data) for _ in range(seeds)])
         truth = _repeat(data.get("T_true"), seeds)
-    stacked = stack_tasks(tasks)
-    return Problem(model, stacked, seeds, seed, restart, start_scale, lambda p: p["U"] @ p["V"].T, truth)
+    return Problem(model, seeds, seed, tasks, restart, start_scale, lambda p: p["U"] @ p["V"].T, truth)
 
 
 def together(parts: list[Problem]) -> Problem:
@@ -136,14 +81,20 @@ def together(parts: list[Problem]) -> Problem:
     Bernoulli masks use nothing else.
     """
     first = parts[0]
-    tasks = {name: np.concatenate([part.tasks[name] for part in parts]) for name in ("target", "mask")}
+    tasks = {name: np.concatenate([_tasks(part)[name] for part in parts]) for name in ("target", "mask")}
     truth = [part.truth for part in parts if part.truth is not None]
     return dataclasses.replace(
         first, tasks=tasks, seeds=sum(part.seeds for part in parts), truth=np.concatenate(truth) if truth else None
     )
 
 
-def _build_observed_task(data: dict[str, np.ndarray]) -> dict[str, Any]:
+def _tasks(part: Problem) -> Task:
+    if part.tasks is None:
+        raise ValueError("its seeds have no tasks of their own")
+    return part.tasks
+
+
+def _build_observed_task(data: dict[str, np.ndarray]) -> Task:
     mask = data["mask"].astype(float)
     i, j = np.nonzero(mask)
     rows, cols = mask.shape
@@ -275,7 +226,7 @@ def linear_problem(
     model = restart(start_scale)
     tasks = {"x": X @ model.operator.pseudo_inverse, "y": Y, "weight": np.full(len(Y), 2.0)}
     known = None if truth is None else design.operators.finite_array("truth", truth, 2)
-    return Problem(model, tasks, len(Y), seed, restart, start_scale, model.recover, known)
+    return Problem(model, len(Y), seed, tasks, restart, start_scale, model.recover, known)
 
 
 def _build_design(build: Callable[..., design.Design], x: Any, y: Any, scale: float) -> design.Design:

@@ -11,14 +11,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from langevin_ib.cli.figures import main as command
 from langevin_ib.dynamics.noise import Noise
 from langevin_ib.ensemble.runner import Stages
-from langevin_ib.experiments.balancing import Balancing, run_balancing
-from langevin_ib.experiments.command import Request
-from langevin_ib.experiments.command import main as command
-from langevin_ib.experiments.outcome import Outcome
-from langevin_ib.experiments.problems import RELU, student
-from langevin_ib.experiments.training import Protocol
+from langevin_ib.output.outcome import Outcome
+from langevin_ib.studies.balancing import Balancing, run_balancing
+from langevin_ib.studies.problem import RELU, student
+from langevin_ib.studies.request import Request
+from langevin_ib.studies.training import Arm
 
 LR, STEPS, BATCH, LABEL_NOISE, START = 5e-5, 500_000, 8, 0.1, 0.05
 TEXT_STEPS = HORIZON = 40_000
@@ -33,13 +33,13 @@ def experiment(request: Request, report: Stages) -> Outcome:
         title="Figure 2, ReLU network",
         ratio="|W_j| / |v_j|",
         problem=student("relu", RELU, START, request.seeds, request.seed),
-        own=Protocol(noise, lr, request.steps or STEPS),
+        own=Arm(noise, lr, request.steps or STEPS),
         label_noise=LABEL_NOISE,
         caption={"loss": 6.3e-2},
         setup="figure-2",
         horizon=HORIZON,
         scales=SCALES,
-        variants={} if request.steps else {f"{TEXT_STEPS} steps, the text's": Protocol(noise, lr, TEXT_STEPS)},
+        variants={} if request.steps else {f"{TEXT_STEPS} steps, the text's": Arm(noise, lr, TEXT_STEPS)},
         notes=(
             "the loss is evaluated on noisy targets: its floor is 1e-2, the variance of their noise",
             "the attribution starts from the model's own v_j, whose signs alternate; the figure from random signs",

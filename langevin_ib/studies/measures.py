@@ -10,13 +10,13 @@ import numpy as np
 from jaxtyping import Float
 from scipy import stats
 
-from langevin_ib.attribution.statistics import median_band
 from langevin_ib.ensemble.runner import batched
-from langevin_ib.experiments.problems import SPARSE, Problem, features
-from langevin_ib.experiments.training import Recorded
 from langevin_ib.geometry import charges
 from langevin_ib.models.base import Params
 from langevin_ib.models.training import cast
+from langevin_ib.studies.balance import median_band
+from langevin_ib.studies.problem import SPARSE, Problem, features
+from langevin_ib.studies.training import Recorded
 
 FRESH, BATCH = 8192, 512  # fresh examples of a test loss, and those of one batch
 TEST_POINTS = 10_000

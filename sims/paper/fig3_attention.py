@@ -12,14 +12,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from langevin_ib.cli.figures import main as command
 from langevin_ib.dynamics.noise import Noise
 from langevin_ib.ensemble.runner import Stages
-from langevin_ib.experiments.balancing import Balancing, run_balancing
-from langevin_ib.experiments.command import Request
-from langevin_ib.experiments.command import main as command
-from langevin_ib.experiments.outcome import Outcome
-from langevin_ib.experiments.problems import ATTENTION, student
-from langevin_ib.experiments.training import Protocol
+from langevin_ib.output.outcome import Outcome
+from langevin_ib.studies.balancing import Balancing, run_balancing
+from langevin_ib.studies.problem import ATTENTION, student
+from langevin_ib.studies.request import Request
+from langevin_ib.studies.training import Arm
 
 LR, STEPS, BATCH, LABEL_NOISE, START = 1e-3, 300_000, 16, 0.02, 0.1
 HORIZON = 20_000
@@ -32,15 +32,15 @@ def experiment(request: Request, report: Stages) -> Outcome:
     """The figure and its attribution."""
     noise, lr = Noise("fresh", BATCH, LABEL_NOISE), request.lr or LR
     variants = {
-        f"{TEXT_STEPS} steps, the text's": Protocol(noise, lr, TEXT_STEPS),
-        f"{TEXT_STEPS} steps, sum of squares": Protocol(noise, ENTRIES * lr, TEXT_STEPS),
+        f"{TEXT_STEPS} steps, the text's": Arm(noise, lr, TEXT_STEPS),
+        f"{TEXT_STEPS} steps, sum of squares": Arm(noise, ENTRIES * lr, TEXT_STEPS),
     }
     case = Balancing(
         name="fig3_attention",
         title="Figure 3, attention",
         ratio="|Q_j| / |K_j|",
         problem=student("attention", ATTENTION, START, request.seeds, request.seed),
-        own=Protocol(noise, lr, request.steps or STEPS),
+        own=Arm(noise, lr, request.steps or STEPS),
         label_noise=LABEL_NOISE,
         caption={"loss": 6.8e-2},
         setup="figure-3",

@@ -18,18 +18,19 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.figure import Figure
 
+from langevin_ib.cli.figures import Request, choice, positive
+from langevin_ib.cli.figures import main as command
 from langevin_ib.dynamics.noise import Noise
 from langevin_ib.ensemble.runner import Stages
-from langevin_ib.experiments import baselines, pictures
-from langevin_ib.experiments.command import Request, choice, positive
-from langevin_ib.experiments.command import main as command
-from langevin_ib.experiments.data import load
-from langevin_ib.experiments.effects import says_of_noise
-from langevin_ib.experiments.measures import isolated, signal_error
-from langevin_ib.experiments.outcome import Outcome, banded
-from langevin_ib.experiments.problems import features, sparse_spectrum
-from langevin_ib.experiments.recovery import Recovery, each, run_recovery
-from langevin_ib.experiments.training import Protocol, Trained, descend_plain
+from langevin_ib.output import plots
+from langevin_ib.output.outcome import Outcome, banded
+from langevin_ib.studies import baselines
+from langevin_ib.studies.data import load
+from langevin_ib.studies.effects import says_of_noise
+from langevin_ib.studies.measures import isolated, signal_error
+from langevin_ib.studies.problem import features, sparse_spectrum
+from langevin_ib.studies.recovery import Recovery, each, run_recovery
+from langevin_ib.studies.training import Arm, Trained, descend_plain
 
 LR, PLAIN_LR, STEPS, PLAIN_START = 1e-3, 1e-3, 150_000, 1e-4
 STARTS = {"code": 1e-2, "text": 1e-4}
@@ -57,11 +58,9 @@ def experiment(request: Request, report: Stages) -> Outcome:
     lr = request.lr or LR
     plain_lr = request.extra.get("plain_lr", PLAIN_LR)
     quiet = Noise("none")
-    sweeps = {f"start {s:g}": Protocol(quiet, lr, steps, s) for s in SCALES if s != STARTS[variant]}
-    sweeps |= {f"label noise {s:g}": Protocol(Noise("label", None, s), lr, steps) for s in NOISES}
-    sweeps |= {
-        f"isotropic, as label {s:g}": Protocol(Noise("label", None, s, isotropized=True), lr, steps) for s in NOISES
-    }
+    sweeps = {f"start {s:g}": Arm(quiet, lr, steps, s) for s in SCALES if s != STARTS[variant]}
+    sweeps |= {f"label noise {s:g}": Arm(Noise("label", None, s), lr, steps) for s in NOISES}
+    sweeps |= {f"isotropic, as label {s:g}": Arm(Noise("label", None, s, isotropized=True), lr, steps) for s in NOISES}
     return run_recovery(
         Recovery(
             name="fig5_sparse_spectral",
@@ -69,7 +68,7 @@ def experiment(request: Request, report: Stages) -> Outcome:
             unknown="w",
             problem=problem,
             own_name=DESIGNED,
-            own=Protocol(quiet, lr, steps),
+            own=Arm(quiet, lr, steps),
             error=ERROR,
             metrics={
                 ERROR: lambda w: signal_error(w, truth),
@@ -80,9 +79,9 @@ def experiment(request: Request, report: Stages) -> Outcome:
             needs_truth=frozenset([ERROR, ISOLATED, SPURIOUS]),
             picture=partial(picture, truth=problem.truth),
             variants={
-                f"{DESIGNED}, start {STARTS[other]:g} ({other})": Protocol(quiet, lr, steps, STARTS[other]),
+                f"{DESIGNED}, start {STARTS[other]:g} ({other})": Arm(quiet, lr, steps, STARTS[other]),
             }
-            | ({} if request.steps else {f"{DESIGNED}, {TEXT_STEPS} steps": Protocol(quiet, lr, TEXT_STEPS)}),
+            | ({} if request.steps else {f"{DESIGNED}, {TEXT_STEPS} steps": Arm(quiet, lr, TEXT_STEPS)}),
             others={PLAIN: partial(descend_plain, problem, x, plain_lr, steps, PLAIN_START)},
             baselines={LASSO: lambda: each(baselines.lasso, x, y, request.seed)},
             sweeps=sweeps,
@@ -113,23 +112,23 @@ def picture(own: Trained, arrays: dict[str, Any], *, truth: Float[np.ndarray, "s
     """Spectrum and signal of the first seed, as each model recovers them."""
     del own
     shown = [name for name in (PLAIN, DESIGNED, LASSO) if name in arrays]
-    figure, (spectrum, signal) = pictures.panels(2, 2.5)
+    figure, (spectrum, signal) = plots.panels(2, 2.5)
     t = np.linspace(0.0, END, SHOWN)
     k = np.arange(arrays[DESIGNED].shape[1])
     if truth is not None:
         true = np.flatnonzero(truth[0])
-        spectrum.plot(true, truth[0][true], "o", color=pictures.BLACK, markersize=5, fillstyle="none", label="truth")
-        signal.plot(t, features(t, k.size) @ truth[0], color=pictures.BLACK, linewidth=2.2, alpha=0.35, label="truth")
+        spectrum.plot(true, truth[0][true], "o", color=plots.BLACK, markersize=5, fillstyle="none", label="truth")
+        signal.plot(t, features(t, k.size) @ truth[0], color=plots.BLACK, linewidth=2.2, alpha=0.35, label="truth")
     for i, name in enumerate(shown):
-        colour, dash = pictures.COLOURS[i], pictures.DASHES[i]
+        colour, dash = plots.COLOURS[i], plots.DASHES[i]
         spectrum.plot(k, arrays[name][0], color=colour, linestyle=dash, linewidth=1.0, label=name)
         signal.plot(t, features(t, k.size) @ arrays[name][0], color=colour, linestyle=dash, linewidth=1.0, label=name)
     spectrum.set_xlabel("frequency k")
     spectrum.set_ylabel("amplitude, first seed")
     signal.set_ylabel("y(t), first seed")
-    pictures.legend(spectrum, ncols=2)
-    pictures.legend_above(signal)
-    pictures.finish([spectrum, signal], "t")
+    plots.legend(spectrum, ncols=2)
+    plots.legend_above(signal)
+    plots.finish([spectrum, signal], "t")
     spectrum.set_xlabel("frequency k")
     return figure
 

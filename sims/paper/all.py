@@ -27,7 +27,7 @@ from langevin_ib.cli.options import add_settings, typed_settings
 from langevin_ib.devices import usable_cores
 from langevin_ib.ensemble.trajectories import BLOCK
 from langevin_ib.errors import FailedRunError
-from langevin_ib.experiments.command import Request
+from langevin_ib.studies.request import Request
 
 # The longest first, so that none is left alone at the end.
 FIGURES = (

@@ -12,20 +12,20 @@ import jax
 import numpy as np
 from matplotlib.figure import Figure
 
-from langevin_ib.attribution.config import MIN_SEEDS, from_setup
-from langevin_ib.attribution.mechanisms import attribute
-from langevin_ib.attribution.plot import attribution_figure
-from langevin_ib.attribution.report import COLUMNS, LEGEND, rows, sentences
-from langevin_ib.attribution.runs import SGD
-from langevin_ib.attribution.statistics import median_band
 from langevin_ib.ensemble.runner import Stages
-from langevin_ib.experiments.command import Request
-from langevin_ib.experiments.measures import balance, fresh_loss, off_by
-from langevin_ib.experiments.outcome import Outcome, Table, banded, captioned, ensemble_of
-from langevin_ib.experiments.pictures import finish, legend, log_scale, panels, plot_band, plot_channels
-from langevin_ib.experiments.problems import Problem
-from langevin_ib.experiments.recovery import NOT_THE_PAPERS, caption_sentences, failures_noted, timed
-from langevin_ib.experiments.training import Protocol, Trained, train
+from langevin_ib.output.attribution import COLUMNS, LEGEND, rows, sentences
+from langevin_ib.output.outcome import Outcome, Table, banded, captioned, ensemble_of
+from langevin_ib.output.plot_attribution import attribution_figure
+from langevin_ib.output.plots import finish, legend, log_scale, panels, plot_band, plot_channels
+from langevin_ib.studies.balance import median_band
+from langevin_ib.studies.config import MIN_SEEDS, from_setup
+from langevin_ib.studies.measures import balance, fresh_loss, off_by
+from langevin_ib.studies.mechanisms import attribute
+from langevin_ib.studies.problem import Problem
+from langevin_ib.studies.recovery import NOT_THE_PAPERS, caption_sentences, failures_noted, timed
+from langevin_ib.studies.request import Request
+from langevin_ib.studies.settling import SGD
+from langevin_ib.studies.training import Arm, Trained, train
 
 OWN = "paper's SGD"
 MOST = 0.9  # share of SGD's balancing above which it is attributed to gradient descent
@@ -59,13 +59,13 @@ class Balancing:
     title: str
     ratio: str
     problem: Problem
-    own: Protocol
+    own: Arm
     label_noise: float
     caption: Mapping[str, float]
     setup: str
     horizon: int
     scales: tuple[float, ...]
-    variants: Mapping[str, Protocol] = field(default_factory=dict)
+    variants: Mapping[str, Arm] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
 

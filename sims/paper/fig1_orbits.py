@@ -23,18 +23,18 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from langevin_ib import geometry
+from langevin_ib.cli.figures import main as command
 from langevin_ib.dynamics.noise import Noise
 from langevin_ib.ensemble.runner import Stages
-from langevin_ib.experiments import pictures
-from langevin_ib.experiments.command import Request
-from langevin_ib.experiments.command import main as command
-from langevin_ib.experiments.measures import balance, median_bands, off_by
-from langevin_ib.experiments.orbits import follow_orbits
-from langevin_ib.experiments.outcome import Outcome, Table, banded, captioned, ensemble_of
-from langevin_ib.experiments.problems import Problem
-from langevin_ib.experiments.recovery import timed
-from langevin_ib.experiments.training import Protocol, Trained, train
 from langevin_ib.models import Model, build_model, stack_tasks
+from langevin_ib.output import plots
+from langevin_ib.output.outcome import Outcome, Table, banded, captioned, ensemble_of
+from langevin_ib.studies.measures import balance, median_bands, off_by
+from langevin_ib.studies.orbits import follow_orbits
+from langevin_ib.studies.problem import Problem
+from langevin_ib.studies.recovery import timed
+from langevin_ib.studies.request import Request
+from langevin_ib.studies.training import Arm, Trained, train
 
 LR, STEPS, LABEL_NOISE, START = 1e-2, 40_000, 1.0, 0.5
 LEVELS = (0.25, 0.5, 1.0, 2.0, 4.0)  # θ of the drawn orbits
@@ -76,7 +76,7 @@ def experiment(request: Request, report: Stages) -> Outcome:
     runs: dict[str, Trained] = {}
     with timed(wall, "training"):
         for name, noise in noises.items():
-            runs[name] = train(problem, Protocol(noise, lr, steps), stage=name, progress=report(name))
+            runs[name] = train(problem, Arm(noise, lr, steps), stage=name, progress=report(name))
     charges = {name: _relative_charge(problem, run) for name, run in runs.items()}
     measured = {
         name: {
@@ -159,18 +159,18 @@ def interpret(numbers: dict[str, Any], steps: int) -> list[str]:
 
 def picture(runs: dict[str, Trained], charges: dict[str, Float[np.ndarray, "seed time"]]) -> Figure:
     """The paper's two panels; paths of some seeds; the charge of all."""
-    with plt.rc_context(pictures.STYLE):
+    with plt.rc_context(plots.STYLE):
         figure, axes = plt.subplot_mosaic(
-            "ab;cc;dd", figsize=(pictures.WIDTH, 6.6), layout="constrained", height_ratios=(1.0, 1.5, 1.2)
+            "ab;cc;dd", figsize=(plots.WIDTH, 6.6), layout="constrained", height_ratios=(1.0, 1.5, 1.2)
         )
     for letter, panel in axes.items():
         panel.set_title(letter, loc="left", fontweight="bold", fontsize=9)
     for letter in "abc":
         _draw_orbits(axes[letter], labelled=letter == "a")
-    axes["b"].plot([0, LARGEST], [0, LARGEST], color=pictures.ORANGE, linewidth=1.5)
+    axes["b"].plot([0, LARGEST], [0, LARGEST], color=plots.ORANGE, linewidth=1.5)
     roots = np.sqrt(LEVELS)
-    axes["b"].plot(roots, roots, "o", color=pictures.BLACK, markersize=3)
-    axes["b"].text(2.35, 2.75, "u = v", color=pictures.ORANGE, fontsize=7, ha="right")
+    axes["b"].plot(roots, roots, "o", color=plots.BLACK, markersize=3)
+    axes["b"].text(2.35, 2.75, "u = v", color=plots.ORANGE, fontsize=7, ha="right")
     axes["c"].plot([0, LARGEST], [0, LARGEST], color="0.6", linewidth=0.8, linestyle="--")
     shown = [name for name in (ISOTROPIC, SGD, DESCENT) if name in runs]
     for name in shown:
@@ -178,22 +178,22 @@ def picture(runs: dict[str, Trained], charges: dict[str, Float[np.ndarray, "seed
         paths = np.asarray(runs[name].params)[:SHOWN]
         for i, path in enumerate(paths):
             label = name if i == 0 else None
-            axes["c"].plot(*path.T, color=pictures.COLOURS[style], linewidth=1.0, alpha=0.8, label=label)
-            axes["c"].plot(*path[-1], "o", color=pictures.COLOURS[style], markersize=3)
-    pictures.legend(axes["c"], loc="upper right", frameon=True, edgecolor="none", framealpha=0.9)
+            axes["c"].plot(*path.T, color=plots.COLOURS[style], linewidth=1.0, alpha=0.8, label=label)
+            axes["c"].plot(*path[-1], "o", color=plots.COLOURS[style], markersize=3)
+    plots.legend(axes["c"], loc="upper right", frameon=True, edgecolor="none", framealpha=0.9)
     for i, (name, run) in enumerate(runs.items()):
-        pictures.plot_band(axes["d"], run.steps / 1000.0, charges[name], name, i)
-    pictures.log_scale(axes["d"])
+        plots.plot_band(axes["d"], run.steps / 1000.0, charges[name], name, i)
+    plots.log_scale(axes["d"])
     axes["d"].set_ylabel("|χ(t)/χ(0)|")
-    pictures.legend(axes["d"])
-    pictures.finish([axes["d"]], "thousand steps")
+    plots.legend(axes["d"])
+    plots.finish([axes["d"]], "thousand steps")
     return figure
 
 
 def _draw_orbits(axes: Axes, *, labelled: bool) -> None:
     u = np.geomspace(0.05, LARGEST, 200)
     for level in LEVELS:
-        axes.plot(u, level / u, color="0.6" if level != 1.0 else pictures.BLACK, linewidth=0.8)
+        axes.plot(u, level / u, color="0.6" if level != 1.0 else plots.BLACK, linewidth=0.8)
         if labelled:
             axes.text(level**0.5, level**0.5, f"{level:g}", fontsize=6, bbox=PAPER, ha="center", va="center", zorder=3)
     axes.set(xlim=(0, LARGEST), ylim=(0, LARGEST), aspect="equal", xlabel="u", ylabel="v")

@@ -14,14 +14,14 @@ from matplotlib.figure import Figure
 
 from langevin_ib.ensemble.runner import Stages
 from langevin_ib.errors import DivergenceError, FailedRunError
-from langevin_ib.experiments.baselines import require
-from langevin_ib.experiments.command import Request
-from langevin_ib.experiments.effects import SAME, against, sweep, verdict
-from langevin_ib.experiments.measures import median_bands
-from langevin_ib.experiments.outcome import Outcome, Table, banded, captioned, ensemble_of
-from langevin_ib.experiments.pictures import panels, plot_effects
-from langevin_ib.experiments.problems import Problem
-from langevin_ib.experiments.training import Protocol, Trained, recovered, train
+from langevin_ib.output.outcome import Outcome, Table, banded, captioned, ensemble_of
+from langevin_ib.output.plots import panels, plot_effects
+from langevin_ib.studies.baselines import require
+from langevin_ib.studies.effects import SAME, against, sweep, verdict
+from langevin_ib.studies.measures import median_bands
+from langevin_ib.studies.problem import Problem
+from langevin_ib.studies.request import Request
+from langevin_ib.studies.training import Arm, Trained, recovered, train
 
 Array = Float[np.ndarray, "seed ..."]
 Metric = Callable[[Array], Float[np.ndarray, " seed"]]
@@ -65,17 +65,17 @@ class Recovery:
     unknown: str
     problem: Problem
     own_name: str
-    own: Protocol
+    own: Arm
     error: str
     metrics: Mapping[str, Metric]
     needs_truth: frozenset[str]
     picture: Callable[[Trained, dict[str, Array]], Figure]
     caption: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    variants: Mapping[str, Protocol] = field(default_factory=dict)
+    variants: Mapping[str, Arm] = field(default_factory=dict)
     others: Mapping[str, Estimator] = field(default_factory=dict)
     baselines: Mapping[str, Estimator] = field(default_factory=dict)
-    sweeps: Mapping[str, Protocol] = field(default_factory=dict)
-    sweep_reference: Protocol | None = None
+    sweeps: Mapping[str, Arm] = field(default_factory=dict)
+    sweep_reference: Arm | None = None
     settle: int = 0
     interpret: Callable[[dict[str, Any]], list[str]] | None = None
     notes: tuple[str, ...] = ()

@@ -12,10 +12,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from langevin_ib.attribution.mechanisms import Attribution
-from langevin_ib.attribution.plot import attribution_figure
-from langevin_ib.attribution.runs import DECAY, DESCENT, ISOTROPIZED, LABEL, LANGEVIN, SGD
 from langevin_ib.output.folders import discard, png, summary_json, write, write_folder
+from langevin_ib.output.plot_attribution import attribution_figure
+from langevin_ib.studies.mechanisms import Attribution
+from langevin_ib.studies.settling import DECAY, DESCENT, ISOTROPIZED, LABEL, LANGEVIN, SGD
 
 COLUMNS = ("mechanism", "|a|/|b| off by", "min–max", "|χ/χ(0)|", "loss", "removed", "growth", "charge")
 KEPT = 0.1  # a median |χ/χ(0)| whose 95% interval is this near to one counts as kept

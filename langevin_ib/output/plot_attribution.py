@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
-from langevin_ib.attribution.runs import DECAY, DESCENT, ISOTROPIZED, LABEL, LANGEVIN, SGD
+from langevin_ib.studies.settling import DECAY, DESCENT, ISOTROPIZED, LABEL, LANGEVIN, SGD
 
 STYLE: dict[str, tuple[str, Any]] = {
     DESCENT: ("#000000", "-"),

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from langevin_ib.attribution.statistics import median_band
 from langevin_ib.dynamics.noise import Noise
 from langevin_ib.ensemble.runner import Stages
 from langevin_ib.errors import DivergenceError
-from langevin_ib.experiments.measures import effect
-from langevin_ib.experiments.problems import Problem
-from langevin_ib.experiments.training import Protocol, Recorded, Trained, recovered, train
+from langevin_ib.studies.balance import median_band
+from langevin_ib.studies.measures import effect
+from langevin_ib.studies.problem import Problem
+from langevin_ib.studies.training import Arm, Recorded, Trained, recovered, train
 
 ROWS = 20  # recorded times of the runs of a sweep
 SAME = 1.1  # an error that changes by less than this factor, with 95% confidence, is the same
@@ -25,7 +25,7 @@ def sweep(
     problem: Problem,
     own: Trained,
     errors: Errors,
-    runs: dict[str, Protocol],
+    runs: dict[str, Arm],
     report: Stages,
     *,
     reference: str,
@@ -54,7 +54,7 @@ def sweep(
         return errors(recovered(problem, ends))
 
     def settled(ends: Recorded, name: str, lr: float) -> Recorded:
-        quiet = Protocol(Noise("none"), lr, settle)
+        quiet = Arm(Noise("none"), lr, settle)
         return train(problem, quiet, stage=name, rows=ROWS, progress=report(name), starts=ends).ends
 
     base = base_settled = measured(own.ends)

@@ -1,1 +1,0 @@
-"""Which mechanism balances the factors: the package of `python -m langevin_ib.attribute`."""

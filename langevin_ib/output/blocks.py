@@ -1,0 +1,92 @@
+"""What a report is made of: tables, lines, pictures. A command makes a `Report`; terminal and page show it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple, TypeAlias
+
+from matplotlib.figure import Figure
+
+
+class Column(NamedTuple):
+    """A column of a table.
+
+    Attributes:
+        title: its heading.
+        left: whether its cells stand at the left.
+        spare: 0 if it is always shown; else its rank among those that a narrow terminal leaves out, 1 first.
+        verdict: whether its cells are coloured by the verdict that they begin with.
+    """
+
+    title: str
+    left: bool = False
+    spare: int = 0
+    verdict: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of text.
+
+    Attributes:
+        columns: headings.
+        sections: rows in groups, between which there is a line.
+        title: above it.
+        legend: below it.
+    """
+
+    columns: tuple[Column, ...]
+    sections: tuple[tuple[tuple[str, ...], ...], ...]
+    title: str = ""
+    legend: str = ""
+
+
+class Line(NamedTuple):
+    """A sentence, and how it is shown: "", "bold", "dim" or "yellow", which warns."""
+
+    text: str
+    style: str = ""
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Sentences, under a heading on a page."""
+
+    lines: tuple[Line, ...]
+    title: str = ""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture: the name of its file without suffix, what it shows in words, and what draws it."""
+
+    name: str
+    alt: str
+    draw: Callable[[], Figure]
+
+
+Block: TypeAlias = Table | Lines | Picture
+
+
+@dataclass(frozen=True)
+class Report:
+    """A result as it is shown, on a terminal and on a page; pictures and `appendix` on the page alone.
+
+    Attributes:
+        title: one line.
+        blocks: in their order.
+        appendix: what the page has below them.
+        config: the settings, as the page lists them.
+    """
+
+    title: str
+    blocks: tuple[Block, ...]
+    appendix: tuple[Block, ...] = ()
+    config: str = ""
+
+
+def simple_table(title: str, columns: tuple[str, ...], rows: list[tuple[str, ...]], legend: str = "") -> Table:
+    """A table whose first column stands at the left, the others at the right, all of them always shown."""
+    headings = tuple(Column(name, left=i == 0) for i, name in enumerate(columns))
+    return Table(headings, (tuple(rows),), title, legend)

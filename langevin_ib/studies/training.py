@@ -1,0 +1,225 @@
+"""Training an ensemble of seeds under one arm: through the ensemble runner, or least squares in closed form."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PyTree
+
+from langevin_ib.dynamics.descent import Watch, nothing, sgd
+from langevin_ib.dynamics.kernel import Kernel, normal_like
+from langevin_ib.dynamics.noise import Noise
+from langevin_ib.ensemble.runner import Progress, batched
+from langevin_ib.ensemble.trajectories import ROWS, CheckpointOf, record, record_steps
+from langevin_ib.errors import ConfigError
+from langevin_ib.models import Params, Task
+from langevin_ib.studies.problem import Problem
+
+if TYPE_CHECKING:
+    Recorded: TypeAlias = Any  # type checkers know no PyTree
+else:
+    Recorded: TypeAlias = PyTree[Float[np.ndarray, "..."] | Float[Array, "..."]]  # parameters, on the host or not
+
+
+@dataclass(frozen=True)
+class Arm:
+    """How a problem is trained.
+
+    Attributes:
+        noise: of a step.
+        lr: η.
+        steps: their number.
+        momentum: μ of heavy-ball momentum.
+        weight_decay: λ.
+        temperature: T of normal kicks √(2hT) ξ on top, h = η; None without.
+        start_scale: standard deviation of the start; None for the problem's.
+        start_factors: (parameter, factor) by which some parameters' start is larger than that.
+    """
+
+    noise: Noise
+    lr: float
+    steps: int
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+    temperature: float | None = None
+    start_scale: float | None = None
+    start_factors: tuple[tuple[str, float], ...] = ()
+
+    @property
+    def rate(self) -> float:
+        """η/(1 − μ), the effective learning rate over times long against the momentum's memory 1/(1 − μ)."""
+        return self.lr / (1.0 - self.momentum)
+
+
+class Trained(NamedTuple):
+    """Recorded steps and parameters, and the seconds that it took, compilation included.
+
+    Attributes:
+        steps: at which parameters were kept, 0 among them.
+        flat: these, as vectors.
+        like: one point, for shapes.
+        wall_s: seconds.
+    """
+
+    steps: Float[np.ndarray, " time"]
+    flat: Float[np.ndarray, "seed time q"]
+    like: Recorded
+    wall_s: float
+
+    @property
+    def params(self) -> Recorded:
+        """Leaves (seed, time, ...)."""
+        leaves, structure = jax.tree.flatten(self.like)
+        cuts = np.cumsum([np.size(leaf) for leaf in leaves])[:-1]
+        parts = np.split(self.flat, cuts, axis=-1)
+        shaped = [part.reshape(*part.shape[:-1], *np.shape(leaf)) for part, leaf in zip(parts, leaves, strict=True)]
+        return jax.tree.unflatten(structure, shaped)
+
+    @property
+    def ends(self) -> Recorded:
+        """Parameters after the last step, leading axis the seed."""
+        return jax.tree.map(lambda leaf: leaf[:, -1], self.params)
+
+    @property
+    def first_and_last(self) -> Trained:
+        """The start and the end alone."""
+        return self._replace(steps=self.steps[[0, -1]], flat=self.flat[:, [0, -1]])
+
+
+def train(
+    problem: Problem,
+    arm: Arm,
+    *,
+    stage: str,
+    rows: int = ROWS,
+    progress: Progress | None = None,
+    starts: Recorded | None = None,
+    checkpoint_of: CheckpointOf | None = None,
+) -> Trained:
+    """Train every seed on its task by θ' = θ − η ĝ, in the problem's precision; within an open session.
+
+    Args:
+        problem: model, tasks and starts.
+        arm: noise, η, steps, and what the problem's starts are multiplied by.
+        stage: named in errors.
+        rows: times at which parameters are kept, at most.
+        progress: called with (steps done, steps in all).
+        starts: parameters to continue from, leading axis the seed, in place of the problem's.
+        checkpoint_of: number of a block of seeds ↦ where its run saves its state.
+
+    Raises:
+        DivergenceError: some seed's parameters ran away.
+    """
+    began = time.perf_counter()
+    starts = _starts_of(problem, arm) if starts is None else starts
+    starts = jax.tree.map(lambda leaf: jnp.asarray(leaf, f"float{problem.precision}"), starts)
+    like = jax.tree.map(lambda leaf: leaf[0], starts)
+    # On the host: an ensemble that is cut into blocks would slice it there.
+    tasks = jax.tree.map(np.asarray, problem.tasks_like(like))
+    flat = record(
+        kernel_of(problem, arm, like), starts, key=problem.key("chains"), steps=arm.steps, stage=stage,
+        step_size=arm.rate, tasks=tasks, rows=rows, progress=progress, checkpoint_of=checkpoint_of,
+    )  # fmt: skip
+    steps = np.asarray(record_steps(arm.steps, rows), float)
+    return Trained(steps, flat, jax.tree.map(np.asarray, like), time.perf_counter() - began)
+
+
+def kernel_of(problem: Problem, arm: Arm, like: Params, *, watch: Watch = nothing) -> Kernel:
+    """One step of an arm, θ' = θ − η ĝ, or with a temperature θ' = θ − h∇L_i(θ) + √(2hT) ξ, L_i the loss of seed i.
+
+    The latter is Euler and Maruyama's step; `euler_maruyama` takes one potential for all chains, and here each has its
+    task, which `sgd` knows how to learn.
+
+    Args:
+        problem: model and tasks.
+        arm: noise, η, μ, λ, T.
+        like: one point, for shapes and precision.
+        watch: what a step without temperature reports of its gradient.
+    """
+    task_like: Task | None = None if problem.tasks is None else problem.task_of(0)
+    plain = sgd(
+        problem.model, like, noise=arm.noise, lr=arm.lr, momentum=arm.momentum, weight_decay=arm.weight_decay,
+        task_like=task_like, watch=watch,
+    )  # fmt: skip
+    if arm.temperature is None:
+        return plain
+    normals = normal_like(like)
+    amplitude = math.sqrt(2.0 * arm.lr * arm.temperature)
+
+    def draw(key, chains: int):
+        plain_key, normal_key = jax.random.split(key)
+        return plain.draw(plain_key, chains), normals(normal_key, chains)
+
+    def step(noise, state, task):
+        moved, info = plain.step(noise[0], state, task)
+        kicked = jax.tree.map(lambda x, n: x + amplitude * n, moved.position, noise[1])
+        return moved._replace(position=kicked), info
+
+    return Kernel(draw=draw, init=plain.init, step=step)
+
+
+def _starts_of(problem: Problem, arm: Arm) -> Recorded:
+    starts: Any = problem.starts(arm.start_scale)
+    for name, factor in arm.start_factors:
+        starts = {**starts, name: factor * starts[name]}
+    return starts
+
+
+def recovered(problem: Problem, params: Recorded) -> Float[np.ndarray, "seed ..."]:
+    """The unknown at each seed's parameters (leaves with leading axis the seed), in float64."""
+    if problem.recover is None:
+        raise ValueError("a student recovers nothing")
+    exact = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), params)
+    return np.asarray(batched(problem.recover)(exact))
+
+
+def descend_linear(
+    x: Float[np.ndarray, "seed n d"],
+    y: Float[np.ndarray, "seed n"],
+    start: Float[np.ndarray, "seed d"],
+    lr: float,
+    steps: int,
+    option: str = "plain_lr",
+) -> Float[np.ndarray, "seed d"]:
+    """w after n steps w' = w − η ∇ mean (Xw − y)² from a start: closed form, by the eigenvectors of H = 2XᵀX/n.
+
+    In each of them w_n = (1 − ηλ)ⁿ w_0 + (1 − (1 − ηλ)ⁿ)/λ b, b = 2Xᵀy/n; where λ = 0, b is 0 too and w stays.
+
+    Raises:
+        ConfigError: η > 2/λ_max for some seed, where the descent diverges.
+    """
+    solutions = []
+    for X, target, first in zip(x, y, start, strict=True):
+        size = len(target)
+        values, vectors = np.linalg.eigh(2.0 * X.T @ X / size)
+        if lr * values[-1] > 2.0:
+            raise ConfigError(option, f"below 2/λ = {2.0 / values[-1]:.3g} for the plain model", lr)
+        linear_term = vectors.T @ (2.0 * X.T @ target / size)
+        nonzero = np.maximum(values, 0.0) > 1e-12 * values[-1]
+        values = np.where(nonzero, values, 1.0)
+        decay = np.where(nonzero, (1.0 - lr * values) ** steps, 1.0)
+        solutions.append(
+            vectors @ (decay * (vectors.T @ first) + np.where(nonzero, (1.0 - decay) / values * linear_term, 0.0))
+        )
+    return np.stack(solutions)
+
+
+def descend_plain(
+    problem: Problem, x: Any, lr: float, steps: int, start_scale: float, option: str = "plain_lr"
+) -> Float[np.ndarray, "seed d"]:
+    """The model that learns w itself, on the same data; its start is N(0, start_scale²) for each seed.
+
+    Raises:
+        ConfigError: of the option that sets η, which is too large for some seed.
+    """
+    y = np.asarray(problem.tasks["y"])
+    start = np.stack(
+        [start_scale * np.random.default_rng([problem.seed, i, 1]).normal(size=x.shape[2]) for i in range(len(y))]
+    )
+    return descend_linear(np.asarray(x), y, start, lr, steps, option)

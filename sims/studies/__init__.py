@@ -1,0 +1,1 @@
+"""One module for each study beyond the figures of the paper."""
