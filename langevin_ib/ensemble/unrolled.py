@@ -1,0 +1,259 @@
+"""A step of one chain as scalar arithmetic: every entry of every array an array of its own over the chains.
+
+XLA's loops over (chain, 2) arrays of `vmap`, with their slices and pads of two, are several times slower on a CPU than
+the same arithmetic on one array for each number, which it fuses into one pass over registers (`sims/bench/steps.py`).
+`unroll` evaluates the jaxpr of a one-chain function with NumPy's object arrays of such columns: what only moves entries
+about (slices, reshapes, transposes, gathers at fixed places) is done by index while tracing and costs nothing at run
+time; products of matrices become sums of products, in which what is multiplied by a constant 0 or 1 is left out.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Sequence
+from functools import reduce
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.extend.core import ClosedJaxpr, Literal
+from jaxtyping import PyTree
+
+MOST = 4000  # scalar operations of a step; beyond, compiling takes longer than it saves
+Columns = np.ndarray  # of dtype object: arrays over chains, or constants
+
+# Primitives that only move entries about.
+MOVES = frozenset(
+    "reshape squeeze broadcast_in_dim transpose slice rev expand_dims concatenate pad copy split".split()
+)  # fmt: skip
+PICKS = frozenset(("gather", "dynamic_slice"))  # the same, where the places are constants
+CALLS = {"jit": "jaxpr", "pjit": "jaxpr", "closed_call": "call_jaxpr", "custom_jvp_call": "call_jaxpr", "remat2": "jaxpr"}
+REDUCED = {"reduce_sum": operator.add, "reduce_max": jnp.maximum, "reduce_min": jnp.minimum}
+ENTRYWISE = frozenset(
+    (
+        "abs add add_any and atan2 cbrt ceil convert_element_type cos cosh div eq erf exp exp2 expm1 floor ge gt integer_pow "
+        "is_finite le log log1p logistic lt max min mul ne neg not or pow rsqrt select_n sign sin sinh sqrt square sub tan "
+        "tanh xor"
+    ).split()
+)
+
+
+class CannotUnroll(Exception):
+    """A primitive that is none of these, or too many operations."""
+
+
+class _Count:
+    """Scalar operations so far."""
+
+    def __init__(self) -> None:
+        self.done = 0
+
+    def add(self, operations: int) -> None:
+        self.done += operations
+        if self.done > MOST:
+            raise CannotUnroll(f"more than {MOST} operations")
+
+
+class Unrolled(NamedTuple):
+    """A one-chain function on columns.
+
+    Attributes:
+        call: (columns of each leaf of the arguments) ↦ columns of each leaf of the result.
+        structure: of the result.
+        operations: scalar operations of a call.
+    """
+
+    call: Callable[[Sequence[Columns]], list[Columns]]
+    structure: Any
+    operations: int
+
+
+def unroll(function: Callable[..., PyTree], *like: PyTree) -> Unrolled | None:
+    """The function on columns; None where it cannot be, or would be too long.
+
+    Args:
+        function: of one chain.
+        like: its arguments' shapes.
+
+    >>> doubled = unroll(lambda x: 2.0 * x @ x, jnp.zeros(2))
+    >>> (result,) = doubled.call([columns_of(jnp.array([[1.0, 2.0], [0.0, 3.0]]))])
+    >>> joined(result).tolist()
+    [10.0, 18.0]
+    """
+    closed, result = jax.make_jaxpr(function, return_shape=True)(*like)
+
+    def call(arguments: Sequence[Columns], count: _Count | None = None) -> list[Columns]:
+        return _evaluate(closed, list(arguments), count or _Count())
+
+    count = _Count()
+    one = [jax.ShapeDtypeStruct((1, *np.shape(leaf)), leaf.dtype) for leaf in jax.tree.leaves(like)]
+
+    def trial(leaves: list[Any]) -> list[Any]:
+        return [joined(columns) for columns in call([columns_of(leaf) for leaf in leaves], count)]
+
+    try:
+        jax.eval_shape(trial, one)
+    except CannotUnroll:
+        return None
+    return Unrolled(call, jax.tree.structure(result), count.done)
+
+
+def columns_of(leaf: Any) -> Columns:
+    """A leaf (chain, …) as columns."""
+    flat = jnp.reshape(leaf, (leaf.shape[0], -1))
+    return _filled((flat[:, i] for i in range(flat.shape[1])), leaf.shape[1:])
+
+
+def joined(columns: Columns, chains: int | None = None) -> Any:
+    """Columns as a leaf (chain, …); constants among them take the others' length, or that of `chains`."""
+    entries = list(columns.reshape(-1))
+    length = next((entry.shape[0] for entry in entries if not _is_constant(entry)), chains or 1)
+    full = [jnp.broadcast_to(jnp.asarray(entry), (length,)) for entry in entries]
+    return jnp.stack(full, axis=-1).reshape(length, *columns.shape)
+
+
+def _filled(entries, shape: tuple[int, ...]) -> Columns:
+    # Through a flat view: NumPy would take an array that is put at the place () for one to be copied.
+    out = np.empty(shape, object)
+    flat = out.reshape(-1)
+    for i, entry in enumerate(entries):
+        flat[i] = entry
+    return out
+
+
+def _constants(value: Any) -> Columns:
+    array = np.asarray(value)
+    return _filled(array.reshape(-1), array.shape)
+
+
+def _is_constant(entry: Any) -> bool:
+    return isinstance(entry, np.generic | int | float | bool)
+
+
+def _evaluate(closed: ClosedJaxpr, arguments: list[Columns], count: _Count) -> list[Columns]:
+    known: dict[Any, Columns] = dict(zip(closed.jaxpr.constvars, map(_constants, closed.consts), strict=True))
+    known |= dict(zip(closed.jaxpr.invars, arguments, strict=True))
+
+    def read(variable: Any) -> Columns:
+        return _constants(variable.val) if isinstance(variable, Literal) else known[variable]
+
+    for equation in closed.jaxpr.eqns:
+        values = [read(variable) for variable in equation.invars]
+        dtypes = [variable.aval.dtype for variable in equation.invars]
+        known |= dict(zip(equation.outvars, _apply(equation, values, dtypes, count), strict=True))
+    return [read(variable) for variable in closed.jaxpr.outvars]
+
+
+def _apply(equation: Any, values: list[Columns], dtypes: list[Any], count: _Count) -> list[Columns]:
+    name, parameters = equation.primitive.name, equation.params
+    if name in CALLS:
+        inner = parameters[CALLS[name]]
+        return _evaluate(inner, values, count)
+    if name == "stop_gradient":
+        return values
+    if name in MOVES or name in PICKS:
+        return _move(equation, values, dtypes)
+    if name == "iota":
+        with jax.ensure_compile_time_eval():
+            return [_constants(equation.primitive.bind(**parameters))]
+    if name in REDUCED:
+        return [_reduce(REDUCED[name], values[0], parameters["axes"], count)]
+    if name == "dot_general":
+        return [_product(*values, parameters["dimension_numbers"], count)]
+    if name in ENTRYWISE:
+        return [_entrywise(equation, values, dtypes, count)]
+    raise CannotUnroll(name)
+
+
+def _move(equation: Any, values: list[Columns], dtypes: list[Any]) -> list[Columns]:
+    """What goes where, found by moving indices."""
+    picks = equation.primitive.name in PICKS
+    moved, fixed = (values[:1], values[1:]) if picks else (values, [])
+    if not all(_is_constant(entry) for value in fixed for entry in value.reshape(-1)):
+        raise CannotUnroll(f"{equation.primitive.name} at places that depend on the chain")
+    ends = np.cumsum([value.size for value in moved])
+    entries = np.concatenate([value.reshape(-1) for value in moved])
+    with jax.ensure_compile_time_eval():
+        indices = [
+            jnp.arange(end - value.size, end).reshape(value.shape) for end, value in zip(ends, moved, strict=True)
+        ]
+        places = [
+            jnp.asarray(value.tolist(), dtype).reshape(value.shape)
+            for value, dtype in zip(fixed, dtypes[1 : 1 + len(fixed)], strict=True)
+        ]
+        results = equation.primitive.bind(*indices, *places, **equation.params)
+        found = [np.asarray(result) for result in (results if equation.primitive.multiple_results else [results])]
+    return [_filled((entries[i] for i in result.reshape(-1)), result.shape) for result in found]
+
+
+def _entrywise(equation: Any, values: list[Columns], dtypes: list[Any], count: _Count) -> Columns:
+    shape = np.broadcast_shapes(*(value.shape for value in values))
+    flat = [np.broadcast_to(value, shape).reshape(-1) for value in values]
+    name = equation.primitive.name
+    simple = {"add": _add, "add_any": _add, "mul": _multiply}.get(name)
+
+    def one(*entries: Any) -> Any:
+        count.add(1)
+        if simple is not None:
+            return simple(*entries)
+        if name == "integer_pow" and equation.params["y"] == 2:
+            return _multiply(entries[0], entries[0])
+        return _bind(equation, entries, dtypes)
+
+    return _filled(map(one, *flat), shape)
+
+
+def _bind(equation: Any, entries: tuple[Any, ...], dtypes: list[Any]) -> Any:
+    length = next((entry.shape for entry in entries if not _is_constant(entry)), None)
+    if length is None:
+        with jax.ensure_compile_time_eval():
+            constants = [jnp.asarray(entry, dtype) for entry, dtype in zip(entries, dtypes, strict=True)]
+            return np.asarray(equation.primitive.bind(*constants, **equation.params))[()]
+    full = [
+        jnp.full(length, entry, dtype) if _is_constant(entry) else entry
+        for entry, dtype in zip(entries, dtypes, strict=True)
+    ]
+    return equation.primitive.bind(*full, **equation.params)
+
+
+def _reduce(operation: Callable[[Any, Any], Any], value: Columns, axes: tuple[int, ...], count: _Count) -> Columns:
+    kept = [axis for axis in range(value.ndim) if axis not in axes]
+    shape = tuple(value.shape[axis] for axis in kept)
+    rows = value.transpose(*kept, *axes).reshape(int(np.prod(shape)), -1)
+    count.add(value.size)
+    operation = _add if operation is operator.add else operation
+    return _filled((reduce(operation, row) for row in rows), shape)
+
+
+def _product(left: Columns, right: Columns, dimensions: Any, count: _Count) -> Columns:
+    """Σ over the contracted axes, batch axes first."""
+    (left_sum, right_sum), (left_batch, right_batch) = dimensions
+    left_free = [axis for axis in range(left.ndim) if axis not in (*left_sum, *left_batch)]
+    right_free = [axis for axis in range(right.ndim) if axis not in (*right_sum, *right_batch)]
+    batch = [left.shape[axis] for axis in left_batch]
+    rows, columns = [left.shape[axis] for axis in left_free], [right.shape[axis] for axis in right_free]
+    inner = int(np.prod([left.shape[axis] for axis in left_sum]))
+    a = left.transpose(*left_batch, *left_free, *left_sum).reshape(int(np.prod(batch)), int(np.prod(rows)), inner)
+    b = right.transpose(*right_batch, *right_free, *right_sum).reshape(int(np.prod(batch)), int(np.prod(columns)), inner)
+    count.add(2 * a.shape[0] * a.shape[1] * b.shape[1] * inner)
+    sums = (reduce(_add, map(_multiply, x, y)) for k in range(len(a)) for x in a[k] for y in b[k])
+    return _filled(sums, (*batch, *rows, *columns))
+
+
+def _add(x: Any, y: Any) -> Any:
+    if _is_constant(x) and x == 0:
+        return y
+    if _is_constant(y) and y == 0:
+        return x
+    return x + y
+
+
+def _multiply(x: Any, y: Any) -> Any:
+    for constant, other in ((x, y), (y, x)):
+        if _is_constant(constant):
+            if constant == 0:
+                return constant
+            if constant == 1:
+                return other
+    return x * y
