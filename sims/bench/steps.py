@@ -129,7 +129,7 @@ def sgd_variants() -> Iterator[tuple[str, Callable[[], Variant]]]:
 
 
 def sgd_variant(
-    name: str, options: dict[str, Any], noise: Noise, own: bool, *, momentum: float = 0.0, ahead: bool = False
+    name: str, options: Mapping[str, Json], noise: Noise, own: bool, *, momentum: float = 0.0, ahead: bool = False
 ) -> Variant:
     """Chains of a built-in model, each on its own task or all on the model's."""
     model = build_model(name, options)
