@@ -42,12 +42,15 @@ class Kernel:
             runner.
         mean_after: (φ, state, task) ↦ E[φ(θ′) | state], exact for a quadratic φ; None where there is no formula. A
             stationary chain has E[mean_after(φ, state) − φ(θ)] = 0 at any step size.
+        increments: the shapes of a step's noise where it is independent normals that may give way to other numbers with
+            their first five moments, for the order is a weak one; None where it may not.
     """
 
     draw: Callable[[Key[Array, ""], int], PyTree]
     init: Callable[[Params, PyTree], Any]
     step: Callable[[PyTree, Any, PyTree], tuple[Any, Any]]
     mean_after: MeanAfter | None = None
+    increments: Params | None = None
 
 
 @dataclass(frozen=True)

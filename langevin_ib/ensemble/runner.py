@@ -24,9 +24,11 @@ from jaxtyping import Array, Bool, Float, Key, PyTree
 
 from langevin_ib import signals
 from langevin_ib.devices import in_use, load_blackjax
+from langevin_ib.dynamics.increments import NORMAL
 from langevin_ib.dynamics.kernel import Kernel
 from langevin_ib.ensemble.accumulators import Accumulator
 from langevin_ib.ensemble.checkpoint import Checkpoint, Standing
+from langevin_ib.ensemble.drivers import Batches, Driver, Moving, Streams
 from langevin_ib.errors import DivergenceError
 from langevin_ib.models.base import Params
 from langevin_ib.models.fingerprint import content_of
@@ -145,6 +147,7 @@ class EnsembleResult(NamedTuple):
 
 
 class _Carry(NamedTuple):
+    memory: Any  # the driver's
     state: Any
     accumulated: Any
     info: Any
@@ -173,6 +176,7 @@ def run_ensemble(
     limit: Limit,
     stage: Stage,
     tasks: PyTree = None,
+    increments: str = NORMAL,
 ) -> EnsembleResult:
     """Run every chain from its start and reduce its draws on the device.
 
@@ -185,11 +189,14 @@ def run_ensemble(
         limit: when a chain has run away.
         stage: its name, progress, chunks, checkpoint, devices.
         tasks: what each chain learns, leading axis the chain; None where all chains share the model's own loss.
+        increments: `normal`, the kernel's own draws, or `four-point`, from a stream of each chain's.
 
     Raises:
         DivergenceError: some chain escaped or became non-finite, in the chunk where it happened.
     """
-    ensemble = _Ensemble(kernel, starts, tasks, observer, key, schedule, limit)
+    if increments != NORMAL and kernel.increments is None:
+        raise ValueError(f"increments must be {NORMAL} for a kernel with draws of its own, got {increments}")
+    ensemble = _Ensemble(kernel, starts, tasks, observer, key, schedule, limit, increments)
     if stage.checkpoint is not None:
         stage = replace(stage, checkpoint=stage.checkpoint.of(_content(ensemble)))
     chains = ensemble.chains
@@ -220,6 +227,7 @@ class _Ensemble:
     key: Key[Array, ""]
     schedule: Schedule
     limit: Limit
+    increments: str
 
     @property
     def chains(self) -> int:
@@ -239,7 +247,7 @@ class _Host:
         rows = -(-self.schedule.records // stride)
         self.trace = jax.tree.map(lambda b: np.zeros((rows, self.picked.size, *b.shape[2:]), b.dtype), self.carry.trace)
         self.finished: list[Any] = []
-        self.burned = self.recorded = 0
+        self.recorded, self.burned = 0, self.schedule.burn_in % programs.together
 
     @property
     def steps(self) -> int:
@@ -268,7 +276,9 @@ class _Host:
     def burn_in(self) -> None:
         """Steps that are not recorded."""
         while self.burned < self.schedule.burn_in:
-            count = min(max(1, int(CHUNK_CHAIN_STEPS // self.spread.chains)), self.schedule.burn_in - self.burned)
+            together = self.programs.together
+            most = max(1, int(CHUNK_CHAIN_STEPS // (self.spread.chains * together))) * together
+            count = min(most, self.schedule.burn_in - self.burned)
             self.carry = self.programs.burn(self.carry, self.burned, count)
             self.burned += count
             self.look()
@@ -353,7 +363,9 @@ def _content(ensemble: _Ensemble) -> str:
 
     given = ensemble.starts, ensemble.tasks
     arguments = [np.asarray(jax.random.key_data(ensemble.key)), *map(np.asarray, jax.tree.leaves(given))]
-    digest = hashlib.sha256(f"{ensemble.schedule} {content_of(computed, *given, ensemble.key)}".encode())
+    digest = hashlib.sha256(
+        f"{ensemble.schedule} {ensemble.increments} {content_of(computed, *given, ensemble.key)}".encode()
+    )
     for values in arguments:
         digest.update(f"{values.dtype} {values.shape}".encode() + values.tobytes())
     return digest.hexdigest()
@@ -367,6 +379,7 @@ class _Programs(NamedTuple):
     record: Callable[[_Carry, int, int], _Carry]
     reset: Callable[[], Any]
     sharding: NamedSharding
+    together: int  # burn-in is cut at multiples of it
 
 
 class _Compiled:
@@ -379,6 +392,7 @@ class _Compiled:
 
     def __init__(self, ensemble: _Ensemble, sharding: NamedSharding, chunk: int, stride: int, ahead: bool):
         self.kernel, self.observer, self.tasks = ensemble.kernel, ensemble.observer, ensemble.tasks
+        self.starts, self.increments = ensemble.starts, ensemble.increments
         self.key, self.schedule, self.escaped = ensemble.key, ensemble.schedule, ensemble.limit.escaped
         self.chains, self.sharding, self.chunk, self.stride, self.ahead = (
             ensemble.chains, sharding, chunk, stride, ahead,
@@ -388,7 +402,7 @@ class _Compiled:
         """All of them."""
         # Named for every leaf: left to the compiler, accumulators were replicated and gathered at each record.
         by_row = NamedSharding(self.sharding.mesh, PartitionSpec(None, "chain"))
-        layout = _Carry(self.sharding, self.sharding, self.sharding, first_bad=self.sharding, trace=by_row)
+        layout = _Carry(*[self.sharding] * 4, first_bad=self.sharding, trace=by_row)
         options = _plain_fusion() if self.ahead else None
         return _Programs(
             begin=jax.jit(self.begin, out_shardings=layout),
@@ -396,62 +410,50 @@ class _Compiled:
             record=jax.jit(self.record, donate_argnums=0, out_shardings=layout, compiler_options=options),
             reset=jax.jit(self.fresh_accumulators, out_shardings=self.sharding),
             sharding=self.sharding,
+            together=self.driver.together,
         )
 
     def fresh_accumulators(self):
         empty = self.observer.accumulator.init()
         return jax.tree.map(lambda leaf: jnp.zeros((self.chains, *leaf.shape), leaf.dtype) + leaf, empty)
 
-    def noise_of(self, n):
-        return self.kernel.draw(jax.random.fold_in(self.key, n), self.chains)
+    @property
+    def driver(self) -> Driver:
+        """What drives the chains."""
+        kernel, tasks = self.kernel, self.tasks
+        if self.increments == NORMAL:
+            return Batches(kernel, self.key, self.chains, tasks, self.sharding, self.ahead)
+        first = jax.tree.map(lambda leaf: leaf[0], (self.starts, tasks))
+        return Streams(kernel, self.key, self.chains, tasks, jax.eval_shape(kernel.init, *first))
 
-    def advance(self, noise, carry, tasks):
-        state, info = carry
-        state, reported = jax.vmap(self.kernel.step)(noise, state, tasks)
-        return state, jax.tree.map(lambda total, x: total + x, info, reported)
-
-    def take_steps(self, state, first_step, count, info):
-        def draw_and_advance(n, carry):
-            noise, tasks = self.noise_of(n), self.tasks
-            if self.sharding.num_devices > 1:  # on one device it would only keep XLA from fusing draw and step
-                noise, tasks = jax.lax.with_sharding_constraint((noise, tasks), self.sharding)
-            return self.advance(noise, carry, tasks)
-
-        def advance_and_draw(n, carry):
-            here, noise = carry
-            return self.advance(noise, here, self.tasks), self.noise_of(n + 1)
-
-        if self.ahead:
-            carry = ((state, info), self.noise_of(first_step))
-            return jax.lax.fori_loop(first_step, first_step + count, advance_and_draw, carry)[0]
-        return jax.lax.fori_loop(first_step, first_step + count, draw_and_advance, (state, info))
+    def take_steps(self, carry: _Carry, first_step, count) -> _Carry:
+        moved = self.driver.take_steps(Moving(carry.memory, carry.state, carry.info), first_step, count)
+        return carry._replace(**moved._asdict())
 
     def mark(self, state, first_bad, step):
         bad = jax.vmap(lambda x: ~_finite(x) | self.escaped(x))(state.position)
         return jnp.where(bad & (first_bad < 0), step, first_bad)
 
     def burn(self, carry: _Carry, first_step, count) -> _Carry:
-        state, _ = self.take_steps(carry.state, first_step, count, carry.info)
-        return carry._replace(state=state, first_bad=self.mark(state, carry.first_bad, first_step + count))
+        moved = self.take_steps(carry, first_step, count)._replace(info=carry.info)
+        return moved._replace(first_bad=self.mark(moved.state, carry.first_bad, first_step + count))
 
     def record(self, carry: _Carry, first_record, count) -> _Carry:
         schedule, observer = self.schedule, self.observer
 
         def make_record(r, carry: _Carry) -> _Carry:
             first_step = schedule.burn_in + r * schedule.thin
-            state, info = self.take_steps(carry.state, first_step, schedule.thin, carry.info)
-            draw = jax.vmap(observer.observe)(state)
+            moved = self.take_steps(carry, first_step, schedule.thin)
+            draw = jax.vmap(observer.observe)(moved.state)
             row = r // self.stride - first_record // self.stride
             trace = jax.tree.map(
                 lambda buffer, x: jax.lax.dynamic_update_index_in_dim(buffer, x, row, 0),
                 carry.trace,
                 jax.vmap(observer.traced)(draw),
             )
-            return _Carry(
-                state=state,
+            return moved._replace(
                 accumulated=jax.vmap(observer.accumulator.update)(carry.accumulated, draw),
-                info=info,
-                first_bad=self.mark(state, carry.first_bad, first_step + schedule.thin),
+                first_bad=self.mark(moved.state, carry.first_bad, first_step + schedule.thin),
                 trace=trace,
             )
 
@@ -460,16 +462,21 @@ class _Compiled:
     def begin(self, starts: Params) -> _Carry:
         kernel, observer = self.kernel, self.observer
         state = jax.vmap(kernel.init)(starts, self.tasks)
-        info = jax.eval_shape(lambda s: jax.vmap(kernel.step)(self.noise_of(0), s, self.tasks)[1], state)
+        noise = jax.eval_shape(lambda: kernel.draw(self.key, self.chains))
+        info = jax.eval_shape(lambda n, s: jax.vmap(kernel.step)(n, s, self.tasks)[1], noise, state)
         traced = jax.eval_shape(jax.vmap(lambda s: observer.traced(observer.observe(s))), state)
         rows = -(-self.chunk // self.stride) + 1
-        return _Carry(
+        carry = _Carry(
+            memory=self.driver.begin(),
             state=state,
             accumulated=self.fresh_accumulators(),
             info=jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, jnp.float64), info),
             first_bad=jnp.full(self.chains, -1, jnp.int64),
             trace=jax.tree.map(lambda leaf: jnp.zeros((rows, *leaf.shape), leaf.dtype), traced),
         )
+        # What of the burn-in is no whole number of calls comes first, so that its chunks may end anywhere.
+        rest = self.schedule.burn_in % self.driver.together
+        return self.take_steps(carry, 0, rest)._replace(info=carry.info) if rest else carry
 
 
 def tune_step_size(

@@ -1,8 +1,7 @@
 """A stream of random words for each chain: xoshiro128++, seeded from the run's key and the chain's own index.
 
-A chain's words depend on nothing else: not on how many chains there are, nor on devices, chunks or processes. Carried as
-state they cost four additions, three exclusive ors and two rotations a word; counter-based bits, which JAX draws from a
-key, cost some forty operations each.
+A chain's words depend on nothing else: not on how many chains there are, nor on devices, chunks or processes. Carried
+as state they cost a dozen operations each; counter-based bits, which JAX draws from a key, some forty.
 
 Source: Blackman & Vigna, ACM Trans. Math. Softw. 47(4), 36 (2021); its authors' reference code is in the public domain.
 """
@@ -25,20 +24,21 @@ class Stream(NamedTuple):
     s3: UInt32[Array, "*chains"]
 
 
-def seeded(key: Key[Array, ""], chains: Int[Array, " chain"]) -> Stream:
-    """The streams of chains by their index: 128 bits of threefry from fold_in(key, i) each.
+def seeded(key: Key[Array, ""], chains: Int[Array, " chain"], lanes: int = 1) -> Stream:
+    """Streams (chain, lane) of chains by their index: 128 bits of threefry from fold_in(key, i) for each lane.
 
-    Two of n chains start from the same state with a probability of n²/2¹²⁹. That they overlap within a run of N words, of
-    the 2¹²⁸ − 1 of the period, has one of about n²N/2¹²⁸: 10⁻¹⁵ for n = 10⁶ and N = 10¹¹.
+    Two of n chains overlap in a run of N words, of the 2¹²⁸ − 1 of the period, with a probability of about n²N/2¹²⁸:
+    3·10⁻¹⁶ for n = 10⁶ and N = 10¹¹.
 
     Args:
         key: of the run.
         chains: their indices.
+        lanes: streams of each chain.
     """
-    words = jax.vmap(lambda i: jax.random.bits(jax.random.fold_in(key, i), (4,), jnp.uint32))(chains)
+    words = jax.vmap(lambda i: jax.random.bits(jax.random.fold_in(key, i), (lanes, 4), jnp.uint32))(chains)
     # The state 0 stays 0: 2^−128 of all.
-    first = jnp.where(jnp.any(words != 0, axis=1), words[:, 0], jnp.uint32(1))
-    return Stream(first, words[:, 1], words[:, 2], words[:, 3])
+    first = jnp.where(jnp.any(words != 0, axis=-1), words[..., 0], jnp.uint32(1))
+    return Stream(first, words[..., 1], words[..., 2], words[..., 3])
 
 
 def next_word(stream: Stream) -> tuple[Stream, UInt32[Array, "*chains"]]:

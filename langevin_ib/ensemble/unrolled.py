@@ -10,7 +10,7 @@ time; products of matrices become sums of products, in which what is multiplied 
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import reduce
 from typing import Any, NamedTuple
 
@@ -20,26 +20,32 @@ import numpy as np
 from jax.extend.core import ClosedJaxpr, Literal
 from jaxtyping import PyTree
 
-MOST = 4000  # scalar operations of a step; beyond, compiling takes longer than it saves
+MOST = 800  # scalar operations of a step; of more, XLA compiles for seconds and gains nothing over `vmap`
 Columns = np.ndarray  # of dtype object: arrays over chains, or constants
 
-# Primitives that only move entries about.
+# Primitives that only move entries about, and those that do where the places are constants.
 MOVES = frozenset(
-    "reshape squeeze broadcast_in_dim transpose slice rev expand_dims concatenate pad copy split".split()
+    (
+        "reshape", "squeeze", "broadcast_in_dim", "transpose", "slice", "rev", "expand_dims", "concatenate", "pad", "copy",
+        "split",
+    )
 )  # fmt: skip
-PICKS = frozenset(("gather", "dynamic_slice"))  # the same, where the places are constants
-CALLS = {"jit": "jaxpr", "pjit": "jaxpr", "closed_call": "call_jaxpr", "custom_jvp_call": "call_jaxpr", "remat2": "jaxpr"}
+PICKS = frozenset(("gather", "dynamic_slice"))
+CALLS = {
+    "jit": "jaxpr", "pjit": "jaxpr", "remat2": "jaxpr", "closed_call": "call_jaxpr", "custom_jvp_call": "call_jaxpr",
+}  # fmt: skip
 REDUCED = {"reduce_sum": operator.add, "reduce_max": jnp.maximum, "reduce_min": jnp.minimum}
 ENTRYWISE = frozenset(
     (
-        "abs add add_any and atan2 cbrt ceil convert_element_type cos cosh div eq erf exp exp2 expm1 floor ge gt integer_pow "
-        "is_finite le log log1p logistic lt max min mul ne neg not or pow rsqrt select_n sign sin sinh sqrt square sub tan "
-        "tanh xor"
-    ).split()
-)
+        "abs", "add", "add_any", "and", "atan2", "cbrt", "ceil", "convert_element_type", "cos", "cosh", "div", "eq", "erf",
+        "exp", "exp2", "expm1", "floor", "ge", "gt", "integer_pow", "is_finite", "le", "log", "log1p", "logistic", "lt",
+        "max", "min", "mul", "ne", "neg", "not", "or", "pow", "rsqrt", "select_n", "sign", "sin", "sinh", "sqrt", "square",
+        "sub", "tan", "tanh", "xor",
+    )
+)  # fmt: skip
 
 
-class CannotUnroll(Exception):
+class CannotUnrollError(Exception):
     """A primitive that is none of these, or too many operations."""
 
 
@@ -52,7 +58,7 @@ class _Count:
     def add(self, operations: int) -> None:
         self.done += operations
         if self.done > MOST:
-            raise CannotUnroll(f"more than {MOST} operations")
+            raise CannotUnrollError(f"more than {MOST} operations")
 
 
 class Unrolled(NamedTuple):
@@ -94,7 +100,7 @@ def unroll(function: Callable[..., PyTree], *like: PyTree) -> Unrolled | None:
 
     try:
         jax.eval_shape(trial, one)
-    except CannotUnroll:
+    except CannotUnrollError:
         return None
     return Unrolled(call, jax.tree.structure(result), count.done)
 
@@ -102,7 +108,7 @@ def unroll(function: Callable[..., PyTree], *like: PyTree) -> Unrolled | None:
 def columns_of(leaf: Any) -> Columns:
     """A leaf (chain, …) as columns."""
     flat = jnp.reshape(leaf, (leaf.shape[0], -1))
-    return _filled((flat[:, i] for i in range(flat.shape[1])), leaf.shape[1:])
+    return filled((flat[:, i] for i in range(flat.shape[1])), leaf.shape[1:])
 
 
 def joined(columns: Columns, chains: int | None = None) -> Any:
@@ -113,7 +119,8 @@ def joined(columns: Columns, chains: int | None = None) -> Any:
     return jnp.stack(full, axis=-1).reshape(length, *columns.shape)
 
 
-def _filled(entries, shape: tuple[int, ...]) -> Columns:
+def filled(entries: Iterable[Any], shape: tuple[int, ...]) -> Columns:
+    """Entries in an array of objects."""
     # Through a flat view: NumPy would take an array that is put at the place () for one to be copied.
     out = np.empty(shape, object)
     flat = out.reshape(-1)
@@ -124,7 +131,7 @@ def _filled(entries, shape: tuple[int, ...]) -> Columns:
 
 def _constants(value: Any) -> Columns:
     array = np.asarray(value)
-    return _filled(array.reshape(-1), array.shape)
+    return filled(array.reshape(-1), array.shape)
 
 
 def _is_constant(entry: Any) -> bool:
@@ -163,7 +170,7 @@ def _apply(equation: Any, values: list[Columns], dtypes: list[Any], count: _Coun
         return [_product(*values, parameters["dimension_numbers"], count)]
     if name in ENTRYWISE:
         return [_entrywise(equation, values, dtypes, count)]
-    raise CannotUnroll(name)
+    raise CannotUnrollError(name)
 
 
 def _move(equation: Any, values: list[Columns], dtypes: list[Any]) -> list[Columns]:
@@ -171,7 +178,7 @@ def _move(equation: Any, values: list[Columns], dtypes: list[Any]) -> list[Colum
     picks = equation.primitive.name in PICKS
     moved, fixed = (values[:1], values[1:]) if picks else (values, [])
     if not all(_is_constant(entry) for value in fixed for entry in value.reshape(-1)):
-        raise CannotUnroll(f"{equation.primitive.name} at places that depend on the chain")
+        raise CannotUnrollError(f"{equation.primitive.name} at places that depend on the chain")
     ends = np.cumsum([value.size for value in moved])
     entries = np.concatenate([value.reshape(-1) for value in moved])
     with jax.ensure_compile_time_eval():
@@ -184,7 +191,7 @@ def _move(equation: Any, values: list[Columns], dtypes: list[Any]) -> list[Colum
         ]
         results = equation.primitive.bind(*indices, *places, **equation.params)
         found = [np.asarray(result) for result in (results if equation.primitive.multiple_results else [results])]
-    return [_filled((entries[i] for i in result.reshape(-1)), result.shape) for result in found]
+    return [filled((entries[i] for i in result.reshape(-1)), result.shape) for result in found]
 
 
 def _entrywise(equation: Any, values: list[Columns], dtypes: list[Any], count: _Count) -> Columns:
@@ -201,7 +208,7 @@ def _entrywise(equation: Any, values: list[Columns], dtypes: list[Any], count: _
             return _multiply(entries[0], entries[0])
         return _bind(equation, entries, dtypes)
 
-    return _filled(map(one, *flat), shape)
+    return filled(map(one, *flat), shape)
 
 
 def _bind(equation: Any, entries: tuple[Any, ...], dtypes: list[Any]) -> Any:
@@ -223,7 +230,7 @@ def _reduce(operation: Callable[[Any, Any], Any], value: Columns, axes: tuple[in
     rows = value.transpose(*kept, *axes).reshape(int(np.prod(shape)), -1)
     count.add(value.size)
     operation = _add if operation is operator.add else operation
-    return _filled((reduce(operation, row) for row in rows), shape)
+    return filled((reduce(operation, row) for row in rows), shape)
 
 
 def _product(left: Columns, right: Columns, dimensions: Any, count: _Count) -> Columns:
@@ -233,12 +240,13 @@ def _product(left: Columns, right: Columns, dimensions: Any, count: _Count) -> C
     right_free = [axis for axis in range(right.ndim) if axis not in (*right_sum, *right_batch)]
     batch = [left.shape[axis] for axis in left_batch]
     rows, columns = [left.shape[axis] for axis in left_free], [right.shape[axis] for axis in right_free]
+    groups, above, across = (int(np.prod(lengths)) for lengths in (batch, rows, columns))
     inner = int(np.prod([left.shape[axis] for axis in left_sum]))
-    a = left.transpose(*left_batch, *left_free, *left_sum).reshape(int(np.prod(batch)), int(np.prod(rows)), inner)
-    b = right.transpose(*right_batch, *right_free, *right_sum).reshape(int(np.prod(batch)), int(np.prod(columns)), inner)
-    count.add(2 * a.shape[0] * a.shape[1] * b.shape[1] * inner)
+    a = left.transpose(*left_batch, *left_free, *left_sum).reshape(groups, above, inner)
+    b = right.transpose(*right_batch, *right_free, *right_sum).reshape(groups, across, inner)
+    count.add(2 * groups * above * across * inner)
     sums = (reduce(_add, map(_multiply, x, y)) for k in range(len(a)) for x in a[k] for y in b[k])
-    return _filled(sums, (*batch, *rows, *columns))
+    return filled(sums, (*batch, *rows, *columns))
 
 
 def _add(x: Any, y: Any) -> Any:

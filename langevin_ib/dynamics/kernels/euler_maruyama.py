@@ -57,7 +57,7 @@ def euler_maruyama(potential: Potential, like: Params, *, temperature: float, st
         drifted = jax.tree.map(lambda x, g: x - step_size * g, state.position, gradient)
         return gaussian_mean(phi, drifted, amplitude**2)
 
-    return Kernel(normal_like(like), init, step, mean_after)
+    return Kernel(normal_like(like), init, step, mean_after, like)
 
 
 def build(settings: EulerMaruyamaSettings, target: Target, step_size: float) -> Kernel:

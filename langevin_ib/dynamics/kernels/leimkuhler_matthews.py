@@ -69,7 +69,7 @@ def leimkuhler_matthews(potential: Potential, like: Params, *, temperature: floa
         )
         return gaussian_mean(phi, drifted, amplitude**2)
 
-    return Kernel(normal_like(like), init, step, mean_after)
+    return Kernel(normal_like(like), init, step, mean_after, like)
 
 
 def build(settings: LeimkuhlerMatthewsSettings, target: Target, step_size: float) -> Kernel:

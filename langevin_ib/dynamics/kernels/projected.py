@@ -110,7 +110,7 @@ def constrained_langevin(
         position = unravel(jnp.where(stays, old, new))
         return ConstrainedState(position, noise), ConstrainedInfo(stays.astype(old.dtype))
 
-    return Kernel(draw=normal_like(like), init=init, step=step)
+    return Kernel(draw=normal_like(like), init=init, step=step, increments=like)
 
 
 def build(settings: ProjectedSettings, target: Target, step_size: float) -> Kernel:

@@ -1,0 +1,172 @@
+"""Words of each chain, the increments made of them, and steps as scalar arithmetic."""
+
+import dataclasses
+import math
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import stats
+
+from langevin_ib.dynamics.confinements.stiff import stiff
+from langevin_ib.dynamics.increments import FOUR_POINT, INNER, NORMAL, OUTER, four_points
+from langevin_ib.dynamics.kernels.euler_maruyama import euler_maruyama
+from langevin_ib.dynamics.kernels.leimkuhler_matthews import leimkuhler_matthews
+from langevin_ib.ensemble import accumulators, drivers, unrolled
+from langevin_ib.ensemble.runner import (
+    Limit,
+    Observer,
+    Placement,
+    Schedule,
+    Stage,
+    run_ensemble,
+    starting_points,
+)
+from langevin_ib.ensemble.streams import Stream, next_word, seeded
+from langevin_ib.models import build_model
+
+RARE = 1e-4  # false-positive rate of each statistical test
+REFERENCE = [641, 1573767, 3222811527, 3517856514, 836907274, 4247214768]  # of the authors' C code, from 1, 2, 3, 4
+
+
+def words(stream, count):
+    """The next words of every lane, (count, …)."""
+    return np.asarray(jax.lax.scan(lambda s, _: next_word(s), stream, None, count)[1])
+
+
+def test_words_are_those_of_the_reference_code():
+    stream = Stream(*(jnp.uint32(i) for i in (1, 2, 3, 4)))
+    assert words(stream, 6).tolist() == REFERENCE
+
+
+def test_a_chains_words_depend_on_its_index_alone():
+    key = jax.random.key(3)
+    some, one = seeded(key, jnp.arange(5), 2), seeded(key, jnp.array([3]), 2)
+    np.testing.assert_array_equal(words(some, 4)[:, 3], words(one, 4)[:, 0])
+    assert not np.array_equal(words(some, 4)[:, 2], words(one, 4)[:, 0])
+    assert not np.array_equal(words(one, 4)[:, 0, 0], words(one, 4)[:, 0, 1])
+
+
+def correlation(first, second):
+    """Of two sets of words as numbers in (0, 1), times the root of their number: about N(0, 1)."""
+    x, y = (values.astype(float).ravel() / 2**32 - 0.5 for values in (first, second))
+    return float(np.mean(x * y) * 12.0 * math.sqrt(x.size))
+
+
+def test_neighbouring_chains_lanes_and_words_are_uncorrelated():
+    """10⁶ words of 256 chains in 2 lanes: |z| < 3.9 in all but 1e-4 of keys; a chain against itself is the control."""
+    bound = stats.norm.isf(RARE / 2)
+    drawn = words(seeded(jax.random.key(1), jnp.arange(256), 2), 2048)
+    assert abs(correlation(drawn[:, :-1], drawn[:, 1:])) < bound
+    assert abs(correlation(drawn[..., 0], drawn[..., 1])) < bound
+    assert abs(correlation(drawn[:-1], drawn[1:])) < bound
+    assert abs(correlation(drawn, drawn)) > 100 * bound
+
+
+def test_every_bit_is_even():
+    """Chi square of 32 bits over 10⁶ words; words that lack their last bit are rejected."""
+    drawn = words(seeded(jax.random.key(2), jnp.arange(512)), 2048)
+
+    def even(values):
+        ones = np.array([np.sum((values >> bit) & 1) for bit in range(32)], float)
+        z = (ones - values.size / 2) / math.sqrt(values.size / 4)
+        return stats.chi2.sf(np.sum(z**2), 32) > RARE
+
+    assert even(drawn)
+    assert not even(drawn & np.uint32(0xFFFFFFFE))
+
+
+def test_increments_are_four_points_with_the_first_five_moments_of_a_normal(x64):
+    values = np.asarray(four_points(jnp.arange(8, dtype=jnp.uint32), jnp.float64))
+    assert sorted(np.unique(np.abs(values))) == pytest.approx([INNER, OUTER])
+    for power, moment in enumerate((0.0, 1.0, 0.0, 3.0, 0.0), start=1):
+        assert np.mean(values**power) == pytest.approx(moment, abs=1e-14)
+    assert np.mean(values**6) == pytest.approx(15.0, rel=0.5)  # not a normal's: five moments and no more
+    assert abs(np.mean(values**6) - 15.0) > 1.0
+
+
+MODELS = ("uv", "hadamard", "relu", "attention", "matrix", "rotation")
+
+
+def kernel_of(name, scheme=leimkuhler_matthews, step_size=1e-3):
+    model = build_model(name)
+    potential = model.loss if name == "rotation" else stiff(50.0).potential(model)
+    starts = starting_points(model.init, jax.random.key(0), 7, jnp.float32)
+    like = jax.tree.map(lambda leaf: leaf[0], starts)
+    return scheme(potential, like, temperature=0.1, step_size=step_size), starts, like, potential
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("scheme", [leimkuhler_matthews, euler_maruyama])
+def test_a_step_as_scalar_arithmetic_is_the_step(name, scheme, x64, monkeypatch):
+    """To the rounding of float32; that of another temperature is not, which is the control."""
+    monkeypatch.setattr(unrolled, "MOST", 10_000)
+    kernel, starts, like, potential = kernel_of(name, scheme)
+    state = jax.vmap(lambda params: kernel.init(params, None))(starts)
+    noise = kernel.draw(jax.random.key(5), 7)
+    step = unrolled.unroll(lambda n, s: kernel.step(n, s, None)[0], like, kernel.init(like, None))
+    assert step is not None
+    columns = [unrolled.columns_of(leaf) for leaf in jax.tree.leaves((noise, state))]
+    found = [unrolled.joined(part, 7) for part in step.call(columns)]
+    other = scheme(potential, like, temperature=0.11, step_size=1e-3)
+    for which, accepted in ((kernel, True), (other, False)):
+        expected = jax.tree.leaves(jax.vmap(lambda n, s, k=which: k.step(n, s, None)[0])(noise, state))
+        gap = max(float(jnp.max(jnp.abs(x - y) / (1 + jnp.abs(y)))) for x, y in zip(found, expected, strict=True))
+        assert (gap < 1e-5) == accepted
+
+
+def test_what_cannot_be_unrolled_is_left_to_vmap(x64):
+    assert (
+        unrolled.unroll(lambda x: jax.lax.while_loop(lambda y: y[0] < 1.0, lambda y: y + 1.0, x), jnp.zeros(2)) is None
+    )
+    assert unrolled.unroll(lambda x: jnp.sum(jnp.outer(x, x) @ jnp.outer(x, x)), jnp.zeros(12)) is None
+    assert unrolled.unroll(lambda x: x[jnp.argmax(x)], jnp.zeros(3)) is None
+
+
+def ensemble(
+    name,
+    increments,
+    *,
+    chains=7,
+    placement=Placement(),
+    chunk=None,
+    schedule=Schedule(13, 7, 6, (3, 6)),
+    key=1,
+    checkpoint=None,
+):
+    kernel, _, _, potential = kernel_of(name)
+    model = build_model(name)
+    starts = starting_points(model.init, jax.random.key(0), chains, jnp.float32)
+    observer = Observer(lambda s: potential(s.position), accumulators.moments(), lambda x: {"energy": x})
+    return run_ensemble(
+        kernel,
+        starts,
+        observer,
+        key=jax.random.key(key),
+        schedule=schedule,
+        limit=Limit(1e-3),
+        stage=Stage("test", chunk_records=chunk, placement=placement, checkpoint=checkpoint),
+        increments=increments,
+    )
+
+
+def same(first, second, chains=None):
+    return all(
+        np.array_equal(np.asarray(x)[:chains], np.asarray(y)[:chains])
+        for x, y in zip(jax.tree.leaves(first), jax.tree.leaves(second), strict=True)
+    )
+
+
+@pytest.mark.parametrize("name", ["uv", "matrix", "relu"])
+def test_a_chains_path_is_its_own(name, x64):
+    """Bit for bit for any chunk, number of chains and devices; another key is the control."""
+    found = ensemble(name, FOUR_POINT)
+    assert same(found.trace, ensemble(name, FOUR_POINT, chunk=1).trace)
+    assert same(found.trace, ensemble(name, FOUR_POINT, chunk=2).trace)
+    assert same(found.trace, ensemble(name, FOUR_POINT, chains=5).trace, 5) is True
+    one = Placement(devices=jax.devices()[:1])
+    assert same(found.trace, ensemble(name, FOUR_POINT, placement=one).trace)
+    assert not same(found.trace, ensemble(name, FOUR_POINT, key=2).trace)
+    assert not same(found.trace, ensemble(name, NORMAL).trace)
