@@ -14,7 +14,8 @@ from langevin_ib.runs.doubts import convergence_doubts
 from langevin_ib.runs.judge import judge, mixing_of
 from langevin_ib.runs.process import Draws, Prepared, Process
 from langevin_ib.runs.result import Result
-from langevin_ib.session import Session, Stages, run_name, silent
+from langevin_ib.session import Session, run_name, silent
+from langevin_ib.stages import Stages
 from langevin_ib.statistics.records import Doubt
 
 
