@@ -111,8 +111,3 @@ if hasattr(os, "register_at_fork"):
 def key_of(config: RunConfig, use: str) -> Key[Array, ""]:
     """The key of one use of randomness."""
     return jax.random.fold_in(jax.random.key(config.seed), STREAM[use])
-
-
-def run_name(config: RunConfig) -> str:
-    """A model's name as a part of a file name."""
-    return config.model_name.replace(":", "-")
