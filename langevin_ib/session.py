@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol, runtime_checkable
 
 import jax
 from jaxtyping import Array, Key
@@ -19,13 +19,15 @@ from jaxtyping import Array, Key
 from langevin_ib import __version__, devices, forks
 from langevin_ib.config.run import RunConfig
 from langevin_ib.ensemble.checkpoint import Checkpoint
-from langevin_ib.ensemble.runner import Stages
+from langevin_ib.ensemble.runner import Stage
 from langevin_ib.jax_settings import default_settings
+from langevin_ib.stages import Stages
 
 # One stream of random numbers for each use; the numbers are part of the interface "same seed, same run".
 STREAM = {"check": 0, "starts": 1, "chains": 2, "companion": 3, "reference": 4, "law": 5, "nuts": 6, "joint": 7}
 
 
+@runtime_checkable
 class HasDigest(Protocol):
     """A configuration that names a checkpoint."""
 
@@ -83,18 +85,13 @@ class Session:
         with _Turn.lock, default_settings():
             yield replace(self, note=devices.start())
 
-    def stage(self, config: HasDigest, name: str) -> dict[str, Any]:
+    def stage(self, config: HasDigest, name: str) -> Stage:
         """What every long stage is given: its name, its progress bar, its chunk and its checkpoint file."""
         checkpoint = None
         if self.checkpoints is not None:
             file = name.replace(" ", "-").replace("/", "-")
             checkpoint = Checkpoint(self.checkpoints / f"{file}.npz", f"{config.digest()} {name} {versions()}")
-        return {
-            "stage": name,
-            "progress": self.report(name),
-            "chunk_records": self.chunk_records,
-            "checkpoint": checkpoint,
-        }
+        return Stage(name, self.report(name), self.chunk_records, checkpoint)
 
 
 class _Turn:
@@ -115,8 +112,3 @@ if hasattr(os, "register_at_fork"):
 def key_of(config: RunConfig, use: str) -> Key[Array, ""]:
     """The key of one use of randomness."""
     return jax.random.fold_in(jax.random.key(config.seed), STREAM[use])
-
-
-def run_name(config: RunConfig) -> str:
-    """A model's name as a part of a file name."""
-    return config.model_name.replace(":", "-")

@@ -10,7 +10,6 @@ The slope of log |bias| against log h is fitted with weights; its standard error
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable
 
 import jax
@@ -21,8 +20,9 @@ from langevin_ib.dynamics.confinements.weight_decay import weight_decay
 from langevin_ib.dynamics.kernels.euler_maruyama import euler_maruyama
 from langevin_ib.dynamics.kernels.leimkuhler_matthews import leimkuhler_matthews
 from langevin_ib.ensemble.accumulators import moments
-from langevin_ib.ensemble.runner import Observer, Schedule, run_ensemble, starting_points
+from langevin_ib.ensemble.runner import Limit, Observer, Schedule, Stage, run_ensemble, starting_points
 from langevin_ib.models import uv
+from sims import described
 
 TEMPERATURE = 0.1  # of the quadratic
 BUILD = {"euler-maruyama": euler_maruyama, "leimkuhler-matthews": leimkuhler_matthews}
@@ -44,9 +44,8 @@ def ensemble_mean(
         ),
         key=jax.random.fold_in(jax.random.key(2), round(1e6 * h)),
         schedule=Schedule(round(30 / h), thin, records, (records,)),
-        escaped=lambda p: potential(p) > 1e6,
-        stage="bench",
-        step_size=h,
+        limit=Limit(h, lambda p: potential(p) > 1e6),
+        stage=Stage("bench"),
     )
     means = np.asarray(result.segments[0].mean)
     return means.mean(axis=0), means.std(axis=0, ddof=1) / np.sqrt(len(means))
@@ -76,7 +75,7 @@ def gibbs_mean(potential: Callable, observe: Callable, reach: float = 12.0, poin
 
 def main() -> None:
     """Print both tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = described(__doc__)
     parser.add_argument("--chains", type=int, default=4096)
     parser.add_argument("--time", type=float, default=600.0, help="time of each run after the burn-in")
     size = vars(parser.parse_args())

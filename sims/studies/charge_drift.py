@@ -8,16 +8,16 @@ orbit, but the noise does: E dχ = T(p − q) dt. With a = W_j (p = d) and b = v
 
 from __future__ import annotations
 
-import argparse
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from langevin_ib.dynamics.kernels.euler_maruyama import euler_maruyama
 from langevin_ib.ensemble.accumulators import moments
-from langevin_ib.ensemble.runner import Observer, Schedule, run_ensemble, starting_points
+from langevin_ib.ensemble.runner import Limit, Observer, Schedule, Stage, run_ensemble, starting_points
 from langevin_ib.models import relu
+from langevin_ib.session import Session
+from sims import described
 
 TEMPERATURE, STEP, TIME, CHAINS = 0.1, 1e-3, 2.0, 16384
 
@@ -35,9 +35,8 @@ def drift(inputs: int) -> tuple[np.ndarray, np.ndarray]:
         Observer(lambda state: model.moment_map(state.position), moments((model.group_dim,)), lambda x: {"charge": x}),
         key=jax.random.key(2),
         schedule=Schedule(0, steps, 1, (1,)),
-        escaped=lambda p: model.loss(p) > 1e9,
-        stage="drift",
-        step_size=STEP,
+        limit=Limit(STEP, lambda p: model.loss(p) > 1e9),
+        stage=Stage("drift"),
     )
     before = np.asarray(jax.vmap(model.moment_map)(starts))
     after = np.asarray(jax.vmap(model.moment_map)(result.position))
@@ -47,10 +46,10 @@ def drift(inputs: int) -> tuple[np.ndarray, np.ndarray]:
 
 def main() -> None:
     """Print each neuron's drift beside the theory's."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = described(__doc__)
     parser.add_argument("--inputs", type=int, nargs="+", default=[3, 6], help="input dimensions d")
     inputs = parser.parse_args().inputs
-    with jax.enable_x64(True):
+    with Session().open():
         for d in inputs:
             mean, error = drift(d)
             for j, (m, e) in enumerate(zip(mean, error, strict=True)):

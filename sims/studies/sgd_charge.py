@@ -14,7 +14,6 @@
 
 from __future__ import annotations
 
-import argparse
 from typing import Any, NamedTuple
 
 import jax
@@ -29,9 +28,11 @@ from langevin_ib.dynamics.kernel import Kernel
 from langevin_ib.dynamics.meter import measure
 from langevin_ib.dynamics.noise import Noise, gradient_noise
 from langevin_ib.ensemble.accumulators import count
-from langevin_ib.ensemble.runner import Observer, Schedule, run_ensemble
+from langevin_ib.ensemble.runner import Limit, Observer, Schedule, Stage, run_ensemble
 from langevin_ib.geometry.charges import charge_rate
 from langevin_ib.models import Model, build_model
+from langevin_ib.session import Session
+from sims import described
 
 CHAINS, STEPS = 256, 10_000
 STRENGTH = 2.0
@@ -69,9 +70,8 @@ def steps(model: Model, kernel: Kernel, starts: Any, count_: int, key: int) -> A
         Observer(lambda state: model.loss(state.position), count(), lambda loss: {"loss": loss}),
         key=jax.random.key(key),
         schedule=Schedule(0, count_, 1, (1,)),
-        escaped=lambda p: model.loss(p) > 1e9,
-        stage="descent",
-        step_size=0.0,
+        limit=Limit(0.0, lambda p: model.loss(p) > 1e9),
+        stage=Stage("descent"),
     )
 
 
@@ -198,8 +198,8 @@ def meter() -> None:
 
 def main() -> None:
     """Print all five parts."""
-    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
-    with jax.enable_x64(True):
+    described(__doc__).parse_args()
+    with Session().open():
         products()
         decay()
         descent()

@@ -19,12 +19,13 @@ from langevin_ib.dynamics.confinements.stiff import stiff
 from langevin_ib.dynamics.confinements.weight_decay import weight_decay
 from langevin_ib.dynamics.kernels.leimkuhler_matthews import leimkuhler_matthews
 from langevin_ib.ensemble.accumulators import WindowDraw, window_histogram
-from langevin_ib.ensemble.runner import Observer, Schedule, run_ensemble, starting_points
+from langevin_ib.ensemble.runner import Limit, Observer, Schedule, Stage, run_ensemble, starting_points
 from langevin_ib.laws import Law, bin_masses
 from langevin_ib.laws.pair import decayed_law, power_law, power_of_s, stiff_law
 from langevin_ib.models import Model
 from langevin_ib.models.base import NEGATIVE, POSITIVE
 from langevin_ib.models.pair import PairPoint, balanced, to_chart
+from langevin_ib.session import Session
 from langevin_ib.statistics import compare
 
 TEMPERATURE = 0.1
@@ -92,9 +93,8 @@ def sample(p: int, q: int, confinement: Confinement, step: float) -> compare.His
         ),
         key=jax.random.fold_in(jax.random.key(2), 100 * p + q),
         schedule=Schedule(BURN_IN, THIN, RECORDS, (RECORDS,)),
-        escaped=lambda params: potential(params) > 1e6,
-        stage="pair",
-        step_size=step,
+        limit=Limit(step, lambda params: potential(params) > 1e6),
+        stage=Stage("pair"),
     )
     return compare.histogram_of(np.asarray(result.segments[0].counts))
 
@@ -128,7 +128,7 @@ def main() -> None:
     """Print a table and how many statements of the theory hold."""
     print(TITLE)
     agreeing = total = 0
-    with jax.enable_x64(True):
+    with Session().open():
         for p, q in SIZES:
             for confinement, step in PROTOCOLS:
                 ensemble = sample(p, q, confinement, step)
