@@ -436,7 +436,7 @@ def test_a_noise_without_random_examples_is_none_to_ask_about(name):
 
 
 def test_a_noise_of_ones_own_is_found_out_when_it_is_imported():
-    settled = {"lr": 0.1, "steps": 20}
+    settled = {"lr": 0.1, "steps": 20, "label_noise": 1.0}
     protocols = arms(AttributionConfig(noise="odd_noises:WEIGHTS", **settled))
     assert protocols[SGD].noise.batches == "exponential weights"
     with pytest.raises(ConfigError, match="one whose examples are drawn at random, got test_attribution:QUIET"):
