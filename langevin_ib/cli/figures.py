@@ -9,11 +9,11 @@ from langevin_ib.cli.command import guarded, new_parser
 from langevin_ib.cli.options import add_output, add_settings, typed_settings
 from langevin_ib.config.kinds import POSITIVE, OneOf
 from langevin_ib.config.settings import Setting
-from langevin_ib.ensemble.runner import Stages
 from langevin_ib.errors import FailedRunError
 from langevin_ib.output.folders import check_writable, print_json
 from langevin_ib.output.outcome import save_outcome, show
 from langevin_ib.output.progress import console, stages
+from langevin_ib.stages import Stages
 from langevin_ib.studies.request import PARTS, Request
 
 

@@ -11,12 +11,11 @@ from langevin_ib.output.folders import discard, png, summary_json, write, write_
 from langevin_ib.output.histogram import figure
 from langevin_ib.output.report import html_page
 from langevin_ib.runs.result import Result
-from langevin_ib.session import run_name
 
 
 def run_folder(result: Result, out: str | Path) -> Path:
     """`<out>/<model>-<hash>`, the hash being that of the resolved configuration."""
-    return Path(out) / f"{run_name(result.plan.config)}-{result.plan.config.digest()}"
+    return Path(out) / result.plan.config.run_name
 
 
 def save(result: Result, out: str | Path) -> Path:
