@@ -13,6 +13,7 @@ from jaxtyping import Float, Shaped
 from langevin_ib.plain import Json, JsonObject, plain
 from langevin_ib.statistics.seeds import Band, Ratio, Spread, spread
 from langevin_ib.studies.balance import Balance
+from langevin_ib.studies.following import Paths
 from langevin_ib.studies.training import Trained
 
 SCHEMA_VERSION = 3
@@ -63,6 +64,7 @@ class StudyResult:
         balance: which mechanism balances the factors; None where that is not asked.
         details: what this study alone measures.
         own: the run that the figure shows, with its parameters along the way; None without.
+        paths: {row: its charges and ratios along the way}.
         arrays: {row: what it recovers, leading axis the seed}.
         saved: arrays of `recovered.npz`.
         notes: qualifications of the numbers.
@@ -79,6 +81,7 @@ class StudyResult:
     balance: Balance | None = None
     details: Details | None = None
     own: Trained | None = None
+    paths: Mapping[str, Paths] = field(default_factory=dict)
     arrays: Mapping[str, Float[np.ndarray, "seed ..."]] = field(default_factory=dict)
     saved: Mapping[str, np.ndarray] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
