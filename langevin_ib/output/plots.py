@@ -12,6 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
+from langevin_ib.studies.result import Effect
+
 BLACK, BLUE, ORANGE, GREEN, PURPLE, YELLOW = "#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00"
 COLOURS = (BLUE, ORANGE, GREEN, PURPLE, YELLOW, BLACK)
 DASHES = ("-", (0, (5, 1.5)), (0, (1, 1.2)), (0, (4, 1, 1, 1)), (0, (3, 1, 1, 1, 1, 1)), (0, (8, 2)))
@@ -51,16 +53,15 @@ def plot_channels(axes: Axes, x: Float[np.ndarray, " n"], values: Float[np.ndarr
     return axes
 
 
-def plot_effects(axes: Axes, rows: Sequence[dict[str, Any]], label: str) -> Axes:
-    """One line for each run: median and band of its error, on a logarithmic axis."""
-    shown = [row for row in rows if row["error"] is not None]
-    for i, row in enumerate(shown):
-        band = row["error"]
-        axes.plot([band["low90"], band["high90"]], [-i, -i], color=BLUE, linewidth=3, alpha=0.35)
-        axes.plot(band["median"], -i, "o", color=ORANGE if i == 0 else BLUE, markersize=4)
+def plot_effects(axes: Axes, effects: Sequence[Effect], label: str) -> Axes:
+    """One line for each arm: median and band of its error, on a logarithmic axis."""
+    shown = [(effect.name, effect.error) for effect in effects if effect.error is not None]
+    for i, (_, error) in enumerate(shown):
+        axes.plot([error.low90, error.high90], [-i, -i], color=BLUE, linewidth=3, alpha=0.35)
+        axes.plot(error.median, -i, "o", color=ORANGE if i == 0 else BLUE, markersize=4)
     if shown:
-        axes.axvline(shown[0]["error"]["median"], color=ORANGE, linewidth=0.8, linestyle=DASHES[2])
-    axes.set_yticks([-i for i in range(len(shown))], [row["name"] for row in shown])
+        axes.axvline(shown[0][1].median, color=ORANGE, linewidth=0.8, linestyle=DASHES[2])
+    axes.set_yticks([-i for i in range(len(shown))], [name for name, _ in shown])
     axes.set_xscale("log")
     _set_plain_ticks(axes.xaxis)
     axes.set_xlabel(label)

@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeAlias
 
-from langevin_ib.output.attribution import balance_figure, balance_sentences, balance_table
+import numpy as np
+from jaxtyping import Float
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
 from langevin_ib.output.blocks import Picture, Report, Table
 from langevin_ib.output.effects import against, effects_figure, effects_table
+from langevin_ib.output.plots import finish, legend_above, panels
 from langevin_ib.output.studies import caption_sentences, rows_table, study_report
-from langevin_ib.studies.balance import Balance
 from langevin_ib.studies.result import StudyResult
 
 ROWS_LEGEND = (
     "medians over seeds [90% of seeds]; of the sentences that set one model against others, the 95% hold together"
 )
+
+
+# (panel, truth or None, what each seed recovers, name of the model, its place) ↦ drawn
+DrawSignal: TypeAlias = Callable[
+    [Axes, Float[np.ndarray, " N"] | None, Float[np.ndarray, "seed N"], str, int],
+    None,
+]
 
 
 @dataclass(frozen=True)
@@ -59,8 +71,24 @@ def recovery_report(result: StudyResult, shown: Shown) -> Report:
     )
 
 
-def balance_blocks(balance: Balance, name: str, title: str) -> tuple[Table, Picture]:
-    """Which mechanism balances the factors, as table and picture; `name` is that of the picture's file."""
+def signal_figure(result: StudyResult, names: Sequence[str], ylabel: str, draw: DrawSignal) -> Figure:
+    """A panel for each model that recovers a signal, the truth in all of them.
+
+    Args:
+        result: of the figure.
+        names: of the models; those that were not run are left out.
+        ylabel: of each panel.
+        draw: what draws truth and recovered signals into a panel.
+    """
+    shown = [name for name in names if name in result.arrays]
+    truth = result.saved.get("truth")
+    picture, grid = panels(len(shown), 1.9)
+    for i, (axes, name) in enumerate(zip(grid, shown, strict=True)):
+        draw(axes, None if truth is None else truth[0], result.arrays[name], name, i)
+        axes.set_ylabel(ylabel)
+        legend_above(axes)
+    finish(grid, "position")
+    return picture
 
 
 def _compare_models(result: StudyResult, error: str) -> list[str]:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Sequence
+from functools import partial
+from typing import cast
 
+from langevin_ib.output.attribution import balance_figure, balance_table
 from langevin_ib.output.blocks import Line, Lines, Picture, Report, Table, simple_table
 from langevin_ib.statistics.seeds import Band, Count, Spread
+from langevin_ib.studies.balance import Balance
 from langevin_ib.studies.result import StudyResult
+
+BALANCE_ALT = "Ratio, charge and loss along training, by mechanism"
 
 
 def banded(spread: Spread | None) -> str:
@@ -32,6 +39,11 @@ def ensemble_of(seeds: int) -> str:
     ('1 seed', '32 seeds')
     """
     return f"{seeds} seed{'s' * (seeds != 1)}"
+
+
+def steps_of(result: StudyResult) -> int:
+    """The number of steps of the figure's own run."""
+    return cast(int, result.config["steps"])
 
 
 def rows_table(result: StudyResult, title: str, first: str, legend: str) -> Table:
@@ -62,6 +74,12 @@ def caption_sentences(result: StudyResult) -> list[str]:
     return lines
 
 
+def balance_blocks(balance: Balance, name: str, title: str) -> list[Table | Picture]:
+    """Which mechanism balances the factors, as a table and a picture; `name` is that of its file."""
+    table = dataclasses.replace(balance_table(balance), title=title)
+    return [table, Picture(name, BALANCE_ALT, partial(balance_figure, balance))]
+
+
 def study_report(
     result: StudyResult, title: str, shown: Sequence[Table | Picture], sentences: Sequence[str]
 ) -> Report:
@@ -73,7 +91,7 @@ def study_report(
         shown: tables and pictures.
         sentences: conclusions.
     """
-    settings = f"{ensemble_of(result.seeds)}, η = {result.config['lr']:g}, {result.config['steps']} steps"
+    settings = f"{ensemble_of(result.seeds)}, η = {result.config['lr']:g}, {steps_of(result)} steps"
     return Report(
         title=f"{title}: {settings}",
         blocks=(

@@ -30,10 +30,13 @@ def label_noises(arm: Arm, sizes: Sequence[float]) -> dict[str, Arm]:
     return {f"label noise {s:g}": dataclasses.replace(arm, noise=Noise("label", None, s)) for s in sizes}
 
 
-def isotropic_noises(arm: Arm, sizes: Sequence[float]) -> dict[str, Arm]:
-    """The same arm with isotropic noise that is as strong as label noise of each standard deviation s."""
-    noises = {s: Noise("label", None, s, isotropized=True) for s in sizes}
-    return {f"isotropic, as label {s:g}": dataclasses.replace(arm, noise=noise) for s, noise in noises.items()}
+def starts_and_noises(arm: Arm, scales: Sequence[float], sizes: Sequence[float]) -> dict[str, Arm]:
+    """An arm without noise from other starts, with label noise, and with isotropic noise as strong as that."""
+    isotropic = {
+        f"isotropic, as label {s:g}": dataclasses.replace(arm, noise=Noise("label", None, s, isotropized=True))
+        for s in sizes
+    }
+    return other_starts(arm, scales) | label_noises(arm, sizes) | isotropic
 
 
 def sweep(
