@@ -59,7 +59,7 @@ class AttributionConfig(Settings):
     """
 
     model: str = setting("uv", "a model of the package, or module:function", Text())
-    options: JsonObject | None = setting(None, "options of the model", Options())
+    options: dict[str, Any] | None = setting(None, "options of the model", Options())
     setup: str | None = setting(None, "a set-up of the paper, which options override", OneOf(*PRESETS))
     lr: float | None = setting(
         None, "η, the same for every mechanism", POSITIVE, shown="0.05 over the median of the curvatures at the starts"
@@ -128,7 +128,8 @@ def from_setup(setup: str, **changes: Any) -> AttributionConfig:
     >>> from_setup("figure-2", steps=1000, options={"width": 8}).options["width"]
     8
     """
-    settings, model = setup_settings(setup), PRESETS[setup].model
+    settings: dict[str, Any] = setup_settings(setup)
+    model = PRESETS[setup].model
     if changes.get("model", model) != model:
         raise ConfigError("model", f"{model} with setup {setup}", changes["model"])
     options = {**PRESETS[setup].options, **(changes.pop("options", None) or {})}

@@ -218,7 +218,7 @@ def descend_plain(
     Raises:
         ConfigError: of the option that sets η, which is too large for some seed.
     """
-    y = np.asarray(problem.tasks["y"])
+    y = np.stack([problem.task_of(i)["y"] for i in range(problem.seeds)])
     start = np.stack(
         [start_scale * np.random.default_rng([problem.seed, i, 1]).normal(size=x.shape[2]) for i in range(len(y))]
     )
