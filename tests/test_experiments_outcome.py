@@ -5,9 +5,9 @@ import json
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from langevin_ib.output.outcome import Outcome, Table, save_outcome
 
 from langevin_ib.errors import ConfigError
-from langevin_ib.output.outcome import Outcome, Table, save_outcome
 from langevin_ib.studies.request import Request
 
 

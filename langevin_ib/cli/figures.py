@@ -9,18 +9,25 @@ from langevin_ib.cli.command import guarded, new_parser
 from langevin_ib.cli.options import add_output, add_settings, typed_settings
 from langevin_ib.config.kinds import POSITIVE, OneOf
 from langevin_ib.config.settings import Setting
-from langevin_ib.ensemble.runner import Stages
 from langevin_ib.errors import FailedRunError
+from langevin_ib.output.blocks import Report
 from langevin_ib.output.folders import check_writable, print_json
-from langevin_ib.output.outcome import save_outcome, show
 from langevin_ib.output.progress import console, stages
+from langevin_ib.output.store import save_study, study_summary
+from langevin_ib.output.terminal import show
+from langevin_ib.session import Session
 from langevin_ib.studies.request import PARTS, Request
+from langevin_ib.studies.result import StudyResult
+
+Study = Callable[[Request, Session], StudyResult]
+Telling = Callable[[StudyResult], Report]
 
 
 def main(
     program: str,
     description: str,
-    run: Callable[[Request, Stages], Any],
+    study: Study,
+    report: Telling,
     argv: Sequence[str] | None,
     *,
     parts: tuple[str, ...] = PARTS,
@@ -32,7 +39,8 @@ def main(
     Args:
         program: `python -m sims.…`.
         description: one sentence for `--help`.
-        run: from a request and a progress report to an `Outcome`.
+        study: from a request and an open session to a result.
+        report: from that to what is shown.
         argv: arguments, or None for those of the process.
         parts: which of `PARTS` the figure has.
         data: whether it takes a user's file.
@@ -55,7 +63,9 @@ def main(
         only = {*PARTS} if arguments.get("figure_only") else {*PARTS} - {*parts}
         own = {name: extra[name].check(name, value) for name, value in typed_settings(arguments, extra).items()}
         typed: dict[str, Any] = {**typed_settings(arguments, declared), **dict.fromkeys(only, False)}
-        return _execute(Request(**typed, extra=own), run, arguments["out"], arguments["quiet"], arguments["json"])
+        return _execute(
+            Request(**typed, extra=own), study, report, arguments["out"], arguments["quiet"], arguments["json"]
+        )
 
     return guarded(f"python -m {program}", work, interrupted="nothing of this run was saved")
 
@@ -70,17 +80,18 @@ def choice(text: str, *allowed: str) -> Setting:
     return Setting(default=None, help=text, kind=OneOf(*allowed), shown=allowed[0])
 
 
-def _execute(request: Request, run: Callable[[Request, Stages], Any], out: str, quiet: bool, as_json: bool) -> int:
+def _execute(request: Request, study: Study, report: Telling, out: str, quiet: bool, as_json: bool) -> int:
     check_writable(out)
-    with stages(quiet or as_json) as report:
-        outcome = run(request, report)
-        try:
-            folder = save_outcome(outcome, out)
-        except OSError as error:
-            raise FailedRunError(f"cannot write the run folder: {error.strerror or error}") from None
+    with stages(quiet or as_json) as told, Session(told).open() as session:
+        result = study(request, session)
+    shown = report(result)
+    try:
+        folder = save_study(result, shown, out)
+    except OSError as error:
+        raise FailedRunError(f"cannot write the run folder: {error.strerror or error}") from None
     if as_json:
-        print_json(outcome.summary)
+        print_json(study_summary(result, shown))
     elif not quiet:
-        show(outcome, console())
+        show(shown, console())
         console().print(f"saved in {folder}", soft_wrap=True)
     return 0

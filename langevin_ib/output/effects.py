@@ -66,7 +66,9 @@ def changes(effects: Sequence[Effect]) -> str:
         "leaves it as it is": ("the same",),
         "is not decided": ("not decided",),
     }
-    named = {verb: [effect.name for effect in effects if verdict(effect).startswith(key)] for verb, key in words.items()}
+    named = {
+        verb: [effect.name for effect in effects if verdict(effect).startswith(key)] for verb, key in words.items()
+    }
     return ", ".join(f"{verb} ({', '.join(names)})" for verb, names in named.items() if names)
 
 
@@ -112,9 +114,7 @@ def effects_table(effects: Sequence[Effect], error: str, settle: int = 0) -> Tab
         body = [[*cells, banded(effect.last_iterate)] for cells, effect in zip(body, effects, strict=True)]
         legend += f"; runs with noise end in {settle} steps without, so that their jitter does not count, and are set "
         legend += "against the second row, which has as many"
-    return simple_table(
-        "Which mechanism carries the effect?", tuple(columns), [tuple(cells) for cells in body], legend
-    )
+    return simple_table("Which mechanism carries the effect?", tuple(columns), [tuple(cells) for cells in body], legend)
 
 
 def effects_figure(effects: Sequence[Effect], error: str) -> Figure:

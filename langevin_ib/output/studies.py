@@ -8,13 +8,11 @@ from collections.abc import Sequence
 from functools import partial
 from typing import cast
 
-from langevin_ib.output.attribution import balance_figure, balance_table
+from langevin_ib.output.attribution import ALT, balance_figure, balance_table
 from langevin_ib.output.blocks import Line, Lines, Picture, Report, Table, simple_table
 from langevin_ib.statistics.seeds import Band, Count, Spread
 from langevin_ib.studies.balance import Balance
 from langevin_ib.studies.result import StudyResult
-
-BALANCE_ALT = "Ratio, charge and loss along training, by mechanism"
 
 
 def banded(spread: Spread | None) -> str:
@@ -53,7 +51,9 @@ def rows_table(result: StudyResult, title: str, first: str, legend: str) -> Tabl
     body = []
     for name, row in spreads.items():
         stated = result.stated.get(name, {})
-        cells = [banded(row[label]) + (f" (caption {stated[label]:.3g})" if label in stated else "") for label in labels]
+        cells = [
+            banded(row[label]) + (f" (caption {stated[label]:.3g})" if label in stated else "") for label in labels
+        ]
         body.append((name, *cells))
     return simple_table(title, (first, *labels), body, legend)
 
@@ -77,25 +77,24 @@ def caption_sentences(result: StudyResult) -> list[str]:
 def balance_blocks(balance: Balance, name: str, title: str) -> list[Table | Picture]:
     """Which mechanism balances the factors, as a table and a picture; `name` is that of its file."""
     table = dataclasses.replace(balance_table(balance), title=title)
-    return [table, Picture(name, BALANCE_ALT, partial(balance_figure, balance))]
+    return [table, Picture(name, ALT, partial(balance_figure, balance))]
 
 
-def study_report(
-    result: StudyResult, title: str, shown: Sequence[Table | Picture], sentences: Sequence[str]
-) -> Report:
-    """Tables and pictures of a figure, its conclusions, its notes.
+def study_report(result: StudyResult, title: str, shown: Sequence[Table | Picture], sentences: Sequence[str]) -> Report:
+    """Pictures and tables of a figure, its conclusions, its notes.
 
     Args:
         result: of the figure.
         title: what it is of; seeds, η and steps are added.
-        shown: tables and pictures.
+        shown: tables and pictures, each kind in its order.
         sentences: conclusions.
     """
     settings = f"{ensemble_of(result.seeds)}, η = {result.config['lr']:g}, {steps_of(result)} steps"
     return Report(
         title=f"{title}: {settings}",
         blocks=(
-            *shown,
+            *(block for block in shown if isinstance(block, Picture)),
+            *(block for block in shown if isinstance(block, Table)),
             Lines(tuple(Line(sentence, "bold") for sentence in sentences)),
             Lines(tuple(Line(note) for note in result.notes)),
         ),

@@ -64,9 +64,7 @@ def follow_orbits(model: Model, points: Params) -> Orbits:
     drift, charges = jax.tree.map(np.asarray, batched(along)(exact))
     crossings = np.sum(np.signbit(charges[:, 1:]) != np.signbit(charges[:, :-1]), axis=1)
     gaps = [
-        _measure_crossing(model, jax.tree.map(lambda leaf, i=i: leaf[i], exact), charge)
-        if once
-        else (np.nan, np.nan)
+        _measure_crossing(model, jax.tree.map(lambda leaf, i=i: leaf[i], exact), charge) if once else (np.nan, np.nan)
         for i, once in enumerate(crossings == 1)
     ]
     section_gap, speed_gap = np.array(gaps).T

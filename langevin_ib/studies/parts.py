@@ -109,5 +109,5 @@ def stated_numbers(
     >>> stated_numbers({"own": {"loss": 1.0}}, "own", {}, {"own": None, "other": None})
     {'own': {'loss': 1.0}}
     """
-    readings = {name: caption[own] for name in variants} if own in caption else {}
+    readings = dict.fromkeys(variants, caption[own]) if own in caption else {}
     return {name: dict(numbers) for name, numbers in {**readings, **caption}.items() if name in rows}

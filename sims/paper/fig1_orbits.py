@@ -179,9 +179,10 @@ def interpret(result: StudyResult, seen: Geometry) -> list[str]:
     for name, row in result.rows.items():
         kept = band(row[KEPT])
         verb = "brings training" if kept.high90 < NEAR else "does not bring training"
+        outcome = f"{verb} to the slice in {steps_of(result)} steps"
         predicted = seen.predicted.get(name)
         prediction = "" if predicted is None else f", exp(−η²s²n) = {predicted:.3g}"
-        lines.append(f"{name} {verb} to the slice in {steps_of(result)} steps: it keeps {banded(kept)} of χ{prediction}")
+        lines.append(f"{name} {outcome}: it keeps {banded(kept)} of χ{prediction}")
     return lines
 
 
