@@ -112,9 +112,9 @@ def main() -> None:
         # The older layout is none for several devices.
         shared = seconds(many, noise, ahead=ahead, devices=devices, partitionable=True) / STEPS
         print(
-            f"{preset.model}, {2 * SEEDS} seeds, {devices} devices: in blocks {1e6 * in_blocks:.0f} µs a step;", end=""
+            f"{preset.model}, {2 * SEEDS} seeds, {devices} devices: in blocks {1e6 * in_blocks:.0f} µs a step; "
+            f"all devices sharing every step: {shared / in_blocks:.2f} of that"
         )
-        print(f" all devices sharing every step: {shared / in_blocks:.2f} of that")
 
 
 if __name__ == "__main__":
