@@ -7,15 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
-from scipy import stats
 
 from langevin_ib.dynamics.noise import Noise
 from langevin_ib.errors import DivergenceError
 from langevin_ib.output.balancing import on_noise
 from langevin_ib.output.effects import says_of_noise, verdict
-from langevin_ib.output.studies import banded, caption_sentences
+from langevin_ib.output.studies import caption_sentences
 from langevin_ib.session import Session
-from langevin_ib.statistics.seeds import Band, Count, Estimate, Ratio, paired, spread
+from langevin_ib.statistics.seeds import Estimate, Ratio
 from langevin_ib.studies import measures
 from langevin_ib.studies.baselines import LassoFit
 from langevin_ib.studies.effects import sweep
@@ -130,44 +129,6 @@ def test_frequencies_are_isolated_where_the_largest_are_the_true_ones():
     np.testing.assert_allclose(found.spurious, [0.1, 0.3, 0.5, 2.0])
     one = isolated(np.array([[3.0, 1.0], [1.0, 3.0]]), np.array([[1.0, 0.0], [1.0, 0.0]]))  # of a user's, not three
     assert one.right.tolist() == [True, False]
-
-
-def test_spreads_are_quantiles_and_counts():
-    values = RANDOM.normal(size=41)
-    right = spread(values > 0)
-    assert right == Count(int((values > 0).sum()), 41)
-    ordered = np.sort(values)
-    assert spread(values) == Band(ordered[20], ordered[2], ordered[38])
-    assert banded(right) == f"{right.count} of 41"
-    assert banded(None) == "–"
-
-
-def test_an_effect_is_the_paired_mean_of_log_ratios():
-    values, reference = np.exp(RANDOM.normal(size=(2, 7)))
-    test = stats.ttest_rel(np.log(values), np.log(reference))
-    interval = test.confidence_interval(0.95)
-    found = paired(values, reference)
-    np.testing.assert_allclose(found.ratio, stats.gmean(values / reference), rtol=1e-12)
-    np.testing.assert_allclose([found.low95, found.high95], np.exp([interval.low, interval.high]), rtol=1e-12)
-    assert paired(values[:1], reference[:1]) is None
-    assert paired(np.append(values, 0.0), np.append(reference, 1.0)) is None
-    assert paired(np.append(values, 1.0), np.append(reference, np.nan)) is None
-
-
-def test_the_interval_of_an_effect_covers_in_95_of_100():
-    """400 data sets of 4 seeds, a count outside the central 1 − 10⁻⁴ of the binomial rejects; so does Gauss's 1.96."""
-    random, truth, wrong = np.random.default_rng(5), 1.3, stats.norm.ppf(0.975) / stats.t.ppf(0.975, 3)
-    covered = {"t": 0, "normal": 0}
-    for _ in range(400):
-        reference = np.exp(random.normal(size=4))
-        found = paired(truth * reference * np.exp(0.3 * random.normal(size=4)), reference)
-        ends = np.log([found.low95, found.high95])
-        middle, gap = np.log(found.ratio), np.log(truth)
-        covered["t"] += bool(ends[0] <= gap <= ends[1])
-        covered["normal"] += bool(abs(gap - middle) <= wrong * (ends[1] - middle))
-    low, high = stats.binom.ppf([RARE / 2, 1 - RARE / 2], 400, 0.95)
-    assert low <= covered["t"] <= high
-    assert not low <= covered["normal"] <= high
 
 
 @pytest.mark.parametrize(
@@ -335,19 +296,3 @@ def test_a_part_that_fails_is_left_out_with_its_reason():
     assert set(parts.wall_s) == {"part"}
     with pytest.raises(ZeroDivisionError), parts.failures_noted():
         raise ZeroDivisionError
-
-
-def test_intervals_of_several_comparisons_hold_together():
-    """Of 200 experiments of 10 null comparisons each, 5% may err in any; more than 24 (12%) has a probability of 2e-5.
-
-    The control, an interval of 95% for each of the ten, errs in 40% of them.
-    """
-    random = np.random.default_rng(3)
-    wrong = {1: 0, 10: 0}
-    for _ in range(200):
-        pairs = [np.exp(random.normal(size=(2, 16))) for _ in range(10)]
-        for level in wrong:
-            found = [paired(a, b, level) for a, b in pairs]
-            wrong[level] += any(one.low95 > 1.0 or one.high95 < 1.0 for one in found)
-    assert wrong[10] <= 24
-    assert wrong[1] > 48

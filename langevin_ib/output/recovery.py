@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias
 
@@ -23,68 +22,59 @@ ROWS_LEGEND = (
 )
 
 
-# (panel, truth or None, what each seed recovers, name of the model, its place) ↦ drawn
-DrawSignal: TypeAlias = Callable[
-    [Axes, Float[np.ndarray, " N"] | None, Float[np.ndarray, "seed N"], str, int],
-    None,
-]
+# (panel, places, a signal) ↦ drawn; (panel, places, what each seed recovers, name of the model, its number) ↦ drawn
+DrawTruth: TypeAlias = Callable[[Axes, Float[np.ndarray, " N"], Float[np.ndarray, " N"]], object]
+DrawModel: TypeAlias = Callable[[Axes, Float[np.ndarray, " N"], Float[np.ndarray, "seed N"], str, int], object]
 
 
-@dataclass(frozen=True)
-class Shown:
-    """What a figure of recovery has of its own to show.
+def recovery_report(
+    result: StudyResult,
+    title: str,
+    error: str,
+    figure: Picture,
+    sentences: Sequence[str],
+    more: Sequence[Table | Picture] = (),
+) -> Report:
+    """A figure of recovery: tables, pictures and sentences.
 
-    Attributes:
+    Args:
+        result: of the figure.
         title: what it is of.
         error: name of the metric of its attribution.
         figure: the paper's figure redrawn.
-        sentences: its conclusions, after what is said of all.
-        settle: steps without noise in which arms with noise end.
+        sentences: its own conclusions, after what is said of all.
         more: tables and pictures that no other figure has.
     """
-
-    title: str
-    error: str
-    figure: Picture
-    sentences: Sequence[str] = ()
-    settle: int = 0
-    more: Sequence[Table | Picture] = ()
-
-
-def recovery_report(result: StudyResult, shown: Shown) -> Report:
-    """A figure of recovery: tables, pictures and sentences."""
-    blocks: list[Table | Picture] = [
-        shown.figure,
-        rows_table(result, "What is recovered", "model", ROWS_LEGEND),
-    ]
+    shown: list[Table | Picture] = [figure, rows_table(result, "What is recovered", "model", ROWS_LEGEND)]
     if result.effects:
-        alt = f"{shown.error} of each run, median and band of 90% of the seeds"
-        blocks += [
-            effects_table(result.effects, shown.error, shown.settle),
-            Picture("attribution", alt, partial(effects_figure, result.effects, shown.error)),
-        ]
-    return study_report(
-        result,
-        shown.title,
-        [*blocks, *shown.more],
-        [*caption_sentences(result), *_compare_models(result, shown.error), *shown.sentences],
-    )
+        alt = f"{error} of each run, median and band of 90% of the seeds"
+        draw = partial(effects_figure, result.effects, error)
+        shown += [effects_table(result.effects, error), Picture("attribution", alt, draw)]
+    lines = [*caption_sentences(result), *_compare_models(result, error), *sentences]
+    return study_report(result, title, [*shown, *more], lines)
 
 
-def signal_figure(result: StudyResult, names: Sequence[str], ylabel: str, draw: DrawSignal) -> Figure:
+def signal_figure(
+    result: StudyResult, names: Sequence[str], ylabel: str, draw_truth: DrawTruth, draw_model: DrawModel
+) -> Figure:
     """A panel for each model that recovers a signal, the truth in all of them.
 
     Args:
         result: of the figure.
         names: of the models; those that were not run are left out.
         ylabel: of each panel.
-        draw: what draws truth and recovered signals into a panel.
+        draw_truth: draws the truth, where it is known.
+        draw_model: draws what a model recovers.
     """
     shown = [name for name in names if name in result.arrays]
     truth = result.saved.get("truth")
     picture, grid = panels(len(shown), 1.9)
     for i, (axes, name) in enumerate(zip(grid, shown, strict=True)):
-        draw(axes, None if truth is None else truth[0], result.arrays[name], name, i)
+        signals = result.arrays[name]
+        place = np.arange(signals.shape[1])
+        if truth is not None:
+            draw_truth(axes, place, truth[0])
+        draw_model(axes, place, signals, name, i)
         axes.set_ylabel(ylabel)
         legend_above(axes)
     finish(grid, "position")

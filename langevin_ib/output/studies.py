@@ -18,8 +18,8 @@ from langevin_ib.studies.result import StudyResult
 def banded(spread: Spread | None) -> str:
     """`median [5%, 95%]`, to three digits, or a count of seeds; the median alone for a single seed.
 
-    >>> banded(Band(0.5, 0.25, 1.0)), banded(Count(3, 4))
-    ('0.5 [0.25, 1]', '3 of 4')
+    >>> banded(Band(0.5, 0.25, 1.0)), banded(Count(3, 4)), banded(None)
+    ('0.5 [0.25, 1]', '3 of 4', '–')
     """
     if spread is None:
         return "–"

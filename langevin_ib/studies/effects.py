@@ -94,7 +94,9 @@ def sweep(
             effects.append(Effect(name, kind, None, diverged=diverged))
             continue
         effect = paired(error, base_settled if settles else base, len(arms))
-        effects.append(Effect(name, kind, band(error), effect, last_iterate=last_iterate))
+        effects.append(
+            Effect(name, kind, band(error), effect, settled=settle if settles else 0, last_iterate=last_iterate)
+        )
     return tuple(effects)
 
 

@@ -30,7 +30,8 @@ class Effect(NamedTuple):
         error: of its seeds; None where it diverged.
         effect: ratio to the reference's, all rows together at 95%; None of a reference, or where it has no error bar.
         diverged: what happened, in words; None if nothing did.
-        last_iterate: error before the steps without noise that follow a noisy run; None without these.
+        settled: steps without noise that follow a noisy run before its error is taken.
+        last_iterate: error before these; None without them.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Effect(NamedTuple):
     error: Band | None
     effect: Ratio | None = None
     diverged: str | None = None
+    settled: int = 0
     last_iterate: Band | None = None
 
 

@@ -112,7 +112,7 @@ def share_curve(
         [nuclear_norms(part.own_tasks["target"], part.own_tasks["mask"]) for part in parts]
     )
 
-    def by_share(T: Matrices, counted: Matrices) -> ByShare:
+    def by_share(T: Float[np.ndarray, "all m n"], counted: Float[np.ndarray, "all m n"]) -> ByShare:
         error = unobserved_error(T, truth, counted) / unobserved_error(np.zeros_like(T), truth, counted)
         return error.reshape(len(shares), seeds).T
 

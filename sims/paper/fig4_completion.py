@@ -25,7 +25,7 @@ from langevin_ib.output import plots
 from langevin_ib.output.attribution import balance_sentences
 from langevin_ib.output.blocks import Picture, Report, Table
 from langevin_ib.output.effects import verdict
-from langevin_ib.output.recovery import Shown, recovery_report
+from langevin_ib.output.recovery import recovery_report
 from langevin_ib.output.shares import shares_figure, shares_sentence, shares_table
 from langevin_ib.output.studies import balance_blocks, banded
 from langevin_ib.session import Session
@@ -139,14 +139,8 @@ def report(result: StudyResult) -> Report:
         curve, alt_shares = result.details, "Error of each method against the share of observed entries"
         more += [shares_table(curve), Picture("shares", alt_shares, partial(shares_figure, curve))]
         sentences.append(shares_sentence(curve))
-    shown = Shown(
-        title="Figure 4, matrix completion",
-        error=ERROR,
-        figure=Picture("figure", alt, partial(picture, result)),
-        sentences=sentences,
-        more=more,
-    )
-    return recovery_report(result, shown)
+    figure = Picture("figure", alt, partial(picture, result))
+    return recovery_report(result, "Figure 4, matrix completion", ERROR, figure, sentences, more)
 
 
 def interpret(result: StudyResult) -> list[str]:

@@ -23,8 +23,8 @@ from langevin_ib.dynamics.noise import Noise
 from langevin_ib.output import plots
 from langevin_ib.output.blocks import Picture, Report
 from langevin_ib.output.effects import says_of_noise
-from langevin_ib.output.recovery import Shown, recovery_report
-from langevin_ib.output.studies import banded, steps_of
+from langevin_ib.output.recovery import recovery_report
+from langevin_ib.output.studies import banded
 from langevin_ib.session import Session
 from langevin_ib.studies import baselines
 from langevin_ib.studies.data import load
@@ -96,15 +96,10 @@ def study(request: Request, session: Session) -> StudyResult:
 
 def report(result: StudyResult) -> Report:
     """The figure as it is shown."""
-    alt = "Spectrum and signal of the first seed, as each model recovers them"
-    shown = Shown(
-        title="Figure 5, sparse spectral recovery",
-        error=ERROR,
-        figure=Picture("figure", alt, partial(picture, result)),
-        sentences=interpret(result),
-        settle=min(SETTLE, steps_of(result)),
+    figure = Picture(
+        "figure", "Spectrum and signal of the first seed, as each model recovers them", partial(picture, result)
     )
-    return recovery_report(result, shown)
+    return recovery_report(result, "Figure 5, sparse spectral recovery", ERROR, figure, interpret(result))
 
 
 def interpret(result: StudyResult) -> list[str]:

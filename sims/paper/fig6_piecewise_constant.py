@@ -25,8 +25,7 @@ from langevin_ib.dynamics.noise import Noise
 from langevin_ib.output import plots
 from langevin_ib.output.blocks import Picture, Report
 from langevin_ib.output.effects import says_of_noise
-from langevin_ib.output.recovery import Shown, recovery_report, signal_figure
-from langevin_ib.output.studies import steps_of
+from langevin_ib.output.recovery import recovery_report, signal_figure
 from langevin_ib.session import Session
 from langevin_ib.studies import baselines
 from langevin_ib.studies.data import load
@@ -97,24 +96,15 @@ def study(request: Request, session: Session) -> StudyResult:
 def report(result: StudyResult) -> Report:
     """The figure as it is shown."""
     alt = "The signal as the two models and the convex baseline recover it: median and band of 90% of the seeds"
-    shown = Shown(
-        title="Figure 6, piecewise-constant recovery",
-        error=ERROR,
-        figure=Picture("figure", alt, partial(signal_figure, result, (PLAIN, DESIGNED, FUSED), "x", draw_band)),
-        sentences=says_of_noise(result.effects, "Figure 6"),
-        settle=min(SETTLE, steps_of(result)),
-    )
-    return recovery_report(result, shown)
+    draw = partial(signal_figure, result, (PLAIN, DESIGNED, FUSED), "x", draw_truth, plots.plot_band)
+    sentences = says_of_noise(result.effects, "Figure 6")
+    title = "Figure 6, piecewise-constant recovery"
+    return recovery_report(result, title, ERROR, Picture("figure", alt, draw), sentences)
 
 
-def draw_band(
-    axes: Axes, truth: Float[np.ndarray, " N"] | None, signals: Float[np.ndarray, "seed N"], name: str, style: int
-) -> None:
-    """The truth, and the median and band of what the seeds recover."""
-    place = np.arange(signals.shape[1])
-    if truth is not None:
-        axes.plot(place, truth, color=plots.BLACK, linewidth=1.0, label="truth")
-    plots.plot_band(axes, place, signals, name, style)
+def draw_truth(axes: Axes, place: Float[np.ndarray, " N"], truth: Float[np.ndarray, " N"]) -> None:
+    """The signal that is to be recovered."""
+    axes.plot(place, truth, color=plots.BLACK, linewidth=1.0, label="truth")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

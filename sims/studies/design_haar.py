@@ -23,8 +23,7 @@ from langevin_ib.dynamics.noise import Noise
 from langevin_ib.output import plots
 from langevin_ib.output.blocks import Picture, Report
 from langevin_ib.output.effects import says_of_noise
-from langevin_ib.output.recovery import Shown, recovery_report, signal_figure
-from langevin_ib.output.studies import steps_of
+from langevin_ib.output.recovery import recovery_report, signal_figure
 from langevin_ib.session import Session
 from langevin_ib.studies import baselines
 from langevin_ib.studies.effects import starts_and_noises
@@ -80,24 +79,26 @@ def study(request: Request, session: Session) -> StudyResult:
 
 def report(result: StudyResult) -> Report:
     """The study as it is shown."""
-    names, alt = (PLAIN, DESIGNED, LASSO), "The first seed's signal as each model recovers it"
-    shown = Shown(
-        title="Haar-sparse signal, a design that is not in the paper",
-        error=ERROR,
-        figure=Picture("figure", alt, partial(signal_figure, result, names, "x, first seed", draw_first)),
-        sentences=says_of_noise(result.effects, "This recovery"),
-        settle=min(SETTLE, steps_of(result)),
+    names = (PLAIN, DESIGNED, LASSO)
+    draw = partial(signal_figure, result, names, "x, first seed", draw_truth, draw_first)
+    return recovery_report(
+        result,
+        "Haar-sparse signal, a design that is not in the paper",
+        ERROR,
+        Picture("figure", "The first seed's signal as each model recovers it", draw),
+        says_of_noise(result.effects, "This recovery"),
     )
-    return recovery_report(result, shown)
+
+
+def draw_truth(axes: Axes, place: Float[np.ndarray, " N"], truth: Float[np.ndarray, " N"]) -> None:
+    """The first seed's signal, below what is recovered."""
+    axes.step(place, truth, color=plots.BLACK, linewidth=2.2, alpha=0.35, label="truth", where="mid")
 
 
 def draw_first(
-    axes: Axes, truth: Float[np.ndarray, " N"] | None, signals: Float[np.ndarray, "seed N"], name: str, style: int
+    axes: Axes, place: Float[np.ndarray, " N"], signals: Float[np.ndarray, "seed N"], name: str, style: int
 ) -> None:
-    """The truth, and what the first seed recovers."""
-    place = np.arange(signals.shape[1])
-    if truth is not None:
-        axes.step(place, truth, color=plots.BLACK, linewidth=2.2, alpha=0.35, label="truth", where="mid")
+    """What the first seed recovers."""
     axes.step(place, signals[0], color=plots.COLOURS[style], linewidth=1.0, label=name, where="mid")
 
 
