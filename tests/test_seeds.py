@@ -45,7 +45,7 @@ def test_the_interval_of_a_median_is_one_of_order_statistics_that_cover_in_95_of
 
 
 def test_the_error_of_a_ratio_of_sums_is_that_of_pairs():
-    """20 000 sets of 40 pairs: their spread to 3%, six standard errors of it; pairs torn apart have more than twice that."""
+    """20 000 sets of 40 pairs: their spread to 3%, six standard errors; pairs torn apart have over twice that."""
     random = np.random.default_rng(2)
     bottom = 3.0 + 0.5 * random.normal(size=(20_000, 40))
     top = 0.5 * bottom + 0.1 * random.normal(size=bottom.shape)
