@@ -106,7 +106,7 @@ def attribute(config: AttributionConfig, session: Session, checkpoints: Path | N
         noise=_noise_facts(problem, temperatures, meter, size_of(runs[SGD].like)),
     )
     return StudyResult(
-        name="attribution",
+        name=f"attribution-{config.name}",
         config=config.to_dict(),
         seeds=config.seeds,
         rows={name: _row(path) for name, path in paths.items()},
