@@ -14,8 +14,9 @@ import langevin_ib
 from langevin_ib import RunConfig
 from langevin_ib.output import folders, progress, spelling
 from langevin_ib.output.histogram import figure
-from langevin_ib.output.report import print_report
+from langevin_ib.output.report import run_report
 from langevin_ib.output.spelling import HANDLER, spell_out, spelled
+from langevin_ib.output.terminal import show
 from langevin_ib.statistics.coefficient import Coefficient
 
 QUICK = {
@@ -45,7 +46,7 @@ def test_the_table_is_printed_in_any_encoding_and_straight(encoding, result, mon
     monkeypatch.setattr(sys, "stdout", stream := Stream(encoding))
     monkeypatch.setattr(sys, "stderr", Stream(encoding))
     spell_out()
-    print_report(result, progress.console())
+    show(run_report(result), progress.console())
     text = stream.bytes().decode(encoding)
     assert ("χ" if encoding == "utf-8" else "chi") in text
     assert ("+-" if encoding == "ascii" else "±") in text
@@ -142,7 +143,7 @@ def test_no_number_is_minus_zero(result):
     result = with_laws(result, ["z"], lambda law: dataclasses.replace(law, c=-1e-5))
     result = dataclasses.replace(result, coefficient=Coefficient(-1e-5, 0.01, (-0.02, 0.02), 64))
     page = progress._Plain(width=200, file=io.StringIO())
-    print_report(result, page)
+    show(run_report(result), page)
     text = page.file.getvalue()
     assert "0.000" in text
     assert "-0.000" not in text
