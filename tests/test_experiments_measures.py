@@ -4,11 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from langevin_ib.output.outcome import banded
 from scipy import stats
 
 from langevin_ib.dynamics.noise import Noise
 from langevin_ib.errors import DivergenceError
+from langevin_ib.output.outcome import banded
 from langevin_ib.studies import measures
 from langevin_ib.studies.balancing import on_noise
 from langevin_ib.studies.baselines import LassoFit

@@ -168,7 +168,7 @@ def test_a_run_of_sgd_is_told_by_the_type_of_its_details(noisy):
     meter = Meter(1.0, 0.1, 2.0, 1.0, 0.0, 0.7)
     details = SgdDetails("label", "label noise", True, "own", 0.1, None, meter, noisy, {}, ChargeSummary(0.5, 0.1, 0.9))
     plain = small_result(details=details)
-    config = RunConfig(sampler="sgd", lr=0.002, chains=64)
+    config = RunConfig(sampler="sgd", lr=0.002, label_noise=2.0, chains=64)
     result = dataclasses.replace(plain, plan=dataclasses.replace(plain.plan, config=config))
     report = run_report(result)
     assert report.title.startswith("uv: z in [0.3, 2], SGD with η = 0.002, label noise")

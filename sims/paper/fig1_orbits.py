@@ -19,7 +19,6 @@ import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
 from jaxtyping import Float
-from langevin_ib.output.outcome import Outcome, Table, banded, captioned, ensemble_of
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -29,6 +28,7 @@ from langevin_ib.dynamics.noise import Noise
 from langevin_ib.ensemble.runner import Stages
 from langevin_ib.models import Model, build_model, stack_tasks
 from langevin_ib.output import plots
+from langevin_ib.output.outcome import Outcome, Table, banded, captioned, ensemble_of
 from langevin_ib.studies.measures import balance, median_bands, off_by
 from langevin_ib.studies.orbits import follow_orbits
 from langevin_ib.studies.problem import Problem

@@ -12,11 +12,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from langevin_ib.output.outcome import Outcome
-
 from langevin_ib.cli.figures import main as command
 from langevin_ib.dynamics.noise import Noise
 from langevin_ib.ensemble.runner import Stages
+from langevin_ib.output.outcome import Outcome
 from langevin_ib.studies.balancing import Balancing, run_balancing
 from langevin_ib.studies.problem import ATTENTION, student
 from langevin_ib.studies.request import Request

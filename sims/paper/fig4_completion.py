@@ -18,8 +18,6 @@ from typing import Any
 import jax
 import numpy as np
 from jaxtyping import Float
-from langevin_ib.output.outcome import Outcome, Table, banded
-from langevin_ib.output.plot_attribution import attribution_figure
 from matplotlib.figure import Figure
 
 from langevin_ib.cli.figures import Request, choice
@@ -28,6 +26,8 @@ from langevin_ib.dynamics.noise import Noise
 from langevin_ib.ensemble.runner import Stages
 from langevin_ib.output import plots
 from langevin_ib.output.attribution import COLUMNS, LEGEND, rows, sentences
+from langevin_ib.output.outcome import Outcome, Table, banded
+from langevin_ib.output.plot_attribution import attribution_figure
 from langevin_ib.studies import shares
 from langevin_ib.studies.config import MIN_SEEDS, from_setup
 from langevin_ib.studies.data import load

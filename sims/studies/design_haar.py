@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float
-from langevin_ib.output.outcome import Outcome
 from matplotlib.figure import Figure
 
 from langevin_ib.cli.figures import main as command
@@ -24,6 +23,7 @@ from langevin_ib.design import operators
 from langevin_ib.dynamics.noise import Noise
 from langevin_ib.ensemble.runner import Stages
 from langevin_ib.output import plots
+from langevin_ib.output.outcome import Outcome
 from langevin_ib.studies import baselines
 from langevin_ib.studies.effects import says_of_noise
 from langevin_ib.studies.measures import square_error
