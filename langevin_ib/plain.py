@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, TypeAlias
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
 if TYPE_CHECKING:
     Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
@@ -13,8 +13,28 @@ else:
 JsonObject: TypeAlias = dict[str, Json]
 
 
+@runtime_checkable
+class HasDict(Protocol):
+    """A record that is not its fields in a file."""
+
+    def to_dict(self) -> JsonObject:
+        """Its plain form."""
+        ...
+
+
+@runtime_checkable
+class ArrayLike(Protocol):
+    """An array or a number of NumPy or JAX, neither of which is imported here."""
+
+    def tolist(self) -> Json:
+        """As lists of Python's numbers."""
+        ...
+
+
 def plain(value: object) -> Json:
-    """Records, mappings, sequences and arrays as plain data, by their fields; numbers and words as they are.
+    """Records, mappings, sequences and arrays as plain data; numbers and words as they are.
+
+    A record is its fields, unless it has a form of its own, `to_dict()`.
 
     Raises:
         TypeError: something else is among them.
@@ -28,14 +48,34 @@ def plain(value: object) -> Json:
     """
     if value is None or isinstance(value, bool | int | float | str):
         return value
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {spec.name: plain(getattr(value, spec.name)) for spec in dataclasses.fields(value)}
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return {name: plain(getattr(value, name)) for name in value._fields}
+    if isinstance(value, HasDict) and not isinstance(value, type):
+        return value.to_dict()
+    if _is_record(value):
+        return fields_of(value)
     if isinstance(value, Mapping):
         return {str(name): plain(item) for name, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [plain(item) for item in value]
-    if hasattr(value, "tolist"):  # NumPy's and JAX's; neither is imported here
+    if isinstance(value, ArrayLike):
         return value.tolist()
     raise TypeError(f"{type(value).__name__} is no plain data")
+
+
+def fields_of(record: object, *names: str) -> JsonObject:
+    """A record's fields as plain data: all of them, or these.
+
+    Raises:
+        TypeError: it is none, or a field is no plain data.
+    """
+    if not _is_record(record):
+        raise TypeError(f"{type(record).__name__} is no record")
+    return {name: plain(getattr(record, name)) for name in names or _names(record)}
+
+
+def _is_record(value: object) -> bool:
+    """Whether it is a dataclass or a named tuple."""
+    return not isinstance(value, type) and (dataclasses.is_dataclass(value) or hasattr(value, "_fields"))
+
+
+def _names(record: Any) -> Iterable[str]:
+    return record._fields if hasattr(record, "_fields") else (spec.name for spec in dataclasses.fields(record))

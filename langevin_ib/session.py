@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import jax
 from jaxtyping import Array, Key
@@ -19,7 +19,7 @@ from jaxtyping import Array, Key
 from langevin_ib import __version__, devices, forks
 from langevin_ib.config.run import RunConfig
 from langevin_ib.ensemble.checkpoint import Checkpoint
-from langevin_ib.ensemble.runner import Stages
+from langevin_ib.ensemble.runner import Stage, Stages
 from langevin_ib.jax_settings import default_settings
 
 # One stream of random numbers for each use; the numbers are part of the interface "same seed, same run".
@@ -83,18 +83,13 @@ class Session:
         with _Turn.lock, default_settings():
             yield replace(self, note=devices.start())
 
-    def stage(self, config: HasDigest, name: str) -> dict[str, Any]:
+    def stage(self, config: HasDigest, name: str) -> Stage:
         """What every long stage is given: its name, its progress bar, its chunk and its checkpoint file."""
         checkpoint = None
         if self.checkpoints is not None:
             file = name.replace(" ", "-").replace("/", "-")
             checkpoint = Checkpoint(self.checkpoints / f"{file}.npz", f"{config.digest()} {name} {versions()}")
-        return {
-            "stage": name,
-            "progress": self.report(name),
-            "chunk_records": self.chunk_records,
-            "checkpoint": checkpoint,
-        }
+        return Stage(name, self.report(name), self.chunk_records, checkpoint)
 
 
 class _Turn:

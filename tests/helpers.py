@@ -8,7 +8,8 @@ import numpy as np
 
 from langevin_ib import RunConfig
 from langevin_ib.ensemble.accumulators import count
-from langevin_ib.ensemble.runner import Observer, Schedule, run_ensemble
+from langevin_ib.ensemble.checkpoint import Resumed
+from langevin_ib.ensemble.runner import Limit, Observer, Placement, Schedule, Stage, run_ensemble
 from langevin_ib.laws.candidates import LawAbout
 from langevin_ib.models import Model, build_model
 from langevin_ib.models.training import Examples, Fresh, Training, no_penalty
@@ -38,7 +39,12 @@ def starts(model, count=4, seed=5):
     ]
 
 
-def advance(model, kernel, begin, steps, key=0, dtype=jnp.float64, **options):
+def stage_of(name, *, devices=None, ahead=False, **options):
+    """A stage whose chains run on these devices."""
+    return Stage(name, placement=Placement(devices, ahead), **options)
+
+
+def advance(model, kernel, begin, steps, key=0, dtype=jnp.float64, tasks=None, devices=None):
     """The ends of some chains."""
     return run_ensemble(
         kernel,
@@ -46,10 +52,9 @@ def advance(model, kernel, begin, steps, key=0, dtype=jnp.float64, **options):
         Observer(lambda state: model.loss(state.position), count(), lambda loss: {"loss": loss}),
         key=jax.random.key(key),
         schedule=Schedule(0, steps, 1, (1,)),
-        escaped=lambda p: model.loss(p) > 1e9,
-        stage="test",
-        step_size=0.0,
-        **options,
+        limit=Limit(0.0, lambda p: model.loss(p) > 1e9),
+        stage=stage_of("test", devices=devices),
+        tasks=tasks,
     )
 
 
@@ -96,7 +101,7 @@ def small_result(**changes):
     }
     result = Result(
         plan=Plan(config, build_reduction(config), Schedule(100, 4, 75, (75,)), {"z": edges}, (False, False)),
-        run=RunInfo(64, 400, 4800, 0.002, 0.8, 2, 1.5, 17067, 2.5, ({"stage": "sampling", "step": 40, "steps": 400},)),
+        run=RunInfo(64, 400, 4800, 0.002, 0.8, 2, 1.5, 17067, 2.5, (Resumed("sampling", 40, 400),)),
         protocol=ProtocolInfo(
             "(R_>0)^1", 1, "100|χ|²/2", True, None, (), {"z": (0.3, 2.0)}, SliceDepartures(0.0, 0.0, 0.0), ("a note",)
         ),

@@ -15,7 +15,7 @@ from langevin_ib.dynamics.kernel import Kernel
 from langevin_ib.dynamics.kernels.euler_maruyama import euler_maruyama
 from langevin_ib.dynamics.kernels.projected import constrained_langevin
 from langevin_ib.ensemble.accumulators import WindowDraw, moments, window_histogram
-from langevin_ib.ensemble.runner import Observer, Schedule, run_ensemble, starting_points
+from langevin_ib.ensemble.runner import Limit, Observer, Schedule, Stage, run_ensemble, starting_points
 from langevin_ib.geometry.correction import implicit_bias
 from langevin_ib.laws import Reduction, bin_masses, family
 from langevin_ib.models import hadamard, matrix, relu, uv
@@ -35,7 +35,7 @@ def kernel_of(model, potential, step_size, temperature=T):
 def run(kernel, starts, observe, accumulator, schedule, key=0):
     return run_ensemble(
         kernel, starts, Observer(lambda state: observe(state.position), accumulator, lambda draw: {}),
-        key=jax.random.key(key), schedule=schedule, escaped=lambda p: jnp.asarray(False), stage="test", step_size=0.0,
+        key=jax.random.key(key), schedule=schedule, limit=Limit(0.0), stage=Stage("test"),
     )  # fmt: skip
 
 

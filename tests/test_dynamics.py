@@ -12,7 +12,7 @@ from langevin_ib.dynamics.kernels.leimkuhler_matthews import leimkuhler_matthews
 from langevin_ib.dynamics.kernels.mala import mala
 from langevin_ib.dynamics.kernels.projected import constrained_langevin
 from langevin_ib.ensemble.accumulators import moments
-from langevin_ib.ensemble.runner import Observer, Schedule, run_ensemble, tune_step_size
+from langevin_ib.ensemble.runner import Limit, Observer, Schedule, Stage, run_ensemble, tune_step_size
 
 KAPPA, T = 3.0, 0.7
 
@@ -88,7 +88,7 @@ def stationary_variance(kernel, chains=2000, records=200):
         starts = {"x": np.float32(np.sqrt(T / KAPPA)) * jax.random.normal(jax.random.key(1), (chains, 2), jnp.float32)}
         result = run_ensemble(
             kernel, starts, observer, key=jax.random.key(2), schedule=Schedule(100, 5, records, (records,)),
-            escaped=lambda p: jnp.asarray(False), stage="test", step_size=0.0,
+            limit=Limit(0.0), stage=Stage("test"),
         )  # fmt: skip
         acc = result.segments[0]
         second = (acc.m2 / acc.n[:, None] + acc.mean**2).mean(axis=1)  # E[x²] of each chain; the mean is known: 0

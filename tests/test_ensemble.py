@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers import stage_of
 
 from langevin_ib.dynamics.confinements.stiff import stiff
 from langevin_ib.dynamics.kernel import Kernel
@@ -14,7 +15,7 @@ from langevin_ib.dynamics.kernels.leimkuhler_matthews import leimkuhler_matthews
 from langevin_ib.dynamics.kernels.mala import mala
 from langevin_ib.ensemble.accumulators import moments
 from langevin_ib.ensemble.checkpoint import Checkpoint
-from langevin_ib.ensemble.runner import Observer, Schedule, chain_sharding, run_ensemble, starting_points
+from langevin_ib.ensemble.runner import Limit, Observer, Schedule, Stage, chain_sharding, run_ensemble, starting_points
 from langevin_ib.errors import DivergenceError
 from langevin_ib.models import uv
 
@@ -44,11 +45,11 @@ def observer():
     return Observer(lambda state: MODEL.invariants(state.position)["z"], part, lambda z: {"z": z})
 
 
-def sample(kernel, chains=64, schedule=None, dtype=jnp.float32, **options):
+def sample(kernel, chains=64, schedule=None, dtype=jnp.float32, tasks=None, **options):
     starts = starting_points(MODEL.init, jax.random.key(1), chains, dtype)
     return run_ensemble(
         kernel, starts, observer(), key=jax.random.key(2), schedule=schedule or Schedule(30, 3, 40, (20, 40)),
-        escaped=lambda p: POTENTIAL(p) > 1e6, stage="sampling", step_size=0.005, **options,
+        limit=Limit(0.005, lambda p: POTENTIAL(p) > 1e6), stage=stage_of("sampling", **options), tasks=tasks,
     )  # fmt: skip
 
 
@@ -119,7 +120,7 @@ def test_one_bad_chain_among_many_fails_the_run():
     with pytest.raises(DivergenceError) as caught:
         run_ensemble(
             kernel, starts, observer(), key=jax.random.key(2), schedule=Schedule(0, 3, 40, (40,)),
-            escaped=lambda p: jnp.asarray(False), stage="sampling", step_size=0.005,
+            limit=Limit(0.005), stage=Stage("sampling"),
         )  # fmt: skip
     assert (caught.value.diverged, caught.value.step) == (1, 3)
 
@@ -163,7 +164,7 @@ def test_one_bad_chain_among_copies_is_counted_once():
     with pytest.raises(DivergenceError) as caught:
         run_ensemble(
             kernel, starts, observer(), key=jax.random.key(2), schedule=Schedule(0, 3, 40, (40,)),
-            escaped=lambda p: jnp.asarray(False), stage="sampling", step_size=0.005,
+            limit=Limit(0.005), stage=Stage("sampling"),
         )  # fmt: skip
     assert (caught.value.diverged, caught.value.chains) == (1, 17)
 
@@ -191,8 +192,8 @@ def walk(tasks, **options):
     return run_ensemble(
         PULLED, jnp.zeros((len(tasks), 2), jnp.float32),
         Observer(lambda state: state.travelled, moments(), lambda travelled: {"travelled": travelled}),
-        key=jax.random.key(2), schedule=Schedule(0, 3, 20, (20,)), escaped=lambda p: jnp.asarray(False),
-        stage="walk", step_size=0.1, tasks=tasks, **options,
+        key=jax.random.key(2), schedule=Schedule(0, 3, 20, (20,)),
+        limit=Limit(0.1), stage=stage_of("walk", **options), tasks=tasks,
     )  # fmt: skip
 
 

@@ -30,8 +30,8 @@ from langevin_ib.output.terminal import show
 from langevin_ib.session import Session
 from langevin_ib.studies.config import MIN_SEEDS, AttributionConfig
 from langevin_ib.studies.mechanisms import attribute
-from langevin_ib.studies.problem import sparse_spectrum
-from langevin_ib.studies.training import recovered, train
+from langevin_ib.studies.recipes import sparse_spectrum
+from langevin_ib.studies.training import Arm, recovered, train
 
 TINY = {
     "chains": 16,
@@ -141,16 +141,17 @@ def strict():
 
 
 def test_what_the_process_has_set_refuses_nothing_in_the_threads_of_a_training(strict):
-    problem = sparse_spectrum(2, 0, frequencies=4, points=8)
-    trained = train(problem, Protocol(Noise("none"), 0.01, 20), stage="training", rows=2)
-    assert recovered(problem, trained.ends).shape == (2, 4)
+    with Session().open():
+        problem = sparse_spectrum(2, 0, frequencies=4, points=8)
+        trained = train(problem, Arm(Noise("none"), 0.01, 20), stage="training", rows=2)
+        assert recovered(problem, trained.ends).shape == (2, 4)
     assert {name: getattr(jax.config, name) for name in STRICT} == STRICT
 
 
 @pytest.mark.full
 def test_what_the_process_has_set_refuses_nothing_in_the_threads_of_an_attribution(strict):
-    summary = attribute(AttributionConfig(seeds=MIN_SEEDS, steps=20)).summary
-    assert summary["run"]["steps"] == 20
+    result = attribute(AttributionConfig(seeds=MIN_SEEDS, steps=20), Session())
+    assert result.config["steps"] == 20
 
 
 @pytest.mark.full

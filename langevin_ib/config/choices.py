@@ -54,7 +54,7 @@ class Choice(NamedTuple):
     settings: type[Settings]
 
 
-def chosen(values: Mapping[str, Any], *, lenient: bool = False) -> dict[extensions.Kind, Choice]:
+def chosen(values: Mapping[str, object], *, lenient: bool = False) -> dict[extensions.Kind, Choice]:
     """What flat settings choose, of each kind; `auto` resolved as for a run, plug-ins imported.
 
     Args:
@@ -95,7 +95,9 @@ def chosen(values: Mapping[str, Any], *, lenient: bool = False) -> dict[extensio
     return choices
 
 
-def chosen_classes(values: Mapping[str, Any], reserved: Collection[str] = ()) -> dict[extensions.Kind, type[Settings]]:
+def chosen_classes(
+    values: Mapping[str, object], reserved: Collection[str] = ()
+) -> dict[extensions.Kind, type[Settings]]:
     """The settings classes of what flat settings choose.
 
     Args:
@@ -167,7 +169,7 @@ def _built_in_settings() -> dict[str, tuple[type[Settings], Setting]]:
     return {name: (record, one) for record in records for name, one in record.declared().items()}
 
 
-def reconciled(settings: Mapping[str, Any], typed: Mapping[str, Any]) -> dict[str, Any]:
+def reconciled(settings: Mapping[str, object], typed: Mapping[str, object]) -> dict[str, object]:
     """The settings of a file under choices that were typed: without what belongs to choices that are others now.
 
     One rule for all: choices are compared as they are resolved, `auto` as what it stands for. With one that stays the
@@ -200,14 +202,14 @@ def _names_of_run(choices: Mapping[extensions.Kind, Choice]) -> set[str]:
     return {name for name, one in all_declared(_classes(choices)) if process.can_use(one)}
 
 
-def check_known(values: Mapping[str, Any], known: Mapping[str, Setting]) -> None:
+def check_known(values: Mapping[str, object], known: Mapping[str, Setting]) -> None:
     """Refuse what is no setting."""
     for name in values:
         if name not in known:
             raise ConfigError("config", f"made of known settings ({', '.join(sorted(known))})", repr(name))
 
 
-def check_left_out(given: Mapping[str, Any], classes: Classes) -> None:
+def check_left_out(given: Mapping[str, object], classes: Classes) -> None:
     """Refuse settings of built-in processes that the chosen one has not: they must be left out."""
     for other in PROCESSES.values():
         for name in other.declared():

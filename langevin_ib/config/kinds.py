@@ -8,6 +8,7 @@ from typing import Any
 
 from langevin_ib.config import extensions
 from langevin_ib.errors import ConfigError, shown
+from langevin_ib.plain import JsonObject
 
 AUTO = "auto"
 LIMIT = 2**31 - 1
@@ -29,7 +30,7 @@ class Kind:
         """The value in its canonical type, or a ConfigError; `auto` is put behind what is wanted."""
         raise NotImplementedError
 
-    def schema(self) -> dict[str, Any]:
+    def schema(self) -> JsonObject:
         """The JSON schema of a value."""
         raise NotImplementedError
 
@@ -64,7 +65,7 @@ class Real(Kind):
             raise ConfigError(name, self.wanted + auto, value)
         return real
 
-    def schema(self) -> dict[str, Any]:
+    def schema(self) -> JsonObject:
         bounds = {"exclusiveMinimum": self.above, "minimum": self.low, "exclusiveMaximum": self.below}
         return {"type": "number", **{key: bound for key, bound in bounds.items() if math.isfinite(bound)}}
 
@@ -91,7 +92,7 @@ class Whole(Kind):
             raise ConfigError(name, f"a whole number from {self.low} to {self.high}{auto}", value)
         return value
 
-    def schema(self) -> dict[str, Any]:
+    def schema(self) -> JsonObject:
         return {"type": "integer", "minimum": self.low, "maximum": self.high}
 
 
@@ -106,7 +107,7 @@ class OneOf(Kind):
             raise ConfigError(name, self.wanted, value)
         return value
 
-    def schema(self) -> dict[str, Any]:
+    def schema(self) -> JsonObject:
         return {"enum": list(self.choices)}
 
     def choices_in_help(self) -> str:
@@ -124,7 +125,7 @@ class YesNo(Kind):
             raise ConfigError(name, "yes, no or auto" if auto else "yes or no", value)
         return value
 
-    def schema(self) -> dict[str, Any]:
+    def schema(self) -> JsonObject:
         return {"type": "boolean"}
 
     def choices_in_help(self) -> str:
@@ -160,7 +161,7 @@ class Text(Kind):
             raise ConfigError(name, self.wanted, repr(value))
         return value
 
-    def schema(self) -> dict[str, Any]:
+    def schema(self) -> JsonObject:
         return {"type": "string", "minLength": 1}
 
     def read(self, text: Any) -> Any:
@@ -241,7 +242,7 @@ class Laws(Extension):
         others = (name for name in extensions.names(self.kind) if not extensions.is_built_in(self.kind, name))
         return (*self.built_in, *others)
 
-    def schema(self) -> dict[str, Any]:
+    def schema(self) -> JsonObject:
         return {"type": "array", "items": {"type": "string"}, "minItems": 1, "uniqueItems": True}
 
     def choices_in_help(self) -> str:
@@ -266,7 +267,7 @@ class Interval(Kind):
             raise ConfigError(name, wanted, f"{ends[0]} {ends[1]}")
         return low, high
 
-    def schema(self) -> dict[str, Any]:
+    def schema(self) -> JsonObject:
         return {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2}
 
     def read(self, text: Any) -> Any:
@@ -288,7 +289,7 @@ class Diagonal(Interval):
             raise ConfigError(name, "positive numbers, one for each parameter", " ".join(str(item) for item in entries))
         return tuple(diagonal)
 
-    def schema(self) -> dict[str, Any]:
+    def schema(self) -> JsonObject:
         return {"type": "array", "items": POSITIVE.schema(), "minItems": 1}
 
 
@@ -305,7 +306,7 @@ class Names(Kind):
             raise ConfigError(name, "at least one name", "none")
         return tuple(dict.fromkeys(names))
 
-    def schema(self) -> dict[str, Any]:
+    def schema(self) -> JsonObject:
         return {"type": "array", "items": {"type": "string"}, "minItems": 1, "uniqueItems": True}
 
     def read(self, text: Any) -> Any:
@@ -317,7 +318,7 @@ class Options(Kind):
 
     metavar, many = "NAME=VALUE", True
 
-    def check(self, name: str, value: Any, auto: str) -> dict[str, Any] | None:
+    def check(self, name: str, value: Any, auto: str) -> dict[str, bool | int | float | str] | None:
         if not isinstance(value, dict):
             raise ConfigError(name, "a table of NAME = VALUE", value)
         for key, item in value.items():
@@ -329,11 +330,11 @@ class Options(Kind):
                 raise ConfigError(name, "made of finite numbers, words, yes or no", f"{key} = {item!r}")
         return dict(sorted(value.items())) or None
 
-    def schema(self) -> dict[str, Any]:
+    def schema(self) -> JsonObject:
         return {"type": "object", "additionalProperties": {"type": ["boolean", "number", "string"]}}
 
     def read(self, text: Any) -> Any:
-        table: dict[str, Any] = {}
+        table = {}
         for pair in text:
             name, sign, value = pair.partition("=")
             if not (name and sign and value):

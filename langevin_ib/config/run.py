@@ -24,6 +24,7 @@ from langevin_ib.config.models import ModelSettings
 from langevin_ib.config.processes import LAWS, ProcessSettings
 from langevin_ib.config.settings import Settings, in_order, jsonable, schema_of
 from langevin_ib.errors import ConfigError
+from langevin_ib.plain import JsonObject
 
 if TYPE_CHECKING:
     from langevin_ib.models.base import Model
@@ -77,7 +78,7 @@ class RunConfig(ChoiceSettings, ChainSettings, ComparisonSettings):
         object.__setattr__(self, "_given", {name: value for name, value in checked.items() if value is not None})
         self._settle(classes, given)
 
-    def _settle(self, classes: Classes, given: dict[str, Any]) -> None:
+    def _settle(self, classes: Classes, given: Mapping[str, object]) -> None:
         """The records of what was chosen, and defaults that follow from it."""
         many = cast(type[ModelSettings], classes["model"]).many
         records: dict[extensions.Kind, Settings] = {}
@@ -105,7 +106,7 @@ class RunConfig(ChoiceSettings, ChainSettings, ComparisonSettings):
         if self.margin >= 1:
             raise ConfigError("margin", "below 1 (a total-variation distance)", self.margin)
 
-    def _check_own(self, given: dict[str, Any], classes: Classes) -> None:
+    def _check_own(self, given: Mapping[str, object], classes: Classes) -> None:
         """Refuse settings of what was not chosen, and options of the model that have a setting of their own."""
         for name in self.options or {}:
             if name in classes["model"].declared():
@@ -118,7 +119,7 @@ class RunConfig(ChoiceSettings, ChainSettings, ComparisonSettings):
                     got = f"{value:g}" if kind == "confinement" and isinstance(value, float) else value
                     raise ConfigError(name, f"left out unless {extensions.SETTING[kind]} is {choice}", got)
 
-    def _check_confinement(self, given: dict[str, Any]) -> None:
+    def _check_confinement(self, given: Mapping[str, object]) -> None:
         """Whether the process can use the confinement, and each setting that was given of it."""
         if not self.process.can_use(self.confinement):
             fitting = [name for name, other in CONFINEMENTS.items() if self.process.can_use(other)]
@@ -165,7 +166,7 @@ class RunConfig(ChoiceSettings, ChainSettings, ComparisonSettings):
         return self.records[kind]
 
     @property
-    def given(self) -> dict[str, Any]:
+    def given(self) -> dict[str, object]:
         """The settings that were given, not filled in: those that a rule or a default may not change.
 
         >>> list(RunConfig(beta=3.0).given)
@@ -173,7 +174,7 @@ class RunConfig(ChoiceSettings, ChainSettings, ComparisonSettings):
         """
         return dict(self.__dict__["_given"])
 
-    def model_options(self) -> dict[str, Any]:
+    def model_options(self) -> JsonObject:
         """The arguments of the model's builder."""
         return self.records["model"].to_dict() | (self.options or {})
 
@@ -233,7 +234,7 @@ class RunConfig(ChoiceSettings, ChainSettings, ComparisonSettings):
             object.__setattr__(self, "_model_name", name_of(self.model, self.build_model))
         return self.__dict__["_model_name"]
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         # Functions do not pickle: a model that stands for itself goes by its name, from which it cannot be built again.
         state = {name: value for name, value in self.__dict__.items() if name != "_model"}
         if not isinstance(self.model, str) and "@" in self.model_name:
@@ -243,17 +244,17 @@ class RunConfig(ChoiceSettings, ChainSettings, ComparisonSettings):
     def _classes(self) -> dict[extensions.Kind, type[Settings]]:
         return {kind: type(record) for kind, record in self.records.items()}
 
-    def _flat(self) -> dict[str, Any]:
+    def _flat(self) -> dict[str, object]:
         """Every setting of this run, in the order of files."""
         values = {name: getattr(self, name) for name in in_order(all_declared(self._classes()))}
         return {name: value for name, value in values.items() if value is not None}
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """Plain values of all settings of this run, flat."""
         return {name: jsonable(value) for name, value in (self._flat() | {"model": self.model_name}).items()}
 
     @classmethod
-    def classes_of(cls, values: Mapping[str, Any]) -> dict[extensions.Kind, type[Settings]]:
+    def classes_of(cls, values: Mapping[str, object]) -> dict[extensions.Kind, type[Settings]]:
         """The settings classes of what flat settings choose, plug-ins imported.
 
         Raises:
@@ -263,13 +264,13 @@ class RunConfig(ChoiceSettings, ChainSettings, ComparisonSettings):
         return chosen_classes(values, reserved=own)
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> RunConfig:
+    def from_dict(cls, values: Mapping[str, object]) -> RunConfig:
         """The inverse of `to_dict`; an unknown name is a `ConfigError`."""
         check_known(dict.fromkeys(values.keys() & {"records"}), flat_settings())
         return cls(**values)
 
     @classmethod
-    def json_schema(cls, values: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    def json_schema(cls, values: Mapping[str, object] | None = None) -> JsonObject:
         """The JSON schema of `to_dict`: of all built-in settings, and those of plug-ins that `values` choose.
 
         >>> RunConfig.json_schema()["properties"]["beta"]["exclusiveMinimum"]

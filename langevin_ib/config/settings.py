@@ -11,7 +11,7 @@ import dataclasses
 import inspect
 import json
 import tomllib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -21,6 +21,7 @@ import tomli_w
 
 from langevin_ib.config.kinds import AUTO, Kind, plain
 from langevin_ib.errors import ConfigError
+from langevin_ib.plain import JsonObject
 
 GROUPS = ("model", "protocol", "dynamics", "descent", "comparison")
 
@@ -69,7 +70,7 @@ class Setting:
             return value
         return self.kind.check(name, plain(value), " (or auto)" if self.auto else "")
 
-    def schema(self) -> dict[str, Any]:
+    def schema(self) -> JsonObject:
         """Its JSON schema, with its description and, where it is a value, its default."""
         of_kind = self.kind.schema()
         return {
@@ -135,11 +136,11 @@ class Settings:
         return dict(_declared(cls))
 
     @classmethod
-    def json_schema(cls) -> dict[str, Any]:
+    def json_schema(cls) -> JsonObject:
         """The JSON schema of `to_dict`."""
         return schema_of(cls.declared())
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """Plain values in the order of the fields; None is left out."""
         values = {name: getattr(self, name) for name in type(self).declared()}
         return {name: jsonable(value) for name, value in values.items() if value is not None}
@@ -176,7 +177,7 @@ def _declared(cls: type[Settings]) -> dict[str, Setting]:
     return declared
 
 
-def schema_of(declared: dict[str, Setting]) -> dict[str, Any]:
+def schema_of(declared: Mapping[str, Setting]) -> JsonObject:
     """The JSON schema of a flat table of settings."""
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -201,7 +202,7 @@ def jsonable(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def read_settings(path: str | Path) -> dict[str, Any]:
+def read_settings(path: str | Path) -> JsonObject:
     """The settings in a file of TOML, or of JSON if its name ends so.
 
     Raises:

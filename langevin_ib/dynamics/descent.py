@@ -91,7 +91,6 @@ def sgd(
     training = None if model.training is None and kind.noiseless else noise.check(model)
     steps = [optax.add_decayed_weights(float(weight_decay))] if weight_decay else []
     optimiser = optax.chain(*steps, optax.sgd(lr, momentum=float(momentum) if momentum else None))
-    flat = ravel_pytree(like)[0]
     shapes = None if training is None else training.task if task_like is None else task_like
     source = None if training is None or shapes is None else Source(noise, training, like, shapes)
 
@@ -100,6 +99,21 @@ def sgd(
         if source is not None and kind.init is not None:
             memory = kind.init(source, source.training.task if task is None else task)
         return SGDState(params, optimiser.init(params), memory)
+
+    draw, gradient = _draw_of(noise, source, like), _gradient_of(model, noise, source, like)
+
+    def step(noise_draw: _Draw, state: SGDState, task: Task | None) -> tuple[SGDState, Any]:
+        slope, memory = gradient(noise_draw, state.position, state.memory, task)
+        info = watch(state.position, slope)
+        updates, optimiser_state = optimiser.update(slope, state.optimiser, state.position)
+        return SGDState(optax.apply_updates(state.position, updates), optimiser_state, memory), info
+
+    return Kernel(draw=draw, init=init, step=step)
+
+
+def _draw_of(noise: Noise, source: Source | None, like: Params) -> Callable[[Array, int], _Draw]:
+    """(key, chains) ↦ the randomness of one step."""
+    kind, flat = noise.record, ravel_pytree(like)[0]
 
     def draw(key: Array, chains: int) -> _Draw:
         own_key, label_key, direction_key = jax.random.split(key, 3)
@@ -110,6 +124,15 @@ def sgd(
             labels = standard_normals(label_key, chains, _label_shape(source), flat.dtype)
         direction = jax.random.normal(direction_key, (chains, flat.size if noise.isotropized else 0), flat.dtype)
         return _Draw(own, labels, direction)
+
+    return draw
+
+
+def _gradient_of(
+    model: Model, noise: Noise, source: Source | None, like: Params
+) -> Callable[[_Draw, Params, Any, Task | None], tuple[Params, Any]]:
+    """(draw, θ, memory, task) ↦ ĝ(θ) and the memory after it; without a source ∇L."""
+    kind = noise.record
 
     def gradient(noise_draw: _Draw, params: Params, memory: Any, task: Task | None) -> tuple[Params, Any]:
         if source is None:
@@ -129,13 +152,7 @@ def sgd(
             noisy = _isotropized(noisy, jax.grad(lesson.loss)(params), noise_draw.direction)
         return noisy, memory
 
-    def step(noise_draw: _Draw, state: SGDState, task: Task | None) -> tuple[SGDState, Any]:
-        slope, memory = gradient(noise_draw, state.position, state.memory, task)
-        info = watch(state.position, slope)
-        updates, optimiser_state = optimiser.update(slope, state.optimiser, state.position)
-        return SGDState(optax.apply_updates(state.position, updates), optimiser_state, memory), info
-
-    return Kernel(draw=draw, init=init, step=step)
+    return gradient
 
 
 def _label_shape(source: Source) -> tuple[int, ...]:

@@ -146,7 +146,7 @@ class Source(NamedTuple):
 class Lesson(NamedTuple):
     """What one chain learns: a task in the precision of its parameters, and L, the loss that follows from it."""
 
-    task: dict[str, Any]
+    task: Task
     loss: Callable[[Params], Float[Array, ""]]
 
 

@@ -37,6 +37,14 @@ class Standing(NamedTuple):
     tree: Any
 
 
+class Resumed(NamedTuple):
+    """A stage that went on from a saved state: its name, the step it stood at, steps in all."""
+
+    stage: str
+    step: int
+    steps: int
+
+
 @dataclass
 class Checkpoint:
     """The checkpoint file of one stage of one run.
@@ -61,7 +69,7 @@ class Checkpoint:
         """Log that a stage goes on from the saved state, and keep that for `resumes`."""
         log.info('resumed "%s" at step %d of %d from %s', stage, step, steps, self.path)
         signals.note(self.path, stage, step, steps)
-        _write(self._mark, json.dumps({"stage": stage, "step": step, "steps": steps}).encode())
+        _write(self._mark, json.dumps(Resumed(stage, step, steps)._asdict()).encode())
 
     @property
     def _mark(self) -> Path:
@@ -110,10 +118,10 @@ class Checkpoint:
         return Standing(burned, recorded, jax.tree.unflatten(treedef, placed))
 
 
-def resumes(folder: Path | None) -> list[dict[str, Any]]:
-    """The stages of a run that went on from a saved state: `stage`, `step` they stood at, `steps` in all."""
+def resumes(folder: Path | None) -> tuple[Resumed, ...]:
+    """The stages of a run that went on from a saved state."""
     marks = [] if folder is None else sorted(folder.glob(f"*.{os.getpid()}.resumed"))
-    return [json.loads(mark.read_text(encoding="utf-8")) for mark in marks]
+    return tuple(Resumed(**json.loads(mark.read_text(encoding="utf-8"))) for mark in marks)
 
 
 def _write(path: Path, content: bytes | memoryview) -> None:

@@ -12,7 +12,7 @@ import hashlib
 import math
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import Any, NamedTuple
 
@@ -67,12 +67,71 @@ class Observer:
     """What is measured on one chain: its state ↦ a draw, the draws' accumulator, and the part of a draw that is traced.
 
     The state is the kernel's: parameters as `state.position`, beside it what the kernel remembers, as an optimiser's
-    momentum.
+    momentum. Of `trace_chains` chains at most, `trace_rows` draws at most are kept.
     """
 
     observe: Callable[[Any], Any]
     accumulator: Accumulator
     traced: Callable[[Any], dict[str, Float[Array, "..."]]]
+    trace_chains: int = TRACE_CHAINS
+    trace_rows: int = TRACE_ROWS
+
+
+def nowhere(params: Params) -> Bool[Array, ""]:
+    """No bound: a rejected proposal, for one, cannot carry a chain away."""
+    del params
+    return jnp.asarray(False)
+
+
+@dataclass(frozen=True)
+class Limit:
+    """When a chain has run away, and what the error then says.
+
+    Attributes:
+        step_size: named in the error.
+        escaped: θ ↦ True where a chain has run away; non-finite parameters count as escaped in any case. Of parameters
+            and not of the state: the bound is one on them, whatever kernel moves them.
+        remedy: what the error advises.
+    """
+
+    step_size: float
+    escaped: Callable[[Params], Bool[Array, ""]] = nowhere
+    remedy: str = "use a smaller step_size"
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where chains run, and how a step is compiled; it changes no draw, but how what is done with them is rounded.
+
+    Attributes:
+        devices: to spread the chains over; by default all of them, or the one that is JAX's default.
+        ahead: whether a step's noise is drawn during the one before, so that it stands in memory: faster where the
+            gradient reads it several times, slower for small models, whose draws are best fused into their use.
+        width: chains are filled up to a multiple of it, as for devices: any smaller number takes the same program.
+    """
+
+    devices: Sequence[Any] | None = None
+    ahead: bool = False
+    width: int = 1
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A long stage of a run, to whoever waits for it; none of it changes a number.
+
+    Attributes:
+        name: in errors.
+        progress: called with (steps done, steps in all) after each chunk.
+        chunk_records: records per device call: how often the host looks.
+        checkpoint: where to save the state now and then, and to resume from.
+        placement: where its chains run.
+    """
+
+    name: str
+    progress: Progress | None = None
+    chunk_records: int | None = None
+    checkpoint: Checkpoint | None = None
+    placement: Placement = Placement()
 
 
 class EnsembleResult(NamedTuple):
@@ -111,19 +170,9 @@ def run_ensemble(
     *,
     key: Key[Array, ""],
     schedule: Schedule,
-    escaped: Callable[[Params], Bool[Array, ""]],
-    stage: str,
-    step_size: float,
+    limit: Limit,
+    stage: Stage,
     tasks: PyTree = None,
-    remedy: str = "use a smaller step_size",
-    chunk_records: int | None = None,
-    progress: Progress | None = None,
-    checkpoint: Checkpoint | None = None,
-    trace_chains: int = TRACE_CHAINS,
-    trace_rows: int = TRACE_ROWS,
-    devices: Sequence[Any] | None = None,
-    ahead: bool = False,
-    width: int = 1,
 ) -> EnsembleResult:
     """Run every chain from its start and reduce its draws on the device.
 
@@ -133,86 +182,139 @@ def run_ensemble(
         observer: what is measured at each record, from one chain's state.
         key: the run's key; step n uses fold_in(key, n).
         schedule: burn-in, thinning, number of records, segments.
-        escaped: θ ↦ True where a chain has run away; non-finite parameters count as escaped in any case. Of parameters
-            and not of the state: the bound is one on them, whatever kernel moves them.
-        stage: named in errors.
-        step_size: named in errors.
+        limit: when a chain has run away.
+        stage: its name, progress, chunks, checkpoint, devices.
         tasks: what each chain learns, leading axis the chain; None where all chains share the model's own loss.
-        remedy: what an error advises.
-        chunk_records: records per device call; changes no number, only how often the host looks.
-        progress: called with (steps done, steps in all) after each chunk.
-        checkpoint: where to save the state now and then, and to resume from.
-        trace_chains: chains whose draws are kept, at most.
-        trace_rows: draws kept of each of them, at most.
-        devices: to spread the chains over; by default all of them, or the one that is JAX's default.
-        ahead: whether a step's noise is drawn during the one before, so that it stands in memory: faster where the
-            gradient reads it several times, slower for small models, whose draws are best fused into their use. The
-            draws are the same; what is done with them may be rounded otherwise.
-        width: chains are filled up to a multiple of it, as for devices: any smaller number takes the same program.
 
     Raises:
         DivergenceError: some chain escaped or became non-finite, in the chunk where it happened.
     """
-    chains = jax.tree.leaves(starts)[0].shape[0]
-    sharding, used = chain_sharding(chains, devices)
-    spread = _Spread(chains, -chains % math.lcm(used, width))
-    if checkpoint is not None:
-        checkpoint = checkpoint.of(_content(kernel, starts, tasks, observer, key, schedule, escaped))
-    stride = -(-schedule.records // trace_rows)
-    rows = -(-schedule.records // stride)
-    chunk = chunk_records or int(np.clip(CHUNK_CHAIN_STEPS // (chains * schedule.thin), 1, CHUNK_RECORDS))
+    ensemble = _Ensemble(kernel, starts, tasks, observer, key, schedule, limit)
+    if stage.checkpoint is not None:
+        stage = replace(stage, checkpoint=stage.checkpoint.of(_content(ensemble)))
+    chains = ensemble.chains
+    sharding, used = chain_sharding(chains, stage.placement.devices)
+    spread = _Spread(chains, -chains % math.lcm(used, stage.placement.width))
     starts, tasks = jax.tree.map(jnp.asarray, spread.filled((starts, tasks)))
-    programs = _programs(kernel, observer, escaped, key, schedule, starts, tasks, sharding, chunk, stride, ahead)
+    chunk = stage.chunk_records or int(np.clip(CHUNK_CHAIN_STEPS // (chains * schedule.thin), 1, CHUNK_RECORDS))
+    stride = -(-schedule.records // observer.trace_rows)
+    filled = replace(ensemble, starts=starts, tasks=tasks)
+    programs = _Compiled(filled, sharding, chunk, stride, stage.placement.ahead).programs()
+    host = _Host(filled, stage, spread, programs, chunk, stride)
+    # A signal waits for the end of a chunk, and its state is then saved.
+    with signals.held() if stage.checkpoint is not None else nullcontext():
+        host.resume()
+        host.burn_in()
+        host.record()
+    return host.result(used)
 
-    carry = programs.begin(jax.device_put(starts, sharding))
-    picked = np.arange(min(chains, trace_chains))
-    trace = jax.tree.map(lambda b: np.zeros((rows, picked.size, *b.shape[2:]), b.dtype), carry.trace)
 
-    def look(done_steps: int) -> None:
-        first_bad = spread.cut(carry.first_bad)
+@dataclass(frozen=True)
+class _Ensemble:
+    """What a run computes; see `run_ensemble`."""
+
+    kernel: Kernel
+    starts: Params
+    tasks: PyTree
+    observer: Observer
+    key: Key[Array, ""]
+    schedule: Schedule
+    limit: Limit
+
+    @property
+    def chains(self) -> int:
+        return jax.tree.leaves(self.starts)[0].shape[0]
+
+
+class _Host:
+    """A run on its way: where it stands, and what the host has of it."""
+
+    def __init__(
+        self, ensemble: _Ensemble, stage: Stage, spread: _Spread, programs: _Programs, chunk: int, stride: int
+    ):
+        self.schedule, self.limit = ensemble.schedule, ensemble.limit
+        self.stage, self.spread, self.programs, self.chunk, self.stride = stage, spread, programs, chunk, stride
+        self.carry = programs.begin(jax.device_put(ensemble.starts, programs.sharding))
+        self.picked = np.arange(min(spread.chains, ensemble.observer.trace_chains))
+        rows = -(-self.schedule.records // stride)
+        self.trace = jax.tree.map(lambda b: np.zeros((rows, self.picked.size, *b.shape[2:]), b.dtype), self.carry.trace)
+        self.finished: list[Any] = []
+        self.burned = self.recorded = 0
+
+    @property
+    def steps(self) -> int:
+        """Steps done, of each chain."""
+        return self.burned + self.recorded * self.schedule.thin
+
+    def resume(self) -> None:
+        """Go on from the state that was saved, if there is one that fits."""
+        checkpoint = self.stage.checkpoint
+        if checkpoint is None:
+            return
+        bare = self.carry._replace(trace=None)
+
+        def like(done: int) -> Any:
+            ended = [self.spread.cut(self.carry.accumulated)] * sum(end <= done for end in self.schedule.segments)
+            return self.spread.cut(bare), ended, self.trace
+
+        saved = checkpoint.load(like)
+        if saved is None:
+            return
+        self.burned, self.recorded, (resumed, self.finished, self.trace) = saved
+        placed = jax.tree.map(lambda leaf, here: jax.device_put(leaf, here.sharding), self.spread.filled(resumed), bare)
+        self.carry = placed._replace(trace=self.carry.trace)
+        checkpoint.say_resumed(self.stage.name, self.steps, self.schedule.steps)
+
+    def burn_in(self) -> None:
+        """Steps that are not recorded."""
+        while self.burned < self.schedule.burn_in:
+            count = min(max(1, int(CHUNK_CHAIN_STEPS // self.spread.chains)), self.schedule.burn_in - self.burned)
+            self.carry = self.programs.burn(self.carry, self.burned, count)
+            self.burned += count
+            self.look()
+            self.keep()
+
+    def record(self) -> None:
+        """Records, one stretch after the other."""
+        for end in self.schedule.segments[len(self.finished) :]:
+            while self.recorded < end:
+                count = min(self.chunk, end - self.recorded)
+                self.carry = self.programs.record(self.carry, self.recorded, count)
+                _store_trace(self.trace, self.carry.trace, self.picked, self.recorded, count, self.stride)
+                self.recorded += count
+                self.look()
+                if self.recorded < end:
+                    self.keep()
+            self.finished.append(self.spread.cut(self.carry.accumulated))
+            self.carry = self.carry._replace(accumulated=self.programs.reset())
+            self.keep()
+
+    def look(self) -> None:
+        """Whether all chains are where they may be; tell how far they are."""
+        first_bad = self.spread.cut(self.carry.first_bad)
         bad = first_bad[first_bad >= 0]
         if bad.size:
-            raise DivergenceError(stage, bad.size, chains, int(bad.min()), step_size, remedy)
-        if progress is not None:
-            progress(done_steps, schedule.steps)
+            first, limit = int(bad.min()), self.limit
+            raise DivergenceError(self.stage.name, bad.size, self.spread.chains, first, limit.step_size, limit.remedy)
+        if self.stage.progress is not None:
+            self.stage.progress(self.steps, self.schedule.steps)
 
-    finished, burned, recorded = [], 0, 0
-    if checkpoint is not None and (saved := _saved(checkpoint, spread, carry, schedule, trace)) is not None:
-        burned, recorded, (carry, finished, trace) = saved
-        checkpoint.say_resumed(stage, burned + recorded * schedule.thin, schedule.steps)
-
-    def keep() -> None:
+    def keep(self) -> None:
+        """Save the state if it is time, or if a signal asks for it."""
+        checkpoint = self.stage.checkpoint
         if checkpoint is not None and (signals.asked() or checkpoint.due()):
             # The trace's buffer stays out: its size depends on the chunk, and its rows are on the host already.
-            checkpoint.save(Standing(burned, recorded, (spread.cut(carry._replace(trace=None)), finished, trace)))
-            signals.note(checkpoint.path, stage, burned + recorded * schedule.thin, schedule.steps)
+            state = self.spread.cut(self.carry._replace(trace=None))
+            checkpoint.save(Standing(self.burned, self.recorded, (state, self.finished, self.trace)))
+            signals.note(checkpoint.path, self.stage.name, self.steps, self.schedule.steps)
         signals.check()
 
-    # A signal waits for the end of a chunk, and its state is then saved.
-    with signals.held() if checkpoint is not None else nullcontext():
-        while burned < schedule.burn_in:
-            count = min(max(1, int(CHUNK_CHAIN_STEPS // chains)), schedule.burn_in - burned)
-            carry = programs.burn(carry, burned, count)
-            burned += count
-            look(burned)
-            keep()
-
-        for end in schedule.segments[len(finished) :]:
-            while recorded < end:
-                count = min(chunk, end - recorded)
-                carry = programs.record(carry, recorded, count)
-                _store_trace(trace, carry.trace, picked, recorded, count, stride)
-                recorded += count
-                look(schedule.burn_in + recorded * schedule.thin)
-                if recorded < end:
-                    keep()
-            finished.append(spread.cut(carry.accumulated))
-            carry = carry._replace(accumulated=programs.reset())
-            keep()
-
-    info = {k: total / (schedule.records * schedule.thin) for k, total in spread.cut(carry.info)._asdict().items()}
-    trace = {name: np.swapaxes(rows_first, 0, 1) for name, rows_first in trace.items()}
-    return EnsembleResult(finished, trace, info, spread.cut(carry.state.position), used)
+    def result(self, devices: int) -> EnsembleResult:
+        """What is left."""
+        taken = self.schedule.records * self.schedule.thin
+        info = {name: total / taken for name, total in self.spread.cut(self.carry.info)._asdict().items()}
+        trace = {name: np.swapaxes(rows_first, 0, 1) for name, rows_first in self.trace.items()}
+        return EnsembleResult(self.finished, trace, info, self.spread.cut(self.carry.state.position), devices)
 
 
 class _Spread(NamedTuple):
@@ -236,125 +338,110 @@ class _Spread(NamedTuple):
         return jax.tree.map(lambda leaf: np.asarray(leaf)[: self.chains], tree)
 
 
-def _saved(
-    checkpoint: Checkpoint, spread: _Spread, carry: _Carry, schedule: Schedule, trace: dict[str, np.ndarray]
-) -> Standing | None:
-    """The state to go on from, on the devices of `carry`; None without one that fits."""
-    bare = carry._replace(trace=None)
-
-    def like(done: int) -> Any:
-        ended = [spread.cut(carry.accumulated)] * sum(end <= done for end in schedule.segments)
-        return spread.cut(bare), ended, trace
-
-    saved = checkpoint.load(like)
-    if saved is None:
-        return None
-    resumed, finished, rows = saved.tree
-    placed = jax.tree.map(lambda leaf, here: jax.device_put(leaf, here.sharding), spread.filled(resumed), bare)
-    return saved._replace(tree=(placed._replace(trace=carry.trace), finished, rows))
-
-
-def _content(
-    kernel: Kernel,
-    starts: Params,
-    tasks: PyTree,
-    observer: Observer,
-    key: Key[Array, ""],
-    schedule: Schedule,
-    escaped: Callable[[Params], Bool[Array, ""]],
-) -> str:
+def _content(ensemble: _Ensemble) -> str:
     """What a run computes, in one digest: its starts, tasks, a step, what is observed, when; not chunks nor devices."""
-    chains = jax.tree.leaves(starts)[0].shape[0]
+    kernel, observer, chains = ensemble.kernel, ensemble.observer, ensemble.chains
 
     def observed(state: Any) -> Any:
         draw = observer.observe(state)
         updated = observer.accumulator.update(observer.accumulator.init(), draw)
-        return updated, observer.traced(draw), escaped(state.position)
+        return updated, observer.traced(draw), ensemble.limit.escaped(state.position)
 
     def computed(params: Params, tasks: PyTree, key: Key[Array, ""]) -> Any:
         state = jax.vmap(kernel.init)(params, tasks)
         return jax.vmap(kernel.step)(kernel.draw(key, chains), state, tasks), jax.vmap(observed)(state)
 
-    arguments = [np.asarray(jax.random.key_data(key)), *map(np.asarray, jax.tree.leaves((starts, tasks)))]
-    digest = hashlib.sha256(f"{schedule} {content_of(computed, starts, tasks, key)}".encode())
+    given = ensemble.starts, ensemble.tasks
+    arguments = [np.asarray(jax.random.key_data(ensemble.key)), *map(np.asarray, jax.tree.leaves(given))]
+    digest = hashlib.sha256(f"{ensemble.schedule} {content_of(computed, *given, ensemble.key)}".encode())
     for values in arguments:
         digest.update(f"{values.dtype} {values.shape}".encode() + values.tobytes())
     return digest.hexdigest()
 
 
 class _Programs(NamedTuple):
-    """The compiled parts of a run."""
+    """The compiled parts of a run, and where its chains lie."""
 
     begin: Callable[[Params], _Carry]
     burn: Callable[[_Carry, int, int], _Carry]
     record: Callable[[_Carry, int, int], _Carry]
     reset: Callable[[], Any]
+    sharding: NamedSharding
 
 
-def _programs(
-    kernel: Kernel,
-    observer: Observer,
-    escaped: Callable[[Params], Bool[Array, ""]],
-    key: Key[Array, ""],
-    schedule: Schedule,
-    starts: Params,
-    tasks: PyTree,
-    sharding: NamedSharding,
-    chunk: int,
-    stride: int,
-    ahead: bool,
-) -> _Programs:
-    """Compile one run: `begin` at the starts, `burn` some steps, `record` some draws, `reset` the accumulators.
+class _Compiled:
+    """A run as programs: `begin` at the starts, `burn` some steps, `record` some draws, `reset` the accumulators.
 
     The number of steps or records of a call is an argument, not a constant: chunks of any length share a compilation.
     Tasks are constants of the program, which XLA lays out while it compiles: as arguments they made a step of a small
     network 8% slower with label noise and 15% with fresh examples, in a loop's carry they would be copied every time.
     """
-    chains = jax.tree.leaves(starts)[0].shape[0]
 
-    def fresh_accumulators():
-        empty = observer.accumulator.init()
-        return jax.tree.map(lambda leaf: jnp.zeros((chains, *leaf.shape), leaf.dtype) + leaf, empty)
+    def __init__(self, ensemble: _Ensemble, sharding: NamedSharding, chunk: int, stride: int, ahead: bool):
+        self.kernel, self.observer, self.tasks = ensemble.kernel, ensemble.observer, ensemble.tasks
+        self.key, self.schedule, self.escaped = ensemble.key, ensemble.schedule, ensemble.limit.escaped
+        self.chains, self.sharding, self.chunk, self.stride, self.ahead = (
+            ensemble.chains, sharding, chunk, stride, ahead,
+        )  # fmt: skip
 
-    def noise_of(n):
-        return kernel.draw(jax.random.fold_in(key, n), chains)
+    def programs(self) -> _Programs:
+        """All of them."""
+        # Named for every leaf: left to the compiler, accumulators were replicated and gathered at each record.
+        by_row = NamedSharding(self.sharding.mesh, PartitionSpec(None, "chain"))
+        layout = _Carry(self.sharding, self.sharding, self.sharding, first_bad=self.sharding, trace=by_row)
+        options = _plain_fusion() if self.ahead else None
+        return _Programs(
+            begin=jax.jit(self.begin, out_shardings=layout),
+            burn=jax.jit(self.burn, donate_argnums=0, out_shardings=layout, compiler_options=options),
+            record=jax.jit(self.record, donate_argnums=0, out_shardings=layout, compiler_options=options),
+            reset=jax.jit(self.fresh_accumulators, out_shardings=self.sharding),
+            sharding=self.sharding,
+        )
 
-    def advance(noise, state, info, tasks=tasks):
-        state, reported = jax.vmap(kernel.step)(noise, state, tasks)
+    def fresh_accumulators(self):
+        empty = self.observer.accumulator.init()
+        return jax.tree.map(lambda leaf: jnp.zeros((self.chains, *leaf.shape), leaf.dtype) + leaf, empty)
+
+    def noise_of(self, n):
+        return self.kernel.draw(jax.random.fold_in(self.key, n), self.chains)
+
+    def advance(self, noise, carry, tasks):
+        state, info = carry
+        state, reported = jax.vmap(self.kernel.step)(noise, state, tasks)
         return state, jax.tree.map(lambda total, x: total + x, info, reported)
 
-    def take_steps(state, first_step, count, info):
+    def take_steps(self, state, first_step, count, info):
         def draw_and_advance(n, carry):
-            state, info = carry
-            noise = noise_of(n)
-            if sharding.num_devices > 1:  # on one device it would only keep XLA from fusing draw and step
-                noise, placed = jax.lax.with_sharding_constraint((noise, tasks), sharding)
-                return advance(noise, state, info, placed)
-            return advance(noise, state, info)
+            noise, tasks = self.noise_of(n), self.tasks
+            if self.sharding.num_devices > 1:  # on one device it would only keep XLA from fusing draw and step
+                noise, tasks = jax.lax.with_sharding_constraint((noise, tasks), self.sharding)
+            return self.advance(noise, carry, tasks)
 
         def advance_and_draw(n, carry):
-            (state, info), noise = carry
-            return advance(noise, state, info), noise_of(n + 1)
+            here, noise = carry
+            return self.advance(noise, here, self.tasks), self.noise_of(n + 1)
 
-        if ahead:
-            carry = ((state, info), noise_of(first_step))
+        if self.ahead:
+            carry = ((state, info), self.noise_of(first_step))
             return jax.lax.fori_loop(first_step, first_step + count, advance_and_draw, carry)[0]
         return jax.lax.fori_loop(first_step, first_step + count, draw_and_advance, (state, info))
 
-    def mark(state, first_bad, step):
-        bad = jax.vmap(lambda x: ~_finite(x) | escaped(x))(state.position)
+    def mark(self, state, first_bad, step):
+        bad = jax.vmap(lambda x: ~_finite(x) | self.escaped(x))(state.position)
         return jnp.where(bad & (first_bad < 0), step, first_bad)
 
-    def burn(carry: _Carry, first_step, count) -> _Carry:
-        state, _ = take_steps(carry.state, first_step, count, carry.info)
-        return carry._replace(state=state, first_bad=mark(state, carry.first_bad, first_step + count))
+    def burn(self, carry: _Carry, first_step, count) -> _Carry:
+        state, _ = self.take_steps(carry.state, first_step, count, carry.info)
+        return carry._replace(state=state, first_bad=self.mark(state, carry.first_bad, first_step + count))
 
-    def record(carry: _Carry, first_record, count) -> _Carry:
+    def record(self, carry: _Carry, first_record, count) -> _Carry:
+        schedule, observer = self.schedule, self.observer
+
         def make_record(r, carry: _Carry) -> _Carry:
             first_step = schedule.burn_in + r * schedule.thin
-            state, info = take_steps(carry.state, first_step, schedule.thin, carry.info)
+            state, info = self.take_steps(carry.state, first_step, schedule.thin, carry.info)
             draw = jax.vmap(observer.observe)(state)
-            row = r // stride - first_record // stride
+            row = r // self.stride - first_record // self.stride
             trace = jax.tree.map(
                 lambda buffer, x: jax.lax.dynamic_update_index_in_dim(buffer, x, row, 0),
                 carry.trace,
@@ -364,34 +451,25 @@ def _programs(
                 state=state,
                 accumulated=jax.vmap(observer.accumulator.update)(carry.accumulated, draw),
                 info=info,
-                first_bad=mark(state, carry.first_bad, first_step + schedule.thin),
+                first_bad=self.mark(state, carry.first_bad, first_step + schedule.thin),
                 trace=trace,
             )
 
         return jax.lax.fori_loop(first_record, first_record + count, make_record, carry)
 
-    def begin(starts: Params) -> _Carry:
-        state = jax.vmap(kernel.init)(starts, tasks)
-        info = jax.eval_shape(lambda s: jax.vmap(kernel.step)(noise_of(0), s, tasks)[1], state)
+    def begin(self, starts: Params) -> _Carry:
+        kernel, observer = self.kernel, self.observer
+        state = jax.vmap(kernel.init)(starts, self.tasks)
+        info = jax.eval_shape(lambda s: jax.vmap(kernel.step)(self.noise_of(0), s, self.tasks)[1], state)
         traced = jax.eval_shape(jax.vmap(lambda s: observer.traced(observer.observe(s))), state)
+        rows = -(-self.chunk // self.stride) + 1
         return _Carry(
             state=state,
-            accumulated=fresh_accumulators(),
+            accumulated=self.fresh_accumulators(),
             info=jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, jnp.float64), info),
-            first_bad=jnp.full(chains, -1, jnp.int64),
-            trace=jax.tree.map(lambda leaf: jnp.zeros((-(-chunk // stride) + 1, *leaf.shape), leaf.dtype), traced),
+            first_bad=jnp.full(self.chains, -1, jnp.int64),
+            trace=jax.tree.map(lambda leaf: jnp.zeros((rows, *leaf.shape), leaf.dtype), traced),
         )
-
-    # Named for every leaf: left to the compiler, accumulators were replicated and gathered at each record.
-    by_row = NamedSharding(sharding.mesh, PartitionSpec(None, "chain"))
-    layout = _Carry(sharding, sharding, sharding, first_bad=sharding, trace=by_row)
-    options = _plain_fusion() if ahead else None
-    return _Programs(
-        begin=jax.jit(begin, out_shardings=layout),
-        burn=jax.jit(burn, donate_argnums=0, out_shardings=layout, compiler_options=options),
-        record=jax.jit(record, donate_argnums=0, out_shardings=layout, compiler_options=options),
-        reset=jax.jit(fresh_accumulators, out_shardings=sharding),
-    )
 
 
 def tune_step_size(

@@ -20,7 +20,7 @@ from langevin_ib.devices import in_use
 from langevin_ib.dynamics.kernel import Kernel
 from langevin_ib.ensemble import accumulators
 from langevin_ib.ensemble.checkpoint import Checkpoint
-from langevin_ib.ensemble.runner import Observer, Progress, Schedule, batched, run_ensemble
+from langevin_ib.ensemble.runner import Limit, Observer, Placement, Progress, Schedule, Stage, batched, run_ensemble
 from langevin_ib.errors import DivergenceError
 from langevin_ib.jax_settings import default_settings
 from langevin_ib.models.base import Params
@@ -89,7 +89,9 @@ def record(
     first = np.asarray(batched(lambda x: ravel_pytree(x)[0])(starts))
     limit = RUNAWAY * (1.0 + float(np.abs(first).max()))
     schedule = schedule_of(steps, rows)
-    observer = Observer(lambda state: ravel_pytree(state.position)[0], accumulators.count(), lambda x: {"params": x})
+    observer = Observer(
+        lambda state: ravel_pytree(state.position)[0], accumulators.count(), lambda x: {"params": x}, BLOCK, rows
+    )
     ahead = _numbers_drawn(kernel) > AHEAD
     wide = jax.config.read("jax_enable_x64")
     free: SimpleQueue[Any] = SimpleQueue()
@@ -125,19 +127,15 @@ def record(
                     observer,
                     key=jax.random.fold_in(key, b),
                     schedule=schedule,
-                    escaped=lambda x: jnp.max(jnp.abs(ravel_pytree(x)[0])) > limit,
-                    stage=stage,
-                    step_size=step_size,
+                    limit=Limit(step_size, lambda x: jnp.max(jnp.abs(ravel_pytree(x)[0])) > limit, REMEDY),
+                    stage=Stage(
+                        stage,
+                        partial(looked, b),
+                        -(-schedule.records // LOOKS),
+                        None if checkpoint_of is None else checkpoint_of(b),
+                        Placement([device], ahead=ahead, width=BLOCK),
+                    ),
                     tasks=tasks_here,
-                    remedy=REMEDY,
-                    chunk_records=-(-schedule.records // LOOKS),
-                    progress=partial(looked, b),
-                    checkpoint=None if checkpoint_of is None else checkpoint_of(b),
-                    trace_chains=BLOCK,
-                    trace_rows=rows,
-                    devices=[device],
-                    ahead=ahead,
-                    width=BLOCK,
                 )
         except DivergenceError as error:  # of this block alone; how many diverged is known when all are done
             return error

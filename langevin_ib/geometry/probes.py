@@ -227,10 +227,6 @@ def _compiled_evaluator(same: _ByIdentity) -> Evaluator:
             inside=jnp.all(jnp.stack(inside)),
         )
 
-    def spectrum_of(params):
-        fields = all_fields(model, params)
-        return jnp.linalg.eigvalsh(fields @ fields.T) if len(fields) else jnp.ones(1)
-
     def at_slice(x):
         point = chart.section(x)
         jacobian = moment_jacobian(model, point) if model.group_dim else jnp.zeros((0, flat(point).size))
@@ -238,7 +234,7 @@ def _compiled_evaluator(same: _ByIdentity) -> Evaluator:
         return Slice(
             point=flat(point),
             slope=jax.jacfwd(lambda y: chart.of(chart.section(y)))(x),
-            spectrum=spectrum_of(point),
+            spectrum=_spectrum(model, point),
             coupling=singular,
             scale=jnp.max(jnp.abs(jacobian) @ jnp.abs(flat(point)), initial=0.0),
             terms=jnp.stack(slice_terms(chart, x)),
@@ -259,10 +255,16 @@ def _compiled_evaluator(same: _ByIdentity) -> Evaluator:
         act=_in_blocks(lambda t, theta: flat(model.act(t, unravel(theta)))),
         act_compact=_in_blocks(act_compact),
         pullback_metric=_in_blocks(pullback_metric),
-        spectrum=_in_blocks(lambda theta: spectrum_of(unravel(theta))),
+        spectrum=_in_blocks(lambda theta: _spectrum(model, unravel(theta))),
         slice=_in_blocks(at_slice),
         scalars=_in_blocks(lambda x: flat(list(chart.scalars(x).values()))),
     )
+
+
+def _spectrum(model: Model, params: Params) -> Array:
+    """Eigenvalues of the Gram matrix of all generators, 1 where there are none."""
+    fields = all_fields(model, params)
+    return jnp.linalg.eigvalsh(fields @ fields.T) if len(fields) else jnp.ones(1)
 
 
 def _in_blocks(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -167,6 +167,68 @@ class OwnError(NamedTuple):
     skewness: float
 
 
+@dataclass(frozen=True)
+class _Expansion:
+    """What the law of finite steps adds to (S), p₀, on a window; see `Coordinate.error`.
+
+    Attributes:
+        low, high: the window, in x.
+        x: Chebyshev's points of it.
+        drift, noise: ηa and ηb² there.
+        moments: m₁ to m₄ of a step's change.
+        symmetric: those of a noise without third cumulant.
+        steepness: |∇x|².
+    """
+
+    low: float
+    high: float
+    x: Float[np.ndarray, " n"]
+    drift: Float[np.ndarray, " n"]
+    noise: Float[np.ndarray, " n"]
+    moments: Float[np.ndarray, "n 4"]
+    symmetric: Float[np.ndarray, "n 4"]
+    steepness: Float[np.ndarray, " n"]
+
+    def series(self, values: Float[np.ndarray, " n"]) -> Chebyshev:
+        """The polynomial through values at the points."""
+        return Chebyshev.fit(self.x, values, ERROR_DEGREE - 1, domain=[self.low, self.high])
+
+    @cached_property
+    def log_slopes(self) -> list[Float[np.ndarray, " n"]]:
+        """∂ log p₀, and its first two derivatives."""
+        log_slope = self.series(2.0 * self.drift / self.noise) - self.series(np.log(self.noise)).deriv()
+        return [part(self.x) for part in (log_slope, log_slope.deriv(), log_slope.deriv(2))]
+
+    def flux(self, first, second, third, fourth) -> Float[np.ndarray, " n"]:
+        """That of p₀ under moments of a step's change, divided by p₀."""
+        m2, m3, m4 = self.series(second), self.series(third), self.series(fourth)
+        x, (l1, l2, l3) = self.x, self.log_slopes
+        return (
+            first
+            - (m2.deriv()(x) + m2(x) * l1) / 2.0
+            + (m3.deriv(2)(x) + 2.0 * m3.deriv()(x) * l1 + m3(x) * (l2 + l1**2)) / 6.0
+            - (m4.deriv(3)(x) + 3.0 * m4.deriv(2)(x) * l1 + 3.0 * m4.deriv()(x) * (l2 + l1**2)) / 24.0
+            - m4(x) * (l3 + 3.0 * l1 * l2 + l1**3) / 24.0
+        )
+
+    def along(self, values):
+        """∂ along the slice of a function, and of a function times p₀ divided by it."""
+        slope = self.series(values).deriv()(self.x)
+        return np.sqrt(self.steepness) * slope, np.sqrt(self.steepness) * (slope + values * self.log_slopes[0])
+
+    def excess_slope(self, momentum: float) -> Float[np.ndarray, " n"]:
+        """½ ηb² ∂φ."""
+        leading = np.stack([self.drift, self.noise, 0.0 * self.x, 0.0 * self.x])
+        share = (1.0 - momentum) / (1.0 + momentum)
+        rest = share * self.flux(*(self.symmetric.T - leading)) + self.flux(*(self.moments - self.symmetric).T)
+        if momentum:
+            across = self.noise / self.steepness  # ηb² of the place along the slice
+            inertia = momentum / (1.0 - momentum)
+            inner = across * self.along(across)[0] * np.sqrt(self.steepness)
+            rest -= inertia / 8.0 * self.along(self.along(inner)[1])[1]
+        return rest
+
+
 class Coordinate:
     """One coordinate z of a `Descent`, in x = log |z| on a half-line from 0 and in x = z on the whole line.
 
@@ -302,59 +364,33 @@ class Coordinate:
         Source: van Kampen, Stochastic Processes in Physics and Chemistry, chapters VIII–X.
         """
 
-        def place(z):
-            return np.log(np.abs(z)) if self.multiplies else z
-
-        low, high = sorted(float(x) for x in place(np.asarray(edges, np.float64)[[0, -1]]))
-        angles = np.pi * (np.arange(ERROR_DEGREE) + 0.5) / ERROR_DEGREE
-        x = 0.5 * (low + high) + 0.5 * (high - low) * np.cos(angles)
-        z = self.sign * np.exp(x) if self.multiplies else x
-        drift, diffusion = self._drift_and_diffusion(z)
-        moments, symmetric, steepness, *_ = self._increment(z)
-        noise, drift = self._lr * diffusion, self._lr * drift  # ηb² and ηa
-        if self.multiplies:
-            noise = noise / z**2
-            drift = drift / z - 0.5 * noise
-
-        def series(values):
-            return Chebyshev.fit(x, values, ERROR_DEGREE - 1, domain=[low, high])
-
-        log_slope = series(2.0 * drift / noise) - series(np.log(noise)).deriv()
-        l1, l2, l3 = (part(x) for part in (log_slope, log_slope.deriv(), log_slope.deriv(2)))
-
-        def flux(first, second, third, fourth):
-            """That of p₀ under moments of a step's change, divided by p₀."""
-            m2, m3, m4 = series(second), series(third), series(fourth)
-            return (
-                first
-                - (m2.deriv()(x) + m2(x) * l1) / 2.0
-                + (m3.deriv(2)(x) + 2.0 * m3.deriv()(x) * l1 + m3(x) * (l2 + l1**2)) / 6.0
-                - (m4.deriv(3)(x) + 3.0 * m4.deriv(2)(x) * l1 + 3.0 * m4.deriv()(x) * (l2 + l1**2)) / 24.0
-                - m4(x) * (l3 + 3.0 * l1 * l2 + l1**3) / 24.0
-            )
-
-        def along(values):
-            """∂ along the slice of a function, and of a function times p₀ divided by it."""
-            slope = series(values).deriv()(x)
-            return np.sqrt(steepness) * slope, np.sqrt(steepness) * (slope + values * l1)
-
-        leading = np.stack([drift, noise, 0.0 * x, 0.0 * x])
-        rest = (1.0 - momentum) / (1.0 + momentum) * flux(*(symmetric.T - leading)) + flux(*(moments - symmetric).T)
-        if momentum:
-            across = noise / steepness  # ηb² of the place along the slice
-            inertia = momentum / (1.0 - momentum)
-            rest -= inertia / 8.0 * along(along(across * along(across)[0] * np.sqrt(steepness))[1])[1]
-        excess = series(2.0 * rest / noise).integ()
+        expansion = self._expanded(edges)
+        rest = expansion.excess_slope(momentum)
+        excess = expansion.series(2.0 * rest / expansion.noise).integ()
         nodes = bin_nodes(np.asarray(edges, np.float64), (False, False), ERROR_PANELS)
         law = self.law(float(edges[0]), float(edges[-1]))
         log_mass = law.log_density(nodes.z.ravel()).reshape(nodes.z.shape) + nodes.log_weight
         mass = np.exp(log_mass - log_mass.max())
         mass /= mass.sum()
-        change = (mass * excess(place(nodes.z))).sum(axis=1)
+        change = (mass * excess(self._step_place(nodes.z))).sum(axis=1)
         change -= mass.sum(axis=1) * change.sum()
         variance, skew = (float(part[0]) for part in self._increment(np.array([self.middle]))[3:])
         skewness = skew / variance**1.5 if variance > 0 else 0.0
         return OwnError(0.5 if abs(skewness) > SKEWED else 1.0, 0.5 * float(np.abs(change).sum()), skewness)
+
+    def _expanded(self, edges: Float[np.ndarray, " edges"]) -> _Expansion:
+        """The moments of a step's change over a window."""
+        low, high = sorted(float(x) for x in self._step_place(np.asarray(edges, np.float64)[[0, -1]]))
+        angles = np.pi * (np.arange(ERROR_DEGREE) + 0.5) / ERROR_DEGREE
+        x = 0.5 * (low + high) + 0.5 * (high - low) * np.cos(angles)
+        z = self.sign * np.exp(x) if self.multiplies else x
+        drift, diffusion = self._drift_and_diffusion(z)
+        moments, symmetric, steepness, *_ = self._increment(z)
+        noise, drift = self._lr * diffusion, self._lr * drift
+        if self.multiplies:
+            noise = noise / z**2
+            drift = drift / z - 0.5 * noise
+        return _Expansion(low, high, x, drift, noise, moments, symmetric, steepness)
 
     def _bulk(self) -> tuple[np.ndarray, np.ndarray]:
         """A grid in x over the bulk of law (S), and the mass at its points."""
@@ -428,6 +464,10 @@ class Coordinate:
 
     def _place(self, z: np.ndarray) -> np.ndarray:
         return z if self.line else np.log(np.abs(z))
+
+    def _step_place(self, z: np.ndarray) -> np.ndarray:
+        """The coordinate in which a step's change is expanded."""
+        return np.log(np.abs(z)) if self.multiplies else z
 
     def _value(self, x: Any) -> np.ndarray:
         return np.asarray(x if self.line else self.sign * np.exp(x))

@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeAlias, get_type_hints
+from typing import Any, get_type_hints
 
 import jax
 
@@ -20,14 +20,13 @@ from langevin_ib.errors import ConfigError, LangevinIBError, ModelError, one_lin
 from langevin_ib.models.base import Model
 from langevin_ib.models.fingerprint import content_of
 from langevin_ib.models.shapes import check_shapes
-
-Option: TypeAlias = int | float | str | bool | list
+from langevin_ib.plain import Json
 
 LARGEST = sys.float_info.max
 KINDS = {bool: "yes or no", int: "a whole number", float: "a finite number", str: "a word"}
 
 
-def build_model(name: str, options: Mapping[str, Option] | None = None) -> Model:
+def build_model(name: str, options: Mapping[str, Json] | None = None) -> Model:
     """The model of a name, built with the given options.
 
     Args:
@@ -58,7 +57,7 @@ def build_model(name: str, options: Mapping[str, Option] | None = None) -> Model
         raise _as_config_error(error) from None
 
 
-def build(model: Model | Callable[..., Model], options: Mapping[str, Option] | None = None) -> Model:
+def build(model: Model | Callable[..., Model], options: Mapping[str, Json] | None = None) -> Model:
     """A `Model` as it is, or what a function builds, checked as a user's own model is.
 
     Raises:
@@ -152,7 +151,7 @@ def _error_location(error: Exception) -> str | None:
     return f"{Path(own[-1].filename).name}:{own[-1].lineno}"
 
 
-def options_of(name: str) -> dict[str, Any]:
+def options_of(name: str) -> dict[str, object]:
     """{option: default} of a model of the package or of a user's own.
 
     An option without a default has `inspect.Parameter.empty`.
@@ -182,7 +181,7 @@ def _builder(name: str) -> Callable[..., Any]:
     return builder
 
 
-def _call_builder(name: str, builder: Callable[..., Any], options: Mapping[str, Option]) -> Model:
+def _call_builder(name: str, builder: Callable[..., Any], options: Mapping[str, Json]) -> Model:
     """Call a user's builder, and check what it returns."""
     settings = _checked(name, builder, options)
     try:
@@ -228,7 +227,7 @@ def _builder_options(name: str, builder: Callable[..., Any]) -> dict[str, tuple[
     return options
 
 
-def _checked(name: str, builder: Callable[..., Any], options: Mapping[str, Option]) -> dict[str, Option]:
+def _checked(name: str, builder: Callable[..., Any], options: Mapping[str, Json]) -> dict[str, Json]:
     known = _builder_options(name, builder)
     anything = any(p.kind is p.VAR_KEYWORD for p in _signature(name, builder).parameters.values())
     settings = {}
@@ -246,7 +245,7 @@ def _checked(name: str, builder: Callable[..., Any], options: Mapping[str, Optio
     return settings
 
 
-def _of_kind(option: str, value: Option, kind: type | None) -> Option:
+def _of_kind(option: str, value: Json, kind: type | None) -> Json:
     if kind is float and isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST:
         return float(value)  # beartype takes no int for a float
     truth = isinstance(value, bool)

@@ -115,10 +115,10 @@ class _Fields:
                 raise self.refuse("init", "return arrays of at least one parameter", f"{place} of shape {leaf.shape}")
         return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, jnp.float64), params)
 
-    def mapping(self, field: str, function: Callable[..., Any]) -> Callable[..., dict[str, Any]]:
+    def mapping(self, field: str, function: Callable[..., Any]) -> Callable[..., dict[str, object]]:
         """A function that returns a mapping of names, as one that returns a dictionary."""
 
-        def named(*args: Any) -> dict[str, Any]:
+        def named(*args: Any) -> dict[str, object]:
             values = function(*args)
             if not isinstance(values, Mapping):
                 raise self.refuse(field, "return a mapping of names to arrays", _describe(values))
@@ -129,7 +129,7 @@ class _Fields:
 
         return named
 
-    def coordinates(self, theta: Any) -> dict[str, Any]:
+    def coordinates(self, theta: Any) -> dict[str, jax.ShapeDtypeStruct]:
         """z, from `invariants`; discrete ones may be whole numbers."""
         model = self.model
         z = self.traced("invariants", self.mapping("invariants", model.invariants), theta)
@@ -167,7 +167,7 @@ class _Fields:
         if not same or [leaf.shape for leaf in jax.tree.leaves(result)] != [x.shape for x in jax.tree.leaves(theta)]:
             raise self.refuse(field, f"return parameters as init does, {_shapes(theta)}", _shapes(result))
 
-    def functions_of_z(self, z: dict[str, Any]) -> None:
+    def functions_of_z(self, z: Mapping[str, jax.ShapeDtypeStruct]) -> None:
         """Scalars, the flat measure, closed forms."""
         model = self.model
         if model.scalars is not None:

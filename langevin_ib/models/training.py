@@ -90,7 +90,7 @@ def size_of(task: Task) -> int:
     return len(task["x"]) if "x" in task else 0
 
 
-def cast(task: Task, like: Params) -> dict[str, Any]:
+def cast(task: Task, like: Params) -> dict[str, Array]:
     """A task's arrays in the precision of the parameters."""
     dtype = jax.tree.leaves(like)[0].dtype
     return jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), dict(task))

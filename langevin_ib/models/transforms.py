@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PyTree
 
 from langevin_ib.models.base import Invariants, Model, Params
 from langevin_ib.models.training import Training
@@ -48,13 +48,7 @@ def with_metric(model: Model, metric: Float[np.ndarray, "..."]) -> Model:
     root, inverse = _metric_roots(np.asarray(metric, np.float64), flat.size)
 
     def unwhiten(phi: Float[Array, " q"]) -> Params:
-        theta = _apply(inverse, phi)
-        # Leaf by leaf, because `unravel` insists on the precision of the parameters it was made from.
-        parts, start = [], 0
-        for leaf in jax.tree.leaves(shapes):
-            parts.append(theta[start : start + leaf.size].reshape(leaf.shape))
-            start += leaf.size
-        return jax.tree.unflatten(jax.tree.structure(shapes), parts)
+        return _unravelled(_apply(inverse, phi), shapes)
 
     def whiten(params: Params) -> Float[Array, " q"]:
         return _apply(root, ravel_pytree(params)[0])
@@ -79,6 +73,15 @@ def with_metric(model: Model, metric: Float[np.ndarray, "..."]) -> Model:
             "parameters are φ = g^{1/2} θ: geometry, noise and weight decay are those of the metric g",
         ),
     )
+
+
+def _unravelled(theta: Float[Array, " q"], shapes: PyTree) -> Params:
+    """Parameters of these shapes; leaf by leaf, for the inverse of `ravel_pytree` insists on the precision it has seen."""
+    parts, start = [], 0
+    for leaf in jax.tree.leaves(shapes):
+        parts.append(theta[start : start + leaf.size].reshape(leaf.shape))
+        start += leaf.size
+    return jax.tree.unflatten(jax.tree.structure(shapes), parts)
 
 
 def with_moment_map(

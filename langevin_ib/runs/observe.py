@@ -3,18 +3,54 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Array, Bool, Float
 
 from langevin_ib import geometry
 from langevin_ib.ensemble import accumulators
 from langevin_ib.ensemble.runner import EnsembleResult, Observer, batched
-from langevin_ib.laws.family import Reduction
+from langevin_ib.laws.family import ReducedTerms, Reduction
 from langevin_ib.statistics.sample import Counted, Moments, Sample, Stretch, Sums, WindowCounts
+
+SUMS = ("statistic", "energy")  # over the draws that count
+
+
+@dataclass(frozen=True)
+class _Windows:
+    """The windows of some scalars.
+
+    Attributes:
+        names: of the scalars that are put into a histogram.
+        cut: ends of the windows of those that are cut.
+    """
+
+    names: tuple[str, ...]
+    cut: dict[str, tuple[np.float64, np.float64]]
+
+    def inside(self, scalars: Mapping[str, Array]) -> Bool[Array, ""]:
+        """Whether a draw lies in all windows of scalars that are cut."""
+        within = jnp.asarray(True)
+        for name, (low, high) in self.cut.items():
+            within = within & (scalars[name] >= low) & (scalars[name] < high)
+        return within
+
+    def counted(self, scalars: Mapping[str, Array], terms: ReducedTerms, here: Bool[Array, ""]):
+        """A draw for the accumulators of `law`: `here` is whether it counts at all."""
+        inside = {name: (scalars[name] >= low) & (scalars[name] < high) for name, (low, high) in self.cut.items()}
+        draws = {}
+        for name in self.names:
+            counts = here
+            for other, within in inside.items():
+                counts = counts if other == name else counts & within
+            draws[name] = accumulators.WindowDraw(scalars[name], counts)
+        everywhere = here & self.inside(scalars)
+        values = {"statistic": -0.5 * terms.log_det, "energy": terms.energy}
+        return {"windows": draws, **{name: (values[name], everywhere) for name in SUMS}}
 
 
 def build_observer(
@@ -33,37 +69,11 @@ def build_observer(
         slab: ε, or None.
     """
     model, chart = reduction.model, reduction.chart
-    windows = accumulators.product({name: accumulators.window_histogram(e) for name, e in edges.items()})
-    sums = ("statistic", "energy")
-    law = accumulators.product({"windows": windows, **{name: accumulators.masked_sum() for name in sums}})
-    parts = {
-        "law": law,
-        "value": accumulators.moments((len(edges),)),
-        "charge": accumulators.moments((model.group_dim,)),
-    }
-    if slab is not None:
-        parts["marginal"] = law
-    bounds = {name: (np.float64(e[0]), np.float64(e[-1])) for name, e in edges.items() if name in model.cut}
+    cut = {name: (np.float64(e[0]), np.float64(e[-1])) for name, e in edges.items() if name in model.cut}
+    windows = _Windows(tuple(edges), cut)
+    parts = _parts(edges, model.group_dim, slab is not None)
 
-    def in_all_windows(scalars):
-        within = jnp.asarray(True)
-        for name, (low, high) in bounds.items():
-            within = within & (scalars[name] >= low) & (scalars[name] < high)
-        return within
-
-    def counted(scalars, terms, here) -> dict[str, Any]:
-        inside = {name: (scalars[name] >= low) & (scalars[name] < high) for name, (low, high) in bounds.items()}
-        draws = {}
-        for name in edges:
-            counts = here
-            for other, within in inside.items():
-                counts = counts if other == name else counts & within
-            draws[name] = accumulators.WindowDraw(scalars[name], counts)
-        everywhere = here & in_all_windows(scalars)
-        values = {"statistic": -0.5 * terms.log_det, "energy": terms.energy}
-        return {"windows": draws, **{name: (values[name], everywhere) for name in sums}}
-
-    def observe(state) -> dict[str, Any]:
+    def observe(state):
         params = state.position
         x = chart.of(params)
         scalars, charge = chart.scalars_of(params), model.moment_map(params)
@@ -71,24 +81,30 @@ def build_observer(
         terms = reduction.terms_at(x)
         here = home if slab is None else home & (jnp.linalg.norm(charge) < slab)
         draw = {
-            "law": counted(scalars, terms, here),
+            "law": windows.counted(scalars, terms, here),
             "value": jnp.stack([scalars[name] for name in edges]),
             "charge": charge,
-            "counts": here & in_all_windows(scalars),
+            "counts": here & windows.inside(scalars),
             "energy": geometry.slice_terms(chart, x).loss / reduction.temperature,
             "potential": terms.energy,
         }
-        return draw if slab is None else draw | {"marginal": counted(scalars, terms, home)}
+        return draw if slab is None else draw | {"marginal": windows.counted(scalars, terms, home)}
 
-    def update(acc, draw):
-        return accumulator.update(acc, {name: draw[name] for name in parts})
-
-    accumulator = accumulators.product(parts)
     return Observer(
         observe,
-        accumulators.Accumulator(accumulator.init, update, accumulator.merge, accumulator.finalize),
+        accumulators.product(parts),
         lambda draw: {name: draw[name] for name in ("value", "charge", "energy", "potential", "counts")},
     )
+
+
+def _parts(
+    edges: Mapping[str, Float[np.ndarray, " edges"]], charges: int, with_marginal: bool
+) -> dict[str, accumulators.Accumulator]:
+    """What is kept of the draws."""
+    windows = accumulators.product({name: accumulators.window_histogram(e) for name, e in edges.items()})
+    law = accumulators.product({"windows": windows, **{name: accumulators.masked_sum() for name in SUMS}})
+    parts = {"law": law, "value": accumulators.moments((len(edges),)), "charge": accumulators.moments((charges,))}
+    return parts | {"marginal": law} if with_marginal else parts
 
 
 def sample_of(result: EnsembleResult, observer: Observer, scalars: tuple[str, ...]) -> Sample:
@@ -103,7 +119,7 @@ def sample_of(result: EnsembleResult, observer: Observer, scalars: tuple[str, ..
     return Sample(scalars, tuple(parts), whole, result.trace, result.info, result.position, result.devices)
 
 
-def _stretch(sums: dict[str, Any]) -> Stretch:
+def _stretch(sums: Mapping[str, Any]) -> Stretch:
     return Stretch(
         counted=_counted(sums["law"]),
         marginal=_counted(sums["marginal"]) if "marginal" in sums else None,
@@ -112,6 +128,6 @@ def _stretch(sums: dict[str, Any]) -> Stretch:
     )
 
 
-def _counted(sums: dict[str, Any]) -> Counted:
+def _counted(sums: Mapping[str, Any]) -> Counted:
     windows = {name: WindowCounts(*counts) for name, counts in sums["windows"].items()}
     return Counted(windows, Sums(*sums["statistic"]), Sums(*sums["energy"]))

@@ -7,17 +7,26 @@ law is bounded (`stretched`). The draws carry the terms of every other law, so t
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Key
 
 from langevin_ib.dynamics.kernels.mala import mala
 from langevin_ib.ensemble.accumulators import count
-from langevin_ib.ensemble.runner import Observer, Schedule, run_ensemble, starting_points, tune_step_size
+from langevin_ib.ensemble.runner import (
+    Limit,
+    Observer,
+    Schedule,
+    Stage,
+    run_ensemble,
+    starting_points,
+    tune_step_size,
+)
 from langevin_ib.laws import Formula, Reduction
 from langevin_ib.laws.draws import LawDraws
 from langevin_ib.laws.family import ReducedTerms
@@ -55,11 +64,61 @@ def log_density(reduction: Reduction, formula: Formula, windows: Windows) -> Cal
     return log_p
 
 
-def _stretched_density(log_p: Callable, places: Stretches) -> Callable[[Float[Array, " k"]], Array]:
-    """The density of the same law in the stretched coordinates."""
-    if not places:
-        return log_p
-    return lambda y: log_p(out_of(places, y)) + log_jacobian(places, y)
+@dataclass(frozen=True)
+class _Sampled:
+    """A law within its windows, in the stretched coordinates y, in which it is bounded.
+
+    Attributes:
+        reduction, formula: the law.
+        log_p: its density in the chart x, −∞ outside the windows.
+        places: where x and y differ.
+        center: a point in the windows.
+    """
+
+    reduction: Reduction
+    formula: Formula
+    log_p: Callable[[Float[Array, " k"]], Array]
+    places: Stretches
+    center: Float[np.ndarray, " k"]
+
+    @classmethod
+    def of(cls, reduction: Reduction, formula: Formula, windows: Windows, center: Float[np.ndarray, " k"]) -> _Sampled:
+        """The law of a formula within windows."""
+        log_p = log_density(reduction, formula, windows)
+        return cls(reduction, formula, log_p, stretches(reduction, formula, windows), center)
+
+    def potential(self, y: Float[Array, " k"]) -> Array:
+        """−log p in the stretched coordinates."""
+        if not self.places:
+            return -self.log_p(y)
+        return -(self.log_p(out_of(self.places, y)) + log_jacobian(self.places, y))
+
+    def starts(self, key: Key[Array, ""], chains: int) -> Float[Array, "chain k"]:
+        """The model's own starts; `center` where one lies outside a window."""
+
+        def init(k):
+            own = jax.tree.map(lambda leaf: leaf.astype(jnp.float64), self.reduction.model.init(k))
+            x = self.reduction.chart.of(own)
+            return into(self.places, jnp.where(jnp.isfinite(self.log_p(x)), x, jnp.asarray(self.center)))
+
+        return starting_points(init, key, chains, jnp.float64)
+
+    def seen(self, x: Float[Array, " k"], with_orbit: bool = False) -> dict[str, Array]:
+        """Scalars at a point, and the terms of all laws."""
+        chart, terms = self.reduction.chart, self.reduction.terms_at(x)
+        scalars = chart.scalars(x)
+        if with_orbit:
+            orbit = log_orbit_integral(chart, self.reduction.confinement, self.reduction.temperature, chart.section(x))
+            terms = terms._replace(log_orbit=orbit)
+        return {"scalars": jnp.stack([scalars[name] for name in chart.scalar_names]), "terms": jnp.stack(terms)}
+
+    def drawn(
+        self, sampler: str, seen: Mapping[str, np.ndarray], acceptance: float, step_size: float, ends: np.ndarray
+    ) -> LawDraws:
+        """What a sampler has drawn: what was seen of it, (chain, draw, ·), and where its chains ended in x."""
+        scalars = {name: seen["scalars"][..., i] for i, name in enumerate(self.reduction.chart.scalar_names)}
+        terms = ReducedTerms(*np.moveaxis(seen["terms"], -1, 0))
+        return LawDraws(self.formula, f"{sampler} on Z", scalars, terms, acceptance, step_size, ends)
 
 
 def sample_mala(
@@ -68,84 +127,49 @@ def sample_mala(
     windows: Windows,
     center: Float[np.ndarray, " k"],
     *,
-    key,
+    key: Key[Array, ""],
     with_orbit: bool,
-    stage: Callable[[str], dict[str, Any]],
+    stage: Callable[[str], Stage],
     count_of_draws: int | None = None,
 ) -> LawDraws:
     """MALA in Z: 512 chains from the model's own starts (from `center` where a start lies outside a window).
 
-    `stage` gives a stage's name, progress bar, chunk and checkpoint, as the runner takes them. Of `count_of_draws` each
-    chain makes its share, worth as much of the whole in independent ones as 512 000 are to be.
+    `stage` is what is given to a stage of this name. Of `count_of_draws` each chain makes its share, worth as much of
+    the whole in independent ones as 512 000 are to be.
     """
     records = RECORDS if count_of_draws is None else math.ceil(count_of_draws / CHAINS)
     enough = ENOUGH * records / RECORDS
     key_start, key_tune, key_run = jax.random.split(key, 3)
-    chart = reduction.chart
-    log_p = log_density(reduction, formula, windows)
-    places = stretches(reduction, formula, windows)
-    sampled = _stretched_density(log_p, places)
-
-    def potential(y):
-        return -sampled(y)
+    law = _Sampled.of(reduction, formula, windows, center)
 
     def build(step_size):
-        return mala(potential, temperature=1.0, step_size=step_size)
+        return mala(law.potential, temperature=1.0, step_size=step_size)
 
-    starts = _starts(reduction, log_p, places, center, key_start, CHAINS)
+    starts = law.starts(key_start, CHAINS)
     step_size, starts = tune_step_size(build, starts, key=key_tune, initial=1e-3, stages=TUNING)
-    names = chart.scalar_names
 
     def observe(state):
-        x = out_of(places, state.position)
-        scalars, terms = chart.scalars(x), reduction.terms_at(x)
-        if with_orbit:
-            point = chart.section(x)
-            orbit = log_orbit_integral(chart, reduction.confinement, reduction.temperature, point)
-            terms = terms._replace(log_orbit=orbit)
-        return {"scalars": jnp.stack([scalars[name] for name in names]), "terms": jnp.stack(terms)}
+        return law.seen(out_of(law.places, state.position), with_orbit)
 
     def draw(thin: int, starts) -> tuple[LawDraws, Any]:
         result = run_ensemble(
             build(step_size),
             starts,
-            Observer(observe, count(), lambda seen: seen),
+            Observer(observe, count(), lambda seen: seen, trace_chains=CHAINS, trace_rows=records),
             key=jax.random.fold_in(key_run, thin),
             schedule=Schedule(min(records, RECORDS) * thin // 4, thin, records, (records,)),
-            escaped=lambda x: jnp.asarray(False),
-            step_size=step_size,
-            trace_chains=CHAINS,
-            trace_rows=records,
-            **stage(f"law, every {thin} steps"),
+            limit=Limit(step_size),
+            stage=stage(f"law, every {thin} steps"),
         )
-        drawn = LawDraws(
-            formula,
-            "blackjax.mala on Z",
-            {name: result.trace["scalars"][..., i] for i, name in enumerate(names)},
-            ReducedTerms(*np.moveaxis(result.trace["terms"], -1, 0)),
-            float(np.mean(result.info["acceptance_rate"])),
-            step_size,
-            np.asarray(jax.vmap(lambda y: out_of(places, y))(result.position)),
-        )
-        return drawn, jnp.asarray(result.position)
+        acceptance = float(np.mean(result.info["acceptance_rate"]))
+        ends = np.asarray(jax.vmap(lambda y: out_of(law.places, y))(result.position))
+        return law.drawn("blackjax.mala", result.trace, acceptance, step_size, ends), jnp.asarray(result.position)
 
     drawn, ends = draw(FIRST_THIN, starts)
     if drawn.ess >= enough:
         return drawn
     wanted = FIRST_THIN * 2.0 * enough / max(drawn.ess, 1.0) if math.isfinite(drawn.ess) else LAST_THIN
     return draw(min(LAST_THIN, math.ceil(wanted)), ends)[0]
-
-
-def _starts(
-    reduction: Reduction, log_p: Callable, places: Stretches, center: Float[np.ndarray, " k"], key, chains: int
-):
-    """The model's own starts in the coordinates that are sampled; `center` where a start lies outside a window."""
-
-    def init(k):
-        x = reduction.chart.of(jax.tree.map(lambda leaf: leaf.astype(jnp.float64), reduction.model.init(k)))
-        return into(places, jnp.where(jnp.isfinite(log_p(x)), x, jnp.asarray(center)))
-
-    return starting_points(init, key, chains, jnp.float64)
 
 
 def sample_nuts(
@@ -155,7 +179,7 @@ def sample_nuts(
     center: Float[np.ndarray, " k"],
     *,
     mala_step: float,
-    key,
+    key: Key[Array, ""],
     count_of_draws: int | None = None,
 ) -> LawDraws:
     """NumPyro's NUTS on the same density: a second sampler, of another kind, against which MALA is checked.
@@ -164,21 +188,17 @@ def sample_nuts(
     """
     from numpyro.infer import MCMC, NUTS  # noqa: PLC0415  # slow to import, and only these models need it
 
-    log_p = log_density(reduction, formula, windows)
-    places = stretches(reduction, formula, windows)
-    sampled = _stretched_density(log_p, places)
-    chart = reduction.chart
+    law = _Sampled.of(reduction, formula, windows, center)
     draws = NUTS_DRAWS if count_of_draws is None else max(LEAST_NUTS_DRAWS, count_of_draws // (10 * NUTS_CHAINS))
     step_size = NUTS_STEP * math.sqrt(2.0 * mala_step)
     kernel = NUTS(
-        potential_fn=lambda y: -sampled(y),
+        potential_fn=law.potential,
         step_size=step_size,
         adapt_step_size=False,
         adapt_mass_matrix=False,
         max_tree_depth=6,
     )
     key_start, key_run = jax.random.split(key)
-    starts = _starts(reduction, log_p, places, center, key_start, NUTS_CHAINS)
     mcmc = MCMC(
         kernel,
         num_warmup=NUTS_WARMUP,
@@ -187,22 +207,9 @@ def sample_nuts(
         chain_method="vectorized",
         progress_bar=False,
     )
-    mcmc.run(key_run, init_params=starts, extra_fields=("accept_prob",))
-    x = jax.vmap(jax.vmap(lambda y: out_of(places, y)))(mcmc.get_samples(group_by_chain=True))
-    names = chart.scalar_names
-
-    def observe(point):
-        scalars = chart.scalars(point)
-        return jnp.stack([scalars[name] for name in names]), jnp.stack(reduction.terms_at(point))
-
-    scalars, terms = jax.jit(lambda xs: jax.lax.map(lambda chain: jax.lax.map(observe, chain, batch_size=draws), xs))(x)
+    mcmc.run(key_run, init_params=law.starts(key_start, NUTS_CHAINS), extra_fields=("accept_prob",))
+    x = jax.vmap(jax.vmap(lambda y: out_of(law.places, y)))(mcmc.get_samples(group_by_chain=True))
+    seen = jax.jit(lambda xs: jax.lax.map(lambda chain: jax.lax.map(law.seen, chain, batch_size=draws), xs))(x)
     accepted: Any = mcmc.get_extra_fields()["accept_prob"]
-    return LawDraws(
-        formula,
-        "numpyro.NUTS on Z",
-        {name: np.asarray(scalars[..., i]) for i, name in enumerate(names)},
-        ReducedTerms(*np.moveaxis(np.asarray(terms), -1, 0)),
-        float(np.mean(np.asarray(accepted))),
-        step_size,
-        np.asarray(x[:, -1]),
-    )
+    acceptance = float(np.mean(np.asarray(accepted)))
+    return law.drawn("numpyro.NUTS", jax.tree.map(np.asarray, seen), acceptance, step_size, np.asarray(x[:, -1]))

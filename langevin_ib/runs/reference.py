@@ -8,21 +8,23 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Key
 
 from langevin_ib.config.kernels import KernelSettings
 from langevin_ib.config.run import RunConfig
 from langevin_ib.dynamics.kernel import KernelKind, Target
-from langevin_ib.ensemble.checkpoint import Checkpoint
 from langevin_ib.ensemble.runner import (
     EnsembleResult,
+    Limit,
     Observer,
-    Progress,
     Schedule,
+    Stage,
     run_ensemble,
     starting_points,
     tune_step_size,
 )
 from langevin_ib.laws.family import Reduction
+from langevin_ib.models.base import Params
 
 RECORDS = 2500
 TIME_SHARE = 0.6
@@ -43,6 +45,20 @@ def reference_schedule(steps: int, time: float) -> Callable[[float], Schedule]:
     return schedule
 
 
+class Tuned(NamedTuple):
+    """A kernel whose step is tuned, its settings, and what it samples: exp(−V/T) dθ of a configuration's reduction."""
+
+    kernel: KernelKind
+    settings: KernelSettings
+    config: RunConfig
+    reduction: Reduction
+
+    def starts(self, key: Key[Array, ""]) -> Params:
+        """Independent ones, in the precision of the configuration."""
+        dtype = jnp.float64 if self.config.precision == 64 else jnp.float32
+        return starting_points(self.reduction.model.init, key, self.config.chains, dtype)
+
+
 class TunedRun(NamedTuple):
     """An ensemble and the step that tuning found."""
 
@@ -51,35 +67,27 @@ class TunedRun(NamedTuple):
 
 
 def run_tuned(
-    kernel: KernelKind,
-    settings: KernelSettings,
-    config: RunConfig,
-    reduction: Reduction,
+    tuned: Tuned,
     observer: Observer,
     *,
-    key,
+    key: Key[Array, ""],
     schedule: Schedule | Callable[[float], Schedule],
+    stage: Stage,
     step_size: float | None = None,
-    stage: str,
-    chunk_records: int | None = None,
-    progress: Progress | None = None,
-    checkpoint: Checkpoint | None = None,
 ) -> TunedRun:
     """Tune the step to the kernel's acceptance, unless one is given, then sample exp(−V/T) dθ.
 
     `schedule` is one, or a rule that makes one from the tuned step size.
     """
-    potential = reduction.confinement.potential(reduction.model)
+    kernel, model = tuned.kernel, tuned.reduction.model
+    potential = tuned.reduction.confinement.potential(model)
     key_start, key_tune, key_run = jax.random.split(key, 3)
-    dtype = jnp.float64 if config.precision == 64 else jnp.float32
-    starts = starting_points(reduction.model.init, key_start, config.chains, dtype)
-
-    target = Target(
-        potential, config.temperature, jax.tree.map(lambda leaf: leaf[0], starts), reduction.model.moment_map
-    )
+    starts = tuned.starts(key_start)
+    like = jax.tree.map(lambda leaf: leaf[0], starts)
+    target = Target(potential, tuned.config.temperature, like, model.moment_map)
 
     def build(size):
-        return kernel.build(settings, target, size)
+        return kernel.build(tuned.settings, target, size)
 
     if step_size is None:
         initial = 0.1 / max(float(_typical_curvature(potential, starts)), 1e-12)
@@ -90,12 +98,8 @@ def run_tuned(
         observer,
         key=key_run,
         schedule=schedule if isinstance(schedule, Schedule) else schedule(step_size),
-        escaped=lambda params: jnp.asarray(False),  # a rejected proposal cannot carry a chain away
+        limit=Limit(step_size),
         stage=stage,
-        step_size=step_size,
-        chunk_records=chunk_records,
-        progress=progress,
-        checkpoint=checkpoint,
     )
     return TunedRun(result, step_size)
 

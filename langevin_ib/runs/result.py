@@ -13,7 +13,9 @@ import numpy as np
 from jaxtyping import Float
 
 from langevin_ib.config.run import RunConfig
+from langevin_ib.ensemble.checkpoint import Resumed
 from langevin_ib.laws.candidates import LawAbout
+from langevin_ib.plain import Json, JsonObject, fields_of, plain
 from langevin_ib.statistics.coefficient import Coefficient
 from langevin_ib.statistics.compare import Comparison, Verdict
 from langevin_ib.statistics.energy import Dependence, JointTest
@@ -52,12 +54,8 @@ class RunInfo:
     wall_s: float
     chain_steps_per_s: int
     total_wall_s: float = 0.0
-    resumed: tuple[Any, ...] = ()
+    resumed: tuple[Resumed, ...] = ()
     note: str | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """As in `summary.json`."""
-        return dataclasses.asdict(self) | {"resumed": list(self.resumed)}
 
 
 class Elsewhere(NamedTuple):
@@ -101,16 +99,6 @@ class ProtocolInfo:
     slice: SliceDepartures
     notes: tuple[str, ...]
 
-    def to_dict(self) -> dict[str, Any]:
-        """As in `summary.json`."""
-        return {
-            **{spec.name: getattr(self, spec.name) for spec in dataclasses.fields(self)},
-            "elsewhere": [place._asdict() for place in self.elsewhere],
-            "cut": {name: list(window) for name, window in self.cut.items()},
-            "slice": self.slice._asdict(),
-            "notes": list(self.notes),
-        }
-
 
 class Mixing(NamedTuple):
     """Convergence of one ensemble.
@@ -153,13 +141,11 @@ def worst_of(comparisons: Mapping[str, Comparison]) -> Comparison:
     return comparisons[worst(comparisons)]
 
 
-def _worst_dict(comparisons: Mapping[str, Comparison]) -> dict[str, Any]:
+def _worst_dict(comparisons: Mapping[str, Comparison]) -> JsonObject:
     """The comparison of the scalar that is furthest off, named; all of them where there are several."""
     name = worst(comparisons)
-    if len(comparisons) == 1:
-        return comparisons[name]._asdict()
-    every = {scalar: comparison._asdict() for scalar, comparison in comparisons.items()}
-    return {**comparisons[name]._asdict(), "worst": name, "invariants": every}
+    several: JsonObject = {"worst": name, "invariants": plain(comparisons)} if len(comparisons) > 1 else {}
+    return fields_of(comparisons[name]) | several
 
 
 class Difference(NamedTuple):
@@ -187,12 +173,11 @@ class StepCheck:
     bias_factor: float
     c_difference: Difference | None
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """As in `summary.json`."""
         c = self.c_difference
         return {
-            "step_size": self.step_size,
-            "companion_step_size": self.companion_step_size,
+            **fields_of(self, "step_size", "companion_step_size"),
             **_worst_dict(self.comparisons),
             "bias_factor": self.bias_factor,
             "c_difference": None if c is None else c.value,
@@ -226,15 +211,12 @@ class Reference:
     against_exact: dict[str, Comparison] | None
     coefficient: Coefficient | Absent
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """As in `summary.json`."""
         return {
-            "sampler": self.sampler,
-            "step_size": self.step_size,
-            **{name: getattr(self.mixing, name) for name in ("acceptance", "r_hat", "ess", "drift_p_value")},
-            "draws": self.draws,
-            "in_window": dict(self.in_window),
-            "empirical": {name: mass.tolist() for name, mass in self.empirical.items()},
+            **fields_of(self, "sampler", "step_size"),
+            **fields_of(self.mixing, "acceptance", "r_hat", "ess", "drift_p_value"),
+            **fields_of(self, "draws", "in_window", "empirical"),
             **_worst_dict(self.comparisons),
             "against_exact": None if self.against_exact is None else _worst_dict(self.against_exact),
             "correction": coefficient_dict(self.coefficient),
@@ -269,16 +251,12 @@ class LawResult:
             return self.about.formula
         return f"{self.about.formula}, T = {self.temperature:.4g}, c = {(self.c or 0.0) + 0.0:.4g}"
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """As in `summary.json`."""
         return {
             "measure": self.about.measure,
-            "formula": self.formula,
-            "mass": self.mass.tolist(),
-            "mass_se": self.mass_se.tolist(),
-            "temperature": self.temperature,
-            "c": self.c,
-            **self.comparison._asdict(),
+            **fields_of(self, "formula", "mass", "mass_se", "temperature", "c"),
+            **fields_of(self.comparison),
             "law_error_share": self.error_share,
         }
 
@@ -331,22 +309,20 @@ class InvariantResult:
         """Where it is compared."""
         return float(self.edges[0]), float(self.edges[-1])
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """As in `summary.json`, without what is the same for all scalars."""
-        content = {
-            "window": list(self.window),
-            "in_window": self.in_window,
-            "in_window_exact": None if self.exact_share is None else self.exact_share._asdict(),
+        ratio = self.variance_to_independent
+        return {
+            **fields_of(self, "window", "in_window"),
+            "in_window_exact": plain(self.exact_share),
             "counted": self.counted,
-            "bins": self.edges.tolist(),
-            "empirical": self.mass.tolist(),
-            "empirical_se": self.mass_se.tolist(),
-            "laws": {name: law.to_dict() for name, law in self.laws.items()},
-            **self.moments._asdict(),
+            "bins": plain(self.edges),
+            "empirical": plain(self.mass),
+            "empirical_se": plain(self.mass_se),
+            "laws": plain(self.laws),
+            **fields_of(self.moments),
+            **({} if ratio is None else {"variance_to_independent": ratio}),
         }
-        if self.variance_to_independent is not None:
-            content["variance_to_independent"] = self.variance_to_independent
-        return content
 
 
 class Group(NamedTuple):
@@ -379,13 +355,13 @@ class Joint:
         first, second = self.dependence.pair
         return self.features[first], self.features[second]
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """As in `summary.json`."""
         return {
             "law": self.law,
             "test": "energy distance, chains permuted; mean products of normal scores",
-            **self.test._asdict(),
-            "dependence": {**self.dependence._asdict(), "pair": list(self.pair)},
+            **fields_of(self.test),
+            "dependence": fields_of(self.dependence) | {"pair": list(self.pair)},
         }
 
 
@@ -407,11 +383,10 @@ class DriftStretch(NamedTuple):
     charge_mean: float
     charge_mean_se: float
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """As in `summary.json`."""
-        rest = self._asdict()
-        del rest["time"], rest["coefficient"]
-        return {"time": list(self.time), "correction": coefficient_dict(self.coefficient), **rest}
+        rest = [name for name in self._fields if name not in ("time", "coefficient")]
+        return {"time": list(self.time), "correction": coefficient_dict(self.coefficient), **fields_of(self, *rest)}
 
 
 class LawSampler(NamedTuple):
@@ -440,15 +415,6 @@ class LawReference:
     samplers: dict[str, LawSampler]
     between: dict[str, Comparison]
     weights: dict[str, float]
-
-    def to_dict(self) -> dict[str, Any]:
-        """As in `summary.json`."""
-        return {
-            "law": self.law,
-            "samplers": {name: sampler._asdict() for name, sampler in self.samplers.items()},
-            "between": {name: comparison._asdict() for name, comparison in self.between.items()},
-            "weights": dict(self.weights),
-        }
 
 
 class Nearest(NamedTuple):
@@ -482,7 +448,7 @@ class Details(Protocol):
         """By epochs, the variance of each scalar under the law of batches drawn with replacement; else nothing."""
         ...
 
-    def to_dict(self, result: Result) -> dict[str, Any]:
+    def to_dict(self, result: Result) -> JsonObject:
         """Its keys in `summary.json`."""
         ...
 
@@ -543,20 +509,17 @@ class SgdDetails:
     doubts: tuple[Doubt, ...] = ()
     independent: dict[str, float] = dataclasses.field(default_factory=dict)
 
-    def to_dict(self, result: Result) -> dict[str, Any]:
+    def to_dict(self, result: Result) -> JsonObject:
         """As in `summary.json`: the key `descent`."""
         shown = self.meter._fields if self.noisy else ("trace", "temperature")
         return {
             "descent": {
-                "noise": self.noise,
-                "start": self.start,
-                "decay": self.decay,
-                "balance": None if self.balance is None else list(self.balance),
-                "meter": {name: getattr(self.meter, name) if name in shown else None for name in self.meter._fields},
+                **fields_of(self, "noise", "start", "decay", "balance"),
+                "meter": dict.fromkeys(self.meter._fields) | fields_of(self.meter, *shown),
                 "fits": result.fits if self.noisy else None,
-                "nearest": result.nearest and result.nearest._asdict(),
-                "law_error": {name: error._asdict() for name, error in self.law_error.items()} or None,
-                "charge": self.charge._asdict(),
+                "nearest": plain(result.nearest),
+                "law_error": plain(self.law_error) or None,
+                "charge": plain(self.charge),
             }
         }
 
@@ -608,20 +571,16 @@ class Result:
     trace: dict[str, np.ndarray]
     checkpoints: Path | None = None
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """The content of `summary.json`, as plain data; its schema is shipped as `runs/summary.schema.json`."""
         config = self.plan.config
         return {
             "schema_version": SCHEMA_VERSION,
             "config": config.to_dict(),
             "temperature": config.temperature if config.process.gibbs else None,
-            "run": self.run.to_dict(),
-            "protocol": self.protocol.to_dict(),
-            "diagnostics": {
-                **self.mixing._asdict(),
-                "traced": list(self.mixing.traced),
-                "step_check": _step_check_dict(self.step_check),
-            },
+            "run": plain(self.run),
+            "protocol": plain(self.protocol),
+            "diagnostics": fields_of(self.mixing) | {"step_check": _step_check_dict(self.step_check)},
             "doubts": [doubt.text for doubt in self.doubts],
             "invariants": {
                 name: {
@@ -631,16 +590,14 @@ class Result:
                 }
                 for name, invariant in self.invariants.items()
             },
-            "verdicts": dict(self.verdicts),
-            "groups": [{**group._asdict(), "laws": list(group.laws)} for group in self.groups],
+            "verdicts": plain(self.verdicts),
+            "groups": plain(self.groups),
             "joint": {"law": self.joint.what, "why": self.joint.why}
             if isinstance(self.joint, Absent)
-            else self.joint and self.joint.to_dict(),
-            "drift": None
-            if self.drift is None
-            else {"stationary": False, "stretches": [stretch.to_dict() for stretch in self.drift]},
-            "law_reference": self.law_reference and self.law_reference.to_dict(),
-            "reference": self.reference and self.reference.to_dict(),
+            else plain(self.joint),
+            "drift": None if self.drift is None else {"stationary": False, "stretches": plain(self.drift)},
+            "law_reference": plain(self.law_reference),
+            "reference": plain(self.reference),
             **({} if self.details is None else self.details.to_dict(self)),
         }
 
@@ -671,22 +628,18 @@ class Result:
 
     __hash__: ClassVar[None] = None  # pyright: ignore[reportIncompatibleMethodOverride]  # it has arrays
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         """Without what is made anew."""
         return {name: value for name, value in self.__dict__.items() if name != "summary"}
 
 
-def coefficient_dict(coefficient: Coefficient | Absent) -> dict[str, Any]:
+def coefficient_dict(coefficient: Coefficient | Absent) -> JsonObject:
     """c with its error, or null and the reason, as in `summary.json`."""
-    if isinstance(coefficient, Absent):
-        return {"c": None, "why": coefficient.why}
-    return {**coefficient._asdict(), "ci95": list(coefficient.ci95)}
+    return {"c": None, "why": coefficient.why} if isinstance(coefficient, Absent) else fields_of(coefficient)
 
 
-def _step_check_dict(check: StepCheck | Absent | None) -> dict[str, Any] | None:
-    if isinstance(check, Absent):
-        return {"verdict": "undecided", "why": check.why}
-    return check and check.to_dict()
+def _step_check_dict(check: StepCheck | Absent | None) -> Json:
+    return {"verdict": "undecided", "why": check.why} if isinstance(check, Absent) else plain(check)
 
 
 def _same(first: Any, second: Any) -> bool:

@@ -64,7 +64,7 @@ def _run(config: RunConfig, session: Session) -> Result:
     info = replace(
         result.run,
         total_wall_s=round(time.perf_counter() - began, 3),
-        resumed=tuple(resumes(session.checkpoints)),
+        resumed=resumes(session.checkpoints),
         note=session.note,
     )
     return replace(result, run=info, checkpoints=session.checkpoints)

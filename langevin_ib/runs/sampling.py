@@ -4,18 +4,26 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from langevin_ib.dynamics.kernel import KernelKind, Target, kernel_kind
-from langevin_ib.ensemble.runner import EnsembleResult, Observer, Schedule, run_ensemble, starting_points
+from langevin_ib.ensemble.runner import (
+    EnsembleResult,
+    Limit,
+    Observer,
+    Schedule,
+    Stage,
+    run_ensemble,
+    starting_points,
+)
 from langevin_ib.errors import ConfigError
 from langevin_ib.geometry import contract
 from langevin_ib.runs.observe import sample_of
 from langevin_ib.runs.plan import Plan
-from langevin_ib.runs.reference import reference_schedule, run_tuned
+from langevin_ib.runs.reference import Tuned, reference_schedule, run_tuned
 from langevin_ib.session import STREAM, Session, key_of
 from langevin_ib.statistics.sample import Sample
 
@@ -55,9 +63,13 @@ class Sampler:
         if self.kernel.tuning is not None:
             given = None if isinstance(plan.config.step_size, str) else plan.config.step_size
             made = run_tuned(
-                self.kernel, plan.config.settings_of("kernel"), plan.config, plan.reduction, self.observer,
-                key=self._key("chains"), schedule=plan.schedule, step_size=given, **self._stage("sampling"),
-            )  # fmt: skip
+                Tuned(self.kernel, plan.config.settings_of("kernel"), plan.config, plan.reduction),
+                self.observer,
+                key=self._key("chains"),
+                schedule=plan.schedule,
+                step_size=given,
+                stage=self._stage("sampling"),
+            )
             return self._drawn(made.result, made.step_size)
         step_size = float(plan.config.step_size)
         return self._by_rule("sampling", "chains", plan.config.chains, step_size, plan.schedule)
@@ -74,9 +86,12 @@ class Sampler:
         config, kernel = self.plan.config, kernel_kind(self.plan.config.reference)
         time = step_size * self.plan.schedule.steps
         made = run_tuned(
-            kernel, kernel.settings(), config, self.plan.reduction, self.observer,
-            key=self._key("reference"), schedule=reference_schedule(config.steps, time), **self._stage("reference"),
-        )  # fmt: skip
+            Tuned(kernel, kernel.settings(), config, self.plan.reduction),
+            self.observer,
+            key=self._key("reference"),
+            schedule=reference_schedule(config.steps, time),
+            stage=self._stage("reference"),
+        )
         return self._drawn(made.result, made.step_size)
 
     def _by_rule(self, stage: str, stream: str, chains: int, step_size: float, schedule: Schedule) -> Drawn:
@@ -94,17 +109,15 @@ class Sampler:
         target = Target(potential, config.temperature, like, model.moment_map)
         kernel = self.kernel.build(config.settings_of("kernel"), target, step_size)
         highest = float(jax.jit(lambda xs: jnp.max(jax.lax.map(potential, xs, batch_size=1024)))(starts))
-        limit = RUNAWAY_TEMPERATURES * config.temperature + RUNAWAY_STARTS * highest
+        highest_allowed = RUNAWAY_TEMPERATURES * config.temperature + RUNAWAY_STARTS * highest
         result = run_ensemble(
             kernel,
             starts,
             self.observer,
             key=self._key(stream),
             schedule=schedule,
-            escaped=lambda params: potential(params) > limit,
-            step_size=step_size,
-            remedy=reduction.confinement.remedy,
-            **self._stage(stage),
+            limit=Limit(step_size, lambda params: potential(params) > highest_allowed, reduction.confinement.remedy),
+            stage=self._stage(stage),
         )
         return self._drawn(result, step_size)
 
@@ -114,7 +127,7 @@ class Sampler:
     def _key(self, use: str):
         return key_of(self.plan.config, use)
 
-    def _stage(self, stage: str) -> dict[str, Any]:
+    def _stage(self, stage: str) -> Stage:
         return self.session.stage(self.plan.config, stage)
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from importlib.resources import files
-from typing import Any
+
+from langevin_ib.plain import JsonObject
 
 FILE = "summary.schema.json"
 
 
-def summary_schema() -> dict[str, Any]:
+def summary_schema() -> JsonObject:
     """The schema, draft 2020-12: closed but for the names of laws and invariants and a model's options.
 
     >>> summary_schema()["properties"]["schema_version"]

@@ -20,7 +20,7 @@ import numpy as np
 from jaxtyping import Float
 
 from langevin_ib.geometry.charges import log_ratio_at
-from langevin_ib.plain import JsonObject
+from langevin_ib.plain import JsonObject, plain
 from langevin_ib.statistics.seeds import Band, Curve, Estimate, band, curve, mean, median_interval, ratio_of_sums
 from langevin_ib.studies.config import AttributionConfig
 from langevin_ib.studies.following import Paths
@@ -201,7 +201,7 @@ class NoiseFacts:
 
 @dataclass(frozen=True)
 class Balance:
-    """Which mechanism balances the factors of a model; `plain` of it stands under `balance` in `summary.json`.
+    """Which mechanism balances the factors of a model.
 
     Attributes:
         config: settled, every rule applied.
@@ -220,6 +220,10 @@ class Balance:
     mechanisms: Mapping[str, Mechanism | Diverged]
     across: Across
     noise: NoiseFacts
+
+    def to_dict(self) -> JsonObject:
+        """What stands under `balance` in `summary.json`, with the configuration as it is in a file."""
+        return {**{name: plain(value) for name, value in vars(self).items()}, "config": self.config.to_dict()}
 
 
 def mean_imbalance(paths: Paths) -> Float[np.ndarray, "seed time"]:

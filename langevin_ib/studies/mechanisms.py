@@ -45,7 +45,7 @@ from langevin_ib.studies.balance import (
 from langevin_ib.studies.config import AttributionConfig
 from langevin_ib.studies.following import Paths, follow
 from langevin_ib.studies.meter import isotropic_temperature, noise_meter
-from langevin_ib.studies.problem import Problem, size_of
+from langevin_ib.studies.problem import Problem
 from langevin_ib.studies.result import StudyResult, Values
 from langevin_ib.studies.settling import DESCENT, LANGEVIN, SGD, arms, batch_noise, langevin, settle
 from langevin_ib.studies.training import Arm, Trained, train
@@ -96,14 +96,15 @@ def attribute(config: AttributionConfig, session: Session, checkpoints: Path | N
         entries[LANGEVIN] = Diverged(how)
     report("summary")
     paths = {name: follow(problem, run) for name, run in runs.items()}
+    size = runs[SGD].flat.shape[-1]
     balance = Balance(
         config=config,
-        model=ModelFacts(problem.model.group, problem.model.group_dim, size_of(runs[SGD].like)),
+        model=ModelFacts(problem.model.group, problem.model.group_dim, size),
         run=_run_facts(config, runs[SGD], place),
         start=state(paths[DESCENT], 0),
         mechanisms={name: describe(path) for name, path in paths.items()} | entries,
         across=across(paths, DESCENT, SGD),
-        noise=_noise_facts(problem, temperatures, meter, size_of(runs[SGD].like)),
+        noise=_noise_facts(problem, temperatures, meter, size),
     )
     return StudyResult(
         name=f"attribution-{config.name}",

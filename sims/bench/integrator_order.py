@@ -21,7 +21,7 @@ from langevin_ib.dynamics.confinements.weight_decay import weight_decay
 from langevin_ib.dynamics.kernels.euler_maruyama import euler_maruyama
 from langevin_ib.dynamics.kernels.leimkuhler_matthews import leimkuhler_matthews
 from langevin_ib.ensemble.accumulators import moments
-from langevin_ib.ensemble.runner import Observer, Schedule, run_ensemble, starting_points
+from langevin_ib.ensemble.runner import Limit, Observer, Schedule, Stage, run_ensemble, starting_points
 from langevin_ib.models import uv
 
 TEMPERATURE = 0.1  # of the quadratic
@@ -44,9 +44,8 @@ def ensemble_mean(
         ),
         key=jax.random.fold_in(jax.random.key(2), round(1e6 * h)),
         schedule=Schedule(round(30 / h), thin, records, (records,)),
-        escaped=lambda p: potential(p) > 1e6,
-        stage="bench",
-        step_size=h,
+        limit=Limit(h, lambda p: potential(p) > 1e6),
+        stage=Stage("bench"),
     )
     means = np.asarray(result.segments[0].mean)
     return means.mean(axis=0), means.std(axis=0, ddof=1) / np.sqrt(len(means))

@@ -32,7 +32,7 @@ from langevin_ib.dynamics.kernels.mala import mala
 from langevin_ib.dynamics.kernels.projected import constrained_langevin
 from langevin_ib.dynamics.noise import Noise
 from langevin_ib.ensemble import accumulators
-from langevin_ib.ensemble.runner import Observer, Schedule, run_ensemble, starting_points
+from langevin_ib.ensemble.runner import Limit, Observer, Placement, Schedule, Stage, run_ensemble, starting_points
 from langevin_ib.models import Model, build_model, stack_tasks, uv
 from langevin_ib.models.training import cast
 
@@ -81,14 +81,14 @@ def shortest_chunk(variant: Variant, steps: int, chunks: int) -> float:
         Observer(lambda state: model.loss(state.position), accumulators.count(), lambda loss: {}),
         key=jax.random.key(1),
         schedule=Schedule(0, steps, chunks + 1, (chunks + 1,)),
-        escaped=lambda p: model.loss(p) > 1e9,
-        stage="bench",
-        step_size=H,
+        limit=Limit(H, lambda p: model.loss(p) > 1e9),
+        stage=Stage(
+            "bench",
+            progress=lambda done, total: marks.append(time.process_time()),
+            chunk_records=1,
+            placement=Placement(jax.devices()[:1], ahead=variant.ahead),
+        ),
         tasks=variant.tasks,
-        chunk_records=1,
-        progress=lambda done, total: marks.append(time.process_time()),
-        devices=jax.devices()[:1],
-        ahead=variant.ahead,
     )
     return float(np.diff(marks).min())
 

@@ -17,7 +17,7 @@ from langevin_ib.dynamics.confinements.stiff import stiff
 from langevin_ib.dynamics.kernel import Kernel
 from langevin_ib.dynamics.kernels.leimkuhler_matthews import leimkuhler_matthews
 from langevin_ib.dynamics.kernels.mala import mala
-from langevin_ib.ensemble.runner import EnsembleResult, Schedule, run_ensemble, starting_points
+from langevin_ib.ensemble.runner import EnsembleResult, Limit, Schedule, Stage, run_ensemble, starting_points
 from langevin_ib.laws import Reduction
 from langevin_ib.models import uv
 from langevin_ib.runs.observe import build_observer
@@ -47,11 +47,12 @@ def rate(kernel: Kernel, chains: int, thin: int, records: int) -> float:
         build_observer(reduction, {"z": np.linspace(0.2265, 2.265, 41)}, None),
         key=jax.random.key(1),
         schedule=Schedule(0, thin, records, (records,)),
-        escaped=lambda p: potential(p) > 1e9,
-        stage="bench",
-        step_size=H,
-        chunk_records=max(1, records // 8),
-        progress=lambda done, total: marks.append((done, time.perf_counter())),
+        limit=Limit(H, lambda p: potential(p) > 1e9),
+        stage=Stage(
+            "bench",
+            progress=lambda done, total: marks.append((done, time.perf_counter())),
+            chunk_records=max(1, records // 8),
+        ),
     )
     del result
     (first, began), (last, ended) = marks[0], marks[-1]

@@ -22,7 +22,7 @@ from langevin_ib.dynamics.descent import sgd
 from langevin_ib.dynamics.kernel import Kernel
 from langevin_ib.dynamics.noise import Noise
 from langevin_ib.ensemble import accumulators
-from langevin_ib.ensemble.runner import Observer, Schedule, run_ensemble
+from langevin_ib.ensemble.runner import Limit, Observer, Placement, Schedule, Stage, run_ensemble
 from langevin_ib.models.training import Examples, cast
 from langevin_ib.studies.problem import ATTENTION, RELU, Problem, student
 from langevin_ib.studies.training import Arm, train
@@ -67,14 +67,14 @@ def seconds(problem: Problem, noise: Noise, *, ahead: bool, devices: int = 1, pa
             ),
             key=jax.random.key(1),
             schedule=Schedule(0, STEPS, REPEATS + 1, (REPEATS + 1,)),
-            escaped=lambda p: jnp.any(problem.model.moment_map(p) > 1e9),
-            stage="bench",
-            step_size=1e-3,
+            limit=Limit(1e-3, lambda p: jnp.any(problem.model.moment_map(p) > 1e9)),
+            stage=Stage(
+                "bench",
+                progress=lambda done, total: marks.append(time.perf_counter()),
+                chunk_records=1,
+                placement=Placement(jax.devices()[:devices], ahead=ahead),
+            ),
             tasks=tasks,
-            chunk_records=1,
-            progress=lambda done, total: marks.append(time.perf_counter()),
-            devices=jax.devices()[:devices],
-            ahead=ahead,
         )
     return float(np.diff(marks).min())
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from langevin_ib.dynamics.kernels.euler_maruyama import euler_maruyama
 from langevin_ib.ensemble.accumulators import moments
-from langevin_ib.ensemble.runner import Observer, Schedule, run_ensemble, starting_points
+from langevin_ib.ensemble.runner import Limit, Observer, Schedule, Stage, run_ensemble, starting_points
 from langevin_ib.models import relu
 
 TEMPERATURE, STEP, TIME, CHAINS = 0.1, 1e-3, 2.0, 16384
@@ -35,9 +35,8 @@ def drift(inputs: int) -> tuple[np.ndarray, np.ndarray]:
         Observer(lambda state: model.moment_map(state.position), moments((model.group_dim,)), lambda x: {"charge": x}),
         key=jax.random.key(2),
         schedule=Schedule(0, steps, 1, (1,)),
-        escaped=lambda p: model.loss(p) > 1e9,
-        stage="drift",
-        step_size=STEP,
+        limit=Limit(STEP, lambda p: model.loss(p) > 1e9),
+        stage=Stage("drift"),
     )
     before = np.asarray(jax.vmap(model.moment_map)(starts))
     after = np.asarray(jax.vmap(model.moment_map)(result.position))

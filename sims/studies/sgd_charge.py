@@ -29,7 +29,7 @@ from langevin_ib.dynamics.kernel import Kernel
 from langevin_ib.dynamics.meter import measure
 from langevin_ib.dynamics.noise import Noise, gradient_noise
 from langevin_ib.ensemble.accumulators import count
-from langevin_ib.ensemble.runner import Observer, Schedule, run_ensemble
+from langevin_ib.ensemble.runner import Limit, Observer, Schedule, Stage, run_ensemble
 from langevin_ib.geometry.charges import charge_rate
 from langevin_ib.models import Model, build_model
 
@@ -69,9 +69,8 @@ def steps(model: Model, kernel: Kernel, starts: Any, count_: int, key: int) -> A
         Observer(lambda state: model.loss(state.position), count(), lambda loss: {"loss": loss}),
         key=jax.random.key(key),
         schedule=Schedule(0, count_, 1, (1,)),
-        escaped=lambda p: model.loss(p) > 1e9,
-        stage="descent",
-        step_size=0.0,
+        limit=Limit(0.0, lambda p: model.loss(p) > 1e9),
+        stage=Stage("descent"),
     )
 
 

@@ -19,7 +19,7 @@ from langevin_ib.dynamics.confinements.stiff import stiff
 from langevin_ib.dynamics.confinements.weight_decay import weight_decay
 from langevin_ib.dynamics.kernels.leimkuhler_matthews import leimkuhler_matthews
 from langevin_ib.ensemble.accumulators import WindowDraw, window_histogram
-from langevin_ib.ensemble.runner import Observer, Schedule, run_ensemble, starting_points
+from langevin_ib.ensemble.runner import Limit, Observer, Schedule, Stage, run_ensemble, starting_points
 from langevin_ib.laws import Law, bin_masses
 from langevin_ib.laws.pair import decayed_law, power_law, power_of_s, stiff_law
 from langevin_ib.models import Model
@@ -92,9 +92,8 @@ def sample(p: int, q: int, confinement: Confinement, step: float) -> compare.His
         ),
         key=jax.random.fold_in(jax.random.key(2), 100 * p + q),
         schedule=Schedule(BURN_IN, THIN, RECORDS, (RECORDS,)),
-        escaped=lambda params: potential(params) > 1e6,
-        stage="pair",
-        step_size=step,
+        limit=Limit(step, lambda params: potential(params) > 1e6),
+        stage=Stage("pair"),
     )
     return compare.histogram_of(np.asarray(result.segments[0].counts))
 

@@ -10,6 +10,7 @@ import hashlib
 import platform
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,18 @@ import numpy as np
 import langevin_ib
 from langevin_ib import RunConfig
 from langevin_ib.dynamics.kernels.mala import mala
+from langevin_ib.ensemble import runner
 from langevin_ib.ensemble.accumulators import count
-from langevin_ib.ensemble.runner import EnsembleResult, Observer, Schedule, run_ensemble, tune_step_size
+from langevin_ib.ensemble.runner import (
+    EnsembleResult,
+    Limit,
+    Observer,
+    Placement,
+    Schedule,
+    Stage,
+    run_ensemble,
+    tune_step_size,
+)
 from langevin_ib.laws import bin_masses
 from langevin_ib.laws.draws import LawDraws
 from langevin_ib.laws.family import ReducedTerms
@@ -87,7 +98,7 @@ def _planned_langevin(config: RunConfig) -> dict[str, Any]:
 
 
 def _planned_sgd(config: RunConfig) -> dict[str, Any]:
-    resolved = sgd.resolve_descent(config, lambda stage: {"stage": stage})
+    resolved = sgd.resolve_descent(config, Stage)
     masses = {scalar: bin_masses(law, resolved.edges[scalar]).tolist() for scalar, law in resolved.laws.items()}
     return {
         **_settled(resolved.config, resolved.edges, resolved.schedule),
@@ -131,10 +142,11 @@ def attributed(**settings: Any) -> dict[str, Any]:
 def recording(kept: Arrays) -> Iterator[None]:
     """Runs inside do their chains on one device, and leave in `kept` all that the judge will read of them."""
 
-    def engine(*args: Any, stage: str, **options: Any) -> EnsembleResult:
-        rows = options.pop("trace_rows", TRACE_ROWS)
-        result = run_ensemble(*args, stage=stage, trace_rows=rows, **options | _one_device())
-        kept.update({f"{stage}/{name}": leaf for name, leaf in _leaves_of(result).items()})
+    def engine(kernel: Any, starts: Any, observer: Observer, *, stage: Stage, **options: Any) -> EnsembleResult:
+        if observer.trace_rows == runner.TRACE_ROWS:
+            observer = replace(observer, trace_rows=TRACE_ROWS)
+        result = run_ensemble(kernel, starts, observer, stage=_on_one_device(stage), **options)
+        kept.update({f"{stage.name}/{name}": leaf for name, leaf in _leaves_of(result).items()})
         return result
 
     def tuner(name: str, *args: Any, **options: Any) -> tuple[float, Any]:
@@ -158,8 +170,8 @@ def recording(kept: Arrays) -> Iterator[None]:
 def replaying(kept: Mapping[str, np.ndarray]) -> Iterator[None]:
     """Runs inside do no chain: what `recording` has kept stands for their draws."""
 
-    def engine(kernel: Any, starts: Any, observer: Observer, *, stage: str, schedule: Schedule, **_: Any):
-        return _result_of(_under(kept, stage), starts, observer, schedule)
+    def engine(kernel: Any, starts: Any, observer: Observer, *, stage: Stage, schedule: Schedule, **_: Any):
+        return _result_of(_under(kept, stage.name), starts, observer, schedule)
 
     def tuner(name: str, build: Any, starts: Any, **_: Any) -> tuple[float, Any]:
         return float(kept[f"{name}/tuned step"]), starts
@@ -184,10 +196,10 @@ def replaying(kept: Mapping[str, np.ndarray]) -> Iterator[None]:
 def on_one_device(ensembles: dict[str, EnsembleResult] | None = None) -> Iterator[None]:
     """Runs inside do their chains on the first device alone; by stage, `ensembles` is given what they leave."""
 
-    def engine(*args: Any, stage: str, **options: Any) -> EnsembleResult:
-        result = run_ensemble(*args, stage=stage, **options | _one_device())
+    def engine(*args: Any, stage: Stage, **options: Any) -> EnsembleResult:
+        result = run_ensemble(*args, stage=_on_one_device(stage), **options)
         if ensembles is not None:
-            ensembles[stage] = result
+            ensembles[stage.name] = result
         return result
 
     with ExitStack() as stack:
@@ -209,8 +221,8 @@ def _engines(engine: Callable, tuner: Callable, nuts: Callable) -> Iterator[None
         yield
 
 
-def _one_device() -> dict[str, Any]:
-    return {"devices": jax.devices()[:1]}
+def _on_one_device(stage: Stage) -> Stage:
+    return replace(stage, placement=Placement(jax.devices()[:1]))
 
 
 def _leaves_of(result: EnsembleResult) -> Arrays:
@@ -323,10 +335,8 @@ def mala_ends(name: str, options: dict[str, Any], *, temperature: float, step_si
             Observer(lambda state: model.loss(state.position), count(), lambda loss: {"loss": loss}),
             key=jax.random.key(2),
             schedule=Schedule(0, 5, 1, (1,)),
-            escaped=lambda params: jnp.asarray(False),
-            stage="five steps",
-            step_size=step_size,
-            **_one_device(),
+            limit=Limit(step_size),
+            stage=_on_one_device(Stage("five steps")),
         )
         return np.concatenate([np.asarray(leaf).reshape(16, -1) for leaf in jax.tree.leaves(result.position)], axis=1)
 

@@ -10,9 +10,9 @@ steps, chains start on the slice instead.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -28,7 +28,7 @@ from langevin_ib.dynamics.descent import check_covariance, sgd
 from langevin_ib.dynamics.kernels.euler_maruyama import euler_maruyama
 from langevin_ib.dynamics.meter import NoiseReport, measure
 from langevin_ib.dynamics.noise import Noise, gradient_noise, memory_factor
-from langevin_ib.ensemble.runner import Schedule, run_ensemble, starting_points
+from langevin_ib.ensemble.runner import Limit, Schedule, Stage, run_ensemble, starting_points
 from langevin_ib.errors import ConfigError, LawError
 from langevin_ib.geometry import contract
 from langevin_ib.geometry.charges import ChargeBalance, charge_balance
@@ -212,7 +212,7 @@ def details(prepared: Prepared, draws: Draws) -> SgdDetails:
     )
 
 
-def resolve_descent(config: RunConfig, stage: Callable[[str], dict[str, Any]]) -> ResolvedDescent:
+def resolve_descent(config: RunConfig, stage: Callable[[str], Stage]) -> ResolvedDescent:
     """Resolve every `auto` and determine which laws exist, before any draw of the chains.
 
     Raises:
@@ -243,17 +243,7 @@ def resolve_descent(config: RunConfig, stage: Callable[[str], dict[str, Any]]) -
     edges = {name: np.linspace(*window, config.bins + 1) for name, window in windows.items()}
     points = middle[None] if len(edges) > 1 else np.linspace(*next(iter(windows.values())), POINTS + 2)[1:-1, None]
     check_spacing(config, reduction, points, edges)
-    laws = {}
-    if coordinates is not None:
-        for name, coordinate in coordinates.items():
-            try:
-                laws[name] = coordinate.law(*windows[name])
-            except LawError as error:
-                missing.append(str(error))
-    for name, law in laws.items():
-        bin_masses(law, edges[name], remedy="use a smaller lr, less noise, or a narrower window")
-    if len(laws) < len(edges):
-        laws = {}
+    laws, absent = _laws_within(coordinates or {}, windows, edges)
     momentum = float(config.momentum or 0)
     known = laws if descent.noise.record.cumulants is not None else {}
     errors = {name: (coordinates or {})[name].error(edges[name], momentum) for name in known}
@@ -264,7 +254,7 @@ def resolve_descent(config: RunConfig, stage: Callable[[str], dict[str, Any]]) -
         middle=middle,
         meter=meter,
         laws=laws,
-        missing=missing,
+        missing=[*missing, *absent],
         errors=errors,
         independent=independent,
         family=family,
@@ -274,6 +264,21 @@ def resolve_descent(config: RunConfig, stage: Callable[[str], dict[str, Any]]) -
         balance=balance,
         doubts=doubts,
     )
+
+
+def _laws_within(
+    coordinates: Mapping[str, Coordinate], windows: Mapping[str, Window], edges: Mapping[str, np.ndarray]
+) -> tuple[dict[str, Law], list[str]]:
+    """Law (S) of each coordinate in its window, none of any unless all have one; and a line for each that has none."""
+    laws, missing = {}, []
+    for name, coordinate in coordinates.items():
+        try:
+            laws[name] = coordinate.law(*windows[name])
+        except LawError as error:
+            missing.append(str(error))
+    for name, law in laws.items():
+        bin_masses(law, edges[name], remedy="use a smaller lr, less noise, or a narrower window")
+    return (laws if len(laws) == len(edges) else {}), missing
 
 
 def at_minimum(config: RunConfig) -> AtMinimum:
@@ -533,7 +538,8 @@ def draw(prepared: Prepared, session: Session) -> Draws:
     potential = reduction.confinement.potential(model)
     highest = float(jax.jit(lambda xs: jnp.max(jax.lax.map(potential, xs, batch_size=1024)))(starts))
     noisy = float(resolved.meter.trace) * float(config.lr or 0)
-    limit = RUNAWAY_STARTS * (highest + noisy + 1e-12)
+    highest_allowed = RUNAWAY_STARTS * (highest + noisy + 1e-12)
+    remedy = "; ".join(["use a smaller lr, or less noise", *resolved.missing])
     observer = build_observer(reduction, plan.edges, None)
     like, lr = jax.tree.map(lambda leaf: leaf[0], starts), float(config.lr or 0)
     if resolved.descent.noise.record.constant:
@@ -547,10 +553,8 @@ def draw(prepared: Prepared, session: Session) -> Draws:
         observer,
         key=key_of(config, "chains"),
         schedule=resolved.schedule,
-        escaped=lambda params: potential(params) > limit,
-        step_size=lr,
-        remedy="; ".join(["use a smaller lr, or less noise", *resolved.missing]),
-        **stage,
+        limit=Limit(lr, lambda params: potential(params) > highest_allowed, remedy),
+        stage=stage,
     )
     sample, charge = sample_of(result, observer, plan.scalars), np.asarray(jax.vmap(model.moment_map)(starts))
     wall = time.perf_counter() - began

@@ -12,7 +12,7 @@ from langevin_ib.config.kinds import POSITIVE
 from langevin_ib.config.processes import LangevinSettings
 from langevin_ib.config.settings import setting
 from langevin_ib.dynamics.kernel import Kernel, normal_like, refuse_task
-from langevin_ib.ensemble.runner import run_ensemble, starting_points
+from langevin_ib.ensemble.runner import Limit, run_ensemble, starting_points
 from langevin_ib.runs.observe import build_observer, sample_of
 from langevin_ib.runs.process import Draws, Process
 from langevin_ib.runs.processes.langevin import details, prepare
@@ -84,9 +84,8 @@ def sample(prepared, session) -> Draws:
         observer,
         key=key_of(config, "chains"),
         schedule=plan.schedule,
-        escaped=lambda params: ~jnp.isfinite(potential(params)),
-        step_size=size,
-        **session.stage(config, "sampling"),
+        limit=Limit(size, lambda params: ~jnp.isfinite(potential(params))),
+        stage=session.stage(config, "sampling"),
     )
     draws = sample_of(result, observer, plan.scalars)
     check_sample(plan, draws, prepared.remedy)
