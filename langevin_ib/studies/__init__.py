@@ -1,6 +1,6 @@
-"""The paper's experiments as ensembles of seeds: problems, training, errors, baselines, pages.
+"""Arms over paired seeds: what balances factors, the paper's figures, designs of one's own. They return data.
 
-    setups, problems (or a user's file) → training → errors → attribution, baselines → summary, pictures, page
+    presets, recipes (or a user's file) → problem → training → following, measures → effects, balance → `StudyResult`
 
-Each module of `sims/fig*.py` puts one figure together from these.
+Each module of `sims/paper` puts one figure together from these, and `output` shows what came of it.
 """
