@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -12,8 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-if TYPE_CHECKING:
-    from langevin_ib.studies.result import Effect
+from langevin_ib.statistics.seeds import Band
 
 BLACK, BLUE, ORANGE, GREEN, PURPLE, YELLOW = "#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00"
 # Okabe & Ito's, then Tol's, which are told apart from them by any eye. The first is of what all else is held against.
@@ -77,7 +76,18 @@ def plot_channels(axes: Axes, x: Float[np.ndarray, " n"], values: Float[np.ndarr
     return axes
 
 
-def plot_effects(axes: Axes, rows: Sequence[Effect], label: str) -> Axes:
+@runtime_checkable
+class Measured(Protocol):
+    """What has a name and an error over seeds, if it did not diverge: an `Effect` of a study, for one."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def error(self) -> Band | None: ...
+
+
+def plot_effects(axes: Axes, rows: Sequence[Measured], label: str) -> Axes:
     """One line for each arm: median and band of its error, on a logarithmic axis."""
     shown = [(row.name, row.error) for row in rows if row.error is not None]
     for i, (_, band) in enumerate(shown):
