@@ -80,8 +80,8 @@ def everything(text):
     return Report(
         text,
         (
-            Picture("first", text, lambda: None),
-            Picture("second", text, lambda: None),
+            Picture("first", text, plt.figure),
+            Picture("second", text, plt.figure),
             Table(columns, (((text, f"agrees {text}"), (text, "")), ((text, text),)), text, text),
             Lines((Line(text, "bold"), Line(text, "bold")), text),
             Lines((Line(text, "bold"), Line(text), Line(text, "yellow"))),
