@@ -16,7 +16,7 @@ from langevin_ib.dynamics.noise import Noise
 from langevin_ib.ensemble import trajectories
 from langevin_ib.ensemble.checkpoint import Checkpoint
 from langevin_ib.ensemble.runner import starting_points
-from langevin_ib.ensemble.trajectories import BLOCK, record, record_steps, schedule_of
+from langevin_ib.ensemble.trajectories import BLOCK, BlockStage, record, record_steps, schedule_of
 from langevin_ib.errors import DivergenceError
 from langevin_ib.models import build_model, stack_tasks
 
@@ -50,11 +50,9 @@ class Runs:
             starts,
             key=self.key,
             steps=STEPS,
-            stage="test",
-            step_size=0.02,
+            stage=BlockStage("test", 0.02, **options),
             tasks=tasks,
             rows=rows,
-            **options,
         )
 
 
@@ -160,8 +158,8 @@ def test_an_interrupt_stops_every_block(x64):
     starts, tasks = jax.tree.map(lambda leaf: jnp.concatenate([leaf[:BLOCK]] * 8), (runs.starts, runs.tasks))
     with pytest.raises(KeyboardInterrupt):
         record(
-            runs.kernel, starts, key=runs.key, steps=STEPS, stage="test", step_size=0.02, tasks=tasks,
-            progress=interrupt, checkpoint_of=checkpoint_of,
+            runs.kernel, starts, key=runs.key, steps=STEPS, stage=BlockStage("test", 0.02, interrupt, checkpoint_of),
+            tasks=tasks,
         )  # fmt: skip
     assert len(begun) <= len(jax.devices()) + 1
 
@@ -209,7 +207,11 @@ def growth() -> Kernel:
 def test_runaways_of_all_blocks_are_counted_with_stage_and_first_step(starts, diverged, step, x64):
     with pytest.raises(DivergenceError) as caught:
         record(
-            growth(), jnp.asarray(starts, jnp.float32), key=jax.random.key(0), steps=10, stage="leaving", step_size=0.5
+            growth(),
+            jnp.asarray(starts, jnp.float32),
+            key=jax.random.key(0),
+            steps=10,
+            stage=BlockStage("leaving", 0.5),
         )
     error = caught.value
     assert (error.stage, error.diverged, error.chains, error.step, error.step_size) == (
@@ -234,7 +236,7 @@ def kicked() -> Kernel:
 
 def test_what_fills_a_block_up_may_run_away(x64):
     """Its random numbers are its own, and its end is nobody's; one chain more is a chain that diverged."""
-    common = {"key": jax.random.key(0), "steps": 4, "stage": "filled", "step_size": 0.5}
+    common = {"key": jax.random.key(0), "steps": 4, "stage": BlockStage("filled", 0.5)}
     found = record(kicked(), jnp.zeros(7), **common)
     np.testing.assert_array_equal(found, 0.0)
     with pytest.raises(DivergenceError) as caught:
@@ -246,8 +248,8 @@ def test_growth_within_bounds_is_no_divergence_and_progress_is_told(x64):
     told = []
     starts = jnp.full(17, 1.0, jnp.float32)
     found = record(
-        growth(), starts, key=jax.random.key(0), steps=4, stage="staying", step_size=0.5,
-        progress=lambda done, total: told.append((done, total)),
+        growth(), starts, key=jax.random.key(0), steps=4,
+        stage=BlockStage("staying", 0.5, lambda done, total: told.append((done, total))),
     )  # fmt: skip
     np.testing.assert_array_equal(found[:, :, 0], np.tile(10.0 ** np.arange(5.0), (17, 1)))
     assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
@@ -265,7 +267,7 @@ def walk() -> Kernel:
 
 def test_chains_of_one_start_differ_by_their_draws_also_across_blocks(x64):
     """200 steps of 20 chains: |z| < 5 for 380 correlations, of pairs and their neighbours, in all but 3e-4 of keys."""
-    found = record(walk(), jnp.zeros(20), key=jax.random.key(1), steps=200, stage="walk", step_size=1.0)[:, :, 0]
+    found = record(walk(), jnp.zeros(20), key=jax.random.key(1), steps=200, stage=BlockStage("walk", 1.0))[:, :, 0]
     steps = np.diff(found, axis=1)
     for lag in (0, 1):
         z = steps[:, lag:] @ steps[:, : 200 - lag].T / np.sqrt(200 - lag)

@@ -11,6 +11,7 @@ import pytest
 from jsonschema import Draft202012Validator
 from test_schema import parent, places
 
+from langevin_ib.ensemble.checkpoint import Resumed
 from langevin_ib.geometry import charges
 from langevin_ib.output.folders import summary_json
 from langevin_ib.plain import JsonObject, plain
@@ -82,7 +83,7 @@ def balance() -> Balance:
     return Balance(
         AttributionConfig(options={"depth": 2}, **CONFIG),
         ModelFacts("R", 3, 6),
-        RunFacts(SEEDS, 20, 2.0, (0, 10, 20), "fresh batches of 4", ({"stage": "SGD", "step": 10, "steps": 20},)),
+        RunFacts(SEEDS, 20, 2.0, (0, 10, 20), "fresh batches of 4", (Resumed("SGD", 10, 20),)),
         state(runs["SGD"], 0),
         {**{name: describe(run) for name, run in runs.items()}, "Langevin": Diverged("diverged at this T")},
         Across(mean(np.arange(3.0)), across(runs, "gradient descent", "SGD").added),

@@ -19,8 +19,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+from langevin_ib.ensemble.checkpoint import Resumed
 from langevin_ib.geometry.charges import log_ratio_at
-from langevin_ib.plain import JsonObject, plain
 from langevin_ib.statistics.seeds import Band, Curve, Estimate, band, curve, mean, median_interval, ratio_of_sums
 from langevin_ib.studies.config import AttributionConfig
 from langevin_ib.studies.following import Paths
@@ -158,7 +158,7 @@ class RunFacts:
         time: t = nη/(1 − μ).
         record_steps: at which parameters were kept.
         batches: what a step of SGD sees, in words.
-        resumed: the stages that went on from a checkpoint: `stage`, `step`, `steps`.
+        resumed: the stages that went on from a checkpoint.
     """
 
     seeds: int
@@ -166,7 +166,7 @@ class RunFacts:
     time: float
     record_steps: tuple[int, ...]
     batches: str
-    resumed: tuple[JsonObject, ...]
+    resumed: tuple[Resumed, ...]
 
 
 class NoiseNumbers(NamedTuple):
@@ -201,7 +201,7 @@ class NoiseFacts:
 
 @dataclass(frozen=True)
 class Balance:
-    """Which mechanism balances the factors of a model.
+    """Which mechanism balances the factors of a model; `plain` of it stands under `balance` in `summary.json`.
 
     Attributes:
         config: settled, every rule applied.
@@ -220,10 +220,6 @@ class Balance:
     mechanisms: Mapping[str, Mechanism | Diverged]
     across: Across
     noise: NoiseFacts
-
-    def to_dict(self) -> JsonObject:
-        """What stands under `balance` in `summary.json`, with the configuration as it is in a file."""
-        return {**{name: plain(value) for name, value in vars(self).items()}, "config": self.config.to_dict()}
 
 
 def mean_imbalance(paths: Paths) -> Float[np.ndarray, "seed time"]:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -33,7 +34,6 @@ from langevin_ib.statistics.seeds import mean
 from langevin_ib.studies.balance import (
     Balance,
     Diverged,
-    Mechanism,
     ModelFacts,
     NoiseFacts,
     NoiseNumbers,
@@ -73,27 +73,7 @@ def attribute(config: AttributionConfig, session: Session, checkpoints: Path | N
     problem, config = settle(config)
     place = None if checkpoints is None else checkpoints / f"attribution-{config.name}-{config.digest()}"
     signals.expect(place)
-
-    def trained(name: str, arm: Arm) -> Trained:
-        def checkpoint_of(block: int) -> Checkpoint | None:
-            if place is None:
-                return None
-            fingerprint = f"attribution {config.digest()} {name} {block} {versions()}"
-            return Checkpoint(place / f"{name.replace(' ', '-')}-{block}.npz", fingerprint)
-
-        return train(problem, arm, stage=name, progress=report(name), checkpoint_of=checkpoint_of)
-
-    protocols = arms(config)
-    runs = {name: trained(name, arm) for name, arm in protocols.items()}
-    report("noise meter")
-    temperatures = isotropic_temperature(problem, protocols[SGD], runs[SGD])
-    meter = noise_meter(problem, protocols[SGD], runs[SGD])
-    entries: dict[str, Mechanism | Diverged] = {}
-    try:
-        runs[LANGEVIN] = trained(LANGEVIN, langevin(config, float(temperatures.mean())))
-    except DivergenceError as error:
-        how = f"diverged at this T: {error.diverged} of {error.chains} seeds, the first by step {error.step}"
-        entries[LANGEVIN] = Diverged(how)
+    runs, temperatures, meter, diverged = _run_mechanisms(problem, config, session, place)
     report("summary")
     paths = {name: follow(problem, run) for name, run in runs.items()}
     size = runs[SGD].flat.shape[-1]
@@ -102,7 +82,7 @@ def attribute(config: AttributionConfig, session: Session, checkpoints: Path | N
         model=ModelFacts(problem.model.group, problem.model.group_dim, size),
         run=_run_facts(config, runs[SGD], place),
         start=state(paths[DESCENT], 0),
-        mechanisms={name: describe(path) for name, path in paths.items()} | entries,
+        mechanisms={name: describe(path) for name, path in paths.items()} | diverged,
         across=across(paths, DESCENT, SGD),
         noise=_noise_facts(problem, temperatures, meter, size),
     )
@@ -118,10 +98,44 @@ def attribute(config: AttributionConfig, session: Session, checkpoints: Path | N
     )
 
 
+class _Runs(NamedTuple):
+    """Of each mechanism that did not diverge, its run; the T and the meter of SGD's noise; how Langevin diverged."""
+
+    trained: dict[str, Trained]
+    temperatures: Float[np.ndarray, " seed"]
+    meter: NoiseReport
+    diverged: dict[str, Diverged]
+
+
+def _run_mechanisms(problem: Problem, config: AttributionConfig, session: Session, place: Path | None) -> _Runs:
+    report = session.report
+
+    def trained(name: str, arm: Arm) -> Trained:
+        def checkpoint_of(block: int) -> Checkpoint | None:
+            if place is None:
+                return None
+            fingerprint = f"attribution {config.digest()} {name} {block} {versions()}"
+            return Checkpoint(place / f"{name.replace(' ', '-')}-{block}.npz", fingerprint)
+
+        return train(problem, arm, stage=name, progress=report(name), checkpoint_of=checkpoint_of)
+
+    protocols = arms(config)
+    runs = {name: trained(name, arm) for name, arm in protocols.items()}
+    report("noise meter")
+    temperatures = isotropic_temperature(problem, protocols[SGD], runs[SGD])
+    meter = noise_meter(problem, protocols[SGD], runs[SGD])
+    try:
+        runs[LANGEVIN] = trained(LANGEVIN, langevin(config, float(temperatures.mean())))
+    except DivergenceError as error:
+        how = f"diverged at this T: {error.diverged} of {error.chains} seeds, the first by step {error.step}"
+        return _Runs(runs, temperatures, meter, {LANGEVIN: Diverged(how)})
+    return _Runs(runs, temperatures, meter, {})
+
+
 def _run_facts(config: AttributionConfig, trained: Trained, place: Path | None) -> RunFacts:
     steps = tuple(int(step) for step in trained.steps)
     batches = batch_noise(config).batches
-    return RunFacts(config.seeds, steps[-1], config.time, steps, batches, tuple(resumes(place)))
+    return RunFacts(config.seeds, steps[-1], config.time, steps, batches, resumes(place))
 
 
 def _noise_facts(

@@ -99,7 +99,7 @@ class StudyResult:
             "rows": plain(self.spreads),
             "stated": plain(self.stated),
             "effects": plain(self.effects),
-            "balance": None if self.balance is None else self.balance.to_dict(),
+            "balance": plain(self.balance),
             **({} if self.details is None else self.details.to_dict()),
             "by_seed": plain(self.rows),
             "notes": plain(self.notes),

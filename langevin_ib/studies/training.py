@@ -16,7 +16,7 @@ from langevin_ib.dynamics.descent import Watch, nothing, sgd
 from langevin_ib.dynamics.kernel import Kernel, normal_like
 from langevin_ib.dynamics.noise import Noise
 from langevin_ib.ensemble.runner import Progress, batched
-from langevin_ib.ensemble.trajectories import ROWS, CheckpointOf, record, record_steps
+from langevin_ib.ensemble.trajectories import ROWS, BlockStage, CheckpointOf, record, record_steps
 from langevin_ib.errors import ConfigError
 from langevin_ib.models import Params, Task
 from langevin_ib.studies.problem import Problem
@@ -123,8 +123,8 @@ def train(
     # On the host: an ensemble that is cut into blocks would slice it there.
     tasks = jax.tree.map(np.asarray, problem.tasks_like(like))
     flat = record(
-        kernel_of(problem, arm, like), starts, key=problem.key("chains"), steps=arm.steps, stage=stage,
-        step_size=arm.rate, tasks=tasks, rows=rows, progress=progress, checkpoint_of=checkpoint_of,
+        kernel_of(problem, arm, like), starts, key=problem.key("chains"), steps=arm.steps, tasks=tasks, rows=rows,
+        stage=BlockStage(stage, arm.rate, progress, checkpoint_of),
     )  # fmt: skip
     steps = np.asarray(record_steps(arm.steps, rows), float)
     return Trained(steps, flat, jax.tree.map(np.asarray, like), time.perf_counter() - began)
