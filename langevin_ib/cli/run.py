@@ -17,7 +17,6 @@ from langevin_ib.config.run import LAWS, RunConfig
 from langevin_ib.config.settings import Setting, read_settings
 from langevin_ib.devices import use_all_cores
 from langevin_ib.errors import ConfigError, LangevinIBError
-from langevin_ib.plain import Json, JsonObject
 
 PROGRAM = "python -m langevin_ib.sim"
 TITLES = {
@@ -99,10 +98,10 @@ def _simulate(argv: Sequence[str]) -> int:
 class _Chosen(NamedTuple):
     """What is chosen, by name and by settings class, the file's path, and its settings."""
 
-    choices: Mapping[str, Json]
+    choices: Mapping[str, object]
     classes: Classes
     path: str | None
-    settings: JsonObject
+    settings: dict[str, object]
 
 
 def _choose(argv: Sequence[str]) -> _Chosen:
@@ -117,10 +116,10 @@ def _choose(argv: Sequence[str]) -> _Chosen:
     found = vars(first.parse_known_args(argv)[0])
     path = found.pop("config")
     typed = {name: text for name, text in found.items() if text is not None}
-    settings: JsonObject = {}
+    settings: dict[str, object] = {}
     try:
         if path is not None:
-            settings = read_settings(path)
+            settings = dict(read_settings(path))
         if any(_is_plug_in(kind, given.get(name)) for name, kind in CHOICES.items() for given in (settings, typed)):
             use_all_cores()  # before a plug-in starts JAX
         with own_output():

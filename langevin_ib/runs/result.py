@@ -13,9 +13,9 @@ import numpy as np
 from jaxtyping import Float
 
 from langevin_ib.config.run import RunConfig
-from langevin_ib.ensemble.checkpoint import Resumed
 from langevin_ib.laws.candidates import LawAbout
 from langevin_ib.plain import Json, JsonObject, fields_of, plain
+from langevin_ib.stages import Resumed
 from langevin_ib.statistics.coefficient import Coefficient
 from langevin_ib.statistics.compare import Comparison, Verdict
 from langevin_ib.statistics.energy import Dependence, JointTest
