@@ -447,17 +447,27 @@ def test_a_noise_of_ones_own_is_found_out_when_it_is_imported():
 
 @pytest.mark.full
 def test_a_noise_of_ones_own_is_asked_what_it_balances():
-    """Its variance is that of the coins of `bernoulli`, for weights of standard deviation 1: so is the temperature.
+    found = attributed(model="uv", options={"samples": 8}, noise="odd_noises:WEIGHTS", **SMALL).balance
+    assert "exponential weights, 8 seeds" in balance_title(found)
+    assert len(balance_sentences(found)) == len(MECHANISMS) + 1
+    assert found.mechanisms[SGD].removed != found.mechanisms[DESCENT].removed
+    assert found.noise.temperature.value > 0
+    assert found.noise.typical.orbit_share < 1e-12
 
-    Of 8 seeds × 20 times × 32 gradients, to 15% as above; of the same noise with twice the spread it would be fourfold.
-    """
-    common = {"model": "uv", "options": {"samples": 8}, **SMALL}
-    own, coins = (attributed(noise=noise, **common).balance for noise in ("odd_noises:WEIGHTS", "bernoulli"))
-    assert "exponential weights, 8 seeds" in balance_title(own)
-    assert own.mechanisms[DESCENT].removed == coins.mechanisms[DESCENT].removed  # gradient descent draws nothing
-    assert own.mechanisms[SGD].removed not in (own.mechanisms[DESCENT].removed, coins.mechanisms[SGD].removed)
-    assert own.noise.temperature.value == pytest.approx(coins.noise.temperature.value, rel=0.15)
-    assert own.noise.typical.orbit_share < 1e-12
+
+@pytest.mark.full
+def test_the_meter_has_the_covariance_of_a_noise_of_ones_own(x64):
+    """Weights of standard deviation 1 have that of coins, E g gᵀ/n; minibatches have another."""
+    trace = {}
+    for noise in ("odd_noises:WEIGHTS", "bernoulli", "minibatch"):
+        config = AttributionConfig(model="uv", options={"samples": 8}, noise=noise, lr=0.01, **SMALL)
+        problem, settled = settle(config)
+        start = np.asarray(problem.starts())
+        trace[noise] = noise_meter(
+            problem, arms(settled)[SGD], Trained(np.zeros(1), start[:, None], start[0], 0.0)
+        ).trace
+    np.testing.assert_allclose(trace["odd_noises:WEIGHTS"], trace["bernoulli"], rtol=1e-12)
+    assert np.abs(trace["minibatch"] / trace["bernoulli"] - 1.0).min() > 0.01
 
 
 BAD = {

@@ -5,6 +5,8 @@ import json
 from html.parser import HTMLParser
 from types import MappingProxyType
 
+import matplotlib.pyplot as plt
+import numpy as np
 import pytest
 from helpers import small_result
 
@@ -78,8 +80,8 @@ def everything(text):
     return Report(
         text,
         (
-            Picture("first", text, lambda: None),
-            Picture("second", text, lambda: None),
+            Picture("first", text, plt.figure),
+            Picture("second", text, plt.figure),
             Table(columns, (((text, f"agrees {text}"), (text, "")), ((text, text),)), text, text),
             Lines((Line(text, "bold"), Line(text, "bold")), text),
             Lines((Line(text, "bold"), Line(text), Line(text, "yellow"))),
@@ -182,3 +184,22 @@ def test_a_run_of_sgd_is_told_by_the_type_of_its_details(noisy):
     assert any("noise at the minimum" in text for text in texts) == noisy
     assert any("rms χ in units of the pairs' size: 0.5" in text for text in texts)
     read(report)
+
+
+def test_a_result_saves_plots_and_shows_itself(tmp_path):
+    result = small_result(trace={
+        "value": np.zeros((2, 3, 1)), "charge": np.zeros((2, 3, 1)), "energy": np.zeros((2, 3)),
+        "potential": np.zeros((2, 3)),
+    })  # fmt: skip
+    folder = result.save(tmp_path)
+    assert folder.parent == tmp_path
+    assert (folder / "report.html").exists()
+    picture = result.plot()
+    assert len(picture.axes) == 2
+    plt.close(picture)
+    shown = result._repr_html_()
+    names = [name for name, _ in Page(shown).tags]
+    assert {"h1", "img", "table"} <= set(names)
+    assert not {"html", "body", "style"} & set(names)
+    assert shown.strip() in (folder / "report.html").read_text(encoding="utf-8")
+    assert plt.get_fignums() == []

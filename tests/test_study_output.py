@@ -89,12 +89,11 @@ def test_a_failed_save_leaves_what_stood_there(tmp_path):
     folder = save_study(result(), report(result()), tmp_path)
     before = (folder / "summary.json").read_bytes()
 
-    class Full:
-        def savefig(self, *_, **__):
-            raise OSError("No space left on device")
+    def full():
+        raise OSError("No space left on device")
 
     with pytest.raises(OSError, match="No space left"):
-        save_study(result(), report(result(), "other", Full), tmp_path)
+        save_study(result(), report(result(), "other", full), tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == [folder.name]
     assert (folder / "summary.json").read_bytes() == before
     assert save_study(result(), report(result(), "other"), tmp_path) == folder

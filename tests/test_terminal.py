@@ -200,3 +200,11 @@ def test_a_cell_is_coloured_by_its_verdict():
     page = Console(width=120, file=io.StringIO(), force_terminal=True, color_system="standard")
     show_table(WIDE, page)
     assert "\x1b[33mundecided (a)" in page.file.getvalue()
+
+
+def test_a_sentence_in_place_of_a_number_pushes_no_column_out():
+    row = WIDE.sections[0][0]
+    told = ("mine", "dz", "–", "diverged at this T: 3 of 16 seeds, the first by step 400", "", "", "", "")
+    text = printed(dataclasses.replace(WIDE, sections=((row, told),)), 120)
+    assert "floor" in text
+    assert "diverged at this T: 3 of 16 │" in text

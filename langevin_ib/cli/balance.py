@@ -12,10 +12,10 @@ from langevin_ib.cli.job import Job, Output, execute
 from langevin_ib.cli.options import Origins, add_output, add_settings, typed_settings
 from langevin_ib.config.extensions import of_others
 from langevin_ib.devices import use_all_cores
+from langevin_ib.stages import Stages
 from langevin_ib.studies.config import AttributionConfig, from_setup, setup_settings
 
 if TYPE_CHECKING:
-    from langevin_ib.ensemble.runner import Stages
     from langevin_ib.studies.result import StudyResult
 
 PROGRAM = "python -m langevin_ib.attribute"

@@ -11,10 +11,10 @@ from langevin_ib.cli.job import Job, Output, execute
 from langevin_ib.cli.options import add_output, add_settings, typed_settings
 from langevin_ib.config.kinds import POSITIVE, OneOf
 from langevin_ib.config.settings import Setting
+from langevin_ib.stages import Stages
 from langevin_ib.studies.request import PARTS, Request
 
 if TYPE_CHECKING:
-    from langevin_ib.ensemble.runner import Stages
     from langevin_ib.output.blocks import Report
     from langevin_ib.session import Session
     from langevin_ib.studies.result import StudyResult

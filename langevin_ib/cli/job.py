@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 from langevin_ib import signals
 from langevin_ib.cli.command import own_output
 from langevin_ib.errors import FailedRunError
+from langevin_ib.stages import Stages
 
 if TYPE_CHECKING:  # with JAX and Matplotlib, which `--help` needs not wait for
-    from langevin_ib.ensemble.runner import Stages
     from langevin_ib.output.blocks import Report
     from langevin_ib.plain import JsonObject
 

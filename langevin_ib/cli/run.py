@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args
 
 from langevin_ib import signals
 from langevin_ib.cli.command import Parser, flag, guarded, new_parser, own_output
@@ -95,8 +95,17 @@ def _simulate(argv: Sequence[str]) -> int:
     return execute(job, output, origins.named(of_rest))
 
 
-def _choose(argv: Sequence[str]) -> tuple[dict[str, Any], Classes, str | None, dict[str, Any]]:
-    """What is chosen, by name and by settings class, the file's path, and its settings; plug-ins are imported.
+class _Chosen(NamedTuple):
+    """What is chosen, by name and by settings class, the file's path, and its settings."""
+
+    choices: Mapping[str, object]
+    classes: Classes
+    path: str | None
+    settings: dict[str, object]
+
+
+def _choose(argv: Sequence[str]) -> _Chosen:
+    """Read the file and the options that choose something; plug-ins are imported.
 
     What the file sets of choices that are others now is left out, before anything that it names has to be there.
     """
@@ -107,20 +116,20 @@ def _choose(argv: Sequence[str]) -> tuple[dict[str, Any], Classes, str | None, d
     found = vars(first.parse_known_args(argv)[0])
     path = found.pop("config")
     typed = {name: text for name, text in found.items() if text is not None}
-    settings: dict[str, Any] = {}
+    settings: dict[str, object] = {}
     try:
         if path is not None:
-            settings = read_settings(path)
+            settings = dict(read_settings(path))
         if any(_is_plug_in(kind, given.get(name)) for name, kind in CHOICES.items() for given in (settings, typed)):
             use_all_cores()  # before a plug-in starts JAX
         with own_output():
             settings = reconciled(settings, typed)
         choices = {name: value for name, value in (settings | typed).items() if name in CHOICES}
         with Origins(flat_settings(), typed, settings, f"from {path}").named(), own_output():
-            return choices, RunConfig.classes_of(settings | typed), path, settings
+            return _Chosen(choices, RunConfig.classes_of(settings | typed), path, settings)
     except LangevinIBError:
         if {"-h", "--help", "--version"} & set(argv):
-            return {}, {}, None, {}
+            return _Chosen({}, {}, None, {})
         raise
 
 

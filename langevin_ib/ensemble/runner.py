@@ -30,14 +30,12 @@ from langevin_ib.ensemble.checkpoint import Checkpoint, Standing
 from langevin_ib.errors import DivergenceError
 from langevin_ib.models.base import Params
 from langevin_ib.models.fingerprint import content_of
+from langevin_ib.stages import Progress, Stages  # noqa: F401 - the latter for those who look for it here
 
 TRACE_ROWS = 512  # draws kept of each traced chain, however long the run
 TRACE_CHAINS = 256
 CHUNK_CHAIN_STEPS = 2e7  # about a third of a second on two cores: often enough for a progress bar and a divergence
 CHUNK_RECORDS = 256
-
-Progress = Callable[[int, int], None]  # (done, in all)
-Stages = Callable[[str], Progress | None]  # the name of a stage ↦ who is told of its progress
 
 
 @dataclass(frozen=True)

@@ -76,7 +76,7 @@ def with_metric(model: Model, metric: Float[np.ndarray, "..."]) -> Model:
 
 
 def _unravelled(theta: Float[Array, " q"], shapes: PyTree) -> Params:
-    """Parameters of these shapes; leaf by leaf, for the inverse of `ravel_pytree` insists on the precision it has seen."""
+    """Parameters of these shapes; leaf by leaf, for JAX's own inverse insists on the precision that it has seen."""
     parts, start = [], 0
     for leaf in jax.tree.leaves(shapes):
         parts.append(theta[start : start + leaf.size].reshape(leaf.shape))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -12,18 +12,20 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-if TYPE_CHECKING:
-    from langevin_ib.studies.result import Effect
+from langevin_ib.statistics.seeds import Band
 
 BLACK, BLUE, ORANGE, GREEN, PURPLE, YELLOW = "#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00"
-# Okabe & Ito's, then Tol's, which are told apart from them by any eye. The first is of what all else is held against.
+# By place. Okabe & Ito's, then Tol's, which are told apart from them by any eye; the first is of what all else is held
+# against.
 PALETTE = (BLACK, BLUE, ORANGE, GREEN, PURPLE, YELLOW, "#56B4E9", "#882255", "#999933", "#332288")
-COLOURS = (BLUE, ORANGE, GREEN, PURPLE, YELLOW, BLACK)  # of models beside each other, the first the paper's
 SOLID, DOTTED = "-", (0, (1, 1.2))
-DASHES: tuple[Any, ...] = (
+PATTERNS: tuple[Any, ...] = (
     SOLID, (0, (6, 2)), (0, (3, 1.5)), DOTTED, (0, (5, 1, 1, 1)), (0, (4, 1, 1, 1, 1, 1)),
     (0, (8, 3)), (0, (2, 2)), (0, (8, 1, 1, 1)), (0, (6, 1, 3, 1)), (0, (1, 3)),
 )  # fmt: skip
+# Of models beside each other, of which none is what the others are held against.
+COLOURS = (BLUE, ORANGE, GREEN, PURPLE, YELLOW, BLACK)
+DASHES = tuple(PATTERNS[place] for place in (0, 1, 3, 4, 5, 6))
 WIDTH = 3.6  # inches: one column of a paper
 NARROW = 0.5  # decades of a logarithmic axis under which its ticks are those of a linear one
 FEW = 1.7  # decades under which a logarithmic axis has numbers at 2 and 5 too
@@ -40,12 +42,12 @@ class LineStyle(NamedTuple):
 
 
 def line_style(place: int) -> LineStyle:
-    """Of a place in the palette: a mechanism's, or a law's. There are more dashes than colours: 110 are no two alike.
+    """Of a place in the palette: a mechanism's, or a law's. There are 10 colours and 11 dashes: 110 places differ.
 
     >>> line_style(0)
     LineStyle(colour='#000000', dash='-')
     """
-    return LineStyle(PALETTE[place % len(PALETTE)], DASHES[place % len(DASHES)])
+    return LineStyle(PALETTE[place % len(PALETTE)], PATTERNS[place % len(PATTERNS)])
 
 
 def panels(count: int, height: float = 2.2) -> tuple[Figure, list[Axes]]:
@@ -77,7 +79,18 @@ def plot_channels(axes: Axes, x: Float[np.ndarray, " n"], values: Float[np.ndarr
     return axes
 
 
-def plot_effects(axes: Axes, rows: Sequence[Effect], label: str) -> Axes:
+@runtime_checkable
+class Measured(Protocol):
+    """What has a name and an error over seeds, if it did not diverge: an `Effect` of a study, for one."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def error(self) -> Band | None: ...
+
+
+def plot_effects(axes: Axes, rows: Sequence[Measured], label: str) -> Axes:
     """One line for each arm: median and band of its error, on a logarithmic axis."""
     shown = [(row.name, row.error) for row in rows if row.error is not None]
     for i, (_, band) in enumerate(shown):

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
@@ -15,9 +15,7 @@ from rich.text import Text
 
 from langevin_ib import signals
 from langevin_ib.output.spelling import fitting
-
-if TYPE_CHECKING:
-    from langevin_ib.ensemble.runner import Stages
+from langevin_ib.stages import Stages
 
 NARROW = 120
 EVERY_SECONDS = 10.0  # between lines

@@ -18,7 +18,6 @@ from langevin_ib.output.page import page
 from langevin_ib.output.report import run_report
 from langevin_ib.plain import JsonObject
 from langevin_ib.runs.result import Result
-from langevin_ib.session import run_name
 from langevin_ib.studies.result import StudyResult
 
 Files = Mapping[str, Callable[[], str | bytes | memoryview]]  # name: what makes its content
@@ -26,7 +25,7 @@ Files = Mapping[str, Callable[[], str | bytes | memoryview]]  # name: what makes
 
 def run_folder(result: Result, out: str | Path) -> Path:
     """`<out>/<model>-<hash>`, the hash being that of the resolved configuration."""
-    return Path(out) / f"{run_name(result.plan.config)}-{result.plan.config.digest()}"
+    return Path(out) / result.plan.config.run_name
 
 
 def save(result: Result, out: str | Path) -> Path:

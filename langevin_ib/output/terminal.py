@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import NamedTuple
 
 from rich.console import Console
@@ -11,6 +12,7 @@ from rich.text import Text
 from langevin_ib.output.blocks import LINED, Column, Line, Lines, Report, Table
 
 COLOURS = {"agrees": "green", "differs": "red", "undecided": "yellow"}
+SENTENCE = 32  # characters in a line of a cell
 UNBOUNDED = 1000  # a table measures what it is cut to, so it is measured on a page that cuts nothing
 
 
@@ -62,17 +64,20 @@ def _grid(table: Table, form: _Form) -> Grid:
     for column in (table.columns[place] for place in shown):
         justify = "left" if column.left else "right"
         grid.add_column(column.title, justify=justify, no_wrap=not form.folded, overflow="fold")
+    spares = any(column.spare for column in table.columns)
     for rows in table.sections:
         for row in rows:
-            grid.add_row(*(_cell(table.columns[place], row[place]) for place in shown))
+            grid.add_row(*(_cell(table.columns[place], row[place], spares) for place in shown))
         grid.add_section()
     return grid
 
 
-def _cell(column: Column, text: str) -> str | Text:
-    if not (column.verdict and text):
-        return text
-    return Text(text, style=COLOURS.get(text.split(maxsplit=1)[0], ""))
+def _cell(column: Column, text: str, spares: bool) -> str | Text:
+    if column.verdict and text:
+        return Text(text, style=COLOURS.get(text.split(maxsplit=1)[0], ""))
+    if spares and not column.spare:  # a sentence in place of a number pushes no other column out
+        return textwrap.fill(text, SENTENCE, break_long_words=False)
+    return text
 
 
 def _print_line(line: Line, console: Console) -> None:

@@ -1,6 +1,7 @@
-"""Arms over paired seeds: what balances factors, the paper's figures, designs of one's own. They return data.
+"""Studies: arms over paired seeds, as data. What balances the factors, the paper's figures, inverse design.
 
-    presets, recipes (or a user's file) → problem → training → following, measures → effects, balance → `StudyResult`
+    presets, recipes (or a user's file) → problem → training → following → statistics over seeds → `StudyResult`
 
-Each module of `sims/paper` puts one figure together from these, and `output` shows what came of it.
+`mechanisms` puts an attribution together from these, `recovery` and `balancing` figures, whose own numbers and
+sentences are in `sims/paper`.
 """

@@ -8,19 +8,18 @@ marginal's c in the window; at κ = 100 that is 0.995, so it contains 1 a little
 
 from __future__ import annotations
 
-import argparse
-
 import numpy as np
 
 import langevin_ib
 from langevin_ib import RunConfig
+from sims import described
 
 WRONG = ("hard", "pushforward", "printed", "naive")
 
 
 def main() -> None:
     """Print a row per seed and the shares."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = described(__doc__)
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--steps", type=int, default=RunConfig().steps)
     arguments = parser.parse_args()

@@ -10,7 +10,6 @@ The slope of log |bias| against log h is fitted with weights; its standard error
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable
 
 import jax
@@ -23,6 +22,7 @@ from langevin_ib.dynamics.kernels.leimkuhler_matthews import leimkuhler_matthews
 from langevin_ib.ensemble.accumulators import moments
 from langevin_ib.ensemble.runner import Limit, Observer, Schedule, Stage, run_ensemble, starting_points
 from langevin_ib.models import uv
+from sims import described
 
 TEMPERATURE = 0.1  # of the quadratic
 BUILD = {"euler-maruyama": euler_maruyama, "leimkuhler-matthews": leimkuhler_matthews}
@@ -75,7 +75,7 @@ def gibbs_mean(potential: Callable, observe: Callable, reach: float = 12.0, poin
 
 def main() -> None:
     """Print both tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = described(__doc__)
     parser.add_argument("--chains", type=int, default=4096)
     parser.add_argument("--time", type=float, default=600.0, help="time of each run after the burn-in")
     size = vars(parser.parse_args())

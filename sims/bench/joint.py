@@ -10,11 +10,10 @@ test, which is slow, in every eighth replicate and for independent chains only.
 
 from __future__ import annotations
 
-import argparse
-
 import numpy as np
 
 from langevin_ib.statistics.energy import dependence_test, energy_test
+from sims import described
 
 CHAINS, DRAWS, ALL = 256, 8, 64
 ALTERNATIVES = {
@@ -57,7 +56,7 @@ def dependence(first, second):
 
 def main() -> None:
     """Print, for each alternative, the share of p-values below 0.05."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = described(__doc__)
     parser.add_argument("--replicates", type=int, default=400)
     replicates = parser.parse_args().replicates
     print(

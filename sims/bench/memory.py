@@ -5,10 +5,11 @@ python -m sims.bench.memory [--steps N]
 
 from __future__ import annotations
 
-import argparse
 import subprocess
 import sys
 import tempfile
+
+from sims import described
 
 CODE = """
 import resource, sys
@@ -27,7 +28,7 @@ def peak(steps: int, out: str) -> int:
 
 def main() -> None:
     """Print both peaks and their ratio."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = described(__doc__)
     parser.add_argument("--steps", type=int, default=40_000)
     steps = parser.parse_args().steps
     with tempfile.TemporaryDirectory() as out:

@@ -9,8 +9,6 @@ of 0.05 ± √(0.05 · 0.95 / N) below 0.05.
 
 from __future__ import annotations
 
-import argparse
-
 import numpy as np
 from scipy import stats
 
@@ -18,6 +16,7 @@ from langevin_ib.config.run import RunConfig
 from langevin_ib.laws import bin_masses, family, formula
 from langevin_ib.runs.plan import resolve
 from langevin_ib.statistics import compare
+from sims import described
 
 CHAINS, DRAWS = 512, 100
 
@@ -64,7 +63,7 @@ def report(name: str, samples: list[np.ndarray], mass: np.ndarray, wrong: np.nda
 
 def main() -> None:
     """Print the share of p-values below 0.05 under the null, and the largest p-value of a wrong law."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = described(__doc__)
     parser.add_argument("--replicates", type=int, default=1000)
     replicates = parser.parse_args().replicates
     plan = resolve(RunConfig())

@@ -5,10 +5,11 @@ python -m sims.bench.startup [--repeats N]
 
 from __future__ import annotations
 
-import argparse
 import resource
 import subprocess
 import sys
+
+from sims import described
 
 EMPTY = ["-c", "pass"]
 ANSWERS = {
@@ -33,7 +34,7 @@ def seconds(arguments: list[str], repeats: int) -> float:
 
 def main() -> None:
     """Print the time of each answer and its ratio."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = described(__doc__)
     parser.add_argument("--repeats", type=int, default=10)
     repeats = parser.parse_args().repeats
     empty = seconds(EMPTY, repeats)

@@ -8,8 +8,6 @@ orbit, but the noise does: E dχ = T(p − q) dt. With a = W_j (p = d) and b = v
 
 from __future__ import annotations
 
-import argparse
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,6 +16,8 @@ from langevin_ib.dynamics.kernels.euler_maruyama import euler_maruyama
 from langevin_ib.ensemble.accumulators import moments
 from langevin_ib.ensemble.runner import Limit, Observer, Schedule, Stage, run_ensemble, starting_points
 from langevin_ib.models import relu
+from langevin_ib.session import Session
+from sims import described
 
 TEMPERATURE, STEP, TIME, CHAINS = 0.1, 1e-3, 2.0, 16384
 
@@ -46,10 +46,10 @@ def drift(inputs: int) -> tuple[np.ndarray, np.ndarray]:
 
 def main() -> None:
     """Print each neuron's drift beside the theory's."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = described(__doc__)
     parser.add_argument("--inputs", type=int, nargs="+", default=[3, 6], help="input dimensions d")
     inputs = parser.parse_args().inputs
-    with jax.enable_x64(True):
+    with Session().open():
         for d in inputs:
             mean, error = drift(d)
             for j, (m, e) in enumerate(zip(mean, error, strict=True)):

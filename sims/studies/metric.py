@@ -14,7 +14,6 @@ protocol obeys `slice` and rejects the metric's law c = 0 (for w_2; the two diff
 
 from __future__ import annotations
 
-import argparse
 from typing import NamedTuple
 
 import jax
@@ -26,9 +25,11 @@ from langevin_ib.laws import Reduction, formula
 from langevin_ib.laws.base import on_host
 from langevin_ib.models import Model
 from langevin_ib.runs.run import prepare_and_draw
+from langevin_ib.session import Session
 from langevin_ib.statistics import compare
 from langevin_ib.statistics.records import Doubt
 from langevin_ib.statistics.weights import weights_of
+from sims import described
 
 TARGET = (1.2, 1.2)
 ROWS = (("hard", ("hard", "hard, Euclid")), ("stiff", ("slice", "hard")), ("hard-fixman", ("slice", "hard")))
@@ -61,12 +62,12 @@ def neuron() -> Model:
 
 def main() -> None:
     """Print, for each protocol, the laws that it should and should not obey."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = described(__doc__)
     parser.add_argument("--metric", nargs=3, type=float, default=(25.0, 1.0, 25.0), help="of W_1, W_2 and v [25 1 25]")
     parser.add_argument("--beta", type=float, default=10.0)
     arguments = parser.parse_args()
     print("protocol     coordinate  law            TV      floor   95% bounds     p         verdict")
-    with jax.enable_x64(True):
+    with Session().open():
         for confine, laws in ROWS:
             settings = {"confine": confine, "beta": arguments.beta, "metric": tuple(arguments.metric)}
             try:

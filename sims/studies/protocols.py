@@ -12,15 +12,18 @@ is one.
 
 from __future__ import annotations
 
-import argparse
 import json
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple, TypeAlias
 
 import langevin_ib
-from langevin_ib import LangevinIBError, RunConfig
+from langevin_ib import LangevinIBError, Result, RunConfig
+from langevin_ib.plain import JsonObject, fields_of
+from langevin_ib.runs.result import coefficient_dict
+from langevin_ib.statistics.records import Absent
+from sims import described
 
-MODELS: dict[str, dict[str, Any]] = {
+MODELS: dict[str, dict[str, object]] = {
     "uv": {"model": "uv"},
     "hadamard": {"model": "hadamard"},
     "relu": {"model": "relu"},
@@ -29,7 +32,7 @@ MODELS: dict[str, dict[str, Any]] = {
     "matrix-gl": {"model": "matrix", "options": {"group": "gl", "rank": 3}},
     "rotation": {"model": "rotation"},
 }
-PROTOCOLS: dict[str, dict[str, Any]] = {
+PROTOCOLS: dict[str, dict[str, object]] = {
     "stiff": {"confine": "stiff"},
     "hard": {"confine": "hard"},
     "hard-fixman": {"confine": "hard-fixman"},
@@ -37,7 +40,8 @@ PROTOCOLS: dict[str, dict[str, Any]] = {
     "cold-decay": {"confine": "weight-decay", "beta": 40.0},
     "slab": {"confine": "none"},
 }
-CHANGES: dict[tuple[str, str], dict[str, Any]] = {
+Changes: TypeAlias = dict[str, int | float]
+CHANGES: dict[tuple[str, str], Changes] = {
     # With Fixman's term at β = 10 chains of these fall into z = 0 or σ = 0, where the law c = 1 is not integrable.
     ("uv", "hard-fixman"): {"beta": 40.0},
     **{(model, "hard-fixman"): {"beta": 80.0} for model in ("hadamard", "matrix-gl")},
@@ -54,54 +58,74 @@ HEAD = (
 )
 
 
-def row(model: str, protocol: str) -> dict[str, Any]:
-    """One run, without companion and full-space reference: c, its error, the exact law's c and the verdicts."""
+class Row(NamedTuple):
+    """A model under a protocol: what was changed for it, and what came of it or why nothing did."""
+
+    model: str
+    protocol: str
+    theory: str
+    changes: Changes
+    outcome: Result | str
+
+
+def row(model: str, protocol: str) -> Row:
+    """One run, without companion and full-space reference."""
     changes = CHANGES.get((model, protocol), {})
     settings = MODELS[model] | PROTOCOLS[protocol] | changes | {"reference": "none", "step_check": False}
     try:
-        summary = langevin_ib.run(RunConfig(**settings)).summary
+        result = langevin_ib.run(RunConfig(**settings))
     except LangevinIBError as error:
-        return {"model": model, "protocol": protocol, "theory": THEORY[protocol], "changes": changes, "why": str(error)}
-    first = next(iter(summary["invariants"].values()))
-    exact = first["laws"].get("exact", {"c": None})
-    compact = model == "rotation" and protocol == "slab"
-    return {
-        "model": model,
-        "protocol": "none" if compact else protocol,
-        "theory": "−1" if compact else THEORY[protocol],
-        "changes": changes,
+        return Row(model, protocol, THEORY[protocol], changes, str(error))
+    if model == "rotation" and protocol == "slab":  # its group is compact
+        return Row(model, "none", "−1", changes, result)
+    return Row(model, protocol, THEORY[protocol], changes, result)
+
+
+def content(entry: Row) -> JsonObject:
+    """A row in the file: c, its error, the exact law's c and the verdicts."""
+    about = fields_of(entry, "model", "protocol", "theory", "changes")
+    if isinstance(entry.outcome, str):
+        return about | {"why": entry.outcome}
+    result, summary = entry.outcome, entry.outcome.summary
+    return about | {
         "config": summary["config"],
-        "correction": first["correction"],
-        "exact_c": exact["c"],
+        "correction": coefficient_dict(result.coefficient),
+        "exact_c": exact_c(result),
         "verdicts": summary["verdicts"],
         "joint": summary["joint"],
-        "in_window": {name: invariant["in_window"] for name, invariant in summary["invariants"].items()},
-        "r_hat": summary["diagnostics"]["r_hat"],
-        "rejected": summary["diagnostics"]["rejected"],
+        "in_window": {name: invariant.in_window for name, invariant in result.invariants.items()},
+        **fields_of(result.mixing, "r_hat", "rejected"),
         "doubts": summary["doubts"],
-        "seconds": summary["run"]["total_wall_s"],
+        "seconds": result.run.total_wall_s,
     }
 
 
-def line(entry: dict[str, Any]) -> str:
+def exact_c(result: Result) -> float | None:
+    """The c of the exact law, of the first invariant; None without one."""
+    exact = next(iter(result.invariants.values())).laws.get("exact")
+    return None if exact is None else exact.c
+
+
+def line(entry: Row) -> str:
     """A row as text."""
-    start = f"{entry['model']:<12} {entry['protocol']:<13} {entry['theory']:<7} "
-    if "why" in entry:
-        return start + entry["why"]
-    c = entry["correction"]
-    value = f"{c['c']:+.3f} ± {c['se']:.3f}" if c["c"] is not None else f"none: {c['why']}"
-    exact = "–" if entry["exact_c"] is None else f"{entry['exact_c']:+.3f}"
-    verdicts = "  ".join(f"{entry['verdicts'].get(law, '–'):<9}" for law in ("exact", "slice", "hard"))
-    changes = ", ".join(f"{name} {value:g}" for name, value in entry["changes"].items())
-    doubts = "".join(f"\n{'':13}in doubt: {doubt}" for doubt in entry["doubts"])
-    return (
-        f"{start}{value:<19} {exact:>10}  {verdicts}  {entry['r_hat']:.3f}  {entry['seconds']:7.0f}  {changes}{doubts}"
-    )
+    start = f"{entry.model:<12} {entry.protocol:<13} {entry.theory:<7} "
+    if isinstance(entry.outcome, str):
+        return start + entry.outcome
+    result = entry.outcome
+    c = result.coefficient
+    value = f"none: {c.why}" if isinstance(c, Absent) else f"{c.c:+.3f} ± {c.se:.3f}"
+    of_exact = exact_c(result)
+    exact = "–" if of_exact is None else f"{of_exact:+.3f}"
+    verdicts = "  ".join(f"{result.verdicts.get(law, '–'):<9}" for law in ("exact", "slice", "hard"))
+    changes = ", ".join(f"{name} {value:g}" for name, value in entry.changes.items())
+    doubts = "".join(f"\n{'':13}in doubt: {doubt}" for doubt in result.doubts)
+    r_hat, seconds = result.mixing.r_hat, result.run.total_wall_s
+    return f"{start}{value:<19} {exact:>10}  {verdicts}  {r_hat:.3f}  {seconds:7.0f}  {changes}{doubts}"
 
 
 def main() -> None:
     """Print a row as soon as it is there; write them all to a file."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = described(__doc__)
     parser.add_argument("--models", nargs="+", choices=list(MODELS), default=list(MODELS))
     parser.add_argument("--protocols", nargs="+", choices=list(PROTOCOLS), default=list(PROTOCOLS))
     parser.add_argument("--out", type=Path, default=Path("runs/protocols.json"))
@@ -115,7 +139,8 @@ def main() -> None:
                 continue
             rows.append(row(model, protocol))
             print(line(rows[-1]), flush=True)
-            arguments.out.write_text(json.dumps(rows, indent=1, ensure_ascii=False), encoding="utf-8")
+            shown = [content(entry) for entry in rows]
+            arguments.out.write_text(json.dumps(shown, indent=1, ensure_ascii=False), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@
 
 from __future__ import annotations
 
-import argparse
 from typing import Any, NamedTuple
 
 import jax
@@ -32,6 +31,8 @@ from langevin_ib.ensemble.accumulators import count
 from langevin_ib.ensemble.runner import Limit, Observer, Schedule, Stage, run_ensemble
 from langevin_ib.geometry.charges import charge_rate
 from langevin_ib.models import Model, build_model
+from langevin_ib.session import Session
+from sims import described
 
 CHAINS, STEPS = 256, 10_000
 STRENGTH = 2.0
@@ -197,8 +198,8 @@ def meter() -> None:
 
 def main() -> None:
     """Print all five parts."""
-    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
-    with jax.enable_x64(True):
+    described(__doc__).parse_args()
+    with Session().open():
         products()
         decay()
         descent()

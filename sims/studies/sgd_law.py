@@ -13,10 +13,8 @@
 
 from __future__ import annotations
 
-import argparse
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -27,8 +25,10 @@ from langevin_ib.laws.sgd import Coordinate, label_noise_gamma
 from langevin_ib.runs.judge import scalar_moments
 from langevin_ib.runs.processes.sgd import ResolvedDescent
 from langevin_ib.runs.run import prepare_and_draw
+from langevin_ib.session import Session
 from langevin_ib.statistics import compare
 from langevin_ib.statistics.sample import Sample
+from sims import described
 
 RATES = (0.02, 0.01, 0.005)
 STRENGTH = 2.0  # label noise s, at η = 0.01
@@ -186,10 +186,10 @@ def collapse() -> None:
 
 def main() -> None:
     """Print all four parts."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = described(__doc__)
     parser.add_argument("--chains", type=int, default=16384, help="chains of the first part")
     chains = parser.parse_args().chains
-    with jax.enable_x64(True):
+    with Session().open():
         label_noise(chains)
         minibatch()
         collapse()

@@ -25,6 +25,7 @@ from langevin_ib.laws.pair import decayed_law, power_law, power_of_s, stiff_law
 from langevin_ib.models import Model
 from langevin_ib.models.base import NEGATIVE, POSITIVE
 from langevin_ib.models.pair import PairPoint, balanced, to_chart
+from langevin_ib.session import Session
 from langevin_ib.statistics import compare
 
 TEMPERATURE = 0.1
@@ -127,7 +128,7 @@ def main() -> None:
     """Print a table and how many statements of the theory hold."""
     print(TITLE)
     agreeing = total = 0
-    with jax.enable_x64(True):
+    with Session().open():
         for p, q in SIZES:
             for confinement, step in PROTOCOLS:
                 ensemble = sample(p, q, confinement, step)

@@ -15,10 +15,8 @@ first of the two is shown at some of the draws. The weights of the second, 1/Π|
 
 from __future__ import annotations
 
-import argparse
 from itertools import combinations
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -26,13 +24,15 @@ from langevin_ib import RunConfig, geometry
 from langevin_ib.laws.base import on_host
 from langevin_ib.laws.family import family_formula
 from langevin_ib.runs.run import prepare_and_draw
+from langevin_ib.session import Session
 from langevin_ib.statistics import compare
 from langevin_ib.statistics.weights import effective_share, weights_of
+from sims import described
 
 
 def main() -> None:
     """Print the verdict on either law for each singular value."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = described(__doc__)
     parser.add_argument("--rank", type=int, default=3, help="n = p = r")
     parser.add_argument("--kappa", type=float, nargs="+", default=(20.0, 100.0))
     arguments = parser.parse_args()
@@ -45,7 +45,7 @@ def main() -> None:
 
 def study(r: int, kappa: float) -> None:
     """One κ: the measured c, and either law against each singular value."""
-    with jax.enable_x64(True):
+    with Session().open():
         options = {"group": "gl", "rank": r, "rows": r, "cols": r}
         steps = max(50_000, round(2000 * kappa))  # the stiffer, the smaller the step
         config = RunConfig(model="matrix", options=options, kappa=kappa, steps=steps, step_check=False)
