@@ -25,7 +25,8 @@ from rich.console import Console
 import langevin_ib
 from langevin_ib import ConfigError, RunConfig, devices, forks
 from langevin_ib.dynamics.noise import Noise
-from langevin_ib.output.report import print_report
+from langevin_ib.output.report import run_report
+from langevin_ib.output.terminal import show
 from langevin_ib.session import Session
 from langevin_ib.studies.config import MIN_SEEDS, AttributionConfig
 from langevin_ib.studies.mechanisms import attribute
@@ -206,7 +207,7 @@ def test_idle_cores_are_said_in_the_result(monkeypatch, result):
     noted = dataclasses.replace(result, run=dataclasses.replace(result.run, note=note))
     assert noted.to_dict()["run"]["note"] == note
     page = io.StringIO()
-    print_report(noted, Console(file=page, width=2000))
+    show(run_report(noted), Console(file=page, width=2000))
     assert note in page.getvalue()
 
 

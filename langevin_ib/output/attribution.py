@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from langevin_ib.output.blocks import Column, Line, Lines, Picture, Report, Table
-from langevin_ib.output.plots import BLACK, BLUE, GREEN, ORANGE, PURPLE, STYLE, WIDTH, YELLOW, log_scale
+from langevin_ib.output.plots import STYLE, WIDTH, line_style, log_scale
 from langevin_ib.statistics.seeds import Band, Curve, Estimate
 from langevin_ib.studies.balance import (
     DECAY,
@@ -61,15 +61,7 @@ SUBJECT = {
 CAUSE = {SGD: "its noise", LABEL: "its noise", ISOTROPIZED: "its noise", DECAY: "weight decay", LANGEVIN: "its noise"}
 
 
-# Colour and dash of each mechanism, and the quantities that are shown against time.
-STYLES = {
-    DESCENT: (BLACK, "-"),
-    SGD: (BLUE, (0, (6, 2))),
-    LABEL: (ORANGE, (0, (3, 1.5))),
-    ISOTROPIZED: (GREEN, (0, (1, 1.2))),
-    DECAY: (PURPLE, (0, (5, 1, 1, 1))),
-    LANGEVIN: (YELLOW, (0, (4, 1, 1, 1, 1, 1))),
-}
+PLACES = {DESCENT: 0, SGD: 1, LABEL: 2, ISOTROPIZED: 3, DECAY: 4, LANGEVIN: 5}  # in the palette
 PANELS = {"ratio_factor": "|a|/|b| off by a factor", "charge_left": "|χ(t)/χ(0)|", "loss": "loss"}
 ALT = "Ratio, charge and loss along training, by mechanism"
 HEIGHT = 6.6  # inches
@@ -268,7 +260,7 @@ def balance_figure(balance: Balance) -> Figure:
 def plot_mechanisms(axes: Axes, x: Float[np.ndarray, " time"], balance: Balance, quantity: str) -> Axes:
     """Median over seeds of one quantity of `PANELS` under each mechanism, with the band of 90% of the seeds."""
     for mechanism, entry in balance.mechanisms.items():
-        colour, dash = STYLES[mechanism]
+        colour, dash = line_style(PLACES[mechanism])
         if isinstance(entry, Diverged):
             axes.plot([], [], color=colour, linestyle=dash, linewidth=1.5, label=f"{mechanism} (diverged)")
             continue
