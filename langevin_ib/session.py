@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import jax
 from jaxtyping import Array, Key
@@ -27,6 +27,7 @@ from langevin_ib.stages import Stages
 STREAM = {"check": 0, "starts": 1, "chains": 2, "companion": 3, "reference": 4, "law": 5, "nuts": 6, "joint": 7}
 
 
+@runtime_checkable
 class HasDigest(Protocol):
     """A configuration that names a checkpoint."""
 

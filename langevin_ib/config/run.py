@@ -236,7 +236,11 @@ class RunConfig(ChoiceSettings, ChainSettings, ComparisonSettings):
 
     @property
     def run_name(self) -> str:
-        """What the folder of the run is called: the model's name, as file names take it, and the digest."""
+        """What the folder of the run is called: the model's name, as file names take it, and the digest.
+
+        >>> RunConfig(model="wells:double").run_name.rpartition("-")[0]
+        'wells-double'
+        """
         return f"{self.model_name.replace(':', '-')}-{self.digest()}"
 
     def __getstate__(self) -> dict[str, object]:

@@ -199,9 +199,9 @@ def run_ensemble(
     filled = replace(ensemble, starts=starts, tasks=tasks)
     programs = _Compiled(filled, sharding, chunk, stride, stage.placement.ahead).programs()
     host = _Host(filled, stage, spread, programs, chunk, stride)
+    host.resume()
     # A signal waits for the end of a chunk, and its state is then saved.
     with signals.held() if stage.checkpoint is not None else nullcontext():
-        host.resume()
         host.burn_in()
         host.record()
     return host.result(used)
@@ -367,6 +367,7 @@ class _Programs(NamedTuple):
     sharding: NamedSharding
 
 
+@dataclass(frozen=True, eq=False)
 class _Compiled:
     """A run as programs: `begin` at the starts, `burn` some steps, `record` some draws, `reset` the accumulators.
 
@@ -375,12 +376,11 @@ class _Compiled:
     network 8% slower with label noise and 15% with fresh examples, in a loop's carry they would be copied every time.
     """
 
-    def __init__(self, ensemble: _Ensemble, sharding: NamedSharding, chunk: int, stride: int, ahead: bool):
-        self.kernel, self.observer, self.tasks = ensemble.kernel, ensemble.observer, ensemble.tasks
-        self.key, self.schedule, self.escaped = ensemble.key, ensemble.schedule, ensemble.limit.escaped
-        self.chains, self.sharding, self.chunk, self.stride, self.ahead = (
-            ensemble.chains, sharding, chunk, stride, ahead,
-        )  # fmt: skip
+    ensemble: _Ensemble
+    sharding: NamedSharding
+    chunk: int
+    stride: int
+    ahead: bool
 
     def programs(self) -> _Programs:
         """All of them."""
@@ -397,27 +397,27 @@ class _Compiled:
         )
 
     def fresh_accumulators(self):
-        empty = self.observer.accumulator.init()
-        return jax.tree.map(lambda leaf: jnp.zeros((self.chains, *leaf.shape), leaf.dtype) + leaf, empty)
+        empty = self.ensemble.observer.accumulator.init()
+        return jax.tree.map(lambda leaf: jnp.zeros((self.ensemble.chains, *leaf.shape), leaf.dtype) + leaf, empty)
 
     def noise_of(self, n):
-        return self.kernel.draw(jax.random.fold_in(self.key, n), self.chains)
+        return self.ensemble.kernel.draw(jax.random.fold_in(self.ensemble.key, n), self.ensemble.chains)
 
     def advance(self, noise, carry, tasks):
         state, info = carry
-        state, reported = jax.vmap(self.kernel.step)(noise, state, tasks)
+        state, reported = jax.vmap(self.ensemble.kernel.step)(noise, state, tasks)
         return state, jax.tree.map(lambda total, x: total + x, info, reported)
 
     def take_steps(self, state, first_step, count, info):
         def draw_and_advance(n, carry):
-            noise, tasks = self.noise_of(n), self.tasks
+            noise, tasks = self.noise_of(n), self.ensemble.tasks
             if self.sharding.num_devices > 1:  # on one device it would only keep XLA from fusing draw and step
                 noise, tasks = jax.lax.with_sharding_constraint((noise, tasks), self.sharding)
             return self.advance(noise, carry, tasks)
 
         def advance_and_draw(n, carry):
             here, noise = carry
-            return self.advance(noise, here, self.tasks), self.noise_of(n + 1)
+            return self.advance(noise, here, self.ensemble.tasks), self.noise_of(n + 1)
 
         if self.ahead:
             carry = ((state, info), self.noise_of(first_step))
@@ -425,7 +425,7 @@ class _Compiled:
         return jax.lax.fori_loop(first_step, first_step + count, draw_and_advance, (state, info))
 
     def mark(self, state, first_bad, step):
-        bad = jax.vmap(lambda x: ~_finite(x) | self.escaped(x))(state.position)
+        bad = jax.vmap(lambda x: ~_finite(x) | self.ensemble.limit.escaped(x))(state.position)
         return jnp.where(bad & (first_bad < 0), step, first_bad)
 
     def burn(self, carry: _Carry, first_step, count) -> _Carry:
@@ -433,7 +433,7 @@ class _Compiled:
         return carry._replace(state=state, first_bad=self.mark(state, carry.first_bad, first_step + count))
 
     def record(self, carry: _Carry, first_record, count) -> _Carry:
-        schedule, observer = self.schedule, self.observer
+        schedule, observer = self.ensemble.schedule, self.ensemble.observer
 
         def make_record(r, carry: _Carry) -> _Carry:
             first_step = schedule.burn_in + r * schedule.thin
@@ -456,16 +456,16 @@ class _Compiled:
         return jax.lax.fori_loop(first_record, first_record + count, make_record, carry)
 
     def begin(self, starts: Params) -> _Carry:
-        kernel, observer = self.kernel, self.observer
-        state = jax.vmap(kernel.init)(starts, self.tasks)
-        info = jax.eval_shape(lambda s: jax.vmap(kernel.step)(self.noise_of(0), s, self.tasks)[1], state)
+        kernel, observer, tasks = self.ensemble.kernel, self.ensemble.observer, self.ensemble.tasks
+        state = jax.vmap(kernel.init)(starts, tasks)
+        info = jax.eval_shape(lambda s: jax.vmap(kernel.step)(self.noise_of(0), s, tasks)[1], state)
         traced = jax.eval_shape(jax.vmap(lambda s: observer.traced(observer.observe(s))), state)
         rows = -(-self.chunk // self.stride) + 1
         return _Carry(
             state=state,
             accumulated=self.fresh_accumulators(),
             info=jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, jnp.float64), info),
-            first_bad=jnp.full(self.chains, -1, jnp.int64),
+            first_bad=jnp.full(self.ensemble.chains, -1, jnp.int64),
             trace=jax.tree.map(lambda leaf: jnp.zeros((rows, *leaf.shape), leaf.dtype), traced),
         )
 
