@@ -33,12 +33,7 @@ from langevin_ib.output.folders import summary_json
 from langevin_ib.output.store import save_study
 from langevin_ib.session import Session
 from langevin_ib.statistics.seeds import Estimate
-from langevin_ib.studies.balance import Across, Diverged, Shares, across, describe
-from langevin_ib.studies.config import AttributionConfig, from_setup
-from langevin_ib.studies.following import Paths, follow
-from langevin_ib.studies.mechanisms import attribute, pair_generators
-from langevin_ib.studies.meter import isotropic_temperature, noise_meter
-from langevin_ib.studies.settling import (
+from langevin_ib.studies.balance import (
     DECAY,
     DESCENT,
     ISOTROPIZED,
@@ -46,10 +41,17 @@ from langevin_ib.studies.settling import (
     LANGEVIN,
     MECHANISMS,
     SGD,
-    arms,
-    langevin,
-    settle,
+    Across,
+    Diverged,
+    Shares,
+    across,
+    describe,
 )
+from langevin_ib.studies.config import AttributionConfig, from_setup
+from langevin_ib.studies.following import Paths, follow
+from langevin_ib.studies.mechanisms import attribute, pair_generators
+from langevin_ib.studies.meter import isotropic_temperature, noise_meter
+from langevin_ib.studies.settling import arms, langevin, settle
 from langevin_ib.studies.training import Arm, Trained, kernel_of, train
 
 SMALL = {"steps": 60, "seeds": 8}
@@ -106,9 +108,9 @@ def test_mechanisms_are_compared_seed_by_seed(random_paths):
     shifted = random_paths.log_ratio.copy()
     size = np.abs(shifted[:, 0]).mean(axis=-1)[:, None]
     shifted[:, -1] = np.sign(shifted[:, -1]) * (np.abs(shifted[:, -1]) + 0.1 * size)
-    compared = across({"a": random_paths, "b": random_paths._replace(log_ratio=shifted)}, "a", "b")
-    assert compared.added["b"].value == pytest.approx(-0.1)
-    assert compared.added["b"].se < 1e-12
+    compared = across({DESCENT: random_paths, SGD: random_paths._replace(log_ratio=shifted)})
+    assert compared.added[SGD].value == pytest.approx(-0.1)
+    assert compared.added[SGD].se < 1e-12
 
 
 @pytest.mark.full
@@ -391,7 +393,7 @@ def test_no_direction_without_an_interval_that_has_it_and_no_comparison_twice(fo
         start = random.normal(size=(SEEDS, 1, 2))
         paths = {name: one_mechanism(random, start) for name in MECHANISMS}
         entries = {name: describe(one) for name, one in paths.items()}
-        compared_all = across(paths, DESCENT, SGD)
+        compared_all = across(paths)
         run = dataclasses.replace(found.balance.run, seeds=SEEDS)
         told = balance_sentences(dataclasses.replace(found.balance, run=run, mechanisms=entries, across=compared_all))
         share = compared_all.descent_share

@@ -15,9 +15,10 @@ from langevin_ib.dynamics.noise import Noise, gradient_noise, standard_normals
 from langevin_ib.dynamics.noises.bernoulli import coins
 from langevin_ib.errors import ConfigError
 from langevin_ib.models import build_model, stack_tasks
+from langevin_ib.studies.balance import ISOTROPIZED, LABEL, SGD
 from langevin_ib.studies.config import AttributionConfig
 from langevin_ib.studies.following import follow
-from langevin_ib.studies.settling import ISOTROPIZED, LABEL, SGD, arms, settle
+from langevin_ib.studies.settling import arms, settle
 from langevin_ib.studies.training import Trained, train
 
 DRAWS = 40_000

@@ -79,14 +79,14 @@ def balance() -> Balance:
 
     runs = {"gradient descent": paths(np.exp(time)), "SGD": paths(np.exp(-time))}
     numbers = NoiseNumbers(*range(1, 7))
-    assert across(runs, "gradient descent", "SGD").descent_share is None
+    assert across(runs).descent_share is None
     return Balance(
         AttributionConfig(options={"depth": 2}, **CONFIG),
         ModelFacts("R", 3, 6),
         RunFacts(SEEDS, 20, 2.0, (0, 10, 20), "fresh batches of 4", (Resumed("SGD", 10, 20),)),
         state(runs["SGD"], 0),
         {**{name: describe(run) for name, run in runs.items()}, "Langevin": Diverged("diverged at this T")},
-        Across(mean(np.arange(3.0)), across(runs, "gradient descent", "SGD").added),
+        Across(mean(np.arange(3.0)), across(runs).added),
         NoiseFacts(mean(np.arange(3.0)), SEEDS, numbers, numbers, 0.5),
     )
 

@@ -14,9 +14,20 @@ from matplotlib.figure import Figure
 from langevin_ib.output.blocks import Column, Line, Lines, Picture, Report, Table
 from langevin_ib.output.plots import STYLE, WIDTH, line_style, log_scale
 from langevin_ib.statistics.seeds import Band, Curve, Estimate
-from langevin_ib.studies.balance import Balance, ChargeLeft, Diverged, Mechanism, State
+from langevin_ib.studies.balance import (
+    DECAY,
+    DESCENT,
+    ISOTROPIZED,
+    LABEL,
+    LANGEVIN,
+    SGD,
+    Balance,
+    ChargeLeft,
+    Diverged,
+    Mechanism,
+    State,
+)
 from langevin_ib.studies.result import StudyResult
-from langevin_ib.studies.settling import DECAY, DESCENT, ISOTROPIZED, LABEL, LANGEVIN, SGD
 
 QUESTION = "Which mechanism balances the factors?"
 COLUMNS = (

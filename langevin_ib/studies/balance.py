@@ -25,6 +25,15 @@ from langevin_ib.statistics.seeds import Band, Curve, Estimate, band, curve, mea
 from langevin_ib.studies.config import AttributionConfig
 from langevin_ib.studies.following import Paths
 
+DESCENT, SGD, LABEL, ISOTROPIZED, DECAY, LANGEVIN = MECHANISMS = (
+    "gradient descent",
+    "SGD",
+    "label noise",
+    "isotropized noise",
+    "weight decay",
+    "Langevin",
+)
+
 
 @dataclass(frozen=True)
 class State:
@@ -274,16 +283,10 @@ def describe(paths: Paths) -> Mechanism:
     )
 
 
-def across(paths: Mapping[str, Paths], descent: str, sgd: str) -> Across:
-    """Mechanisms against gradient descent, paired over seeds.
-
-    Args:
-        paths: of each mechanism that did not diverge.
-        descent: the name of gradient descent.
-        sgd: that of SGD.
-    """
-    start = mean_imbalance(paths[descent])[:, 0]
+def across(paths: Mapping[str, Paths]) -> Across:
+    """Mechanisms against gradient descent, paired over seeds: of each that did not diverge, its paths."""
+    start = mean_imbalance(paths[DESCENT])[:, 0]
     total = {name: removed(path) for name, path in paths.items()}
-    share = ratio_of_sums(total[descent], total[sgd]) if ratio_of_sums(total[sgd], start).low95 > 0 else None
-    added = {name: ratio_of_sums(removal - total[descent], start) for name, removal in total.items() if name != descent}
+    share = ratio_of_sums(total[DESCENT], total[SGD]) if ratio_of_sums(total[SGD], start).low95 > 0 else None
+    added = {name: ratio_of_sums(removal - total[DESCENT], start) for name, removal in total.items() if name != DESCENT}
     return Across(share, added)

@@ -32,6 +32,9 @@ from langevin_ib.models import Model, Params
 from langevin_ib.session import Session, versions
 from langevin_ib.statistics.seeds import mean
 from langevin_ib.studies.balance import (
+    DESCENT,
+    LANGEVIN,
+    SGD,
     Balance,
     Diverged,
     ModelFacts,
@@ -47,7 +50,7 @@ from langevin_ib.studies.following import Paths, follow
 from langevin_ib.studies.meter import isotropic_temperature, noise_meter
 from langevin_ib.studies.problem import Problem
 from langevin_ib.studies.result import StudyResult, Values
-from langevin_ib.studies.settling import DESCENT, LANGEVIN, SGD, arms, batch_noise, langevin, settle
+from langevin_ib.studies.settling import arms, batch_noise, langevin, settle
 from langevin_ib.studies.training import Arm, Trained, train
 
 NUDGE = 0.1  # along an orbit, to see whether a generator rescales a pair
@@ -83,7 +86,7 @@ def attribute(config: AttributionConfig, session: Session, checkpoints: Path | N
         run=_run_facts(config, runs[SGD], place),
         start=state(paths[DESCENT], 0),
         mechanisms={name: describe(path) for name, path in paths.items()} | diverged,
-        across=across(paths, DESCENT, SGD),
+        across=across(paths),
         noise=_noise_facts(problem, temperatures, meter, size),
     )
     return StudyResult(

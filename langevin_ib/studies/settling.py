@@ -16,18 +16,10 @@ from langevin_ib.errors import ConfigError
 from langevin_ib.geometry import contract
 from langevin_ib.models import Params, build_model
 from langevin_ib.models.training import cast
+from langevin_ib.studies.balance import DECAY, DESCENT, ISOTROPIZED, LABEL, SGD
 from langevin_ib.studies.config import AttributionConfig
 from langevin_ib.studies.problem import Problem, draw_tasks
 from langevin_ib.studies.training import Arm
-
-DESCENT, SGD, LABEL, ISOTROPIZED, DECAY, LANGEVIN = MECHANISMS = (
-    "gradient descent",
-    "SGD",
-    "label noise",
-    "isotropized noise",
-    "weight decay",
-    "Langevin",
-)
 
 STEPS = {False: 20_000, True: 2_000}  # by whether orbits are compact: such a model may shrink to a point without any ρ
 LR_SHARE = 0.05  # η Λ
