@@ -48,11 +48,12 @@ from langevin_ib.studies.balance import (
     describe,
 )
 from langevin_ib.studies.config import AttributionConfig, from_setup
-from langevin_ib.studies.following import Paths, follow
+from langevin_ib.studies.following import follow
 from langevin_ib.studies.mechanisms import attribute, pair_generators
 from langevin_ib.studies.meter import isotropic_temperature, noise_meter
+from langevin_ib.studies.recorded import Paths, Trained
 from langevin_ib.studies.settling import arms, langevin, settle
-from langevin_ib.studies.training import Arm, Trained, kernel_of, train
+from langevin_ib.studies.training import Arm, kernel_of, train
 
 SMALL = {"steps": 60, "seeds": 8}
 SEEDS = 12

@@ -18,8 +18,9 @@ from langevin_ib.models import build_model, stack_tasks
 from langevin_ib.studies.balance import ISOTROPIZED, LABEL, SGD
 from langevin_ib.studies.config import AttributionConfig
 from langevin_ib.studies.following import follow
+from langevin_ib.studies.recorded import Trained
 from langevin_ib.studies.settling import arms, settle
-from langevin_ib.studies.training import Trained, train
+from langevin_ib.studies.training import train
 
 DRAWS = 40_000
 LIMIT = 5.0  # standard errors; over at most 105 of them, with normal tails, too few in 6e-5 of keys

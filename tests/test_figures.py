@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from langevin_ib.studies import baselines, parts
+from langevin_ib.studies.balance import MECHANISMS
 from langevin_ib.studies.baselines import LassoFit, MatrixFit
 from langevin_ib.studies.config import AttributionConfig
-from langevin_ib.studies.balance import MECHANISMS
 from sims import (
     all as every,
 )

@@ -18,7 +18,7 @@ from langevin_ib.statistics.seeds import Estimate, Ratio
 from langevin_ib.studies import measures
 from langevin_ib.studies.baselines import LassoFit
 from langevin_ib.studies.effects import sweep
-from langevin_ib.studies.following import Paths, follow
+from langevin_ib.studies.following import follow
 from langevin_ib.studies.measures import (
     isolated,
     signal_error,
@@ -30,9 +30,10 @@ from langevin_ib.studies.measures import (
 from langevin_ib.studies.parts import Parts
 from langevin_ib.studies.presets import PRESETS
 from langevin_ib.studies.recipes import completion, sparse_spectrum, student
+from langevin_ib.studies.recorded import Paths, Trained
 from langevin_ib.studies.recovery import solve_each
 from langevin_ib.studies.result import Effect, StudyResult
-from langevin_ib.studies.training import Arm, Trained, train
+from langevin_ib.studies.training import Arm, train
 from sims import fig4_completion
 
 RARE = 1e-4

@@ -30,8 +30,8 @@ from langevin_ib.studies.balance import (
     state,
 )
 from langevin_ib.studies.config import AttributionConfig
-from langevin_ib.studies.following import Paths
 from langevin_ib.studies.mechanisms import attribute
+from langevin_ib.studies.recorded import Paths
 from langevin_ib.studies.request import Request
 from langevin_ib.studies.result import Effect, StudyResult
 from langevin_ib.studies.schema import summary_schema

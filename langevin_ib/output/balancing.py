@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from functools import partial
 
 from matplotlib.figure import Figure
@@ -11,13 +12,10 @@ from langevin_ib.output.attribution import balance_sentences
 from langevin_ib.output.blocks import Picture, Report, Table
 from langevin_ib.output.plots import finish, legend, log_scale, panels, plot_band, plot_channels
 from langevin_ib.output.studies import balance_blocks, banded, caption_sentences, rows_table, study_report
-from langevin_ib.statistics.seeds import Band, Estimate, band
-from langevin_ib.studies.balance import Balance, Mechanism
-from langevin_ib.studies.balancing import KEPT, LARGEST, OFF_AT_START, OFF_BY, OWN, SMALLEST
-from langevin_ib.studies.following import Paths
-from langevin_ib.studies.result import StudyResult
-from langevin_ib.studies.settling import SGD
-from langevin_ib.studies.training import Trained
+from langevin_ib.statistics.seeds import Estimate, band
+from langevin_ib.studies.balance import SGD, Balance, Mechanism
+from langevin_ib.studies.recorded import KEPT, LARGEST, OFF_AT_START, OFF_BY, SMALLEST, Paths, Trained
+from langevin_ib.studies.result import StudyResult, Values
 
 MOST = 0.9  # share of SGD's balancing above which it is attributed to gradient descent
 BALANCED = 1.1  # a typical pair off by less than this factor is called balanced
@@ -37,16 +35,17 @@ def balancing_report(result: StudyResult, figure: str, of: str, ratio: str) -> R
         ratio: name of the ratio, for axes.
     """
     shown: list[Table | Picture] = [rows_table(result, "Loss and balance at the end", "run", ROWS_LEGEND)]
+    own, row = next(iter(result.rows.items()))
     if result.own is not None:
         alt = f"{ratio} of the first seed's channels; how far off one it is and the charge, of all seeds"
-        draw = partial(balancing_figure, result.own, result.paths[OWN], ratio)
+        draw = partial(balancing_figure, result.own, result.paths[own], ratio)
         shown = [Picture("figure", alt, draw), *shown]
     sentences = caption_sentences(result)
     balance = result.balance
     if balance is not None:
         shown += balance_blocks(balance, "attribution", "Which mechanism balances the factors?")
         sentences.append(_conclude(figure, balance))
-    sentences.append(_describe_ratios(result))
+    sentences.append(_describe_ratios(row))
     return study_report(
         result, f"{figure}, {of}", shown, sentences + ([] if balance is None else balance_sentences(balance))
     )
@@ -110,9 +109,9 @@ def _conclude(figure: str, balance: Balance) -> str:
     return on_noise(figure, balance.across.descent_share, factor, balance.run.steps)
 
 
-def _describe_ratios(result: StudyResult) -> str:
-    """Whether the ratios reach one, and what is left of the charge."""
-    own: dict[str, Band] = {name: band(values) for name, values in result.rows[OWN].items()}
+def _describe_ratios(row: Mapping[str, Values]) -> str:
+    """Whether the ratios of the figure's own run reach one, and what is left of the charge."""
+    own = {name: band(values) for name, values in row.items()}
     off = own[OFF_BY]
     reached = "reaches one" if off.high90 < BALANCED else "does not reach one"
     if off.low90 < BALANCED <= off.high90:

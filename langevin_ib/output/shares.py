@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from langevin_ib.output import plots
 from langevin_ib.output.blocks import Table, simple_table
 from langevin_ib.output.studies import banded, ensemble_of
-from langevin_ib.studies.shares import RECOVERED, ShareCurve
+from langevin_ib.studies.share_curve import RECOVERED, ShareCurve
 
 LOWEST = 2e-3  # end of the drawn axis: where entries are met exactly, rounding takes the nuclear norm to 1e-18
 

@@ -23,7 +23,7 @@ from langevin_ib.ensemble.checkpoint import Resumed
 from langevin_ib.geometry.charges import log_ratio_at
 from langevin_ib.statistics.seeds import Band, Curve, Estimate, band, curve, mean, median_interval, ratio_of_sums
 from langevin_ib.studies.config import AttributionConfig
-from langevin_ib.studies.following import Paths
+from langevin_ib.studies.recorded import Paths
 
 DESCENT, SGD, LABEL, ISOTROPIZED, DECAY, LANGEVIN = MECHANISMS = (
     "gradient descent",

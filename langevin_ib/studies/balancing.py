@@ -12,14 +12,12 @@ from langevin_ib.studies.following import follow
 from langevin_ib.studies.measures import fresh_loss
 from langevin_ib.studies.parts import NOT_THE_PAPERS, Parts, config_of, stated_numbers
 from langevin_ib.studies.problem import Problem
+from langevin_ib.studies.recorded import Trained
 from langevin_ib.studies.request import Request
 from langevin_ib.studies.result import StudyResult, Values
-from langevin_ib.studies.training import Arm, Trained
+from langevin_ib.studies.training import Arm
 
 OWN = "paper's SGD"
-LOSS, OFF_BY, SMALLEST, LARGEST, KEPT, OFF_AT_START = (
-    "loss", "ratio off by", "smallest ratio", "largest ratio", "|χ/χ(0)|", "off by at the start",
-)  # fmt: skip
 ROWS = 20  # recorded times of the runs besides the figure's own
 
 
@@ -100,11 +98,4 @@ def run_balancing(case: Balancing, request: Request, session: Session) -> StudyR
 def _measure_end(problem: Problem, trained: Trained, label_noise: float) -> dict[str, Values]:
     """Loss, imbalance and charge of each seed at the end of a run."""
     paths = follow(problem, trained.first_and_last, loss=False)
-    return {
-        LOSS: fresh_loss(problem, trained.ends, label_noise),
-        OFF_BY: paths.off_by[:, 1],
-        SMALLEST: paths.ratio[:, 1].min(axis=1),
-        LARGEST: paths.ratio[:, 1].max(axis=1),
-        KEPT: paths.charge_left[:, 1],
-        OFF_AT_START: paths.off_by[:, 0],
-    }
+    return {"loss": fresh_loss(problem, trained.ends, label_noise), **paths.ends}

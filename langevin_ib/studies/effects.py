@@ -13,8 +13,9 @@ from langevin_ib.errors import DivergenceError
 from langevin_ib.session import Session
 from langevin_ib.statistics.seeds import band, paired
 from langevin_ib.studies.problem import Problem
+from langevin_ib.studies.recorded import Recorded, Trained
 from langevin_ib.studies.result import Effect
-from langevin_ib.studies.training import Arm, Recorded, Trained, recovered, train
+from langevin_ib.studies.training import Arm, recovered, train
 
 ROWS = 20  # recorded times of the runs of a sweep
 Errors = Callable[[Float[np.ndarray, "seed ..."]], Float[np.ndarray, " seed"]]

@@ -14,7 +14,7 @@ from langevin_ib.models import Params, Task
 from langevin_ib.models.training import cast
 from langevin_ib.studies.problem import Problem
 from langevin_ib.studies.recipes import SPARSE, features
-from langevin_ib.studies.training import Recorded
+from langevin_ib.studies.recorded import Recorded
 
 FRESH, BATCH = 8192, 512  # fresh examples of a test loss, and those of one batch
 TEST_POINTS = 10_000

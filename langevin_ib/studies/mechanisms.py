@@ -46,12 +46,13 @@ from langevin_ib.studies.balance import (
     state,
 )
 from langevin_ib.studies.config import AttributionConfig
-from langevin_ib.studies.following import Paths, follow
+from langevin_ib.studies.following import follow
 from langevin_ib.studies.meter import isotropic_temperature, noise_meter
 from langevin_ib.studies.problem import Problem
+from langevin_ib.studies.recorded import Paths, Trained
 from langevin_ib.studies.result import StudyResult, Values
 from langevin_ib.studies.settling import arms, batch_noise, langevin, settle
-from langevin_ib.studies.training import Arm, Trained, train
+from langevin_ib.studies.training import Arm, train
 
 NUDGE = 0.1  # along an orbit, to see whether a generator rescales a pair
 PAIR = 1e-6

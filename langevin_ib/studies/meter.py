@@ -17,7 +17,8 @@ from langevin_ib.dynamics.noise import HERMITE_INPUTS, Noise, gradient_noise
 from langevin_ib.models import Params, Task, Training
 from langevin_ib.models.training import cast
 from langevin_ib.studies.problem import Problem, size_of
-from langevin_ib.studies.training import Arm, Trained, kernel_of
+from langevin_ib.studies.recorded import Trained
+from langevin_ib.studies.training import Arm, kernel_of
 
 TIMES, BATCHES = 20, 32  # recorded times, and batches at each, at which tr Σ is measured
 EXAMPLES = 2048  # fresh ones that represent a population of too many inputs for quadrature

@@ -16,8 +16,9 @@ from langevin_ib.studies.balance import Balance
 from langevin_ib.studies.config import MIN_SEEDS, from_setup
 from langevin_ib.studies.mechanisms import attribute
 from langevin_ib.studies.problem import Problem
+from langevin_ib.studies.recorded import Trained
 from langevin_ib.studies.request import Request
-from langevin_ib.studies.training import Arm, Trained, train
+from langevin_ib.studies.training import Arm, train
 
 NOT_THE_PAPERS = "data, steps or η are not the paper's, whose caption is therefore left out"
 Measured = TypeVar("Measured")

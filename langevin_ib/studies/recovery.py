@@ -13,9 +13,10 @@ from langevin_ib.studies.baselines import LassoFit, require
 from langevin_ib.studies.effects import sweep
 from langevin_ib.studies.parts import NOT_THE_PAPERS, Parts, config_of, stated_numbers
 from langevin_ib.studies.problem import Problem
+from langevin_ib.studies.recorded import Trained
 from langevin_ib.studies.request import Request
 from langevin_ib.studies.result import Effect, StudyResult, Values
-from langevin_ib.studies.training import Arm, Trained, recovered
+from langevin_ib.studies.training import Arm, recovered
 
 Array = Float[np.ndarray, "seed ..."]
 Metric = Callable[[Array], Values]

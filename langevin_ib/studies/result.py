@@ -13,8 +13,7 @@ from jaxtyping import Float, Shaped
 from langevin_ib.plain import Json, JsonObject, plain
 from langevin_ib.statistics.seeds import Band, Ratio, Spread, spread
 from langevin_ib.studies.balance import Balance
-from langevin_ib.studies.following import Paths
-from langevin_ib.studies.training import Trained
+from langevin_ib.studies.recorded import Paths, Trained
 
 SCHEMA_VERSION = 3
 

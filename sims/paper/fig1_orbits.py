@@ -32,13 +32,14 @@ from langevin_ib.output.studies import banded, rows_table, steps_of, study_repor
 from langevin_ib.plain import JsonObject
 from langevin_ib.session import Session
 from langevin_ib.statistics.seeds import band
-from langevin_ib.studies.following import Paths, follow
+from langevin_ib.studies.following import follow
 from langevin_ib.studies.orbits import Orbits, follow_orbits
 from langevin_ib.studies.parts import Parts, config_of
 from langevin_ib.studies.problem import Problem
+from langevin_ib.studies.recorded import Paths, Trained
 from langevin_ib.studies.request import Request
 from langevin_ib.studies.result import StudyResult
-from langevin_ib.studies.training import Arm, Trained
+from langevin_ib.studies.training import Arm
 
 LR, STEPS, LABEL_NOISE, START = 1e-2, 40_000, 1.0, 0.5
 LEVELS = (0.25, 0.5, 1.0, 2.0, 4.0)  # θ of the drawn orbits

@@ -36,11 +36,13 @@ from langevin_ib.studies.following import follow
 from langevin_ib.studies.measures import unobserved_error
 from langevin_ib.studies.parts import Parts
 from langevin_ib.studies.recipes import completion
+from langevin_ib.studies.recorded import Trained
 from langevin_ib.studies.recovery import Recovery, run_recovery
 from langevin_ib.studies.request import Request
 from langevin_ib.studies.result import StudyResult
-from langevin_ib.studies.shares import NUCLEAR, QUIET, RECOVERED, ShareCurve, nuclear_norms, share_curve
-from langevin_ib.studies.training import Arm, Trained
+from langevin_ib.studies.share_curve import NUCLEAR, QUIET, RECOVERED, ShareCurve
+from langevin_ib.studies.shares import nuclear_norms, share_curve
+from langevin_ib.studies.training import Arm
 
 SETUP = "figure-4"
 LR, STEPS, SPECTRUM = 1e-3, 500_000, (15.0, 5.0)
