@@ -71,7 +71,7 @@ def signal_figure(
     picture, grid = panels(len(shown), 1.9)
     for i, (axes, name) in enumerate(zip(grid, shown, strict=True)):
         signals = result.arrays[name]
-        place = np.arange(signals.shape[1])
+        place = np.arange(signals.shape[1], dtype=float)
         if truth is not None:
             draw_truth(axes, place, truth[0])
         draw_model(axes, place, signals, name, i)
