@@ -148,6 +148,14 @@ def test_what_the_process_has_set_refuses_nothing_in_the_threads_of_a_training(s
     assert {name: getattr(jax.config, name) for name in STRICT} == STRICT
 
 
+def test_a_stage_has_the_chunk_of_its_session_and_a_file_of_its_own(tmp_path):
+    stage = Session(chunk_records=3, checkpoints=tmp_path).stage(RunConfig(), "check at h/2")
+    assert (stage.name, stage.chunk_records, stage.progress) == ("check at h/2", 3, None)
+    assert stage.checkpoint is not None
+    assert stage.checkpoint.path == tmp_path / "check-at-h-2.npz"
+    assert Session().stage(RunConfig(), "sampling").checkpoint is None
+
+
 @pytest.mark.full
 def test_what_the_process_has_set_refuses_nothing_in_the_threads_of_an_attribution(strict):
     result = attribute(AttributionConfig(seeds=MIN_SEEDS, steps=20), Session())
