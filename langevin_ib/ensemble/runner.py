@@ -30,7 +30,7 @@ from langevin_ib.ensemble.checkpoint import Checkpoint, Standing
 from langevin_ib.errors import DivergenceError
 from langevin_ib.models.base import Params
 from langevin_ib.models.fingerprint import content_of
-from langevin_ib.stages import Progress, Stages  # noqa: F401 - the latter for those who look for it here
+from langevin_ib.stages import Progress
 
 TRACE_ROWS = 512  # draws kept of each traced chain, however long the run
 TRACE_CHAINS = 256
