@@ -187,6 +187,7 @@ def test_a_run_of_sgd_is_told_by_the_type_of_its_details(noisy):
 
 
 def test_a_result_saves_plots_and_shows_itself(tmp_path):
+    open_before = plt.get_fignums()
     result = small_result(trace={
         "value": np.zeros((2, 3, 1)), "charge": np.zeros((2, 3, 1)), "energy": np.zeros((2, 3)),
         "potential": np.zeros((2, 3)),
@@ -202,4 +203,4 @@ def test_a_result_saves_plots_and_shows_itself(tmp_path):
     assert {"h1", "img", "table"} <= set(names)
     assert not {"html", "body", "style"} & set(names)
     assert shown.strip() in (folder / "report.html").read_text(encoding="utf-8")
-    assert plt.get_fignums() == []
+    assert plt.get_fignums() == open_before

@@ -118,7 +118,7 @@ def _set_plain_ticks(axis: Any) -> None:
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     decades = np.log10(high / max(low, 1e-300))
     if decades < NARROW:
-        axis.set_major_locator(MaxNLocator(4))
+        axis.set_major_locator(MaxNLocator(4, steps=(1, 2, 5, 10)))
         axis.set_minor_locator(NullLocator())
     elif decades > FEW:
         axis.set_major_locator(LogLocator(numticks=7))

@@ -45,9 +45,9 @@ def save(result: Result, out: str | Path) -> Path:
 
 
 def study_folder(result: StudyResult, out: str | Path) -> Path:
-    """`<out>/<name>-<hash>`, the hash being that of its configuration."""
+    """`<out>/<name>-<hash>`, or `<out>/<name>-<subject>-<hash>`; the hash is that of its configuration."""
     digest = hashlib.sha256(json.dumps(result.config, sort_keys=True).encode()).hexdigest()[:8]
-    return Path(out) / f"{result.name}-{digest}"
+    return Path(out) / "-".join([result.name, *([result.subject] if result.subject else []), digest])
 
 
 def study_summary(result: StudyResult, report: Report) -> JsonObject:

@@ -91,7 +91,8 @@ def attribute(config: AttributionConfig, session: Session, checkpoints: Path | N
         noise=_noise_facts(problem, temperatures, meter, size),
     )
     return StudyResult(
-        name=f"attribution-{config.name}",
+        name="attribution",
+        subject=config.name,
         config=config.to_dict(),
         seeds=config.seeds,
         rows={name: _row(path) for name, path in paths.items()},

@@ -60,6 +60,7 @@ class StudyResult:
         config: everything that decides the numbers.
         seeds: number of seeds.
         rows: {arm or other model: {quantity: its value for each seed}}, at the end.
+        subject: what it is of, in the folder's name, where `name` alone does not tell; else empty.
         stated: {row: {quantity: the number that the paper's caption states}}.
         effects: arms against a reference.
         balance: which mechanism balances the factors; None where that is not asked.
@@ -77,6 +78,7 @@ class StudyResult:
     config: Mapping[str, Json]
     seeds: int
     rows: Mapping[str, Mapping[str, Values]]
+    subject: str = ""
     stated: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     effects: tuple[Effect, ...] = ()
     balance: Balance | None = None
