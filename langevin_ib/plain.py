@@ -45,6 +45,15 @@ def plain(value: object) -> Json:
     ...     tags: tuple[str, ...]
     >>> plain({"at": Point(1.0, ("a", "b")), "none": None})
     {'at': {'x': 1.0, 'tags': ['a', 'b']}, 'none': None}
+    >>> class Own(Point):
+    ...     def to_dict(self):
+    ...         return {"at": self.x}
+    >>> plain([Own(1.0, ())])
+    [{'at': 1.0}]
+    >>> plain({"what": object()})
+    Traceback (most recent call last):
+        ...
+    TypeError: object is no plain data
     """
     if value is None or isinstance(value, bool | int | float | str):
         return value
@@ -66,6 +75,14 @@ def fields_of(record: object, *names: str) -> JsonObject:
 
     Raises:
         TypeError: it is none, or a field is no plain data.
+
+    >>> from langevin_ib.stages import Resumed
+    >>> fields_of(Resumed("sampling", 40, 400), "stage", "step")
+    {'stage': 'sampling', 'step': 40}
+    >>> fields_of({"step": 40})
+    Traceback (most recent call last):
+        ...
+    TypeError: dict is no record
     """
     if not _is_record(record):
         raise TypeError(f"{type(record).__name__} is no record")

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import jax
 from jaxtyping import Array, Key
@@ -19,13 +19,15 @@ from jaxtyping import Array, Key
 from langevin_ib import __version__, devices, forks
 from langevin_ib.config.run import RunConfig
 from langevin_ib.ensemble.checkpoint import Checkpoint
-from langevin_ib.ensemble.runner import Stage, Stages
+from langevin_ib.ensemble.runner import Stage
 from langevin_ib.jax_settings import default_settings
+from langevin_ib.stages import Stages
 
 # One stream of random numbers for each use; the numbers are part of the interface "same seed, same run".
 STREAM = {"check": 0, "starts": 1, "chains": 2, "companion": 3, "reference": 4, "law": 5, "nuts": 6, "joint": 7}
 
 
+@runtime_checkable
 class HasDigest(Protocol):
     """A configuration that names a checkpoint."""
 
@@ -110,8 +112,3 @@ if hasattr(os, "register_at_fork"):
 def key_of(config: RunConfig, use: str) -> Key[Array, ""]:
     """The key of one use of randomness."""
     return jax.random.fold_in(jax.random.key(config.seed), STREAM[use])
-
-
-def run_name(config: RunConfig) -> str:
-    """A model's name as a part of a file name."""
-    return config.model_name.replace(":", "-")

@@ -8,7 +8,6 @@ import numpy as np
 
 from langevin_ib import RunConfig
 from langevin_ib.ensemble.accumulators import count
-from langevin_ib.ensemble.checkpoint import Resumed
 from langevin_ib.ensemble.runner import Limit, Observer, Placement, Schedule, Stage, run_ensemble
 from langevin_ib.laws.candidates import LawAbout
 from langevin_ib.models import Model, build_model
@@ -27,6 +26,7 @@ from langevin_ib.runs.result import (
     StepCheck,
     WindowShare,
 )
+from langevin_ib.stages import Resumed
 from langevin_ib.statistics.coefficient import Coefficient
 from langevin_ib.statistics.compare import Comparison
 

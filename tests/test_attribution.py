@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import tomllib
+from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
@@ -10,8 +11,10 @@ import numpy as np
 import pytest
 from helpers import starts
 from jax.flatten_util import ravel_pytree
+from odd_noises import WEIGHTS
 
 from langevin_ib import attribute as command
+from langevin_ib.config.noises import NoiseSettings
 from langevin_ib.dynamics.descent import sgd
 from langevin_ib.dynamics.kernels.euler_maruyama import euler_maruyama
 from langevin_ib.dynamics.noise import Noise, gradient_noise
@@ -19,13 +22,38 @@ from langevin_ib.errors import ConfigError
 from langevin_ib.geometry import charges
 from langevin_ib.models import build_model, stack_tasks
 from langevin_ib.models.training import Examples, cast
-from langevin_ib.output.attribution import BATCHES, rows, save_attribution, sentences, title
+from langevin_ib.output.attribution import (
+    attribution_report,
+    balance_figure,
+    balance_sentences,
+    balance_table,
+    balance_title,
+)
 from langevin_ib.output.folders import summary_json
-from langevin_ib.studies import runs
-from langevin_ib.studies.balance import Paths, across, describe
-from langevin_ib.studies.config import NOISES, AttributionConfig, from_setup
+from langevin_ib.output.store import save_study
+from langevin_ib.session import Session
+from langevin_ib.statistics.seeds import Estimate
+from langevin_ib.studies.balance import (
+    DECAY,
+    DESCENT,
+    ISOTROPIZED,
+    LABEL,
+    LANGEVIN,
+    MECHANISMS,
+    SGD,
+    Across,
+    Diverged,
+    Shares,
+    across,
+    describe,
+)
+from langevin_ib.studies.config import AttributionConfig, from_setup
+from langevin_ib.studies.following import follow
 from langevin_ib.studies.mechanisms import attribute, pair_generators
-from langevin_ib.studies.settling import MECHANISMS
+from langevin_ib.studies.meter import isotropic_temperature, noise_meter
+from langevin_ib.studies.recorded import Paths, Trained
+from langevin_ib.studies.settling import arms, langevin, settle
+from langevin_ib.studies.training import Arm, kernel_of, train
 
 SMALL = {"steps": 60, "seeds": 8}
 SEEDS = 12
@@ -44,19 +72,23 @@ def random_paths(x64) -> Paths:
     return made(random.normal(size=(SEEDS, 5, 3)), np.exp(random.normal(size=(SEEDS, 5, 3))))
 
 
+def attributed(**settings):
+    """An attribution in a session of its own."""
+    with Session().open() as session:
+        return attribute(AttributionConfig(**settings), session)
+
+
 @pytest.fixture(scope="module")
 def found():
     """A model with a task for each seed, whose data sets differ in size."""
-    return attribute(AttributionConfig(model="matrix", options={"observed": 0.6}, **SMALL))
+    return attributed(model="matrix", options={"observed": 0.6}, **SMALL)
 
 
 def test_growth_and_charge_add_up_to_what_was_removed(random_paths):
     entry = describe(random_paths)
-    assert entry["growth"]["value"] + entry["charge_change"]["value"] == pytest.approx(
-        entry["removed"]["value"], abs=1e-12
-    )
+    assert entry.growth.value + entry.charge_change.value == pytest.approx(entry.removed.value, abs=1e-12)
     start = np.abs(random_paths.log_ratio[:, 0]).mean()
-    assert entry["reduction"]["value"] == pytest.approx(entry["removed"]["value"] / start, abs=1e-12)
+    assert entry.reduction.value == pytest.approx(entry.removed.value / start, abs=1e-12)
 
 
 def test_growth_at_constant_charge_is_all_growth_and_decay_at_constant_size_none_of_it(x64):
@@ -65,11 +97,11 @@ def test_growth_at_constant_charge_is_all_growth_and_decay_at_constant_size_none
     grown, decayed = made(charge, 0.1 * np.exp(time)), made(charge * np.exp(-time), 0.1)
     for paths, left, growth in ((grown, 1.0, 1.0), (decayed, np.exp(-4.0), 0.0)):
         entry = describe(paths)
-        assert entry["charge_left"]["median"] == pytest.approx(left)
-        assert entry["shares"]["growth"]["value"] == pytest.approx(growth, abs=1e-12)
-        assert entry["shares"]["charge"]["value"] == pytest.approx(1.0 - growth, abs=1e-12)
-        assert entry["reduction"]["value"] > 0.9
-    assert describe(made(charge, 0.1 * np.exp(-time)))["shares"] is None  # the imbalance grows
+        assert entry.charge_left.median == pytest.approx(left)
+        assert entry.shares.growth.value == pytest.approx(growth, abs=1e-12)
+        assert entry.shares.charge.value == pytest.approx(1.0 - growth, abs=1e-12)
+        assert entry.reduction.value > 0.9
+    assert describe(made(charge, 0.1 * np.exp(-time))).shares is None  # the imbalance grows
 
 
 def test_mechanisms_are_compared_seed_by_seed(random_paths):
@@ -77,9 +109,9 @@ def test_mechanisms_are_compared_seed_by_seed(random_paths):
     shifted = random_paths.log_ratio.copy()
     size = np.abs(shifted[:, 0]).mean(axis=-1)[:, None]
     shifted[:, -1] = np.sign(shifted[:, -1]) * (np.abs(shifted[:, -1]) + 0.1 * size)
-    compared = across({"a": random_paths, "b": random_paths._replace(log_ratio=shifted)}, "a", "b")
-    assert compared["added"]["b"]["value"] == pytest.approx(-0.1)
-    assert compared["added"]["b"]["se"] < 1e-12
+    compared = across({DESCENT: random_paths, SGD: random_paths._replace(log_ratio=shifted)})
+    assert compared.added[SGD].value == pytest.approx(-0.1)
+    assert compared.added[SGD].se < 1e-12
 
 
 @pytest.mark.full
@@ -144,34 +176,41 @@ def test_minibatches_reach_every_example_of_a_longer_task(x64):
 
 @pytest.mark.full
 def test_mechanisms_begin_together_and_gradient_descent_is_langevin_without_temperature(x64):
-    config = AttributionConfig(model="uv", options={"samples": 4}, noise="minibatch", steps=20, seeds=8)
-    setting = runs.settle(config)
-    kernels = {name: runs.descent(setting, name) for name in (runs.DESCENT, runs.SGD, runs.ISOTROPIZED)}
-    kernels["cold"] = runs.langevin(setting, 0.0)
-    paths = {name: runs.simulate(setting, kernel, name, lambda _: None) for name, kernel in kernels.items()}
-    for found in paths.values():
-        np.testing.assert_array_equal(found[:, 0], np.asarray(setting.starts))
-    np.testing.assert_allclose(paths["cold"], paths[runs.DESCENT], atol=1e-12)
-    assert np.abs(paths[runs.SGD] - paths[runs.DESCENT])[:, -1].max() > 1e-3
+    problem, config = settle(
+        AttributionConfig(model="uv", options={"samples": 4}, noise="minibatch", steps=20, seeds=8)
+    )
+    protocols = {name: arms(config)[name] for name in (DESCENT, SGD, ISOTROPIZED)} | {"cold": langevin(config, 0.0)}
+    paths = {name: train(problem, arm, stage=name).flat for name, arm in protocols.items()}
+    for path in paths.values():
+        np.testing.assert_array_equal(path[:, 0], np.asarray(problem.starts()))
+    np.testing.assert_allclose(paths["cold"], paths[DESCENT], atol=1e-12)
+    assert np.abs(paths[SGD] - paths[DESCENT])[:, -1].max() > 1e-3
 
 
 @pytest.mark.full
 def test_langevin_takes_euler_and_maruyamas_step(x64):
-    setting = runs.settle(AttributionConfig(lr=0.01, **SMALL))
-    kernel, like = runs.langevin(setting, 0.3), setting.like
+    problem, config = settle(AttributionConfig(lr=0.01, **SMALL))
+    like = problem.starts()[0]
+    kernel = kernel_of(problem, langevin(config, 0.3), like)
     noise = jax.tree.map(lambda leaf: leaf[0], kernel.draw(jax.random.key(0), 1))
-    plain = euler_maruyama(setting.model.loss, like, temperature=0.3, step_size=0.01)
+    plain = euler_maruyama(problem.model.loss, like, temperature=0.3, step_size=0.01)
     wanted = plain.step(noise[1], plain.init(like, None), None)[0].position
     np.testing.assert_allclose(kernel.step(noise, kernel.init(like, None), None)[0].position, wanted, atol=1e-15)
 
 
+def test_langevin_has_no_momentum_and_the_step_of_the_rate():
+    config = AttributionConfig(lr=0.01, momentum=0.9, steps=20)
+    assert langevin(config, 0.3) == Arm(Noise("none"), config.rate, 20, temperature=0.3)
+    assert config.rate == pytest.approx(0.1)
+
+
 def test_label_noise_adds_to_the_variance_of_the_datas():
     config = AttributionConfig(noise="fresh", data_noise=0.3, label_noise=0.4, weight_decay=0.1)
-    protocols = runs.protocols(config)
-    assert protocols[runs.SGD][0].label_noise == 0.3
-    assert protocols[runs.LABEL][0].label_noise == pytest.approx(0.5)
-    assert protocols[runs.ISOTROPIZED][0] == dataclasses.replace(protocols[runs.SGD][0], isotropized=True)
-    assert [weight for _, weight in protocols.values()] == [0, 0, 0, 0, 0.1]
+    protocols = arms(config)
+    assert protocols[SGD].noise.label_noise == 0.3
+    assert protocols[LABEL].noise.label_noise == pytest.approx(0.5)
+    assert protocols[ISOTROPIZED].noise == dataclasses.replace(protocols[SGD].noise, isotropized=True)
+    assert [arm.weight_decay for arm in protocols.values()] == [0, 0, 0, 0, 0.1]
 
 
 @pytest.mark.full
@@ -181,13 +220,13 @@ def test_the_temperature_is_that_of_the_noise_meter(x64):
     """
     config = AttributionConfig(noise="fresh", batch_size=8, data_noise=2.0, label_noise=1.0, lr=0.01, steps=20, seeds=8)
     for batch, within in ((8, True), (16, False)):
-        setting = runs.settle(dataclasses.replace(config, batch_size=batch))
-        start = np.asarray(setting.starts)
-        points = np.repeat(start[:, None], 21, axis=1)
+        problem, settled = settle(dataclasses.replace(config, batch_size=batch))
+        arm, start = arms(settled)[SGD], np.asarray(problem.starts())
+        still = Trained(np.arange(21.0), np.repeat(start[:, None], 21, axis=1), start[0], 0.0)
         trace = (2.0 * (start.prod(axis=-1) - 1.0) ** 2 + 4.0) * (start**2).sum(axis=-1)
-        ratio = runs.isotropic_temperature(setting, points).mean() / (0.01 * trace / 8 / 4.0).mean()
+        ratio = isotropic_temperature(problem, arm, still).mean() / (0.01 * trace / 8 / 4.0).mean()
         assert (abs(ratio - 1.0) < 0.15) == within
-        meter = runs.noise_meter(setting, points[:, -1])
+        meter = noise_meter(problem, arm, still)
         np.testing.assert_allclose(meter.trace, trace / batch)
         np.testing.assert_allclose(meter.orbit_share, 0.0, atol=1e-12)
 
@@ -198,52 +237,71 @@ def test_label_noise_takes_the_charge_of_uv_at_the_predicted_rate_and_gradient_d
     variance adds to the noise), so that 5% is failed in about 1e-20 of keys; the control is gradient descent, whose
     charge stays within 5%.
     """
-    config = AttributionConfig(noise="fresh", label_noise=4.0, lr=0.01, steps=4000, seeds=64, weight_decay=0.01)
-    setting = runs.settle(config)
+    problem, config = settle(
+        AttributionConfig(noise="fresh", label_noise=4.0, lr=0.01, steps=4000, seeds=64, weight_decay=0.01)
+    )
     rate = {}
-    for name in (runs.LABEL, runs.DESCENT):
-        paths = runs.follow(setting, runs.simulate(setting, runs.descent(setting, name), name, lambda _: None))
+    for name in (LABEL, DESCENT):
+        paths = follow(problem, train(problem, arms(config)[name], stage=name))
         left = np.abs(paths.charge[:, -1, 0] / paths.charge[:, 0, 0])
         rate[name] = -np.log(left).mean() / config.time
-    assert rate[runs.LABEL] == pytest.approx(0.01 * 4.0**2 / 4, rel=0.05)
-    assert 0.0 <= rate[runs.DESCENT] * config.time < 0.05
+    assert rate[LABEL] == pytest.approx(0.01 * 4.0**2 / 4, rel=0.05)
+    assert 0.0 <= rate[DESCENT] * config.time < 0.05
 
 
 @pytest.mark.full
 def test_the_summary_has_every_mechanism_and_says_what_it_stands_on(found):
-    summary = json.loads(summary_json(found.summary))
-    assert tuple(summary["mechanisms"]) == MECHANISMS
-    assert len(sentences(found.summary)) == len(MECHANISMS) + 1
-    assert "minibatches of 4, 8 seeds" in title(found.summary)
-    assert set(BATCHES) == set(NOISES)
-    assert [row[0] for row in rows(found.summary)] == ["start", *MECHANISMS]
-    for entry in summary["mechanisms"].values():
+    summary, balance = json.loads(summary_json(found.to_dict())), found.balance
+    mechanisms, run = summary["balance"]["mechanisms"], summary["balance"]["run"]
+    assert tuple(mechanisms) == tuple(summary["rows"]) == MECHANISMS
+    assert len(balance_sentences(balance)) == len(MECHANISMS) + 1
+    assert "minibatches of 4, 8 seeds" in balance_title(balance)
+    assert [row[0] for row in balance_table(balance).sections[0]] == ["start", *MECHANISMS]
+    for name, entry in mechanisms.items():
         assert entry["charge_left"]["median"] > 0  # with the ratio, always
         assert entry["ratio_factor"]["median"] >= 1
-        assert len(entry["curves"]["loss"]["median"]) == len(summary["run"]["record_steps"]) == SMALL["steps"] + 1
-    assert summary["run"]["record_steps"][-1] == SMALL["steps"]
-    assert set(summary["across"]["added"]) == set(MECHANISMS[1:])
+        assert len(entry["curves"]["loss"]["median"]) == len(run["record_steps"]) == SMALL["steps"] + 1
+        assert summary["rows"][name]["off by"] == entry["ratio_factor"]
+        assert len(summary["by_seed"][name]["loss"]) == SMALL["seeds"]
+    assert run["record_steps"][-1] == SMALL["steps"]
+    assert set(summary["balance"]["across"]["added"]) == set(MECHANISMS[1:])
     assert any("with replacement" in note for note in summary["notes"])
     assert any("filled up" in note for note in summary["notes"])
-    assert 0 <= summary["noise"]["typical"]["orbit_share"] < 1e-12
-    assert summary["noise"]["isotropic_orbit_share"] == pytest.approx(2 / 12)
+    assert 0 <= summary["balance"]["noise"]["typical"]["orbit_share"] < 1e-12
+    assert summary["balance"]["noise"]["isotropic_orbit_share"] == pytest.approx(2 / 12)
+    assert summary["config"] == summary["balance"]["config"]
+
+
+@pytest.mark.full
+def test_the_report_has_picture_table_sentences_and_notes(found):
+    picture, table, said, details = attribution_report(found).blocks
+    assert table.legend.startswith("medians over seeds")
+    assert [line.text for line in said.lines] == balance_sentences(found.balance)
+    assert [line.text for line in details.lines][-len(found.notes) :] == list(found.notes)
+    panels = balance_figure(found.balance).axes
+    assert [len(axes.lines) for axes in panels] == [len(MECHANISMS)] * 3
+    assert picture.name == "attribution"
+    with pytest.raises(ValueError, match="other does not ask"):
+        attribution_report(dataclasses.replace(found, name="other", balance=None))
 
 
 @pytest.mark.full
 def test_the_run_folder_is_complete_and_reruns(found, tmp_path):
-    folder = save_attribution(found, tmp_path / "new" / "place")
-    assert folder.name == f"attribution-matrix-{found.config.digest()}"
+    report = attribution_report(found)
+    folder = save_study(found, report, tmp_path / "new" / "place", settings=True)
+    assert folder.name == f"attribution-matrix-{found.balance.config.digest()}"
     assert {path.name for path in folder.iterdir()} == {"config.toml", "summary.json", "attribution.png", "report.html"}
     assert [path.name for path in folder.parent.iterdir()] == [folder.name]
     again = AttributionConfig(**tomllib.loads((folder / "config.toml").read_text(encoding="utf-8")))
-    assert again == found.config
-    assert json.loads((folder / "summary.json").read_text())["sentences"] == sentences(found.summary)
+    assert again == found.balance.config
+    said = json.loads((folder / "summary.json").read_text())["sentences"]
+    assert said == balance_sentences(found.balance)
     assert "gradient descent alone" in (folder / "report.html").read_text(encoding="utf-8")
-    assert save_attribution(found, tmp_path / "new" / "place") == folder
+    assert save_study(found, report, tmp_path / "new" / "place", settings=True) == folder
 
 
 @pytest.mark.full
-@pytest.mark.parametrize(("mechanism", "cause"), [(runs.SGD, "its noise"), (runs.DECAY, "weight decay")])
+@pytest.mark.parametrize(("mechanism", "cause"), [(SGD, "its noise"), (DECAY, "weight decay")])
 @pytest.mark.parametrize(
     ("band", "median95", "added", "said"),
     [
@@ -266,16 +324,24 @@ def test_a_cause_is_ruled_out_only_if_it_keeps_the_charge_and_adds_nothing(
 
     SGD is compared with gradient descent once, by the share in the last sentence; the others by what they add.
     """
-    summary = json.loads(summary_json(found.summary))
-    entry, low_high = summary["mechanisms"][mechanism], ("low95", "high95")
-    entry["charge_left"] = dict(zip(("low90", "median", "high90"), band, strict=True)) | {"median95": median95}
-    summary["across"]["added"][mechanism] |= dict(zip(low_high, added, strict=True))
-    summary["across"]["descent_share"] = {"value": 1.0, "low95": 1.0 - added[1], "high95": 1.0 - added[0]}
-    told = sentences(summary)
+    balance = found.balance
+    left = dict(zip(("low90", "median", "high90"), band, strict=True)) | {"median95": median95}
+    entry = balance.mechanisms[mechanism]
+    entry = dataclasses.replace(entry, charge_left=entry.charge_left._replace(**left))
+    more = balance.across.added[mechanism]._replace(low95=added[0], high95=added[1])
+    told = balance_sentences(
+        dataclasses.replace(
+            balance,
+            mechanisms={**balance.mechanisms, mechanism: entry},
+            across=Across(
+                Estimate(1.0, 0.1, 1.0 - added[1], 1.0 - added[0]), {**balance.across.added, mechanism: more}
+            ),
+        )
+    )
     own, last = told[MECHANISMS.index(mechanism)], told[-1]
-    assert (f"so it is not {cause} that balances" in (last if mechanism == runs.SGD else own)) == said
+    assert (f"so it is not {cause} that balances" in (last if mechanism == SGD else own)) == said
     assert "|χ/χ(0)| = " in own
-    assert ("than by gradient descent" in own or "against gradient descent" in own) == (mechanism != runs.SGD)
+    assert ("than by gradient descent" in own or "against gradient descent" in own) == (mechanism != SGD)
 
 
 @pytest.mark.full
@@ -284,15 +350,27 @@ def test_a_cause_is_ruled_out_only_if_it_keeps_the_charge_and_adds_nothing(
     [(0.4, 0.1, "40.0%"), (-1e-5, 0.1, "0.0%"), (0.4, 0.31, "–"), (2.1, 0.1, "–"), (-1.1, 0.1, "–")],
 )
 def test_a_share_that_says_nothing_is_a_dash(value, se, shown, found):
-    summary = json.loads(summary_json(found.summary))
-    entry = summary["mechanisms"][runs.SGD]
-    entry["reduction"] |= {"low95": 0.1, "high95": 0.2}
-    growth = {"value": value, "se": se, "low95": value - 2 * se, "high95": value + 2 * se}
-    entry["shares"] = {"growth": growth, "charge": {"value": 0.5, "se": 0.1}}
-    assert rows(summary)[1 + MECHANISMS.index(runs.SGD)][-2:] == (shown, "50.0%")
-    sentence = sentences(summary)[MECHANISMS.index(runs.SGD)]
+    entry = found.balance.mechanisms[SGD]
+    growth = Estimate(value, se, value - 2 * se, value + 2 * se)
+    entry = dataclasses.replace(
+        entry,
+        reduction=entry.reduction._replace(low95=0.1, high95=0.2),
+        shares=Shares(growth, Estimate(0.5, 0.1, 0.3, 0.7)),
+    )
+    balance = dataclasses.replace(found.balance, mechanisms={**found.balance.mechanisms, SGD: entry})
+    assert balance_table(balance).sections[0][1 + MECHANISMS.index(SGD)][-2:] == (shown, "50.0%")
+    sentence = balance_sentences(balance)[MECHANISMS.index(SGD)]
     assert ("too little to tell" in sentence) == (shown == "–")
     assert "-0.0" not in sentence
+
+
+@pytest.mark.full
+def test_a_mechanism_that_diverged_is_named_in_table_sentence_and_picture(found):
+    entries = {**found.balance.mechanisms, LANGEVIN: Diverged("diverged at this T: 3 of 8 seeds")}
+    balance = dataclasses.replace(found.balance, mechanisms=entries)
+    assert balance_table(balance).sections[0][-1][:2] == (LANGEVIN, "diverged at this T: 3 of 8 seeds")
+    assert balance_sentences(balance)[5].endswith("at the T of SGD's noise diverged at this T: 3 of 8 seeds")
+    assert balance_figure(balance).axes[0].lines[-1].get_label() == "Langevin (diverged)"
 
 
 NO_DIRECTION = ("in which there is no direction", "is not told")
@@ -315,30 +393,31 @@ def test_no_direction_without_an_interval_that_has_it_and_no_comparison_twice(fo
         random = np.random.default_rng(trial)
         start = random.normal(size=(SEEDS, 1, 2))
         paths = {name: one_mechanism(random, start) for name in MECHANISMS}
-        summary = {"run": {"seeds": SEEDS}, "mechanisms": {name: describe(one) for name, one in paths.items()}}
-        summary["across"] = across(paths, runs.DESCENT, runs.SGD)
-        told = sentences(summary)
-        share = summary["across"]["descent_share"]
+        entries = {name: describe(one) for name, one in paths.items()}
+        compared_all = across(paths)
+        run = dataclasses.replace(found.balance.run, seeds=SEEDS)
+        told = balance_sentences(dataclasses.replace(found.balance, run=run, mechanisms=entries, across=compared_all))
+        share = compared_all.descent_share
         for name, sentence in zip(MECHANISMS, told, strict=False):
-            entry, added = summary["mechanisms"][name], summary["across"]["added"].get(name)
+            entry, added = entries[name], compared_all.added.get(name)
             imbalance, charge, *compared = sentence.split("; ")
-            assert len(compared) == (added is not None and not (name == runs.SGD and share is not None))
-            low, high = (entry["reduction"][key] for key in ("low95", "high95"))
-            falls, grows = entry["charge_left"]["median95"][1] < 1, entry["charge_left"]["median95"][0] > 1
+            assert len(compared) == (added is not None and not (name == SGD and share is not None))
+            low, high = entry.reduction.low95, entry.reduction.high95
+            falls, grows = entry.charge_left.median95[1] < 1, entry.charge_left.median95[0] > 1
             assert ("makes the imbalance larger" in imbalance) == (high < 0)
             assert (NO_DIRECTION[0] in imbalance) == (low <= 0 <= high)
             assert ("charge falls (" in charge) <= falls
             assert ("charge grows (" in charge) <= grows
             assert (NO_DIRECTION[1] in charge) <= (not falls and not grows)
             for words in compared:
-                assert ("ends lower" in words) == (added["low95"] > 0)
-                assert ("ends higher" in words) == (added["high95"] < 0)
-                assert (NO_DIRECTION[0] in words) == (added["low95"] <= 0 <= added["high95"])
+                assert ("ends lower" in words) == (added.low95 > 0)
+                assert ("ends higher" in words) == (added.high95 < 0)
+                assert (NO_DIRECTION[0] in words) == (added.low95 <= 0 <= added.high95)
             for words, kind in ((imbalance, "imbalance"), (charge, "charge"), *((one, "added") for one in compared)):
                 ways = ("larger", NO_DIRECTION[0], "falls (", "grows (", NO_DIRECTION[1], "stays", "lower", "higher")
                 seen |= {(kind, way) for way in ways if way in words}
         assert ("no share" in told[-1]) == (share is None)
-        assert (summary["mechanisms"][runs.SGD]["reduction"]["low95"] > 0) == (share is not None)
+        assert (entries[SGD].reduction.low95 > 0) == (share is not None)
     assert len(seen) == 9  # every way of saying it has come up
 
 
@@ -348,6 +427,52 @@ def test_setups_are_overridden_option_by_option():
     assert AttributionConfig(**config.to_dict()) == config
 
 
+def test_the_network_of_figure_2_starts_from_random_signs_unless_it_is_told_not_to():
+    assert from_setup("figure-2").options["random_signs"] is True
+    assert from_setup("figure-2", options={"random_signs": False}).options["random_signs"] is False
+
+
+@pytest.mark.parametrize("name", ["label", "isotropic", "none"])
+def test_a_noise_without_random_examples_is_none_to_ask_about(name):
+    with pytest.raises(ConfigError, match="noise must be one of minibatch, fresh, bernoulli, or module:attribute"):
+        AttributionConfig(noise=name)
+
+
+def test_a_noise_of_ones_own_is_found_out_when_it_is_imported():
+    settled = {"lr": 0.1, "steps": 20, "label_noise": 1.0}
+    protocols = arms(AttributionConfig(noise="odd_noises:WEIGHTS", **settled))
+    assert protocols[SGD].noise.batches == "exponential weights"
+    with pytest.raises(ConfigError, match="one whose examples are drawn at random, got test_attribution:QUIET"):
+        arms(AttributionConfig(noise="test_attribution:QUIET", **settled))
+    with pytest.raises(ConfigError, match="left out with noise test_attribution:LAZY, got"):
+        arms(AttributionConfig(noise="test_attribution:LAZY", momentum=0.5, **settled))
+
+
+@pytest.mark.full
+def test_a_noise_of_ones_own_is_asked_what_it_balances():
+    found = attributed(model="uv", options={"samples": 8}, noise="odd_noises:WEIGHTS", **SMALL).balance
+    assert "exponential weights, 8 seeds" in balance_title(found)
+    assert len(balance_sentences(found)) == len(MECHANISMS) + 1
+    assert found.mechanisms[SGD].removed != found.mechanisms[DESCENT].removed
+    assert found.noise.temperature.value > 0
+    assert found.noise.typical.orbit_share < 1e-12
+
+
+@pytest.mark.full
+def test_the_meter_has_the_covariance_of_a_noise_of_ones_own(x64):
+    """Weights of standard deviation 1 have that of coins, E g gᵀ/n; minibatches have another."""
+    trace = {}
+    for noise in ("odd_noises:WEIGHTS", "bernoulli", "minibatch"):
+        config = AttributionConfig(model="uv", options={"samples": 8}, noise=noise, lr=0.01, **SMALL)
+        problem, settled = settle(config)
+        start = np.asarray(problem.starts())
+        trace[noise] = noise_meter(
+            problem, arms(settled)[SGD], Trained(np.zeros(1), start[:, None], start[0], 0.0)
+        ).trace
+    np.testing.assert_allclose(trace["odd_noises:WEIGHTS"], trace["bernoulli"], rtol=1e-12)
+    assert np.abs(trace["minibatch"] / trace["bernoulli"] - 1.0).min() > 0.01
+
+
 BAD = {
     "too few seeds": (["--seeds", "4"], "--seeds must be a whole number from 8 to 4096, got 4"),
     "half a step": (["--steps", "0.5"], "--steps must be a whole number from 20"),
@@ -355,7 +480,10 @@ BAD = {
     "rate of 400 digits": (["--lr", "1" + 400 * "0"], "--lr must be a positive number"),
     "momentum of one": (["--momentum", "1"], "--momentum must be a number from 0 to below 1, got 1"),
     "no label noise": (["--label-noise", "0"], "--label-noise must be a positive number, got 0"),
-    "unknown noise": (["--noise", "pink"], "--noise must be one of minibatch, bernoulli, fresh, got pink"),
+    "unknown noise": (
+        ["--noise", "pink"],
+        "--noise must be one of minibatch, fresh, bernoulli, or module:attribute, got pink",
+    ),
     "noise without a population": (
         ["--model", "matrix", "--noise", "fresh", "--set", "observed=0.5"],
         "--noise must be",
@@ -375,6 +503,25 @@ BAD = {
     "no examples": (["--model", "tests.test_attribution:untrained"], "--model must be one that says what its examples"),
     "unknown option": (["--sed", "4"], "unrecognized arguments: --sed 4"),
 }
+
+
+@dataclass(frozen=True)
+class QuietSettings(NoiseSettings):
+    """Of a noise without random examples."""
+
+    takes = ()
+    random_examples = False
+
+
+@dataclass(frozen=True)
+class LazySettings(NoiseSettings):
+    """Of a noise that has no use for momentum."""
+
+    takes = ()
+
+
+QUIET = dataclasses.replace(WEIGHTS, settings=QuietSettings)
+LAZY = dataclasses.replace(WEIGHTS, settings=LazySettings)
 
 
 def untrained():
@@ -397,17 +544,19 @@ def test_bad_input_is_one_clear_line_and_nothing_is_written(case, tmp_path, monk
 
 @pytest.mark.full
 def test_the_command_runs_and_langevin_may_diverge_but_no_other_mechanism(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("langevin_ib.studies.mechanisms.isotropic_temperature", lambda setting, _: np.full(8, 1e6))
+    monkeypatch.setattr("langevin_ib.studies.mechanisms.isotropic_temperature", lambda *_: np.full(8, 1e6))
     small = ["--steps", "60", "--seeds", "8", "--out", str(tmp_path / "runs")]
     assert command.main(["--lr", "30", *small]) == 3
     assert "gradient descent: 8 of 8 chains diverged" in capsys.readouterr().err
     assert not (tmp_path / "runs").exists()
     assert command.main(["--json", *small]) == 0
     summary = json.loads(capsys.readouterr().out)
-    assert tuple(summary["mechanisms"]) == MECHANISMS
-    assert "diverged at this T" in summary["mechanisms"][runs.LANGEVIN]["diverged"]
+    balance = summary["balance"]
+    assert tuple(balance["mechanisms"]) == MECHANISMS
+    assert "diverged at this T" in balance["mechanisms"][LANGEVIN]["diverged"]
     assert "diverged at this T" in summary["sentences"][5]
-    assert runs.LANGEVIN not in summary["across"]["added"]
+    assert LANGEVIN not in balance["across"]["added"]
+    assert LANGEVIN not in summary["rows"]
 
 
 @pytest.mark.full
@@ -416,7 +565,7 @@ def test_the_command_prints_the_table_and_where_it_is(found, tmp_path, monkeypat
     assert command.main(["--out", str(tmp_path / "runs")]) == 0
     shown = capsys.readouterr().out
     assert all(name in shown for name in MECHANISMS)
-    assert sentences(found.summary)[0] in shown
+    assert balance_sentences(found.balance)[0] in shown
     (folder,) = (tmp_path / "runs").iterdir()
     assert str(folder) in shown
     assert command.main(["--quiet", "--out", str(tmp_path / "runs")]) == 0
@@ -425,6 +574,6 @@ def test_the_command_prints_the_table_and_where_it_is(found, tmp_path, monkeypat
 
 @pytest.mark.full
 def test_a_pair_that_shrinks_to_nothing_is_an_error_not_a_number(x64):
-    setting = runs.settle(AttributionConfig(model="rotation", **SMALL))
+    problem, _ = settle(AttributionConfig(model="rotation", **SMALL))
     with pytest.raises(ConfigError, match="steps must be few enough"):
-        runs.follow(setting, np.zeros((8, 2, 2)))
+        follow(problem, Trained(np.arange(2.0), np.zeros((8, 2, 2)), np.zeros(2), 0.0))

@@ -15,8 +15,12 @@ from langevin_ib.dynamics.noise import Noise, gradient_noise, standard_normals
 from langevin_ib.dynamics.noises.bernoulli import coins
 from langevin_ib.errors import ConfigError
 from langevin_ib.models import build_model, stack_tasks
-from langevin_ib.studies import runs
+from langevin_ib.studies.balance import ISOTROPIZED, LABEL, SGD
 from langevin_ib.studies.config import AttributionConfig
+from langevin_ib.studies.following import follow
+from langevin_ib.studies.recorded import Trained
+from langevin_ib.studies.settling import arms, settle
+from langevin_ib.studies.training import train
 
 DRAWS = 40_000
 LIMIT = 5.0  # standard errors; over at most 105 of them, with normal tails, too few in 6e-5 of keys
@@ -208,19 +212,18 @@ def test_every_chain_drops_examples_of_its_own_data_set(x64):
 
 
 def test_attribution_with_kept_examples_has_label_noise_on_the_whole_data_set():
-    config = AttributionConfig(**SMALL, data_noise=0.3, label_noise=0.4)
-    found = runs.protocols(config)
-    assert found[runs.SGD][0] == Noise("bernoulli")
-    assert found[runs.ISOTROPIZED][0] == Noise("bernoulli", isotropized=True)
-    assert found[runs.LABEL][0] == Noise("label", None, 0.5)
+    found = arms(AttributionConfig(**SMALL, data_noise=0.3, label_noise=0.4))
+    assert found[SGD].noise == Noise("bernoulli")
+    assert found[ISOTROPIZED].noise == Noise("bernoulli", isotropized=True)
+    assert found[LABEL].noise == Noise("label", None, 0.5)
 
 
 @pytest.mark.full
 def test_single_precision_keeps_the_charges_of_double_precision_to_1e_4(x64):
     paths = {}
     for precision in (32, 64):
-        setting = runs.settle(AttributionConfig(**SMALL, label_noise=1.0, precision=precision))
-        found = runs.simulate(setting, runs.descent(setting, runs.SGD), "SGD", lambda _: None)
+        problem, config = settle(AttributionConfig(**SMALL, label_noise=1.0, precision=precision))
+        found = train(problem, arms(config)[SGD], stage="SGD").flat
         assert found.dtype == np.dtype(f"float{precision}")
         paths[precision] = found.astype(float)
     charges = {precision: 0.5 * (found[..., 0] ** 2 - found[..., 1] ** 2) for precision, found in paths.items()}
@@ -231,6 +234,7 @@ def test_single_precision_keeps_the_charges_of_double_precision_to_1e_4(x64):
 
 def test_ratios_of_single_precision_runs_are_finite_however_far_off_balance(x64):
     """|a|/|b| = 10⁶, of which float32 makes tanh ρ = 1."""
-    setting = runs.settle(AttributionConfig(**SMALL, label_noise=1.0, precision=32))
-    found = runs.follow(setting, np.tile(np.float32([1e3, 1e-3]), (8, 2, 1)))
-    np.testing.assert_allclose(np.exp(found.log_ratio), 1e6, rtol=1e-3)
+    problem, _ = settle(AttributionConfig(**SMALL, label_noise=1.0, precision=32))
+    flat = np.tile(np.float32([1e3, 1e-3]), (8, 2, 1))
+    found = follow(problem, Trained(np.arange(2.0), flat, flat[0, 0], 0.0))
+    np.testing.assert_allclose(found.ratio, 1e6, rtol=1e-3)

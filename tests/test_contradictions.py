@@ -91,8 +91,8 @@ def test_a_sound_run_of_the_same_size_has_no_doubt(sound):
 def test_a_step_that_is_given_is_checked_too_and_one_that_is_not_is_said_to_be(sound):
     assert sound.summary["diagnostics"]["step_check"]["companion_step_size"] == 0.004
     unchecked = dataclasses.replace(sound, step_check=None)
-    assert any("not checked" in line for _, line in findings(unchecked))
-    assert not any("not checked" in line for _, line in findings(sound))
+    assert any("not checked" in line for line, _ in findings(unchecked))
+    assert not any("not checked" in line for line, _ in findings(sound))
 
 
 def comparison(p=0.5):
@@ -154,7 +154,7 @@ def test_mass_outside_the_window_that_no_chain_reaches_is_a_doubt():
     assert share["share"] < 0.9
     assert share["p_value"] < 1e-9
     assert any("lie in the window" in doubt for doubt in result.summary["doubts"])
-    assert any("minima outside the window too, at z = 2.5 (0.00 T above" in line for _, line in findings(result))
+    assert any("minima outside the window too, at z = 2.5 (0.00 T above" in line for line, _ in findings(result))
     assert result.summary["verdicts"]["exact"] == "undecided"
 
 
@@ -217,7 +217,7 @@ def test_groups_are_said_before_sampling_and_have_one_verdict(caplog):
     assert any("one verdict for them together; these are all the laws" in text for text in caplog.messages)
     (group,) = result.summary["groups"]
     assert len(group["laws"]) == 6
-    assert any("the run tells nothing between them" in line for _, line in findings(result))
+    assert any("the run tells nothing between them" in line for line, _ in findings(result))
 
 
 def test_a_group_agrees_with_one_of_its_laws_and_differs_with_all():

@@ -268,7 +268,7 @@ def test_what_is_wrong_is_said_in_one_line(build, message):
 @pytest.mark.full
 def test_the_command_prints_cases_and_refusals(capsys, monkeypatch):
     few = [case for case in cases(4) if case.operator in ("laplacian", "laplacian over I")]
-    monkeypatch.setattr("langevin_ib.design.__main__.cases", lambda n: few)
+    monkeypatch.setattr("langevin_ib.design.catalogue.cases", lambda n: few)
     assert main(["--size", "4", "--features", str(MANY)]) == 0
     out = capsys.readouterr().out
     assert "null space of dimension 1" in out
@@ -282,5 +282,5 @@ def test_the_command_prints_cases_and_refusals(capsys, monkeypatch):
 def test_the_command_fails_where_an_error_is_large(capsys, monkeypatch):
     wrong = dataclasses.replace(sparse(operators.gradient(4)), penalty=lambda z: jnp.sum(jnp.abs(z)))
     case = next(cases(4))._replace(build=lambda: wrong)
-    monkeypatch.setattr("langevin_ib.design.__main__.cases", lambda n: [case])
+    monkeypatch.setattr("langevin_ib.design.catalogue.cases", lambda n: [case])
     assert main(["--size", "4", "--features", str(MANY)]) == 1

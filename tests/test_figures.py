@@ -10,10 +10,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from langevin_ib.studies import balancing, baselines, recovery
+from langevin_ib.studies import baselines, parts
+from langevin_ib.studies.balance import MECHANISMS
 from langevin_ib.studies.baselines import LassoFit, MatrixFit
 from langevin_ib.studies.config import AttributionConfig
-from langevin_ib.studies.settling import MECHANISMS
 from sims import (
     all as every,
 )
@@ -37,8 +37,10 @@ FIGURES = {
     "design_haar": design_haar,
 }
 RECOVERY = ("fig4_completion", "fig5_sparse_spectral", "fig6_piecewise_constant")
-HEAD = {"schema_version", "experiment", "title", "config", "rows", "caption", "attribution", "wall_s", "by_seed"}
-TAIL = {"sentences", "notes"}
+KEYS = {
+    "schema_version", "study", "title", "config", "rows", "stated", "effects", "balance", "by_seed", "sentences",
+    "notes", "wall_s",
+}  # fmt: skip
 BALANCE = {"loss", "ratio off by", "smallest ratio", "largest ratio", "|χ/χ(0)|", "off by at the start"}
 
 
@@ -58,7 +60,7 @@ def run(name, out, *options, steps=40):
     if (folder / "recovered.npz").exists():
         with np.load(folder / "recovered.npz", allow_pickle=False) as file:
             arrays = {key: file[key] for key in file.files}
-    assert summary["experiment"] == name
+    assert summary["study"] == name
     assert folder.name.startswith(f"{name}-")
     assert "<h1>" in (folder / "report.html").read_text(encoding="utf-8")
     assert plt.get_fignums() == []
@@ -72,7 +74,7 @@ def test_figure_1_follows_orbits_and_says_what_reaches_the_slice(tmp_path):
     The tolerance is 4.4 standard errors of log χ, √(2/n) of its mean: one in 10⁵ keys fails.
     """
     summary, arrays, files = run("fig1_orbits", tmp_path, "--seeds", "4", "--lr", "0.02", steps=10_000)
-    assert set(summary) == (HEAD | TAIL | {"orbits", "predicted"}) - {"attribution"}
+    assert set(summary) == KEYS | {"orbits", "predicted"}
     assert files == {"summary.json", "figure.png", "report.html"}
     assert arrays == {}
     found = summary["orbits"]
@@ -126,10 +128,10 @@ def test_figure_2_with_its_attribution(tmp_path, monkeypatch, capsys):
         )
 
     monkeypatch.setattr(fig2_relu, "SCALES", ())
-    monkeypatch.setattr(balancing, "from_setup", small)
+    monkeypatch.setattr(parts, "from_setup", small)
     summary, arrays, files = run("fig2_relu", tmp_path, "--seeds", "8")
     assert capsys.readouterr().out == ""
-    assert set(summary) == HEAD | TAIL
+    assert set(summary) == KEYS
     assert files == {"summary.json", "figure.png", "attribution.png", "report.html"}
     assert arrays == {}
     assert set(summary["rows"]) == {"paper's SGD", "start 0.05, 40 steps"}
@@ -139,14 +141,14 @@ def test_figure_2_with_its_attribution(tmp_path, monkeypatch, capsys):
         assert row["ratio off by"]["median"] > 1.0
     # The run of the first horizon is the figure's own, which is no longer here.
     assert summary["rows"]["start 0.05, 40 steps"] == summary["rows"]["paper's SGD"]
-    assert asked == [("figure-2", fig2_relu.LR)]
-    attribution = summary["attribution"]
-    assert {key: attribution["config"][key] for key in ("precision", "noise", "seeds", "steps")} == {
+    assert asked == [("figure-2", fig2_relu.PRESET.lr)]
+    balance = summary["balance"]
+    assert {key: balance["config"][key] for key in ("precision", "noise", "seeds", "steps")} == {
         "precision": 32, "noise": "bernoulli", "seeds": 8, "steps": 40,
     }  # fmt: skip
-    assert tuple(attribution["mechanisms"]) == MECHANISMS
-    assert all(entry["ratio_factor"]["median"] >= 1.0 for entry in attribution["mechanisms"].values())
-    assert not any("minibatches are" in note for note in attribution["notes"])
+    assert tuple(balance["mechanisms"]) == MECHANISMS
+    assert all(entry["ratio_factor"]["median"] >= 1.0 for entry in balance["mechanisms"].values())
+    assert not any("minibatches are" in note for note in summary["notes"])
     assert len(summary["by_seed"]["paper's SGD"]["loss"]) == 8
     assert summary["config"] == {
         "seeds": 8, "seed": 0, "steps": 40, "attribution": True, "baselines": False, "variants": True, "lr": 5e-5,
@@ -160,11 +162,11 @@ def test_figure_3_alone_prints_its_summary(tmp_path, capsys):
     printed = strict(capsys.readouterr().out)
     (folder,) = tmp_path.iterdir()
     assert printed == strict((folder / "summary.json").read_text(encoding="utf-8"))
-    assert set(printed) == HEAD | TAIL
-    assert printed["attribution"] is None
+    assert set(printed) == KEYS
+    assert printed["balance"] is None
     assert set(printed["rows"]) == {"paper's SGD"}
     assert set(printed["rows"]["paper's SGD"]) == BALANCE
-    assert printed["caption"] == {}  # of 40 steps
+    assert printed["stated"] == {}  # of 40 steps
     assert any("not the paper's, whose caption" in note for note in printed["notes"])
     assert {path.name for path in folder.iterdir()} == {"summary.json", "figure.png", "report.html"}
 
@@ -173,12 +175,12 @@ def test_figure_3_alone_prints_its_summary(tmp_path, capsys):
 def test_figure_4_with_baseline_variant_and_curve(tmp_path, monkeypatch):
     monkeypatch.setattr(fig4_completion, "SHARES", (0.3, 0.8))
     summary, arrays, files = run("fig4_completion", tmp_path, "--seeds", "2", "--no-attribution")
-    assert set(summary) == HEAD | TAIL | {"curve"}
+    assert set(summary) == KEYS | {"curve"}
     assert files == {"summary.json", "figure.png", "shares.png", "report.html", "recovered.npz"}
     assert set(summary["rows"]) == {
         "U Vᵀ", "zero", "nuclear norm", "U Vᵀ, loss as in the text", "U Vᵀ, start of U × 1.1, as in the code",
     }  # fmt: skip
-    assert summary["caption"] == {}
+    assert summary["stated"] == {}
     assert set(arrays) == {
         "T_hat", "truth", "error_unobserved", "error_observed", "σ̂₁", "σ̂₂", "σ̂₃", "σ̂₄",
     }  # fmt: skip
@@ -199,7 +201,7 @@ def test_figure_5_with_everything(tmp_path, monkeypatch):
     monkeypatch.setattr(fig5_sparse_spectral, "SCALES", (1e-2, 0.3))
     monkeypatch.setattr(fig5_sparse_spectral, "NOISES", (1.0,))
     summary, arrays, files = run("fig5_sparse_spectral", tmp_path, "--seeds", "2")
-    assert set(summary) == HEAD | TAIL
+    assert set(summary) == KEYS
     assert files == {"summary.json", "figure.png", "attribution.png", "report.html", "recovered.npz"}
     assert set(summary["rows"]) == {"w₁ ⊙ w₂", "w itself", "w₁ ⊙ w₂, start 0.0001 (text)", "lasso"}
     assert set(arrays) == {
@@ -207,7 +209,7 @@ def test_figure_5_with_everything(tmp_path, monkeypatch):
     }  # fmt: skip
     assert arrays["w_hat"].shape == (2, 64)
     assert arrays["true_ones_isolated"].dtype == bool
-    assert [row["name"] for row in summary["attribution"]] == [
+    assert [row["name"] for row in summary["effects"]] == [
         "w₁ ⊙ w₂", "40 steps more", "start 0.3", "label noise 1", "isotropic, as label 1",
     ]  # fmt: skip
     assert summary["rows"]["lasso"]["true ones isolated"] == {"count": 2, "of": 2}
@@ -218,13 +220,13 @@ def test_figure_5_with_everything(tmp_path, monkeypatch):
 @pytest.mark.full
 def test_figure_6_without_attribution(tmp_path):
     summary, arrays, files = run("fig6_piecewise_constant", tmp_path, "--seeds", "2", "--no-attribution")
-    assert set(summary) == HEAD | TAIL
+    assert set(summary) == KEYS
     assert files == {"summary.json", "figure.png", "report.html", "recovered.npz"}
     assert set(summary["rows"]) == {"cumsum(w₁ ⊙ w₂)", "x = w", "total variation (fused lasso)", "lasso in x"}
     assert set(arrays) == {"x_hat", "truth", "error_of_x", "total_variation", "training_error"}
     assert arrays["x_hat"].shape == (2, 200)
     np.testing.assert_allclose(arrays["error_of_x"], np.mean((arrays["x_hat"] - arrays["truth"]) ** 2, axis=1))
-    assert summary["attribution"] == []
+    assert summary["effects"] == []
     assert summary["rows"]["total variation (fused lasso)"]["error of x"]["median"] < 0.05
     said = summary["sentences"]
     assert [line.split(":")[0] for line in said] == [
@@ -266,7 +268,7 @@ def test_users_data_with_and_without_the_truth(name, known, tmp_path, monkeypatc
     options = ["--figure-only"] if known else ["--no-variants"]
     summary, saved, _ = run(name, tmp_path / "runs", "--seeds", "2", "--data", str(path), *options, steps=20)
     assert re.fullmatch(r"mine\.npz [0-9a-f]{8}", summary["config"]["data"])
-    assert summary["caption"] == {}
+    assert summary["stated"] == {}
     assert str(tmp_path) not in json.dumps(summary)
     assert saved[found].shape[0] == 2
     if key != "w_true" or known:
@@ -357,7 +359,7 @@ def test_the_caption_stands_beside_every_reading_of_a_run_of_the_papers_length(t
     assert fig6_piecewise_constant.main(["--seeds", "2", "--no-attribution", "--quiet", "--out", str(tmp_path)]) == 0
     (folder,) = tmp_path.iterdir()
     summary = strict((folder / "summary.json").read_text(encoding="utf-8"))
-    assert set(summary["caption"]) == {"cumsum(w₁ ⊙ w₂)", "cumsum(w₁ ⊙ w₂), 20 steps", "x = w"}
+    assert set(summary["stated"]) == {"cumsum(w₁ ⊙ w₂)", "cumsum(w₁ ⊙ w₂), 20 steps", "x = w"}
     said = [line for line in summary["sentences"] if "the caption states" in line]
     assert len(said) == 6
     assert not any("not the paper's" in note for note in summary["notes"])
@@ -367,7 +369,7 @@ def test_an_interrupted_figure_promises_no_checkpoint(tmp_path, monkeypatch, cap
     def interrupted(*given, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(recovery, "train", interrupted)
+    monkeypatch.setattr(parts, "train", interrupted)
     assert fig5_sparse_spectral.main(["--seeds", "2", "--out", str(tmp_path)]) == 130
     assert capsys.readouterr().err.endswith("interrupted; nothing of this run was saved\n")
 
@@ -382,7 +384,7 @@ def test_all_figures_interrupted_say_that_those_that_are_saved_stay(tmp_path, mo
 
 
 def test_a_learning_rate_too_large_for_the_plain_model_is_refused_before_any_training(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(recovery, "train", None)  # not to be called
+    monkeypatch.setattr(parts, "train", None)  # not to be called
     options = ["--seeds", "2", "--steps", "20", "--figure-only", "--plain-lr", "100", "--out", str(tmp_path / "runs")]
     assert FIGURES["fig6_piecewise_constant"].main(options) == 2
     said = capsys.readouterr().err

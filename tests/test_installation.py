@@ -14,7 +14,8 @@ from rich.console import Console
 
 import langevin_ib
 from langevin_ib import attribute, sim
-from langevin_ib.output.report import print_report
+from langevin_ib.output.report import run_report
+from langevin_ib.output.terminal import show
 
 ROOT = Path(__file__).parent.parent
 
@@ -111,7 +112,7 @@ def test_a_command_needs_no_screen(folder):
 def shown(result, width):
     """The table's lines on a terminal of some width."""
     screen = Console(width=width, highlight=False, color_system=None, record=True, file=io.StringIO())
-    print_report(result, screen)
+    show(run_report(result), screen)
     lines = screen.export_text().splitlines()
     first = [(line.strip("┃│ ").split() or [""])[0] for line in lines]
     return [line for line, word in zip(lines, first, strict=True) if word in ("law", "exact")]

@@ -24,7 +24,8 @@ from langevin_ib.laws.candidates import LawAbout
 from langevin_ib.laws.law import law_kind, law_kinds, weighed_kinds
 from langevin_ib.models import uv
 from langevin_ib.output.histogram import figure, styles
-from langevin_ib.output.report import print_report
+from langevin_ib.output.report import run_report
+from langevin_ib.output.terminal import show
 from langevin_ib.runs.plan import resolve
 from langevin_ib.runs.predictions import quadrature
 
@@ -202,7 +203,7 @@ def test_a_run_is_made_of_kinds_of_ones_own():
     assert list(result.invariants["z"].laws) == ["exact", "naive", "half"]
     assert result.invariants["z"].laws["exact"].comparison.tv < 0.1
     console = Console(width=100, record=True, file=io.StringIO())
-    print_report(result, console)
+    show(run_report(result), console)
     text = console.export_text()
     assert "half" in text
     assert "extra_kinds" not in text

@@ -231,7 +231,7 @@ def test_by_epochs_no_law_is_judged_and_the_variance_is_set_against_independent_
     assert set(summary["verdicts"].values()) == {"undecided"}
     z = summary["invariants"]["z"]
     assert 0.003 < z["variance_to_independent"] < 0.1
-    assert any("times that of law (S) of batches drawn with replacement" in line for _, line in findings(result))
+    assert any("times that of law (S) of batches drawn with replacement" in line for line, _ in findings(result))
     independent = run(config.replace(replacement=True)).summary["invariants"]["z"]
     assert "variance_to_independent" not in independent
     assert z["variance"] / independent["variance"] == pytest.approx(z["variance_to_independent"], rel=0.2)
@@ -256,7 +256,7 @@ def test_minibatches_that_all_examples_agree_on_have_no_noise_at_the_minimum_and
     assert z["unavailable"] == [AT_REST]
     assert summary["descent"]["start"] == "own"
     assert summary["descent"]["meter"]["anisotropy"] is None
-    text = "\n".join(line for _, line in findings(result))
+    text = "\n".join(line for line, _ in findings(result))
     assert "the noise vanishes at the minimum" in text
     assert "own ways" not in text
     assert "tr Σ" not in text

@@ -12,8 +12,10 @@ import langevin_ib
 from langevin_ib import RunConfig
 from langevin_ib.config.settings import read_settings
 from langevin_ib.output.histogram import figure
-from langevin_ib.output.report import findings, law_rows, print_report
+from langevin_ib.output.law_table import law_rows
+from langevin_ib.output.report import findings, run_report
 from langevin_ib.output.store import save
+from langevin_ib.output.terminal import show
 
 SMALL = {"chains": 256, "steps": 20_000, "reference": "none", "step_check": False, "margin": 0.03}
 
@@ -87,7 +89,7 @@ def test_a_metric_changes_the_dynamics_and_not_the_slice_law():
     assert laws["exact"]["p_value"] > 1e-4
     assert laws["hard"]["p_value"] < 1e-6
     assert warped.summary["protocol"]["slice"]["canonical_gap"] > 0.1
-    assert any("not canonical" in line for _, line in findings(warped))
+    assert any("not canonical" in line for line, _ in findings(warped))
 
 
 @pytest.mark.full
@@ -107,7 +109,7 @@ def test_all_invariants_are_in_the_folder_the_table_and_the_picture(stiff, tmp_p
 @pytest.mark.parametrize("width", [80, 120])
 def test_no_number_of_the_table_is_cut_on_a_narrow_terminal(stiff, width):
     screen = Console(width=width, record=True, file=io.StringIO())
-    print_report(stiff, screen)
+    show(run_report(stiff), screen)
     table = "\n".join(line for line in screen.export_text().splitlines() if line.startswith(("┃", "│")))
     assert "…" not in table
     for invariant in stiff.summary["invariants"].values():

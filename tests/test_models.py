@@ -276,6 +276,25 @@ def test_the_population_loss_vanishes_at_the_teacher_of_the_data(x64):
     assert abs(float(population.loss(unravel(jnp.asarray(found.x))))) < 1e-8
 
 
+@pytest.mark.full
+def test_random_signs_of_outgoing_weights_are_drawn_with_each_start_and_change_nothing_else():
+    """64 starts × 16 signs: |Σ| < 3.9 √n in all but 1e-4 of keys; without them signs alternate."""
+    recipe = {"width": 16, "start_scale": 0.05, "skew": 1.2}
+    keys = jax.random.split(jax.random.key(3), 64)
+    drawn, alternate = (jax.vmap(relu(**recipe, random_signs=one).init)(keys) for one in (True, False))
+    np.testing.assert_array_equal(np.abs(drawn["v"]), np.abs(alternate["v"]))
+    np.testing.assert_array_equal(drawn["W"], alternate["W"])
+    signs = np.sign(drawn["v"])
+    assert abs(signs.sum()) < 3.9 * np.sqrt(signs.size)
+    assert len({tuple(row) for row in signs.tolist()}) == 64
+    assert len({tuple(row) for row in np.sign(alternate["v"]).tolist()}) == 1
+
+
+def test_random_signs_are_refused_where_laws_hold_for_one_set_of_them():
+    with pytest.raises(ValueError, match="random_signs must be False without start_scale"):
+        relu(random_signs=True)
+
+
 @pytest.mark.full(but=["2"])
 @pytest.mark.parametrize("rank", [1, 2, 3])
 def test_singular_values_agree_with_lapack(rank, x64):

@@ -21,7 +21,7 @@ from langevin_ib.dynamics.noise import Noise, NoiseKind, cumulants, gradient_noi
 from langevin_ib.errors import ConfigError, LawError
 from langevin_ib.laws.sgd import Coordinate, Descent, check_closed
 from langevin_ib.models import build_model
-from langevin_ib.output.report import table_title
+from langevin_ib.output.report import run_title
 from langevin_ib.runs.schema import summary_schema
 from langevin_ib.sim import main
 
@@ -203,7 +203,7 @@ def test_a_run_has_it_with_its_own_settings():
         summary = result.to_dict()
         jsonschema.validate(json.loads(json.dumps(summary)), summary_schema())
         assert next(iter(summary["verdicts"])) == "sgd"
-        assert "exponential weights" in table_title(result)
+        assert "exponential weights" in run_title(result)
     assert traces[0] == pytest.approx(4.0 * traces[1])
 
 

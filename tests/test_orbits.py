@@ -12,7 +12,7 @@ from langevin_ib.studies.orbits import follow_orbits
 POINTS = jnp.array([[2.0, 0.5], [0.3, 3.0], [-1.0, -2.0]])
 
 
-def test_each_orbit_meets_the_slice_once_at_the_section_and_moves_there_with_det_g():
+def test_each_orbit_meets_the_slice_once_at_the_section_and_moves_there_with_det_g(x64):
     found = follow_orbits(uv(), POINTS)
     assert found.crossings.tolist() == [1.0, 1.0, 1.0]
     assert found.invariance.max() < 1e-12
@@ -23,7 +23,7 @@ def test_each_orbit_meets_the_slice_once_at_the_section_and_moves_there_with_det
 
 
 @pytest.mark.full
-def test_a_slice_that_is_met_twice_or_never_and_an_invariant_that_changes_are_seen():
+def test_a_slice_that_is_met_twice_or_never_and_an_invariant_that_changes_are_seen(x64):
     """Controls: χ with two zeros on an orbit, χ without any, an `invariant` that is none."""
     model = uv()
 

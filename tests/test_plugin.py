@@ -18,7 +18,7 @@ from matplotlib.colors import to_hex
 import langevin_ib
 from langevin_ib import RunConfig
 from langevin_ib.output.histogram import figure
-from langevin_ib.output.report import law_rows
+from langevin_ib.output.law_table import law_rows
 
 PLUGIN = Path(__file__).parent / "plugin"
 NAMES = {

@@ -297,13 +297,13 @@ def test_the_sentence_follows_from_the_estimate():
     config = RunConfig(model="helpers:skewed", sampler="sgd", noise="fresh", lr=0.01, chains=256, label_noise=0.0)
     with jax.enable_x64(True):
         result = run(config.replace(burn_in=3000, steps=13_000))
-    text = "\n".join(line for _, line in findings(result))
+    text = "\n".join(line for line, _ in findings(result))
     assert "falls like √η, for the gradient noise at the minimum is skewed (skewness -2)" in text
     assert "is compatible with that" in text
     error = result.details.law_error["z"]
     details = dataclasses.replace(result.details, law_error={"z": error._replace(tv=error.tv / 10.0)})
     wrong = dataclasses.replace(result, details=details)
-    assert "times that, which it does not explain" in "\n".join(line for _, line in findings(wrong))
+    assert "times that, which it does not explain" in "\n".join(line for line, _ in findings(wrong))
 
 
 @pytest.mark.full

@@ -16,7 +16,7 @@ from langevin_ib.dynamics.noise import Noise
 from langevin_ib.ensemble import trajectories
 from langevin_ib.ensemble.checkpoint import Checkpoint
 from langevin_ib.ensemble.runner import starting_points
-from langevin_ib.ensemble.trajectories import BLOCK, record, record_steps, schedule_of
+from langevin_ib.ensemble.trajectories import BLOCK, BlockStage, record, record_steps, schedule_of
 from langevin_ib.errors import DivergenceError
 from langevin_ib.models import build_model, stack_tasks
 
@@ -50,25 +50,35 @@ class Runs:
             starts,
             key=self.key,
             steps=STEPS,
-            stage="test",
-            step_size=0.02,
+            stage=BlockStage("test", 0.02, **options),
             tasks=tasks,
             rows=rows,
-            **options,
         )
 
 
 @pytest.mark.full
-def test_a_path_depends_neither_on_the_number_of_blocks_nor_on_that_of_rows(x64):
-    """Of a block that is not full it depends on the number of its chains: the random numbers are laid out by it."""
+def test_a_path_depends_neither_on_the_number_of_chains_nor_on_that_of_rows(x64):
+    """To the last bit, also where the last block is not full; with another key it is another."""
     runs = Runs("matrix", jnp.float32)
-    one, two, three = (runs.run(chains) for chains in (16, 24, 40))
-    assert [found.shape[:2] for found in (one, two, three)] == [(n, STEPS + 1) for n in (16, 24, 40)]
-    np.testing.assert_array_equal(three[:16], one)
-    np.testing.assert_array_equal(two[:16], one)
-    assert np.abs(three[16:24, 1] - two[16:, 1]).max() > 1e-3
-    np.testing.assert_array_equal(three[16:24, 0], two[16:, 0])  # starts do not
+    few, one, two, three = (runs.run(chains) for chains in (5, 16, 24, 40))
+    assert [found.shape[:2] for found in (few, one, two, three)] == [(n, STEPS + 1) for n in (5, 16, 24, 40)]
+    for found in (few, one, two):
+        np.testing.assert_array_equal(three[: len(found)], found)
     np.testing.assert_array_equal(runs.run(rows=5), one[:, record_steps(STEPS, 5)])
+    runs.key = jax.random.key(3)
+    other = runs.run(5)
+    np.testing.assert_array_equal(other[:, 0], few[:, 0])  # starts are given
+    assert np.abs(other[:, 1] - few[:, 1]).max(axis=-1).min() > 1e-3
+
+
+def test_seeds_side_by_side_do_not_change_each_other(x64):
+    """As above, of minibatches with label noise, whose numbers are laid out by the number of chains."""
+    runs = Runs("uv", jnp.float64)
+    few, many = runs.run(5), runs.run(16)
+    np.testing.assert_array_equal(few, many[:5])
+    assert np.abs(few[0, 1:] - many[5, 1:]).max() > 1e-3
+    runs.key = jax.random.key(3)
+    assert np.abs(runs.run(5)[:, -1] - few[:, -1]).max() > 1e-3
 
 
 @pytest.mark.full
@@ -90,7 +100,6 @@ def test_what_is_recorded_is_a_loop_of_the_kernel(x64):
     found, times = runs.run(chains, rows), record_steps(STEPS, rows)
     assert times == [0, 8, 13, 18, 23]
     for i in (0, 17):
-        block = slice(0, 16) if i < BLOCK else slice(16, chains)
         kernel, key = runs.kernel, jax.random.fold_in(runs.key, i // BLOCK)
         step = jax.jit(kernel.step)
 
@@ -102,7 +111,7 @@ def test_what_is_recorded_is_a_loop_of_the_kernel(x64):
         state, path = kernel.init(start, task), []
         for n in range(STEPS + 1):
             path.append(np.asarray(ravel_pytree(state.position)[0]))
-            drawn = draw(jax.random.fold_in(key, n), block.stop - block.start)
+            drawn = draw(jax.random.fold_in(key, n), BLOCK)  # of the second block too, which is filled up
             state, _ = step(jax.tree.map(lambda leaf, i=i: leaf[i % BLOCK], drawn), state, task)
         np.testing.assert_allclose(found[i], np.stack(path)[times], rtol=0, atol=1e-12)
         assert np.abs(found[i][1:] - np.stack(path)[times[:-1]]).max() > 1e-3  # a time that is off would show
@@ -149,8 +158,8 @@ def test_an_interrupt_stops_every_block(x64):
     starts, tasks = jax.tree.map(lambda leaf: jnp.concatenate([leaf[:BLOCK]] * 8), (runs.starts, runs.tasks))
     with pytest.raises(KeyboardInterrupt):
         record(
-            runs.kernel, starts, key=runs.key, steps=STEPS, stage="test", step_size=0.02, tasks=tasks,
-            progress=interrupt, checkpoint_of=checkpoint_of,
+            runs.kernel, starts, key=runs.key, steps=STEPS, stage=BlockStage("test", 0.02, interrupt, checkpoint_of),
+            tasks=tasks,
         )  # fmt: skip
     assert len(begun) <= len(jax.devices()) + 1
 
@@ -198,7 +207,11 @@ def growth() -> Kernel:
 def test_runaways_of_all_blocks_are_counted_with_stage_and_first_step(starts, diverged, step, x64):
     with pytest.raises(DivergenceError) as caught:
         record(
-            growth(), jnp.asarray(starts, jnp.float32), key=jax.random.key(0), steps=10, stage="leaving", step_size=0.5
+            growth(),
+            jnp.asarray(starts, jnp.float32),
+            key=jax.random.key(0),
+            steps=10,
+            stage=BlockStage("leaving", 0.5),
         )
     error = caught.value
     assert (error.stage, error.diverged, error.chains, error.step, error.step_size) == (
@@ -207,12 +220,36 @@ def test_runaways_of_all_blocks_are_counted_with_stage_and_first_step(starts, di
     assert str(error).endswith("use a smaller lr")
 
 
+def kicked() -> Kernel:
+    """θ' = θ + 10⁶ in chains whose row of the block is 7 or more."""
+
+    def step(noise, state: State, task):
+        del task
+        return State(state.position + noise), Nothing()
+
+    def draw(key, chains):
+        del key
+        return jnp.where(jnp.arange(chains) < 7, 0.0, 1e6)
+
+    return Kernel(draw=draw, init=begin, step=step)
+
+
+def test_what_fills_a_block_up_may_run_away(x64):
+    """Its random numbers are its own, and its end is nobody's; one chain more is a chain that diverged."""
+    common = {"key": jax.random.key(0), "steps": 4, "stage": BlockStage("filled", 0.5)}
+    found = record(kicked(), jnp.zeros(7), **common)
+    np.testing.assert_array_equal(found, 0.0)
+    with pytest.raises(DivergenceError) as caught:
+        record(kicked(), jnp.zeros(8), **common)
+    assert (caught.value.diverged, caught.value.chains) == (1, 8)
+
+
 def test_growth_within_bounds_is_no_divergence_and_progress_is_told(x64):
     told = []
     starts = jnp.full(17, 1.0, jnp.float32)
     found = record(
-        growth(), starts, key=jax.random.key(0), steps=4, stage="staying", step_size=0.5,
-        progress=lambda done, total: told.append((done, total)),
+        growth(), starts, key=jax.random.key(0), steps=4,
+        stage=BlockStage("staying", 0.5, lambda done, total: told.append((done, total))),
     )  # fmt: skip
     np.testing.assert_array_equal(found[:, :, 0], np.tile(10.0 ** np.arange(5.0), (17, 1)))
     assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
@@ -230,7 +267,7 @@ def walk() -> Kernel:
 
 def test_chains_of_one_start_differ_by_their_draws_also_across_blocks(x64):
     """200 steps of 20 chains: |z| < 5 for 380 correlations, of pairs and their neighbours, in all but 3e-4 of keys."""
-    found = record(walk(), jnp.zeros(20), key=jax.random.key(1), steps=200, stage="walk", step_size=1.0)[:, :, 0]
+    found = record(walk(), jnp.zeros(20), key=jax.random.key(1), steps=200, stage=BlockStage("walk", 1.0))[:, :, 0]
     steps = np.diff(found, axis=1)
     for lag in (0, 1):
         z = steps[:, lag:] @ steps[:, : 200 - lag].T / np.sqrt(200 - lag)

@@ -124,7 +124,7 @@ def test_saving_again_replaces_the_run_and_a_failure_leaves_it(stiff, tmp_path, 
     def broken(*_):
         raise OSError("disk full")
 
-    monkeypatch.setattr("langevin_ib.output.store.html_page", broken)
+    monkeypatch.setattr("langevin_ib.output.store.page", broken)
     with pytest.raises(OSError, match="disk full"):
         save(stiff, tmp_path)
     assert sorted(path.name for path in folder.iterdir()) == before

@@ -25,7 +25,8 @@ from rich.console import Console
 import langevin_ib
 from langevin_ib import ConfigError, RunConfig, devices, forks
 from langevin_ib.dynamics.noise import Noise
-from langevin_ib.output.report import print_report
+from langevin_ib.output.report import run_report
+from langevin_ib.output.terminal import show
 from langevin_ib.session import Session
 from langevin_ib.studies.config import MIN_SEEDS, AttributionConfig
 from langevin_ib.studies.mechanisms import attribute
@@ -147,6 +148,14 @@ def test_what_the_process_has_set_refuses_nothing_in_the_threads_of_a_training(s
     assert {name: getattr(jax.config, name) for name in STRICT} == STRICT
 
 
+def test_a_stage_has_the_chunk_of_its_session_and_a_file_of_its_own(tmp_path):
+    stage = Session(chunk_records=3, checkpoints=tmp_path).stage(RunConfig(), "check at h/2")
+    assert (stage.name, stage.chunk_records, stage.progress) == ("check at h/2", 3, None)
+    assert stage.checkpoint is not None
+    assert stage.checkpoint.path == tmp_path / "check-at-h-2.npz"
+    assert Session().stage(RunConfig(), "sampling").checkpoint is None
+
+
 @pytest.mark.full
 def test_what_the_process_has_set_refuses_nothing_in_the_threads_of_an_attribution(strict):
     result = attribute(AttributionConfig(seeds=MIN_SEEDS, steps=20), Session())
@@ -206,7 +215,7 @@ def test_idle_cores_are_said_in_the_result(monkeypatch, result):
     noted = dataclasses.replace(result, run=dataclasses.replace(result.run, note=note))
     assert noted.to_dict()["run"]["note"] == note
     page = io.StringIO()
-    print_report(noted, Console(file=page, width=2000))
+    show(run_report(noted), Console(file=page, width=2000))
     assert note in page.getvalue()
 
 

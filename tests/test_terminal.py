@@ -9,13 +9,16 @@ import time
 
 import matplotlib.pyplot as plt
 import pytest
+from rich.console import Console
 
 import langevin_ib
 from langevin_ib import RunConfig
 from langevin_ib.output import folders, progress, spelling
+from langevin_ib.output.blocks import Column, Report, Table, simple_table
 from langevin_ib.output.histogram import figure
-from langevin_ib.output.report import print_report
+from langevin_ib.output.report import run_report
 from langevin_ib.output.spelling import HANDLER, spell_out, spelled
+from langevin_ib.output.terminal import show, show_table
 from langevin_ib.statistics.coefficient import Coefficient
 
 QUICK = {
@@ -45,7 +48,7 @@ def test_the_table_is_printed_in_any_encoding_and_straight(encoding, result, mon
     monkeypatch.setattr(sys, "stdout", stream := Stream(encoding))
     monkeypatch.setattr(sys, "stderr", Stream(encoding))
     spell_out()
-    print_report(result, progress.console())
+    show(run_report(result), progress.console())
     text = stream.bytes().decode(encoding)
     assert ("χ" if encoding == "utf-8" else "chi") in text
     assert ("+-" if encoding == "ascii" else "±") in text
@@ -142,7 +145,66 @@ def test_no_number_is_minus_zero(result):
     result = with_laws(result, ["z"], lambda law: dataclasses.replace(law, c=-1e-5))
     result = dataclasses.replace(result, coefficient=Coefficient(-1e-5, 0.01, (-0.02, 0.02), 64))
     page = progress._Plain(width=200, file=io.StringIO())
-    print_report(result, page)
+    show(run_report(result), page)
     text = page.file.getvalue()
     assert "0.000" in text
     assert "-0.000" not in text
+
+
+WIDE = Table(
+    (
+        Column("law", left=True), Column("measure", left=True, spare=6), Column("T", spare=4), Column("TV"),
+        Column("floor", spare=1), Column("95% bounds", spare=5), Column("p", spare=2),
+        Column("verdict", left=True, verdict=True),
+    ),
+    ((("pushforward", "dσ_S", "0.0806", "0.1085", "0.0014", "0.1066–0.1096", "<1e-15", "undecided (a)"),),),
+    legend="a sentence that is longer than any narrow terminal, and is broken by nobody but the terminal itself",
+)  # fmt: skip
+
+
+def printed(table, width):
+    page = progress._Plain(width=width, file=io.StringIO())
+    show(Report("a title", (table,)), page)
+    return page.file.getvalue()
+
+
+@pytest.mark.parametrize("width", [40, 60, 72, 80, 120])
+def test_a_table_keeps_distance_and_verdict_at_any_width(width):
+    lines = printed(WIDE, width).splitlines()
+    assert lines[-1] == WIDE.legend
+    table = "\n".join(lines[:-1])
+    assert max(map(len, lines[:-1])) <= width
+    for kept in ("law", "TV", "verdict", "pushforward", "0.1085", "undecided (a)"):
+        assert kept in table
+    left = [name for name in ("floor", "p ", "T ", "95% bounds", "measure") if name not in table]
+    assert left == ["floor", "p ", "T ", "95% bounds", "measure"][: len(left)]
+    assert ("│" in table) == (width >= 80)
+    if width == 120:
+        assert left == []
+
+
+@pytest.mark.parametrize("width", [30, 80, 120])
+def test_a_table_that_can_spare_no_column_folds_its_cells_and_loses_none_of_them(width):
+    cells = ("own & other", "0.5 [0.25, 1] (caption 0.333)", "3 of 4", "1.25e-30 [1e-40, 1e-20]")
+    text = printed(simple_table("A table", ("model", "test error", "isolated", "loss"), [cells], "below"), width)
+    rows = [line for line in text.splitlines() if line.startswith("│")]
+    assert max(map(len, rows)) <= width
+    assert "…" not in text
+    for place, cell in enumerate(cells):
+        joined = "".join(row.strip("│").split("│")[place].strip() for row in rows)
+        assert joined.replace(" ", "") == cell.replace(" ", "")
+    assert (len(rows) == 1) == (width > 80)
+
+
+def test_a_cell_is_coloured_by_its_verdict():
+    page = Console(width=120, file=io.StringIO(), force_terminal=True, color_system="standard")
+    show_table(WIDE, page)
+    assert "\x1b[33mundecided (a)" in page.file.getvalue()
+
+
+def test_a_sentence_in_place_of_a_number_pushes_no_column_out():
+    row = WIDE.sections[0][0]
+    told = ("mine", "dz", "–", "diverged at this T: 3 of 16 seeds, the first by step 400", "", "", "", "")
+    text = printed(dataclasses.replace(WIDE, sections=((row, told),)), 120)
+    assert "floor" in text
+    assert "diverged at this T: 3 of 16 │" in text

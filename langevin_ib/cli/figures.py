@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from langevin_ib import signals
 from langevin_ib.cli.command import guarded, new_parser
+from langevin_ib.cli.job import Job, Output, execute
 from langevin_ib.cli.options import add_output, add_settings, typed_settings
 from langevin_ib.config.kinds import POSITIVE, OneOf
 from langevin_ib.config.settings import Setting
-from langevin_ib.ensemble.runner import Stages
-from langevin_ib.errors import FailedRunError
-from langevin_ib.output.folders import check_writable, print_json
-from langevin_ib.output.outcome import save_outcome, show
-from langevin_ib.output.progress import console, stages
+from langevin_ib.stages import Stages
 from langevin_ib.studies.request import PARTS, Request
+
+if TYPE_CHECKING:
+    from langevin_ib.output.blocks import Report
+    from langevin_ib.session import Session
+    from langevin_ib.studies.result import StudyResult
+
+UNSAVED = "nothing of this run was saved"
 
 
 def main(
     program: str,
     description: str,
-    run: Callable[[Request, Stages], Any],
+    study: Callable[[Request, Session], StudyResult],
+    report: Callable[[StudyResult], Report],
     argv: Sequence[str] | None,
     *,
     parts: tuple[str, ...] = PARTS,
@@ -32,7 +38,8 @@ def main(
     Args:
         program: `python -m sims.…`.
         description: one sentence for `--help`.
-        run: from a request and a progress report to an `Outcome`.
+        study: from a request and an open session to a result.
+        report: how that is told.
         argv: arguments, or None for those of the process.
         parts: which of `PARTS` the figure has.
         data: whether it takes a user's file.
@@ -55,9 +62,9 @@ def main(
         only = {*PARTS} if arguments.get("figure_only") else {*PARTS} - {*parts}
         own = {name: extra[name].check(name, value) for name, value in typed_settings(arguments, extra).items()}
         typed: dict[str, Any] = {**typed_settings(arguments, declared), **dict.fromkeys(only, False)}
-        return _execute(Request(**typed, extra=own), run, arguments["out"], arguments["quiet"], arguments["json"])
+        return _run_study(Request(**typed, extra=own), study, report, Output.of(arguments))
 
-    return guarded(f"python -m {program}", work, interrupted="nothing of this run was saved")
+    return guarded(f"python -m {program}", work, interrupted=UNSAVED)
 
 
 def positive(text: str) -> Setting:
@@ -70,17 +77,18 @@ def choice(text: str, *allowed: str) -> Setting:
     return Setting(default=None, help=text, kind=OneOf(*allowed), shown=allowed[0])
 
 
-def _execute(request: Request, run: Callable[[Request, Stages], Any], out: str, quiet: bool, as_json: bool) -> int:
-    check_writable(out)
-    with stages(quiet or as_json) as report:
-        outcome = run(request, report)
-        try:
-            folder = save_outcome(outcome, out)
-        except OSError as error:
-            raise FailedRunError(f"cannot write the run folder: {error.strerror or error}") from None
-    if as_json:
-        print_json(outcome.summary)
-    elif not quiet:
-        show(outcome, console())
-        console().print(f"saved in {folder}", soft_wrap=True)
-    return 0
+def _run_study(
+    request: Request,
+    study: Callable[[Request, Session], StudyResult],
+    report: Callable[[StudyResult], Report],
+    output: Output,
+) -> int:
+    with signals.held():
+        from langevin_ib.output.store import save_study, study_summary  # noqa: PLC0415 - with Matplotlib
+        from langevin_ib.session import Session  # noqa: PLC0415 - with JAX
+
+    def work(progress: Stages) -> StudyResult:
+        with Session(progress).open() as session:
+            return study(request, session)
+
+    return execute(Job(work, report, save_study, study_summary, left=lambda: UNSAVED), output)

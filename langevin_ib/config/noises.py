@@ -15,11 +15,13 @@ class NoiseSettings(Settings):
     Attributes:
         takes: which of `label_noise`, `batch_size`, `replacement` and `momentum` mean something with it.
         batched: whether a step sees some examples only, so that it needs a batch size.
+        random_examples: whether a step sees examples drawn at random, whose noise an attribution can ask about.
         why_no_momentum: behind the refusal of `momentum`, where it is not taken.
     """
 
     takes: ClassVar[tuple[str, ...]] = ("momentum",)
     batched: ClassVar[bool] = False
+    random_examples: ClassVar[bool] = True
     why_no_momentum: ClassVar[str] = ""
 
 
@@ -27,6 +29,7 @@ class LabelSettings(NoiseSettings):
     """All examples, noisy labels."""
 
     takes: ClassVar[tuple[str, ...]] = ("label_noise", "momentum")
+    random_examples: ClassVar[bool] = False
 
 
 class MinibatchSettings(NoiseSettings):
@@ -51,11 +54,14 @@ class IsotropicSettings(NoiseSettings):
     """As strong as that of minibatches or labels, in a random direction."""
 
     takes: ClassVar[tuple[str, ...]] = ("label_noise", "batch_size")
+    random_examples: ClassVar[bool] = False
     why_no_momentum: ClassVar[str] = ", whose steps are Langevin's"
 
 
 class NoNoiseSettings(NoiseSettings):
     """Gradient descent."""
+
+    random_examples: ClassVar[bool] = False
 
 
 NOISES: dict[str, type[NoiseSettings]] = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from langevin_ib.config.confinements import ConfinementSettings
 from langevin_ib.config.kernels import KERNELS
@@ -33,7 +33,7 @@ class ProcessSettings(Settings):
     steps_by_rule: ClassVar[bool] = False
     gibbs: ClassVar[bool] = True
 
-    def settled(self, config: RunConfig) -> Self:
+    def settled(self, config: RunConfig) -> ProcessSettings:
         """With what the choices of the configuration imply filled in.
 
         Raises:
@@ -88,7 +88,7 @@ class LangevinSettings(ProcessSettings):
         "mala", "reference sampler", OneOf("mala", "none"), group="comparison", place=3, feeds=False
     )
 
-    def settled(self, config: RunConfig) -> Self:
+    def settled(self, config: RunConfig) -> LangevinSettings:
         confinement = config.confinement
         settled = self.changed(integrator=confinement.kernel) if self.integrator == AUTO else self
         if config.settings_of("kernel").held != confinement.held:
@@ -137,7 +137,7 @@ class SgdSettings(ProcessSettings):
     momentum: float = setting(0.0, "μ of heavy-ball momentum", BELOW_ONE)
     replacement: bool = setting(True, "minibatch: with replacement; else by epochs", YesNo(), feeds=False)
 
-    def settled(self, config: RunConfig) -> Self:
+    def settled(self, config: RunConfig) -> SgdSettings:
         noise = config.settings_of("noise")
         implied: dict[str, Any] = {}
         batch_size, label_noise = self.batch_size, self.label_noise

@@ -234,6 +234,15 @@ class RunConfig(ChoiceSettings, ChainSettings, ComparisonSettings):
             object.__setattr__(self, "_model_name", name_of(self.model, self.build_model))
         return self.__dict__["_model_name"]
 
+    @property
+    def run_name(self) -> str:
+        """What the folder of the run is called: the model's name, as file names take it, and the digest.
+
+        >>> RunConfig(model="wells:double").run_name.rpartition("-")[0]
+        'wells-double'
+        """
+        return f"{self.model_name.replace(':', '-')}-{self.digest()}"
+
     def __getstate__(self) -> dict[str, object]:
         # Functions do not pickle: a model that stands for itself goes by its name, from which it cannot be built again.
         state = {name: value for name, value in self.__dict__.items() if name != "_model"}

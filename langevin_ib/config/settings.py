@@ -122,6 +122,8 @@ class Settings:
     group: ClassVar[str] = "own"
     place: ClassVar[int] = 1
     feeds: ClassVar[bool] = True
+    # Each value is checked by its kind, which says what it wants: a checker of types would come before it.
+    __no_type_check__: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         for name, declared in type(self).declared().items():

@@ -93,6 +93,12 @@ class Noise:
         return "isotropized noise" if self.isotropized else self.record.words
 
     @property
+    def batches(self) -> str:
+        """What a step sees, in a title."""
+        of = "" if self.batch_size is None else f" of {self.batch_size}"
+        return self.record.batches or self.record.words + of
+
+    @property
     def across(self) -> bool:
         """Whether it lies across the orbits."""
         return self.record.across and not self.isotropized
@@ -204,6 +210,7 @@ class NoiseKind:
     Attributes:
         settings: which of SGD's settings it takes.
         words: what it is called in a sentence.
+        batches: what a step sees, in a title; empty for its words and the batch size.
         covariance: (noise, each) ↦ Σ(θ) of one step's gradient, (q, q), that of label noise left out.
         check: (noise, model, training) ↦ None, or a `ConfigError` where the model has not what it needs.
         batch: (source, drawn, task, memory) ↦ the examples of a step.
@@ -237,6 +244,7 @@ class NoiseKind:
     across: bool = True
     noiseless: bool = False
     constant: bool = False
+    batches: str = ""
 
 
 @cache

@@ -23,6 +23,7 @@ import jax
 import numpy as np
 
 from langevin_ib import signals
+from langevin_ib.stages import Resumed
 
 EVERY_SECONDS = 15.0
 log = logging.getLogger(__name__)
@@ -35,14 +36,6 @@ class Standing(NamedTuple):
     burned: int
     recorded: int
     tree: Any
-
-
-class Resumed(NamedTuple):
-    """A stage that went on from a saved state: its name, the step it stood at, steps in all."""
-
-    stage: str
-    step: int
-    steps: int
 
 
 @dataclass

@@ -13,7 +13,7 @@ import math
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import cache, cached_property, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -32,14 +32,12 @@ from langevin_ib.ensemble.drivers import Batches, Driver, Moving, Streams
 from langevin_ib.errors import DivergenceError
 from langevin_ib.models.base import Params
 from langevin_ib.models.fingerprint import content_of
+from langevin_ib.stages import Progress
 
 TRACE_ROWS = 512  # draws kept of each traced chain, however long the run
 TRACE_CHAINS = 256
 CHUNK_CHAIN_STEPS = 2e7  # about a third of a second on two cores: often enough for a progress bar and a divergence
 CHUNK_RECORDS = 256
-
-Progress = Callable[[int, int], None]  # (done, in all)
-Stages = Callable[[str], Progress | None]  # the name of a stage ↦ who is told of its progress
 
 
 @dataclass(frozen=True)
@@ -208,9 +206,9 @@ def run_ensemble(
     filled = replace(ensemble, starts=starts, tasks=tasks)
     programs = _Compiled(filled, sharding, chunk, stride, stage.placement.ahead).programs()
     host = _Host(filled, stage, spread, programs, chunk, stride)
+    host.resume()
     # A signal waits for the end of a chunk, and its state is then saved.
     with signals.held() if stage.checkpoint is not None else nullcontext():
-        host.resume()
         host.burn_in()
         host.record()
     return host.result(used)
@@ -382,6 +380,7 @@ class _Programs(NamedTuple):
     together: int  # burn-in is cut at multiples of it
 
 
+@dataclass(frozen=True, eq=False)
 class _Compiled:
     """A run as programs: `begin` at the starts, `burn` some steps, `record` some draws, `reset` the accumulators.
 
@@ -390,13 +389,11 @@ class _Compiled:
     network 8% slower with label noise and 15% with fresh examples, in a loop's carry they would be copied every time.
     """
 
-    def __init__(self, ensemble: _Ensemble, sharding: NamedSharding, chunk: int, stride: int, ahead: bool):
-        self.kernel, self.observer, self.tasks = ensemble.kernel, ensemble.observer, ensemble.tasks
-        self.starts, self.increments = ensemble.starts, ensemble.increments
-        self.key, self.schedule, self.escaped = ensemble.key, ensemble.schedule, ensemble.limit.escaped
-        self.chains, self.sharding, self.chunk, self.stride, self.ahead = (
-            ensemble.chains, sharding, chunk, stride, ahead,
-        )  # fmt: skip
+    ensemble: _Ensemble
+    sharding: NamedSharding
+    chunk: int
+    stride: int
+    ahead: bool
 
     def programs(self) -> _Programs:
         """All of them."""
@@ -414,24 +411,25 @@ class _Compiled:
         )
 
     def fresh_accumulators(self):
-        empty = self.observer.accumulator.init()
-        return jax.tree.map(lambda leaf: jnp.zeros((self.chains, *leaf.shape), leaf.dtype) + leaf, empty)
+        empty = self.ensemble.observer.accumulator.init()
+        return jax.tree.map(lambda leaf: jnp.zeros((self.ensemble.chains, *leaf.shape), leaf.dtype) + leaf, empty)
 
-    @property
+    @cached_property
     def driver(self) -> Driver:
         """What drives the chains."""
-        kernel, tasks = self.kernel, self.tasks
-        if self.increments == NORMAL:
-            return Batches(kernel, self.key, self.chains, tasks, self.sharding, self.ahead)
-        first = jax.tree.map(lambda leaf: leaf[0], (self.starts, tasks))
-        return Streams(kernel, self.key, self.chains, tasks, jax.eval_shape(kernel.init, *first))
+        ensemble = self.ensemble
+        kernel, tasks = ensemble.kernel, ensemble.tasks
+        if ensemble.increments == NORMAL:
+            return Batches(kernel, ensemble.key, ensemble.chains, tasks, self.sharding, self.ahead)
+        first = jax.tree.map(lambda leaf: leaf[0], (ensemble.starts, tasks))
+        return Streams(kernel, ensemble.key, ensemble.chains, tasks, jax.eval_shape(kernel.init, *first))
 
     def take_steps(self, carry: _Carry, first_step, count) -> _Carry:
         moved = self.driver.take_steps(Moving(carry.memory, carry.state, carry.info), first_step, count)
         return carry._replace(**moved._asdict())
 
     def mark(self, state, first_bad, step):
-        bad = jax.vmap(lambda x: ~_finite(x) | self.escaped(x))(state.position)
+        bad = jax.vmap(lambda x: ~_finite(x) | self.ensemble.limit.escaped(x))(state.position)
         return jnp.where(bad & (first_bad < 0), step, first_bad)
 
     def burn(self, carry: _Carry, first_step, count) -> _Carry:
@@ -439,7 +437,7 @@ class _Compiled:
         return moved._replace(first_bad=self.mark(moved.state, carry.first_bad, first_step + count))
 
     def record(self, carry: _Carry, first_record, count) -> _Carry:
-        schedule, observer = self.schedule, self.observer
+        schedule, observer = self.ensemble.schedule, self.ensemble.observer
 
         def make_record(r, carry: _Carry) -> _Carry:
             first_step = schedule.burn_in + r * schedule.thin
@@ -460,10 +458,11 @@ class _Compiled:
         return jax.lax.fori_loop(first_record, first_record + count, make_record, carry)
 
     def begin(self, starts: Params) -> _Carry:
-        kernel, observer = self.kernel, self.observer
-        state = jax.vmap(kernel.init)(starts, self.tasks)
-        noise = jax.eval_shape(lambda: kernel.draw(self.key, self.chains))
-        info = jax.eval_shape(lambda n, s: jax.vmap(kernel.step)(n, s, self.tasks)[1], noise, state)
+        ensemble, observer = self.ensemble, self.ensemble.observer
+        kernel, tasks = ensemble.kernel, ensemble.tasks
+        state = jax.vmap(kernel.init)(starts, tasks)
+        noise = jax.eval_shape(lambda: kernel.draw(ensemble.key, ensemble.chains))
+        info = jax.eval_shape(lambda n, s: jax.vmap(kernel.step)(n, s, tasks)[1], noise, state)
         traced = jax.eval_shape(jax.vmap(lambda s: observer.traced(observer.observe(s))), state)
         rows = -(-self.chunk // self.stride) + 1
         carry = _Carry(
@@ -471,11 +470,11 @@ class _Compiled:
             state=state,
             accumulated=self.fresh_accumulators(),
             info=jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, jnp.float64), info),
-            first_bad=jnp.full(self.chains, -1, jnp.int64),
+            first_bad=jnp.full(ensemble.chains, -1, jnp.int64),
             trace=jax.tree.map(lambda leaf: jnp.zeros((rows, *leaf.shape), leaf.dtype), traced),
         )
         # What of the burn-in is no whole number of calls comes first, so that its chunks may end anywhere.
-        rest = self.schedule.burn_in % self.driver.together
+        rest = ensemble.schedule.burn_in % self.driver.together
         return self.take_steps(carry, 0, rest)._replace(info=carry.info) if rest else carry
 
 

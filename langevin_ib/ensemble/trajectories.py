@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import CancelledError, ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from queue import SimpleQueue
 from threading import Event
@@ -51,18 +52,32 @@ def record_steps(steps: int, rows: int = ROWS) -> list[int]:
     return [0, *range(plan.burn_in + plan.thin, plan.steps + 1, plan.thin)]
 
 
+@dataclass(frozen=True)
+class BlockStage:
+    """A long stage whose chains run in blocks, to whoever waits for it; none of it changes a number.
+
+    Attributes:
+        name: in errors.
+        step_size: in errors.
+        progress: called with (steps done, steps in all) of the first block.
+        checkpoint_of: number of a block ↦ where its run saves its state.
+    """
+
+    name: str
+    step_size: float
+    progress: Progress | None = None
+    checkpoint_of: CheckpointOf | None = None
+
+
 def record(
     kernel: Kernel,
     starts: Params,
     *,
     key: Key[Array, ""],
     steps: int,
-    stage: str,
-    step_size: float,
+    stage: BlockStage,
     tasks: PyTree = None,
     rows: int = ROWS,
-    progress: Progress | None = None,
-    checkpoint_of: CheckpointOf | None = None,
 ) -> Float[np.ndarray, "chain time q"]:
     """Parameters of every chain, flattened, at the start and at `record_steps`.
 
@@ -76,67 +91,93 @@ def record(
         starts: parameters with a leading chain axis.
         key: of the run.
         steps: in all.
-        stage: named in errors.
-        step_size: named in errors.
+        stage: its name, progress, checkpoints.
         tasks: what each chain learns, leading axis the chain; None where all share the model's own loss.
         rows: times, at most.
-        progress: called with (steps done, steps in all) of the first block.
-        checkpoint_of: number of a block ↦ where its run saves its state.
 
     Raises:
         DivergenceError: some chain's parameters ran away.
     """
     first = np.asarray(batched(lambda x: ravel_pytree(x)[0])(starts))
-    limit = RUNAWAY * (1.0 + float(np.abs(first).max()))
-    schedule = schedule_of(steps, rows)
-    observer = Observer(
-        lambda state: ravel_pytree(state.position)[0], accumulators.count(), lambda x: {"params": x}, BLOCK, rows
-    )
-    ahead = _numbers_drawn(kernel) > AHEAD
-    wide = jax.config.read("jax_enable_x64")
+    bound = RUNAWAY * (1.0 + float(np.abs(first).max()))
+    blocks = _Blocks(
+        kernel, starts, tasks, key,
+        schedule=schedule_of(steps, rows),
+        observer=Observer(
+            lambda state: ravel_pytree(state.position)[0], accumulators.count(), lambda x: {"params": x}, BLOCK, rows
+        ),
+        limit=Limit(stage.step_size, lambda x: jnp.max(jnp.abs(ravel_pytree(x)[0])) > bound, REMEDY),
+        stage=stage,
+    )  # fmt: skip
+    outcomes = _run_all(blocks, -(-len(first) // BLOCK))
+    errors = [outcome for outcome in outcomes if isinstance(outcome, DivergenceError)]
+    if errors:
+        diverged, step = sum(error.diverged for error in errors), min(error.step for error in errors)
+        raise DivergenceError(stage.name, diverged, len(first), step, stage.step_size, REMEDY)
+    paths = [outcome for outcome in outcomes if not isinstance(outcome, DivergenceError)]
+    return np.concatenate([first[:, None], np.concatenate(paths)], axis=1)
+
+
+@dataclass(frozen=True)
+class _Blocks:
+    """What the blocks of a run have in common; see `record`."""
+
+    kernel: Kernel
+    starts: Params
+    tasks: PyTree
+    key: Key[Array, ""]
+    schedule: Schedule
+    observer: Observer
+    limit: Limit
+    stage: BlockStage
+
+    def run(self, b: int, device: Any, wide: bool, progress: Progress) -> Float[np.ndarray, "chain time q"]:
+        """One of them, on a device, in float64 or not."""
+        block, checkpoint_of = slice(BLOCK * b, BLOCK * (b + 1)), self.stage.checkpoint_of
+        # Settings belong to a thread. JAX's older layout of random numbers takes one hash for two of them, not two,
+        # which takes an eighth off a step of figure 3 (`sims/bench/training.py`).
+        with (
+            default_settings(),
+            jax.enable_x64(wide),
+            jax.default_device(device),
+            jax.threefry_partitionable(False),
+        ):
+            starts, tasks = jax.tree.map(lambda leaf: leaf[block], (self.starts, self.tasks))
+            stage = Stage(
+                self.stage.name,
+                progress,
+                -(-self.schedule.records // LOOKS),
+                None if checkpoint_of is None else checkpoint_of(b),
+                Placement([device], ahead=_numbers_drawn(self.kernel) > AHEAD, width=BLOCK),
+            )
+            key = jax.random.fold_in(self.key, b)
+            result = run_ensemble(
+                self.kernel, starts, self.observer, key=key, schedule=self.schedule, limit=self.limit, stage=stage,
+                tasks=tasks,
+            )  # fmt: skip
+        return result.trace["params"]
+
+
+def _run_all(blocks: _Blocks, count: int) -> list[Float[np.ndarray, "chain time q"] | DivergenceError]:
+    """Every block, or how it diverged: as many at a time as there are devices, until one fails in another way."""
+    wide, devices = jax.config.read("jax_enable_x64"), in_use()
     free: SimpleQueue[Any] = SimpleQueue()
-    devices = in_use()
     for device in devices:
         free.put(device)
-
     stopped = Event()  # a thread cannot be interrupted: it has to look
 
-    def looked(b: int, done: int, total: int) -> None:
+    def look(b: int, done: int, total: int) -> None:
         if stopped.is_set() and not signals.asked():  # else each block saves its state, and stops by itself
             raise CancelledError
-        if b == 0 and progress is not None:
-            progress(done, total)
+        if b == 0 and blocks.stage.progress is not None:
+            blocks.stage.progress(done, total)
 
     def run(b: int) -> Float[np.ndarray, "chain time q"] | DivergenceError:
         if stopped.is_set():
             raise CancelledError
-        block, device = slice(BLOCK * b, BLOCK * (b + 1)), free.get()
+        device = free.get()
         try:
-            # Settings belong to a thread. JAX's older layout of random numbers takes one hash for two of them, not two,
-            # which takes an eighth off a step of figure 3 (`sims/bench/training.py`).
-            with (
-                default_settings(),
-                jax.enable_x64(wide),
-                jax.default_device(device),
-                jax.threefry_partitionable(False),
-            ):
-                starts_here, tasks_here = jax.tree.map(lambda leaf: leaf[block], (starts, tasks))
-                result = run_ensemble(
-                    kernel,
-                    starts_here,
-                    observer,
-                    key=jax.random.fold_in(key, b),
-                    schedule=schedule,
-                    limit=Limit(step_size, lambda x: jnp.max(jnp.abs(ravel_pytree(x)[0])) > limit, REMEDY),
-                    stage=Stage(
-                        stage,
-                        partial(looked, b),
-                        -(-schedule.records // LOOKS),
-                        None if checkpoint_of is None else checkpoint_of(b),
-                        Placement([device], ahead=ahead, width=BLOCK),
-                    ),
-                    tasks=tasks_here,
-                )
+            return blocks.run(b, device, wide, partial(look, b))
         except DivergenceError as error:  # of this block alone; how many diverged is known when all are done
             return error
         except BaseException:
@@ -144,20 +185,13 @@ def record(
             raise
         finally:
             free.put(device)
-        return result.trace["params"]
 
     with ThreadPoolExecutor(len(devices)) as pool:
         try:
-            outcomes = list(pool.map(run, range(-(-len(first) // BLOCK))))
+            return list(pool.map(run, range(count)))
         except BaseException:
             stopped.set()
             raise
-    errors = [outcome for outcome in outcomes if isinstance(outcome, DivergenceError)]
-    if errors:
-        diverged, step = sum(error.diverged for error in errors), min(error.step for error in errors)
-        raise DivergenceError(stage, diverged, len(first), step, step_size, REMEDY)
-    paths = [outcome for outcome in outcomes if not isinstance(outcome, DivergenceError)]
-    return np.concatenate([first[:, None], np.concatenate(paths)], axis=1)
 
 
 def _numbers_drawn(kernel: Kernel) -> int:

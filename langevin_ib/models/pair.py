@@ -10,6 +10,7 @@ mass is, with `frame_avoiding`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -17,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
-from langevin_ib.models.base import SliceTerms
+from langevin_ib.models.base import Invariants, Params, SliceTerms
 
 TRIALS = 4096
 SERIES = 1e-3  # ρ² below which five terms of a power series are exact in float64
@@ -104,6 +105,17 @@ def chart_terms(loss: Float[Array, ""], point: PairPoint) -> SliceTerms:
     """`pair_slice_terms` in the coordinates (w, η)."""
     bare = pair_slice_terms(loss, jnp.linalg.norm(point.w, axis=-1), point.w.shape[-1], point.eta.shape[-1] + 1)
     return bare._replace(log_volume=bare.log_volume + log_sphere(point.eta))
+
+
+# dη is not bounded at the chart's pole, and would depend on where that is.
+FLAT = ("dw db̂", lambda invariants: log_sphere(invariants["eta"]))
+
+
+def slice_terms_of(
+    loss: Callable[[Params], Float[Array, ""]], section: Callable[[Invariants], Params]
+) -> Callable[[Invariants], SliceTerms]:
+    """z ↦ the closed forms of a model whose pairs are in the chart, those of `chart_terms`."""
+    return lambda invariants: chart_terms(loss(section(invariants)), PairPoint(invariants["w"], invariants["eta"]))
 
 
 def balanced(point: PairPoint, frame: Float[np.ndarray, "q q"]) -> tuple[Float[Array, "... p"], Float[Array, "... q"]]:

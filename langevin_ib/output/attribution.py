@@ -1,23 +1,50 @@
-"""The answer of an attribution in sentences, as a table, as a page, and as a folder: all from its summary."""
+"""The answer of an attribution in sentences, as a table, and as a picture: all from its `Balance`."""
 
 from __future__ import annotations
 
-import base64
-import html
-import json
-from pathlib import Path
-from typing import Any
+import dataclasses
+import textwrap
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+import matplotlib.pyplot as plt
+import numpy as np
+from jaxtyping import Float
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
-from langevin_ib.output.folders import discard, png, summary_json, write, write_folder
-from langevin_ib.output.plot_attribution import attribution_figure
-from langevin_ib.studies.mechanisms import Attribution
-from langevin_ib.studies.settling import DECAY, DESCENT, ISOTROPIZED, LABEL, LANGEVIN, SGD
+from langevin_ib.output.blocks import Column, Line, Lines, Picture, Report, Table
+from langevin_ib.output.plots import STYLE, WIDTH, line_style, log_scale
+from langevin_ib.statistics.seeds import Band, Curve, Estimate
+from langevin_ib.studies.balance import (
+    DECAY,
+    DESCENT,
+    ISOTROPIZED,
+    LABEL,
+    LANGEVIN,
+    SGD,
+    Balance,
+    ChargeLeft,
+    Diverged,
+    Mechanism,
+    State,
+)
+from langevin_ib.studies.result import StudyResult
 
-COLUMNS = ("mechanism", "|a|/|b| off by", "min–max", "|χ/χ(0)|", "loss", "removed", "growth", "charge")
+QUESTION = "Which mechanism balances the factors?"
+COLUMNS = (
+    Column("mechanism", left=True),
+    Column("|a|/|b| off by"),
+    Column("min–max", spare=1),
+    Column("|χ/χ(0)|"),
+    Column("loss", spare=2),
+    Column("removed"),
+    Column("growth", spare=3),
+    Column("charge", spare=3),
+)
+LEGEND = (
+    "medians over seeds [90% of seeds]; off by: exp(median |ρ|) over generators, ρ = log |a|/|b|; removed: "
+    "1 − D(end)/D(start), D = Σ |ρ| over generators and seeds, ± standard error over seeds; growth, charge: shares of "
+    "D(start) − D(end), – where their standard error is above 30 percentage points or they lie outside −100% to 200%"
+)
 KEPT = 0.1  # a median |χ/χ(0)| whose 95% interval is this near to one counts as kept
 WANDERS = 0.3  # band of seeds around one within which it is kept by each of them, not on the median only
 SAME = 0.1  # part of the imbalance, or of SGD's share, by which a 95% interval may reach away from no difference
@@ -31,114 +58,127 @@ SUBJECT = {
     DECAY: "gradient descent with weight decay",
     LANGEVIN: "isotropic Langevin dynamics at the T of SGD's noise",
 }
-BATCHES = {
-    "minibatch": "minibatches of {}",
-    "fresh": "fresh batches of {}",
-    "bernoulli": "each example kept with probability 1/2",
-}
 CAUSE = {SGD: "its noise", LABEL: "its noise", ISOTROPIZED: "its noise", DECAY: "weight decay", LANGEVIN: "its noise"}
 
 
-def title(summary: dict[str, Any]) -> str:
-    """Model, learning rate, steps and seeds in one line."""
-    config, run = summary["config"], summary["run"]
-    where = f"{config['setup']}, " if "setup" in config else ""
-    momentum = f", momentum {config['momentum']:g}" if config["momentum"] else ""
-    return (
-        f"{where}{config['model']}: η = {config['lr']:g}{momentum}, {run['steps']} steps (time {run['time']:.4g}), "
-        f"{BATCHES[config['noise']].format(config['batch_size'])}, {run['seeds']} seeds"
+PLACES = {DESCENT: 0, SGD: 1, LABEL: 2, ISOTROPIZED: 3, DECAY: 4, LANGEVIN: 5}  # in the palette
+PANELS = {"ratio_factor": "|a|/|b| off by a factor", "charge_left": "|χ(t)/χ(0)|", "loss": "loss"}
+ALT = "Ratio, charge and loss along training, by mechanism"
+HEIGHT = 6.6  # inches
+TITLE = 48  # characters in a line of the picture's title
+DECADES = 6  # shown below the top, at most: a loss without noise goes to rounding
+
+
+def attribution_report(result: StudyResult) -> Report:
+    """An attribution as it is shown: picture, table, sentences, then the noise, settings and notes.
+
+    Raises:
+        ValueError: the result is that of another study.
+    """
+    balance = result.balance
+    if balance is None:
+        raise ValueError(f"{result.name} does not ask which mechanism balances the factors")
+    return Report(
+        title=balance_title(balance),
+        blocks=(
+            Picture(
+                "attribution", "Ratio, charge and loss along training, by mechanism", lambda: balance_figure(balance)
+            ),
+            dataclasses.replace(balance_table(balance), title=""),
+            Lines(tuple(Line(text, "bold") for text in balance_sentences(balance)), QUESTION),
+            Lines(tuple(Line(text) for text in (*_describe_setting(balance), *result.notes))),
+        ),
+        config=balance.config.to_json(),
     )
 
 
-def rows(summary: dict[str, Any]) -> list[tuple[str, ...]]:
-    """One row of text for the start and for each mechanism, in the order of `COLUMNS`."""
-    start = summary["start"]
-    table: list[tuple[str, ...]] = [
-        (
-            "start",
-            _format_band(start["ratio_factor"]),
-            _format_range(start),
-            "1",
-            _format_number(start["loss"]["median"]),
-            "",
-            "",
-            "",
-        )
-    ]
-    for name, entry in summary["mechanisms"].items():
-        if entry["diverged"]:
-            table.append((name, entry["diverged"], "", "", "", "", "", ""))
-            continue
-        removed, shares = entry["reduction"], entry["shares"]
-        parts = tuple("–" if shares is None else _format_share(shares[key]) for key in ("growth", "charge"))
-        table.append(
-            (
-                name,
-                _format_band(entry["ratio_factor"]),
-                _format_range(entry),
-                _format_band(entry["charge_left"]),
-                _format_number(entry["loss"]["median"]),
-                f"{_format_percent(removed['value'])[:-1]} ± {_format_percent(removed['se'])}",
-                *parts,
-            )
-        )
-    return table
+def balance_title(balance: Balance) -> str:
+    """Model, learning rate, steps and seeds in one line."""
+    config, run = balance.config, balance.run
+    where = f"{config.setup}, " if config.setup else ""
+    momentum = f", momentum {config.momentum:g}" if config.momentum else ""
+    return (
+        f"{where}{config.model}: η = {config.lr:g}{momentum}, {run.steps} steps (time {run.time:.4g}), "
+        f"{run.batches}, {run.seeds} seeds"
+    )
 
 
-def sentences(summary: dict[str, Any]) -> list[str]:
+def balance_table(balance: Balance) -> Table:
+    """The start, and what each mechanism made of it."""
+    start = balance.start
+    loss = _format_number(start.loss.median)
+    first = ("start", _format_band(start.ratio_factor), _format_range(start), "1", loss, "", "", "")
+    rows = (_mechanism_row(name, entry) for name, entry in balance.mechanisms.items())
+    return Table(COLUMNS, ((first, *rows),), QUESTION, LEGEND)
+
+
+def _mechanism_row(name: str, entry: Mechanism | Diverged) -> tuple[str, ...]:
+    if isinstance(entry, Diverged):
+        return (name, entry.diverged, "", "", "", "", "", "")
+    removed, shares = entry.reduction, entry.shares
+    return (
+        name,
+        _format_band(entry.ratio_factor),
+        _format_range(entry),
+        _format_band(entry.charge_left),
+        _format_number(entry.loss.median),
+        f"{_format_percent(removed.value)[:-1]} ± {_format_percent(removed.se)}",
+        *(_format_share(share) for share in shares or (None, None)),
+    )
+
+
+def balance_sentences(balance: Balance) -> list[str]:
     """The conclusions: one sentence for each mechanism, then gradient descent against SGD.
 
     Each comparison appears once; its direction is stated only where the 95% interval excludes no change.
     """
-    compared = dict(summary["across"]["added"])
-    share = summary["across"]["descent_share"]
+    compared, share = dict(balance.across.added), balance.across.descent_share
     if share is not None:
         compared.pop(SGD, None)  # it is the last sentence
-    by_mechanism = [
-        _describe_mechanism(name, entry, compared.get(name)) for name, entry in summary["mechanisms"].items()
-    ]
+    by_mechanism = [_describe_mechanism(name, entry, compared.get(name)) for name, entry in balance.mechanisms.items()]
     if share is None:
         return [
             *by_mechanism,
             f"what SGD removes is not positive with 95% confidence, so no share of {SUBJECT[DESCENT]} is given",
         ]
-    conserved = not summary["mechanisms"][SGD]["diverged"] and _keeps_charge(summary["mechanisms"][SGD]["charge_left"])
-    no_cause = conserved and share["low95"] <= 1.0 <= share["high95"] and _is_near(share, 1.0)
+    entry = balance.mechanisms[SGD]
+    conserved = isinstance(entry, Mechanism) and _keeps_charge(entry.charge_left)
+    no_cause = conserved and share.low95 <= 1.0 <= share.high95 and _is_near(share, 1.0)
     return [
         *by_mechanism,
         f"of what SGD removes, {SUBJECT[DESCENT]} gives {_format_interval(share, '.2f')}, paired over "
-        f"{summary['run']['seeds']} seeds" + (f", so it is not {CAUSE[SGD]} that balances" if no_cause else ""),
+        f"{balance.run.seeds} seeds" + (f", so it is not {CAUSE[SGD]} that balances" if no_cause else ""),
     ]
 
 
-def _describe_mechanism(name: str, entry: dict[str, Any], added: dict[str, Any] | None) -> str:
-    if entry["diverged"]:
-        return f"{SUBJECT[name]} {entry['diverged']}"
-    parts = [_describe_removal(name, entry), _describe_charge(entry["charge_left"])]
+def _describe_mechanism(name: str, entry: Mechanism | Diverged, added: Estimate | None) -> str:
+    if isinstance(entry, Diverged):
+        return f"{SUBJECT[name]} {entry.diverged}"
+    parts = [_describe_removal(name, entry), _describe_charge(entry.charge_left)]
     if added is not None:
-        parts.append(_compare_with_descent(name, entry["charge_left"], added))
+        parts.append(_compare_with_descent(name, entry.charge_left, added))
     return "; ".join(parts)
 
 
-def _describe_removal(name: str, entry: dict[str, Any]) -> str:
+def _describe_removal(name: str, entry: Mechanism) -> str:
     """The reduction of the imbalance, and the share of it by growth; the rest is by change of charge."""
-    removed, subject = entry["reduction"], SUBJECT[name]
-    if removed["high95"] < 0:
-        grown = {"value": -removed["value"], "low95": -removed["high95"], "high95": -removed["low95"]}
+    removed, subject = entry.reduction.estimate, SUBJECT[name]
+    if removed.high95 < 0:
+        grown = Estimate(-removed.value, removed.se, -removed.high95, -removed.low95)
         return f"{subject} makes the imbalance larger, by {_format_interval(grown)}"
-    if not removed["low95"] > 0 or entry["shares"] is None:
+    if not removed.low95 > 0 or entry.shares is None:
         return f"of the imbalance {subject} removes {_format_interval(removed, '+.1f')}, in which there is no direction"
     text = f"{subject} removes {_format_interval(removed)} of the imbalance, "
-    if "–" in (_format_share(entry["shares"]["growth"]), _format_share(entry["shares"]["charge"])):
+    if "–" in [_format_share(share) for share in entry.shares]:
         return text + "too little to tell growth of the norms from change of charge"
-    growth = _format_interval(entry["shares"]["growth"])
+    growth = _format_interval(entry.shares.growth)
     return text + f"{growth} of that by growth of the norms at constant charge, the rest by change of charge"
 
 
-def _describe_charge(left: dict[str, Any]) -> str:
+def _describe_charge(left: ChargeLeft) -> str:
     """The change of the charge, by its median over seeds."""
-    low, high = left["median95"]
-    evidence = f"(median |χ/χ(0)| = {left['median']:.3f}, 95% interval {_format_number(low)} to {_format_number(high)})"
+    low, high = left.median95
+    evidence = f"(median |χ/χ(0)| = {left.median:.3f}, 95% interval {_format_number(low)} to {_format_number(high)})"
     if _keeps_median_charge(left):
         return f"the charge stays {evidence}"
     if high < 1.0 or low > 1.0:
@@ -146,13 +186,12 @@ def _describe_charge(left: dict[str, Any]) -> str:
     return f"whether the charge falls or grows is not told {evidence}"
 
 
-def _compare_with_descent(name: str, left: dict[str, Any], added: dict[str, float]) -> str:
+def _compare_with_descent(name: str, left: ChargeLeft, added: Estimate) -> str:
     """A mechanism against gradient descent; one that conserves the charge and adds nothing balances nothing."""
-    if added["low95"] > 0 or added["high95"] < 0:
-        direction = "lower" if added["low95"] > 0 else "higher"
-        low, high = sorted(abs(added[key]) for key in ("low95", "high95"))
-        size = {"value": abs(added["value"]), "low95": low, "high95": high}
-        change = _format_interval(size, ".2f")
+    if added.low95 > 0 or added.high95 < 0:
+        direction = "lower" if added.low95 > 0 else "higher"
+        low, high = sorted((abs(added.low95), abs(added.high95)))
+        change = _format_interval(Estimate(abs(added.value), added.se, low, high), ".2f")
         return f"against {SUBJECT[DESCENT]} the imbalance ends {direction}, by {change} of the start's"
     change = _format_interval(added, "+.2f")
     text = f"{change} more of it is removed than by {SUBJECT[DESCENT]}, in which there is no direction"
@@ -160,127 +199,97 @@ def _compare_with_descent(name: str, left: dict[str, Any], added: dict[str, floa
     return text + (f", so it is not {CAUSE[name]} that balances" if no_cause else "")
 
 
-def _keeps_median_charge(left: dict[str, Any]) -> bool:
+def _keeps_median_charge(left: ChargeLeft) -> bool:
     """Whether the median charge is conserved, with 95% confidence."""
-    low, high = left["median95"]
+    low, high = left.median95
     return low > 1.0 - KEPT and high < 1.0 + KEPT
 
 
-def _keeps_charge(left: dict[str, Any]) -> bool:
+def _keeps_charge(left: ChargeLeft) -> bool:
     """Whether the charge is conserved in 90% of the seeds too."""
-    return _keeps_median_charge(left) and left["low90"] > 1.0 - WANDERS and left["high90"] < 1.0 + WANDERS
+    return _keeps_median_charge(left) and left.low90 > 1.0 - WANDERS and left.high90 < 1.0 + WANDERS
 
 
-def _is_near(estimate: dict[str, float], value: float) -> bool:
+def _is_near(estimate: Estimate, value: float) -> bool:
     """Whether an estimate is equivalent to a value: its 95% interval lies within a tenth of it."""
-    return value - SAME < estimate["low95"] and estimate["high95"] < value + SAME
+    return value - SAME < estimate.low95 and estimate.high95 < value + SAME
 
 
-def _format_interval(estimate: dict[str, float], form: str = ".1f") -> str:
-    value, low, high = (_format_percent(estimate[key], form) for key in ("value", "low95", "high95"))
-    return f"{value} (95% interval {low} to {high})"
-
-
-def details(summary: dict[str, Any]) -> list[str]:
-    """The noise of SGD, settings that rules have set, and the notes."""
-    config, noise = summary["config"], summary["noise"]
-    T, typical, average = noise["temperature"], noise["typical"], noise["mean"]
-    seeds = noise["metered_seeds"]
+def _describe_setting(balance: Balance) -> list[str]:
+    """The noise of SGD, and settings that rules have set."""
+    config, noise = balance.config, balance.noise
+    T, seeds = noise.temperature, noise.metered_seeds
     averaged = f"mean of {seeds} seeds" if seeds > 1 else "one seed: Σ costs too much"
 
-    def metered(name: str, form: str) -> str:
-        first = format(typical[name], form)
-        return first if seeds == 1 else f"{first} ({format(average[name], form)})"
+    def metered(first: float, average: float, form: str) -> str:
+        return format(first, form) if seeds == 1 else f"{format(first, form)} ({format(average, form)})"
 
+    anisotropy, misfit, share = (
+        metered(getattr(noise.typical, name), getattr(noise.mean, name), form)
+        for name, form in (("anisotropy", ".3g"), ("misfit", ".3f"), ("orbit_share", ".1g"))
+    )
     return [
-        f"T of Langevin = η tr Σ/2q = {T['value']:.3g} ± {T['se']:.2g} over seeds, averaged over recorded times of SGD",
-        f"noise of SGD at its end, seed 0 ({averaged}): largest eigenvalue of Σ over the mean one "
-        f"{metered('anisotropy', '.3g')}, misfit of one T {metered('misfit', '.3f')}, share along the orbits "
-        f"{metered('orbit_share', '.1g')}; of isotropic noise {noise['isotropic_orbit_share']:.3f} (m/q)",
-        f"label noise s = {config['label_noise']:g} on top of the data's {config['data_noise']:g}; weight decay "
-        f"λ = {config['weight_decay']:g}",
-        *summary["notes"],
+        f"T of Langevin = η tr Σ/2q = {T.value:.3g} ± {T.se:.2g} over seeds, averaged over recorded times of SGD",
+        f"noise of SGD at its end, seed 0 ({averaged}): largest eigenvalue of Σ over the mean one {anisotropy}, "
+        f"misfit of one T {misfit}, share along the orbits {share}; of isotropic noise "
+        f"{noise.isotropic_orbit_share:.3f} (m/q)",
+        f"label noise s = {config.label_noise:g} on top of the data's {config.data_noise:g}; weight decay "
+        f"λ = {config.weight_decay:g}",
     ]
 
 
-def print_attribution(summary: dict[str, Any], console: Console) -> None:
-    """Table, sentences, details."""
-    table = Table(title=title(summary), title_justify="left", title_style="bold", pad_edge=False)
-    for column in COLUMNS:
-        table.add_column(column, justify="left" if column == "mechanism" else "right")
-    for row in rows(summary):
-        table.add_row(*row)
-    console.print(table)
-    console.print(Text(LEGEND, style="dim"), soft_wrap=True)
-    for line in sentences(summary):
-        console.print(Text(line, style="bold"), soft_wrap=True)
-    for line in details(summary):
-        console.print(Text(line), soft_wrap=True)
+def balance_figure(balance: Balance) -> Figure:
+    """Ratio, charge and loss against the step, one above the other, under a short title and one legend."""
+    config = balance.config
+    title = f"{config.setup or config.model}, η = {config.lr:g}, {balance.run.seeds} seeds"
+    steps = np.asarray(balance.run.record_steps) / 1000.0
+    with plt.rc_context(STYLE):
+        picture, grid = plt.subplots(len(PANELS), 1, figsize=(WIDTH, HEIGHT), sharex=True, layout="constrained")
+        for axes, quantity in zip(grid, PANELS, strict=True):
+            plot_mechanisms(axes, steps, balance, quantity)
+        grid[-1].set_xlabel("thousand steps")
+        handles, labels = grid[0].get_legend_handles_labels()
+        # The title is the legend's: constrained layout keeps no room between a figure's title and a legend outside.
+        picture.legend(
+            handles, labels, loc="outside upper left", ncols=2, frameon=False, fontsize=7.5, handlelength=3.2,
+            title=textwrap.fill(title, TITLE), title_fontsize=8.5, alignment="left",
+        )  # fmt: skip
+    return picture
 
 
-LEGEND = (
-    "medians over seeds [90% of seeds]; off by: exp(median |ρ|) over generators, ρ = log |a|/|b|; removed: "
-    "1 − D(end)/D(start), D = Σ |ρ| over generators and seeds, ± standard error over seeds; growth, charge: shares of "
-    "D(start) − D(end), – where their standard error is above 30 percentage points or they lie outside −100% to 200%"
-)
+def plot_mechanisms(axes: Axes, x: Float[np.ndarray, " time"], balance: Balance, quantity: str) -> Axes:
+    """Median over seeds of one quantity of `PANELS` under each mechanism, with the band of 90% of the seeds."""
+    for mechanism, entry in balance.mechanisms.items():
+        colour, dash = line_style(PLACES[mechanism])
+        if isinstance(entry, Diverged):
+            axes.plot([], [], color=colour, linestyle=dash, linewidth=1.5, label=f"{mechanism} (diverged)")
+            continue
+        curve: Curve = getattr(entry.curves, quantity)
+        axes.fill_between(x, curve.low90, curve.high90, color=colour, alpha=0.12, linewidth=0)
+        axes.plot(x, curve.median, color=colour, linestyle=dash, linewidth=1.5, label=mechanism)
+    axes.set_yscale("log")
+    bottom, top = axes.get_ylim()
+    axes.set_ylim(max(bottom, top * 10.0**-DECADES), top)
+    log_scale(axes)
+    axes.set_ylabel(PANELS[quantity])
+    axes.margins(x=0)
+    return axes
 
 
-def attribution_page(summary: dict[str, Any], picture: Path) -> str:
-    """One self-contained page: picture, table, sentences and the configuration."""
-    image = base64.b64encode(picture.read_bytes()).decode()
-    head = "".join(f"<th>{html.escape(column)}</th>" for column in COLUMNS)
-    body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows(summary))
-    items = "".join(f"<li>{html.escape(line)}</li>" for line in sentences(summary))
-    lines = "".join(f"<p>{html.escape(line)}</p>" for line in (LEGEND, *details(summary)))
-    name = html.escape(title(summary))
-    return f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>{name}</title>
-<style>
-body {{ font-family: system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; line-height: 1.45; }}
-table {{ border-collapse: collapse; }}
-td, th {{ padding: .25rem .7rem; border-bottom: 1px solid #ccc; text-align: right; }}
-td:first-child, th:first-child {{ text-align: left; }}
-img {{ max-width: 100%; }}
-pre {{ background: #f5f5f5; padding: .7rem; overflow-x: auto; }}
-</style></head><body>
-<h1>{name}</h1>
-<img alt="Ratio, charge and loss along training, by mechanism" src="data:image/png;base64,{image}">
-<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>
-<h2>Which mechanism balances the factors?</h2><ul>{items}</ul>
-{lines}
-<h2>Configuration</h2><pre>{html.escape(json.dumps(summary["config"], indent=1))}</pre>
-</body></html>
-"""
+def _format_interval(estimate: Estimate, form: str = ".1f") -> str:
+    value, low, high = (_format_percent(part, form) for part in (estimate.value, estimate.low95, estimate.high95))
+    return f"{value} (95% interval {low} to {high})"
 
 
-def save_attribution(result: Attribution, out: str | Path) -> Path:
-    """Write `config.toml`, `summary.json`, `attribution.png` and `report.html` into a folder of `out`; returns it.
-
-    Raises:
-        OSError: the folder cannot be written; what stood there before is untouched, and so are the checkpoints.
-    """
-    config, summary = result.config, result.summary
-
-    def fill(fresh: Path) -> None:
-        write(fresh / "config.toml", config.to_toml())
-        content = summary | {"sentences": sentences(summary)}
-        write(fresh / "summary.json", summary_json(content))
-        write(fresh / "attribution.png", png(attribution_figure(summary)))
-        write(fresh / "report.html", attribution_page(summary, fresh / "attribution.png"))
-
-    folder = write_folder(Path(out) / f"attribution-{config.name}-{config.digest()}", fill)
-    discard(result.checkpoints)
-    return folder
+def _format_band(band: Band | ChargeLeft) -> str:
+    return f"{_format_number(band.median)} [{_format_number(band.low90)}, {_format_number(band.high90)}]"
 
 
-def _format_band(band: dict[str, float]) -> str:
-    return f"{_format_number(band['median'])} [{_format_number(band['low90'])}, {_format_number(band['high90'])}]"
-
-
-def _format_share(share: dict[str, float]) -> str:
-    """A share of the reduction, or a dash where its standard error is too large."""
-    is_precise = share["se"] <= UNSURE and SHOWN[0] <= share["value"] <= SHOWN[1]
-    return _format_percent(share["value"]) if is_precise else "–"
+def _format_share(share: Estimate | None) -> str:
+    """A share of the reduction, or a dash where there is none or its standard error is too large."""
+    if share is None or share.se > UNSURE or not SHOWN[0] <= share.value <= SHOWN[1]:
+        return "–"
+    return _format_percent(share.value)
 
 
 def _format_percent(value: float, form: str = ".1f") -> str:
@@ -288,8 +297,8 @@ def _format_percent(value: float, form: str = ".1f") -> str:
     return f"{rounded + 0.0:{form}}%"  # + 0.0: there is no −0.0%
 
 
-def _format_range(entry: dict[str, Any]) -> str:
-    return f"{_format_number(entry['ratio_smallest']['median'])}–{_format_number(entry['ratio_largest']['median'])}"
+def _format_range(state: State) -> str:
+    return f"{_format_number(state.ratio_smallest.median)}–{_format_number(state.ratio_largest.median)}"
 
 
 def _format_number(value: float) -> str:

@@ -8,6 +8,8 @@ from typing import NamedTuple, TypeAlias
 
 from matplotlib.figure import Figure
 
+LINED = 3
+
 
 class Column(NamedTuple):
     """A column of a table.
@@ -15,7 +17,8 @@ class Column(NamedTuple):
     Attributes:
         title: its heading.
         left: whether its cells stand at the left.
-        spare: 0 if it is always shown; else its rank among those that a narrow terminal leaves out, 1 first.
+        spare: 0 if it is always shown; else its rank among those that a narrow terminal leaves out, 1 first. Those up
+            to `LINED` go before the lines between columns do, the others after these.
         verdict: whether its cells are coloured by the verdict that they begin with.
     """
 
@@ -71,7 +74,7 @@ Block: TypeAlias = Table | Lines | Picture
 
 @dataclass(frozen=True)
 class Report:
-    """A result as it is shown, on a terminal and on a page; pictures and `appendix` on the page alone.
+    """A result as it is shown, on a terminal and on a page; pictures, `appendix` and `config` on the page alone.
 
     Attributes:
         title: one line.
@@ -84,6 +87,21 @@ class Report:
     blocks: tuple[Block, ...]
     appendix: tuple[Block, ...] = ()
     config: str = ""
+
+    @property
+    def pictures(self) -> tuple[Picture, ...]:
+        """In the order of the page."""
+        return tuple(block for block in (*self.blocks, *self.appendix) if isinstance(block, Picture))
+
+    @property
+    def sentences(self) -> list[str]:
+        """The conclusions: its bold lines.
+
+        >>> Report("z", (Lines((Line("c = 1", "bold"), Line("R-hat 1.0"))),)).sentences
+        ['c = 1']
+        """
+        lines = (line for block in self.blocks if isinstance(block, Lines) for line in block.lines)
+        return [line.text for line in lines if line.style == "bold"]
 
 
 def simple_table(title: str, columns: tuple[str, ...], rows: list[tuple[str, ...]], legend: str = "") -> Table:

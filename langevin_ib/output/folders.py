@@ -11,9 +11,8 @@ import os
 import shutil
 import sys
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -21,6 +20,7 @@ from matplotlib.figure import Figure
 
 from langevin_ib import signals
 from langevin_ib.errors import ConfigError
+from langevin_ib.plain import Json, JsonObject
 
 CHECKPOINTS = ".checkpoints"  # in the output folder, until the run they belong to is saved
 IN_THE_WAY = {errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR}  # what a rename meets where there is something
@@ -101,7 +101,7 @@ def write_folder(folder: Path, fill: Callable[[Path], None]) -> Path:
     return folder
 
 
-def print_json(summary: dict[str, Any]) -> None:
+def print_json(summary: JsonObject) -> None:
     """The summary on standard output; characters that this cannot spell as JSON's own escapes."""
     text = summary_json(summary)
     try:
@@ -111,7 +111,7 @@ def print_json(summary: dict[str, Any]) -> None:
     sys.stdout.write(text)
 
 
-def summary_json(summary: dict[str, Any]) -> str:
+def summary_json(summary: JsonObject) -> str:
     """The summary as strict JSON text; a number that is not finite becomes null."""
     return json.dumps(_strict(summary), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
 
@@ -155,8 +155,8 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _strict(value: Any) -> Any:
-    if isinstance(value, dict):
+def _strict(value: Json) -> Json:
+    if isinstance(value, Mapping):
         return {key: _strict(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_strict(item) for item in value]

@@ -1,10 +1,10 @@
-"""Pictures as functions from a `Result` and axes to axes; each law has a colour of its own, and its own dash."""
+"""The picture of a run, from a `Result` and axes to axes: each law has a colour of its own, and its own dash."""
 
 from __future__ import annotations
 
 import itertools
 import textwrap
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -14,23 +14,13 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from langevin_ib.laws.candidates import LawAbout
-from langevin_ib.output.report_sgd import descent_title
-from langevin_ib.runs.result import LawResult, Result, SgdDetails
+from langevin_ib.output.plots import OPEN, LineStyle, line_style
+from langevin_ib.output.wording import wording_of
+from langevin_ib.runs.result import LawResult, Result
 from langevin_ib.statistics import compare
 from langevin_ib.statistics.compare import Verdict
-from langevin_ib.statistics.records import Absent
 
-# By a law's place: colours of Okabe & Ito, then of Tol's, which are told apart from them by any eye.
-COLOURS = (
-    "#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#882255", "#999933", "#332288",
-)  # fmt: skip
-DASHES: tuple[Any, ...] = (
-    "-", (0, (6, 2)), (0, (3, 1.5)), (0, (1, 1.2)), (0, (5, 1, 1, 1)), (0, (4, 1, 1, 1, 1, 1)),
-    (0, (8, 3)), (0, (2, 2)), (0, (8, 1, 1, 1)), (0, (6, 1, 3, 1)), (0, (1, 3)),
-)  # fmt: skip
 BUILT_IN = 6  # places of the built-in laws
-
-
 # Names are shown as they are: a dollar sign of an invariant's name begins no formula.
 PLAIN_TEXT: dict[str, Any] = {"text.parse_math": False, "text.usetex": False}
 LEGEND_TITLE = "law [reference measure]: verdict"
@@ -50,7 +40,7 @@ def figure(result: Result) -> Figure:
     across = min(len(names), COLUMNS)
     down = -(-len(names) // across)
     width, height = SIZE if len(names) == 1 else (SMALL[0] * across, SMALL[1] * down)
-    style: Any = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, **PLAIN_TEXT}
+    style: Any = {**OPEN, "font.size": 9, **PLAIN_TEXT}
     titles: list[tuple[Axes | None, Text]] = []  # of a panel, or of the page
     with plt.rc_context(style):
         picture, grid = plt.subplots(
@@ -63,29 +53,13 @@ def figure(result: Result) -> Figure:
         )
         for place in range(down * across):
             panels = [grid[rows * (place // across) + i, place % across] for i in range(rows)]
-            top, bottom = panels[0], panels[-1]
             if place >= len(names):
                 for axes in panels:
                     axes.set_axis_off()
                 continue
-            plot_histogram(result, top, names[place])
-            if rows == 2:
-                plot_residuals(result, bottom, names[place])
-                bottom.sharex(top)
-                top.tick_params(labelbottom=False)
-            bottom.set_xlabel(f"invariant {names[place]}")
-            if len(names) > 1:
-                # The long labels of a single panel would run into each other.
-                bottom.locator_params(axis="x", nbins=5)
-                top.set_ylabel(f"density in d{names[place]}")
-                if rows == 2:
-                    bottom.set_ylabel("law − draws\n(symlog)")
-                if (own := top.get_legend()) is not None:
-                    own.remove()  # one for all panels: verdicts over all invariants are in the table
-                title = "{} in [{:g}, {:g}], {:.1%} of the draws".format(
-                    names[place], *result.invariants[names[place]].window, result.invariants[names[place]].in_window
-                )  # fmt: skip
-                titles.append((top, top.set_title(title, fontsize=8.5, loc="left")))
+            title = _plot_invariant(result, panels, names[place])
+            if title is not None:
+                titles.append((panels[0], title))
         first = grid[0, 0]
         if len(names) == 1:
             titles.append((None, first.set_title(caption(result), fontsize=8.5, loc="left")))
@@ -100,6 +74,29 @@ def figure(result: Result) -> Figure:
         for axes, text in titles:
             _fit(text, (1.0 - EDGE) * picture.bbox.width if axes is None else axes.bbox.x1)
     return picture
+
+
+def _plot_invariant(result: Result, panels: Sequence[Axes], name: str) -> Text | None:
+    """Histogram above residuals, if there is room for these; the panel's title where there are several invariants."""
+    top, bottom = panels[0], panels[-1]
+    plot_histogram(result, top, name)
+    if len(panels) > 1:
+        plot_residuals(result, bottom, name)
+        bottom.sharex(top)
+        top.tick_params(labelbottom=False)
+    bottom.set_xlabel(f"invariant {name}")
+    if len(result.invariants) == 1:
+        return None
+    # The long labels of a single panel would run into each other.
+    bottom.locator_params(axis="x", nbins=5)
+    top.set_ylabel(f"density in d{name}")
+    if len(panels) > 1:
+        bottom.set_ylabel("law − draws\n(symlog)")
+    if (own := top.get_legend()) is not None:
+        own.remove()  # one for all panels: verdicts over all invariants are in the table
+    invariant = result.invariants[name]
+    title = "{} in [{:g}, {:g}], {:.1%} of the draws".format(name, *invariant.window, invariant.in_window)
+    return top.set_title(title, fontsize=8.5, loc="left")
 
 
 def _fit(text: Text, right: float) -> None:
@@ -135,26 +132,23 @@ def _legend_below(axes: Axes, picture: Figure, title: str) -> None:
 
 
 def caption(result: Result) -> str:
-    """Model, temperature, protocol, sample size and c in two lines."""
-    config, condition = result.plan.config, result.protocol.conditioned_on
-    first = next(iter(result.invariants.values()))
-    c = result.coefficient
-    measured = "c not estimated" if isinstance(c, Absent) else f"c = {c}"
-    doubt = " (in doubt)" if result.doubts else ""
-    measured = f"{measured}{doubt}".replace(" ", "\N{NO-BREAK SPACE}")  # no line ends inside a number
-    where = ""
+    """Model, what was sampled, and how much was drawn, in two lines."""
+    config, wording = result.plan.config, wording_of(result.details)
+    first, where = next(iter(result.invariants.values())), ""
     if len(result.invariants) == 1:
         where = " in [{:g}, {:g}] ({:.1%})".format(*first.window, first.in_window)
-    options = config.options or ({} if config.depth is None else {"depth": config.depth})
-    model = config.model_name + "".join(f", {name} {value}" for name, value in options.items())
+    options = (f", {name} {_short(value)}" for name, value in config.model_options().items())
     sample = f"{result.run.chains} chains, {first.counted * first.in_window:.3g} draws{where}"
-    if isinstance(result.details, SgdDetails):
-        return f"{model}, {descent_title(result)}\n{sample}{doubt}"
-    return (
-        f"{model}, {f'T = {config.temperature:.4g}' if config.process.gibbs else config.sampler}, "
-        f"confinement {result.protocol.confinement}{', draws with ' + condition if condition else ''}\n"
-        f"{config.integrator or config.sampler}, {sample}; {measured}"
-    )
+    return f"{config.model_name}{''.join(options)}, {wording.subject(result)}\n{wording.caption(result, sample)}"
+
+
+def _short(value: object) -> str:
+    """An option of a model.
+
+    >>> _short(1.0), _short(True), _short("15,5")
+    ('1', 'True', '15,5')
+    """
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def plot_histogram(result: Result, axes: Axes, name: str) -> Axes:
@@ -230,11 +224,11 @@ def _round_up(value: float) -> float:
     return float(f"{step * power:.0e}")
 
 
-def styles(laws: Iterable[LawAbout]) -> dict[str, tuple[str, Any]]:
-    """{name: (colour, dash)}, no two alike: by a law's place; of laws without one the next that no built-in law has.
+def styles(laws: Iterable[LawAbout]) -> dict[str, LineStyle]:
+    """{name: colour and dash}, no two alike: by a law's place; of laws without one the next that no built-in law has.
 
     >>> shown = styles([LawAbout("exact", "dz", "1", "own", 0), LawAbout("my own", "dz", "1", "control")])
-    >>> [colour for colour, _ in shown.values()] == [COLOURS[0], COLOURS[BUILT_IN]]
+    >>> list(shown.values()) == [line_style(0), line_style(BUILT_IN)]
     True
     """
     laws = list(laws)
@@ -246,7 +240,7 @@ def styles(laws: Iterable[LawAbout]) -> dict[str, tuple[str, Any]]:
         if law.name not in taken:
             places = itertools.chain((0,) if law.role == "own" else (), itertools.count(BUILT_IN))
             taken[law.name] = next(place for place in places if place not in taken.values())
-    return {name: (COLOURS[place % len(COLOURS)], DASHES[place % len(DASHES)]) for name, place in taken.items()}
+    return {name: line_style(place) for name, place in taken.items()}
 
 
 def verdicts(result: Result, name: str) -> dict[str, Verdict]:

@@ -1,9 +1,9 @@
-"""The pictures of the experiments: from axes to axes; colours of Okabe & Ito, one column wide."""
+"""What all pictures are made of: one palette, a colour and a dash for each place, and helpers from axes to axes."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -12,14 +12,42 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
+from langevin_ib.statistics.seeds import Band
+
 BLACK, BLUE, ORANGE, GREEN, PURPLE, YELLOW = "#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00"
+# By place. Okabe & Ito's, then Tol's, which are told apart from them by any eye; the first is of what all else is held
+# against.
+PALETTE = (BLACK, BLUE, ORANGE, GREEN, PURPLE, YELLOW, "#56B4E9", "#882255", "#999933", "#332288")
+SOLID, DOTTED = "-", (0, (1, 1.2))
+PATTERNS: tuple[Any, ...] = (
+    SOLID, (0, (6, 2)), (0, (3, 1.5)), DOTTED, (0, (5, 1, 1, 1)), (0, (4, 1, 1, 1, 1, 1)),
+    (0, (8, 3)), (0, (2, 2)), (0, (8, 1, 1, 1)), (0, (6, 1, 3, 1)), (0, (1, 3)),
+)  # fmt: skip
+# Of models beside each other, of which none is what the others are held against.
 COLOURS = (BLUE, ORANGE, GREEN, PURPLE, YELLOW, BLACK)
-DASHES = ("-", (0, (5, 1.5)), (0, (1, 1.2)), (0, (4, 1, 1, 1)), (0, (3, 1, 1, 1, 1, 1)), (0, (8, 2)))
+DASHES = tuple(PATTERNS[place] for place in (0, 1, 3, 4, 5, 6))
 WIDTH = 3.6  # inches: one column of a paper
 NARROW = 0.5  # decades of a logarithmic axis under which its ticks are those of a linear one
 FEW = 1.7  # decades under which a logarithmic axis has numbers at 2 and 5 too
 LOW, HIGH = 0.05, 0.95  # the band of 90% of the seeds
-STYLE: Any = {"font.size": 8, "axes.spines.top": False, "axes.spines.right": False, "legend.fontsize": 7}
+OPEN: Any = {"axes.spines.top": False, "axes.spines.right": False}
+STYLE: Any = {**OPEN, "font.size": 8, "legend.fontsize": 7}
+
+
+class LineStyle(NamedTuple):
+    """How a line is drawn."""
+
+    colour: str
+    dash: Any
+
+
+def line_style(place: int) -> LineStyle:
+    """Of a place in the palette: a mechanism's, or a law's. There are 10 colours and 11 dashes: 110 places differ.
+
+    >>> line_style(0)
+    LineStyle(colour='#000000', dash='-')
+    """
+    return LineStyle(PALETTE[place % len(PALETTE)], PATTERNS[place % len(PATTERNS)])
 
 
 def panels(count: int, height: float = 2.2) -> tuple[Figure, list[Axes]]:
@@ -51,16 +79,26 @@ def plot_channels(axes: Axes, x: Float[np.ndarray, " n"], values: Float[np.ndarr
     return axes
 
 
-def plot_effects(axes: Axes, rows: Sequence[dict[str, Any]], label: str) -> Axes:
-    """One line for each run: median and band of its error, on a logarithmic axis."""
-    shown = [row for row in rows if row["error"] is not None]
-    for i, row in enumerate(shown):
-        band = row["error"]
-        axes.plot([band["low90"], band["high90"]], [-i, -i], color=BLUE, linewidth=3, alpha=0.35)
-        axes.plot(band["median"], -i, "o", color=ORANGE if i == 0 else BLUE, markersize=4)
+@runtime_checkable
+class Measured(Protocol):
+    """What has a name and an error over seeds, if it did not diverge: an `Effect` of a study, for one."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def error(self) -> Band | None: ...
+
+
+def plot_effects(axes: Axes, rows: Sequence[Measured], label: str) -> Axes:
+    """One line for each arm: median and band of its error, on a logarithmic axis."""
+    shown = [(row.name, row.error) for row in rows if row.error is not None]
+    for i, (_, band) in enumerate(shown):
+        axes.plot([band.low90, band.high90], [-i, -i], color=BLUE, linewidth=3, alpha=0.35)
+        axes.plot(band.median, -i, "o", color=ORANGE if i == 0 else BLUE, markersize=4)
     if shown:
-        axes.axvline(shown[0]["error"]["median"], color=ORANGE, linewidth=0.8, linestyle=DASHES[2])
-    axes.set_yticks([-i for i in range(len(shown))], [row["name"] for row in shown])
+        axes.axvline(shown[0][1].median, color=ORANGE, linewidth=0.8, linestyle=DOTTED)
+    axes.set_yticks([-i for i in range(len(shown))], [name for name, _ in shown])
     axes.set_xscale("log")
     _set_plain_ticks(axes.xaxis)
     axes.set_xlabel(label)
@@ -80,7 +118,7 @@ def _set_plain_ticks(axis: Any) -> None:
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     decades = np.log10(high / max(low, 1e-300))
     if decades < NARROW:
-        axis.set_major_locator(MaxNLocator(4))
+        axis.set_major_locator(MaxNLocator(4, steps=(1, 2, 5, 10)))
         axis.set_minor_locator(NullLocator())
     elif decades > FEW:
         axis.set_major_locator(LogLocator(numticks=7))

@@ -14,8 +14,8 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.text import Text
 
 from langevin_ib import signals
-from langevin_ib.ensemble.runner import Stages
 from langevin_ib.output.spelling import fitting
+from langevin_ib.stages import Stages
 
 NARROW = 120
 EVERY_SECONDS = 10.0  # between lines

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from langevin_ib.output.blocks import Line
 from langevin_ib.runs.result import InvariantResult, Result, SgdDetails
 
+FREE = "fitted"  # the fitted law of which c is free too
 GOOD_TO = 2.0  # factor that an estimate to leading order in η may be off
 
 
-def descent_title(result: Result) -> str:
+def descent_subject(result: Result, details: SgdDetails) -> str:
     """Noise, learning rate and confinement in one line."""
-    config, details = result.plan.config, result.details
-    words = [details.words if isinstance(details, SgdDetails) else str(config.noise)]
+    config = result.plan.config
+    words = [details.words]
     if config.batch_size:
         words.append(f"B = {config.batch_size}" + ("" if config.replacement else ", by epochs"))
     if config.label_noise:
@@ -20,40 +22,46 @@ def descent_title(result: Result) -> str:
     return f"SGD with η = {config.lr:g}, {', '.join(words)}, confinement {result.protocol.confinement}"
 
 
-def nearest_lines(result: Result, details: SgdDetails) -> list[tuple[str, str]]:
+def nearest_lines(result: Result, details: SgdDetails) -> tuple[Line, ...]:
     """(S) or the fitted family: which is nearer, and by how much."""
     nearest = result.nearest
     if not result.verdicts and not details.noisy:
-        return [("bold", "no noise at the minimum, and no law there: see where the chains end, and what becomes of χ")]
+        text = "no noise at the minimum, and no law there: see where the chains end, and what becomes of χ"
+        return (Line(text, "bold"),)
     if nearest is None:
-        return [("yellow", "no comparison of SGD's own law with the fitted family here: see below why")]
+        return (Line("no comparison of SGD's own law with the fitted family here: see below why", "yellow"),)
     near, far = sorted((nearest.sgd_tv, nearest.fitted_tv))
     own = "SGD's own law (S)"
-    free = "T and c at their best" if nearest.fitted_law == "fitted" else "at its best T"
+    free = "T and c at their best" if nearest.fitted_law == FREE else "at its best T"
     rival = f"the nearest fitted law ({nearest.fitted_law}, {free})"
     winner, loser = (rival, own) if nearest.law == nearest.fitted_law else (own, rival)
     ratio = f", {far / near:.1f} times as far" if near > 0 else ""
     decided = "" if nearest.decided else "; their 95% bounds overlap, so this does not decide"
     doubt = ", in doubt: see below" if result.doubts else ""
     worst = ", each by its worst invariant" if result.protocol.coordinates > 1 else ""
-    return [("bold", f"nearer: {winner}, TV {near:.4f}; {loser} {far:.4f}{worst}{ratio}{decided}{doubt}")]
+    return (Line(f"nearer: {winner}, TV {near:.4f}; {loser} {far:.4f}{worst}{ratio}{decided}{doubt}", "bold"),)
 
 
-def descent_lines(result: Result, details: SgdDetails) -> list[tuple[str, str]]:
-    """Noise meter, charge, moments."""
-    config, meter, charge = result.plan.config, details.meter, details.charge
-    rate = "η/(1 − μ)" if config.momentum else "η"
-    lines = [("", "; ".join(_moments(name, invariant) for name, invariant in result.invariants.items()))]
+def descent_lines(result: Result, details: SgdDetails) -> tuple[Line, ...]:
+    """Moments, noise meter, charge, how far the law is from (S) by itself."""
+    lines = ["; ".join(_moments(name, invariant) for name, invariant in result.invariants.items())]
     if details.noisy:
+        meter, rate = details.meter, "η/(1 − μ)" if result.plan.config.momentum else "η"
         lines.append(
-            (
-                "",
-                f"noise at the minimum: tr Σ = {meter.trace:.4g}, which a Langevin step matches at "
-                f"T = {rate} tr Σ/2q = {meter.temperature:.4g}; largest eigenvalue {meter.anisotropy:.3g} times "
-                f"the mean, effective rank {meter.effective_rank:.3g}, share along the orbits "
-                f"{meter.orbit_share:.1e}, misfit of one T {meter.misfit:.3f}",
-            )
+            f"noise at the minimum: tr Σ = {meter.trace:.4g}, which a Langevin step matches at "
+            f"T = {rate} tr Σ/2q = {meter.temperature:.4g}; largest eigenvalue {meter.anisotropy:.3g} times "
+            f"the mean, effective rank {meter.effective_rank:.3g}, share along the orbits "
+            f"{meter.orbit_share:.1e}, misfit of one T {meter.misfit:.3f}"
         )
+    lines.append(_charge(details))
+    if details.law_error:
+        lines.append(_own_error(result, details))
+    return tuple(map(Line, lines))
+
+
+def _charge(details: SgdDetails) -> str:
+    """Where χ starts, and what becomes of it."""
+    charge = details.charge
     start = "the model's own starts" if details.start == "own" else "starts on the slice"
     if details.noisy and details.across:
         balance = details.balance
@@ -64,16 +72,10 @@ def descent_lines(result: Result, details: SgdDetails) -> list[tuple[str, str]]:
             own = "" if balance is None else ", but to a balance of its own"
             start += f"; the noise does not take χ to zero here{own}"
     change = "" if charge.change is None else f"; median |χ(end) − χ(start)|/|χ(start)| {charge.change:.2g}"
-    lines.append(
-        (
-            "",
-            f"{start}; rms χ in units of the pairs' size: {charge.start:.3g} at the start, "
-            f"{charge.draws:.2g} over the draws{change}",
-        )
+    return (
+        f"{start}; rms χ in units of the pairs' size: {charge.start:.3g} at the start, "
+        f"{charge.draws:.2g} over the draws{change}"
     )
-    if details.law_error:
-        lines.append(("", _own_error(result, details)))
-    return lines
 
 
 def _own_error(result: Result, details: SgdDetails) -> str:

@@ -1,22 +1,31 @@
-"""The folder of a run: settings, summary, draws, picture, page."""
+"""Folders of results: settings, summary, arrays, pictures, page."""
 
 from __future__ import annotations
 
+import hashlib
+import io
+import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
+import tomli_w
 import xarray as xr
 
+from langevin_ib.output.blocks import Report
 from langevin_ib.output.folders import discard, png, summary_json, write, write_folder
-from langevin_ib.output.histogram import figure
-from langevin_ib.output.report import html_page
+from langevin_ib.output.page import page
+from langevin_ib.output.report import run_report
+from langevin_ib.plain import JsonObject
 from langevin_ib.runs.result import Result
-from langevin_ib.session import run_name
+from langevin_ib.studies.result import StudyResult
+
+Files = Mapping[str, Callable[[], str | bytes | memoryview]]  # name: what makes its content
 
 
 def run_folder(result: Result, out: str | Path) -> Path:
     """`<out>/<model>-<hash>`, the hash being that of the resolved configuration."""
-    return Path(out) / f"{run_name(result.plan.config)}-{result.plan.config.digest()}"
+    return Path(out) / result.plan.config.run_name
 
 
 def save(result: Result, out: str | Path) -> Path:
@@ -27,17 +36,65 @@ def save(result: Result, out: str | Path) -> Path:
     Raises:
         OSError: the folder cannot be written; what stood there before is untouched, and so are the checkpoints.
     """
+    files: Files = {
+        "config.toml": result.plan.config.to_toml,
+        "summary.json": lambda: summary_json(result.summary),
+        "draws.nc": lambda: draws(result).to_netcdf(engine="h5netcdf"),
+    }
+    return _save(run_folder(result, out), files, run_report(result), result.checkpoints)
 
+
+def study_folder(result: StudyResult, out: str | Path) -> Path:
+    """`<out>/<name>-<hash>`, or `<out>/<name>-<subject>-<hash>`; the hash is that of its configuration."""
+    digest = hashlib.sha256(json.dumps(result.config, sort_keys=True).encode()).hexdigest()[:8]
+    return Path(out) / "-".join([result.name, *([result.subject] if result.subject else []), digest])
+
+
+def study_summary(result: StudyResult, report: Report) -> JsonObject:
+    """The content of `summary.json`: the result, what it is called, and its conclusions in words."""
+    return {**result.to_dict(), "title": report.title, "sentences": report.sentences}
+
+
+def save_study(result: StudyResult, report: Report, out: str | Path, *, settings: bool = False) -> Path:
+    """Write `summary.json`, what was recovered, each picture and `report.html`; returns the folder.
+
+    Args:
+        result: what the study came to.
+        report: how it is told.
+        out: where the folder goes.
+        settings: whether its configuration is one of settings, which `config.toml` keeps.
+
+    Raises:
+        OSError: the folder cannot be written; what stood there before is untouched, and so are the checkpoints.
+    """
+    files: dict[str, Callable[[], str | bytes | memoryview]] = {}
+    if settings:
+        files["config.toml"] = lambda: tomli_w.dumps(result.config)
+    files["summary.json"] = lambda: summary_json(study_summary(result, report))
+    if result.saved:
+        files["recovered.npz"] = lambda: _npz(result.saved)
+    return _save(study_folder(result, out), files, report, result.checkpoints)
+
+
+def _save(folder: Path, files: Files, report: Report, checkpoints: Path | None) -> Path:
     def fill(fresh: Path) -> None:
-        write(fresh / "config.toml", result.plan.config.to_toml())
-        write(fresh / "summary.json", summary_json(result.summary))
-        write(fresh / "draws.nc", draws(result).to_netcdf(engine="h5netcdf"))
-        write(fresh / "histogram.png", png(figure(result)))
-        write(fresh / "report.html", html_page(result, fresh / "histogram.png"))
+        for name, content in files.items():
+            write(fresh / name, content())
+        images = {}
+        for picture in report.pictures:
+            images[picture.name] = png(picture.draw())
+            write(fresh / f"{picture.name}.png", images[picture.name])
+        write(fresh / "report.html", page(report, images))
 
-    folder = write_folder(run_folder(result, out), fill)
-    discard(result.checkpoints)
+    write_folder(folder, fill)
+    discard(checkpoints)
     return folder
+
+
+def _npz(arrays: Mapping[str, np.ndarray]) -> memoryview:
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, **arrays)
+    return buffer.getbuffer()
 
 
 def draws(result: Result) -> xr.DataTree:

@@ -13,15 +13,17 @@ import numpy as np
 from jaxtyping import Float
 
 from langevin_ib.config.run import RunConfig
-from langevin_ib.ensemble.checkpoint import Resumed
 from langevin_ib.laws.candidates import LawAbout
 from langevin_ib.plain import Json, JsonObject, fields_of, plain
+from langevin_ib.stages import Resumed
 from langevin_ib.statistics.coefficient import Coefficient
 from langevin_ib.statistics.compare import Comparison, Verdict
 from langevin_ib.statistics.energy import Dependence, JointTest
 from langevin_ib.statistics.records import Absent, Doubt
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from langevin_ib.laws.sgd import OwnError
     from langevin_ib.runs.plan import Plan
 
@@ -619,6 +621,31 @@ class Result:
         said += [f"{law} {verdict}" for law, verdict in self.verdicts.items()]
         said += [f"{len(self.doubts)} doubt{'s' * (len(self.doubts) != 1)}"] if self.doubts else []
         return f"Result({', '.join([self.plan.config.model_name, *said])})"
+
+    def save(self, out: str | Path) -> Path:
+        """Write the folder of this run into `out`; returns it. See `langevin_ib.output.store.save`.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        from langevin_ib.output.store import save  # noqa: PLC0415 - with Matplotlib, as what follows
+
+        return save(self, out)
+
+    def plot(self) -> Figure:
+        """Its picture: each invariant's histogram with every law, and the residuals."""
+        from langevin_ib.output.histogram import figure  # noqa: PLC0415
+
+        return figure(self)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the body of its page."""
+        from langevin_ib.output.folders import png  # noqa: PLC0415
+        from langevin_ib.output.page import fragment  # noqa: PLC0415
+        from langevin_ib.output.report import run_report  # noqa: PLC0415
+
+        report = run_report(self)
+        return fragment(report, {picture.name: png(picture.draw()) for picture in report.pictures})
 
     def __eq__(self, other: object) -> bool:
         """The same numbers, NaN equal to NaN; of the plan all but the model's functions, which a pickle builds anew."""

@@ -14,7 +14,8 @@ from langevin_ib.runs.doubts import convergence_doubts
 from langevin_ib.runs.judge import judge, mixing_of
 from langevin_ib.runs.process import Draws, Prepared, Process
 from langevin_ib.runs.result import Result
-from langevin_ib.session import Session, Stages, run_name, silent
+from langevin_ib.session import Session, silent
+from langevin_ib.stages import Stages
 from langevin_ib.statistics.records import Doubt
 
 
@@ -43,7 +44,7 @@ def run(
         BreachError: the model breaks its contract where chains went.
         ProcessError: this process was forked after JAX had started.
     """
-    place = None if checkpoints is None else checkpoints / f"{run_name(config)}-{config.digest()}"
+    place = None if checkpoints is None else checkpoints / config.run_name
     with Session(report or silent, chunk_records, place).open() as session, named_origins(config):
         return _run(config, session)
 

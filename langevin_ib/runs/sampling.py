@@ -10,15 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from langevin_ib.dynamics.kernel import KernelKind, Target, kernel_kind
-from langevin_ib.ensemble.runner import (
-    EnsembleResult,
-    Limit,
-    Observer,
-    Schedule,
-    Stage,
-    run_ensemble,
-    starting_points,
-)
+from langevin_ib.ensemble.runner import EnsembleResult, Limit, Observer, Schedule, Stage, run_ensemble, starting_points
 from langevin_ib.errors import ConfigError
 from langevin_ib.geometry import contract
 from langevin_ib.runs.observe import sample_of

@@ -6,6 +6,7 @@ seed's numbers under two arms differ by the arms alone.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
@@ -31,7 +32,8 @@ class Curve(NamedTuple):
     high90: Float[np.ndarray, " n"]
 
 
-class Count(NamedTuple):
+@dataclass(frozen=True)
+class Count:
     """The number of seeds where something holds, of all."""
 
     count: int

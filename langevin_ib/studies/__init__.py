@@ -1,6 +1,7 @@
-"""The paper's experiments as ensembles of seeds: problems, training, errors, baselines, pages.
+"""Studies: arms over paired seeds, as data. What balances the factors, the paper's figures, inverse design.
 
-    setups, problems (or a user's file) → training → errors → attribution, baselines → summary, pictures, page
+    presets, recipes (or a user's file) → problem → training → following → statistics over seeds → `StudyResult`
 
-Each module of `sims/fig*.py` puts one figure together from these.
+`mechanisms` puts an attribution together from these, `recovery` and `balancing` figures, whose own numbers and
+sentences are in `sims/paper`.
 """

@@ -1,4 +1,4 @@
-"""The effect of a mechanism on the balance of factors: split into growth and charge, and against gradient descent.
+"""Which mechanism balances the factors: its effect split into growth and charge, and against gradient descent.
 
 For a vector pair ρ = log |a|/|b| = arsinh(χ/s), s = |a||b|. With D(t) the mean of |ρ| over the generators and
 D₀(t) the mean of |arsinh(χ(0)/s(t))|, the imbalance at the initial charge, exactly
@@ -12,65 +12,223 @@ would hang on those that start in balance. All mechanisms share D(0).
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
-from scipy import stats
 
+from langevin_ib.ensemble.checkpoint import Resumed
 from langevin_ib.geometry.charges import log_ratio_at
+from langevin_ib.statistics.seeds import Band, Curve, Estimate, band, curve, mean, median_interval, ratio_of_sums
+from langevin_ib.studies.config import AttributionConfig
+from langevin_ib.studies.recorded import Paths
 
-BAND = (0.05, 0.5, 0.95)
-
-
-class Paths(NamedTuple):
-    """One mechanism's runs: χ, s and ρ of every generator, and the loss."""
-
-    charge: Any  # (seed, time, m)
-    size: Any
-    log_ratio: Any
-    loss: Any  # (seed, time)
-
-
-def median_band(values: Float[np.ndarray, "seed ..."]) -> dict[str, Any]:
-    """Median over seeds, with the band that holds 90% of them."""
-    low, median, high = np.quantile(values, BAND, axis=0)
-    return {"median": median.tolist(), "low90": low.tolist(), "high90": high.tolist()}
+DESCENT, SGD, LABEL, ISOTROPIZED, DECAY, LANGEVIN = MECHANISMS = (
+    "gradient descent",
+    "SGD",
+    "label noise",
+    "isotropized noise",
+    "weight decay",
+    "Langevin",
+)
 
 
-def median_interval(values: Float[np.ndarray, " seed"]) -> list[float]:
-    """The exact 95% interval of the median over seeds, of whatever distribution.
+@dataclass(frozen=True)
+class State:
+    """Ratios, imbalance and loss of the seeds at one recorded time.
 
-    >>> median_interval(np.arange(32.0))
-    [9.0, 22.0]
+    Attributes:
+        ratio_factor: the factor by which a typical pair is off, exp(median |ρ|) over the generators.
+        ratio_smallest: |a|/|b| of the generator where it is smallest.
+        ratio_largest: where it is largest.
+        imbalance: D.
+        loss: each seed's own.
     """
-    interval = stats.quantile_test(values, p=0.5).confidence_interval(0.95)
-    return [float(interval.low), float(interval.high)]
+
+    ratio_factor: Band
+    ratio_smallest: Band
+    ratio_largest: Band
+    imbalance: Estimate
+    loss: Band
 
 
-def mean(values: Float[np.ndarray, " seed"]) -> dict[str, float]:
-    """Mean over seeds, its standard error and Student's 95% interval.
+class ChargeLeft(NamedTuple):
+    """The median of |χ(T)/χ(0)| over the generators: its band, mean, and the 95% interval of its median over seeds."""
 
-    >>> mean(np.array([1.0, 2.0, 3.0]))["value"]
-    2.0
+    median: float
+    low90: float
+    high90: float
+    mean: Estimate
+    median95: tuple[float, float]
+
+
+class BySeed(NamedTuple):
+    """Band and mean of what each seed has by itself."""
+
+    median: float
+    low90: float
+    high90: float
+    mean: Estimate
+
+
+class Reduction(NamedTuple):
+    """R = 1 − D(T)/D(0), D summed over the seeds, and that of each seed."""
+
+    value: float
+    se: float
+    low95: float
+    high95: float
+    by_seed: BySeed
+
+    @property
+    def estimate(self) -> Estimate:
+        """R alone."""
+        return Estimate(self.value, self.se, self.low95, self.high95)
+
+
+class Shares(NamedTuple):
+    """The parts of D(0) − D(T) that are growth of the norms, and change of charge."""
+
+    growth: Estimate
+    charge: Estimate
+
+
+class Curves(NamedTuple):
+    """Bands over seeds at the recorded times."""
+
+    ratio_factor: Curve
+    charge_left: Curve
+    loss: Curve
+
+
+@dataclass(frozen=True)
+class Mechanism(State):
+    """What a mechanism came to: the state at the end, and the reduction of the imbalance with its two parts.
+
+    Attributes:
+        charge_left: |χ(T)/χ(0)|.
+        reduction: R.
+        removed: D(0) − D(T).
+        growth: D(0) − D₀(T).
+        charge_change: D₀(T) − D(T).
+        shares: of what is removed; None unless R is positive with 95% confidence.
+        curves: in time.
+        diverged: None, as in the summary of one that did.
     """
-    return _estimate(float(values.mean()), float(values.std(ddof=1)), values.size)
+
+    charge_left: ChargeLeft
+    reduction: Reduction
+    removed: Estimate
+    growth: Estimate
+    charge_change: Estimate
+    shares: Shares | None
+    curves: Curves
+    diverged: None = None
 
 
-def ratio_of_sums(top: Float[np.ndarray, " seed"], bottom: Float[np.ndarray, " seed"]) -> dict[str, float]:
-    """Σ top/Σ bottom, paired over seeds, with the standard error of its linearisation.
+@dataclass(frozen=True)
+class Diverged:
+    """A mechanism that ran away: how, as the end of a sentence."""
 
-    >>> ratio_of_sums(np.array([1.0, 2.0, 3.0]), np.array([2.0, 4.0, 6.0]))["value"]
-    0.5
+    diverged: str
+
+
+@dataclass(frozen=True)
+class Across:
+    """Mechanisms against gradient descent, paired over seeds.
+
+    Attributes:
+        descent_share: R of gradient descent over R of SGD; None unless the latter is positive with 95% confidence.
+        added: R_k − R of gradient descent, of every other mechanism k.
     """
-    value = float(top.sum() / bottom.sum())
-    return _estimate(value, float(np.std(top - value * bottom, ddof=1) / abs(bottom.mean())), top.size)
+
+    descent_share: Estimate | None
+    added: Mapping[str, Estimate]
 
 
-def _estimate(value: float, deviation: float, seeds: int) -> dict[str, float]:
-    se = deviation / seeds**0.5
-    half_width = float(stats.t.ppf(0.975, seeds - 1)) * se
-    return {"value": value, "se": se, "low95": value - half_width, "high95": value + half_width}
+@dataclass(frozen=True)
+class ModelFacts:
+    """The symmetry group of what is trained, its generators, and the number of parameters q."""
+
+    group: str
+    generators: int
+    parameters: int
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """What the runs of all mechanisms have in common.
+
+    Attributes:
+        seeds: their number.
+        steps: of each run.
+        time: t = nη/(1 − μ).
+        record_steps: at which parameters were kept.
+        batches: what a step of SGD sees, in words.
+        resumed: the stages that went on from a checkpoint.
+    """
+
+    seeds: int
+    steps: int
+    time: float
+    record_steps: tuple[int, ...]
+    batches: str
+    resumed: tuple[Resumed, ...]
+
+
+class NoiseNumbers(NamedTuple):
+    """How far the noise of SGD is from isotropic, of one seed or on average; explained at `dynamics.meter.measure`."""
+
+    trace: float
+    temperature: float
+    anisotropy: float
+    effective_rank: float
+    orbit_share: float
+    misfit: float
+
+
+@dataclass(frozen=True)
+class NoiseFacts:
+    """SGD's noise.
+
+    Attributes:
+        temperature: T = η tr Σ/2q, averaged over recorded times, that of Langevin.
+        metered_seeds: over how many seeds `mean` is.
+        typical: of the first seed, at the end.
+        mean: over the seeds, at the end.
+        isotropic_orbit_share: m/q, the share along the orbits that isotropic noise would have.
+    """
+
+    temperature: Estimate
+    metered_seeds: int
+    typical: NoiseNumbers
+    mean: NoiseNumbers
+    isotropic_orbit_share: float
+
+
+@dataclass(frozen=True)
+class Balance:
+    """Which mechanism balances the factors of a model; `plain` of it stands under `balance` in `summary.json`.
+
+    Attributes:
+        config: settled, every rule applied.
+        model: what is trained.
+        run: what all mechanisms have in common.
+        start: the state that all begin with.
+        mechanisms: by name, in their order.
+        across: against gradient descent.
+        noise: of SGD.
+    """
+
+    config: AttributionConfig
+    model: ModelFacts
+    run: RunFacts
+    start: State
+    mechanisms: Mapping[str, Mechanism | Diverged]
+    across: Across
+    noise: NoiseFacts
 
 
 def mean_imbalance(paths: Paths) -> Float[np.ndarray, "seed time"]:
@@ -89,71 +247,46 @@ def removed(paths: Paths) -> Float[np.ndarray, " seed"]:
     return D[:, 0] - D[:, -1]
 
 
-def ratio_factor(paths: Paths) -> Float[np.ndarray, "seed time"]:
-    """The factor by which a typical pair is off, exp(median |ρ|) over the generators."""
-    return np.exp(np.median(np.abs(paths.log_ratio), axis=-1))
+def state(paths: Paths, time: int) -> State:
+    """The state of the seeds at one recorded time."""
+    ratios = paths.ratio[:, time]
+    return State(
+        ratio_factor=band(paths.off_by[:, time]),
+        ratio_smallest=band(ratios.min(axis=-1)),
+        ratio_largest=band(ratios.max(axis=-1)),
+        imbalance=mean(mean_imbalance(paths)[:, time]),
+        loss=band(paths.loss[:, time]),
+    )
 
 
-def charge_left(paths: Paths) -> Float[np.ndarray, "seed time"]:
-    """The median of |χ(t)/χ(0)| over the generators."""
-    return np.median(np.abs(paths.charge / paths.charge[:, :1]), axis=-1)
+def describe(paths: Paths) -> Mechanism:
+    """Final state, reduction of the imbalance and its two parts, curves in time.
 
-
-def state(paths: Paths, time: int) -> dict[str, Any]:
-    """Ratios, imbalance and loss of the seeds at one recorded time."""
-    ratios = np.exp(paths.log_ratio[:, time])
-    return {
-        "ratio_factor": median_band(ratio_factor(paths)[:, time]),
-        "ratio_smallest": median_band(ratios.min(axis=-1)),
-        "ratio_largest": median_band(ratios.max(axis=-1)),
-        "imbalance": mean(mean_imbalance(paths)[:, time]),
-        "loss": median_band(paths.loss[:, time]),
-    }
-
-
-def describe(paths: Paths) -> dict[str, Any]:
-    """A mechanism's entry in the summary: final state, reduction of the imbalance and its two parts, curves in time.
-
-    `growth` and `charge_change` are the two parts of D(0) − D(T). They are shares of it only where `reduction` is
-    positive with 95% confidence; else `shares` is None.
+    The parts are shares of D(0) − D(T) only where the reduction is positive with 95% confidence.
     """
-    D, grown, left = mean_imbalance(paths), imbalance_by_growth(paths), charge_left(paths)
+    D, grown, left = mean_imbalance(paths), imbalance_by_growth(paths), paths.charge_left
     total = removed(paths)
     by_growth, by_charge = D[:, 0] - grown[:, -1], grown[:, -1] - D[:, -1]
     reduction, shares = ratio_of_sums(total, D[:, 0]), None
-    if reduction["low95"] > 0:
-        shares = {"growth": ratio_of_sums(by_growth, total), "charge": ratio_of_sums(by_charge, total)}
-    return {
-        "diverged": None,
-        **state(paths, -1),
-        "charge_left": {
-            **median_band(left[:, -1]),
-            "mean": mean(left[:, -1]),
-            "median95": median_interval(left[:, -1]),
-        },
-        "reduction": {**reduction, "by_seed": median_band(total / D[:, 0]) | {"mean": mean(total / D[:, 0])}},
-        "removed": mean(total),
-        "growth": mean(by_growth),
-        "charge_change": mean(by_charge),
-        "shares": shares,
-        "curves": {
-            "ratio_factor": median_band(ratio_factor(paths)),
-            "charge_left": median_band(left),
-            "loss": median_band(paths.loss),
-        },
-    }
+    if reduction.low95 > 0:
+        shares = Shares(growth=ratio_of_sums(by_growth, total), charge=ratio_of_sums(by_charge, total))
+    own = total / D[:, 0]
+    return Mechanism(
+        **vars(state(paths, -1)),
+        charge_left=ChargeLeft(*band(left[:, -1]), mean(left[:, -1]), median_interval(left[:, -1])),
+        reduction=Reduction(*reduction, BySeed(*band(own), mean(own))),
+        removed=mean(total),
+        growth=mean(by_growth),
+        charge_change=mean(by_charge),
+        shares=shares,
+        curves=Curves(ratio_factor=curve(paths.off_by), charge_left=curve(left), loss=curve(paths.loss)),
+    )
 
 
-def across(paths: dict[str, Paths], descent: str, sgd: str) -> dict[str, Any]:
-    """Mechanisms against gradient descent, paired over seeds.
-
-    Returns:
-        `descent_share`: R of gradient descent over R of SGD, None where the latter is not positive with 95% confidence
-            (that of its `reduction`);
-        `added`: R_k − R of gradient descent of every other mechanism k.
-    """
-    start = mean_imbalance(paths[descent])[:, 0]
+def across(paths: Mapping[str, Paths]) -> Across:
+    """Mechanisms against gradient descent, paired over seeds: of each that did not diverge, its paths."""
+    start = mean_imbalance(paths[DESCENT])[:, 0]
     total = {name: removed(path) for name, path in paths.items()}
-    share = ratio_of_sums(total[descent], total[sgd]) if ratio_of_sums(total[sgd], start)["low95"] > 0 else None
-    added = {name: ratio_of_sums(removal - total[descent], start) for name, removal in total.items() if name != descent}
-    return {"descent_share": share, "added": added}
+    share = ratio_of_sums(total[DESCENT], total[SGD]) if ratio_of_sums(total[SGD], start).low95 > 0 else None
+    added = {name: ratio_of_sums(removal - total[DESCENT], start) for name, removal in total.items() if name != DESCENT}
+    return Across(share, added)

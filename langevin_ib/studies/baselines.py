@@ -56,7 +56,7 @@ def require() -> None:
 
 def lasso(
     X: Real[np.ndarray, "n d"],
-    y: Real[np.ndarray, " n"],
+    y: Real[np.ndarray, "..."],
     *,
     operator: Operator | None = None,
     penalties: Real[np.ndarray, " k"] | None = None,
@@ -95,7 +95,7 @@ def lasso(
 
 def fused_lasso(
     X: Real[np.ndarray, "n d"],
-    y: Real[np.ndarray, " n"],
+    y: Real[np.ndarray, "..."],
     *,
     penalties: Real[np.ndarray, " k"] | None = None,
     seed: int,
@@ -110,7 +110,7 @@ def fused_lasso(
 
 def nuclear_norm(
     target: Real[np.ndarray, "m p"],
-    mask: Real[np.ndarray, "m p"] | Bool[np.ndarray, "m p"],
+    mask: Real[np.ndarray, "..."] | Bool[np.ndarray, "..."],
     *,
     penalties: Real[np.ndarray, " k"] | None = None,
     seed: int | None = None,

@@ -5,41 +5,47 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from langevin_ib.config.kinds import BELOW_ONE, LIMIT, NON_NEGATIVE, POSITIVE, OneOf, Options, Switch, Text, Whole
+from langevin_ib.config.kinds import (
+    BELOW_ONE,
+    LIMIT,
+    NON_NEGATIVE,
+    POSITIVE,
+    Extension,
+    OneOf,
+    Options,
+    Switch,
+    Text,
+    Whole,
+)
+from langevin_ib.config.noises import NOISES
 from langevin_ib.config.settings import Settings, setting
 from langevin_ib.errors import ConfigError
+from langevin_ib.plain import JsonObject
+from langevin_ib.studies.presets import PRESETS
 
-NOISES = ("minibatch", "bernoulli", "fresh")
 MIN_SEEDS, MAX_SEEDS = 8, 4096  # seeds are the independent unit of every error bar; fewer carry none
 
-SETUPS: dict[str, dict[str, Any]] = {
-    "figure-2": {
-        "model": "relu",
-        "options": {"inputs": 3, "width": 16, "population": True, "ridge": 0.0, "gain": 2.0, "teacher_scale": 1.5,
-                    "start_scale": 0.05, "skew": 1.2},
-        "lr": 5e-5, "noise": "fresh", "batch_size": 8, "data_noise": 0.1, "steps": 40_000,
-    },
-    "figure-3": {
-        "model": "attention",
-        # Half the gain, of the sum over 8 output channels: the mean squared error over all entries.
-        "options": {"inputs": 16, "width": 8, "length": 8, "samples": 64, "ridge": 0.0, "gain": 0.25,
-                    "train_values": True, "teacher_scale": 0.75, "start_scale": 0.1, "skew": 1.2, "boost": True},
-        "lr": 1e-3, "noise": "fresh", "batch_size": 16, "data_noise": 0.02, "steps": 20_000,
-    },
-    "figure-4": {
-        "model": "matrix",
-        "options": {"rows": 20, "cols": 20, "rank": 20, "observed": 0.2, "ridge": 0.0, "spectrum": "15,5",
-                    "start_scale": 0.1},
-        # The paper's 1e-3 is for the mean over all 400 entries of the squared error of those kept, half of the observed
-        # ones at each step, which on the average is 1/400 of the loss here.
-        "lr": 2.5e-6, "noise": "bernoulli", "steps": 500_000,
-    },
-}  # fmt: skip
+
+class Batches(Extension):
+    """A noise whose steps see examples drawn at random; of another package's this is known when it is imported."""
+
+    def __init__(self):
+        super().__init__("noise", tuple(name for name, record in NOISES.items() if record.random_examples))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(name for name in super().names if self.is_known(name))
+
+    def is_known(self, value: str) -> bool:
+        return value in self.built_in or (value not in NOISES and super().is_known(value))
+
+    def choices_in_help(self) -> str:
+        return f": {', '.join(self.built_in)}"
 
 
 @dataclass(frozen=True)
 class AttributionConfig(Settings):
-    """Everything that decides the numbers of one attribution; None stands for a rule of `attribution.runs.settle`.
+    """Everything that decides the numbers of one attribution; None stands for a rule of `settling.settle`.
 
     `to_toml` has an inverse: `AttributionConfig(**tomllib.loads(text))`.
 
@@ -54,12 +60,12 @@ class AttributionConfig(Settings):
 
     model: str = setting("uv", "a model of the package, or module:function", Text())
     options: dict[str, Any] | None = setting(None, "options of the model", Options())
-    setup: str | None = setting(None, "a set-up of the paper, which options override", OneOf(*SETUPS))
+    setup: str | None = setting(None, "a set-up of the paper, which options override", OneOf(*PRESETS))
     lr: float | None = setting(
         None, "η, the same for every mechanism", POSITIVE, shown="0.05 over the median of the curvatures at the starts"
     )
     noise: str | None = setting(
-        None, "batches", OneOf(*NOISES), shown="minibatch if there is a data set of more than one example, else fresh"
+        None, "batches", Batches(), shown="minibatch if there is a data set of more than one example, else fresh"
     )
     batch_size: int = setting(4, "B, examples in a batch", Whole(1, 10**6))
     data_noise: float = setting(
@@ -101,6 +107,18 @@ class AttributionConfig(Settings):
         return self.model.replace(":", "-")
 
 
+def setup_settings(setup: str) -> JsonObject:
+    """The settings of a set-up of the paper, by name.
+
+    Raises:
+        ConfigError: there is no such set-up.
+    """
+    if setup not in PRESETS:
+        raise ConfigError("setup", f"one of {', '.join(PRESETS)}", setup)
+    preset = PRESETS[setup]
+    return {**vars(preset), "options": dict(preset.options)}
+
+
 def from_setup(setup: str, **changes: Any) -> AttributionConfig:
     """A set-up of the paper, some settings changed; options are added to its own unless the model is another.
 
@@ -110,10 +128,9 @@ def from_setup(setup: str, **changes: Any) -> AttributionConfig:
     >>> from_setup("figure-2", steps=1000, options={"width": 8}).options["width"]
     8
     """
-    if setup not in SETUPS:
-        raise ConfigError("setup", f"one of {', '.join(SETUPS)}", setup)
-    preset = SETUPS[setup]
-    if changes.get("model", preset["model"]) != preset["model"]:
-        raise ConfigError("model", f"{preset['model']} with setup {setup}", changes["model"])
-    options = preset["options"] | (changes.pop("options", None) or {})
-    return AttributionConfig(**(preset | changes | {"options": options, "setup": setup}))
+    settings: dict[str, Any] = setup_settings(setup)
+    model = PRESETS[setup].model
+    if changes.get("model", model) != model:
+        raise ConfigError("model", f"{model} with setup {setup}", changes["model"])
+    options = {**PRESETS[setup].options, **(changes.pop("options", None) or {})}
+    return AttributionConfig(**(settings | changes | {"options": options, "setup": setup}))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,38 +15,7 @@ from langevin_ib.geometry import charges
 from langevin_ib.models import Task
 from langevin_ib.models.training import cast
 from langevin_ib.studies.problem import Problem
-from langevin_ib.studies.training import Trained
-
-
-class Paths(NamedTuple):
-    """One arm's runs, in float64.
-
-    Attributes:
-        charge: χ of every generator.
-        size: s = |a||b| of its pair.
-        log_ratio: ρ = log |a|/|b| = arsinh(χ/s).
-        loss: each seed's own; NaN where it was not asked for.
-    """
-
-    charge: Float[np.ndarray, "seed time m"]
-    size: Float[np.ndarray, "seed time m"]
-    log_ratio: Float[np.ndarray, "seed time m"]
-    loss: Float[np.ndarray, "seed time"]
-
-    @property
-    def ratio(self) -> Float[np.ndarray, "seed time m"]:
-        """|a|/|b|."""
-        return np.exp(self.log_ratio)
-
-    @property
-    def off_by(self) -> Float[np.ndarray, "seed time"]:
-        """The factor by which a typical pair is off balance, exp(median |ρ|) over the generators."""
-        return np.exp(np.median(np.abs(self.log_ratio), axis=-1))
-
-    @property
-    def charge_left(self) -> Float[np.ndarray, "seed time"]:
-        """The median of |χ(t)/χ(0)| over the generators."""
-        return np.median(np.abs(self.charge / self.charge[:, :1]), axis=-1)
+from langevin_ib.studies.recorded import Paths, Trained
 
 
 def follow(problem: Problem, trained: Trained, *, loss: bool = True) -> Paths:

@@ -1,52 +1,31 @@
-"""Measurements of trained seeds: ratios, charges, losses, recovery errors; and effects paired over seeds."""
+"""What is measured of trained seeds: losses on fresh examples, errors of what is recovered."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
-from scipy import stats
+from jaxtyping import Array, Bool, Float, Key
 
 from langevin_ib.ensemble.runner import batched
-from langevin_ib.geometry import charges
-from langevin_ib.models.base import Params
+from langevin_ib.models import Params, Task
 from langevin_ib.models.training import cast
-from langevin_ib.studies.balance import median_band
-from langevin_ib.studies.problem import SPARSE, Problem, features
-from langevin_ib.studies.training import Recorded
+from langevin_ib.studies.problem import Problem
+from langevin_ib.studies.recipes import SPARSE, features
+from langevin_ib.studies.recorded import Recorded
 
 FRESH, BATCH = 8192, 512  # fresh examples of a test loss, and those of one batch
 TEST_POINTS = 10_000
 TEST_SEED = 2
 
 
-def balance(problem: Problem, params: Recorded) -> dict[str, Float[np.ndarray, "seed time m"]]:
-    """|a|/|b| and χ of every generator, along the runs.
+class Isolated(NamedTuple):
+    """Whether a seed's largest amplitudes are the true ones, and its largest false one over the smallest true one."""
 
-    Args:
-        problem: gives the symmetry.
-        params: leaves (seed, time, ...).
-    """
-    model = problem.model
-
-    def observe(point: Params):
-        return {"ratio": jnp.exp(charges.log_ratio(model, point)), "charge": model.moment_map(point)}
-
-    with jax.enable_x64(True):
-        exact = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), params)
-        return jax.tree.map(np.asarray, jax.jit(lambda p: jax.lax.map(batched(observe), p))(exact))
-
-
-def off_by(ratios: Float[np.ndarray, "*n m"]) -> Float[np.ndarray, "*n"]:
-    """The factor by which a typical pair is off balance, exp(median |log ratio|) over the generators.
-
-    >>> float(off_by(np.array([[0.5, 1.0, 2.0]]))[0].round(6))
-    2.0
-    """
-    return np.exp(np.median(np.abs(np.log(ratios)), axis=-1))
+    right: Bool[np.ndarray, " seed"]
+    spurious: Float[np.ndarray, " seed"]
 
 
 def fresh_loss(problem: Problem, ends: Recorded, label_noise: float) -> Float[np.ndarray, " seed"]:
@@ -54,22 +33,28 @@ def fresh_loss(problem: Problem, ends: Recorded, label_noise: float) -> Float[np
 
     The noise of the targets enters by its variance, its floor; E(f − f*)² is the mean over 8192 examples.
     """
-    training = problem.model.training
-    assert training is not None
+    training = problem.training
     fresh = training.population
 
-    def mean_square(params: Params, task: Any, key: Any):
-        def batch(k: Any):
+    def mean_square(params: Params, task: Task, key: Key[Array, ""]) -> Float[Array, ""]:
+        def batch(k: Key[Array, ""]) -> Float[Array, ""]:
             examples = fresh.examples(task, jax.random.normal(k, (BATCH, *fresh.shape), jnp.float32))
             return jnp.mean((training.predict(params, examples.x) - examples.y) ** 2)
 
         return jnp.mean(jax.lax.map(batch, jax.random.split(key, FRESH // BATCH)))
 
-    teacher = {name: value for name, value in problem.tasks.items() if name not in ("x", "y", "weight")}
+    teacher = {name: value for name, value in problem.own_tasks.items() if name not in ("x", "y", "weight")}
     first = jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), ends)
     keys = jax.random.split(jax.random.key(TEST_SEED), problem.seeds)
     clean = batched(mean_square)(ends, cast(teacher, first), keys)
     return np.asarray(clean, np.float64) + label_noise**2
+
+
+def training_error(
+    x: Float[np.ndarray, "seed n d"], y: Float[np.ndarray, "seed n"], w: Float[np.ndarray, "seed d"]
+) -> Float[np.ndarray, " seed"]:
+    """Mean of (x w − y)² over the examples of each seed."""
+    return np.mean((np.einsum("snd,sd->sn", x, w) - y) ** 2, axis=1)
 
 
 def square_error(
@@ -85,7 +70,7 @@ def signal_error(w: Float[np.ndarray, "seed D"], truth: Float[np.ndarray, "seed 
     return np.mean(((w - truth) @ design.T) ** 2, axis=1)
 
 
-def isolated(w: Float[np.ndarray, "seed D"], truth: Float[np.ndarray, "seed D"]) -> dict[str, Any]:
+def isolated(w: Float[np.ndarray, "seed D"], truth: Float[np.ndarray, "seed D"]) -> Isolated:
     """Whether the largest amplitudes are at the true places, and the largest elsewhere over the truth's smallest."""
     true = truth != 0
     count = true.sum(axis=1) if true.any() else np.full(len(w), SPARSE)
@@ -93,7 +78,7 @@ def isolated(w: Float[np.ndarray, "seed D"], truth: Float[np.ndarray, "seed D"])
     largest = np.argsort(-size, axis=1)
     correct = np.array([bool(true[i, largest[i, : count[i]]].all()) for i in range(len(w))])
     spurious = np.where(true, 0.0, size).max(axis=1) / np.where(true, np.abs(truth), np.inf).min(axis=1)
-    return {"right": correct, "spurious": spurious}
+    return Isolated(correct, spurious)
 
 
 def unobserved_error(
@@ -108,35 +93,3 @@ def unobserved_error(
 def variation(x: Float[np.ndarray, "seed N"]) -> Float[np.ndarray, " seed"]:
     """Total variation Σ|x_{i+1} − x_i|."""
     return np.abs(np.diff(x, axis=1)).sum(axis=1)
-
-
-def effect(
-    values: Float[np.ndarray, " seed"], reference: Float[np.ndarray, " seed"], comparisons: int = 1
-) -> dict[str, float] | None:
-    """Geometric mean of values/reference, paired over seeds, with Student's 95% interval; else None.
-
-    There is none under two seeds, or where an error is 0.
-
-    With several comparisons the interval is Bonferroni's: all of them hold together in 95%.
-
-    >>> effect(np.array([2.0, 2.0]), np.array([1.0, 1.0]))["ratio"]
-    2.0
-    """
-    if len(values) < 2 or not all(np.isfinite(errors).all() and (errors > 0).all() for errors in (values, reference)):
-        return None
-    logs = np.log(values) - np.log(reference)
-    reach = float(stats.t.ppf(1.0 - 0.025 / comparisons, len(logs) - 1)) * float(logs.std(ddof=1)) / len(logs) ** 0.5
-    mean = float(logs.mean())
-    return {"ratio": float(np.exp(mean)), "low95": float(np.exp(mean - reach)), "high95": float(np.exp(mean + reach))}
-
-
-def median_bands(values: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Median and 90% band of each; of booleans the number of seeds where it holds.
-
-    >>> median_bands({"right": np.array([True, False])})
-    {'right': {'count': 1, 'of': 2}}
-    """
-    return {
-        name: {"count": int(row.sum()), "of": len(row)} if row.dtype == bool else median_band(np.asarray(row, float))
-        for name, row in values.items()
-    }

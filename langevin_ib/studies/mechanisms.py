@@ -7,133 +7,158 @@ gradient descent with weight decay; a sixth run is isotropic Langevin dynamics a
 SGD's noise. The reduction of the imbalance under each of them is split into growth and loss of charge, and compared
 with that of gradient descent.
 
-    config, runs, statistics → mechanisms → report, plot → `python -m langevin_ib.attribute`
+    config, presets → settling → training, following, meter → balance → `StudyResult`
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool
+from jaxtyping import Array, Bool, Float
 
 from langevin_ib import geometry, signals
+from langevin_ib.dynamics.meter import NoiseReport
 from langevin_ib.dynamics.noise import kind_of
-from langevin_ib.ensemble.checkpoint import resumes
-from langevin_ib.ensemble.runner import Stages
-from langevin_ib.ensemble.trajectories import record_steps
+from langevin_ib.ensemble.checkpoint import Checkpoint, resumes
 from langevin_ib.errors import DivergenceError
 from langevin_ib.geometry import charges
 from langevin_ib.models import Model, Params
-from langevin_ib.session import Session, silent
-from langevin_ib.studies.balance import across, describe, mean, state
-from langevin_ib.studies.config import AttributionConfig
-from langevin_ib.studies.settling import (
+from langevin_ib.session import Session, versions
+from langevin_ib.statistics.seeds import mean
+from langevin_ib.studies.balance import (
     DESCENT,
     LANGEVIN,
-    MECHANISMS,
     SGD,
-    Setting,
-    descent,
-    follow,
-    isotropic_temperature,
-    langevin,
-    noise_meter,
-    settle,
-    simulate,
+    Balance,
+    Diverged,
+    ModelFacts,
+    NoiseFacts,
+    NoiseNumbers,
+    RunFacts,
+    across,
+    describe,
+    state,
 )
+from langevin_ib.studies.config import AttributionConfig
+from langevin_ib.studies.following import follow
+from langevin_ib.studies.meter import isotropic_temperature, noise_meter
+from langevin_ib.studies.problem import Problem
+from langevin_ib.studies.recorded import Paths, Trained
+from langevin_ib.studies.result import StudyResult, Values
+from langevin_ib.studies.settling import arms, batch_noise, langevin, settle
+from langevin_ib.studies.training import Arm, train
 
-SCHEMA_VERSION = 2
 NUDGE = 0.1  # along an orbit, to see whether a generator rescales a pair
 PAIR = 1e-6
 
 
-class Attribution(NamedTuple):
-    """The settled configuration, the content of `summary.json`, and the folder of states to remove once it is saved."""
-
-    config: AttributionConfig
-    summary: dict[str, Any]
-    checkpoints: Path | None = None
-
-
-def attribute(
-    config: AttributionConfig, *, report: Stages | None = None, checkpoints: Path | None = None
-) -> Attribution:
+def attribute(config: AttributionConfig, session: Session, checkpoints: Path | None = None) -> StudyResult:
     """Run every mechanism, and summarise its effect on the ratios and on the charge.
 
     Args:
         config: what to run.
-        report: called with the name of each stage, returns a progress callback for it or None.
+        session: an open one.
         checkpoints: a folder in which a long stage saves its state, and from which the same configuration resumes;
-            `langevin_ib.output.attribution.save_attribution` removes it.
+            whoever saves the result removes what it says under `checkpoints`.
 
     Raises:
         ConfigError: a setting does not fit the model.
         ModelError: a user's model breaks its contract.
         DivergenceError: a seed diverged under a mechanism other than Langevin, whose T is no setting but measured.
     """
-    with Session(report or silent).open() as session:
-        return _run_mechanisms(config, session, checkpoints)
-
-
-def _run_mechanisms(config: AttributionConfig, session: Session, checkpoints: Path | None) -> Attribution:
     began, report = time.perf_counter(), session.report
     report("planning")
-    setting = settle(config)
-    config = setting.config
+    problem, config = settle(config)
     place = None if checkpoints is None else checkpoints / f"attribution-{config.name}-{config.digest()}"
     signals.expect(place)
-    parameters = {
-        name: simulate(setting, descent(setting, name), name, report, place) for name in MECHANISMS if name != LANGEVIN
-    }
-    report("noise meter")
-    temperatures = isotropic_temperature(setting, parameters[SGD])
-    meter = noise_meter(setting, parameters[SGD][:, -1])
-    diverged = None
-    try:
-        kernel = langevin(setting, float(temperatures.mean()))
-        parameters[LANGEVIN] = simulate(setting, kernel, LANGEVIN, report, place)
-    except DivergenceError as error:
-        diverged = f"diverged at this T: {error.diverged} of {error.chains} seeds, the first by step {error.step}"
+    runs, temperatures, meter, diverged = _run_mechanisms(problem, config, session, place)
     report("summary")
-    paths = {name: follow(setting, trajectory) for name, trajectory in parameters.items()}
-    entries: dict[str, Any] = {name: describe(path) for name, path in paths.items()}
-    if diverged is not None:
-        entries[LANGEVIN] = {"diverged": diverged}
-    resumed = resumes(place)
+    paths = {name: follow(problem, run) for name, run in runs.items()}
+    size = runs[SGD].flat.shape[-1]
+    balance = Balance(
+        config=config,
+        model=ModelFacts(problem.model.group, problem.model.group_dim, size),
+        run=_run_facts(config, runs[SGD], place),
+        start=state(paths[DESCENT], 0),
+        mechanisms={name: describe(path) for name, path in paths.items()} | diverged,
+        across=across(paths),
+        noise=_noise_facts(problem, temperatures, meter, size),
+    )
+    return StudyResult(
+        name="attribution",
+        subject=config.name,
+        config=config.to_dict(),
+        seeds=config.seeds,
+        rows={name: _row(path) for name, path in paths.items()},
+        balance=balance,
+        notes=(*_collect_notes(problem, config), *([] if session.note is None else [session.note])),
+        wall_s={"attribution": round(time.perf_counter() - began, 1)},
+        checkpoints=place,
+    )
 
-    model = setting.model
-    directions = model.group_dim + model.compact_dim
-    summary = {
-        "schema_version": SCHEMA_VERSION,
-        "config": config.to_dict(),
-        "model": {"group": model.group, "generators": model.group_dim, "parameters": setting.size},
-        "run": {
-            "seeds": config.seeds,
-            "steps": config.steps,
-            "time": config.time,
-            "record_steps": record_steps(int(config.steps or 0)),
-            "resumed": resumed,
-            "wall_s": 0.0,
-        },
-        "start": state(paths[DESCENT], 0),
-        "mechanisms": entries,
-        "across": across(paths, DESCENT, SGD),
-        "noise": {
-            "temperature": mean(temperatures),
-            "metered_seeds": len(meter.trace),
-            "typical": {name: float(part[0]) for name, part in meter._asdict().items()},
-            "mean": {name: float(np.mean(part)) for name, part in meter._asdict().items()},
-            "isotropic_orbit_share": directions / setting.size,
-        },
-        "notes": [*_collect_notes(setting), *([] if session.note is None else [session.note])],
-    }
-    summary["run"]["wall_s"] = round(time.perf_counter() - began, 1)
-    return Attribution(config, summary, place)
+
+class _Runs(NamedTuple):
+    """Of each mechanism that did not diverge, its run; the T and the meter of SGD's noise; how Langevin diverged."""
+
+    trained: dict[str, Trained]
+    temperatures: Float[np.ndarray, " seed"]
+    meter: NoiseReport
+    diverged: dict[str, Diverged]
+
+
+def _run_mechanisms(problem: Problem, config: AttributionConfig, session: Session, place: Path | None) -> _Runs:
+    report = session.report
+
+    def trained(name: str, arm: Arm) -> Trained:
+        def checkpoint_of(block: int) -> Checkpoint | None:
+            if place is None:
+                return None
+            fingerprint = f"attribution {config.digest()} {name} {block} {versions()}"
+            return Checkpoint(place / f"{name.replace(' ', '-')}-{block}.npz", fingerprint)
+
+        return train(problem, arm, stage=name, progress=report(name), checkpoint_of=checkpoint_of)
+
+    protocols = arms(config)
+    runs = {name: trained(name, arm) for name, arm in protocols.items()}
+    report("noise meter")
+    temperatures = isotropic_temperature(problem, protocols[SGD], runs[SGD])
+    meter = noise_meter(problem, protocols[SGD], runs[SGD])
+    try:
+        runs[LANGEVIN] = trained(LANGEVIN, langevin(config, float(temperatures.mean())))
+    except DivergenceError as error:
+        how = f"diverged at this T: {error.diverged} of {error.chains} seeds, the first by step {error.step}"
+        return _Runs(runs, temperatures, meter, {LANGEVIN: Diverged(how)})
+    return _Runs(runs, temperatures, meter, {})
+
+
+def _run_facts(config: AttributionConfig, trained: Trained, place: Path | None) -> RunFacts:
+    steps = tuple(int(step) for step in trained.steps)
+    batches = batch_noise(config).batches
+    return RunFacts(config.seeds, steps[-1], config.time, steps, batches, resumes(place))
+
+
+def _noise_facts(
+    problem: Problem, temperatures: Float[np.ndarray, " seed"], meter: NoiseReport, size: int
+) -> NoiseFacts:
+    model = problem.model
+    return NoiseFacts(
+        temperature=mean(temperatures),
+        metered_seeds=len(meter.trace),
+        typical=NoiseNumbers(*(float(part[0]) for part in meter)),
+        mean=NoiseNumbers(*(float(np.mean(part)) for part in meter)),
+        isotropic_orbit_share=(model.group_dim + model.compact_dim) / size,
+    )
+
+
+def _row(paths: Paths) -> Mapping[str, Values]:
+    """What each seed came to."""
+    return {"off by": paths.off_by[:, -1], "|χ/χ(0)|": paths.charge_left[:, -1], "loss": paths.loss[:, -1]}
 
 
 def pair_generators(model: Model, params: Params) -> Bool[np.ndarray, " m"]:
@@ -151,11 +176,11 @@ def pair_generators(model: Model, params: Params) -> Bool[np.ndarray, " m"]:
     return np.asarray(check_generators(params))
 
 
-def _collect_notes(setting: Setting) -> list[str]:
+def _collect_notes(problem: Problem, config: AttributionConfig) -> list[str]:
     """Qualifications of the numbers: how seeds differ, how batches are drawn, where ρ is no log ratio."""
-    config, training = setting.config, setting.training
+    training, tasks, record = problem.training, problem.tasks, kind_of(str(config.noise))
     notes = []
-    rescales = pair_generators(setting.model, setting.start_of(0))
+    rescales = pair_generators(problem.model, jax.tree.map(lambda leaf: leaf[0], problem.starts()))
     if not rescales.all():
         notes.append(
             f"{int((~rescales).sum())} of {rescales.size} generators do not rescale a vector pair of conserved charge: "
@@ -166,15 +191,15 @@ def _collect_notes(setting: Setting) -> list[str]:
         notes.append("the model has one task: seeds differ by start and batches only")
     elif config.one_task:
         notes.append("all seeds train on the model's own task: they differ by start and batches only")
-    if kind_of(str(config.noise)).population and training.size > 1:
+    if record.population and training.size > 1:
         notes.append(
             f"gradient descent, weight decay, Langevin, the mean gradient of isotropized noise and the loss use each "
             f"seed's data set of {training.size} examples, which stands in for the population of the fresh batches"
         )
-    if "replacement" in kind_of(str(config.noise)).settings.takes:
+    if "replacement" in record.settings.takes:
         notes.append(f"minibatches are {config.batch_size} examples drawn independently, with replacement")
-    if setting.tasks is not None and "x" in setting.tasks:
-        x = np.asarray(setting.tasks["x"])
+    if tasks is not None and "x" in tasks:
+        x = np.asarray(tasks["x"])
         sizes = np.any(x.reshape(*x.shape[:2], -1) != 0, axis=-1).sum(axis=1)
         if sizes.min() < sizes.max():
             notes.append(

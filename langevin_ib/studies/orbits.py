@@ -28,7 +28,7 @@ class Orbits(NamedTuple):
 
 
 def follow_orbits(model: Model, points: Params) -> Orbits:
-    """Follow exp(t)·θ from given points, in float64.
+    """Follow exp(t)·θ from given points, in float64; within an open session.
 
     Args:
         model: with a group of one dimension.
@@ -44,31 +44,29 @@ def follow_orbits(model: Model, points: Params) -> Orbits:
         ValueError: the group has more dimensions than one.
 
     >>> from langevin_ib.models import uv
-    >>> orbits = follow_orbits(uv(), jnp.array([[2.0, 0.5], [0.3, 3.0]]))
+    >>> with jax.enable_x64(True):
+    ...     orbits = follow_orbits(uv(), jnp.array([[2.0, 0.5], [0.3, 3.0]]))
     >>> orbits.crossings.tolist(), bool((orbits.section_gap < 1e-9).all())
     ([1.0, 1.0], True)
     """
     if model.group_dim != 1:
         raise ValueError(f"{model.name} has a group of {model.group_dim} dimensions, not of one")
-    with jax.enable_x64(True):
-        exact = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), points)
-        times = jnp.linspace(-REACH, REACH, POINTS)[:, None]
-        charge = jax.jit(lambda t, point: model.moment_map(model.act(t, point))[0])
+    exact = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), points)
+    times = jnp.linspace(-REACH, REACH, POINTS)[:, None]
+    charge = jax.jit(lambda t, point: model.moment_map(model.act(t, point))[0])
 
-        def along(point: Params):
-            moved = batched(lambda t: model.act(t, point))(times)
-            z = batched(lambda p: jnp.concatenate([jnp.ravel(x) for x in model.invariants(p).values()]))(moved)
-            middle = z[POINTS // 2]
-            return jnp.max(jnp.abs(z - middle) / jnp.abs(middle)), batched(model.moment_map)(moved)[:, 0]
+    def along(point: Params):
+        moved = batched(lambda t: model.act(t, point))(times)
+        z = batched(lambda p: jnp.concatenate([jnp.ravel(x) for x in model.invariants(p).values()]))(moved)
+        middle = z[POINTS // 2]
+        return jnp.max(jnp.abs(z - middle) / jnp.abs(middle)), batched(model.moment_map)(moved)[:, 0]
 
-        drift, charges = jax.tree.map(np.asarray, batched(along)(exact))
-        crossings = np.sum(np.signbit(charges[:, 1:]) != np.signbit(charges[:, :-1]), axis=1)
-        gaps = [
-            _measure_crossing(model, jax.tree.map(lambda leaf, i=i: leaf[i], exact), charge)
-            if once
-            else (np.nan, np.nan)
-            for i, once in enumerate(crossings == 1)
-        ]
+    drift, charges = jax.tree.map(np.asarray, batched(along)(exact))
+    crossings = np.sum(np.signbit(charges[:, 1:]) != np.signbit(charges[:, :-1]), axis=1)
+    gaps = [
+        _measure_crossing(model, jax.tree.map(lambda leaf, i=i: leaf[i], exact), charge) if once else (np.nan, np.nan)
+        for i, once in enumerate(crossings == 1)
+    ]
     section_gap, speed_gap = np.array(gaps).T
     return Orbits(drift, crossings.astype(float), section_gap, speed_gap)
 

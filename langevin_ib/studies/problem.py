@@ -53,6 +53,13 @@ class Problem:
         return self.model.training
 
     @property
+    def own_tasks(self) -> Task:
+        """Each seed's own task, stacked; that there are none is a ValueError."""
+        if self.tasks is None:
+            raise ValueError("its seeds have no tasks of their own")
+        return self.tasks
+
+    @property
     def known(self) -> Float[np.ndarray, "seed ..."]:
         """The truth, or NaN in its place where it is not known."""
         return np.full((self.seeds, 1), np.nan) if self.truth is None else self.truth

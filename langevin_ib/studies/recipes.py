@@ -81,17 +81,11 @@ def together(parts: list[Problem]) -> Problem:
     Bernoulli masks use nothing else.
     """
     first = parts[0]
-    tasks = {name: np.concatenate([_tasks(part)[name] for part in parts]) for name in ("target", "mask")}
+    tasks = {name: np.concatenate([part.own_tasks[name] for part in parts]) for name in ("target", "mask")}
     truth = [part.truth for part in parts if part.truth is not None]
     return dataclasses.replace(
         first, tasks=tasks, seeds=sum(part.seeds for part in parts), truth=np.concatenate(truth) if truth else None
     )
-
-
-def _tasks(part: Problem) -> Task:
-    if part.tasks is None:
-        raise ValueError("its seeds have no tasks of their own")
-    return part.tasks
 
 
 def _build_observed_task(data: dict[str, np.ndarray]) -> Task:

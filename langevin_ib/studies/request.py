@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from langevin_ib.config.kinds import LIMIT, POSITIVE, Switch, Text, Whole
 from langevin_ib.config.settings import Settings, setting
+from langevin_ib.plain import JsonObject
 
 MAX_SEEDS = 4096
 MIN_STEPS = 20
@@ -34,14 +35,22 @@ class Request(Settings):
     data: str | None = setting(
         None, "your own data, an .npz file; see the README for its keys", Text("a path", metavar="FILE")
     )
-    extra: dict[str, Any] = dataclasses.field(default_factory=dict)
+    extra: Mapping[str, str | float] = dataclasses.field(default_factory=dict)
 
     @property
     def papers(self) -> bool:
         """Whether data, steps and η are the paper's, so that its caption can be set against the result."""
         return self.data is None and self.steps is None and self.lr is None
 
-    def to_dict(self) -> dict[str, Any]:
+    def word(self, name: str, default: str) -> str:
+        """A setting of one figure alone that is one of some words."""
+        return str(self.extra.get(name, default))
+
+    def number(self, name: str, default: float) -> float:
+        """A setting of one figure alone that is a number."""
+        return float(self.extra.get(name, default))
+
+    def to_dict(self) -> JsonObject:
         """Plain values; a file by its name and a digest of its content."""
         settings = super().to_dict()
         if self.data is not None:

@@ -13,7 +13,7 @@ from jaxtyping import Float, Shaped
 from langevin_ib.plain import Json, JsonObject, plain
 from langevin_ib.statistics.seeds import Band, Ratio, Spread, spread
 from langevin_ib.studies.balance import Balance
-from langevin_ib.studies.training import Trained
+from langevin_ib.studies.recorded import Paths, Trained
 
 SCHEMA_VERSION = 3
 
@@ -29,7 +29,8 @@ class Effect(NamedTuple):
         error: of its seeds; None where it diverged.
         effect: ratio to the reference's, all rows together at 95%; None of a reference, or where it has no error bar.
         diverged: what happened, in words; None if nothing did.
-        last_iterate: error before the steps without noise that follow a noisy run; None without these.
+        settled: steps without noise that follow a noisy run before its error is taken.
+        last_iterate: error before these; None without them.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Effect(NamedTuple):
     error: Band | None
     effect: Ratio | None = None
     diverged: str | None = None
+    settled: int = 0
     last_iterate: Band | None = None
 
 
@@ -58,11 +60,13 @@ class StudyResult:
         config: everything that decides the numbers.
         seeds: number of seeds.
         rows: {arm or other model: {quantity: its value for each seed}}, at the end.
+        subject: what it is of, in the folder's name, where `name` alone does not tell; else empty.
         stated: {row: {quantity: the number that the paper's caption states}}.
         effects: arms against a reference.
         balance: which mechanism balances the factors; None where that is not asked.
         details: what this study alone measures.
         own: the run that the figure shows, with its parameters along the way; None without.
+        paths: {row: its charges and ratios along the way}.
         arrays: {row: what it recovers, leading axis the seed}.
         saved: arrays of `recovered.npz`.
         notes: qualifications of the numbers.
@@ -74,11 +78,13 @@ class StudyResult:
     config: Mapping[str, Json]
     seeds: int
     rows: Mapping[str, Mapping[str, Values]]
+    subject: str = ""
     stated: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     effects: tuple[Effect, ...] = ()
     balance: Balance | None = None
     details: Details | None = None
     own: Trained | None = None
+    paths: Mapping[str, Paths] = field(default_factory=dict)
     arrays: Mapping[str, Float[np.ndarray, "seed ..."]] = field(default_factory=dict)
     saved: Mapping[str, np.ndarray] = field(default_factory=dict)
     notes: tuple[str, ...] = ()

@@ -2,88 +2,73 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-from jaxtyping import Float
-from matplotlib.figure import Figure
+from jaxtyping import Bool, Float, Shaped
 
 from langevin_ib.dynamics.noise import Noise
-from langevin_ib.ensemble.runner import Stages
-from langevin_ib.output import plots
-from langevin_ib.output.outcome import Table, banded, ensemble_of
+from langevin_ib.session import Session
 from langevin_ib.studies import baselines
-from langevin_ib.studies.balance import median_band
-from langevin_ib.studies.measures import effect, unobserved_error
-from langevin_ib.studies.problem import Problem, completion, together
+from langevin_ib.studies.measures import unobserved_error
+from langevin_ib.studies.recipes import completion, together
+from langevin_ib.studies.share_curve import NUCLEAR, QUIET, SGD, ByShare, ShareCurve
 from langevin_ib.studies.training import Arm, recovered, train
 
-SGD, QUIET, NUCLEAR = "SGD", "without noise", "nuclear norm"
-RECOVERED = 0.05  # error on unobserved entries over that of predicting zero, below which a matrix counts as recovered
-LOWEST = 2e-3  # end of the drawn axis: where entries are met exactly, rounding takes the nuclear norm to 1e-18
 ROWS = 20  # recorded times
 
-
-class Curve(NamedTuple):
-    """`curve` of a summary, its table, sentence and picture."""
-
-    numbers: dict[str, Any]
-    table: Table
-    sentence: str
-    picture: Figure
+Matrices = Float[np.ndarray, "seed m n"]
 
 
-def curve(shares: Sequence[float], seeds: int, seed: int, rates: dict[str, float], steps: int, report: Stages) -> Curve:
-    """Errors on the unobserved entries of figure 4's matrices, over that of predicting zero.
+def share_curve(
+    shares: Sequence[float], seeds: int, seed: int, rates: Mapping[str, float], steps: int, session: Session
+) -> ShareCurve:
+    """Errors of figure 4's matrices at several shares of observed entries.
 
     Args:
         shares: probabilities for an entry to be observed.
         seeds: matrices at each share.
         seed: of all randomness.
-        rates: {name: η}; all of them are run, for runs that have not converged would bias the curve.
+        rates: {suffix: η}; all of them are run, for runs that have not converged would bias the curve.
         steps: of each run.
-        report: called with the name of each stage.
+        session: an open one.
 
     Raises:
         DivergenceError: some seed's parameters ran away.
     """
     parts = [completion(seeds, seed, observed=share) for share in shares]
     joint = together(parts)
-    matrices: dict[str, list[Float[np.ndarray, "seed m n"]]] = {}
+    truth, mask = joint.known, np.asarray(joint.own_tasks["mask"])
+    matrices: dict[str, Matrices] = {}
     for suffix, lr in rates.items():
         for name, noise in ((SGD, Noise("bernoulli")), (QUIET, Noise("none"))):
             stage = f"shares, {name}{suffix}"
-            trained = train(joint, Arm(noise, lr, steps), stage=stage, rows=ROWS, progress=report(stage))
-            matrices[name + suffix] = np.split(recovered(joint, trained.ends), len(shares))
-    report(f"shares, {NUCLEAR}")
-    matrices[NUCLEAR] = [nuclear_norms(part.tasks["target"], part.tasks["mask"]) for part in parts]
-    errors = {
-        name: [_relative_error(T, part) for T, part in zip(estimates, parts, strict=True)]
-        for name, estimates in matrices.items()
-    }
-    numbers: dict[str, Any] = {"shares": list(shares), "steps": steps, "lr": {SGD + s: lr for s, lr in rates.items()}}
-    for name, values in errors.items():
-        numbers[name] = {
-            "relative_error": [median_band(error) for error in values],
-            "recovered": [int((error < RECOVERED).sum()) for error in values],
-            "observed_error": [
-                median_band(_observed_error(T, part)) for T, part in zip(matrices[name], parts, strict=True)
-            ],
-        }
-    numbers["noise_against_none"] = {
-        SGD + s: [effect(a, b) for a, b in zip(errors[SGD + s], errors[QUIET + s], strict=True)] for s in rates
-    }
-    return Curve(
-        numbers,
-        _build_table(numbers, list(errors), seeds),
-        _state_thresholds(numbers, seeds),
-        _draw_picture(shares, errors),
+            trained = train(joint, Arm(noise, lr, steps), stage=stage, rows=ROWS, progress=session.report(stage))
+            matrices[name + suffix] = recovered(joint, trained.ends)
+    session.report(f"shares, {NUCLEAR}")
+    matrices[NUCLEAR] = np.concatenate(
+        [nuclear_norms(part.own_tasks["target"], part.own_tasks["mask"]) for part in parts]
+    )
+
+    def by_share(T: Float[np.ndarray, "all m n"], counted: Float[np.ndarray, "all m n"]) -> ByShare:
+        error = unobserved_error(T, truth, counted) / unobserved_error(np.zeros_like(T), truth, counted)
+        return error.reshape(len(shares), seeds).T
+
+    return ShareCurve(
+        tuple(shares),
+        steps,
+        rates,
+        {name: by_share(T, mask) for name, T in matrices.items()},
+        {name: by_share(T, 1.0 - mask) for name, T in matrices.items()},
     )
 
 
-def nuclear_norms(target: Any, mask: Any, *, seed: int | None = None) -> Float[np.ndarray, "seed m n"]:
+def nuclear_norms(
+    target: Shaped[np.ndarray, "seed m n"],
+    mask: Shaped[np.ndarray, "seed m n"] | Bool[np.ndarray, "seed m n"],
+    *,
+    seed: int | None = None,
+) -> Matrices:
     """The matrix of least nuclear norm with each seed's observed entries, solved once where all have the same.
 
     Args:
@@ -91,63 +76,8 @@ def nuclear_norms(target: Any, mask: Any, *, seed: int | None = None) -> Float[n
         mask: which of them are observed.
         seed: of the folds by which a penalty is chosen; None where the entries carry no noise: they are then met.
     """
-    targets, masks = np.asarray(target), np.asarray(mask)
-
-    def solve(t: Float[np.ndarray, "m n"], m: Float[np.ndarray, "m n"]) -> Float[np.ndarray, "m n"]:
-        return baselines.nuclear_norm(t, m, seed=seed, exact=seed is None).T
-
-    if (targets == targets[0]).all() and (masks == masks[0]).all():
-        return np.broadcast_to(solve(targets[0], masks[0]), targets.shape)
-    return np.stack([solve(*pair) for pair in zip(targets, masks, strict=True)])
-
-
-def _relative_error(T: Float[np.ndarray, "seed m n"], part: Problem) -> Float[np.ndarray, " seed"]:
-    truth, mask = np.asarray(part.truth), np.asarray(part.tasks["mask"])
-    return unobserved_error(T, truth, mask) / unobserved_error(np.zeros_like(T), truth, mask)
-
-
-def _observed_error(T: Float[np.ndarray, "seed m n"], part: Problem) -> Float[np.ndarray, " seed"]:
-    """The error on the observed entries over that of predicting zero: a measure of convergence."""
-    return _relative_error(
-        T, dataclasses.replace(part, tasks={**part.tasks, "mask": 1.0 - np.asarray(part.tasks["mask"])})
-    )
-
-
-def _build_table(numbers: dict[str, Any], names: list[str], seeds: int) -> Table:
-    body = [
-        (
-            f"{share:.0%}",
-            *(f"{banded(numbers[name]['relative_error'][i])}, {numbers[name]['recovered'][i]}" for name in names),
-        )
-        for i, share in enumerate(numbers["shares"])
-    ]
-    return Table(
-        "From which share of observed entries on?",
-        ("observed", *(f"{name}: error, recovered" for name in names)),
-        body,
-        f"error on the other entries over that of zero, median [90% of seeds], after {numbers['steps']} steps from a "
-        f"start of 0.1; recovered: of {ensemble_of(seeds)} with less than {RECOVERED:.0%}",
-    )
-
-
-def _state_thresholds(numbers: dict[str, Any], seeds: int) -> str:
-    parts = []
-    for name in (key for key, entry in numbers.items() if isinstance(entry, dict) and "recovered" in entry):
-        first = None
-        for share, count in zip(numbers["shares"], numbers[name]["recovered"], strict=True):
-            first = (first or share) if 2 * count > seeds else None  # from where on all have a majority
-        parts.append(f"{name} {f'from {first:.0%}' if first else 'at none of these shares'}")
-    return f"share of observed entries from which on most seeds are recovered: {', '.join(parts)}"
-
-
-def _draw_picture(shares: Sequence[float], errors: dict[str, list[Float[np.ndarray, " seed"]]]) -> Figure:
-    figure, (axes,) = plots.panels(1, 2.6)
-    for i, (name, values) in enumerate(errors.items()):
-        plots.plot_band(axes, 100.0 * np.asarray(shares), np.stack(values, axis=1), name, i)
-    axes.axhline(RECOVERED, color="black", linewidth=0.8, linestyle=":", label="counted as recovered")
-    axes.set_ylim(LOWEST, 2.0)
-    plots.log_scale(axes)
-    axes.set_ylabel("error / error of zero, unobserved")
-    plots.legend(axes)
-    plots.finish([axes], "observed entries, %")
-    return figure
+    solve: Callable[..., baselines.MatrixFit] = baselines.nuclear_norm
+    options = {"seed": seed, "exact": seed is None}
+    if (target == target[0]).all() and (mask == mask[0]).all():
+        return np.broadcast_to(solve(target[0], mask[0], **options).T, target.shape)
+    return np.stack([solve(*pair, **options).T for pair in zip(target, mask, strict=True)])

@@ -5,26 +5,22 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Float
 
 from langevin_ib.dynamics.descent import Watch, nothing, sgd
 from langevin_ib.dynamics.kernel import Kernel, normal_like
 from langevin_ib.dynamics.noise import Noise
 from langevin_ib.ensemble.runner import Progress, batched
-from langevin_ib.ensemble.trajectories import ROWS, CheckpointOf, record, record_steps
+from langevin_ib.ensemble.trajectories import ROWS, BlockStage, CheckpointOf, record, record_steps
 from langevin_ib.errors import ConfigError
 from langevin_ib.models import Params, Task
 from langevin_ib.studies.problem import Problem
-
-if TYPE_CHECKING:
-    Recorded: TypeAlias = Any  # type checkers know no PyTree
-else:
-    Recorded: TypeAlias = PyTree[Float[np.ndarray, "..."] | Float[Array, "..."]]  # parameters, on the host or not
+from langevin_ib.studies.recorded import Recorded, Trained
 
 
 @dataclass(frozen=True)
@@ -55,41 +51,6 @@ class Arm:
     def rate(self) -> float:
         """η/(1 − μ), the effective learning rate over times long against the momentum's memory 1/(1 − μ)."""
         return self.lr / (1.0 - self.momentum)
-
-
-class Trained(NamedTuple):
-    """Recorded steps and parameters, and the seconds that it took, compilation included.
-
-    Attributes:
-        steps: at which parameters were kept, 0 among them.
-        flat: these, as vectors.
-        like: one point, for shapes.
-        wall_s: seconds.
-    """
-
-    steps: Float[np.ndarray, " time"]
-    flat: Float[np.ndarray, "seed time q"]
-    like: Recorded
-    wall_s: float
-
-    @property
-    def params(self) -> Recorded:
-        """Leaves (seed, time, ...)."""
-        leaves, structure = jax.tree.flatten(self.like)
-        cuts = np.cumsum([np.size(leaf) for leaf in leaves])[:-1]
-        parts = np.split(self.flat, cuts, axis=-1)
-        shaped = [part.reshape(*part.shape[:-1], *np.shape(leaf)) for part, leaf in zip(parts, leaves, strict=True)]
-        return jax.tree.unflatten(structure, shaped)
-
-    @property
-    def ends(self) -> Recorded:
-        """Parameters after the last step, leading axis the seed."""
-        return jax.tree.map(lambda leaf: leaf[:, -1], self.params)
-
-    @property
-    def first_and_last(self) -> Trained:
-        """The start and the end alone."""
-        return self._replace(steps=self.steps[[0, -1]], flat=self.flat[:, [0, -1]])
 
 
 def train(
@@ -123,8 +84,8 @@ def train(
     # On the host: an ensemble that is cut into blocks would slice it there.
     tasks = jax.tree.map(np.asarray, problem.tasks_like(like))
     flat = record(
-        kernel_of(problem, arm, like), starts, key=problem.key("chains"), steps=arm.steps, stage=stage,
-        step_size=arm.rate, tasks=tasks, rows=rows, progress=progress, checkpoint_of=checkpoint_of,
+        kernel_of(problem, arm, like), starts, key=problem.key("chains"), steps=arm.steps, tasks=tasks, rows=rows,
+        stage=BlockStage(stage, arm.rate, progress, checkpoint_of),
     )  # fmt: skip
     steps = np.asarray(record_steps(arm.steps, rows), float)
     return Trained(steps, flat, jax.tree.map(np.asarray, like), time.perf_counter() - began)
@@ -218,7 +179,7 @@ def descend_plain(
     Raises:
         ConfigError: of the option that sets η, which is too large for some seed.
     """
-    y = np.asarray(problem.tasks["y"])
+    y = np.stack([problem.task_of(i)["y"] for i in range(problem.seeds)])
     start = np.stack(
         [start_scale * np.random.default_rng([problem.seed, i, 1]).normal(size=x.shape[2]) for i in range(len(y))]
     )

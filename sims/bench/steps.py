@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -35,6 +35,7 @@ from langevin_ib.ensemble import accumulators
 from langevin_ib.ensemble.runner import Limit, Observer, Placement, Schedule, Stage, run_ensemble, starting_points
 from langevin_ib.models import Model, build_model, stack_tasks, uv
 from langevin_ib.models.training import cast
+from langevin_ib.plain import Json
 
 T, H, KAPPA, LR = 0.1, 1e-3, 100.0, 1e-4
 LANGEVIN_CHAINS, SGD_CHAINS = 1024, 16

@@ -24,11 +24,18 @@ from langevin_ib.dynamics.noise import Noise
 from langevin_ib.ensemble import accumulators
 from langevin_ib.ensemble.runner import Limit, Observer, Placement, Schedule, Stage, run_ensemble
 from langevin_ib.models.training import Examples, cast
-from langevin_ib.studies.problem import ATTENTION, RELU, Problem, student
+from langevin_ib.session import Session
+from langevin_ib.studies.presets import PRESETS, Preset
+from langevin_ib.studies.problem import Problem
+from langevin_ib.studies.recipes import student
 from langevin_ib.studies.training import Arm, train
 
 SEEDS, STEPS, REPEATS = 16, 1000, 3
-NOISE = Noise("fresh", 16, 0.02)
+
+
+def noise_of(preset: Preset) -> Noise:
+    """The batches of a figure."""
+    return Noise(preset.noise, preset.batch_size, preset.data_noise)
 
 
 def products(x: Any, values: Any, Q: Any, K: Any) -> Any:
@@ -40,8 +47,7 @@ def products(x: Any, values: Any, Q: Any, K: Any) -> Any:
 
 def plain(problem: Problem) -> Problem:
     """The same problem by `products`."""
-    training = problem.model.training
-    assert training is not None
+    training = problem.training
     fresh = training.population._replace(
         examples=lambda task, x: Examples(x, products(x, *(task[name] for name in ("V", "Q", "K"))))
     )
@@ -55,7 +61,7 @@ def seconds(problem: Problem, noise: Noise, *, ahead: bool, devices: int = 1, pa
     """The shortest of three runs, compilation left out; `partitionable` is JAX's default layout of random numbers."""
     with jax.enable_x64(True), jax.threefry_partitionable(partitionable):
         starts = problem.starts()
-        tasks = cast(problem.tasks, starts)
+        tasks = cast(problem.own_tasks, starts)
         like, task_like = jax.tree.map(lambda leaf: leaf[0], (starts, tasks))
         kernel: Kernel = sgd(problem.model, like, noise=noise, lr=1e-5, task_like=task_like)
         marks: list[float] = []
@@ -79,34 +85,36 @@ def seconds(problem: Problem, noise: Noise, *, ahead: bool, devices: int = 1, pa
     return float(np.diff(marks).min())
 
 
-def blocks(problem: Problem, protocol: Arm) -> float:
+def blocks(problem: Problem, arm: Arm) -> float:
     """Seconds of a step in blocks, by two runs of different lengths."""
-    longer = dataclasses.replace(protocol, steps=3 * protocol.steps)
-    first, second = (train(problem, part, stage="bench", rows=1).wall_s for part in (protocol, longer))
-    return (second - first) / (2 * protocol.steps)
+    longer = dataclasses.replace(arm, steps=3 * arm.steps)
+    with Session().open():
+        first, second = (train(problem, part, stage="bench", rows=1).wall_s for part in (arm, longer))
+    return (second - first) / (2 * arm.steps)
 
 
 def main() -> None:
     """Print the ratios."""
-    problem = student("attention", ATTENTION, 0.1, SEEDS, 0)
-    own = seconds(problem, NOISE, ahead=True)
+    preset = PRESETS["figure-3"]
+    problem, noise = student(preset, SEEDS, 0, samples=1), noise_of(preset)
+    own = seconds(problem, noise, ahead=True)
     print(f"figure 3, {SEEDS} seeds on one device: {1e6 * own / STEPS:.0f} µs a step; as multiples of it")
-    print(f"  noise drawn in its step, XLA's default fusions: {seconds(problem, NOISE, ahead=False) / own:.2f}")
-    layout = seconds(problem, NOISE, ahead=True, partitionable=True) / own
+    print(f"  noise drawn in its step, XLA's default fusions: {seconds(problem, noise, ahead=False) / own:.2f}")
+    layout = seconds(problem, noise, ahead=True, partitionable=True) / own
     print(f"  random numbers in JAX's default layout: {layout:.2f}")
-    print(f"  small matrix products: {seconds(plain(problem), NOISE, ahead=True) / own:.2f}")
-    print(f"  small matrix products, default: {seconds(plain(problem), NOISE, ahead=False) / own:.2f}")
+    print(f"  small matrix products: {seconds(plain(problem), noise, ahead=True) / own:.2f}")
+    print(f"  small matrix products, default: {seconds(plain(problem), noise, ahead=False) / own:.2f}")
     devices = len(jax.devices())
-    for name, options, lr, noise, ahead, steps in (
-        ("relu", RELU, 5e-5, Noise("fresh", 8, 0.1), False, 50_000),
-        ("attention", ATTENTION, 1e-3, NOISE, True, 2000),
-    ):
-        many = student(name, options, 0.1, 2 * SEEDS, 0)
-        in_blocks = blocks(many, Arm(noise, lr, steps))
+    for name, options, ahead, steps in (("figure-2", {}, False, 50_000), ("figure-3", {"samples": 1}, True, 2000)):
+        preset = PRESETS[name]
+        many, noise = student(preset, 2 * SEEDS, 0, **options), noise_of(preset)
+        in_blocks = blocks(many, Arm(noise, preset.lr, steps))
         # The older layout is none for several devices.
         shared = seconds(many, noise, ahead=ahead, devices=devices, partitionable=True) / STEPS
-        print(f"{name}, {2 * SEEDS} seeds, {devices} devices: in blocks {1e6 * in_blocks:.0f} µs a step; ", end="")
-        print(f"all devices sharing every step: {shared / in_blocks:.2f} of that")
+        print(
+            f"{preset.model}, {2 * SEEDS} seeds, {devices} devices: in blocks {1e6 * in_blocks:.0f} µs a step; "
+            f"all devices sharing every step: {shared / in_blocks:.2f} of that"
+        )
 
 
 if __name__ == "__main__":

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 
-import jax
 import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
@@ -25,16 +25,21 @@ from matplotlib.figure import Figure
 from langevin_ib import geometry
 from langevin_ib.cli.figures import main as command
 from langevin_ib.dynamics.noise import Noise
-from langevin_ib.ensemble.runner import Stages
-from langevin_ib.models import Model, build_model, stack_tasks
+from langevin_ib.models import Model, build_model
 from langevin_ib.output import plots
-from langevin_ib.output.outcome import Outcome, Table, banded, captioned, ensemble_of
-from langevin_ib.studies.measures import balance, median_bands, off_by
-from langevin_ib.studies.orbits import follow_orbits
+from langevin_ib.output.blocks import Picture, Report, Table, simple_table
+from langevin_ib.output.studies import banded, rows_table, steps_of, study_report
+from langevin_ib.plain import JsonObject
+from langevin_ib.session import Session
+from langevin_ib.statistics.seeds import band
+from langevin_ib.studies.following import follow
+from langevin_ib.studies.orbits import Orbits, follow_orbits
+from langevin_ib.studies.parts import Parts, config_of
 from langevin_ib.studies.problem import Problem
-from langevin_ib.studies.recovery import timed
+from langevin_ib.studies.recorded import Paths, Trained
 from langevin_ib.studies.request import Request
-from langevin_ib.studies.training import Arm, Trained, train
+from langevin_ib.studies.result import StudyResult
+from langevin_ib.studies.training import Arm
 
 LR, STEPS, LABEL_NOISE, START = 1e-2, 40_000, 1.0, 0.5
 LEVELS = (0.25, 0.5, 1.0, 2.0, 4.0)  # θ of the drawn orbits
@@ -43,7 +48,52 @@ NEAR = 0.1  # share of χ below which 95% of the seeds have to end for a run to 
 PAPER = {"facecolor": "white", "edgecolor": "none", "pad": 0.8}
 SHOWN = 4  # seeds whose paths are drawn
 DESCENT, SGD, ISOTROPIC = "gradient descent", "SGD, label noise", "isotropic, as SGD's"
+NOTE = (
+    "the paper's figure states no number; exp(−η²s²n) is what χ' = χ(1 − η²g²) makes of χ in n steps with g² = s² on "
+    "average, the residual's own share of g left out"
+)
 KEPT, BALANCE, PRODUCT = "|χ/χ(0)|", "|u|/|v| off by", "uv"
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """What figure 1 alone measures.
+
+    Attributes:
+        orbits: of the starts.
+        canonical_gap: |M − H|/|H|, the larger of the starts'.
+        predicted: {run: the part of χ that label noise leaves}.
+        runs: parameters along the way.
+    """
+
+    orbits: Orbits
+    canonical_gap: float
+    predicted: Mapping[str, float]
+    runs: Mapping[str, Trained]
+
+    @property
+    def followed(self) -> int:
+        """The number of orbits."""
+        return len(self.orbits.crossings)
+
+    @property
+    def meeting_once(self) -> int:
+        """The number of those that meet the slice once."""
+        return int((self.orbits.crossings == 1.0).sum())
+
+    def to_dict(self) -> JsonObject:
+        """`orbits` and `predicted` of a summary."""
+        return {
+            "orbits": {
+                "followed": self.followed,
+                "meeting the slice once": self.meeting_once,
+                "change of uv": float(self.orbits.invariance.max()),
+                "gap to s(uv)": float(self.orbits.section_gap.max()),
+                "det G against the square of the speed": float(self.orbits.square_speed_gap.max()),
+                "canonical gap": self.canonical_gap,
+            },
+            "predicted": {name: {KEPT: share} for name, share in self.predicted.items()},
+        }
 
 
 def problem_of(seeds: int, seed: int) -> Problem:
@@ -53,111 +103,91 @@ def problem_of(seeds: int, seed: int) -> Problem:
         model = build_model("uv", {})
         return dataclasses.replace(model, init=lambda key: jnp.exp(scale * model.init(key)))
 
-    model = restart(START)
-    assert model.training is not None
-    return Problem(model, stack_tasks([dict(model.training.task)] * seeds), seeds, seed, restart, START)
+    return Problem(restart(START), seeds, seed, restart=restart, start_scale=START)
 
 
-def experiment(request: Request, report: Stages) -> Outcome:
+def study(request: Request, session: Session) -> StudyResult:
     """The geometry of the figure, and the three ways to train."""
-    problem = problem_of(request.seeds, request.seed)
-    lr, steps = request.lr or LR, request.steps or STEPS
-    wall: dict[str, float] = {}
-    with timed(wall, "orbits"):
+    problem, parts = problem_of(request.seeds, request.seed), Parts(session, [NOTE])
+    quiet = Arm(Noise("none"), request.lr or LR, request.steps or STEPS)
+    with parts.timed("orbits"):
         starts = problem.starts()
         orbits = follow_orbits(problem.model, starts)
-        canonical = geometry.slice_report(problem.model, starts)
-    noises = {DESCENT: Noise("none")}
+        canonical_gap = float(geometry.slice_report(problem.model, starts).canonical_gap)
+    arms = {DESCENT: quiet}
+    predicted: dict[str, float] = {}
     if request.attribution:
-        noises |= {
-            SGD: Noise("label", None, LABEL_NOISE),
-            ISOTROPIC: Noise("label", None, LABEL_NOISE, isotropized=True),
-        }
-    runs: dict[str, Trained] = {}
-    with timed(wall, "training"):
-        for name, noise in noises.items():
-            runs[name] = train(problem, Arm(noise, lr, steps), stage=name, progress=report(name))
-    charges = {name: _relative_charge(problem, run) for name, run in runs.items()}
-    measured = {
-        name: {
-            KEPT: charges[name][:, -1],
-            BALANCE: off_by(balance(problem, _final_params(run))["ratio"])[:, -1],
-            PRODUCT: np.prod(np.asarray(run.ends, np.float64), axis=-1),
-        }
-        for name, run in runs.items()
-    }
-    numbers: dict[str, Any] = {
-        "orbits": {
-            "followed": problem.seeds,
-            "meeting the slice once": int((orbits.crossings == 1.0).sum()),
-            "change of uv": float(orbits.invariance.max()),
-            "gap to s(uv)": float(orbits.section_gap.max()),
-            "det G against the square of the speed": float(orbits.square_speed_gap.max()),
-            "canonical gap": float(canonical.canonical_gap),
-        },
-        "rows": {name: median_bands(row) for name, row in measured.items()},
-        "caption": {},
-        "predicted": {SGD: {KEPT: float(np.exp(-((lr * LABEL_NOISE) ** 2) * steps))}} if SGD in runs else {},
-        "wall_s": wall,
-        "by_seed": {name: {label: values.tolist() for label, values in row.items()} for name, row in measured.items()},
-    }
-    return Outcome(
+        noise = Noise("label", None, LABEL_NOISE)
+        arms[SGD] = dataclasses.replace(quiet, noise=noise)
+        arms[ISOTROPIC] = dataclasses.replace(quiet, noise=dataclasses.replace(noise, isotropized=True))
+        predicted[SGD] = float(np.exp(-((quiet.lr * LABEL_NOISE) ** 2) * quiet.steps))
+    with parts.timed("training"):
+        runs = {name: parts.train(problem, arm, name) for name, arm in arms.items()}
+    paths = {name: follow(problem, run, loss=False) for name, run in runs.items()}
+    return StudyResult(
         name="fig1_orbits",
-        title=f"Figure 1, orbits and slice of uv: {ensemble_of(problem.seeds)}, η = {lr:g}, {steps} steps",
-        config=request.to_dict() | {"lr": lr, "steps": steps},
-        numbers=numbers,
-        tables=[
-            _build_orbit_table(numbers["orbits"]),
-            captioned("Which training moves along the orbits?", "run", numbers, "medians over seeds [90% of seeds]"),
-        ],
-        sentences=interpret(numbers, steps),
-        pictures={"figure": picture(runs, charges)},
-        notes=[
-            "the paper's figure states no number; exp(−η²s²n) is what χ' = χ(1 − η²g²) makes of χ in n steps with g² = "
-            "s² on average, the residual's own share of g left out"
-        ],
+        config=config_of(request, quiet),
+        seeds=problem.seeds,
+        rows={name: measure(run, paths[name]) for name, run in runs.items()},
+        details=Geometry(orbits, canonical_gap, predicted, runs),
+        paths=paths,
+        notes=tuple(parts.notes),
+        wall_s=parts.wall_s,
     )
 
 
-def _final_params(run: Trained) -> Any:
-    return jax.tree.map(lambda leaf: leaf[:, -1:], run.params)
+def measure(run: Trained, paths: Paths) -> dict[str, Float[np.ndarray, " seed"]]:
+    """Charge, ratio and product of each seed at the end of a run."""
+    return {
+        KEPT: paths.charge_left[:, -1],
+        BALANCE: paths.off_by[:, -1],
+        PRODUCT: np.prod(np.asarray(run.ends, np.float64), axis=-1),
+    }
 
 
-def _relative_charge(problem: Problem, run: Trained) -> Float[np.ndarray, "seed time"]:
-    """|χ(t)/χ(0)| of each seed."""
-    charge = balance(problem, run.params)["charge"][..., 0]
-    return np.abs(charge / charge[:, :1])
+def report(result: StudyResult) -> Report:
+    """The figure as it is shown."""
+    seen = result.details
+    assert isinstance(seen, Geometry)
+    alt = "Orbits uv = θ and the slice u = v; paths of some seeds; the charge of all"
+    shown = [
+        Picture("figure", alt, partial(picture, seen.runs, result.paths)),
+        orbit_table(seen),
+        rows_table(result, "Which training moves along the orbits?", "run", "medians over seeds [90% of seeds]"),
+    ]
+    return study_report(result, "Figure 1, orbits and slice of uv", shown, interpret(result, seen))
 
 
-def _build_orbit_table(orbits: dict[str, Any]) -> Table:
+def orbit_table(seen: Geometry) -> Table:
+    """The geometry in numbers."""
+    orbits = seen.orbits
     body = [
-        ("orbits that meet u = v once", f"{orbits['meeting the slice once']} of {orbits['followed']}"),
-        ("largest relative change of uv along one", f"{orbits['change of uv']:.1e}"),
-        ("largest distance of the crossing from s(uv)", f"{orbits['gap to s(uv)']:.1e}"),
-        ("det G against |dθ/dt|² there, relative", f"{orbits['det G against the square of the speed']:.1e}"),
-        ("|M − H|/|H|, eq. (42): 0 for a canonical χ", f"{orbits['canonical gap']:.1e}"),
+        ("orbits that meet u = v once", f"{seen.meeting_once} of {seen.followed}"),
+        ("largest relative change of uv along one", f"{orbits.invariance.max():.1e}"),
+        ("largest distance of the crossing from s(uv)", f"{orbits.section_gap.max():.1e}"),
+        ("det G against |dθ/dt|² there, relative", f"{orbits.square_speed_gap.max():.1e}"),
+        ("|M − H|/|H|, eq. (42): 0 for a canonical χ", f"{seen.canonical_gap:.1e}"),
     ]
-    return Table("Does the slice pick one point of each orbit?", ("measured", "value"), body)
+    return simple_table("Does the slice pick one point of each orbit?", ("measured", "value"), body)
 
 
-def interpret(numbers: dict[str, Any], steps: int) -> list[str]:
+def interpret(result: StudyResult, seen: Geometry) -> list[str]:
     """Whether each orbit meets the slice once, and which runs reach it."""
-    orbits, rows = numbers["orbits"], numbers["rows"]
-    all_once = orbits["meeting the slice once"] == orbits["followed"]
     lines = [
-        f"the slice u = v meets {'each' if all_once else 'not each'} of the orbits once: "
-        f"{orbits['meeting the slice once']} of the {orbits['followed']} that were followed"
+        f"the slice u = v meets {'each' if seen.meeting_once == seen.followed else 'not each'} of the orbits once: "
+        f"{seen.meeting_once} of the {seen.followed} that were followed"
     ]
-    for name, row in rows.items():
-        verb = "brings training" if row[KEPT]["high90"] < NEAR else "does not bring training"
-        outcome = f"{verb} to the slice in {steps} steps"
-        predicted = numbers["predicted"].get(name)
-        prediction = f", exp(−η²s²n) = {predicted[KEPT]:.3g}" if predicted else ""
-        lines.append(f"{name} {outcome}: it keeps {banded(row[KEPT])} of χ{prediction}")
+    for name, row in result.rows.items():
+        kept = band(row[KEPT])
+        verb = "brings training" if kept.high90 < NEAR else "does not bring training"
+        outcome = f"{verb} to the slice in {steps_of(result)} steps"
+        predicted = seen.predicted.get(name)
+        prediction = "" if predicted is None else f", exp(−η²s²n) = {predicted:.3g}"
+        lines.append(f"{name} {outcome}: it keeps {banded(kept)} of χ{prediction}")
     return lines
 
 
-def picture(runs: dict[str, Trained], charges: dict[str, Float[np.ndarray, "seed time"]]) -> Figure:
+def picture(runs: Mapping[str, Trained], paths: Mapping[str, Paths]) -> Figure:
     """The paper's two panels; paths of some seeds; the charge of all."""
     with plt.rc_context(plots.STYLE):
         figure, axes = plt.subplot_mosaic(
@@ -171,23 +201,25 @@ def picture(runs: dict[str, Trained], charges: dict[str, Float[np.ndarray, "seed
     roots = np.sqrt(LEVELS)
     axes["b"].plot(roots, roots, "o", color=plots.BLACK, markersize=3)
     axes["b"].text(2.35, 2.75, "u = v", color=plots.ORANGE, fontsize=7, ha="right")
-    axes["c"].plot([0, LARGEST], [0, LARGEST], color="0.6", linewidth=0.8, linestyle="--")
-    shown = [name for name in (ISOTROPIC, SGD, DESCENT) if name in runs]
-    for name in shown:
-        style = list(runs).index(name)
-        paths = np.asarray(runs[name].params)[:SHOWN]
-        for i, path in enumerate(paths):
-            label = name if i == 0 else None
-            axes["c"].plot(*path.T, color=plots.COLOURS[style], linewidth=1.0, alpha=0.8, label=label)
-            axes["c"].plot(*path[-1], "o", color=plots.COLOURS[style], markersize=3)
-    plots.legend(axes["c"], loc="upper right", frameon=True, edgecolor="none", framealpha=0.9)
+    _draw_runs(axes["c"], runs)
     for i, (name, run) in enumerate(runs.items()):
-        plots.plot_band(axes["d"], run.steps / 1000.0, charges[name], name, i)
+        plots.plot_band(axes["d"], run.steps / 1000.0, paths[name].charge_left, name, i)
     plots.log_scale(axes["d"])
     axes["d"].set_ylabel("|χ(t)/χ(0)|")
     plots.legend(axes["d"])
     plots.finish([axes["d"]], "thousand steps")
     return figure
+
+
+def _draw_runs(axes: Axes, runs: Mapping[str, Trained]) -> None:
+    """The slice, and the paths of some seeds; the widest below."""
+    axes.plot([0, LARGEST], [0, LARGEST], color="0.6", linewidth=0.8, linestyle="--")
+    for name in (name for name in (ISOTROPIC, SGD, DESCENT) if name in runs):
+        colour = plots.COLOURS[list(runs).index(name)]
+        for i, path in enumerate(np.asarray(runs[name].params)[:SHOWN]):
+            axes.plot(*path.T, color=colour, linewidth=1.0, alpha=0.8, label=name if i == 0 else None)
+            axes.plot(*path[-1], "o", color=colour, markersize=3)
+    plots.legend(axes, loc="upper right", frameon=True, edgecolor="none", framealpha=0.9)
 
 
 def _draw_orbits(axes: Axes, *, labelled: bool) -> None:
@@ -202,7 +234,7 @@ def _draw_orbits(axes: Axes, *, labelled: bool) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns its exit code."""
     text = "Figure 1 of the paper, and training along its orbits, over an ensemble of seeds."
-    return command("sims.fig1_orbits", text, experiment, argv, parts=("attribution",))
+    return command("sims.fig1_orbits", text, study, report, argv, parts=("attribution",))
 
 
 if __name__ == "__main__":

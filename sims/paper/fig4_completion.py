@@ -11,35 +11,41 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any
 
-import jax
 import numpy as np
 from jaxtyping import Float
 from matplotlib.figure import Figure
 
-from langevin_ib.cli.figures import Request, choice
+from langevin_ib.cli.figures import choice
 from langevin_ib.cli.figures import main as command
 from langevin_ib.dynamics.noise import Noise
-from langevin_ib.ensemble.runner import Stages
 from langevin_ib.output import plots
-from langevin_ib.output.attribution import COLUMNS, LEGEND, rows, sentences
-from langevin_ib.output.outcome import Outcome, Table, banded
-from langevin_ib.output.plot_attribution import attribution_figure
-from langevin_ib.studies import shares
-from langevin_ib.studies.config import MIN_SEEDS, from_setup
+from langevin_ib.output.attribution import balance_sentences
+from langevin_ib.output.blocks import Picture, Report, Table
+from langevin_ib.output.effects import verdict
+from langevin_ib.output.recovery import recovery_report
+from langevin_ib.output.shares import shares_figure, shares_sentence, shares_table
+from langevin_ib.output.studies import balance_blocks, banded
+from langevin_ib.session import Session
+from langevin_ib.statistics.seeds import band
 from langevin_ib.studies.data import load
-from langevin_ib.studies.effects import verdict
-from langevin_ib.studies.measures import balance, off_by, unobserved_error
-from langevin_ib.studies.mechanisms import attribute
-from langevin_ib.studies.problem import Problem, completion
-from langevin_ib.studies.recovery import Recovery, failures_noted, run_recovery, timed
-from langevin_ib.studies.shares import NUCLEAR, QUIET, RECOVERED, nuclear_norms
-from langevin_ib.studies.training import Arm, Trained, recovered
+from langevin_ib.studies.effects import label_noises, other_starts
+from langevin_ib.studies.following import follow
+from langevin_ib.studies.measures import unobserved_error
+from langevin_ib.studies.parts import Parts
+from langevin_ib.studies.recipes import completion
+from langevin_ib.studies.recorded import Trained
+from langevin_ib.studies.recovery import Recovery, run_recovery
+from langevin_ib.studies.request import Request
+from langevin_ib.studies.result import StudyResult
+from langevin_ib.studies.share_curve import NUCLEAR, QUIET, RECOVERED, ShareCurve
+from langevin_ib.studies.shares import nuclear_norms, share_curve
+from langevin_ib.studies.training import Arm
 
-LR, STEPS, SIZE, SPECTRUM = 1e-3, 500_000, 20, (15.0, 5.0)
+SETUP = "figure-4"
+LR, STEPS, SPECTRUM = 1e-3, 500_000, (15.0, 5.0)
 KEPT = 40  # observed entries in an average mask: what the text's loss is a mean over
 SCALES = (0.01, 0.03, 0.3, 1.0)  # of the start, besides the paper's 0.1
 NOISES = (1.0, 3.0)  # s of label noise
@@ -53,66 +59,69 @@ NUCLEAR_NOTE = "nuclear norm: the matrix of least nuclear norm with the observed
 MODES = (FIRST, SECOND, THIRD, FOURTH)
 
 
-def experiment(request: Request, report: Stages) -> Outcome:
-    """The figure, the curve over the share of observed entries, the baseline and the attributions."""
+def study(request: Request, session: Session) -> StudyResult:
+    """The figure, its baseline and its attributions, and the curve over the share of observed entries."""
+    recovery = describe(request)
+    own, problem = recovery.own, recovery.problem
+    result = run_recovery(recovery, request, session)
+    parts = Parts(session, [*result.notes], dict(result.wall_s))
+    balance, curve = None, None
+    if request.attribution and request.data is None:
+        called = "the attribution of the balance"
+        balance = parts.attribute_balance(SETUP, request, own.lr, own.steps, part="balance", called=called)
+    if request.baselines and request.data is None:
+        rates = {"": own.lr} | ({", η × 10": 10.0 * own.lr} if request.variants else {})
+        with parts.timed("shares"), parts.failures_noted():
+            curve = share_curve(SHARES, request.seeds, request.seed, rates, own.steps, session)
+    paths = {} if result.own is None else {FACTORED: follow(problem, result.own, loss=False)}
+    return dataclasses.replace(
+        result, balance=balance, details=curve, paths=paths, notes=tuple(parts.notes), wall_s=parts.wall_s
+    )
+
+
+def describe(request: Request) -> Recovery:
+    """The figure as a recovery."""
     user_data = None if request.data is None else load(request.data, 4)
     problem = completion(request.seeds, request.seed, data=user_data)
-    mask, target, truth = (np.asarray(x) for x in (problem.tasks["mask"], problem.tasks["target"], problem.truth))
-    variant = request.extra.get("variant", "code")
-    # The loss of the code is a mean over all entries, half of which the masks drop; that of the model here a sum.
-    entries = mask[0].size
-    eta = request.lr or LR
-    rates = {"code": eta / entries, "text": eta / KEPT if user_data is None else 2.0 * eta / mask[0].sum()}
-    steps, lr = request.steps or STEPS, rates[variant]
+    mask, target, truth = np.asarray(problem.own_tasks["mask"]), np.asarray(problem.own_tasks["target"]), problem.known
+    variant = request.word("variant", "code")
     other = "text" if variant == "code" else "code"
-    masks, quiet = Noise("bernoulli"), Noise("none")
-    sweeps = {
-        QUIET: Arm(quiet, lr, steps),
-        ISOTROPIC: Arm(Noise("bernoulli", isotropized=True), lr, steps),
-    }
-    sweeps |= {f"label noise {s:g}": Arm(Noise("label", None, s), lr, steps) for s in NOISES}
-    sweeps |= {f"start {s:g}": Arm(masks, lr, steps, s) for s in SCALES}
-    outcome = run_recovery(
-        Recovery(
-            name="fig4_completion",
-            title="Figure 4, matrix completion",
-            unknown="T",
-            problem=problem,
-            own_name=FACTORED,
-            own=Arm(masks, lr, steps),
-            error=ERROR,
-            metrics={
-                ERROR: lambda T: unobserved_error(T, truth, mask),
-                OBSERVED: lambda T: np.sum(mask * (T - target) ** 2, axis=(1, 2)) / mask.sum(axis=(1, 2)),
-                **{name: partial(mode, i) for i, name in enumerate(MODES)},
-            },
-            needs_truth=frozenset([ERROR]),
-            picture=partial(picture, problem),
-            caption={FACTORED: {FIRST: SPECTRUM[0], SECOND: SPECTRUM[1]}},
-            variants={
-                f"{FACTORED}, loss as in the {other}": Arm(masks, rates[other], steps),
-                f"{FACTORED}, start of U × 1.1, as in the code": Arm(masks, lr, steps, None, (("U", 1.1),)),
-            },
-            others={ZERO: lambda: np.zeros_like(target)},
-            baselines={NUCLEAR: lambda: nuclear_norms(target, mask, seed=None if user_data is None else request.seed)},
-            sweeps=sweeps,
-            interpret=interpret,
-            notes=(
-                "σ̂ is the singular value of U Vᵀ; the paper's code plots 2σ̂ under that name",
-                *(
-                    [NUCLEAR_NOTE if user_data is None else "nuclear norm: penalty by cross-validation"]
-                    * request.baselines
-                ),
-            ),
+    # The loss of the code is a mean over all entries, half of which the masks drop; that of the model here a sum.
+    eta, kept = request.lr or LR, KEPT if user_data is None else mask[0].sum() / 2.0
+    rates = {"code": eta / mask[0].size, "text": float(eta / kept)}
+    own = Arm(Noise("bernoulli"), rates[variant], request.steps or STEPS)
+    nuclear_note = NUCLEAR_NOTE if user_data is None else "nuclear norm: penalty by cross-validation"
+    return Recovery(
+        name="fig4_completion",
+        unknown="T",
+        problem=problem,
+        own_name=FACTORED,
+        own=own,
+        error=ERROR,
+        metrics={
+            ERROR: lambda T: unobserved_error(T, truth, mask),
+            OBSERVED: lambda T: np.sum(mask * (T - target) ** 2, axis=(1, 2)) / mask.sum(axis=(1, 2)),
+            **{name: partial(mode, i) for i, name in enumerate(MODES)},
+        },
+        needs_truth=frozenset([ERROR]),
+        caption={FACTORED: {FIRST: SPECTRUM[0], SECOND: SPECTRUM[1]}},
+        variants={
+            f"{FACTORED}, loss as in the {other}": dataclasses.replace(own, lr=rates[other]),
+            f"{FACTORED}, start of U × 1.1, as in the code": dataclasses.replace(own, start_factors=(("U", 1.1),)),
+        },
+        others={ZERO: lambda: np.zeros_like(target)},
+        baselines={NUCLEAR: lambda: nuclear_norms(target, mask, seed=None if user_data is None else request.seed)},
+        sweeps={
+            QUIET: dataclasses.replace(own, noise=Noise("none")),
+            ISOTROPIC: dataclasses.replace(own, noise=Noise("bernoulli", isotropized=True)),
+            **label_noises(own, NOISES),
+            **other_starts(own, SCALES),
+        },
+        notes=(
+            "σ̂ is the singular value of U Vᵀ; the paper's code plots 2σ̂ under that name",
+            *([nuclear_note] if request.baselines else []),
         ),
-        request,
-        report,
     )
-    if request.attribution:
-        outcome = _add_balance(outcome, request, lr, steps, report) if user_data is None else outcome
-    if request.baselines and user_data is None:
-        outcome = _add_curve(outcome, request, lr, steps, report)
-    return outcome
 
 
 def mode(i: int, T: Float[np.ndarray, "seed m n"]) -> Float[np.ndarray, " seed"]:
@@ -120,25 +129,40 @@ def mode(i: int, T: Float[np.ndarray, "seed m n"]) -> Float[np.ndarray, " seed"]
     return np.linalg.svd(T, compute_uv=False)[:, i] if i < min(T.shape[1:]) else np.zeros(len(T))
 
 
-def interpret(numbers: dict[str, Any]) -> list[str]:
-    """Whether the matrix is recovered, and the part of noise in it."""
-    own, zero = (numbers["rows"][name] for name in (FACTORED, ZERO))
-    pairs = zip(numbers["by_seed"][FACTORED][ERROR], numbers["by_seed"][ZERO][ERROR], strict=True)
-    recovered_count = sum(error < RECOVERED * zero_error for error, zero_error in pairs)
-    seeds = len(numbers["by_seed"][ZERO][ERROR])
+def report(result: StudyResult) -> Report:
+    """The figure as it is shown."""
+    alt = "Singular values along training, and the ratio of the columns' norms"
+    more: list[Table | Picture] = []
+    sentences = interpret(result)
+    if result.balance is not None:
+        more += balance_blocks(result.balance, "balance", "Which mechanism balances the columns?")
+        sentences += balance_sentences(result.balance)
+    if isinstance(result.details, ShareCurve):
+        curve, alt_shares = result.details, "Error of each method against the share of observed entries"
+        more += [shares_table(curve), Picture("shares", alt_shares, partial(shares_figure, curve))]
+        sentences.append(shares_sentence(curve))
+    figure = Picture("figure", alt, partial(picture, result))
+    return recovery_report(result, "Figure 4, matrix completion", ERROR, figure, sentences, more)
+
+
+def interpret(result: StudyResult) -> list[str]:
+    """Whether the matrix is recovered, and the part of noise in it; nothing where the truth is not known."""
+    own, zero = result.rows[FACTORED], result.rows[ZERO]
+    if ERROR not in own:
+        return []
+    count = int((own[ERROR] < RECOVERED * zero[ERROR]).sum())
     lines = [
-        f"the matrix is recovered in {recovered_count} of {seeds} seeds: "
-        f"σ̂ ends at {', '.join(banded(own[x]) for x in MODES)}, "
-        f"and the error on the other entries is {banded(own[ERROR])} where predicting zero has {banded(zero[ERROR])}"
+        f"the matrix is recovered in {count} of {result.seeds} seeds: "
+        f"σ̂ ends at {', '.join(banded(band(own[name])) for name in MODES)}, "
+        f"and the error on the other entries is {banded(band(own[ERROR]))} where predicting zero has "
+        f"{banded(band(zero[ERROR]))}"
     ]
-    verdicts = {row["name"]: verdict(row) for row in numbers["attribution"] if row["kind"] != "reference"}
-    is_fitted = own[OBSERVED]["median"] < 0.5 * zero[OBSERVED]["median"]
+    verdicts = {effect.name: verdict(effect) for effect in result.effects if effect.kind != "reference"}
+    is_fitted = band(own[OBSERVED]).median < 0.5 * band(zero[OBSERVED]).median
     if QUIET in verdicts and not is_fitted:
         lines.append("the observed entries are not fitted yet: nothing can be said of what noise selects")
     elif QUIET in verdicts:
-        lines.append(
-            f"{on_noise(verdicts[QUIET], 2 * recovered_count > seeds)}: against SGD, {_list_verdicts(verdicts)}"
-        )
+        lines.append(f"{on_noise(verdicts[QUIET], 2 * count > result.seeds)}: against SGD, {_list_verdicts(verdicts)}")
     return lines
 
 
@@ -162,67 +186,25 @@ def on_noise(quiet: str, recovered: bool) -> str:
     return "Figure 4 does not decide what noise does"
 
 
-def _list_verdicts(verdicts: dict[str, str]) -> str:
+def _list_verdicts(verdicts: Mapping[str, str]) -> str:
     """The runs that differ from SGD by their noise alone, each with its verdict."""
     return "; ".join(f"{name}: {verdicts[name]}" for name in (QUIET, ISOTROPIC) if name in verdicts)
 
 
-def _add_balance(outcome: Outcome, request: Request, lr: float, steps: int, report: Stages) -> Outcome:
-    """Which mechanism balances the columns of U and V."""
-    if request.seeds < MIN_SEEDS:
-        note = f"the attribution of the balance needs {MIN_SEEDS} seeds at least, for seeds are its unit of error"
-        return dataclasses.replace(outcome, notes=[*outcome.notes, note])
-    wall = dict(outcome.numbers["wall_s"])
-    notes = [*outcome.notes]
-    summary = None
-    with timed(wall, "balance"), failures_noted(notes):
-        config = from_setup("figure-4", seeds=request.seeds, seed=request.seed, steps=steps, lr=lr, precision=32)
-        summary = attribute(config, report=report).summary
-    if summary is None:
-        return dataclasses.replace(outcome, notes=notes)
-    return dataclasses.replace(
-        outcome,
-        notes=[*notes, *(f"balance: {note}" for note in summary["notes"])],
-        numbers={**outcome.numbers, "balance": summary, "wall_s": wall},
-        tables=[*outcome.tables, Table("Which mechanism balances the columns?", COLUMNS, rows(summary), LEGEND)],
-        sentences=[*outcome.sentences, *sentences(summary)],
-        pictures={**outcome.pictures, "balance": attribution_figure(summary)},
-    )
-
-
-def _add_curve(outcome: Outcome, request: Request, lr: float, steps: int, report: Stages) -> Outcome:
-    """The share of observed entries at which recovery sets in."""
-    wall = dict(outcome.numbers["wall_s"])
-    notes = [*outcome.notes]
-    curve = None
-    with timed(wall, "shares"), failures_noted(notes):
-        rates = {"": lr} | ({", η × 10": 10.0 * lr} if request.variants else {})
-        curve = shares.curve(SHARES, request.seeds, request.seed, rates, steps, report)
-    if curve is None:
-        return dataclasses.replace(outcome, notes=notes)
-    return dataclasses.replace(
-        outcome,
-        numbers={**outcome.numbers, "curve": curve.numbers, "wall_s": wall},
-        tables=[*outcome.tables, curve.table],
-        sentences=[*outcome.sentences, curve.sentence],
-        pictures={**outcome.pictures, "shares": curve.picture},
-    )
-
-
-def picture(problem: Problem, own: Trained, arrays: dict[str, Any]) -> Figure:
+def picture(result: StudyResult) -> Figure:
     """Singular values along training, and the ratio of the columns' norms."""
-    del arrays
+    own, truth = result.own, result.saved.get("truth")
+    assert own is not None
     figure, (spectrum, ratios) = plots.panels(2, 2.4)
-    thousand = own.steps / 1000.0
-    values = modes(problem, own)
+    thousand, values = own.steps / 1000.0, modes(own)
     for i, name in enumerate(MODES):
         plots.plot_band(spectrum, thousand, values[..., i], name, i)
-    if problem.truth is not None:
-        for level in np.linalg.svd(problem.truth[0], compute_uv=False)[: len(SPECTRUM)]:
+    if truth is not None:
+        for level in np.linalg.svd(truth[0], compute_uv=False)[: len(SPECTRUM)]:
             spectrum.axhline(level, color="black", linewidth=0.8, linestyle="--")
     spectrum.set_ylabel("singular values (dashed: truth)")
     plots.legend(spectrum, loc="upper left", bbox_to_anchor=(0.0, 0.85), ncols=2)
-    plots.plot_band(ratios, thousand, off_by(balance(problem, own.params)["ratio"]), "median and 90% of the seeds")
+    plots.plot_band(ratios, thousand, result.paths[FACTORED].off_by, "median and 90% of the seeds")
     plots.log_scale(ratios)
     ratios.set_ylabel("|U_j| / |V_j| off by a factor")
     plots.legend(ratios)
@@ -230,19 +212,18 @@ def picture(problem: Problem, own: Trained, arrays: dict[str, Any]) -> Figure:
     return figure
 
 
-def modes(problem: Problem, trained: Trained) -> Float[np.ndarray, "seed time modes"]:
-    """The first singular values of each seed along its run."""
-    flat = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), trained.params)
-    values = np.linalg.svd(recovered(problem, flat), compute_uv=False)
-    values = np.pad(values, ((0, 0), (0, len(MODES))))[:, : len(MODES)]
-    return values.reshape(problem.seeds, len(trained.steps), len(MODES))
+def modes(trained: Trained) -> Float[np.ndarray, "seed time modes"]:
+    """The first singular values of U Vᵀ of each seed along its run."""
+    U, V = (np.asarray(trained.params[name], np.float64) for name in "UV")
+    values = np.linalg.svd(U @ np.swapaxes(V, -1, -2), compute_uv=False)
+    return np.pad(values, ((0, 0), (0, 0), (0, len(MODES))))[..., : len(MODES)]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns its exit code."""
     text = "loss as in the paper's code (mean over all entries) or its text (over the sub-sampled ones)"
     return command(
-        "sims.fig4_completion", "Figure 4 of the paper over an ensemble of seeds.", experiment, argv, data=True,
+        "sims.fig4_completion", "Figure 4 of the paper over an ensemble of seeds.", study, report, argv, data=True,
         extra={"variant": choice(text, "code", "text")},
     )  # fmt: skip
 

@@ -9,28 +9,32 @@ factors at a standard deviation of 1e-2, its text at 1e-4 (`--variant text`), af
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
 
 import numpy as np
-from jaxtyping import Float
 from matplotlib.figure import Figure
 
-from langevin_ib.cli.figures import Request, choice, positive
+from langevin_ib.cli.figures import choice, positive
 from langevin_ib.cli.figures import main as command
 from langevin_ib.dynamics.noise import Noise
-from langevin_ib.ensemble.runner import Stages
 from langevin_ib.output import plots
-from langevin_ib.output.outcome import Outcome, banded
+from langevin_ib.output.blocks import Picture, Report
+from langevin_ib.output.effects import says_of_noise
+from langevin_ib.output.recovery import recovery_report
+from langevin_ib.output.studies import banded
+from langevin_ib.session import Session
 from langevin_ib.studies import baselines
 from langevin_ib.studies.data import load
-from langevin_ib.studies.effects import says_of_noise
-from langevin_ib.studies.measures import isolated, signal_error
-from langevin_ib.studies.problem import features, sparse_spectrum
-from langevin_ib.studies.recovery import Recovery, each, run_recovery
-from langevin_ib.studies.training import Arm, Trained, descend_plain
+from langevin_ib.studies.effects import starts_and_noises
+from langevin_ib.studies.measures import isolated, signal_error, training_error
+from langevin_ib.studies.recipes import features, sparse_spectrum
+from langevin_ib.studies.recovery import Recovery, run_recovery, solve_each
+from langevin_ib.studies.request import Request
+from langevin_ib.studies.result import StudyResult
+from langevin_ib.studies.training import Arm, descend_plain
 
 LR, PLAIN_LR, STEPS, PLAIN_START = 1e-3, 1e-3, 150_000, 1e-4
 STARTS = {"code": 1e-2, "text": 1e-4}
@@ -47,71 +51,70 @@ ISOLATED_NOTE = (
 SHOWN, END = 1000, 0.25  # points of the drawn signal, and its end: all of [0, 1] would be a block of colour
 
 
-def experiment(request: Request, report: Stages) -> Outcome:
+def study(request: Request, session: Session) -> StudyResult:
     """The figure, with its baselines and its attribution."""
     user_data = None if request.data is None else load(request.data, 5)
-    variant = request.extra.get("variant", "code")
-    problem = sparse_spectrum(request.seeds, request.seed, start_scale=STARTS[variant], data=user_data)
-    steps = request.steps or STEPS
+    variant = request.word("variant", "code")
     other = "text" if variant == "code" else "code"
-    x, y, truth = np.asarray(problem.tasks["x"]), np.asarray(problem.tasks["y"]), problem.known
-    lr = request.lr or LR
-    plain_lr = request.extra.get("plain_lr", PLAIN_LR)
-    quiet = Noise("none")
-    sweeps = {f"start {s:g}": Arm(quiet, lr, steps, s) for s in SCALES if s != STARTS[variant]}
-    sweeps |= {f"label noise {s:g}": Arm(Noise("label", None, s), lr, steps) for s in NOISES}
-    sweeps |= {f"isotropic, as label {s:g}": Arm(Noise("label", None, s, isotropized=True), lr, steps) for s in NOISES}
-    return run_recovery(
-        Recovery(
-            name="fig5_sparse_spectral",
-            title="Figure 5, sparse spectral recovery",
-            unknown="w",
-            problem=problem,
-            own_name=DESIGNED,
-            own=Arm(quiet, lr, steps),
-            error=ERROR,
-            metrics={
-                ERROR: lambda w: signal_error(w, truth),
-                ISOLATED: lambda w: isolated(w, truth)["right"],
-                SPURIOUS: lambda w: isolated(w, truth)["spurious"],
-                "training error": lambda w: np.mean((np.einsum("snd,sd->sn", x, w) - y) ** 2, axis=1),
-            },
-            needs_truth=frozenset([ERROR, ISOLATED, SPURIOUS]),
-            picture=partial(picture, truth=problem.truth),
-            variants={
-                f"{DESIGNED}, start {STARTS[other]:g} ({other})": Arm(quiet, lr, steps, STARTS[other]),
-            }
-            | ({} if request.steps else {f"{DESIGNED}, {TEXT_STEPS} steps": Arm(quiet, lr, TEXT_STEPS)}),
-            others={PLAIN: partial(descend_plain, problem, x, plain_lr, steps, PLAIN_START)},
-            baselines={LASSO: lambda: each(baselines.lasso, x, y, request.seed)},
-            sweeps=sweeps,
-            settle=min(SETTLE, steps),
-            interpret=interpret,
-            notes=(
-                "the figure's own run has no noise of any kind: full-batch gradient descent on the mean squared error",
-                *([ISOLATED_NOTE] if problem.truth is not None else []),
-            ),
+    problem = sparse_spectrum(request.seeds, request.seed, start_scale=STARTS[variant], data=user_data)
+    x, y, truth = np.asarray(problem.own_tasks["x"]), np.asarray(problem.own_tasks["y"]), problem.known
+    own = Arm(Noise("none"), request.lr or LR, request.steps or STEPS)
+    variants = {
+        f"{DESIGNED}, start {STARTS[other]:g} ({other})": dataclasses.replace(own, start_scale=STARTS[other]),
+        f"{DESIGNED}, {TEXT_STEPS} steps": dataclasses.replace(own, steps=TEXT_STEPS),
+    }
+    if request.steps:
+        del variants[f"{DESIGNED}, {TEXT_STEPS} steps"]
+    recovery = Recovery(
+        name="fig5_sparse_spectral",
+        unknown="w",
+        problem=problem,
+        own_name=DESIGNED,
+        own=own,
+        error=ERROR,
+        metrics={
+            ERROR: lambda w: signal_error(w, truth),
+            ISOLATED: lambda w: isolated(w, truth).right,
+            SPURIOUS: lambda w: isolated(w, truth).spurious,
+            "training error": partial(training_error, x, y),
+        },
+        needs_truth=frozenset([ERROR, ISOLATED, SPURIOUS]),
+        variants=variants,
+        others={
+            PLAIN: partial(descend_plain, problem, x, request.number("plain_lr", PLAIN_LR), own.steps, PLAIN_START)
+        },
+        baselines={LASSO: lambda: solve_each(baselines.lasso, x, y, request.seed)},
+        sweeps=starts_and_noises(own, [scale for scale in SCALES if scale != STARTS[variant]], NOISES),
+        settle=min(SETTLE, own.steps),
+        notes=(
+            "the figure's own run has no noise of any kind: full-batch gradient descent on the mean squared error",
+            *([ISOLATED_NOTE] if problem.truth is not None else []),
         ),
-        request,
-        report,
     )
+    return run_recovery(recovery, request, session)
 
 
-def interpret(numbers: dict[str, Any]) -> list[str]:
+def report(result: StudyResult) -> Report:
+    """The figure as it is shown."""
+    figure = Picture(
+        "figure", "Spectrum and signal of the first seed, as each model recovers them", partial(picture, result)
+    )
+    return recovery_report(result, "Figure 5, sparse spectral recovery", ERROR, figure, interpret(result))
+
+
+def interpret(result: StudyResult) -> list[str]:
     """The caption's claims, then the attribution's sentence."""
-    lines = []
-    for name, row in numbers["rows"].items():
-        if ISOLATED in row:
-            lines.append(
-                f"{name}: true frequencies isolated in {banded(row[ISOLATED])} seeds, {ERROR} {banded(row[ERROR])}"
-            )
-    return lines + says_of_noise(numbers, what="Figure 5")
+    lines = [
+        f"{name}: true frequencies isolated in {banded(row[ISOLATED])} seeds, {ERROR} {banded(row[ERROR])}"
+        for name, row in result.spreads.items()
+        if ISOLATED in row
+    ]
+    return lines + says_of_noise(result.effects, "Figure 5")
 
 
-def picture(own: Trained, arrays: dict[str, Any], *, truth: Float[np.ndarray, "seed D"] | None) -> Figure:
+def picture(result: StudyResult) -> Figure:
     """Spectrum and signal of the first seed, as each model recovers them."""
-    del own
-    shown = [name for name in (PLAIN, DESIGNED, LASSO) if name in arrays]
+    arrays, truth = result.arrays, result.saved.get("truth")
     figure, (spectrum, signal) = plots.panels(2, 2.5)
     t = np.linspace(0.0, END, SHOWN)
     k = np.arange(arrays[DESIGNED].shape[1])
@@ -119,11 +122,10 @@ def picture(own: Trained, arrays: dict[str, Any], *, truth: Float[np.ndarray, "s
         true = np.flatnonzero(truth[0])
         spectrum.plot(true, truth[0][true], "o", color=plots.BLACK, markersize=5, fillstyle="none", label="truth")
         signal.plot(t, features(t, k.size) @ truth[0], color=plots.BLACK, linewidth=2.2, alpha=0.35, label="truth")
-    for i, name in enumerate(shown):
+    for i, name in enumerate(name for name in (PLAIN, DESIGNED, LASSO) if name in arrays):
         colour, dash = plots.COLOURS[i], plots.DASHES[i]
         spectrum.plot(k, arrays[name][0], color=colour, linestyle=dash, linewidth=1.0, label=name)
         signal.plot(t, features(t, k.size) @ arrays[name][0], color=colour, linestyle=dash, linewidth=1.0, label=name)
-    spectrum.set_xlabel("frequency k")
     spectrum.set_ylabel("amplitude, first seed")
     signal.set_ylabel("y(t), first seed")
     plots.legend(spectrum, ncols=2)
@@ -137,7 +139,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns its exit code."""
     text = "start of the factors: code (1e-2) or text (1e-4)"
     return command(
-        "sims.fig5_sparse_spectral", "Figure 5 of the paper over an ensemble of seeds.", experiment, argv, data=True,
+        "sims.fig5_sparse_spectral", "Figure 5 of the paper over an ensemble of seeds.", study, report, argv,
+        data=True,
         extra={
             "plain_lr": positive("learning rate of the plain model"),
             "variant": choice(text, *STARTS),

@@ -12,25 +12,27 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float
-from matplotlib.figure import Figure
+from matplotlib.axes import Axes
 
 from langevin_ib.cli.figures import main as command
 from langevin_ib.design import operators
 from langevin_ib.dynamics.noise import Noise
-from langevin_ib.ensemble.runner import Stages
 from langevin_ib.output import plots
-from langevin_ib.output.outcome import Outcome
+from langevin_ib.output.blocks import Picture, Report
+from langevin_ib.output.effects import says_of_noise
+from langevin_ib.output.recovery import recovery_report, signal_figure
+from langevin_ib.session import Session
 from langevin_ib.studies import baselines
-from langevin_ib.studies.effects import says_of_noise
-from langevin_ib.studies.measures import square_error
-from langevin_ib.studies.problem import wavelet
-from langevin_ib.studies.recovery import Recovery, each, run_recovery
+from langevin_ib.studies.effects import starts_and_noises
+from langevin_ib.studies.measures import square_error, training_error
+from langevin_ib.studies.recipes import wavelet
+from langevin_ib.studies.recovery import Recovery, run_recovery, solve_each
 from langevin_ib.studies.request import Request
-from langevin_ib.studies.training import Arm, Trained, descend_plain
+from langevin_ib.studies.result import StudyResult
+from langevin_ib.studies.training import Arm, descend_plain
 
 LR, STEPS, START, PLAIN_START = 1e-2, 200_000, 1e-2, 1e-4
 SCALES = (1e-4, 1e-3, 0.1, 1.0)  # of the start, besides 1e-2
@@ -40,74 +42,70 @@ DESIGNED, PLAIN, ZERO, LASSO, LASSO_X = "Hᵀ(w₁ ⊙ w₂)", "x itself", "zero
 ERROR, TRAINING, LARGE = "error of x", "training error", "wavelets above 0.1"
 
 
-def experiment(request: Request, report: Stages) -> Outcome:
+def study(request: Request, session: Session) -> StudyResult:
     """The design, its plain model and the lassos, with the attribution."""
     problem = wavelet(request.seeds, request.seed, start_scale=START)
-    size = problem.tasks["x"].shape[2]
-    H = operators.haar(size)
-    X = np.asarray(problem.tasks["x"])
+    own = Arm(Noise("none"), request.lr or LR, request.steps or STEPS)
+    X, y, truth = np.asarray(problem.own_tasks["x"]), np.asarray(problem.own_tasks["y"]), problem.known
+    H = operators.haar(X.shape[2])
     A = X @ H.matrix
-    y, truth = np.asarray(problem.tasks["y"]), problem.known
-    lr, steps = request.lr or LR, request.steps or STEPS
-    quiet = Noise("none")
-    sweeps = {f"start {scale:g}": Arm(quiet, lr, steps, scale) for scale in SCALES}
-    sweeps |= {f"label noise {s:g}": Arm(Noise("label", None, s), lr, steps) for s in NOISES}
-    sweeps |= {f"isotropic, as label {s:g}": Arm(Noise("label", None, s, isotropized=True), lr, steps) for s in NOISES}
-    others = {
-        PLAIN: partial(descend_plain, problem, A, lr, steps, PLAIN_START, "lr"),
-        ZERO: lambda: np.zeros((problem.seeds, size)),
-    }
-    return run_recovery(
-        Recovery(
-            name="design_haar",
-            title="Haar-sparse signal, a design that is not in the paper",
-            unknown="x",
-            problem=problem,
-            own_name=DESIGNED,
-            own=Arm(quiet, lr, steps),
-            error=ERROR,
-            metrics={
-                ERROR: lambda x: square_error(x, truth),
-                TRAINING: lambda x: np.mean((np.einsum("snd,sd->sn", A, x) - y) ** 2, axis=1),
-                LARGE: lambda x: np.sum(np.abs(x @ H.matrix.T) > 0.1, axis=1).astype(float),
-            },
-            needs_truth=frozenset([ERROR]),
-            picture=partial(picture, truth=problem.truth),
-            others=others,
-            baselines={
-                LASSO: lambda: each(baselines.lasso, X, y, request.seed) @ H.pseudo_inverse.T,
-                LASSO_X: lambda: each(baselines.lasso, A, y, request.seed),
-            },
-            sweeps=sweeps,
-            settle=min(SETTLE, steps),
-            interpret=partial(says_of_noise, what="This recovery"),
-            notes=("the run has no noise of any kind: full-batch gradient descent on the mean squared error",),
-        ),
-        request,
-        report,
+    recovery = Recovery(
+        name="design_haar",
+        unknown="x",
+        problem=problem,
+        own_name=DESIGNED,
+        own=own,
+        error=ERROR,
+        metrics={
+            ERROR: lambda x: square_error(x, truth),
+            TRAINING: partial(training_error, A, y),
+            LARGE: lambda x: np.sum(np.abs(x @ H.matrix.T) > 0.1, axis=1).astype(float),
+        },
+        needs_truth=frozenset([ERROR]),
+        others={
+            PLAIN: partial(descend_plain, problem, A, own.lr, own.steps, PLAIN_START, "lr"),
+            ZERO: lambda: np.zeros_like(truth),
+        },
+        baselines={
+            LASSO: lambda: solve_each(baselines.lasso, X, y, request.seed) @ H.pseudo_inverse.T,
+            LASSO_X: lambda: solve_each(baselines.lasso, A, y, request.seed),
+        },
+        sweeps=starts_and_noises(own, SCALES, NOISES),
+        settle=min(SETTLE, own.steps),
+        notes=("the run has no noise of any kind: full-batch gradient descent on the mean squared error",),
+    )
+    return run_recovery(recovery, request, session)
+
+
+def report(result: StudyResult) -> Report:
+    """The study as it is shown."""
+    names = (PLAIN, DESIGNED, LASSO)
+    draw = partial(signal_figure, result, names, "x, first seed", draw_truth, draw_first)
+    return recovery_report(
+        result,
+        "Haar-sparse signal, a design that is not in the paper",
+        ERROR,
+        Picture("figure", "The first seed's signal as each model recovers it", draw),
+        says_of_noise(result.effects, "This recovery"),
     )
 
 
-def picture(own: Trained, arrays: dict[str, Any], *, truth: Float[np.ndarray, "seed N"] | None) -> Figure:
-    """The first seed's signal as each model recovers it."""
-    del own
-    shown = [name for name in (PLAIN, DESIGNED, LASSO) if name in arrays]
-    figure, grid = plots.panels(len(shown), 1.9)
-    for i, (axes, name) in enumerate(zip(grid, shown, strict=True)):
-        place = np.arange(arrays[name].shape[1])
-        if truth is not None:
-            axes.step(place, truth[0], color=plots.BLACK, linewidth=2.2, alpha=0.35, label="truth", where="mid")
-        axes.step(place, arrays[name][0], color=plots.COLOURS[i], linewidth=1.0, label=name, where="mid")
-        axes.set_ylabel("x, first seed")
-        plots.legend_above(axes)
-    plots.finish(grid, "position")
-    return figure
+def draw_truth(axes: Axes, place: Float[np.ndarray, " N"], truth: Float[np.ndarray, " N"]) -> None:
+    """The first seed's signal, below what is recovered."""
+    axes.step(place, truth, color=plots.BLACK, linewidth=2.2, alpha=0.35, label="truth", where="mid")
+
+
+def draw_first(
+    axes: Axes, place: Float[np.ndarray, " N"], signals: Float[np.ndarray, "seed N"], name: str, style: int
+) -> None:
+    """What the first seed recovers."""
+    axes.step(place, signals[0], color=plots.COLOURS[style], linewidth=1.0, label=name, where="mid")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns its exit code."""
     text = "A Haar-sparse signal by inverse design, over an ensemble of seeds."
-    return command("sims.design_haar", text, experiment, argv, parts=("attribution", "baselines"))
+    return command("sims.design_haar", text, study, report, argv, parts=("attribution", "baselines"))
 
 
 if __name__ == "__main__":

@@ -130,9 +130,9 @@ def _settled(config: RunConfig, edges: Mapping[str, np.ndarray], schedule: Sched
 
 def attributed(**settings: Any) -> dict[str, Any]:
     """The content of an attribution's `summary.json` but for times of the clock."""
-    summary = dict(attribute(AttributionConfig(**settings)).summary)
-    summary["run"] = {name: value for name, value in summary["run"].items() if name not in WALL}
-    return summary
+    with Session().open() as session:
+        result = attribute(AttributionConfig(**settings), session)
+    return {name: value for name, value in result.to_dict().items() if name not in WALL}
 
 
 # ---- ensembles, stored and given back ----

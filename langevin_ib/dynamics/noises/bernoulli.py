@@ -63,4 +63,5 @@ NOISE = NoiseKind(
     gradient=gradient,
     draw=draw,
     cumulants=cumulants,
+    batches="each example kept with probability 1/2",
 )

@@ -12,12 +12,12 @@ from jaxtyping import Array, Float
 from langevin_ib.models.base import POSITIVE, Model
 from langevin_ib.models.checks import at_least, non_negative
 from langevin_ib.models.pair import (
+    FLAT,
     PairPoint,
     balanced,
-    chart_terms,
     descending,
     frame_avoiding,
-    log_sphere,
+    slice_terms_of,
     starting_vectors,
     to_chart,
     unit_vectors,
@@ -190,11 +190,8 @@ def attention(  # noqa: PLR0915  # one closure over the data and the options
         invariants=lambda params: to_chart(columns(params["Q"]), columns(params["K"]), frame)._asdict() | kept(params),
         section=section,
         init=init,
-        # dη is not bounded at the chart's pole, and would depend on where that is.
-        flat=("dw db̂", lambda invariants: log_sphere(invariants["eta"])),
-        slice_terms=lambda invariants: chart_terms(
-            loss(section(invariants)), PairPoint(invariants["w"], invariants["eta"])
-        ),
+        flat=FLAT,
+        slice_terms=slice_terms_of(loss, section),
         scalars=scalars,
         branches={name: (POSITIVE,) for head in names for name in head},
         notes=(

@@ -14,13 +14,13 @@ from langevin_ib.geometry.linalg import log_det_spd
 from langevin_ib.models.base import POSITIVE, Model, Params, SliceTerms
 from langevin_ib.models.checks import among, at_least, non_negative
 from langevin_ib.models.pair import (
+    FLAT,
     PairPoint,
     balanced,
-    chart_terms,
     descending,
     direction,
     frame_avoiding,
-    log_sphere,
+    slice_terms_of,
     starting_vectors,
     to_chart,
 )
@@ -211,11 +211,8 @@ def columns(training: Training, rows: int, right: Float[np.ndarray, "p r"]) -> M
         invariants=lambda params: to_chart(params["U"].T, params["V"].T, frame)._asdict(),
         section=section,
         init=init,
-        # dη is not bounded at the chart's pole, and would depend on where that is.
-        flat=("dw db̂", lambda invariants: log_sphere(invariants["eta"])),
-        slice_terms=lambda invariants: chart_terms(
-            loss(section(invariants)), PairPoint(invariants["w"], invariants["eta"])
-        ),
+        flat=FLAT,
+        slice_terms=slice_terms_of(loss, section),
         scalars=scalars,
         branches={f"{name}_{j + 1}": (POSITIVE,) for name in ("s", "sigma") for j in range(rank)},
         notes=("the diagonal part of GL(r) is divided out, as in the paper; group=gl divides by all of it",),

@@ -14,9 +14,8 @@ from langevin_ib.design import operators
 from langevin_ib.dynamics.noise import Noise
 from langevin_ib.errors import ConfigError, DivergenceError
 from langevin_ib.models.training import Examples, cast
-from langevin_ib.studies.problem import (
-    ATTENTION,
-    RELU,
+from langevin_ib.studies.presets import PRESETS
+from langevin_ib.studies.recipes import (
     SEGMENTS,
     completion,
     features,
@@ -32,8 +31,8 @@ from langevin_ib.studies.training import Arm, descend_linear, descend_plain, rec
 SEED = 3
 RARE = 1e-4  # false-positive rate of each statistical test, over both sides
 MAKERS = {
-    "relu": lambda seeds: student("relu", RELU, 0.05, seeds, SEED),
-    "attention": lambda seeds: student("attention", ATTENTION, 0.1, seeds, SEED),
+    "relu": lambda seeds: student(PRESETS["figure-2"], seeds, SEED),
+    "attention": lambda seeds: student(PRESETS["figure-3"], seeds, SEED, samples=1),
     "completion": lambda seeds: completion(seeds, SEED),
     "spectral": lambda seeds: sparse_spectrum(seeds, SEED),
     "piecewise": lambda seeds: piecewise(seeds, SEED),
@@ -87,7 +86,7 @@ def test_shapes_are_the_papers_and_a_seed_has_its_task_and_start_whatever_their_
 @pytest.mark.full
 def test_outgoing_weights_of_the_relu_student_have_random_signs(x64):
     """64 seeds × 16 signs: |z| < 3.9 in all but 1e-4 of keys; alternating ones would be the same in all seeds."""
-    signs = np.sign(student("relu", RELU, 0.05, 64, SEED).starts()["v"])
+    signs = np.sign(student(PRESETS["figure-2"], 64, SEED).starts()["v"])
     assert abs(signs.sum()) < 3.9 * np.sqrt(signs.size)
     assert len({tuple(row) for row in signs.tolist()}) == 64
 
@@ -324,10 +323,10 @@ def test_training_without_noise_is_the_loop_of_both_factors(x64):
 @pytest.mark.full
 def test_training_from_another_scale_starts_there_and_a_rate_too_large_is_an_error(x64):
     problem = sparse_spectrum(2, SEED, frequencies=5, points=4)
-    short = train(problem, Arm(Noise("none"), 1e-3, 20, 0.5), stage="larger", rows=1)
+    short = train(problem, Arm(Noise("none"), 1e-3, 20, start_scale=0.5), stage="larger", rows=1)
     np.testing.assert_array_equal(short.params["u"][:, 0], problem.starts(0.5)["u"])
     with pytest.raises(DivergenceError, match=r"too fast: 2 of 2 chains diverged.* use a smaller lr"):
-        train(problem, Arm(Noise("none"), 1e3, 20, 0.5), stage="too fast")
+        train(problem, Arm(Noise("none"), 1e3, 20, start_scale=0.5), stage="too fast")
 
 
 @pytest.mark.full
@@ -342,7 +341,7 @@ def test_training_from_another_scale_starts_there_and_a_rate_too_large_is_an_err
     ],
     ids=["haar", "matrix", "depth 3", "groups", "spectral"],
 )
-def test_any_design_is_trained_on_data_of_ones_own(build):
+def test_any_design_is_trained_on_data_of_ones_own(build, x64):
     """Each seed has its own data, which decide its w; before training, the control, it is far from it."""
     random = np.random.default_rng(0)
     X, truth = random.normal(size=(2, 20, 8)), random.normal(size=(2, 8))

@@ -8,7 +8,7 @@ import pytest
 from langevin_ib.design import operators
 from langevin_ib.errors import ConfigError, FailedRunError
 from langevin_ib.studies import baselines
-from langevin_ib.studies.problem import features
+from langevin_ib.studies.recipes import features
 
 TOLERANCE = 1e-4  # of a subgradient, relative to the penalty
 

@@ -1,31 +1,38 @@
 """What is read off trained seeds, against naive computations; effects and their words."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy import stats
+from jax.flatten_util import ravel_pytree
 
 from langevin_ib.dynamics.noise import Noise
 from langevin_ib.errors import DivergenceError
-from langevin_ib.output.outcome import banded
+from langevin_ib.output.balancing import on_noise
+from langevin_ib.output.effects import says_of_noise, verdict
+from langevin_ib.output.studies import caption_sentences
+from langevin_ib.session import Session
+from langevin_ib.statistics.seeds import Estimate, Ratio
 from langevin_ib.studies import measures
-from langevin_ib.studies.balancing import on_noise
 from langevin_ib.studies.baselines import LassoFit
-from langevin_ib.studies.effects import says_of_noise, sweep, verdict
+from langevin_ib.studies.effects import sweep
+from langevin_ib.studies.following import follow
 from langevin_ib.studies.measures import (
-    balance,
-    effect,
     isolated,
-    median_bands,
-    off_by,
     signal_error,
     square_error,
+    training_error,
     unobserved_error,
     variation,
 )
-from langevin_ib.studies.problem import RELU, completion, sparse_spectrum, student
-from langevin_ib.studies.recovery import caption_sentences, each, failures_noted
+from langevin_ib.studies.parts import Parts
+from langevin_ib.studies.presets import PRESETS
+from langevin_ib.studies.recipes import completion, sparse_spectrum, student
+from langevin_ib.studies.recorded import Paths, Trained
+from langevin_ib.studies.recovery import solve_each
+from langevin_ib.studies.result import Effect, StudyResult
 from langevin_ib.studies.training import Arm, train
 from sims import fig4_completion
 
@@ -37,30 +44,39 @@ def along(shapes, scale=1.0, seeds=2, times=3):
     return {name: np.float32(scale * RANDOM.normal(size=(seeds, times, *shape))) for name, shape in shapes.items()}
 
 
+def trained(params):
+    """Runs with these parameters along the way."""
+    like = jax.tree.map(lambda leaf: leaf[0, 0], params)
+    flat = jax.vmap(jax.vmap(lambda point: ravel_pytree(point)[0]))(params)
+    return Trained(np.arange(3.0), np.asarray(flat), like, 0.0)
+
+
 @pytest.mark.parametrize("name", ["relu", "completion"])
-def test_ratio_and_charge_are_those_of_the_norms_however_far_from_one(name):
+def test_ratio_and_charge_are_those_of_the_norms_however_far_from_one(name, x64):
     if name == "relu":
-        problem, params = student("relu", RELU, 0.05, 2, 0), along({"W": (16, 3), "v": (16,)})
+        problem, params = student(PRESETS["figure-2"], 2, 0), along({"W": (16, 3), "v": (16,)})
         params["v"][0, 0, 0] = 1e-6
         a, b = np.linalg.norm(params["W"].astype(float), axis=-1), np.abs(params["v"].astype(float))
     else:
         problem, params = completion(2, 0, size=4, spectrum="2,1"), along({"U": (4, 4), "V": (4, 4)})
         a, b = (np.linalg.norm(params[key].astype(float), axis=-2) for key in "UV")
-    found = balance(problem, params)
-    np.testing.assert_allclose(found["ratio"], a / b, rtol=1e-4)
-    np.testing.assert_allclose(found["charge"], 0.5 * (a**2 - b**2), rtol=1e-10)
+    found = follow(problem, trained(params), loss=False)
+    np.testing.assert_allclose(found.ratio, a / b, rtol=1e-4)
+    np.testing.assert_allclose(found.charge, 0.5 * (a**2 - b**2), rtol=1e-10)
+    charge_left = np.median(np.abs(found.charge / found.charge[:, :1]), axis=-1)
+    np.testing.assert_allclose(found.charge_left, charge_left, rtol=1e-12)
 
 
 def test_the_factor_of_imbalance_is_the_typical_one_on_either_side():
     ratios = np.exp(RANDOM.normal(size=(4, 3, 5)))
     wanted = [[float(np.median([max(r, 1.0 / r) for r in row])) for row in seed] for seed in ratios]
-    np.testing.assert_allclose(off_by(ratios), wanted, rtol=1e-12)
+    np.testing.assert_allclose(Paths(ratios, ratios, np.log(ratios), ratios[..., 0]).off_by, wanted, rtol=1e-12)
 
 
 @pytest.mark.full
 def test_the_test_loss_is_the_population_risk_and_the_floor_of_label_noise(x64):
     """8192 examples: within 6% of the closed form in all but 1e-4 of keys; the teacher's own loss is the floor."""
-    problem = student("relu", RELU, 0.05, 3, 0)
+    problem = student(PRESETS["figure-2"], 3, 0)
     teacher = {key: jnp.asarray(problem.tasks[key], jnp.float32) for key in ("v", "W")}
     np.testing.assert_allclose(measures.fresh_loss(problem, teacher, 0.1), 0.01, atol=1e-9)
     student_params = {"v": 0.5 * teacher["v"], "W": teacher["W"]}
@@ -85,6 +101,9 @@ def test_errors_are_those_of_a_loop():
     np.testing.assert_allclose(unobserved[:2], [np.mean(one) for one in hidden], rtol=1e-12)
     assert np.isnan(unobserved[2])
     x = found[:, 0]
+    y = RANDOM.normal(size=(3, 4))
+    wanted = [np.mean([(found[s, i] @ x[s] - y[s, i]) ** 2 for i in range(4)]) for s in range(3)]
+    np.testing.assert_allclose(training_error(found, y, x), wanted, rtol=1e-12)
     np.testing.assert_allclose(variation(x), [sum(abs(row[i + 1] - row[i]) for i in range(4)) for row in x], rtol=1e-12)
 
 
@@ -107,48 +126,10 @@ def test_frequencies_are_isolated_where_the_largest_are_the_true_ones():
         ]
     )
     found = isolated(w, truth)
-    assert found["right"].tolist() == [True, False, True, False]
-    np.testing.assert_allclose(found["spurious"], [0.1, 0.3, 0.5, 2.0])
+    assert found.right.tolist() == [True, False, True, False]
+    np.testing.assert_allclose(found.spurious, [0.1, 0.3, 0.5, 2.0])
     one = isolated(np.array([[3.0, 1.0], [1.0, 3.0]]), np.array([[1.0, 0.0], [1.0, 0.0]]))  # of a user's, not three
-    assert one["right"].tolist() == [True, False]
-
-
-def test_spreads_are_quantiles_and_counts():
-    values = RANDOM.normal(size=41)
-    found = median_bands({"error": values, "right": values > 0})
-    assert found["right"] == {"count": int((values > 0).sum()), "of": 41}
-    ordered = np.sort(values)
-    assert [found["error"][key] for key in ("low90", "median", "high90")] == [ordered[2], ordered[20], ordered[38]]
-    assert banded(found["right"]) == f"{found['right']['count']} of 41"
-    assert banded(None) == "–"
-
-
-def test_an_effect_is_the_paired_mean_of_log_ratios():
-    values, reference = np.exp(RANDOM.normal(size=(2, 7)))
-    test = stats.ttest_rel(np.log(values), np.log(reference))
-    interval = test.confidence_interval(0.95)
-    found = effect(values, reference)
-    np.testing.assert_allclose(found["ratio"], stats.gmean(values / reference), rtol=1e-12)
-    np.testing.assert_allclose([found["low95"], found["high95"]], np.exp([interval.low, interval.high]), rtol=1e-12)
-    assert effect(values[:1], reference[:1]) is None
-    assert effect(np.append(values, 0.0), np.append(reference, 1.0)) is None
-    assert effect(np.append(values, 1.0), np.append(reference, np.nan)) is None
-
-
-def test_the_interval_of_an_effect_covers_in_95_of_100():
-    """400 data sets of 4 seeds, a count outside the central 1 − 10⁻⁴ of the binomial rejects; so does Gauss's 1.96."""
-    random, truth, wrong = np.random.default_rng(5), 1.3, stats.norm.ppf(0.975) / stats.t.ppf(0.975, 3)
-    covered = {"t": 0, "normal": 0}
-    for _ in range(400):
-        reference = np.exp(random.normal(size=4))
-        found = effect(truth * reference * np.exp(0.3 * random.normal(size=4)), reference)
-        ends = np.log([found["low95"], found["high95"]])
-        middle, gap = np.log(found["ratio"]), np.log(truth)
-        covered["t"] += bool(ends[0] <= gap <= ends[1])
-        covered["normal"] += bool(abs(gap - middle) <= wrong * (ends[1] - middle))
-    low, high = stats.binom.ppf([RARE / 2, 1 - RARE / 2], 400, 0.95)
-    assert low <= covered["t"] <= high
-    assert not low <= covered["normal"] <= high
+    assert one.right.tolist() == [True, False]
 
 
 @pytest.mark.parametrize(
@@ -164,68 +145,70 @@ def test_the_interval_of_an_effect_covers_in_95_of_100():
     ],
 )
 def test_the_verdict_is_that_of_the_interval(found, said):
-    interval = None if found is None else dict(zip(("ratio", "low95", "high95"), found, strict=True))
-    assert verdict({"diverged": None, "effect": interval}) == said
-    assert verdict({"diverged": "3 of 4 seeds", "effect": None}) == "diverges"
+    assert verdict(Effect("run", "noise", None, None if found is None else Ratio(*found))) == said
+    assert verdict(Effect("run", "noise", None, diverged="3 of 4 seeds")) == "diverges"
 
 
-def row(name, *effect):
+def arm(name, *ratio):
     kinds = {"own": "reference", "U Vᵀ": "reference", "start": "start", "without": "other"}
     kind = next((kind for key, kind in kinds.items() if name.startswith(key)), "noise")
-    found = dict(zip(("ratio", "low95", "high95"), effect, strict=True))
-    return {"name": name, "kind": kind, "diverged": None, "effect": found}
+    return Effect(name, kind, None, Ratio(*ratio))
 
 
 def test_what_is_said_of_noise_names_what_helps_and_what_harms():
     def said(*others):
-        rows = [row("own", 1, 1, 1), row("own, 9 more", 1, 1, 1), *others]
-        (sentence,) = says_of_noise({"attribution": rows}, what="Figure 5")
+        effects = [arm("own", 1, 1, 1), arm("own, 9 more", 1, 1, 1), *others]
+        (sentence,) = says_of_noise(effects, "Figure 5")
         return sentence.split("of the recovery error, ")[1]
 
-    helps, harms, larger = row("label 1", 0.5, 0.4, 0.6), row("label 3", 2, 1.5, 3), row("start 1", 3, 2, 4)
-    same, wide = row("label 2", 1, 0.95, 1.05), row("label 4", 1, 0.9, 1.3)
+    helps, harms, larger = arm("label 1", 0.5, 0.4, 0.6), arm("label 3", 2, 1.5, 3), arm("start 1", 3, 2, 4)
+    same, wide = arm("label 2", 1, 0.95, 1.05), arm("label 4", 1, 0.9, 1.3)
     assert said(same, larger) == "noise leaves it as it is (label 2); the scale of the start harms it (start 1)"
     assert said(wide) == "noise is not decided (label 4)"
-    assert said({**same, "effect": None}) == "noise is not decided (label 2)"  # of one seed
+    assert said(same._replace(effect=None)) == "noise is not decided (label 2)"  # of one seed
     assert said(helps, harms) == "noise improves it (label 1), harms it (label 3)"
-    assert said({**harms, "diverged": "all"}) == "noise harms it (label 3)"
-    assert says_of_noise({"attribution": []}, what="Figure 5") == []
+    assert said(harms._replace(diverged="all")) == "noise harms it (label 3)"
+    assert says_of_noise([], "Figure 5") == []
 
 
 @pytest.mark.full
-def test_a_sweep_sets_each_run_against_the_figures_own_seed_by_seed():
+def test_a_sweep_sets_each_run_against_the_figures_own_seed_by_seed(x64):
     problem = sparse_spectrum(3, 0, frequencies=5, points=4)
     quiet = Noise("none")
     own = train(problem, Arm(quiet, 0.01, 20), stage="own")
-    runs = {"again": Arm(quiet, 0.01, 20), "runaway": Arm(quiet, 1e3, 20, 1.0)}
+    runs = {"again": Arm(quiet, 0.01, 20), "runaway": Arm(quiet, 1e3, 20, start_scale=1.0)}
     told = []
-    rows = sweep(problem, own, lambda w: square_error(w, problem.truth), runs, told.append, reference="own")
-    assert [one["name"] for one in rows] == ["own", "again", "runaway"]
+    session = Session(told.append)
+    effects = sweep(problem, own, lambda w: square_error(w, problem.truth), runs, session, reference="own")
+    assert [one.name for one in effects] == ["own", "again", "runaway"]
     assert told == ["again", "runaway"]
-    assert rows[1]["error"] == rows[0]["error"]
-    assert rows[1]["effect"] == {"ratio": 1.0, "low95": 1.0, "high95": 1.0}
-    assert rows[2]["diverged"].startswith("3 of 3 seeds diverged, the first by step ")
-    assert [verdict(one).split(":")[0] for one in rows[1:]] == ["the same", "diverges"]
+    assert effects[1].error == effects[0].error
+    assert effects[1].effect == Ratio(1.0, 1.0, 1.0)
+    assert effects[2].diverged.startswith("3 of 3 seeds diverged, the first by step ")
+    assert [verdict(one).split(":")[0] for one in effects[1:]] == ["the same", "diverges"]
 
 
 def test_the_caption_is_inside_or_outside_the_band():
-    found = {"median": 1.0, "low90": 0.9, "high90": 1.1}
-    numbers = {
-        "rows": {"own": {"error": found, "σ̂": found}},
-        "caption": {"own": {"error": 1.1, "σ̂": 1.2, "absent": 1.0}, "left out": {"error": 1.0}},
-    }
-    assert caption_sentences(numbers, 32) == [
-        "own: the caption states error 1.1; ours is 1 [0.9, 1.1]: inside the band of 90% of the seeds",
-        "own: the caption states σ̂ 1.2; ours is 1 [0.9, 1.1]: outside the band of 90% of the seeds",
+    values = np.array([0.9, 1.0, 1.1])
+    result = StudyResult(
+        name="fig",
+        config={},
+        seeds=3,
+        rows={"own": {"error": values, "σ̂": values, "right": values > 0}},
+        stated={"own": {"error": 1.09, "σ̂": 1.2, "absent": 1.0}, "left out": {"error": 1.0}},
+    )
+    assert caption_sentences(result) == [
+        "own: the caption states error 1.09; ours is 1 [0.91, 1.09]: inside the band of 90% of the seeds",
+        "own: the caption states σ̂ 1.2; ours is 1 [0.91, 1.09]: outside the band of 90% of the seeds",
     ]
 
 
 @pytest.mark.parametrize(
     ("share", "said"),
     [
-        ({"value": 0.997, "low95": 0.99, "high95": 1.004}, "not that noise does it"),
-        ({"value": 0.5, "low95": 0.4, "high95": 0.6}, "shows noise at work"),
-        ({"value": 0.9, "low95": 0.8, "high95": 1.0}, "does not decide"),
+        (Estimate(0.997, 0.05, 0.99, 1.004), "not that noise does it"),
+        (Estimate(0.5, 0.05, 0.4, 0.6), "shows noise at work"),
+        (Estimate(0.9, 0.05, 0.8, 1.0), "does not decide"),
         (None, "error bar"),
     ],
 )
@@ -234,7 +217,7 @@ def test_what_a_figure_shows_about_noise_follows_from_the_interval(share, said):
 
 
 def test_ratios_end_near_one_only_where_they_do():
-    share = {"value": 0.997, "low95": 0.99, "high95": 1.004}
+    share = Estimate(0.997, 0.05, 0.99, 1.004)
     assert "the ratios end near one, not that noise" in on_noise("Figure 2", share, 1.09, 1000)
     assert "come nearer to one (off by 2.29 in the end), not that noise" in on_noise("Figure 2", share, 2.29, 1000)
 
@@ -255,29 +238,24 @@ def test_what_figure_4_shows_about_noise_follows_from_the_run_without_it(quiet, 
 
 
 def test_figure_4_counts_the_seeds_that_are_recovered_and_sets_sgd_against_both_controls():
-    own, zero, spread = [0.01, 0.04, 0.06], [1.0, 1.0, 1.0], {"median": 1.0, "low90": 0.9, "high90": 1.1}
-    metrics = ("error, unobserved", "error, observed", *fig4_completion.MODES)
-    small = {key: 0.1 * value for key, value in spread.items()}
-    numbers = {
-        "rows": {"U Vᵀ": dict.fromkeys(metrics, small), "zero": dict.fromkeys(metrics, spread)},
-        "by_seed": {"U Vᵀ": {"error, unobserved": own}, "zero": {"error, unobserved": zero}},
-        "attribution": [
-            row("U Vᵀ", 1, 1, 1),
-            row("without noise", 2, 1.5, 3),
-            row("isotropic, as SGD's", 1, 0.99, 1.01),
-        ],
-    }
-    first, second = fig4_completion.interpret(numbers)
+    ones = np.ones(3)
+    zero = dict.fromkeys(("error, unobserved", "error, observed", *fig4_completion.MODES), ones)
+    own = {**dict.fromkeys(zero, 0.1 * ones), "error, unobserved": np.array([0.01, 0.04, 0.06])}
+    effects = (arm("U Vᵀ", 1, 1, 1), arm("without noise", 2, 1.5, 3), arm("isotropic, as SGD's", 1, 0.99, 1.01))
+    result = StudyResult("fig4_completion", {}, 3, {"U Vᵀ": own, "zero": zero}, effects=effects)
+    first, second = fig4_completion.interpret(result)
     assert first.startswith("the matrix is recovered in 2 of 3 seeds: ")
     assert second.startswith("Figure 4 shows noise helping the recovery: against SGD, without noise: worse: error × 2")
     assert "isotropic, as SGD's: the same" in second
-    assert len(fig4_completion.interpret({**numbers, "attribution": []})) == 1
-    untrained = {**numbers["rows"], "U Vᵀ": numbers["rows"]["zero"]}
-    assert "not fitted yet" in fig4_completion.interpret({**numbers, "rows": untrained})[1]
+    assert len(fig4_completion.interpret(dataclasses.replace(result, effects=()))) == 1
+    untrained = dataclasses.replace(result, rows={"U Vᵀ": zero, "zero": zero})
+    assert "not fitted yet" in fig4_completion.interpret(untrained)[1]
+    unknown = {name: values for name, values in zero.items() if name != "error, unobserved"}
+    assert fig4_completion.interpret(dataclasses.replace(result, rows={"U Vᵀ": unknown, "zero": unknown})) == []
 
 
 @pytest.mark.full
-def test_a_run_with_noise_is_settled_before_its_error_is_taken():
+def test_a_run_with_noise_is_settled_before_its_error_is_taken(x64):
     """Label noise of s = 3 at this η makes the last iterate's error jitter; after descent without noise it is less."""
     problem = sparse_spectrum(4, 0, frequencies=5, points=8)
     own = train(problem, Arm(Noise("none"), 0.02, 4000), stage="own")
@@ -286,15 +264,15 @@ def test_a_run_with_noise_is_settled_before_its_error_is_taken():
     def errors(w):
         return square_error(w, problem.truth)
 
-    def rows(settle):
-        return sweep(problem, own, errors, runs, lambda name: None, reference="own", settle=settle)
+    def effects(settle):
+        return sweep(problem, own, errors, runs, Session(), reference="own", settle=settle)
 
-    (_, before), (_, longer, after) = rows(0), rows(4000)
-    assert before["last_iterate"] is None
-    assert (longer["name"], longer["kind"], after["kind"]) == ("4000 steps more", "reference", "noise")
-    assert after["effect"]["ratio"] < 0.5 * before["effect"]["ratio"]
-    assert after["last_iterate"] == before["error"]
-    assert after["error"]["median"] < 0.5 * before["error"]["median"]
+    (_, before), (_, longer, after) = effects(0), effects(4000)
+    assert before.last_iterate is None
+    assert (longer.name, longer.kind, after.kind) == ("4000 steps more", "reference", "noise")
+    assert after.effect.ratio < 0.5 * before.effect.ratio
+    assert after.last_iterate == before.error
+    assert after.error.median < 0.5 * before.error.median
 
 
 def test_a_baseline_of_the_same_data_is_solved_once_and_of_others_for_each():
@@ -305,32 +283,17 @@ def test_a_baseline_of_the_same_data_is_solved_once_and_of_others_for_each():
         return LassoFit(X[0] * y[0], 0.0)
 
     X, y = np.arange(12.0).reshape(2, 2, 3), np.ones((2, 2))
-    np.testing.assert_array_equal(each(solve, X, y, 5), X[:, 0])
+    np.testing.assert_array_equal(solve_each(solve, X, y, 5), X[:, 0])
     assert solved == [5, 5]
-    np.testing.assert_array_equal(each(solve, X[[0, 0]], y, 6), X[[0, 0], 0])
+    np.testing.assert_array_equal(solve_each(solve, X[[0, 0]], y, 6), X[[0, 0], 0])
     assert solved == [5, 5, 6]
 
 
 def test_a_part_that_fails_is_left_out_with_its_reason():
-    notes = []
-    with failures_noted(notes):
+    parts = Parts(Session())
+    with parts.timed("part"), parts.failures_noted():
         raise DivergenceError("text", 1, 2, 3, 0.1)
-    assert notes == ["left out, for it failed: " + str(DivergenceError("text", 1, 2, 3, 0.1))]
-    with pytest.raises(ZeroDivisionError), failures_noted(notes):
+    assert parts.notes == ["left out, for it failed: " + str(DivergenceError("text", 1, 2, 3, 0.1))]
+    assert set(parts.wall_s) == {"part"}
+    with pytest.raises(ZeroDivisionError), parts.failures_noted():
         raise ZeroDivisionError
-
-
-def test_intervals_of_several_comparisons_hold_together():
-    """Of 200 experiments of 10 null comparisons each, 5% may err in any; more than 24 (12%) has a probability of 2e-5.
-
-    The control, an interval of 95% for each of the ten, errs in 40% of them.
-    """
-    random = np.random.default_rng(3)
-    wrong = {1: 0, 10: 0}
-    for _ in range(200):
-        pairs = [np.exp(random.normal(size=(2, 16))) for _ in range(10)]
-        for level in wrong:
-            found = [measures.effect(a, b, level) for a, b in pairs]
-            wrong[level] += any(one["low95"] > 1.0 or one["high95"] < 1.0 for one in found)
-    assert wrong[10] <= 24
-    assert wrong[1] > 48

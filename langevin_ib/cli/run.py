@@ -1,0 +1,171 @@
+"""`python -m langevin_ib.sim`: from options, a file and plug-ins to the configuration of a run, and to its result."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, get_args
+
+from langevin_ib import signals
+from langevin_ib.cli.command import Parser, flag, guarded, new_parser, own_output
+from langevin_ib.cli.job import Job, Output, execute
+from langevin_ib.cli.options import Origins, add_output, add_settings, list_choices, typed_settings
+from langevin_ib.config import extensions
+from langevin_ib.config.choices import BUILT_IN, Classes, flat_settings, reconciled
+from langevin_ib.config.kinds import AUTO, number
+from langevin_ib.config.run import LAWS, RunConfig
+from langevin_ib.config.settings import Setting, read_settings
+from langevin_ib.devices import use_all_cores
+from langevin_ib.errors import ConfigError, LangevinIBError
+
+PROGRAM = "python -m langevin_ib.sim"
+TITLES = {
+    "model": "model and temperature",
+    "protocol": "confinement",
+    "dynamics": "chains",
+    "descent": "stochastic gradient descent, with --sampler sgd",
+    "comparison": "comparison",
+}
+# The settings that may name a plug-in, which is imported before all others are read: it may have settings of its own.
+CHOICES: dict[str, extensions.Kind] = {
+    extensions.SETTING[kind]: kind for kind in get_args(extensions.Kind) if kind != "model"
+}
+
+
+def build_parser(choices: Mapping[str, Any] | None = None, classes: Classes | None = None) -> Parser:
+    """Options are the settings of every built-in choice, in groups, and those of the plug-ins that are chosen."""
+    parser = new_parser(
+        PROGRAM, "Simulate noisy training of a symmetric model and measure which reduced law its draws obey."
+    )
+    declared = flat_settings(classes)
+    for key, title in TITLES.items():
+        group = {name: one for name, one in declared.items() if one.group == key}
+        add_settings(parser.add_argument_group(title), group)
+    for kind, chosen in (classes or {}).items():
+        own = {name: one for name, one in chosen.declared().items() if one.group not in TITLES}
+        if own:
+            title = f"settings of {flag(extensions.SETTING[kind])} {(choices or {}).get(extensions.SETTING[kind])}"
+            add_settings(parser.add_argument_group(title), own)
+    output = parser.add_argument_group("input and output")
+    output.add_argument("--config", metavar="FILE", help="TOML or JSON file of settings; options override it")
+    output.add_argument("--chunk", metavar="N", help="records per device call; changes no number [auto]")
+    add_output(output)
+    list_choices(parser, declared)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns its exit code: 0 done, 2 bad input (nothing written), 3 failed run."""
+    return guarded(PROGRAM, lambda: _simulate(sys.argv[1:] if argv is None else argv))
+
+
+def _simulate(argv: Sequence[str]) -> int:
+    choices, classes, path, settings = _choose(argv)
+    arguments = vars(build_parser(choices, classes).parse_args(argv))
+    output = Output.of(arguments)
+    chunk = _parse_chunk(arguments["chunk"])
+    declared = flat_settings(classes)
+    typed = typed_settings(arguments, declared)
+    # An error of the option --config is one about a name in the file.
+    origins = Origins({*declared, "config"}, typed, {*settings, "config"}, f"from {path}")
+    with origins.named():
+        config = RunConfig.from_dict(settings | typed)
+    retained = _retained(settings, typed, declared)
+
+    use_all_cores()
+    # After the settings are known to be good, so that a typing error is answered at once; after the devices are set.
+    with signals.held():
+        from langevin_ib.output.report import run_report  # noqa: PLC0415
+        from langevin_ib.output.store import save  # noqa: PLC0415
+        from langevin_ib.runs.run import run  # noqa: PLC0415
+
+    def of_rest(name: str) -> str:
+        origin = config.origin_of(name)
+        rulers = [flag(other) for other in typed if declared[other].feeds]
+        return f"{origin} from {', '.join(rulers)}" if rulers and origin == "set by rule" else origin
+
+    job = Job(
+        work=lambda report: run(config, report=report, chunk_records=chunk, checkpoints=output.checkpoints),
+        report=run_report,
+        save=lambda result, _, out: save(result, out),
+        summary=lambda result, _: result.summary,
+        owned=_of_others(config),
+        notes=[f"note: kept from {path}: {', '.join(retained)}; give one as auto to set it anew"] if retained else [],
+    )
+    return execute(job, output, origins.named(of_rest))
+
+
+class _Chosen(NamedTuple):
+    """What is chosen, by name and by settings class, the file's path, and its settings."""
+
+    choices: Mapping[str, object]
+    classes: Classes
+    path: str | None
+    settings: dict[str, object]
+
+
+def _choose(argv: Sequence[str]) -> _Chosen:
+    """Read the file and the options that choose something; plug-ins are imported.
+
+    What the file sets of choices that are others now is left out, before anything that it names has to be there.
+    """
+    first = Parser(add_help=False, allow_abbrev=False)
+    for name in ("model", *CHOICES):
+        first.add_argument(flag(name), dest=name, nargs="*" if flat_settings()[name].kind.many else "?")
+    first.add_argument("--config", nargs="?")
+    found = vars(first.parse_known_args(argv)[0])
+    path = found.pop("config")
+    typed = {name: text for name, text in found.items() if text is not None}
+    settings: dict[str, object] = {}
+    try:
+        if path is not None:
+            settings = dict(read_settings(path))
+        if any(_is_plug_in(kind, given.get(name)) for name, kind in CHOICES.items() for given in (settings, typed)):
+            use_all_cores()  # before a plug-in starts JAX
+        with own_output():
+            settings = reconciled(settings, typed)
+        choices = {name: value for name, value in (settings | typed).items() if name in CHOICES}
+        with Origins(flat_settings(), typed, settings, f"from {path}").named(), own_output():
+            return _Chosen(choices, RunConfig.classes_of(settings | typed), path, settings)
+    except LangevinIBError:
+        if {"-h", "--help", "--version"} & set(argv):
+            return _Chosen({}, {}, None, {})
+        raise
+
+
+def _is_plug_in(kind: extensions.Kind, chosen: Any) -> bool:
+    known = {AUTO, *LAWS, *BUILT_IN.get(kind, ())}
+    names = chosen if isinstance(chosen, list) else [chosen]
+    return any(isinstance(name, str) and name not in known and extensions.is_known(kind, name) for name in names)
+
+
+def _of_others(config: RunConfig) -> list[str]:
+    """What of a run is not the package's own."""
+    laws: list[tuple[extensions.Kind, Any]] = [("law", name) for name in config.laws or ()]
+    return extensions.of_others(
+        [
+            ("model", config.model_name),
+            ("process", config.sampler),
+            ("confinement", config.confine),
+            ("kernel", config.integrator),
+            ("noise", config.noise),
+            *laws,
+        ]
+    )
+
+
+def _retained(settings: Mapping[str, Any], typed: Mapping[str, Any], declared: Mapping[str, Setting]) -> list[str]:
+    """The file's numbers that a rule would now set otherwise."""
+    if not any(declared[name].feeds for name in typed):
+        return []
+    ruled = (name for name, one in declared.items() if one.ruled and name not in typed)
+    return [name for name in ruled if settings.get(name, AUTO) != AUTO]
+
+
+def _parse_chunk(text: str | None) -> int | None:
+    if text is None:
+        return None
+    value = number(text)
+    if not isinstance(value, int) or value < 1:
+        raise ConfigError("chunk", "a whole number from 1", text)
+    return value

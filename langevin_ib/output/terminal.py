@@ -1,0 +1,84 @@
+"""A report on a terminal: tables no wider than that is, a line for each sentence."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import NamedTuple
+
+from rich.console import Console
+from rich.table import Table as Grid
+from rich.text import Text
+
+from langevin_ib.output.blocks import LINED, Column, Line, Lines, Report, Table
+
+COLOURS = {"agrees": "green", "differs": "red", "undecided": "yellow"}
+SENTENCE = 32  # characters in a line of a cell
+UNBOUNDED = 1000  # a table measures what it is cut to, so it is measured on a page that cuts nothing
+
+
+def show(report: Report, console: Console) -> None:
+    """The title, then tables and lines in their order; the rest is for the page."""
+    _print_line(Line(report.title, "bold"), console)
+    for block in report.blocks:
+        if isinstance(block, Table):
+            show_table(block, console)
+        elif isinstance(block, Lines):
+            for line in block.lines:
+                _print_line(line, console)
+
+
+def show_table(table: Table, console: Console) -> None:
+    """A table, and its legend below it.
+
+    Where the terminal is too narrow, columns that the table can spare are left out, then the lines between columns,
+    then more of them: a distance or a verdict that is cut says nothing. If nothing else helps, cells are folded.
+    """
+    ranks = sorted({0, *(column.spare for column in table.columns)})
+    last = max(rank for rank in ranks if rank <= LINED)
+    forms = [_Form(rank) for rank in ranks if rank <= last]
+    if len(ranks) > 1:
+        forms += [_Form(rank, bare=True) for rank in ranks if rank >= last]
+    page = console.options.update(width=UNBOUNDED)
+    grids = (_grid(table, form) for form in forms)
+    fitting = (grid for grid in grids if console.measure(grid, options=page).maximum <= console.width)
+    console.print(next(fitting, None) or _grid(table, forms[-1]._replace(folded=True)))
+    if table.legend:
+        _print_line(Line(table.legend, "dim"), console)
+
+
+class _Form(NamedTuple):
+    """How a table is fitted: without columns up to a rank, without lines between columns, with folded cells."""
+
+    spared: int
+    bare: bool = False
+    folded: bool = False
+
+
+def _grid(table: Table, form: _Form) -> Grid:
+    # The tables of studies are wide: they have no room at their edges.
+    edges = not form.bare and any(column.verdict for column in table.columns)
+    grid = Grid(title=table.title or None, title_justify="left", pad_edge=edges)
+    if form.bare:
+        grid.box, grid.padding = None, (0, 1, 0, 0)
+    shown = [place for place, column in enumerate(table.columns) if not 0 < column.spare <= form.spared]
+    for column in (table.columns[place] for place in shown):
+        justify = "left" if column.left else "right"
+        grid.add_column(column.title, justify=justify, no_wrap=not form.folded, overflow="fold")
+    spares = any(column.spare for column in table.columns)
+    for rows in table.sections:
+        for row in rows:
+            grid.add_row(*(_cell(table.columns[place], row[place], spares) for place in shown))
+        grid.add_section()
+    return grid
+
+
+def _cell(column: Column, text: str, spares: bool) -> str | Text:
+    if column.verdict and text:
+        return Text(text, style=COLOURS.get(text.split(maxsplit=1)[0], ""))
+    if spares and not column.spare:  # a sentence in place of a number pushes no other column out
+        return textwrap.fill(text, SENTENCE, break_long_words=False)
+    return text
+
+
+def _print_line(line: Line, console: Console) -> None:
+    console.print(Text(line.text, style=line.style), soft_wrap=True)

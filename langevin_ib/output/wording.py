@@ -1,0 +1,100 @@
+"""How a run is told, by the type of what its process has to say besides: columns, first lines, words.
+
+A process whose details have a type of their own is told as any other, unless it joins:
+
+    @wording_of.register
+    def _(details: MyDetails) -> Wording:
+        return Wording(own=my_lines)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import singledispatch
+
+from langevin_ib.output.blocks import Column, Line
+from langevin_ib.output.report_sgd import descent_lines, descent_subject, nearest_lines
+from langevin_ib.runs.result import Result, SgdDetails
+from langevin_ib.statistics.records import Absent
+
+LAW = (Column("law", left=True), Column("measure", left=True, spare=6))
+FITTED = (Column("T", spare=4), Column("c", spare=3))
+DISTANCE = (Column("TV"), Column("floor", spare=1), Column("95% bounds", spare=5), Column("p", spare=2))
+VERDICT = Column("verdict", left=True, verdict=True)
+COLUMNS = (*LAW, *DISTANCE, Column("c of law", spare=1), VERDICT)
+FITTED_COLUMNS = (*LAW, *FITTED, *DISTANCE, VERDICT)
+
+
+def thermal_subject(result: Result) -> str:
+    """Temperature, or the process, confinement and slab in one line."""
+    config, protocol = result.plan.config, result.protocol
+    heat = f"T = {config.temperature:.4g}" if config.process.gibbs else config.sampler
+    condition = f", draws with {protocol.conditioned_on}" if protocol.conditioned_on else ""
+    return f"{heat}, confinement {protocol.confinement}{condition}"
+
+
+def coefficient_lines(result: Result) -> tuple[Line, ...]:
+    """c with its interval."""
+    c = result.coefficient
+    if isinstance(c, Absent):
+        return (Line(f"c not estimated: {c.why}", "yellow"),)
+    doubt = ", in doubt: see below" if result.doubts else ""
+    return (Line(f"c = {c} (95% interval {c.ci95[0]:z.3f} to {c.ci95[1]:z.3f}){doubt}", "bold"),)
+
+
+def thermal_caption(result: Result, sample: str) -> str:
+    """What moved the chains, how much was drawn, and c."""
+    config, c = result.plan.config, result.coefficient
+    measured = "c not estimated" if isinstance(c, Absent) else f"c = {c}"
+    # No line ends inside a number.
+    measured = f"{measured}{in_doubt(result)}".replace(" ", "\N{NO-BREAK SPACE}")
+    return f"{config.integrator or config.sampler}, {sample}; {measured}"
+
+
+def in_doubt(result: Result) -> str:
+    """Whether something stands against its verdicts."""
+    return " (in doubt)" if result.doubts else ""
+
+
+@dataclass(frozen=True)
+class Wording:
+    """What the table, the lines and the picture of a run have by its process; the defaults are those of a T and a c.
+
+    Attributes:
+        columns: of the table of laws; see `law_table.law_rows` for what may stand in them.
+        subject: what was sampled, in one line, without the model.
+        head: the lines below the table.
+        own: lines of its own, after those about verdicts.
+        caption: from what was drawn, the second line above the picture.
+        step: the symbol of its step size.
+        mixes: whether its chains move for good, so that R-hat and ESS are shown.
+    """
+
+    columns: tuple[Column, ...] = COLUMNS
+    subject: Callable[[Result], str] = thermal_subject
+    head: Callable[[Result], tuple[Line, ...]] = coefficient_lines
+    own: Callable[[Result], tuple[Line, ...]] = lambda _: ()
+    caption: Callable[[Result, str], str] = thermal_caption
+    step: str = "h"
+    mixes: bool = True
+
+
+@singledispatch
+def wording_of(details: object) -> Wording:
+    """How a run with these details is told."""
+    del details
+    return Wording()
+
+
+@wording_of.register
+def _(details: SgdDetails) -> Wording:
+    return Wording(
+        columns=FITTED_COLUMNS,
+        subject=lambda result: descent_subject(result, details),
+        head=lambda result: nearest_lines(result, details),
+        own=lambda result: descent_lines(result, details),
+        caption=lambda result, sample: f"{sample}{in_doubt(result)}",
+        step="η",
+        mixes=details.noisy,
+    )

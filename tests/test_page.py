@@ -1,0 +1,206 @@
+"""Pages: one self-contained file each, well-formed, all text escaped; what a process of one's own has to say."""
+
+import dataclasses
+import json
+from html.parser import HTMLParser
+from types import MappingProxyType
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from helpers import small_result
+
+from langevin_ib import RunConfig
+from langevin_ib.laws.candidates import LawAbout
+from langevin_ib.output.blocks import Column, Line, Lines, Picture, Report, Table, simple_table
+from langevin_ib.output.page import page
+from langevin_ib.output.report import findings, run_report
+from langevin_ib.output.wording import Wording, wording_of
+from langevin_ib.runs.result import ChargeSummary, Meter, SgdDetails
+
+SCRIPT = '<script>alert("x")</script>'
+VOID = {"meta", "img"}
+PNG = b"\x89PNG"
+
+
+class Page(HTMLParser):
+    """Reads a page, and fails where a tag is left open or closed by another one."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict]] = []
+        self.words: list[tuple[str, str]] = []
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        assert tag not in VOID or not attrs or dict(attrs)
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if data.strip():
+            self.words.append((self.open[-1] if self.open else "", data.strip()))
+
+    def of(self, tag):
+        """The text within a tag, in order."""
+        return [text for where, text in self.words if where == tag]
+
+
+def read(report):
+    """A report's page, checked for what every page has."""
+    text = page(report, {picture.name: PNG for picture in report.pictures})
+    found = Page(text)
+    names = [name for name, _ in found.tags]
+    assert text.startswith("<!doctype html>")
+    assert dict(found.tags)["html"] == {"lang": "en"}
+    assert found.of("title") == found.of("h1") == [report.title]
+    assert names.count("h1") == 1
+    assert {name for name in names if name[0] == "h" and name[1:].isdigit()} <= {"h1", "h2"}
+    assert names.count("table") == names.count("thead")
+    assert "script" not in names
+    assert not {"link", "iframe"} & set(names)
+    for name, attributes in found.tags:
+        if name == "img":
+            assert attributes["alt"]
+            assert attributes["src"].startswith("data:image/png;base64,iVBOR")
+    assert "http" not in text
+    return found
+
+
+def everything(text):
+    """A report with a text in each of its places."""
+    columns = (Column(text, left=True), Column("verdict", verdict=True))
+    return Report(
+        text,
+        (
+            Picture("first", text, plt.figure),
+            Picture("second", text, plt.figure),
+            Table(columns, (((text, f"agrees {text}"), (text, "")), ((text, text),)), text, text),
+            Lines((Line(text, "bold"), Line(text, "bold")), text),
+            Lines((Line(text, "bold"), Line(text), Line(text, "yellow"))),
+        ),
+        appendix=(simple_table(text, (text,), [(text,)]),),
+        config=text,
+    )
+
+
+@pytest.mark.parametrize("text", [SCRIPT, "a & b", '" onerror="x', "κ|χ|²/2 < {{ 7 * 7 }} {% raw %}"])
+def test_every_text_of_a_page_is_escaped_wherever_it_stands(text):
+    found = read(everything(text))
+    assert found.of("h2") == [text, text, text, "Configuration"]
+    assert found.of("th") == [text, "verdict", text]
+    assert found.of("li") == [text, text]
+    assert found.of("p") == [text, text, text, text]
+    assert found.of("pre") == [text]
+    assert [attributes["alt"] for name, attributes in found.tags if name == "img"] == [text, text]
+    assert not [attributes for _, attributes in found.tags if "onerror" in attributes]
+
+
+def test_cells_are_coloured_by_their_verdict_and_sections_are_bodies_of_their_own():
+    found = read(everything("x"))
+    cells = [attributes.get("class") for name, attributes in found.tags if name == "td"]
+    assert cells == ["left", "agrees", "left", None, "left", "x", "left"]
+    assert [name for name, _ in found.tags].count("tbody") == 3
+
+
+def test_the_page_of_a_run_names_its_laws_and_escapes_them():
+    result = small_result(missing=(f"law {SCRIPT}: is not asked for",))
+    invariant = result.invariants["z"]
+    laws = dict(invariant.laws)
+    laws[SCRIPT] = dataclasses.replace(
+        laws.pop("naive"), about=LawAbout(SCRIPT, "d<z>", "exp(−ℓ/T) < 1 & p > 0", "control", None)
+    )
+    invariants = {"z": dataclasses.replace(invariant, laws=laws)}
+    report = run_report(dataclasses.replace(result, invariants=invariants, verdicts={}))
+    found = read(report)
+    assert SCRIPT in found.of("td")
+    assert "exp(−ℓ/T) < 1 & p > 0" in found.of("td")
+    assert f"law {SCRIPT}: is not asked for" in found.of("p")
+    assert json.loads(found.of("pre")[0]) == result.plan.config.to_dict()
+    assert [picture.name for picture in report.pictures] == ["histogram"]
+
+
+def test_a_run_without_laws_has_no_table():
+    result = small_result(verdicts={})
+    bare = dataclasses.replace(result.invariants["z"], laws={})
+    report = run_report(dataclasses.replace(result, invariants={"z": bare}))
+    assert not [block for block in (*report.blocks, *report.appendix) if isinstance(block, Table)]
+    assert "table" not in [name for name, _ in read(report).tags]
+
+
+class Own:
+    """Details of a process of one's own."""
+
+    doubts, independent = (), MappingProxyType({})
+
+    def to_dict(self, result):
+        return {"own": result.run.chains}
+
+
+def test_details_of_ones_own_are_told_as_any_other_run_and_can_have_their_own_lines():
+    plain, result = small_result(), small_result(details=Own())
+    assert findings(result) == findings(plain)
+    assert run_report(result).title == run_report(plain).title
+
+    class Told(Own):
+        pass
+
+    @wording_of.register
+    def _(details: Told) -> Wording:
+        lines = (Line(f"its own {type(details).__name__}"),)
+        return Wording(subject=lambda _: "a process of one's own", own=lambda _: lines, step="ε")
+
+    result = small_result(details=Told())
+    texts = [line.text for line in findings(result)]
+    assert "its own Told" in texts
+    assert any("400 steps of ε = 0.002" in text for text in texts)
+    assert run_report(result).title == "uv: z in [0.3, 2], a process of one's own"
+    assert findings(small_result(details=Own())) == findings(plain)
+
+
+@pytest.mark.parametrize("noisy", [True, False])
+def test_a_run_of_sgd_is_told_by_the_type_of_its_details(noisy):
+    meter = Meter(1.0, 0.1, 2.0, 1.0, 0.0, 0.7)
+    details = SgdDetails("label", "label noise", True, "own", 0.1, None, meter, noisy, {}, ChargeSummary(0.5, 0.1, 0.9))
+    plain = small_result(details=details)
+    config = RunConfig(sampler="sgd", lr=0.002, label_noise=2.0, chains=64)
+    result = dataclasses.replace(plain, plan=dataclasses.replace(plain.plan, config=config))
+    report = run_report(result)
+    assert report.title.startswith("uv: z in [0.3, 2], SGD with η = 0.002, label noise")
+    (table,) = (block for block in report.blocks if isinstance(block, Table))
+    assert [column.title for column in table.columns] == [
+        "law", "measure", "T", "c", "TV", "floor", "95% bounds", "p", "verdict",
+    ]  # fmt: skip
+    texts = [line.text for line in findings(result)]
+    assert any("steps of η = 0.002" in text for text in texts)
+    assert any("R-hat" in text for text in texts) == noisy
+    assert any("noise at the minimum" in text for text in texts) == noisy
+    assert any("rms χ in units of the pairs' size: 0.5" in text for text in texts)
+    read(report)
+
+
+def test_a_result_saves_plots_and_shows_itself(tmp_path):
+    open_before = plt.get_fignums()
+    result = small_result(trace={
+        "value": np.zeros((2, 3, 1)), "charge": np.zeros((2, 3, 1)), "energy": np.zeros((2, 3)),
+        "potential": np.zeros((2, 3)),
+    })  # fmt: skip
+    folder = result.save(tmp_path)
+    assert folder.parent == tmp_path
+    assert (folder / "report.html").exists()
+    picture = result.plot()
+    assert len(picture.axes) == 2
+    plt.close(picture)
+    shown = result._repr_html_()
+    names = [name for name, _ in Page(shown).tags]
+    assert {"h1", "img", "table"} <= set(names)
+    assert not {"html", "body", "style"} & set(names)
+    assert shown.strip() in (folder / "report.html").read_text(encoding="utf-8")
+    assert plt.get_fignums() == open_before
