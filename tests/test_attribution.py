@@ -205,7 +205,7 @@ def test_langevin_has_no_momentum_and_the_step_of_the_rate():
 
 
 def test_label_noise_adds_to_the_variance_of_the_datas():
-    config = AttributionConfig(noise="fresh", data_noise=0.3, label_noise=0.4, weight_decay=0.1)
+    config = AttributionConfig(noise="fresh", data_noise=0.3, label_noise=0.4, weight_decay=0.1, lr=0.01, steps=20)
     protocols = arms(config)
     assert protocols[SGD].noise.label_noise == 0.3
     assert protocols[LABEL].noise.label_noise == pytest.approx(0.5)
@@ -327,7 +327,8 @@ def test_a_cause_is_ruled_out_only_if_it_keeps_the_charge_and_adds_nothing(
     balance = found.balance
     left = dict(zip(("low90", "median", "high90"), band, strict=True)) | {"median95": median95}
     entry = balance.mechanisms[mechanism]
-    entry = dataclasses.replace(entry, charge_left=entry.charge_left._replace(**left))
+    reduction = entry.reduction._replace(value=0.5, low95=0.3, high95=0.7)
+    entry = dataclasses.replace(entry, charge_left=entry.charge_left._replace(**left), reduction=reduction)
     more = balance.across.added[mechanism]._replace(low95=added[0], high95=added[1])
     told = balance_sentences(
         dataclasses.replace(
@@ -340,6 +341,22 @@ def test_a_cause_is_ruled_out_only_if_it_keeps_the_charge_and_adds_nothing(
     )
     own, last = told[MECHANISMS.index(mechanism)], told[-1]
     assert (f"so it is not {cause} that balances" in (last if mechanism == SGD else own)) == said
+
+
+def test_no_cause_is_ruled_out_of_a_balancing_that_was_not_seen(found):
+    """Where what is removed may be nothing; where it is not, the same numbers rule it out, which is the control."""
+    balance = found.balance
+    entry = balance.mechanisms[LABEL]
+    left = entry.charge_left._replace(low90=0.99, median=0.99, high90=0.99, median95=(0.98, 1.0))
+    added = balance.across.added[LABEL]._replace(low95=-0.01, high95=0.01)
+    for low95, said in ((0.3, True), (-0.1, False)):
+        reduction = entry.reduction._replace(value=0.5, low95=low95, high95=0.7)
+        changed = dataclasses.replace(
+            balance,
+            mechanisms={**balance.mechanisms, LABEL: dataclasses.replace(entry, charge_left=left, reduction=reduction)},
+            across=dataclasses.replace(balance.across, added={**balance.across.added, LABEL: added}),
+        )
+        assert ("so it is not" in balance_sentences(changed)[MECHANISMS.index(LABEL)]) == said
     assert "|χ/χ(0)| = " in own
     assert ("than by gradient descent" in own or "against gradient descent" in own) == (mechanism != SGD)
 

@@ -72,6 +72,8 @@ class Problem:
         """Where each seed starts; the same directions at every scale."""
         model = self.model
         if scale is not None:
+            if not scale > 0:
+                raise ValueError(f"the scale of the starts must be positive, got {scale:g}")
             if self.restart is None:
                 raise ValueError(f"the scale of the starts of {model.name} cannot be set")
             model = self.restart(scale)
