@@ -15,7 +15,7 @@ from langevin_ib.dynamics.noise import Noise
 from langevin_ib.errors import ConfigError, DivergenceError
 from langevin_ib.models.training import Examples, cast
 from langevin_ib.session import Session
-from langevin_ib.studies.parts import NOT_THE_PAPERS
+from langevin_ib.studies.parts import NOT_ITS_OWN, NOT_THE_PAPERS
 from langevin_ib.studies.presets import PRESETS
 from langevin_ib.studies.recipes import (
     SEGMENTS,
@@ -377,7 +377,7 @@ def test_data_that_do_not_fit_a_design_are_refused_by_name():
         ({"steps": 1e3}, "steps must be a whole number from 1, got 1000.0"),
         ({"momentum": 1.0}, "momentum must be a number from 0 to below 1, got 1.0"),
         ({"weight_decay": -0.1}, "weight_decay must be a number from 0, got -0.1"),
-        ({"temperature": float("inf")}, "temperature must be a number from 0, got inf"),
+        ({"temperature": -0.1}, "temperature must be a number from 0, got -0.1"),
         ({"start_scale": 0.0}, "start_scale must be a positive number, got 0.0"),
     ],
 )
@@ -432,6 +432,7 @@ def test_a_recovery_whose_metrics_are_not_there_or_no_number_a_seed_is_refused(x
 def test_the_note_about_the_papers_caption_belongs_to_what_has_one(x64):
     request = Request(seeds=2, steps=20, attribution=False)
     with Session().open() as session:
-        assert run_recovery(recovery(), request, session).notes == ()
+        assert run_recovery(recovery(), request, session).notes == (NOT_ITS_OWN,)
+        assert run_recovery(recovery(), Request(seeds=2, attribution=False), session).notes == ()
         captioned = recovery(caption={"own": {"error": 1.0}})
         assert run_recovery(captioned, request, session).notes == (NOT_THE_PAPERS,)

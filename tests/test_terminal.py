@@ -208,3 +208,11 @@ def test_a_sentence_in_place_of_a_number_pushes_no_column_out():
     text = printed(dataclasses.replace(WIDE, sections=((row, told),)), 120)
     assert "floor" in text
     assert "diverged at this T: 3 of 16 │" in text
+
+
+def test_brackets_in_a_name_are_no_markup(capsys):
+    """Rich reads [bold] in a string as a style, and [/b] as the end of one that was not begun."""
+    table = simple_table("Of [red]names[/b]", ("law", "TV [x]"), [("mine[bold]", "0.1"), ("a[/b]", "0.2")])
+    show(Report("title", (table,)), Console(width=80))
+    out = capsys.readouterr().out
+    assert all(text in out for text in ("mine[bold]", "a[/b]", "Of [red]names[/b]", "TV [x]"))

@@ -99,7 +99,10 @@ class Limit:
 
 @dataclass(frozen=True)
 class Placement:
-    """Where chains run, and how a step is compiled; it changes no draw, but how what is done with them is rounded.
+    """Where chains run, how a step is compiled, and how many are drawn for at a time.
+
+    Devices and `ahead` change no draw, but how what is done with them is rounded. `width` does under JAX's older layout
+    of random numbers (`jax_threefry_partitionable` off), by which a chain's depend on how many are drawn for.
 
     Attributes:
         devices: to spread the chains over; by default all of them, or the one that is JAX's default.
@@ -189,7 +192,7 @@ def run_ensemble(
     """
     ensemble = _Ensemble(kernel, starts, tasks, observer, key, schedule, limit)
     if stage.checkpoint is not None:
-        stage = replace(stage, checkpoint=stage.checkpoint.of(_content(ensemble)))
+        stage = replace(stage, checkpoint=stage.checkpoint.of(_content(ensemble, stage.placement.width)))
     chains = ensemble.chains
     sharding, used = chain_sharding(chains, stage.placement.devices)
     spread = _Spread(chains, -chains % math.lcm(used, stage.placement.width))
@@ -318,7 +321,8 @@ class _Host:
 class _Spread(NamedTuple):
     """Chains, and those that are added so that every device has as many: more of the same, whose results are dropped.
 
-    Their random numbers are their own; those of the first `chains` are what they would be without them.
+    Their random numbers are their own. Those of the first `chains` are what they would be without them under JAX's
+    partitionable random numbers, which `run_ensemble` has unless its caller has switched to the older layout.
     """
 
     chains: int
@@ -336,7 +340,7 @@ class _Spread(NamedTuple):
         return jax.tree.map(lambda leaf: np.asarray(leaf)[: self.chains], tree)
 
 
-def _content(ensemble: _Ensemble) -> str:
+def _content(ensemble: _Ensemble, width: int) -> str:
     """What a run computes, in one digest: its starts, tasks, a step, what is observed, when; not chunks nor devices."""
     kernel, observer, chains = ensemble.kernel, ensemble.observer, ensemble.chains
 
@@ -351,7 +355,7 @@ def _content(ensemble: _Ensemble) -> str:
 
     given = ensemble.starts, ensemble.tasks
     arguments = [np.asarray(jax.random.key_data(ensemble.key)), *map(np.asarray, jax.tree.leaves(given))]
-    digest = hashlib.sha256(f"{ensemble.schedule} {content_of(computed, *given, ensemble.key)}".encode())
+    digest = hashlib.sha256(f"{ensemble.schedule} {width} {content_of(computed, *given, ensemble.key)}".encode())
     for values in arguments:
         digest.update(f"{values.dtype} {values.shape}".encode() + values.tobytes())
     return digest.hexdigest()

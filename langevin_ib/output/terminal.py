@@ -6,6 +6,7 @@ import textwrap
 from typing import NamedTuple
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table as Grid
 from rich.text import Text
 
@@ -57,13 +58,13 @@ class _Form(NamedTuple):
 def _grid(table: Table, form: _Form) -> Grid:
     # The tables of studies are wide: they have no room at their edges.
     edges = not form.bare and any(column.verdict for column in table.columns)
-    grid = Grid(title=table.title or None, title_justify="left", pad_edge=edges)
+    grid = Grid(title=escape(table.title) or None, title_justify="left", pad_edge=edges)
     if form.bare:
         grid.box, grid.padding = None, (0, 1, 0, 0)
     shown = [place for place, column in enumerate(table.columns) if not 0 < column.spare <= form.spared]
     for column in (table.columns[place] for place in shown):
         justify = "left" if column.left else "right"
-        grid.add_column(column.title, justify=justify, no_wrap=not form.folded, overflow="fold")
+        grid.add_column(escape(column.title), justify=justify, no_wrap=not form.folded, overflow="fold")
     spares = any(column.spare for column in table.columns)
     for rows in table.sections:
         for row in rows:
@@ -73,11 +74,12 @@ def _grid(table: Table, form: _Form) -> Grid:
 
 
 def _cell(column: Column, text: str, spares: bool) -> str | Text:
-    if column.verdict and text:
+    """As it is: brackets in a name are no markup."""
+    if column.verdict and text.strip():
         return Text(text, style=COLOURS.get(text.split(maxsplit=1)[0], ""))
     if spares and not column.spare:  # a sentence in place of a number pushes no other column out
-        return textwrap.fill(text, SENTENCE, break_long_words=False)
-    return text
+        text = textwrap.fill(text, SENTENCE, break_long_words=False)
+    return escape(text)
 
 
 def _print_line(line: Line, console: Console) -> None:

@@ -49,7 +49,7 @@ from langevin_ib.studies.config import AttributionConfig
 from langevin_ib.studies.following import follow
 from langevin_ib.studies.meter import isotropic_temperature, noise_meter
 from langevin_ib.studies.problem import Problem
-from langevin_ib.studies.recorded import Paths, Trained
+from langevin_ib.studies.recorded import KEPT, OFF_BY, Paths, Trained
 from langevin_ib.studies.result import StudyResult, Values
 from langevin_ib.studies.settling import arms, batch_noise, langevin, settle
 from langevin_ib.studies.training import Arm, train
@@ -158,7 +158,7 @@ def _noise_facts(
 
 def _row(paths: Paths) -> Mapping[str, Values]:
     """What each seed came to."""
-    return {"off by": paths.off_by[:, -1], "|χ/χ(0)|": paths.charge_left[:, -1], "loss": paths.loss[:, -1]}
+    return {OFF_BY: paths.off_by[:, -1], KEPT: paths.charge_left[:, -1], "loss": paths.loss[:, -1]}
 
 
 def pair_generators(model: Model, params: Params) -> Bool[np.ndarray, " m"]:

@@ -14,6 +14,7 @@ from langevin_ib.ensemble.runner import starting_points
 from langevin_ib.errors import ConfigError, one_line
 from langevin_ib.models import Model, Params, Task, stack_tasks
 from langevin_ib.models.training import Training, cast
+from langevin_ib.session import check_open
 
 # One stream of JAX's random numbers for each use; tasks have NumPy's, seeded by (seed, index of the task).
 STREAM = {"starts": 1, "chains": 2, "meter": 3, "check": 4}
@@ -69,7 +70,13 @@ class Problem:
         return jax.random.fold_in(jax.random.key(self.seed), STREAM[use])
 
     def starts(self, scale: float | None = None) -> Params:
-        """Where each seed starts; the same directions at every scale."""
+        """Where each seed starts; the same directions at every scale.
+
+        Raises:
+            ValueError: the scale is not positive, or cannot be set.
+            UsageError: no session is open.
+        """
+        check_open()
         model = self.model
         if scale is not None:
             if not scale > 0:

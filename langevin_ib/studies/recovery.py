@@ -11,7 +11,7 @@ from jaxtyping import Float
 from langevin_ib.session import Session
 from langevin_ib.studies.baselines import LassoFit, require
 from langevin_ib.studies.effects import sweep
-from langevin_ib.studies.parts import NOT_THE_PAPERS, Parts, config_of, stated_numbers
+from langevin_ib.studies.parts import NOT_ITS_OWN, NOT_THE_PAPERS, Parts, config_of, stated_numbers
 from langevin_ib.studies.problem import Problem
 from langevin_ib.studies.recorded import Trained
 from langevin_ib.studies.request import Request
@@ -134,7 +134,7 @@ def solve_each(
 
 def _collect_notes(recovery: Recovery, request: Request) -> list[str]:
     """Qualifications of a run that is not the paper's."""
-    notes = [] if request.papers or not recovery.caption else [NOT_THE_PAPERS]
+    notes = [] if request.papers else [NOT_THE_PAPERS if recovery.caption else NOT_ITS_OWN]
     if request.attribution and recovery.problem.truth is None:
         notes.append("the truth is not known: no errors, and no attribution of them")
     if request.data is not None:

@@ -11,8 +11,8 @@ from pathlib import Path
 from langevin_ib.config.kinds import LIMIT, POSITIVE, Switch, Text, Whole
 from langevin_ib.config.settings import Settings, setting
 from langevin_ib.plain import JsonObject
+from langevin_ib.studies.config import MAX_SEEDS
 
-MAX_SEEDS = 4096
 MIN_STEPS = 20
 PARTS = ("attribution", "baselines", "variants")
 
