@@ -178,7 +178,7 @@ def test_a_study_without_an_open_session_is_refused():
         lambda: train(problem, Arm(Noise("none"), 0.01, 20), stage="training"),
         lambda: recovered(problem, trained.ends),
         lambda: follow(problem, trained),
-        lambda: follow_orbits(uv(), jnp.array([[2.0, 0.5]])),
+        lambda: follow_orbits(uv(), jax.numpy.array([[2.0, 0.5]])),
     ):
         with pytest.raises(UsageError, match="within an open session"):
             refused()
