@@ -465,6 +465,18 @@ def test_a_noise_of_ones_own_is_found_out_when_it_is_imported():
         arms(AttributionConfig(noise="test_attribution:LAZY", momentum=0.5, **settled))
 
 
+@pytest.mark.parametrize("precision", [64, 32])
+def test_a_noise_of_ones_own_is_held_against_its_draws_before_anything_is_trained(precision, x64):
+    """Wrongly refused with probability below 2e-6: at two starts."""
+    settings = {"model": "uv", "options": {"samples": 8}, "lr": 0.01, "weight_decay": 0.1, "precision": precision}
+    _, config = settle(AttributionConfig(noise="odd_noises:WEIGHTS", **settings, **SMALL))
+    assert config.noise == "odd_noises:WEIGHTS"
+    for name, what in (("LEANING", "mean"), ("WEAK", "mean"), ("TWICE", "variance")):
+        message = f"covariance that it states, got odd_noises:{name}: along a direction, at a point, their {what} is"
+        with pytest.raises(ConfigError, match=message):
+            settle(AttributionConfig(noise=f"odd_noises:{name}", **settings, **SMALL))
+
+
 @pytest.mark.full
 def test_a_noise_of_ones_own_is_asked_what_it_balances():
     found = attributed(model="uv", options={"samples": 8}, noise="odd_noises:WEIGHTS", **SMALL).balance
