@@ -52,7 +52,7 @@ def settle(config: AttributionConfig) -> tuple[Problem, AttributionConfig]:
     problem = Problem(model, config.seeds, config.seed, precision=config.precision)
     if ":" in config.model:
         contract.check_model(model, problem.key("check"))
-    if not is_built_in("noise", config.noise):
+    if not is_built_in("noise", str(config.noise)):
         _check_noise(problem, batch_noise(config))
     if not one_task:
         problem = dataclasses.replace(problem, tasks=draw_tasks(model, config.seeds, config.seed))
@@ -123,6 +123,7 @@ def batch_noise(config: AttributionConfig) -> Noise:
         kind,
         config.batch_size if "batch_size" in settings.takes else None,
         config.data_noise if "label_noise" in settings.takes else 0.0,
+        own=config.own,
     )
 
 
