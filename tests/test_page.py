@@ -13,9 +13,10 @@ from helpers import small_result
 from langevin_ib import RunConfig
 from langevin_ib.laws.candidates import LawAbout
 from langevin_ib.output.blocks import Column, Line, Lines, Picture, Report, Table, simple_table
+from langevin_ib.output.law_table import law_rows
 from langevin_ib.output.page import page
 from langevin_ib.output.report import findings, run_report
-from langevin_ib.output.wording import Wording, wording_of
+from langevin_ib.output.wording import TITLES, Wording, wording_of
 from langevin_ib.runs.result import ChargeSummary, Meter, SgdDetails
 
 SCRIPT = '<script>alert("x")</script>'
@@ -163,6 +164,21 @@ def test_details_of_ones_own_are_told_as_any_other_run_and_can_have_their_own_li
     assert any("400 steps of ε = 0.002" in text for text in texts)
     assert run_report(result).title == "uv: z in [0.3, 2], a process of one's own"
     assert findings(small_result(details=Own())) == findings(plain)
+
+
+def test_a_column_that_the_table_of_laws_cannot_fill_is_refused_when_it_is_declared():
+    class Columned(Own):
+        pass
+
+    @wording_of.register
+    def _(details: Columned) -> Wording:
+        del details
+        return Wording(columns=tuple(map(Column, TITLES)))
+
+    (rows,) = law_rows(small_result(details=Columned()))
+    assert {len(row) for row in rows} == {len(TITLES)}
+    with pytest.raises(ValueError, match=f"among {', '.join(TITLES)}, got friction"):
+        Wording(columns=(Column("law"), Column("friction")))
 
 
 @pytest.mark.parametrize("noisy", [True, False])

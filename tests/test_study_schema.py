@@ -179,6 +179,9 @@ def test_another_version_and_the_configuration_of_nothing_fail(summary, validato
     assert not validator.is_valid(summary | {"config": {"seeds": 8}})
     assert validator.is_valid(summary | {"config": summary["balance"]["config"]})
     assert not validator.is_valid(summary | {"config": summary["balance"]["config"] | {"sed": 1}})
+    others = summary["balance"]["config"] | {"noise": "mine:NOISE"}
+    assert validator.is_valid(summary | {"config": others | {"flip_rate": 0.3, "flips": [1, 2]}})
+    assert not validator.is_valid(summary | {"config": others | {"seeds": "many"}})
 
 
 def test_every_setting_is_in_it():

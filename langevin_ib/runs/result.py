@@ -438,17 +438,12 @@ class Nearest(NamedTuple):
 
 @runtime_checkable
 class Details(Protocol):
-    """What only one process has to say; a record of its own."""
+    """What only one process has to say; a record of its own, which may have, besides:
 
-    @property
-    def doubts(self) -> tuple[Doubt, ...]:
-        """Its own reasons why no verdict is given."""
-        ...
-
-    @property
-    def independent(self) -> Mapping[str, float]:
-        """By epochs, the variance of each scalar under the law of batches drawn with replacement; else nothing."""
-        ...
+    Attributes:
+        doubts: a tuple of its own reasons why no verdict is given, each a `Doubt`.
+        independent: by epochs, the variance of each scalar under the law of batches drawn with replacement.
+    """
 
     def to_dict(self, result: Result) -> JsonObject:
         """Its keys in `summary.json`."""

@@ -17,7 +17,7 @@ from langevin_ib.models.training import Training, cast
 from langevin_ib.session import check_open
 
 # One stream of JAX's random numbers for each use; tasks have NumPy's, seeded by (seed, index of the task).
-STREAM = {"starts": 1, "chains": 2, "meter": 3, "check": 4}
+STREAM = {"starts": 1, "chains": 2, "meter": 3, "check": 4, "noise": 5}
 
 
 @dataclass(frozen=True)
