@@ -13,6 +13,7 @@ from helpers import small_result
 from langevin_ib import RunConfig
 from langevin_ib.laws.candidates import LawAbout
 from langevin_ib.output.blocks import Column, Line, Lines, Picture, Report, Table, simple_table
+from langevin_ib.output.histogram import figure
 from langevin_ib.output.law_table import law_rows
 from langevin_ib.output.page import page
 from langevin_ib.output.report import findings, run_report
@@ -102,6 +103,24 @@ def test_every_text_of_a_page_is_escaped_wherever_it_stands(text):
     assert found.of("pre") == [text]
     assert [attributes["alt"] for name, attributes in found.tags if name == "img"] == [text, text]
     assert not [attributes for _, attributes in found.tags if "onerror" in attributes]
+
+
+def test_a_line_has_its_style_as_a_class_in_lists_and_paragraphs():
+    found = read(everything("x"))
+    classes = [(name, attributes.get("class")) for name, attributes in found.tags if name in ("li", "p")]
+    assert classes == [("p", None), ("li", "bold"), ("li", "bold"), ("p", "bold"), ("p", None), ("p", "yellow")]
+    (css,) = found.of("style")
+    for style in ("bold", "dim", "yellow"):
+        assert f".{style} {{" in css
+
+
+def test_numbers_in_a_cell_stay_together_and_a_sentence_is_broken():
+    number, sentence = "0.0123 [0.00456, 0.0789]", "better: error × 0.34 (95% interval 0.21 to 0.55)"
+    found = read(Report("x", (simple_table("", ("run", "a", "b"), [("own", number, sentence)]),)))
+    assert [attributes.get("class") for name, attributes in found.tags if name == "td"] == ["left", None, "sentence"]
+    (css,) = found.of("style")
+    assert "td { white-space: nowrap; }" in css
+    assert "td.sentence { white-space: normal;" in css
 
 
 def test_cells_are_coloured_by_their_verdict_and_sections_are_bodies_of_their_own():
@@ -212,8 +231,12 @@ def test_a_result_saves_plots_and_shows_itself(tmp_path):
     assert folder.parent == tmp_path
     assert (folder / "report.html").exists()
     picture = result.plot()
+    assert plt.get_fignums() == open_before
     assert len(picture.axes) == 2
-    plt.close(picture)
+    picture.savefig(tmp_path / "closed.png")  # it can be drawn all the same
+    kept = figure(result)
+    assert plt.get_fignums() != open_before
+    plt.close(kept)
     shown = result._repr_html_()
     names = [name for name, _ in Page(shown).tags]
     assert {"h1", "img", "table"} <= set(names)

@@ -29,7 +29,7 @@ REFUSED = [
     (
         "nope",
         {},
-        "model must be one of attention, hadamard, matrix, relu, rotation, uv, or module:function, got",
+        f"model must be one of {', '.join(extensions.names('model'))}, or module:function, got",
     ),
     ("uv", {"depth": 1}, "set must be such that depth is at least 2, got 1"),
     ("uv", {"depth": 2.0}, "set must be such that depth is a whole number, got 2.0"),

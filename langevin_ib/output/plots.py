@@ -61,6 +61,12 @@ def panels(count: int, height: float = 2.2) -> tuple[Figure, list[Axes]]:
     return picture, axes
 
 
+def closed(picture: Figure) -> Figure:
+    """The picture, which pyplot no longer keeps: a notebook would show it twice, and a script run out of memory."""
+    plt.close(picture)
+    return picture
+
+
 def plot_band(
     axes: Axes, x: Float[np.ndarray, " n"], values: Float[np.ndarray, "seed n"], label: str, style: int = 0
 ) -> Axes:

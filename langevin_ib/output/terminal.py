@@ -10,10 +10,9 @@ from rich.markup import escape
 from rich.table import Table as Grid
 from rich.text import Text
 
-from langevin_ib.output.blocks import LINED, Column, Line, Lines, Report, Table
+from langevin_ib.output.blocks import LINED, SENTENCE, Column, Line, Lines, Report, Table
 
 COLOURS = {"agrees": "green", "differs": "red", "undecided": "yellow"}
-SENTENCE = 32  # characters in a line of a cell
 UNBOUNDED = 1000  # a table measures what it is cut to, so it is measured on a page that cuts nothing
 
 
@@ -31,12 +30,13 @@ def show(report: Report, console: Console) -> None:
 def show_table(table: Table, console: Console) -> None:
     """A table, and its legend below it.
 
-    Where the terminal is too narrow, columns that the table can spare are left out, then the lines between columns,
-    then more of them: a distance or a verdict that is cut says nothing. If nothing else helps, cells are folded.
+    Where the terminal is too narrow and the table can spare columns, sentences in cells are broken into lines, then
+    columns are left out, then the lines between them, then more of them: a distance or a verdict that is cut says
+    nothing. If nothing else helps, cells are folded.
     """
     ranks = sorted({0, *(column.spare for column in table.columns)})
     last = max(rank for rank in ranks if rank <= LINED)
-    forms = [_Form(rank) for rank in ranks if rank <= last]
+    forms = [_Form(0, whole=True), *(_Form(rank) for rank in ranks if rank <= last)]
     if len(ranks) > 1:
         forms += [_Form(rank, bare=True) for rank in ranks if rank >= last]
     page = console.options.update(width=UNBOUNDED)
@@ -48,9 +48,10 @@ def show_table(table: Table, console: Console) -> None:
 
 
 class _Form(NamedTuple):
-    """How a table is fitted: without columns up to a rank, without lines between columns, with folded cells."""
+    """How a table is fitted: without columns up to a rank; sentences whole, no lines between columns, cells folded."""
 
     spared: int
+    whole: bool = False
     bare: bool = False
     folded: bool = False
 
@@ -65,19 +66,19 @@ def _grid(table: Table, form: _Form) -> Grid:
     for column in (table.columns[place] for place in shown):
         justify = "left" if column.left else "right"
         grid.add_column(escape(column.title), justify=justify, no_wrap=not form.folded, overflow="fold")
-    spares = any(column.spare for column in table.columns)
+    filled = not form.whole and any(column.spare for column in table.columns)
     for rows in table.sections:
         for row in rows:
-            grid.add_row(*(_cell(table.columns[place], row[place], spares) for place in shown))
+            grid.add_row(*(_cell(table.columns[place], row[place], filled) for place in shown))
         grid.add_section()
     return grid
 
 
-def _cell(column: Column, text: str, spares: bool) -> str | Text:
+def _cell(column: Column, text: str, filled: bool) -> str | Text:
     """As it is: brackets in a name are no markup."""
     if column.verdict and text.strip():
         return Text(text, style=COLOURS.get(text.split(maxsplit=1)[0], ""))
-    if spares and not column.spare:  # a sentence in place of a number pushes no other column out
+    if filled and not column.spare:  # a sentence in place of a number pushes no other column out
         text = textwrap.fill(text, SENTENCE, break_long_words=False)
     return escape(text)
 

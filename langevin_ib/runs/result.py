@@ -630,8 +630,9 @@ class Result:
     def plot(self) -> Figure:
         """Its picture: each invariant's histogram with every law, and the residuals."""
         from langevin_ib.output.histogram import figure  # noqa: PLC0415
+        from langevin_ib.output.plots import closed  # noqa: PLC0415
 
-        return figure(self)
+        return closed(figure(self))
 
     def _repr_html_(self) -> str:
         """What a notebook shows: the body of its page."""
