@@ -19,7 +19,7 @@ from langevin_ib.stages import Resumed
 from langevin_ib.statistics.coefficient import Coefficient
 from langevin_ib.statistics.compare import Comparison, Verdict
 from langevin_ib.statistics.energy import Dependence, JointTest
-from langevin_ib.statistics.records import Absent, Doubt
+from langevin_ib.statistics.records import Absent, Doubt, Meter
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -448,17 +448,6 @@ class Details(Protocol):
     def to_dict(self, result: Result) -> JsonObject:
         """Its keys in `summary.json`."""
         ...
-
-
-class Meter(NamedTuple):
-    """SGD's noise at the minimum; see `noise.measure`."""
-
-    trace: float
-    temperature: float
-    anisotropy: float
-    effective_rank: float
-    orbit_share: float
-    misfit: float
 
 
 class ChargeSummary(NamedTuple):

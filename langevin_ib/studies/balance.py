@@ -20,6 +20,7 @@ import numpy as np
 from jaxtyping import Float
 
 from langevin_ib.stages import Resumed
+from langevin_ib.statistics.records import Meter
 from langevin_ib.statistics.seeds import Band, Curve, Estimate, band, curve, mean, median_interval, ratio_of_sums
 from langevin_ib.studies.config import AttributionConfig
 from langevin_ib.studies.recorded import Paths
@@ -177,17 +178,6 @@ class RunFacts:
     resumed: tuple[Resumed, ...]
 
 
-class NoiseNumbers(NamedTuple):
-    """How far the noise of SGD is from isotropic, of one seed or on average; explained at `dynamics.meter.measure`."""
-
-    trace: float
-    temperature: float
-    anisotropy: float
-    effective_rank: float
-    orbit_share: float
-    misfit: float
-
-
 @dataclass(frozen=True)
 class NoiseFacts:
     """SGD's noise.
@@ -202,8 +192,8 @@ class NoiseFacts:
 
     temperature: Estimate
     metered_seeds: int
-    typical: NoiseNumbers
-    mean: NoiseNumbers
+    typical: Meter
+    mean: Meter
     isotropic_orbit_share: float
 
 

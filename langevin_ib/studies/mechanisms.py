@@ -30,6 +30,7 @@ from langevin_ib.errors import DivergenceError
 from langevin_ib.geometry import charges
 from langevin_ib.models import Model, Params
 from langevin_ib.session import Session, versions
+from langevin_ib.statistics.records import Meter
 from langevin_ib.statistics.seeds import mean
 from langevin_ib.studies.balance import (
     DESCENT,
@@ -39,7 +40,6 @@ from langevin_ib.studies.balance import (
     Diverged,
     ModelFacts,
     NoiseFacts,
-    NoiseNumbers,
     RunFacts,
     across,
     describe,
@@ -150,8 +150,8 @@ def _noise_facts(
     return NoiseFacts(
         temperature=mean(temperatures),
         metered_seeds=len(meter.trace),
-        typical=NoiseNumbers(*(float(part[0]) for part in meter)),
-        mean=NoiseNumbers(*(float(np.mean(part)) for part in meter)),
+        typical=Meter(*(float(part[0]) for part in meter)),
+        mean=Meter(*(float(np.mean(part)) for part in meter)),
         isotropic_orbit_share=(model.group_dim + model.compact_dim) / size,
     )
 
