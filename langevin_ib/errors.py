@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import textwrap
+
 
 class LangevinIBError(Exception):
     """Base of every error that this package raises on purpose."""
 
 
 LONGEST = 60  # digits of a number that are worth showing
+FAULT = 200  # characters of an exception's message, where it has several lines
 
 
 def shown(value: object) -> str:
@@ -88,9 +91,16 @@ class DivergenceError(LangevinIBError, RuntimeError):
 
 
 def one_line(error: BaseException) -> str:
-    """An exception, of a user's code for instance, as one line."""
-    text = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
+    """An exception, of a user's code for instance, as one line: its first, and of the next what fits.
+
+    JAX says in the first line that sizes differ, and which ones in the lines below it.
+
+    >>> one_line(ValueError("sizes differ:\\n  * one axis had size 3\\n  * one axis had size 4"))
+    'ValueError: sizes differ: * one axis had size 3 * one axis had size 4'
+    """
+    first, *rest = str(error).strip().splitlines() or [""]
+    following = textwrap.shorten(" ".join(rest), max(FAULT - len(first), 1), placeholder=" …")
+    return ": ".join(part for part in (type(error).__name__, f"{first} {following}".strip()) if part)
 
 
 class UsageError(Exception):

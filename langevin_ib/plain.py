@@ -55,6 +55,8 @@ def plain(value: object) -> Json:
         ...
     TypeError: object is no plain data
     """
+    if isinstance(value, ArrayLike):  # arrays of NumPy and JAX, and their numbers; neither is imported here
+        return value.tolist()
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, HasDict) and not isinstance(value, type):
@@ -65,8 +67,6 @@ def plain(value: object) -> Json:
         return {str(name): plain(item) for name, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [plain(item) for item in value]
-    if isinstance(value, ArrayLike):
-        return value.tolist()
     raise TypeError(f"{type(value).__name__} is no plain data")
 
 

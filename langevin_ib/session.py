@@ -20,6 +20,7 @@ from langevin_ib import __version__, devices, forks
 from langevin_ib.config.run import RunConfig
 from langevin_ib.ensemble.checkpoint import Checkpoint
 from langevin_ib.ensemble.runner import Stage
+from langevin_ib.errors import UsageError
 from langevin_ib.jax_settings import default_settings
 from langevin_ib.stages import Stages
 
@@ -92,6 +93,16 @@ class Session:
             file = name.replace(" ", "-").replace("/", "-")
             checkpoint = Checkpoint(self.checkpoints / f"{file}.npz", f"{config.digest()} {name} {versions()}")
         return Stage(name, self.report(name), self.chunk_records, checkpoint)
+
+
+def check_open() -> None:
+    """That a session is open, for what would come to other numbers without its float64.
+
+    Raises:
+        UsageError: none is.
+    """
+    if not jax.config.read("jax_enable_x64"):
+        raise UsageError("a study trains within an open session: with langevin_ib.session.Session().open(): …")
 
 
 class _Turn:

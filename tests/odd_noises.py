@@ -51,5 +51,10 @@ UNKNOWN = dataclasses.replace(WEIGHTS, cumulants=None)
 TWICE = dataclasses.replace(WEIGHTS, covariance=lambda noise, each: 2.0 * covariance(noise, each))
 FLAT = dataclasses.replace(WEIGHTS, covariance=lambda noise, each: jnp.diag(covariance(noise, each)))
 LEANING = dataclasses.replace(WEIGHTS, draw=lambda source, key, chains: 0.5 + draw(source, key, chains))
+WEAK = dataclasses.replace(
+    WEIGHTS,
+    gradient=lambda *step: (jax.tree.map(lambda leaf: 0.8 * leaf, gradient(*step)[0]), step[-1]),
+    covariance=lambda noise, each: 0.64 * covariance(noise, each),
+)
 IDLE = dataclasses.replace(WEIGHTS, gradient=None)
 NUMBER = jnp.pi

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from langevin_ib.config.confinements import ConfinementSettings
 from langevin_ib.config.kernels import KernelSettings
-from langevin_ib.config.kinds import POSITIVE, Whole
+from langevin_ib.config.kinds import BELOW_ONE, POSITIVE, Whole
 from langevin_ib.config.noises import NoiseSettings
 from langevin_ib.config.processes import LangevinSettings, ProcessSettings
 from langevin_ib.config.settings import same_as, setting
@@ -68,6 +68,21 @@ class SignsSettings(NoiseSettings):
 
 
 @dataclass(frozen=True)
+class FlipSettings(NoiseSettings):
+    """A number with one default for all models, and one that depends on how many coordinates they have."""
+
+    flip_rate: float = setting(0.1, "probability that a label changes its sign", BELOW_ONE)
+    lanes: int = setting(None, "labels that change together", Whole(1, 99), sized=(1, 8))
+
+
+@dataclass(frozen=True)
+class SeedsSettings(NoiseSettings):
+    """A setting that is called as one of an attribution, of which a run knows nothing."""
+
+    seeds: int = setting(1, "seeds of something", Whole(1, 99))
+
+
+@dataclass(frozen=True)
 class SlowSettings(ProcessSettings):
     """A process that takes β as Langevin dynamics does, and friction."""
 
@@ -89,6 +104,8 @@ TAKEN = SimpleNamespace(settings=TakenSettings)
 UNDERDAMPED = SimpleNamespace(settings=UnderdampedSettings)
 HELD = SimpleNamespace(settings=HeldSettings)
 SHAKE = SimpleNamespace(settings=ShakeSettings)
+FLIPS = SimpleNamespace(settings=FlipSettings)
+SEEDS = SimpleNamespace(settings=SeedsSettings)
 SIGNS = SimpleNamespace(settings=SignsSettings)
 SLOW = SimpleNamespace(settings=SlowSettings)
 DRIFTING = SimpleNamespace(settings=DriftingSettings)

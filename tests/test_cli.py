@@ -19,7 +19,7 @@ BAD = {
     "step lost in float32": (["--beta", "1e8", "--step-size", "1e-8"], "--precision must be 64 here"),
     "depth one": (["--depth", "1"], "--depth must be a whole number from 2"),
     "half a factor": (["--depth", "2.5"], "--depth must be a whole number from 2"),
-    "unknown model": (["--model", "transformer"], "--model must be one of attention, hadamard, matrix, relu"),
+    "unknown model": (["--model", "transformer"], "--model must be one of attention, "),
     "unknown confinement": (["--confine", "box"], "--confine must be one of stiff"),
     "kappa with weight decay": (["--confine", "weight-decay", "--kappa", "4"], "--kappa must be left out unless"),
     "weight decay with stiff": (["--weight-decay", "0.3"], "--weight-decay must be left out unless"),

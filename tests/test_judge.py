@@ -1,6 +1,7 @@
 """The judge on draws that nobody sampled: verdicts, what withholds them, and the order of doubts."""
 
 import dataclasses
+from types import MappingProxyType
 from typing import Any
 
 import jax
@@ -122,6 +123,34 @@ def test_doubts_stand_in_the_order_of_preparation_checks_process_and_withhold_ev
     # The distances are those of the run without doubts.
     sure = judge(prepared(), main).invariants["z"].laws["exact"].comparison
     assert result.invariants["z"].laws["exact"].comparison == sure._replace(verdict="undecided")
+
+
+class Bare:
+    """What a process says that has neither doubts nor variances of independent batches."""
+
+    def to_dict(self, result):
+        return {"chains": result.run.chains}
+
+
+class Doubtful(Bare):
+    doubts = (Doubt("charge", "the process doubts"),)
+
+
+class Independent(Bare):
+    independent = MappingProxyType({"z": 0.5})
+
+
+def test_details_need_no_doubts_and_no_variances(main):
+    plain, bare, doubtful, independent = (
+        judge(prepared(), main, details) for details in (None, Bare(), Doubtful(), Independent())
+    )
+    assert bare == dataclasses.replace(plain, details=bare.details)
+    assert bare.to_dict()["chains"] == CHAINS
+    assert doubtful.verdicts != bare.verdicts
+    assert [doubt.text for doubt in doubtful.doubts] == ["the process doubts"]
+    moment = independent.invariants["z"]
+    assert moment.variance_to_independent == pytest.approx(moment.moments.variance / 0.5)
+    assert bare.invariants["z"].variance_to_independent is None
 
 
 def test_where_all_chains_end_in_a_point_nothing_is_doubted(main):

@@ -2,6 +2,11 @@
 
 import dataclasses
 import io
+import re
+import sys
+import tomllib
+from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +18,9 @@ from rich.console import Console
 from scipy import integrate
 
 import langevin_ib
-from langevin_ib.config.extensions import names, summary
+from langevin_ib.config import extensions
+from langevin_ib.config.extensions import FOLDERS, PACKAGE, names, summary
+from langevin_ib.config.run import LAWS as TABLE
 from langevin_ib.config.run import RunConfig
 from langevin_ib.dynamics.confinement import Confinement, confinement_kind
 from langevin_ib.dynamics.confinements.stiff import stiff
@@ -21,7 +28,7 @@ from langevin_ib.dynamics.kernel import KernelKind, Target, kernel_kind
 from langevin_ib.errors import ConfigError, LawError
 from langevin_ib.laws import Reduction, build_laws
 from langevin_ib.laws.candidates import LawAbout
-from langevin_ib.laws.law import law_kind, law_kinds, weighed_kinds
+from langevin_ib.laws.law import LawKind, law_kind, law_kinds, weighed_kinds
 from langevin_ib.models import uv
 from langevin_ib.output.histogram import figure, styles
 from langevin_ib.output.report import run_report
@@ -36,13 +43,40 @@ LAWS = ("exact", "hard", "naive", "printed", "pushforward", "slice")
 
 
 def test_the_built_in_kinds_are_the_files_of_their_folders():
-    assert names("confinement")[:5] == CONFINEMENTS
-    assert names("kernel")[:4] == KERNELS
-    assert names("law")[:6] == LAWS
-    assert tuple(law_kind(name).name for name in LAWS) == LAWS
-    for kind in ("confinement", "kernel", "law"):
+    for kind, known in {"confinement": CONFINEMENTS, "kernel": KERNELS, "law": LAWS}.items():
+        built_in = tuple(sorted(stem.replace("_", "-") for stem in stems(kind)))
+        assert names(kind)[: len(built_in)] == built_in
+        assert set(known) <= set(built_in)
         for name in names(kind):
             assert len(summary(kind, name)) > 20
+    assert tuple(law_kind(name).name for name in LAWS) == LAWS
+
+
+def stems(kind):
+    """The files of a folder, by their names without suffix."""
+    return {file.stem for file in (PACKAGE / FOLDERS[kind]).glob("[!_]*.py")}
+
+
+@pytest.mark.parametrize("kind", FOLDERS)
+def test_no_file_of_a_folder_is_left_out_of_what_may_not_import_each_other(kind):
+    content = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"))
+    contracts = [one for one in content["tool"]["importlinter"]["contracts"] if one["type"] == "independence"]
+    folder = f"langevin_ib.{FOLDERS[kind].replace('/', '.')}."
+    (listed,) = (one["modules"] for one in contracts if one["modules"][0].startswith(folder))
+    assert len(contracts) == len(FOLDERS)
+    assert sorted(listed) == sorted(folder + stem for stem in stems(kind))
+
+
+def test_a_file_more_among_the_laws_leaves_the_windows_as_they_are(monkeypatch):
+    before, built_in = weighed_kinds(), extensions._built_in
+    more = LawKind("more", "limit", law_kind("slice").formula, place=0)
+    monkeypatch.setitem(sys.modules, "langevin_ib.laws.named.more", SimpleNamespace(LAW=more))
+    monkeypatch.setattr(extensions, "_built_in", lambda kind: (*built_in(kind), *(["more"] if kind == "law" else [])))
+    assert extensions.is_built_in("law", "more")
+    assert law_kind("more") is more
+    assert weighed_kinds() == before
+    monkeypatch.setattr("langevin_ib.laws.law.LAWS", (*TABLE, "more"))  # only the table of all runs counts
+    assert weighed_kinds() == [*before, more]
 
 
 @pytest.mark.parametrize("name", CONFINEMENTS)
@@ -164,19 +198,23 @@ def test_a_confinement_of_ones_own_has_its_exact_law(x64, strength):
 
 
 @pytest.mark.parametrize(
-    ("names", "message"),
+    ("laws", "message"),
     [
         (("extra_kinds:NOT_A_RECORD",), "laws must be a LawKind, got extra_kinds:NOT_A_RECORD, which is a int"),
         (("slice", "extra_kinds:SAME"), "laws must be of different names in tables, got 2 called slice"),
-        (("bogus",), "laws must be one of exact, hard, naive"),
+        (("bogus",), f"laws must be one of {', '.join(names('law'))}, or module:attribute, got 'bogus'"),
     ],
 )
-def test_a_wrong_record_is_refused_in_one_line(names, message):
-    with pytest.raises(ConfigError, match=message):
-        law_kinds(names)
+def test_a_wrong_record_is_refused_in_one_line(laws, message):
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        law_kinds(laws)
 
 
 def test_what_a_record_leaves_out_or_contradicts_is_said():
+    for unnamed in ("", " "):
+        with pytest.raises(ValueError, match="a law must have a name for tables and legends, got '"):
+            LawKind(unnamed, "limit", law_kind("slice").formula)
+    assert LawKind("x", "limit", law_kind("slice").formula).name == "x"
     with pytest.raises(ValueError, match="weak order"):
         KernelKind(kernel_kind("mala").settings, kernel_kind("mala").build, 1.0, weak_order=2)
     with pytest.raises(ValueError, match="set by rule"):

@@ -13,10 +13,13 @@ from helpers import small_result
 from langevin_ib import RunConfig
 from langevin_ib.laws.candidates import LawAbout
 from langevin_ib.output.blocks import Column, Line, Lines, Picture, Report, Table, simple_table
+from langevin_ib.output.histogram import figure
+from langevin_ib.output.law_table import law_rows
 from langevin_ib.output.page import page
 from langevin_ib.output.report import findings, run_report
-from langevin_ib.output.wording import Wording, wording_of
-from langevin_ib.runs.result import ChargeSummary, Meter, SgdDetails
+from langevin_ib.output.wording import TITLES, Wording, wording_of
+from langevin_ib.runs.result import ChargeSummary, SgdDetails
+from langevin_ib.statistics.records import Meter
 
 SCRIPT = '<script>alert("x")</script>'
 VOID = {"meta", "img"}
@@ -103,6 +106,24 @@ def test_every_text_of_a_page_is_escaped_wherever_it_stands(text):
     assert not [attributes for _, attributes in found.tags if "onerror" in attributes]
 
 
+def test_a_line_has_its_style_as_a_class_in_lists_and_paragraphs():
+    found = read(everything("x"))
+    classes = [(name, attributes.get("class")) for name, attributes in found.tags if name in ("li", "p")]
+    assert classes == [("p", None), ("li", "bold"), ("li", "bold"), ("p", "bold"), ("p", None), ("p", "yellow")]
+    (css,) = found.of("style")
+    for style in ("bold", "dim", "yellow"):
+        assert f".{style} {{" in css
+
+
+def test_numbers_in_a_cell_stay_together_and_a_sentence_is_broken():
+    number, sentence = "0.0123 [0.00456, 0.0789]", "better: error × 0.34 (95% interval 0.21 to 0.55)"
+    found = read(Report("x", (simple_table("", ("run", "a", "b"), [("own", number, sentence)]),)))
+    assert [attributes.get("class") for name, attributes in found.tags if name == "td"] == ["left", None, "sentence"]
+    (css,) = found.of("style")
+    assert "td { white-space: nowrap; }" in css
+    assert "td.sentence { white-space: normal;" in css
+
+
 def test_cells_are_coloured_by_their_verdict_and_sections_are_bodies_of_their_own():
     found = read(everything("x"))
     cells = [attributes.get("class") for name, attributes in found.tags if name == "td"]
@@ -165,6 +186,21 @@ def test_details_of_ones_own_are_told_as_any_other_run_and_can_have_their_own_li
     assert findings(small_result(details=Own())) == findings(plain)
 
 
+def test_a_column_that_the_table_of_laws_cannot_fill_is_refused_when_it_is_declared():
+    class Columned(Own):
+        pass
+
+    @wording_of.register
+    def _(details: Columned) -> Wording:
+        del details
+        return Wording(columns=tuple(map(Column, TITLES)))
+
+    (rows,) = law_rows(small_result(details=Columned()))
+    assert {len(row) for row in rows} == {len(TITLES)}
+    with pytest.raises(ValueError, match=f"among {', '.join(TITLES)}, got friction"):
+        Wording(columns=(Column("law"), Column("friction")))
+
+
 @pytest.mark.parametrize("noisy", [True, False])
 def test_a_run_of_sgd_is_told_by_the_type_of_its_details(noisy):
     meter = Meter(1.0, 0.1, 2.0, 1.0, 0.0, 0.7)
@@ -196,8 +232,12 @@ def test_a_result_saves_plots_and_shows_itself(tmp_path):
     assert folder.parent == tmp_path
     assert (folder / "report.html").exists()
     picture = result.plot()
+    assert plt.get_fignums() == open_before
     assert len(picture.axes) == 2
-    plt.close(picture)
+    picture.savefig(tmp_path / "closed.png")  # it can be drawn all the same
+    kept = figure(result)
+    assert plt.get_fignums() != open_before
+    plt.close(kept)
     shown = result._repr_html_()
     names = [name for name, _ in Page(shown).tags]
     assert {"h1", "img", "table"} <= set(names)

@@ -12,6 +12,7 @@ import sys
 import tomllib
 from pathlib import Path
 
+import jsonschema
 import pytest
 from matplotlib.colors import to_hex
 
@@ -19,6 +20,7 @@ import langevin_ib
 from langevin_ib import RunConfig
 from langevin_ib.output.histogram import figure
 from langevin_ib.output.law_table import law_rows
+from langevin_ib.runs.schema import summary_schema
 
 PLUGIN = Path(__file__).parent / "plugin"
 NAMES = {
@@ -127,6 +129,7 @@ def test_it_runs_by_name_and_obeys_its_law(what, tmp_path):
     assert done.returncode == 0, done.stderr
     (folder,) = (path for path in tmp_path.iterdir() if path.name.startswith("boost-"))
     summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    jsonschema.validate(summary, summary_schema())
     laws = summary["invariants"]["s"]["laws"]
     if what == "noise":
         assert laws["sgd"]["verdict"] == "agrees"

@@ -8,9 +8,11 @@ import pytest
 
 from langevin_ib import RunConfig
 from langevin_ib.config import extensions
-from langevin_ib.errors import ConfigError, ModelError
+from langevin_ib.errors import FAULT, ConfigError, ModelError, one_line
 from langevin_ib.geometry import contract
 from langevin_ib.models import build_model, options_of
+from langevin_ib.models.registry import faults_of
+from langevin_ib.plain import plain
 from langevin_ib.runs.plan import resolve
 
 
@@ -27,7 +29,7 @@ REFUSED = [
     (
         "nope",
         {},
-        "model must be one of attention, hadamard, matrix, relu, rotation, uv, or module:function, got",
+        f"model must be one of {', '.join(extensions.names('model'))}, or module:function, got",
     ),
     ("uv", {"depth": 1}, "set must be such that depth is at least 2, got 1"),
     ("uv", {"depth": 2.0}, "set must be such that depth is a whole number, got 2.0"),
@@ -244,3 +246,50 @@ def test_what_only_the_plan_can_see_of_a_model_of_ones_own_is_refused_in_one_lin
         resolve(RunConfig(model="own_models:a_list"))
     with pytest.raises(ModelError, match=r"the action is not free, or the section fails, at z = 0, inside the window"):
         resolve(RunConfig(model="own_models:no_branches"))
+
+
+def misfit():
+    """What `vmap` refuses: its message says which axes below the first line."""
+    return jax.vmap(jnp.add)(jnp.ones(3), jnp.ones(4))
+
+
+def test_a_fault_of_ones_own_names_the_function_and_says_what_jax_says_below_its_first_line():
+    with pytest.raises(ModelError) as caught, faults_of(["noise mine:NOISE"]):
+        misfit()
+    said = str(caught.value)
+    assert said.startswith("noise mine:NOISE: one of its functions fails at test_registry.py:")
+    assert " in misfit: ValueError: vmap got inconsistent sizes" in said
+    assert "size 3" in said
+    assert "size 4" in said
+    assert "\n" not in said
+
+
+def test_what_was_returned_wrong_is_placed_where_the_package_meets_it():
+    with pytest.raises(ModelError) as caught, faults_of(["noise mine:NOISE"]):
+        plain(object())
+    said = str(caught.value)
+    assert said.startswith("noise mine:NOISE: what one of its functions returned cannot be used at plain.py:")
+    assert said.endswith(" in plain: TypeError: object is no plain data")
+    # What a model returns was checked, so that the fault is the package's own.
+    with pytest.raises(TypeError), faults_of(["model mine:ring"]):
+        plain(object())
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("", "ValueError"),
+        ("short", "ValueError: short"),
+        ("first\n\n  second  \n", "ValueError: first second"),
+        ("x" * 500, f"ValueError: {'x' * 500}"),
+        ("x" * 500 + "\nrest", f"ValueError: {'x' * 500} …"),
+    ],
+)
+def test_an_exception_is_one_line(text, line):
+    assert one_line(ValueError(text)) == line
+
+
+def test_of_a_long_message_what_fits_is_said():
+    said = one_line(ValueError("\n".join(["word"] * 500)))
+    assert said.endswith(" word …")
+    assert FAULT - 10 < len(said) - len("ValueError: ") <= FAULT + 1

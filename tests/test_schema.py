@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import json
+from pathlib import Path
 
 import pytest
 from helpers import small_result
@@ -10,6 +11,7 @@ from jsonschema import Draft202012Validator
 
 import langevin_ib
 from langevin_ib import RunConfig
+from langevin_ib.config.choices import BUILT_IN
 from langevin_ib.output.folders import summary_json
 from langevin_ib.runs import quotient as reduced
 from langevin_ib.runs.schema import summary_schema
@@ -22,10 +24,16 @@ SGD = {"sampler": "sgd", "lr": 0.01, "label_noise": 2.0, "chains": 64, "steps": 
 EXAMPLES = {"options": {"samples": 16, "scatter": 2.0}, "noise": "minibatch", "batch_size": 4}
 EPOCHS = {"sampler": "sgd", "chains": 64, "steps": 2000, "burn_in": 1000, "replacement": False}
 
+# Of the package in tests/plugin, each by `module:attribute`.
+OWN = {name: f"orbit_extras.{name}:{name.upper()}" for name in ("quartic", "heun", "half", "metropolis", "signs")}
+BOOST = BARE | {"model": "orbit_extras.boost:boost", "step_size": 0.002}
+QUARTIC = BOOST | {"confine": OWN["quartic"], "quartic": 20.0, "laws": ("exact", "slice", OWN["half"])}
+
 QUICK = {
     "no check": BARE | UV,
     "slab": BARE | UV | {"confine": "none", "slab": 0.1},
     "sgd with doubts": SGD,
+    "plug-in's confinement, kernel and law": QUARTIC | {"integrator": OWN["heun"], "steps": 4000},
 }
 FULL = {
     "companion and MALA": FAST | UV,
@@ -39,6 +47,8 @@ FULL = {
     "gradient descent": {"sampler": "sgd", "noise": "none", "chains": 16, "steps": 4000},
     "at rest": {"model": "hadamard", "sampler": "sgd", "noise": "minibatch", "chains": 16, "steps": 4000},
     "by epochs": EPOCHS | EXAMPLES,
+    "plug-in's process": QUARTIC | {"sampler": OWN["metropolis"], "proposal": 0.7, "steps": 4000},
+    "plug-in's noise": SGD | {"model": BOOST["model"], "noise": OWN["signs"], "move": 1.5, "label_noise": "auto"},
     "no symmetry": BARE | {"model": "helpers:two_parameters", "confine": "none", "step_size": 0.05},
 }
 KINDS = [*QUICK, *(pytest.param(name, marks=pytest.mark.full) for name in FULL)]
@@ -59,9 +69,10 @@ def saved(result):
     return json.loads(summary_json(result.to_dict()))
 
 
-@pytest.mark.full(but=["no check"])
+@pytest.mark.full(but=["no check", "plug-in's confinement, kernel and law"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_summary_of_every_kind_of_run_obeys_it(kind, validator, monkeypatch):
+    monkeypatch.syspath_prepend(str(Path(__file__).parent / "plugin"))
     if kind == "no symmetry":  # as few draws of its law as will do
         small = {"CHAINS": 64, "TUNING": ((0.57, 100),), "RECORDS": 100, "ENOUGH": 100}
         for name, value in (small | {"NUTS_CHAINS": 16, "NUTS_WARMUP": 20, "NUTS_DRAWS": 50}).items():
@@ -71,8 +82,10 @@ def test_the_summary_of_every_kind_of_run_obeys_it(kind, validator, monkeypatch)
     assert [f"{error.json_path}: {error.message}" for error in validator.iter_errors(summary)] == []
     if kind == "sgd with doubts":
         assert summary["doubts"]
-    wrong = summary | {"doubts": None}
-    assert not validator.is_valid(wrong)
+    wrong = [summary | {"doubts": None}, {name: part for name, part in summary.items() if name != "doubts"}]
+    if "plug-in" not in kind:
+        wrong += [summary | {"details": {}}, summary | {"config": summary["config"] | {"quartic": 20.0}}]
+    assert not [content for content in wrong if validator.is_valid(content)]
 
 
 @pytest.fixture(scope="module")
@@ -118,6 +131,8 @@ def test_a_key_more_fails(summary, validator):
         parent(changed, (*path, "more"))["more"] = "undecided" if path == ("verdicts",) else {}
         fits |= {".".join(map(str, path))} if validator.is_valid(changed) else set()
     assert len(tables) > 15
+    for value in (True, 1.0, "word", [1]):
+        assert not validator.is_valid(summary | {"config": summary["config"] | {"kapa": value}})
     assert fits == {"verdicts"}  # open in its names, and given a verdict; of other open tables {} is no content
 
 
@@ -128,6 +143,52 @@ def test_a_value_of_another_type_fails(summary, validator):
         inside = parent(changed, path)
         inside[path[-1]] = -1 if isinstance(inside[path[-1]], dict) else {"no": "such"}
         assert not validator.is_valid(changed), path
+
+
+def choosing(summary, **config):
+    """The same with other settings."""
+    return summary | {"config": summary["config"] | config}
+
+
+BUILT = {"sampler": "langevin", "confine": "stiff", "integrator": "mala", "noise": "label"}
+CHOICES = {"sampler": "jumps:JUMPS", "confine": "mine:SOFT", "integrator": "heun", "noise": "mine:PINK"}
+
+
+@pytest.mark.parametrize(("setting", "name"), CHOICES.items())
+def test_a_choice_of_ones_own_brings_its_settings(setting, name, summary, validator):
+    """An installed package's goes by a plain name; whatever it brings, what is built in stays as it is."""
+    assert validator.is_valid(choosing(summary, **{setting: name}))
+    for value in (True, 1.0, "word", [1.0], {"a": 1}):
+        own = choosing(summary, **{setting: name}, rate=value)
+        assert validator.is_valid(own)
+        assert not validator.is_valid(choosing(own, **{setting: BUILT[setting]}))
+    for wrong in ("", 3, None, [name]):
+        assert not validator.is_valid(choosing(summary, **{setting: wrong}))
+    assert not validator.is_valid(choosing(summary, **{setting: name}, kappa=-1.0))
+    assert not validator.is_valid(choosing(summary, **{setting: name}, kappa="stiff"))
+
+
+def test_a_law_of_ones_own_is_named_among_the_others(summary, validator):
+    assert validator.is_valid(choosing(summary, laws=["exact", "odd:HALF", "half"]))
+    for wrong in ([], [""], [3], "odd:HALF"):
+        assert not validator.is_valid(choosing(summary, laws=wrong))
+    assert not validator.is_valid(choosing(summary, laws=["odd:HALF"], rate=1.0))  # a law has no settings
+
+
+def test_details_of_a_process_of_ones_own_are_keys_of_their_own(summary, validator):
+    own = choosing(summary, sampler="jumps:JUMPS", rate=2.0) | {"jumps": {"rate": 2.0, "waits": [1, 2]}}
+    assert validator.is_valid(own)
+    assert validator.is_valid(choosing(own, laws=["odd:HALF"]))
+    for built_in in ("langevin", "sgd"):
+        assert not validator.is_valid(choosing(own, sampler=built_in))
+        assert not validator.is_valid(choosing(own, sampler=built_in, confine="mine:SOFT"))
+    for name in set(summary):  # a typo of a key is that key missing
+        renamed = {f"{key}s" if key == name else key: part for key, part in own.items()}
+        assert not validator.is_valid(renamed), name
+    assert not validator.is_valid(own | {"descent": {}})  # one that is SGD's says what SGD's does
+    inside = copy.deepcopy(own)
+    inside["run"]["jumps"] = 3
+    assert not validator.is_valid(inside)
 
 
 def test_other_names_of_laws_and_invariants_are_free(summary, validator):
@@ -150,6 +211,8 @@ def test_a_number_that_is_not_finite_is_null_where_that_may_be_and_refused_elsew
 
 def test_every_setting_is_in_it_and_every_record_is_closed():
     schema = summary_schema()
+    for kind in ("process", "confinement", "kernel", "noise"):  # laws have no settings, a plug-in's model options alone
+        assert set(schema["$defs"][f"built_in_{kind}"]["enum"]) == set(BUILT_IN[kind])
     assert set(schema["$defs"]["config"]["properties"]) == set(RunConfig.json_schema()["properties"])
     bases = {id(schema["$defs"][name]) for name in ("comparison", "worst")}  # closed where they are used
 

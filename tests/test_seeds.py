@@ -99,3 +99,8 @@ def test_intervals_of_several_comparisons_hold_together():
             wrong[level] += any(one.low95 > 1.0 or one.high95 < 1.0 for one in found)
     assert wrong[10] <= 24
     assert wrong[1] > 48
+
+
+def test_a_ratio_is_one_of_the_same_seeds():
+    with pytest.raises(ValueError, match=r"values must be one for each seed of the reference, got \(4,\)"):
+        paired(np.ones(4), np.ones(1))

@@ -25,11 +25,15 @@ from rich.console import Console
 import langevin_ib
 from langevin_ib import ConfigError, RunConfig, devices, forks
 from langevin_ib.dynamics.noise import Noise
+from langevin_ib.errors import UsageError
+from langevin_ib.models import uv
 from langevin_ib.output.report import run_report
 from langevin_ib.output.terminal import show
 from langevin_ib.session import Session
 from langevin_ib.studies.config import MIN_SEEDS, AttributionConfig
+from langevin_ib.studies.following import follow
 from langevin_ib.studies.mechanisms import attribute
+from langevin_ib.studies.orbits import follow_orbits
 from langevin_ib.studies.recipes import sparse_spectrum
 from langevin_ib.studies.training import Arm, recovered, train
 
@@ -158,8 +162,26 @@ def test_a_stage_has_the_chunk_of_its_session_and_a_file_of_its_own(tmp_path):
 
 @pytest.mark.full
 def test_what_the_process_has_set_refuses_nothing_in_the_threads_of_an_attribution(strict):
-    result = attribute(AttributionConfig(seeds=MIN_SEEDS, steps=20), Session())
+    with Session().open() as session:
+        result = attribute(AttributionConfig(seeds=MIN_SEEDS, steps=20), session)
     assert result.config["steps"] == 20
+
+
+def test_a_study_without_an_open_session_is_refused():
+    """Its numbers would be others: in float64 they are not rounded as they are outside."""
+    with pytest.raises(UsageError, match="within an open session"):
+        attribute(AttributionConfig(seeds=MIN_SEEDS, steps=20), Session())
+    with Session().open():
+        problem = sparse_spectrum(2, 0, frequencies=4, points=8)
+        trained = train(problem, Arm(Noise("none"), 0.01, 20), stage="training", rows=2)
+    for refused in (
+        lambda: train(problem, Arm(Noise("none"), 0.01, 20), stage="training"),
+        lambda: recovered(problem, trained.ends),
+        lambda: follow(problem, trained),
+        lambda: follow_orbits(uv(), jax.numpy.array([[2.0, 0.5]])),
+    ):
+        with pytest.raises(UsageError, match="within an open session"):
+            refused()
 
 
 @pytest.mark.full

@@ -1,5 +1,6 @@
 """Settings of plug-ins, the JSON schema, and what follows from a declaration."""
 
+import dataclasses
 import json
 import pickle
 import subprocess
@@ -10,6 +11,7 @@ from types import SimpleNamespace
 from typing import ClassVar
 
 import jsonschema
+import numpy as np
 import odd_settings
 import pytest
 
@@ -168,6 +170,50 @@ def test_a_fault_of_or_with_a_plug_in_is_one_line(case, message):
     with pytest.raises(ConfigError) as caught:
         RunConfig(**case)
     assert str(caught.value).startswith(message)
+
+
+def test_an_attribution_takes_the_settings_of_a_noise_of_ones_own():
+    config = AttributionConfig(noise="odd_settings:FLIPS", flip_rate=np.float64(0.3))
+    assert (config.own.flip_rate, config.own.lanes, config.own) == (0.3, 1, odd_settings.FlipSettings(0.3, 1))
+    assert AttributionConfig(model="relu", noise="odd_settings:FLIPS").own == odd_settings.FlipSettings(0.1, 8)
+    assert config.to_toml().endswith("flip_rate = 0.3\nlanes = 1\n")
+    assert AttributionConfig(**tomllib.loads(config.to_toml())) == config
+    assert dataclasses.replace(config, steps=40).own == config.own
+    assert pickle.loads(pickle.dumps(config)) == config
+    others = {config.digest(), AttributionConfig(noise="odd_settings:FLIPS").digest()}
+    assert len(others | {AttributionConfig(noise="odd_settings:SIGNS").digest()}) == 3
+    jsonschema.validate(config.to_dict(), AttributionConfig.json_schema({"noise": "odd_settings:FLIPS"}))
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(config.to_dict(), AttributionConfig.json_schema())
+    assert from_setup("figure-3", noise="odd_settings:FLIPS", flip_rate=0.3).own.flip_rate == 0.3
+
+
+@pytest.mark.parametrize(
+    ("case", "message"),
+    [
+        ({"flip_rate": 0.3}, "config must be made of known settings"),
+        ({"noise": "minibatch", "flip_rate": 0.3}, "config must be made of known settings"),
+        ({"noise": "odd_settings:FLIPS", "flip": 0.3}, "config must be made of known settings"),
+        ({"noise": "odd_settings:FLIPS", "flip_rate": 1}, "flip_rate must be a number from 0 to below 1, got 1"),
+        ({"noise": "odd_settings:SEEDS"}, "seeds must be the name of no setting, got one of SeedsSettings"),
+        ({"noise": "odd_settings:SHAKE"}, "noise must be a noise whose `settings` is a class derived from NoiseS"),
+        ({"noise": "odd_settings:NOTHING"}, "noise must be an attribute of module odd_settings"),
+    ],
+)
+def test_a_fault_of_or_with_the_noise_of_an_attribution_is_one_line(case, message):
+    with pytest.raises(ConfigError) as caught:
+        AttributionConfig(**case)
+    assert str(caught.value).startswith(message)
+
+
+@pytest.mark.parametrize("noise", [None, "minibatch", "bernoulli", "odd_settings:SIGNS"])
+def test_an_attribution_is_its_own_settings_unless_its_noise_has_some(noise):
+    """So that TOML and digests are those of its fields alone."""
+    config = AttributionConfig(noise=noise, seeds=16)
+    assert config.own is None
+    assert config.to_dict().keys() <= AttributionConfig.declared().keys()
+    others = AttributionConfig(noise="odd_settings:FLIPS", seeds=16).to_dict()
+    assert others.keys() - AttributionConfig.declared().keys() == {"flip_rate", "lanes"}
 
 
 TAKEN = {

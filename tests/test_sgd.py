@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from helpers import advance, starts
 from jax.flatten_util import ravel_pytree
-from sims.sgd_charge import watched
 
 from langevin_ib.dynamics.descent import sgd
 from langevin_ib.dynamics.noise import Noise, gradient_noise
@@ -14,6 +13,7 @@ from langevin_ib.ensemble.runner import starting_points
 from langevin_ib.geometry import charges
 from langevin_ib.models import build_model, stack_tasks, uv
 from langevin_ib.models.training import cast
+from sims.sgd_charge import watched
 
 MODELS = [
     ("uv", {"depth": 3, "samples": 6}),

@@ -6,14 +6,14 @@ import pkgutil
 import jax
 import numpy as np
 import pytest
-from sims.metric import neuron, study
-from sims.vector_pair import EDGES, PROTOCOLS, SIZES, laws, pair
 
 import sims
 from langevin_ib import RunConfig
 from langevin_ib.geometry import contract
 from langevin_ib.laws import bin_masses
 from langevin_ib.models import Chart, with_metric
+from sims.metric import neuron, study
+from sims.vector_pair import EDGES, PROTOCOLS, SIZES, laws, pair
 
 MODULES = [found.name for found in pkgutil.walk_packages(sims.__path__, "sims.") if not found.ispkg]
 

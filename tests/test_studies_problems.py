@@ -14,6 +14,8 @@ from langevin_ib.design import operators
 from langevin_ib.dynamics.noise import Noise
 from langevin_ib.errors import ConfigError, DivergenceError
 from langevin_ib.models.training import Examples, cast
+from langevin_ib.session import Session
+from langevin_ib.studies.parts import NOT_ITS_OWN, NOT_THE_PAPERS
 from langevin_ib.studies.presets import PRESETS
 from langevin_ib.studies.recipes import (
     SEGMENTS,
@@ -26,6 +28,8 @@ from langevin_ib.studies.recipes import (
     together,
     wavelet,
 )
+from langevin_ib.studies.recovery import Recovery, run_recovery
+from langevin_ib.studies.request import Request
 from langevin_ib.studies.training import Arm, descend_linear, descend_plain, recovered, train
 
 SEED = 3
@@ -362,3 +366,73 @@ def test_data_that_do_not_fit_a_design_are_refused_by_name():
     ):
         with pytest.raises(ValueError, match=said):
             linear_problem(build, x, y, start_scale=0.1)
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"noise": "none"}, r"noise must be a Noise, as Noise\('none'\), got 'none'"),
+        ({"lr": -1.0}, "lr must be a positive number, got -1.0"),
+        ({"steps": 0}, "steps must be a whole number from 1, got 0"),
+        ({"steps": 1e3}, "steps must be a whole number from 1, got 1000.0"),
+        ({"momentum": 1.0}, "momentum must be a number from 0 to below 1, got 1.0"),
+        ({"weight_decay": -0.1}, "weight_decay must be a number from 0, got -0.1"),
+        ({"temperature": -0.1}, "temperature must be a number from 0, got -0.1"),
+        ({"start_scale": 0.0}, "start_scale must be a positive number, got 0.0"),
+    ],
+)
+def test_an_arm_that_makes_no_sense_is_refused_by_name(values, said):
+    settings = {"noise": Noise("none"), "lr": 0.1, "steps": 10}
+    Arm(**settings)
+    # By name where nothing checks types, as for users; under pytest some are refused by their types.
+    checked = Arm.__post_init__
+    with pytest.raises(ValueError, match=said):
+        checked(_Loose(**{**Arm(**settings).__dict__, **values}))
+
+
+class _Loose:
+    """An arm's values, unchecked."""
+
+    def __init__(self, **values):
+        self.__dict__.update(values)
+
+
+def test_starts_and_truths_that_do_not_fit_are_refused_by_name(x64):
+    problem = sparse_spectrum(2, SEED, frequencies=5, points=4)
+    with pytest.raises(ValueError, match="the scale of the starts must be positive, got 0"):
+        problem.starts(0.0)
+    arm = Arm(Noise("none"), 1e-3, 20, start_factors=(("w", 2.0),))
+    with pytest.raises(ValueError, match="start_factors must name parameters among u, v, got w"):
+        train(problem, arm, stage="wrong")
+    build, x, y = partial(design.sparse, operators.identity(3)), np.ones((2, 4, 3)), np.ones((2, 4))
+    with pytest.raises(ValueError, match="start_scale must be positive, got 0"):
+        linear_problem(build, x, y, start_scale=0.0)
+    with pytest.raises(ValueError, match=r"truth must be of shape \(seed, d\) = \(2, 3\), got \(1, 3\)"):
+        linear_problem(build, x, y, start_scale=0.1, truth=np.ones((1, 3)))
+
+
+def recovery(**changes):
+    problem = sparse_spectrum(2, SEED, frequencies=5, points=4)
+    fields = {
+        "name": "mine", "unknown": "w", "problem": problem, "own_name": "own", "own": Arm(Noise("none"), 1e-3, 20),
+        "error": "error", "metrics": {"error": lambda w: np.mean(w**2, axis=1)}, "needs_truth": frozenset(["error"]),
+    }  # fmt: skip
+    return Recovery(**{**fields, **changes})
+
+
+def test_a_recovery_whose_metrics_are_not_there_or_no_number_a_seed_is_refused(x64):
+    for changes in ({"error": "eror"}, {"needs_truth": frozenset(["x"])}):
+        with pytest.raises(ValueError, match="error and needs_truth must be among the metrics error, got"):
+            recovery(**changes)
+    wide = recovery(metrics={"error": lambda w: w**2})
+    with Session().open() as session, pytest.raises(ValueError, match=r"metric error must be of shape \(2,\)"):
+        run_recovery(wide, Request(seeds=2, attribution=False), session)
+
+
+def test_the_note_about_the_papers_caption_belongs_to_what_has_one(x64):
+    request = Request(seeds=2, steps=20, attribution=False)
+    with Session().open() as session:
+        assert run_recovery(recovery(), request, session).notes == (NOT_ITS_OWN,)
+        assert run_recovery(recovery(), Request(seeds=2, attribution=False), session).notes == ()
+        captioned = recovery(caption={"own": {"error": 1.0}})
+        assert run_recovery(captioned, request, session).notes == (NOT_THE_PAPERS,)

@@ -16,6 +16,7 @@ from langevin_ib.geometry import charges
 from langevin_ib.output.folders import summary_json
 from langevin_ib.plain import JsonObject, plain
 from langevin_ib.session import Session
+from langevin_ib.statistics.records import Meter
 from langevin_ib.statistics.seeds import band, mean, paired
 from langevin_ib.studies.balance import (
     Across,
@@ -23,7 +24,6 @@ from langevin_ib.studies.balance import (
     Diverged,
     ModelFacts,
     NoiseFacts,
-    NoiseNumbers,
     RunFacts,
     across,
     describe,
@@ -78,7 +78,7 @@ def balance() -> Balance:
         return Paths(*both, ratio, np.ones((SEEDS, 3)))
 
     runs = {"gradient descent": paths(np.exp(time)), "SGD": paths(np.exp(-time))}
-    numbers = NoiseNumbers(*range(1, 7))
+    numbers = Meter(*range(1, 7))
     assert across(runs).descent_share is None
     return Balance(
         AttributionConfig(options={"depth": 2}, **CONFIG),
@@ -179,6 +179,9 @@ def test_another_version_and_the_configuration_of_nothing_fail(summary, validato
     assert not validator.is_valid(summary | {"config": {"seeds": 8}})
     assert validator.is_valid(summary | {"config": summary["balance"]["config"]})
     assert not validator.is_valid(summary | {"config": summary["balance"]["config"] | {"sed": 1}})
+    others = summary["balance"]["config"] | {"noise": "mine:NOISE"}
+    assert validator.is_valid(summary | {"config": others | {"flip_rate": 0.3, "flips": [1, 2]}})
+    assert not validator.is_valid(summary | {"config": others | {"seeds": "many"}})
 
 
 def test_every_setting_is_in_it():

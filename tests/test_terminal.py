@@ -15,11 +15,14 @@ import langevin_ib
 from langevin_ib import RunConfig
 from langevin_ib.output import folders, progress, spelling
 from langevin_ib.output.blocks import Column, Report, Table, simple_table
+from langevin_ib.output.effects import effects_table
 from langevin_ib.output.histogram import figure
 from langevin_ib.output.report import run_report
 from langevin_ib.output.spelling import HANDLER, spell_out, spelled
 from langevin_ib.output.terminal import show, show_table
 from langevin_ib.statistics.coefficient import Coefficient
+from langevin_ib.statistics.seeds import Band, Ratio
+from langevin_ib.studies.result import Effect
 
 QUICK = {
     "chains": 64, "steps": 400, "burn_in": 100, "thin": 4, "step_size": 0.002, "window": (0.3, 2.0), "bins": 10,
@@ -196,6 +199,20 @@ def test_a_table_that_can_spare_no_column_folds_its_cells_and_loses_none_of_them
     assert (len(rows) == 1) == (width > 80)
 
 
+def test_the_table_of_effects_spares_its_last_column_before_it_cuts_a_number():
+    band = Band(0.0123, 0.00456, 0.0789)
+    change = Effect("label noise", "noise", band, Ratio(0.34, 0.21, 0.55), settled=500, last_iterate=band)
+    table = effects_table([Effect("none", "reference", band), change], "test error")
+    sentence = "better: error × 0.34 (95% interval 0.21 to 0.55)"
+    wide, broken, narrow = (printed(table, width) for width in (140, 115, 100))
+    for text in (wide, broken, narrow):
+        assert "0.0123 [0.00456, 0.0789]" in text
+    assert (sentence in wide, sentence in broken, sentence in narrow) == (True, False, False)
+    assert ["last noisy iterate" in text for text in (wide, broken, narrow)] == [True, True, False]
+    bare = effects_table([change._replace(settled=0, last_iterate=None)], "test error")
+    assert "last noisy iterate" not in printed(bare, 140)
+
+
 def test_a_cell_is_coloured_by_its_verdict():
     page = Console(width=120, file=io.StringIO(), force_terminal=True, color_system="standard")
     show_table(WIDE, page)
@@ -208,3 +225,11 @@ def test_a_sentence_in_place_of_a_number_pushes_no_column_out():
     text = printed(dataclasses.replace(WIDE, sections=((row, told),)), 120)
     assert "floor" in text
     assert "diverged at this T: 3 of 16 │" in text
+
+
+def test_brackets_in_a_name_are_no_markup(capsys):
+    """Rich reads [bold] in a string as a style, and [/b] as the end of one that was not begun."""
+    table = simple_table("Of [red]names[/b]", ("law", "TV [x]"), [("mine[bold]", "0.1"), ("a[/b]", "0.2")])
+    show(Report("title", (table,)), Console(width=80))
+    out = capsys.readouterr().out
+    assert all(text in out for text in ("mine[bold]", "a[/b]", "Of [red]names[/b]", "TV [x]"))

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from langevin_ib import signals
-from langevin_ib.cli.command import Parser, guarded, new_parser
+from langevin_ib.cli.command import Parser, guarded, new_parser, own_output
 from langevin_ib.cli.job import Job, Output, execute
 from langevin_ib.cli.options import Origins, add_output, add_settings, typed_settings
-from langevin_ib.config.extensions import of_others
+from langevin_ib.config.extensions import is_known, of_others
+from langevin_ib.config.noises import NOISES
+from langevin_ib.config.settings import Setting
 from langevin_ib.devices import use_all_cores
+from langevin_ib.errors import LangevinIBError
 from langevin_ib.stages import Stages
 from langevin_ib.studies.config import AttributionConfig, from_setup, setup_settings
 
@@ -21,25 +25,34 @@ if TYPE_CHECKING:
 PROGRAM = "python -m langevin_ib.attribute"
 
 
-def build_parser() -> Parser:
-    """Options are the settings of `AttributionConfig`; None stands for 'not given'."""
+def build_parser(noise: str | None = None, own: Mapping[str, Setting] | None = None) -> Parser:
+    """Options are the settings of `AttributionConfig`, and those that only the noise has; None stands for 'not given'.
+
+    Args:
+        noise: that is chosen.
+        own: its own settings.
+    """
     parser = new_parser(
         PROGRAM,
         "Train one model from the same starts by gradient descent, SGD, label noise, isotropized noise, weight decay "
         "and Langevin dynamics, and say which of them balances its factors.",
     )
     add_settings(parser, AttributionConfig.declared())
+    if own:
+        add_settings(parser.add_argument_group(f"settings of --noise {noise}"), own)
     add_output(parser)
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns its exit code: 0 done, 2 bad input (nothing written), 3 failed run."""
-    return guarded(PROGRAM, lambda: _run_attribution(vars(build_parser().parse_args(argv))))
+    return guarded(PROGRAM, lambda: _run_attribution(sys.argv[1:] if argv is None else argv))
 
 
-def _run_attribution(arguments: Mapping[str, Any]) -> int:
-    setup, declared = arguments["setup"], AttributionConfig.declared()
+def _run_attribution(argv: Sequence[str]) -> int:
+    noise, own = _own_settings(argv)
+    arguments = vars(build_parser(noise, own).parse_args(argv))
+    setup, declared = arguments["setup"], AttributionConfig.declared() | own
     origins = Origins(
         declared,
         {name for name in declared if arguments.get(name) is not None},
@@ -60,7 +73,7 @@ def _run_attribution(arguments: Mapping[str, Any]) -> int:
         from langevin_ib.studies.mechanisms import attribute  # noqa: PLC0415
 
     def of_rest(name: str) -> str:
-        return "set by rule" if getattr(config, name) is None else "a default"
+        return "a default" if name in config.to_dict() else "set by rule"
 
     def work(report: Stages) -> StudyResult:
         with Session(report).open() as session:
@@ -75,3 +88,20 @@ def _run_attribution(arguments: Mapping[str, Any]) -> int:
         owned=of_others([("model", config.model), ("noise", config.noise)]),
     )
     return execute(job, output, origins.named(of_rest))
+
+
+def _own_settings(argv: Sequence[str]) -> tuple[str | None, dict[str, Setting]]:
+    """A noise of one's own that is typed, and the settings that only it has; it is imported."""
+    first = Parser(add_help=False, allow_abbrev=False)
+    first.add_argument("--noise", nargs="?")
+    noise = first.parse_known_args(argv)[0].noise
+    if noise is None or noise in NOISES or not is_known("noise", noise):
+        return None, {}  # what is none is refused with the other settings
+    use_all_cores()  # before a plug-in starts JAX
+    try:
+        with own_output():
+            return noise, AttributionConfig.noise_class(noise).declared()
+    except LangevinIBError:
+        if {"-h", "--help", "--version"} & set(argv):
+            return None, {}
+        raise

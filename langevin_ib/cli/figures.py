@@ -46,6 +46,8 @@ def main(
         extra: {name: declaration} of settings of this figure alone.
     """
     extra = extra or {}
+    if unknown := {*parts} - {*PARTS}:
+        raise ValueError(f"parts must be among {', '.join(PARTS)}, got {', '.join(sorted(unknown))}")
     left_out = {*PARTS} - {*parts} | ({"data"} if not data else set())
     declared = {name: one for name, one in Request.declared().items() if name not in left_out}
     parser = new_parser(f"python -m {program}", description)
@@ -68,8 +70,8 @@ def main(
 
 
 def positive(text: str) -> Setting:
-    """A setting of one figure that is a positive number; the paper's by default."""
-    return Setting(default=None, help=text, kind=POSITIVE, shown="the paper's")
+    """A setting of one figure that is a positive number; the study's by default."""
+    return Setting(default=None, help=text, kind=POSITIVE, shown="the study's")
 
 
 def choice(text: str, *allowed: str) -> Setting:

@@ -112,6 +112,22 @@ def chosen_classes(
     return classes
 
 
+def own_class(kind: extensions.Kind, name: str, reserved: Collection[str]) -> type[Settings]:
+    """The settings class of one choice by itself, where there are no others; a plug-in is imported.
+
+    Args:
+        kind: of what is chosen.
+        name: of what is chosen.
+        reserved: what no setting of a plug-in may be called, besides options that are no settings.
+
+    Raises:
+        ConfigError: nothing goes by that name, or a plug-in declares a setting of a name that is taken.
+    """
+    declared = _class_of(kind, name)
+    _check_free(declared.declared(), declared, {*OPTIONS, *reserved})
+    return declared
+
+
 def _classes(choices: Mapping[extensions.Kind, Choice]) -> dict[extensions.Kind, type[Settings]]:
     return {kind: choice.settings for kind, choice in choices.items()}
 

@@ -19,7 +19,7 @@ import math
 import jax.numpy as jnp
 from jaxtyping import Array, Float, UInt32
 
-NORMAL, FOUR_POINT = "normal", "four-point"
+NORMAL, FOUR_POINT = SOURCES = "normal", "four-point"
 BITS = 3  # of an increment
 PER_WORD = 32 // BITS
 INNER, OUTER = math.sqrt(1.0 - math.sqrt(2.0 / 3.0)), math.sqrt(1.0 + math.sqrt(6.0))

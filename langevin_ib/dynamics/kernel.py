@@ -7,7 +7,7 @@ ask of it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import jax
@@ -17,6 +17,7 @@ from jaxtyping import Array, Float, Key, PyTree
 
 from langevin_ib.config.kernels import KernelSettings
 from langevin_ib.config.records import record
+from langevin_ib.dynamics.increments import NORMAL, SOURCES
 from langevin_ib.models.base import Params
 
 Potential = Callable[[Params], Float[Array, ""]]
@@ -44,6 +45,7 @@ class Kernel:
             stationary chain has E[mean_after(φ, state) − φ(θ)] = 0 at any step size.
         increments: the shapes of a step's noise where it is independent normals that may give way to other numbers with
             their first five moments, for the order is a weak one; None where it may not.
+        source: `normal`, a row of `draw`; or `four-point`, increments from a stream of the chain's own.
     """
 
     draw: Callable[[Key[Array, ""], int], PyTree]
@@ -51,6 +53,19 @@ class Kernel:
     step: Callable[[PyTree, Any, PyTree], tuple[Any, Any]]
     mean_after: MeanAfter | None = None
     increments: Params | None = None
+    source: str = NORMAL
+
+    def on(self, source: str) -> Kernel:
+        """The same step on increments of another kind.
+
+        Raises:
+            ValueError: its noise may not be replaced, or there is no such kind.
+        """
+        if source not in SOURCES:
+            raise ValueError(f"source must be one of {', '.join(SOURCES)}, got {source}")
+        if source != NORMAL and self.increments is None:
+            raise ValueError(f"source must be {NORMAL} for a kernel with draws of its own, got {source}")
+        return replace(self, source=source)
 
 
 @dataclass(frozen=True)

@@ -138,12 +138,14 @@ class Streams:
         del first_step
         rest = count % self.together if isinstance(count, int) else 0
         if self._unrolled is None:
-            call = self._call
-        else:
-            call, (moving, joined_again) = partial(self._call_unrolled, self._unrolled), self._broken_up(moving)
-        moving = jax.lax.fori_loop(0, count // self.together, lambda _, here: call(here, self.together), moving)
-        moving = call(moving, rest) if rest else moving
-        return moving if self._unrolled is None else joined_again(moving)
+            return self._repeat(self._call, moving, count // self.together, rest)
+        columns, joined_again = self._broken_up(moving)
+        call = partial(self._call_unrolled, self._unrolled)
+        return joined_again(self._repeat(call, columns, count // self.together, rest))
+
+    def _repeat(self, call: Callable[[Moving, int], Moving], moving: Moving, calls: Any, rest: int) -> Moving:
+        moving = jax.lax.fori_loop(0, calls, lambda _, here: call(here, self.together), moving)
+        return call(moving, rest) if rest else moving
 
     @property
     def _leaves(self) -> list[Any]:
@@ -209,7 +211,7 @@ class Streams:
             for part, like in zip(state, likes, strict=True)
         ]
         return Moving(
-            Stream(*(list(part) for part in zip(*(stream for stream, _ in drawn), strict=True))),
+            jax.tree.map(lambda *lanes: list(lanes), *(stream for stream, _ in drawn)),
             jax.tree.unflatten(structure, full),
             jax.tree.unflatten(jax.tree.structure(moving.info, is_leaf=_is_list), info),
         )

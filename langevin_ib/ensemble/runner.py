@@ -1,7 +1,7 @@
 """Many chains at once: the only place with `vmap`, loops over steps, sharding and buffer donation.
 
-Chain i at step n takes row i of `kernel.draw(fold_in(key, n), chains)`, so its noise depends on the key and on its own
-index only: not on the number of chains, devices or chunks. Its path is the same to the last bit for any chunk, and
+What drives the chains stands in `drivers`. By default chain i at step n takes row i of `kernel.draw(fold_in(key, n),
+chains)`, so its noise depends on the key and on its own index only: not on the number of chains, devices or chunks. Its path is the same to the last bit for any chunk, and
 up to rounding for another number of chains or devices, for each of which XLA compiles a program of its own. Draws are
 reduced on the device as they come; memory does not grow with the number of steps.
 """
@@ -101,7 +101,10 @@ class Limit:
 
 @dataclass(frozen=True)
 class Placement:
-    """Where chains run, and how a step is compiled; it changes no draw, but how what is done with them is rounded.
+    """Where chains run, how a step is compiled, and how many are drawn for at a time.
+
+    Devices and `ahead` change no draw, but how what is done with them is rounded. `width` does under JAX's older layout
+    of random numbers (`jax_threefry_partitionable` off), by which a chain's depend on how many are drawn for.
 
     Attributes:
         devices: to spread the chains over; by default all of them, or the one that is JAX's default.
@@ -174,7 +177,6 @@ def run_ensemble(
     limit: Limit,
     stage: Stage,
     tasks: PyTree = None,
-    increments: str = NORMAL,
 ) -> EnsembleResult:
     """Run every chain from its start and reduce its draws on the device.
 
@@ -187,16 +189,13 @@ def run_ensemble(
         limit: when a chain has run away.
         stage: its name, progress, chunks, checkpoint, devices.
         tasks: what each chain learns, leading axis the chain; None where all chains share the model's own loss.
-        increments: `normal`, the kernel's own draws, or `four-point`, from a stream of each chain's.
 
     Raises:
         DivergenceError: some chain escaped or became non-finite, in the chunk where it happened.
     """
-    if increments != NORMAL and kernel.increments is None:
-        raise ValueError(f"increments must be {NORMAL} for a kernel with draws of its own, got {increments}")
-    ensemble = _Ensemble(kernel, starts, tasks, observer, key, schedule, limit, increments)
+    ensemble = _Ensemble(kernel, starts, tasks, observer, key, schedule, limit)
     if stage.checkpoint is not None:
-        stage = replace(stage, checkpoint=stage.checkpoint.of(_content(ensemble)))
+        stage = replace(stage, checkpoint=stage.checkpoint.of(_content(ensemble, stage.placement.width)))
     chains = ensemble.chains
     sharding, used = chain_sharding(chains, stage.placement.devices)
     spread = _Spread(chains, -chains % math.lcm(used, stage.placement.width))
@@ -225,7 +224,6 @@ class _Ensemble:
     key: Key[Array, ""]
     schedule: Schedule
     limit: Limit
-    increments: str
 
     @property
     def chains(self) -> int:
@@ -328,7 +326,8 @@ class _Host:
 class _Spread(NamedTuple):
     """Chains, and those that are added so that every device has as many: more of the same, whose results are dropped.
 
-    Their random numbers are their own; those of the first `chains` are what they would be without them.
+    Their random numbers are their own. Those of the first `chains` are what they would be without them under JAX's
+    partitionable random numbers, which `run_ensemble` has unless its caller has switched to the older layout.
     """
 
     chains: int
@@ -346,7 +345,7 @@ class _Spread(NamedTuple):
         return jax.tree.map(lambda leaf: np.asarray(leaf)[: self.chains], tree)
 
 
-def _content(ensemble: _Ensemble) -> str:
+def _content(ensemble: _Ensemble, width: int) -> str:
     """What a run computes, in one digest: its starts, tasks, a step, what is observed, when; not chunks nor devices."""
     kernel, observer, chains = ensemble.kernel, ensemble.observer, ensemble.chains
 
@@ -361,9 +360,8 @@ def _content(ensemble: _Ensemble) -> str:
 
     given = ensemble.starts, ensemble.tasks
     arguments = [np.asarray(jax.random.key_data(ensemble.key)), *map(np.asarray, jax.tree.leaves(given))]
-    digest = hashlib.sha256(
-        f"{ensemble.schedule} {ensemble.increments} {content_of(computed, *given, ensemble.key)}".encode()
-    )
+    computes = content_of(computed, *given, ensemble.key)
+    digest = hashlib.sha256(f"{ensemble.schedule} {width} {kernel.source} {computes}".encode())
     for values in arguments:
         digest.update(f"{values.dtype} {values.shape}".encode() + values.tobytes())
     return digest.hexdigest()
@@ -419,7 +417,7 @@ class _Compiled:
         """What drives the chains."""
         ensemble = self.ensemble
         kernel, tasks = ensemble.kernel, ensemble.tasks
-        if ensemble.increments == NORMAL:
+        if kernel.source == NORMAL:
             return Batches(kernel, ensemble.key, ensemble.chains, tasks, self.sharding, self.ahead)
         first = jax.tree.map(lambda leaf: leaf[0], (ensemble.starts, tasks))
         return Streams(kernel, ensemble.key, ensemble.chains, tasks, jax.eval_shape(kernel.init, *first))

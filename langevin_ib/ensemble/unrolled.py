@@ -26,8 +26,8 @@ Columns = np.ndarray  # of dtype object: arrays over chains, or constants
 # Primitives that only move entries about, and those that do where the places are constants.
 MOVES = frozenset(
     (
-        "reshape", "squeeze", "broadcast_in_dim", "transpose", "slice", "rev", "expand_dims", "concatenate", "pad", "copy",
-        "split",
+        "broadcast_in_dim", "concatenate", "copy", "expand_dims", "pad", "reshape", "rev", "slice", "split", "squeeze",
+        "transpose",
     )
 )  # fmt: skip
 PICKS = frozenset(("gather", "dynamic_slice"))
@@ -37,10 +37,10 @@ CALLS = {
 REDUCED = {"reduce_sum": operator.add, "reduce_max": jnp.maximum, "reduce_min": jnp.minimum}
 ENTRYWISE = frozenset(
     (
-        "abs", "add", "add_any", "and", "atan2", "cbrt", "ceil", "convert_element_type", "cos", "cosh", "div", "eq", "erf",
-        "exp", "exp2", "expm1", "floor", "ge", "gt", "integer_pow", "is_finite", "le", "log", "log1p", "logistic", "lt",
-        "max", "min", "mul", "ne", "neg", "not", "or", "pow", "rsqrt", "select_n", "sign", "sin", "sinh", "sqrt", "square",
-        "sub", "tan", "tanh", "xor",
+        "abs", "add", "add_any", "and", "atan2", "cbrt", "ceil", "convert_element_type", "cos", "cosh", "div", "eq",
+        "erf", "exp", "exp2", "expm1", "floor", "ge", "gt", "integer_pow", "is_finite", "le", "log", "log1p",
+        "logistic", "lt", "max", "min", "mul", "ne", "neg", "not", "or", "pow", "rsqrt", "select_n", "sign", "sin",
+        "sinh", "sqrt", "square", "sub", "tan", "tanh", "xor",
     )
 )  # fmt: skip
 
@@ -167,7 +167,7 @@ def _apply(equation: Any, values: list[Columns], dtypes: list[Any], count: _Coun
     if name in REDUCED:
         return [_reduce(REDUCED[name], values[0], parameters["axes"], count)]
     if name == "dot_general":
-        return [_product(*values, parameters["dimension_numbers"], count)]
+        return [_product(values[0], values[1], parameters["dimension_numbers"], count)]
     if name in ENTRYWISE:
         return [_entrywise(equation, values, dtypes, count)]
     raise CannotUnrollError(name)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import get_args
 
-from langevin_ib.config import extensions
+from langevin_ib.config.processes import LAWS
 from langevin_ib.config.records import record
 from langevin_ib.errors import ConfigError, LawError
 from langevin_ib.laws.base import Law
@@ -37,6 +37,8 @@ class LawKind:
     place: int | None = None
 
     def __post_init__(self) -> None:
+        if not self.name.strip():
+            raise ValueError(f"a law must have a name for tables and legends, got {self.name!r}")
         if self.role not in get_args(Role):
             raise ValueError(f"the role of law {self.name} must be one of {', '.join(get_args(Role))}, got {self.role}")
 
@@ -91,10 +93,11 @@ def law_kinds(names: Sequence[str]) -> list[LawKind]:
 
 
 def weighed_kinds() -> list[LawKind]:
-    """The built-in laws that have a formula in closed form: what windows have to hold, whatever laws are shown."""
-    built_in = [name for name in extensions.names("law") if extensions.is_built_in("law", name)]
-    kinds = [kind for kind in map(law_kind, built_in) if kind.role != "own"]
-    return sorted(kinds, key=lambda kind: len(kinds) if kind.place is None else kind.place)
+    """The laws of the default table that have a formula in closed form: windows hold them, whatever laws are shown.
+
+    A file more in `named/` is not one of them, for it would move the windows of runs whose settings stay.
+    """
+    return [kind for kind in map(law_kind, LAWS) if kind.role != "own"]
 
 
 def formula(reduction: Reduction, name: str) -> Formula:

@@ -131,24 +131,33 @@ def faults_of(owned: Sequence[str]) -> Iterator[None]:
     except (LangevinIBError, OSError, MemoryError):
         raise
     except Exception as error:
-        place = _error_location(error) if owned else None
-        whose = " or ".join(owned)
-        if place is not None:
+        frame = _frame_of(error) if owned else None
+        whose, place = " or ".join(owned), "" if frame is None else _place_of(frame)
+        if frame is not None and not _is_ours(frame):
             raise ModelError(f"{whose}: one of its functions fails at {place}: {one_line(error)}") from error
         if all(each.startswith("model ") for each in owned):  # what a model returns was checked
             raise
-        raise ModelError(f"{whose}: what one of its functions returned cannot be used: {one_line(error)}") from error
+        fault = f"what one of its functions returned cannot be used{place and f' at {place}'}"
+        raise ModelError(f"{whose}: {fault}: {one_line(error)}") from error
 
 
-def _error_location(error: Exception) -> str | None:
-    """FILE:LINE that an error comes from, below all of the package and of the libraries, if there is such a place."""
+def _frame_of(error: Exception) -> traceback.FrameSummary | None:
+    """Where an error comes from, below all of the libraries; None if there is no such place."""
     paths = sysconfig.get_paths()
     libraries = tuple(paths[name] for name in ("stdlib", "platstdlib", "purelib", "platlib"))
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith("<frozen")]
-    own = [frame for frame in frames if not frame.filename.startswith(libraries)]
-    if not own or own[-1].filename.startswith(str(Path(__file__).parents[1])):
-        return None
-    return f"{Path(own[-1].filename).name}:{own[-1].lineno}"
+    own = [frame for frame in frames if _is_ours(frame) or not frame.filename.startswith(libraries)]
+    return own[-1] if own else None
+
+
+def _is_ours(frame: traceback.FrameSummary) -> bool:
+    """Whether it lies in this package."""
+    return frame.filename.startswith(str(Path(__file__).parents[1]))
+
+
+def _place_of(frame: traceback.FrameSummary) -> str:
+    """FILE:LINE, and the function."""
+    return f"{Path(frame.filename).name}:{frame.lineno} in {frame.name}"
 
 
 def options_of(name: str) -> dict[str, object]:

@@ -156,7 +156,7 @@ def _describe_mechanism(name: str, entry: Mechanism | Diverged, added: Estimate 
         return f"{SUBJECT[name]} {entry.diverged}"
     parts = [_describe_removal(name, entry), _describe_charge(entry.charge_left)]
     if added is not None:
-        parts.append(_compare_with_descent(name, entry.charge_left, added))
+        parts.append(_compare_with_descent(name, entry, added))
     return "; ".join(parts)
 
 
@@ -178,7 +178,8 @@ def _describe_removal(name: str, entry: Mechanism) -> str:
 def _describe_charge(left: ChargeLeft) -> str:
     """The change of the charge, by its median over seeds."""
     low, high = left.median95
-    evidence = f"(median |χ/χ(0)| = {left.median:.3f}, 95% interval {_format_number(low)} to {_format_number(high)})"
+    median, low_text, high_text = map(_format_number, (left.median, low, high))
+    evidence = f"(median |χ/χ(0)| = {median}, 95% interval {low_text} to {high_text})"
     if _keeps_median_charge(left):
         return f"the charge stays {evidence}"
     if high < 1.0 or low > 1.0:
@@ -186,7 +187,7 @@ def _describe_charge(left: ChargeLeft) -> str:
     return f"whether the charge falls or grows is not told {evidence}"
 
 
-def _compare_with_descent(name: str, left: ChargeLeft, added: Estimate) -> str:
+def _compare_with_descent(name: str, entry: Mechanism, added: Estimate) -> str:
     """A mechanism against gradient descent; one that conserves the charge and adds nothing balances nothing."""
     if added.low95 > 0 or added.high95 < 0:
         direction = "lower" if added.low95 > 0 else "higher"
@@ -195,7 +196,9 @@ def _compare_with_descent(name: str, left: ChargeLeft, added: Estimate) -> str:
         return f"against {SUBJECT[DESCENT]} the imbalance ends {direction}, by {change} of the start's"
     change = _format_interval(added, "+.2f")
     text = f"{change} more of it is removed than by {SUBJECT[DESCENT]}, in which there is no direction"
-    no_cause = name in CAUSE and _keeps_charge(left) and _is_near(added, 0.0)
+    # Where nothing has been removed there is no balancing whose cause could be ruled out.
+    balances = entry.reduction.estimate.low95 > 0
+    no_cause = name in CAUSE and balances and _keeps_charge(entry.charge_left) and _is_near(added, 0.0)
     return text + (f", so it is not {CAUSE[name]} that balances" if no_cause else "")
 
 

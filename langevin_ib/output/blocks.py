@@ -9,6 +9,7 @@ from typing import NamedTuple, TypeAlias
 from matplotlib.figure import Figure
 
 LINED = 3
+SENTENCE = 32  # characters of a cell above which it is one, and may be broken
 
 
 class Column(NamedTuple):

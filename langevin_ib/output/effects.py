@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.figure import Figure
 
-from langevin_ib.output.blocks import Table, simple_table
+from langevin_ib.output.blocks import Column, Table
 from langevin_ib.output.plots import panels, plot_effects
 from langevin_ib.output.studies import banded
 from langevin_ib.statistics.seeds import Ratio, paired
@@ -103,18 +103,20 @@ def effects_table(effects: Sequence[Effect], error: str) -> Table:
         error: name of the metric.
     """
     settled = max(effect.settled for effect in effects)
-    columns = ["run", error, "against the first row, paired over seeds"]
+    columns = [Column("run", left=True), Column(error), Column("against its reference, paired over seeds")]
     body = [
         [effect.name, banded(effect.error), "" if effect.kind == "reference" else verdict(effect)] for effect in effects
     ]
-    legend = "medians over seeds [90% of seeds]; error × r: geometric mean of the ratio of errors; the intervals of "
-    legend += f"all rows hold together in 95%; the same: within a factor of {SAME:g}"
+    legend = (
+        "medians over seeds [90% of seeds]; the reference is the first row; error × r: geometric mean of the ratio of "
+        f"errors; the intervals of all rows hold together in 95%; the same: within a factor of {SAME:g}"
+    )
     if settled:
-        columns.append("of the last noisy iterate")
+        columns.append(Column("of the last noisy iterate", spare=1))
         body = [[*cells, banded(effect.last_iterate)] for cells, effect in zip(body, effects, strict=True)]
-        legend += f"; runs with noise end in {settled} steps without, so that their jitter does not count, and are set "
-        legend += "against the second row, which has as many"
-    return simple_table("Which mechanism carries the effect?", tuple(columns), [tuple(cells) for cells in body], legend)
+        legend += f"; runs with noise end in {settled} steps without, so that their jitter does not count, and their "
+        legend += "reference is the second row, which has as many"
+    return Table(tuple(columns), (tuple(map(tuple, body)),), "Which mechanism carries the effect?", legend)
 
 
 def effects_figure(effects: Sequence[Effect], error: str) -> Figure:

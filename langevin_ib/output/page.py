@@ -9,7 +9,7 @@ from functools import cache
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from langevin_ib.output.blocks import Report
+from langevin_ib.output.blocks import SENTENCE, Report
 
 
 def page(report: Report, pictures: Mapping[str, bytes]) -> str:
@@ -30,7 +30,8 @@ def fragment(report: Report, pictures: Mapping[str, bytes]) -> str:
 def _render(template: str, report: Report, pictures: Mapping[str, bytes]) -> str:
     blocks = itertools.groupby((*report.blocks, *report.appendix), key=lambda block: type(block).__name__)
     groups = [(kind, list(group)) for kind, group in blocks]
-    return _environment().get_template(template).render(report=report, groups=groups, pictures=pictures)
+    parts = {"report": report, "groups": groups, "pictures": pictures, "sentence": SENTENCE}
+    return _environment().get_template(template).render(parts)
 
 
 @cache

@@ -61,6 +61,12 @@ def panels(count: int, height: float = 2.2) -> tuple[Figure, list[Axes]]:
     return picture, axes
 
 
+def closed(picture: Figure) -> Figure:
+    """The picture, which pyplot no longer keeps: a notebook would show it twice, and a script run out of memory."""
+    plt.close(picture)
+    return picture
+
+
 def plot_band(
     axes: Axes, x: Float[np.ndarray, " n"], values: Float[np.ndarray, "seed n"], label: str, style: int = 0
 ) -> Axes:
@@ -87,18 +93,23 @@ class Measured(Protocol):
     def name(self) -> str: ...
 
     @property
+    def kind(self) -> str: ...
+
+    @property
     def error(self) -> Band | None: ...
 
 
 def plot_effects(axes: Axes, rows: Sequence[Measured], label: str) -> Axes:
-    """One line for each arm: median and band of its error, on a logarithmic axis."""
-    shown = [(row.name, row.error) for row in rows if row.error is not None]
-    for i, (_, band) in enumerate(shown):
+    """One line for each arm: median and band of its error, on a logarithmic axis; references are orange."""
+    shown = [(row, row.error) for row in rows if row.error is not None]
+    for i, (row, band) in enumerate(shown):
+        is_reference = row.kind == "reference"
         axes.plot([band.low90, band.high90], [-i, -i], color=BLUE, linewidth=3, alpha=0.35)
-        axes.plot(band.median, -i, "o", color=ORANGE if i == 0 else BLUE, markersize=4)
-    if shown:
-        axes.axvline(shown[0][1].median, color=ORANGE, linewidth=0.8, linestyle=DOTTED)
-    axes.set_yticks([-i for i in range(len(shown))], [name for name, _ in shown])
+        axes.plot(band.median, -i, "o", color=ORANGE if is_reference else BLUE, markersize=4)
+        if is_reference:
+            axes.axvline(band.median, color=ORANGE, linewidth=0.8, linestyle=DOTTED)
+    axes.set_yticks([-i for i in range(len(shown))], [row.name for row, _ in shown])
+    axes.set_ylim(0.6 - len(shown), 0.6)
     axes.set_xscale("log")
     _set_plain_ticks(axes.xaxis)
     axes.set_xlabel(label)

@@ -7,6 +7,7 @@ import io
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tomli_w
@@ -93,7 +94,7 @@ def _save(folder: Path, files: Files, report: Report, checkpoints: Path | None) 
 
 def _npz(arrays: Mapping[str, np.ndarray]) -> memoryview:
     buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, **arrays)
+    np.savez(buffer, **dict[str, Any](arrays))  # whose other argument, allow_pickle, older NumPy does not know
     return buffer.getbuffer()
 
 

@@ -6,13 +6,13 @@ import textwrap
 from typing import NamedTuple
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table as Grid
 from rich.text import Text
 
-from langevin_ib.output.blocks import LINED, Column, Line, Lines, Report, Table
+from langevin_ib.output.blocks import LINED, SENTENCE, Column, Line, Lines, Report, Table
 
 COLOURS = {"agrees": "green", "differs": "red", "undecided": "yellow"}
-SENTENCE = 32  # characters in a line of a cell
 UNBOUNDED = 1000  # a table measures what it is cut to, so it is measured on a page that cuts nothing
 
 
@@ -30,12 +30,13 @@ def show(report: Report, console: Console) -> None:
 def show_table(table: Table, console: Console) -> None:
     """A table, and its legend below it.
 
-    Where the terminal is too narrow, columns that the table can spare are left out, then the lines between columns,
-    then more of them: a distance or a verdict that is cut says nothing. If nothing else helps, cells are folded.
+    Where the terminal is too narrow and the table can spare columns, sentences in cells are broken into lines, then
+    columns are left out, then the lines between them, then more of them: a distance or a verdict that is cut says
+    nothing. If nothing else helps, cells are folded.
     """
     ranks = sorted({0, *(column.spare for column in table.columns)})
     last = max(rank for rank in ranks if rank <= LINED)
-    forms = [_Form(rank) for rank in ranks if rank <= last]
+    forms = [_Form(0, whole=True), *(_Form(rank) for rank in ranks if rank <= last)]
     if len(ranks) > 1:
         forms += [_Form(rank, bare=True) for rank in ranks if rank >= last]
     page = console.options.update(width=UNBOUNDED)
@@ -47,9 +48,10 @@ def show_table(table: Table, console: Console) -> None:
 
 
 class _Form(NamedTuple):
-    """How a table is fitted: without columns up to a rank, without lines between columns, with folded cells."""
+    """How a table is fitted: without columns up to a rank; sentences whole, no lines between columns, cells folded."""
 
     spared: int
+    whole: bool = False
     bare: bool = False
     folded: bool = False
 
@@ -57,27 +59,28 @@ class _Form(NamedTuple):
 def _grid(table: Table, form: _Form) -> Grid:
     # The tables of studies are wide: they have no room at their edges.
     edges = not form.bare and any(column.verdict for column in table.columns)
-    grid = Grid(title=table.title or None, title_justify="left", pad_edge=edges)
+    grid = Grid(title=escape(table.title) or None, title_justify="left", pad_edge=edges)
     if form.bare:
         grid.box, grid.padding = None, (0, 1, 0, 0)
     shown = [place for place, column in enumerate(table.columns) if not 0 < column.spare <= form.spared]
     for column in (table.columns[place] for place in shown):
         justify = "left" if column.left else "right"
-        grid.add_column(column.title, justify=justify, no_wrap=not form.folded, overflow="fold")
-    spares = any(column.spare for column in table.columns)
+        grid.add_column(escape(column.title), justify=justify, no_wrap=not form.folded, overflow="fold")
+    filled = not form.whole and any(column.spare for column in table.columns)
     for rows in table.sections:
         for row in rows:
-            grid.add_row(*(_cell(table.columns[place], row[place], spares) for place in shown))
+            grid.add_row(*(_cell(table.columns[place], row[place], filled) for place in shown))
         grid.add_section()
     return grid
 
 
-def _cell(column: Column, text: str, spares: bool) -> str | Text:
-    if column.verdict and text:
+def _cell(column: Column, text: str, filled: bool) -> str | Text:
+    """As it is: brackets in a name are no markup."""
+    if column.verdict and text.strip():
         return Text(text, style=COLOURS.get(text.split(maxsplit=1)[0], ""))
-    if spares and not column.spare:  # a sentence in place of a number pushes no other column out
-        return textwrap.fill(text, SENTENCE, break_long_words=False)
-    return text
+    if filled and not column.spare:  # a sentence in place of a number pushes no other column out
+        text = textwrap.fill(text, SENTENCE, break_long_words=False)
+    return escape(text)
 
 
 def _print_line(line: Line, console: Console) -> None:

@@ -24,6 +24,7 @@ DISTANCE = (Column("TV"), Column("floor", spare=1), Column("95% bounds", spare=5
 VERDICT = Column("verdict", left=True, verdict=True)
 COLUMNS = (*LAW, *DISTANCE, Column("c of law", spare=1), VERDICT)
 FITTED_COLUMNS = (*LAW, *FITTED, *DISTANCE, VERDICT)
+TITLES = tuple(dict.fromkeys(column.title for column in (*COLUMNS, *FITTED_COLUMNS)))  # that `law_table` can fill
 
 
 def thermal_subject(result: Result) -> str:
@@ -62,13 +63,16 @@ class Wording:
     """What the table, the lines and the picture of a run have by its process; the defaults are those of a T and a c.
 
     Attributes:
-        columns: of the table of laws; see `law_table.law_rows` for what may stand in them.
+        columns: of the table of laws, each with a title of `TITLES`.
         subject: what was sampled, in one line, without the model.
         head: the lines below the table.
         own: lines of its own, after those about verdicts.
         caption: from what was drawn, the second line above the picture.
         step: the symbol of its step size.
         mixes: whether its chains move for good, so that R-hat and ESS are shown.
+
+    Raises:
+        ValueError: a column has a title that nothing is known to stand under.
     """
 
     columns: tuple[Column, ...] = COLUMNS
@@ -78,6 +82,11 @@ class Wording:
     caption: Callable[[Result, str], str] = thermal_caption
     step: str = "h"
     mixes: bool = True
+
+    def __post_init__(self) -> None:
+        unknown = [column.title for column in self.columns if column.title not in TITLES]
+        if unknown:
+            raise ValueError(f"titles of columns must be among {', '.join(TITLES)}, got {', '.join(unknown)}")
 
 
 @singledispatch

@@ -73,7 +73,7 @@ def judge(prepared: Prepared, draws: Draws, details: Details | None = None) -> R
     every: list[Doubt] = []
     if not prepared.at_rest:
         every = [*prepared.doubts, *absent, *convergence_doubts(mixing, step_check, reference, drifting=plan.drifting)]
-        every += () if details is None else details.doubts
+        every += getattr(details, "doubts", ())
         if not plan.drifting:  # else neither c nor the share of the slab is that of a stationary law
             own = [row for rows in laws.values() for row in rows.values() if row.about.role == "own"]
             every += contradictions(coefficient, own, step_check, reference, shares)
@@ -82,7 +82,7 @@ def judge(prepared: Prepared, draws: Draws, details: Details | None = None) -> R
     if every:
         laws = _withheld(laws)
     verdicts = overall(laws)
-    independent = {} if details is None else details.independent
+    independent = getattr(details, "independent", {})
     return Result(
         plan=plan,
         run=_run_info(plan, draws),

@@ -101,7 +101,8 @@ class Process(NamedTuple):
         settings: the class of its settings.
         prepare: fills in every `auto`, and says which laws there are; before any draw of the chains.
         draw: the chains that are judged, and those that they are checked by.
-        details: what only this process has to say; None if nothing.
+        details: what only this process has to say, a record with `to_dict(result)`, its keys in `summary.json`; it may
+            have `doubts` and `independent` too (`result.Details`). None if nothing.
     """
 
     settings: type[ProcessSettings]

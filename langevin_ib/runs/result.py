@@ -19,7 +19,7 @@ from langevin_ib.stages import Resumed
 from langevin_ib.statistics.coefficient import Coefficient
 from langevin_ib.statistics.compare import Comparison, Verdict
 from langevin_ib.statistics.energy import Dependence, JointTest
-from langevin_ib.statistics.records import Absent, Doubt
+from langevin_ib.statistics.records import Absent, Doubt, Meter
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -438,32 +438,16 @@ class Nearest(NamedTuple):
 
 @runtime_checkable
 class Details(Protocol):
-    """What only one process has to say; a record of its own."""
+    """What only one process has to say; a record of its own, which may have, besides:
 
-    @property
-    def doubts(self) -> tuple[Doubt, ...]:
-        """Its own reasons why no verdict is given."""
-        ...
-
-    @property
-    def independent(self) -> Mapping[str, float]:
-        """By epochs, the variance of each scalar under the law of batches drawn with replacement; else nothing."""
-        ...
+    Attributes:
+        doubts: a tuple of its own reasons why no verdict is given, each a `Doubt`.
+        independent: by epochs, the variance of each scalar under the law of batches drawn with replacement.
+    """
 
     def to_dict(self, result: Result) -> JsonObject:
         """Its keys in `summary.json`."""
         ...
-
-
-class Meter(NamedTuple):
-    """SGD's noise at the minimum; see `noise.measure`."""
-
-    trace: float
-    temperature: float
-    anisotropy: float
-    effective_rank: float
-    orbit_share: float
-    misfit: float
 
 
 class ChargeSummary(NamedTuple):
@@ -635,8 +619,9 @@ class Result:
     def plot(self) -> Figure:
         """Its picture: each invariant's histogram with every law, and the residuals."""
         from langevin_ib.output.histogram import figure  # noqa: PLC0415
+        from langevin_ib.output.plots import closed  # noqa: PLC0415
 
-        return figure(self)
+        return closed(figure(self))
 
     def _repr_html_(self) -> str:
         """What a notebook shows: the body of its page."""

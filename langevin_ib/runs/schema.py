@@ -11,7 +11,7 @@ FILE = "summary.schema.json"
 
 
 def summary_schema() -> JsonObject:
-    """The schema, draft 2020-12: closed but for the names of laws and invariants and a model's options.
+    """The schema, draft 2020-12: closed but for names of laws and invariants, options of models and what plug-ins add.
 
     >>> summary_schema()["properties"]["schema_version"]
     {'const': 2}

@@ -30,3 +30,14 @@ class Doubt(NamedTuple):
 
     def __str__(self) -> str:
         return self.text
+
+
+class Meter(NamedTuple):
+    """How far the gradient noise of SGD at a point is from isotropic; explained at `dynamics.meter.measure`."""
+
+    trace: float
+    temperature: float
+    anisotropy: float
+    effective_rank: float
+    orbit_share: float
+    misfit: float

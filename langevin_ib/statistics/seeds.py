@@ -124,9 +124,14 @@ def paired(
     There is none under two seeds, or where a value is 0. With several comparisons the interval is Bonferroni's: all of
     them hold together in 95%.
 
+    Raises:
+        ValueError: the two are not of the same seeds.
+
     >>> paired(np.array([2.0, 2.0]), np.array([1.0, 1.0])).ratio
     2.0
     """
+    if np.shape(values) != np.shape(reference) or np.ndim(values) != 1:
+        raise ValueError(f"values must be one for each seed of the reference, got {np.shape(values)}")
     if len(values) < 2 or not all(np.isfinite(errors).all() and (errors > 0).all() for errors in (values, reference)):
         return None
     logs = np.log(values) - np.log(reference)

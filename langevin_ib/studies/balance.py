@@ -19,8 +19,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from langevin_ib.ensemble.checkpoint import Resumed
-from langevin_ib.geometry.charges import log_ratio_at
+from langevin_ib.stages import Resumed
+from langevin_ib.statistics.records import Meter
 from langevin_ib.statistics.seeds import Band, Curve, Estimate, band, curve, mean, median_interval, ratio_of_sums
 from langevin_ib.studies.config import AttributionConfig
 from langevin_ib.studies.recorded import Paths
@@ -178,17 +178,6 @@ class RunFacts:
     resumed: tuple[Resumed, ...]
 
 
-class NoiseNumbers(NamedTuple):
-    """How far the noise of SGD is from isotropic, of one seed or on average; explained at `dynamics.meter.measure`."""
-
-    trace: float
-    temperature: float
-    anisotropy: float
-    effective_rank: float
-    orbit_share: float
-    misfit: float
-
-
 @dataclass(frozen=True)
 class NoiseFacts:
     """SGD's noise.
@@ -203,8 +192,8 @@ class NoiseFacts:
 
     temperature: Estimate
     metered_seeds: int
-    typical: NoiseNumbers
-    mean: NoiseNumbers
+    typical: Meter
+    mean: Meter
     isotropic_orbit_share: float
 
 
@@ -238,7 +227,7 @@ def mean_imbalance(paths: Paths) -> Float[np.ndarray, "seed time"]:
 
 def imbalance_by_growth(paths: Paths) -> Float[np.ndarray, "seed time"]:
     """D₀(t), the mean of |arsinh(χ(0)/s(t))|: the imbalance if each pair had kept its charge."""
-    return np.abs(np.asarray(log_ratio_at(paths.charge[:, :1], paths.size))).mean(axis=-1)
+    return np.abs(np.arcsinh(paths.charge[:, :1] / paths.size)).mean(axis=-1)
 
 
 def removed(paths: Paths) -> Float[np.ndarray, " seed"]:

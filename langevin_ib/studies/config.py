@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, cast
 
+from langevin_ib.config.choices import check_known, own_class
 from langevin_ib.config.kinds import (
     BELOW_ONE,
     LIMIT,
@@ -17,8 +19,9 @@ from langevin_ib.config.kinds import (
     Text,
     Whole,
 )
-from langevin_ib.config.noises import NOISES
-from langevin_ib.config.settings import Settings, setting
+from langevin_ib.config.models import settings_of_model
+from langevin_ib.config.noises import NOISES, NoiseSettings
+from langevin_ib.config.settings import Settings, schema_of, setting
 from langevin_ib.errors import ConfigError
 from langevin_ib.plain import JsonObject
 from langevin_ib.studies.presets import PRESETS
@@ -43,14 +46,18 @@ class Batches(Extension):
         return f": {', '.join(self.built_in)}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class AttributionConfig(Settings):
     """Everything that decides the numbers of one attribution; None stands for a rule of `settling.settle`.
 
-    `to_toml` has an inverse: `AttributionConfig(**tomllib.loads(text))`.
+    The constructor, files and digests are flat, with the settings that a noise of one's own has. `to_toml` has an
+    inverse: `AttributionConfig(**tomllib.loads(text))`.
+
+    Attributes:
+        own: the record of the settings that only the noise has, as that of `Noise`; None if it has none.
 
     Raises:
-        ConfigError: a value is of the wrong kind or outside its range.
+        ConfigError: a value is of the wrong kind or outside its range, or a noise of one's own cannot be imported.
 
     >>> AttributionConfig(seeds=4)
     Traceback (most recent call last):
@@ -88,6 +95,42 @@ class AttributionConfig(Settings):
     one_task: bool = setting(False, "all seeds train on the model's own task", Switch())
     # Charges are then known to 1e-4 or to 1e-12.
     precision: int = setting(64, "bits of the parameters", OneOf(32, 64, wanted="32 or 64"), option=False)
+    own: NoiseSettings | None = None
+
+    def __init__(self, /, **settings: Any):
+        if (own := settings.pop("own", None)) is not None:  # of `dataclasses.replace`
+            settings = own.to_dict() | settings
+        declared = type(self).declared()
+        for name, one in declared.items():
+            object.__setattr__(self, name, settings.get(name, one.default))
+        self.__post_init__()
+        chosen = type(self).noise_class(self.noise)
+        check_known(settings, declared | chosen.declared())
+        many = settings_of_model(self.model).many
+        sized = {name: one.sized[many] for name, one in chosen.declared().items() if one.sized is not None}
+        given = {name: value for name, value in settings.items() if name not in declared and value is not None}
+        object.__setattr__(self, "own", chosen(**(sized | given)) if chosen.declared() else None)
+
+    @classmethod
+    def noise_class(cls, noise: str | None) -> type[NoiseSettings]:
+        """The class of the settings that only a noise has; one of another package is imported.
+
+        Raises:
+            ConfigError: nothing goes by that name, or a setting of it has a name that is taken.
+        """
+        if noise is None:
+            return NoiseSettings
+        return cast(type[NoiseSettings], own_class("noise", noise, [spec.name for spec in fields(cls)]))
+
+    @classmethod
+    def json_schema(cls, values: Mapping[str, object] | None = None) -> JsonObject:
+        """The JSON schema of `to_dict`, with the own settings of the noise that `values` choose."""
+        noise = cls.declared()["noise"].check("noise", (values or {}).get("noise"))
+        return schema_of(cls.declared() | cls.noise_class(noise).declared())
+
+    def to_dict(self) -> JsonObject:
+        """Plain values, those of the noise last; None is left out."""
+        return super().to_dict() | ({} if self.own is None else self.own.to_dict())
 
     @property
     def rate(self) -> float:

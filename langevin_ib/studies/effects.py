@@ -80,7 +80,7 @@ def sweep(
     if settle and noisy:
         name = f"{settle} steps more"
         base_settled = error_of(end_of(name, _quiet(noisy[0], settle), own.ends))
-        effects.append(Effect(name, "reference", band(base_settled)))
+        effects.append(Effect(name, "reference", band(base_settled), settled=settle))
     for name, arm in arms.items():
         kind, last_iterate = _kind_of(arm), None
         settles = settle > 0 and kind == "noise"

@@ -14,6 +14,7 @@ from langevin_ib.errors import ConfigError
 from langevin_ib.geometry import charges
 from langevin_ib.models import Task
 from langevin_ib.models.training import cast
+from langevin_ib.session import check_open
 from langevin_ib.studies.problem import Problem
 from langevin_ib.studies.recorded import Paths, Trained
 
@@ -29,6 +30,7 @@ def follow(problem: Problem, trained: Trained, *, loss: bool = True) -> Paths:
     Raises:
         ConfigError: one of these is not finite.
     """
+    check_open()
     model, training = problem.model, problem.training
     # In float32 the ratio of a pair that is off balance by a factor of 4000 is infinite.
     like = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), trained.like)

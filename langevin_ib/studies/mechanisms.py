@@ -30,6 +30,7 @@ from langevin_ib.errors import DivergenceError
 from langevin_ib.geometry import charges
 from langevin_ib.models import Model, Params
 from langevin_ib.session import Session, versions
+from langevin_ib.statistics.records import Meter
 from langevin_ib.statistics.seeds import mean
 from langevin_ib.studies.balance import (
     DESCENT,
@@ -39,7 +40,6 @@ from langevin_ib.studies.balance import (
     Diverged,
     ModelFacts,
     NoiseFacts,
-    NoiseNumbers,
     RunFacts,
     across,
     describe,
@@ -49,7 +49,7 @@ from langevin_ib.studies.config import AttributionConfig
 from langevin_ib.studies.following import follow
 from langevin_ib.studies.meter import isotropic_temperature, noise_meter
 from langevin_ib.studies.problem import Problem
-from langevin_ib.studies.recorded import Paths, Trained
+from langevin_ib.studies.recorded import KEPT, OFF_BY, Paths, Trained
 from langevin_ib.studies.result import StudyResult, Values
 from langevin_ib.studies.settling import arms, batch_noise, langevin, settle
 from langevin_ib.studies.training import Arm, train
@@ -150,15 +150,15 @@ def _noise_facts(
     return NoiseFacts(
         temperature=mean(temperatures),
         metered_seeds=len(meter.trace),
-        typical=NoiseNumbers(*(float(part[0]) for part in meter)),
-        mean=NoiseNumbers(*(float(np.mean(part)) for part in meter)),
+        typical=Meter(*(float(part[0]) for part in meter)),
+        mean=Meter(*(float(np.mean(part)) for part in meter)),
         isotropic_orbit_share=(model.group_dim + model.compact_dim) / size,
     )
 
 
 def _row(paths: Paths) -> Mapping[str, Values]:
     """What each seed came to."""
-    return {"off by": paths.off_by[:, -1], "|χ/χ(0)|": paths.charge_left[:, -1], "loss": paths.loss[:, -1]}
+    return {OFF_BY: paths.off_by[:, -1], KEPT: paths.charge_left[:, -1], "loss": paths.loss[:, -1]}
 
 
 def pair_generators(model: Model, params: Params) -> Bool[np.ndarray, " m"]:

@@ -14,6 +14,7 @@ from scipy.optimize import brentq
 from langevin_ib.ensemble.runner import batched
 from langevin_ib.geometry.gram import constraint_gram
 from langevin_ib.models import Model, Params
+from langevin_ib.session import check_open
 
 REACH, POINTS = 6.0, 1201  # an orbit is followed over t in [−REACH, REACH]
 
@@ -51,6 +52,7 @@ def follow_orbits(model: Model, points: Params) -> Orbits:
     """
     if model.group_dim != 1:
         raise ValueError(f"{model.name} has a group of {model.group_dim} dimensions, not of one")
+    check_open()
     exact = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), points)
     times = jnp.linspace(-REACH, REACH, POINTS)[:, None]
     charge = jax.jit(lambda t, point: model.moment_map(model.act(t, point))[0])

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from langevin_ib.ensemble.trajectories import ROWS
-from langevin_ib.errors import DivergenceError, FailedRunError
+from langevin_ib.errors import ConfigError, DivergenceError, FailedRunError
 from langevin_ib.plain import JsonObject
 from langevin_ib.session import Session
 from langevin_ib.studies.balance import Balance
@@ -21,6 +21,7 @@ from langevin_ib.studies.request import Request
 from langevin_ib.studies.training import Arm, train
 
 NOT_THE_PAPERS = "data, steps or η are not the paper's, whose caption is therefore left out"
+NOT_ITS_OWN = "data, steps or η are not the study's own"
 Measured = TypeVar("Measured")
 
 
@@ -50,7 +51,7 @@ class Parts:
         """What may fail and leave the rest standing: a note says why it is left out."""
         try:
             yield
-        except (DivergenceError, FailedRunError) as error:
+        except (ConfigError, DivergenceError, FailedRunError) as error:
             self.notes.append(f"left out, for it failed: {error}")
 
     def train(self, problem: Problem, arm: Arm, stage: str, rows: int = ROWS) -> Trained:

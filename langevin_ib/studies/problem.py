@@ -14,9 +14,10 @@ from langevin_ib.ensemble.runner import starting_points
 from langevin_ib.errors import ConfigError, one_line
 from langevin_ib.models import Model, Params, Task, stack_tasks
 from langevin_ib.models.training import Training, cast
+from langevin_ib.session import check_open
 
 # One stream of JAX's random numbers for each use; tasks have NumPy's, seeded by (seed, index of the task).
-STREAM = {"starts": 1, "chains": 2, "meter": 3, "check": 4}
+STREAM = {"starts": 1, "chains": 2, "meter": 3, "check": 4, "noise": 5}
 
 
 @dataclass(frozen=True)
@@ -69,9 +70,17 @@ class Problem:
         return jax.random.fold_in(jax.random.key(self.seed), STREAM[use])
 
     def starts(self, scale: float | None = None) -> Params:
-        """Where each seed starts; the same directions at every scale."""
+        """Where each seed starts; the same directions at every scale.
+
+        Raises:
+            ValueError: the scale is not positive, or cannot be set.
+            UsageError: no session is open.
+        """
+        check_open()
         model = self.model
         if scale is not None:
+            if not scale > 0:
+                raise ValueError(f"the scale of the starts must be positive, got {scale:g}")
             if self.restart is None:
                 raise ValueError(f"the scale of the starts of {model.name} cannot be set")
             model = self.restart(scale)

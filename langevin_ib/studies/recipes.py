@@ -216,10 +216,14 @@ def linear_problem(
     X, Y = design.operators.finite_array("x", x, 3), design.operators.finite_array("y", y, 2)
     if Y.shape != X.shape[:2]:
         raise ValueError(f"y must be of shape (seed, n) = {X.shape[:2]} as in x, got {Y.shape}")
+    if not start_scale > 0:
+        raise ValueError(f"start_scale must be positive, got {start_scale:g}")
     restart = partial(_build_design, build, X[0], Y[0])
     model = restart(start_scale)
     tasks = {"x": X @ model.operator.pseudo_inverse, "y": Y, "weight": np.full(len(Y), 2.0)}
     known = None if truth is None else design.operators.finite_array("truth", truth, 2)
+    if known is not None and known.shape != (len(Y), X.shape[2]):
+        raise ValueError(f"truth must be of shape (seed, d) = {(len(Y), X.shape[2])}, got {known.shape}")
     return Problem(model, len(Y), seed, tasks, restart, start_scale, model.recover, known)
 
 

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from langevin_ib.session import Session
 from langevin_ib.studies.baselines import LassoFit, require
 from langevin_ib.studies.effects import sweep
-from langevin_ib.studies.parts import NOT_THE_PAPERS, Parts, config_of, stated_numbers
+from langevin_ib.studies.parts import NOT_ITS_OWN, NOT_THE_PAPERS, Parts, config_of, stated_numbers
 from langevin_ib.studies.problem import Problem
 from langevin_ib.studies.recorded import Trained
 from langevin_ib.studies.request import Request
@@ -44,6 +44,9 @@ class Recovery:
         sweep_reference: the arm that they are compared with; None for the figure's own.
         settle: steps of gradient descent that follow a run with noise in the attribution.
         notes: qualifications of the numbers.
+
+    Raises:
+        ValueError: `error` or `needs_truth` names no metric.
     """
 
     name: str
@@ -63,6 +66,13 @@ class Recovery:
     settle: int = 0
     notes: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        for name in (self.error, *self.needs_truth):
+            if name not in self.metrics:
+                raise ValueError(
+                    f"error and needs_truth must be among the metrics {', '.join(self.metrics)}, got {name}"
+                )
+
 
 def run_recovery(recovery: Recovery, request: Request, session: Session) -> StudyResult:
     """The figure's own run, the other readings, the baselines and the attribution.
@@ -76,7 +86,7 @@ def run_recovery(recovery: Recovery, request: Request, session: Session) -> Stud
     metrics = {name: metric for name, metric in recovery.metrics.items() if known or name not in recovery.needs_truth}
     if request.baselines and recovery.baselines:
         require()
-    parts = Parts(session, [*recovery.notes, *_collect_notes(request, known)])
+    parts = Parts(session, [*recovery.notes, *_collect_notes(recovery, request)])
     # Before the long run: closed forms, which refuse an η that is too large for them.
     with parts.timed("plain"):
         others = {name: estimate() for name, estimate in recovery.others.items()}
@@ -91,7 +101,7 @@ def run_recovery(recovery: Recovery, request: Request, session: Session) -> Stud
                 session.report(name)
                 with parts.failures_noted():
                     arrays[name] = estimate()
-    rows = {name: {label: metric(array) for label, metric in metrics.items()} for name, array in arrays.items()}
+    rows = {name: _measured(metrics, array, problem.seeds) for name, array in arrays.items()}
     effects: tuple[Effect, ...] = ()
     if request.attribution and known:
         with parts.timed("attribution"):
@@ -122,14 +132,27 @@ def solve_each(
     return np.stack([solve(*pair, seed=seed).w for pair in zip(X, y, strict=True)])
 
 
-def _collect_notes(request: Request, known: bool) -> list[str]:
+def _collect_notes(recovery: Recovery, request: Request) -> list[str]:
     """Qualifications of a run that is not the paper's."""
-    notes = [] if request.papers else [NOT_THE_PAPERS]
-    if request.attribution and not known:
+    notes = [] if request.papers else [NOT_THE_PAPERS if recovery.caption else NOT_ITS_OWN]
+    if request.attribution and recovery.problem.truth is None:
         notes.append("the truth is not known: no errors, and no attribution of them")
     if request.data is not None:
         notes.append("all seeds have these same data: bands and intervals are over starts alone, not over other data")
     return notes
+
+
+def _measured(metrics: Mapping[str, Metric], array: Array, seeds: int) -> dict[str, Values]:
+    """Each metric of a recovered array.
+
+    Raises:
+        ValueError: one of them is not a number for each seed.
+    """
+    row = {name: metric(array) for name, metric in metrics.items()}
+    for name, values in row.items():
+        if np.shape(values) != (seeds,):
+            raise ValueError(f"metric {name} must be of shape ({seeds},), one number a seed, got {np.shape(values)}")
+    return row
 
 
 def _attribute_effects(recovery: Recovery, own: Trained, parts: Parts) -> tuple[Effect, ...]:

@@ -11,8 +11,8 @@ from pathlib import Path
 from langevin_ib.config.kinds import LIMIT, POSITIVE, Switch, Text, Whole
 from langevin_ib.config.settings import Settings, setting
 from langevin_ib.plain import JsonObject
+from langevin_ib.studies.config import MAX_SEEDS
 
-MAX_SEEDS = 4096
 MIN_STEPS = 20
 PARTS = ("attribution", "baselines", "variants")
 
@@ -27,8 +27,8 @@ class Request(Settings):
 
     seeds: int = setting(32, "independent seeds, each with its own task", Whole(1, MAX_SEEDS))
     seed: int = setting(0, "seed of all randomness", Whole(0, LIMIT))
-    steps: int | None = setting(None, "steps of the figure's own run", Whole(MIN_STEPS, LIMIT), shown="the paper's")
-    lr: float | None = setting(None, "learning rate of the figure's own run", POSITIVE, shown="the paper's")
+    steps: int | None = setting(None, "steps of the study's own run", Whole(MIN_STEPS, LIMIT), shown="the study's")
+    lr: float | None = setting(None, "learning rate of the study's own run", POSITIVE, shown="the study's")
     attribution: bool = setting(True, "leave out the runs without noise, with noise and from other starts", Switch())
     baselines: bool = setting(True, "leave out the convex baselines", Switch())
     variants: bool = setting(True, "leave out the other reading of text and code", Switch())

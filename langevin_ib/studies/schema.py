@@ -11,7 +11,8 @@ FILE = "summary.schema.json"
 
 
 def summary_schema() -> JsonObject:
-    """The schema, draft 2020-12: closed but for names of rows, quantities, arms and parts, and a model's options.
+    """The schema, draft 2020-12: closed but for names of rows, quantities, arms and parts, a model's options, and the
+    settings of a noise of another package.
 
     >>> summary_schema()["properties"]["schema_version"]
     {'const': 3}

@@ -11,6 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from langevin_ib import geometry
+from langevin_ib.config.extensions import is_built_in
+from langevin_ib.dynamics.descent import check_covariance
 from langevin_ib.dynamics.noise import Noise, kind_of
 from langevin_ib.errors import ConfigError
 from langevin_ib.geometry import contract
@@ -23,6 +25,7 @@ from langevin_ib.studies.training import Arm
 
 STEPS = {False: 20_000, True: 2_000}  # by whether orbits are compact: such a model may shrink to a point without any ρ
 LR_SHARE = 0.05  # η Λ
+CHECKED = 2  # starts at which a noise is held against its draws
 CURVATURES = 8  # starts over which Λ is a median
 LABELS = 4096  # fresh examples over which the root mean square of the labels is taken
 DECAY_TIME = 0.25  # λt of the default weight decay, which takes |χ| to e^{−2λt} = 61%
@@ -32,7 +35,7 @@ def settle(config: AttributionConfig) -> tuple[Problem, AttributionConfig]:
     """The model with its tasks, and a configuration in which every rule has been applied; within an open session.
 
     Raises:
-        ConfigError: the model has no `training`, or a setting does not fit it.
+        ConfigError: the model has no `training`, a setting does not fit it, or a noise is not what it says.
         ModelError: a user's model breaks its contract.
     """
     model = build_model(config.model, config.options)
@@ -49,9 +52,20 @@ def settle(config: AttributionConfig) -> tuple[Problem, AttributionConfig]:
     problem = Problem(model, config.seeds, config.seed, precision=config.precision)
     if ":" in config.model:
         contract.check_model(model, problem.key("check"))
+    if not is_built_in("noise", str(config.noise)):
+        _check_noise(problem, batch_noise(config))
     if not one_task:
         problem = dataclasses.replace(problem, tasks=draw_tasks(model, config.seeds, config.seed))
     return problem, _with_rules(config, problem)
+
+
+def _check_noise(problem: Problem, noise: Noise) -> None:
+    """Hold a noise against its draws at the first starts, whatever the precision of the runs."""
+    with jax.enable_x64(True):
+        starts = problem.starts()
+        for seed in range(CHECKED):
+            at = jax.tree.map(lambda leaf, seed=seed: jnp.asarray(leaf[seed], jnp.float64), starts)
+            check_covariance(problem.model, noise, at, jax.random.fold_in(problem.key("noise"), seed))
 
 
 def _with_rules(config: AttributionConfig, problem: Problem) -> AttributionConfig:
@@ -109,6 +123,7 @@ def batch_noise(config: AttributionConfig) -> Noise:
         kind,
         config.batch_size if "batch_size" in settings.takes else None,
         config.data_noise if "label_noise" in settings.takes else 0.0,
+        own=config.own,
     )
 
 

@@ -19,6 +19,7 @@ from langevin_ib.ensemble.runner import Progress, batched
 from langevin_ib.ensemble.trajectories import ROWS, BlockStage, CheckpointOf, record, record_steps
 from langevin_ib.errors import ConfigError
 from langevin_ib.models import Params, Task
+from langevin_ib.session import check_open
 from langevin_ib.studies.problem import Problem
 from langevin_ib.studies.recorded import Recorded, Trained
 
@@ -36,6 +37,9 @@ class Arm:
         temperature: T of normal kicks √(2hT) ξ on top, h = η; None without.
         start_scale: standard deviation of the start; None for the problem's.
         start_factors: (parameter, factor) by which some parameters' start is larger than that.
+
+    Raises:
+        ValueError: a value is out of range.
     """
 
     noise: Noise
@@ -46,6 +50,22 @@ class Arm:
     temperature: float | None = None
     start_scale: float | None = None
     start_factors: tuple[tuple[str, float], ...] = ()
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.noise, Noise):
+            raise ValueError(f"noise must be a Noise, as Noise('none'), got {self.noise!r}")
+        if isinstance(self.steps, bool) or not isinstance(self.steps, int | np.integer) or self.steps < 1:
+            raise ValueError(f"steps must be a whole number from 1, got {self.steps!r}")
+        above = {"lr": self.lr, "start_scale": 1.0 if self.start_scale is None else self.start_scale}
+        for name, value in above.items():
+            if not 0 < value < math.inf:
+                raise ValueError(f"{name} must be a positive number, got {value!r}")
+        # A T that was measured may be infinite: its run diverges, and says so.
+        for name, value in {"weight_decay": self.weight_decay, "temperature": self.temperature or 0.0}.items():
+            if value < 0:
+                raise ValueError(f"{name} must be a number from 0, got {value!r}")
+        if not 0 <= self.momentum < 1:
+            raise ValueError(f"momentum must be a number from 0 to below 1, got {self.momentum!r}")
 
     @property
     def rate(self) -> float:
@@ -77,6 +97,7 @@ def train(
     Raises:
         DivergenceError: some seed's parameters ran away.
     """
+    check_open()
     began = time.perf_counter()
     starts = _starts_of(problem, arm) if starts is None else starts
     starts = jax.tree.map(lambda leaf: jnp.asarray(leaf, f"float{problem.precision}"), starts)
@@ -128,12 +149,17 @@ def kernel_of(problem: Problem, arm: Arm, like: Params, *, watch: Watch = nothin
 def _starts_of(problem: Problem, arm: Arm) -> Recorded:
     starts: Any = problem.starts(arm.start_scale)
     for name, factor in arm.start_factors:
+        if name not in starts:
+            raise ValueError(f"start_factors must name parameters among {', '.join(starts)}, got {name}")
         starts = {**starts, name: factor * starts[name]}
     return starts
 
 
 def recovered(problem: Problem, params: Recorded) -> Float[np.ndarray, "seed ..."]:
-    """The unknown at each seed's parameters (leaves with leading axis the seed), in float64."""
+    """The unknown at each seed's parameters (leaves with leading axis the seed, as `Trained.ends`), in float64."""
+    check_open()
+    if isinstance(params, Trained):
+        raise ValueError("params must be parameters of one time, as trained.ends, got all that was recorded")
     if problem.recover is None:
         raise ValueError("a student recovers nothing")
     exact = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), params)

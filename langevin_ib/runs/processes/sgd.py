@@ -41,7 +41,7 @@ from langevin_ib.runs.observe import build_observer, sample_of
 from langevin_ib.runs.plan import Plan, build_reduction
 from langevin_ib.runs.process import Draws, Prepared, Process
 from langevin_ib.runs.quotient import sample_mala
-from langevin_ib.runs.result import ChargeSummary, Meter, SgdDetails
+from langevin_ib.runs.result import ChargeSummary, SgdDetails
 from langevin_ib.runs.sampling import RUNAWAY_STARTS, check_sample
 from langevin_ib.runs.steps import POINTS, check_spacing
 from langevin_ib.runs.windows import (
@@ -58,7 +58,7 @@ from langevin_ib.runs.windows import (
 )
 from langevin_ib.session import Session, key_of
 from langevin_ib.statistics.convergence import R_HAT_LIMIT
-from langevin_ib.statistics.records import Absent, Doubt
+from langevin_ib.statistics.records import Absent, Doubt, Meter
 
 LR_SHARE = 0.01  # η Λ/(1 − μ)
 STRENGTH = 2.8  # of the default label noise, for one example of weight one
