@@ -1,9 +1,10 @@
 """Many chains at once: the only place with `vmap`, loops over steps, sharding and buffer donation.
 
 What drives the chains stands in `drivers`. By default chain i at step n takes row i of `kernel.draw(fold_in(key, n),
-chains)`, so its noise depends on the key and on its own index only: not on the number of chains, devices or chunks. Its path is the same to the last bit for any chunk, and
-up to rounding for another number of chains or devices, for each of which XLA compiles a program of its own. Draws are
-reduced on the device as they come; memory does not grow with the number of steps.
+chains)`, so its noise depends on the key and on its own index only: not on the number of chains, devices or chunks. Its
+path is the same to the last bit for any chunk, and up to rounding for another number of chains or devices, for each of
+which XLA compiles a program of its own. Draws are reduced on the device as they come; memory does not grow with the
+number of steps.
 """
 
 from __future__ import annotations

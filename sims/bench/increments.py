@@ -4,8 +4,8 @@
 
 First each model's own chains under stiff confinement by Leimkuhler and Matthews, on normals from one batch a step and
 on four-point increments from a stream of each chain's: the rate, and the ratio of both. Then uv at κ = 100, at h and
-2h: the distance of either's histogram from the exact law, of Bessel's K₀, with its floor and p-value; and the share of the
-draws in the last bins at each end beside the law's.
+2h: the distance of either's histogram from the exact law, of Bessel's K₀, with its floor and p-value; and the share of
+the draws in the last bins at each end beside the law's.
 """
 
 from __future__ import annotations
