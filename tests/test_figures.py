@@ -53,6 +53,7 @@ def strict(text):
 
 def run(name, out, *options, steps=40):
     """The summary, the arrays and the names of the files of a run that must succeed."""
+    open_before = plt.get_fignums()
     assert FIGURES[name].main(["--steps", str(steps), "--quiet", "--out", str(out), *options]) == 0
     (folder,) = out.iterdir()
     summary = strict((folder / "summary.json").read_text(encoding="utf-8"))
@@ -63,7 +64,7 @@ def run(name, out, *options, steps=40):
     assert summary["study"] == name
     assert folder.name.startswith(f"{name}-")
     assert "<h1>" in (folder / "report.html").read_text(encoding="utf-8")
-    assert plt.get_fignums() == []
+    assert plt.get_fignums() == open_before
     return summary, arrays, {path.name for path in folder.iterdir()}
 
 

@@ -11,6 +11,7 @@ from scipy import stats
 from langevin_ib.config.run import RunConfig
 from langevin_ib.dynamics.confinements.hard import hard
 from langevin_ib.dynamics.confinements.weight_decay import weight_decay
+from langevin_ib.ensemble.runner import Stage
 from langevin_ib.laws import Reduction, formula
 from langevin_ib.models import relu
 from langevin_ib.models.base import POSITIVE, Model, SliceTerms
@@ -87,7 +88,7 @@ def drawn(reduction, law, center, monkeypatch, records=250):
     monkeypatch.setattr(reduced, "TUNING", ((0.57, 300),))
     return reduced.sample_mala(
         reduction, formula(reduction, law), {}, np.asarray(center), key=jax.random.key(0), with_orbit=False,
-        stage=lambda name: {"stage": name},
+        stage=Stage,
     )  # fmt: skip
 
 

@@ -56,8 +56,9 @@ def test_a_study_is_a_folder_of_strict_json_pictures_a_page_and_arrays(tmp_path)
         drawn.append(1)
         return plotted()
 
+    open_before = plt.get_fignums()
     folder = save_study(result(), report(result(), draw=draw), tmp_path / "new" / "place")
-    assert plt.get_fignums() == []
+    assert plt.get_fignums() == open_before
     assert len(drawn) == 1
     assert folder == study_folder(result(), tmp_path / "new" / "place")
     assert folder.name != study_folder(result(config={"seeds": 3}), tmp_path).name

@@ -116,9 +116,7 @@ def ratio_of_sums(top: Float[np.ndarray, " seed"], bottom: Float[np.ndarray, " s
     return _estimate(value, float(np.std(top - value * bottom, ddof=1) / abs(bottom.mean())), top.size)
 
 
-def paired(
-    values: Float[np.ndarray, " seed"], reference: Float[np.ndarray, " seed"], comparisons: int = 1
-) -> Ratio | None:
+def paired(values: Float[np.ndarray, "..."], reference: Float[np.ndarray, "..."], comparisons: int = 1) -> Ratio | None:
     """Geometric mean of values/reference, paired over seeds, with Student's 95% interval; else None.
 
     There is none under two seeds, or where a value is 0. With several comparisons the interval is Bonferroni's: all of
