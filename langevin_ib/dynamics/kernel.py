@@ -7,7 +7,7 @@ ask of it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import jax
@@ -52,7 +52,7 @@ class Kernel:
     init: Callable[[Params, PyTree], Any]
     step: Callable[[PyTree, Any, PyTree], tuple[Any, Any]]
     mean_after: MeanAfter | None = None
-    increments: Params | None = None
+    increments: Params | None = field(default=None, compare=False)
     source: str = NORMAL
 
     def on(self, source: str) -> Kernel:
