@@ -109,7 +109,7 @@ def test_a_step_as_scalar_arithmetic_is_the_step(name, scheme, x64, monkeypatch)
     step = unrolled.unroll(lambda n, s: kernel.step(n, s, None)[0], like, kernel.init(like, None))
     assert step is not None
     columns = [unrolled.columns_of(leaf) for leaf in jax.tree.leaves((noise, state))]
-    found = [unrolled.joined(part, 7) for part in step.call(columns)]
+    found = [unrolled.joined(part, 7) for part in step(columns)]
     other = scheme(potential, like, temperature=0.11, step_size=1e-3)
     for which, accepted in ((kernel, True), (other, False)):
         expected = jax.tree.leaves(jax.vmap(lambda n, s, k=which: k.step(n, s, None)[0])(noise, state))

@@ -203,7 +203,7 @@ class Streams:
             for leaf in self._leaves:
                 noise.append(filled(numbers[start : start + leaf.size], leaf.shape))
                 start += leaf.size
-            moved = unrolled.call([*noise, *state])
+            moved = unrolled([*noise, *state])
             state, reported = moved[: len(state)], moved[len(state) :]
             info = [[total + x for total, x in zip(*pair, strict=True)] for pair in zip(info, reported, strict=True)]
         full = [

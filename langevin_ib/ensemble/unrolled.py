@@ -12,7 +12,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Iterable, Sequence
 from functools import reduce
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -61,18 +61,8 @@ class _Count:
             raise CannotUnrollError(f"more than {MOST} operations")
 
 
-class Unrolled(NamedTuple):
-    """A one-chain function on columns.
-
-    Attributes:
-        call: (columns of each leaf of the arguments) ↦ columns of each leaf of the result.
-        structure: of the result.
-        operations: scalar operations of a call.
-    """
-
-    call: Callable[[Sequence[Columns]], list[Columns]]
-    structure: Any
-    operations: int
+# Columns of each leaf of a one-chain function's arguments ↦ columns of each leaf of its result.
+Unrolled = Callable[[Sequence[Columns]], list[Columns]]
 
 
 def unroll(function: Callable[..., PyTree], *like: PyTree) -> Unrolled | None:
@@ -83,26 +73,25 @@ def unroll(function: Callable[..., PyTree], *like: PyTree) -> Unrolled | None:
         like: its arguments' shapes.
 
     >>> doubled = unroll(lambda x: 2.0 * x @ x, jnp.zeros(2))
-    >>> (result,) = doubled.call([columns_of(jnp.array([[1.0, 2.0], [0.0, 3.0]]))])
+    >>> (result,) = doubled([columns_of(jnp.array([[1.0, 2.0], [0.0, 3.0]]))])
     >>> joined(result).tolist()
     [10.0, 18.0]
     """
-    closed, result = jax.make_jaxpr(function, return_shape=True)(*like)
+    closed = jax.make_jaxpr(function)(*like)
 
-    def call(arguments: Sequence[Columns], count: _Count | None = None) -> list[Columns]:
-        return _evaluate(closed, list(arguments), count or _Count())
+    def call(arguments: Sequence[Columns]) -> list[Columns]:
+        return _evaluate(closed, list(arguments), _Count())
 
-    count = _Count()
     one = [jax.ShapeDtypeStruct((1, *np.shape(leaf)), leaf.dtype) for leaf in jax.tree.leaves(like)]
 
     def trial(leaves: list[Any]) -> list[Any]:
-        return [joined(columns) for columns in call([columns_of(leaf) for leaf in leaves], count)]
+        return [joined(columns) for columns in call([columns_of(leaf) for leaf in leaves])]
 
     try:
         jax.eval_shape(trial, one)
     except CannotUnrollError:
         return None
-    return Unrolled(call, jax.tree.structure(result), count.done)
+    return call
 
 
 def columns_of(leaf: Any) -> Columns:
