@@ -8,7 +8,7 @@ by its second order alone, χ(θ − ηĝ) = χ(θ) + η² χ(ĝ), exactly. For 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,8 +18,6 @@ from jaxtyping import Array, Float
 
 from langevin_ib.geometry.gram import fundamental_fields
 from langevin_ib.models.base import Model, Params
-
-Numbers: TypeAlias = Float[Array, "..."] | Float[np.ndarray, "..."]
 
 NEWTON_STEPS = 50
 LONGEST_STEP = 0.5  # of Newton's method along the orbit
@@ -147,11 +145,6 @@ def log_ratio(model: Model, params: Params) -> Float[Array, " m"]:
     """
     square = jnp.sum(fundamental_fields(model, params) ** 2, axis=1)
     return jnp.arctanh(2.0 * model.moment_map(params) / square)
-
-
-def log_ratio_at(charge: Numbers, size: Numbers) -> Float[Array, "..."]:
-    """ρ = arsinh(χ/s), s = |a||b|: the log ratio of a pair of this charge once it has this size."""
-    return jnp.arcsinh(charge / size)
 
 
 def pair_size(model: Model, params: Params) -> Float[Array, " m"]:
