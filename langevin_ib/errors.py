@@ -82,10 +82,11 @@ class DivergenceError(LangevinIBError, RuntimeError):
         step: int,
         step_size: float,
         remedy: str = "use a smaller step_size",
+        place: str = "",
     ):
         self.stage, self.diverged, self.chains, self.step, self.step_size = stage, diverged, chains, step, step_size
         super().__init__(
-            f"{stage}: {diverged} of {chains} chains diverged, the first by step {step} "
+            f"{stage}: {diverged} of {chains} chains diverged, the first by step {step}{place and f' ({place})'} "
             f"with steps of size {step_size:.6g}; {remedy}"
         )
 

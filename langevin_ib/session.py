@@ -19,7 +19,7 @@ from jaxtyping import Array, Key
 from langevin_ib import __version__, devices, forks
 from langevin_ib.config.run import RunConfig
 from langevin_ib.ensemble.checkpoint import Checkpoint
-from langevin_ib.ensemble.runner import Stage
+from langevin_ib.ensemble.records import Stage
 from langevin_ib.errors import UsageError
 from langevin_ib.jax_settings import default_settings
 from langevin_ib.stages import Stages

@@ -8,7 +8,8 @@ import numpy as np
 
 from langevin_ib import RunConfig
 from langevin_ib.ensemble.accumulators import count
-from langevin_ib.ensemble.runner import Limit, Observer, Placement, Schedule, Stage, run_ensemble
+from langevin_ib.ensemble.records import Limit, Observer, Placement, Schedule, Stage
+from langevin_ib.ensemble.runner import run_ensemble
 from langevin_ib.laws.candidates import LawAbout
 from langevin_ib.models import Model, build_model
 from langevin_ib.models.training import Examples, Fresh, Training, no_penalty

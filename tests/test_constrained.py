@@ -15,7 +15,8 @@ from langevin_ib.dynamics.kernel import Kernel
 from langevin_ib.dynamics.kernels.euler_maruyama import euler_maruyama
 from langevin_ib.dynamics.kernels.projected import constrained_langevin
 from langevin_ib.ensemble.accumulators import WindowDraw, moments, window_histogram
-from langevin_ib.ensemble.runner import Limit, Observer, Schedule, Stage, run_ensemble, starting_points
+from langevin_ib.ensemble.records import Limit, Observer, Schedule, Stage
+from langevin_ib.ensemble.runner import run_ensemble, starting_points
 from langevin_ib.geometry.correction import implicit_bias
 from langevin_ib.laws import Reduction, bin_masses, family
 from langevin_ib.models import hadamard, matrix, relu, uv

@@ -7,7 +7,7 @@ from helpers import small_result
 
 from langevin_ib import Result, RunConfig
 from langevin_ib.dynamics.kernels.euler_maruyama import EulerMaruyamaState
-from langevin_ib.ensemble.runner import Schedule
+from langevin_ib.ensemble.records import Schedule
 from langevin_ib.output.store import draws
 from langevin_ib.runs.observe import build_observer
 from langevin_ib.runs.plan import Plan, build_reduction

@@ -12,7 +12,9 @@ from langevin_ib.dynamics.kernels.leimkuhler_matthews import leimkuhler_matthews
 from langevin_ib.dynamics.kernels.mala import mala
 from langevin_ib.dynamics.kernels.projected import constrained_langevin
 from langevin_ib.ensemble.accumulators import moments
-from langevin_ib.ensemble.runner import Limit, Observer, Schedule, Stage, run_ensemble, tune_step_size
+from langevin_ib.ensemble.records import Limit, Observer, Schedule, Stage
+from langevin_ib.ensemble.runner import run_ensemble
+from langevin_ib.ensemble.tuning import tune_step_size
 
 KAPPA, T = 3.0, 0.7
 

@@ -15,7 +15,8 @@ from langevin_ib.dynamics.kernels.leimkuhler_matthews import leimkuhler_matthews
 from langevin_ib.dynamics.kernels.mala import mala
 from langevin_ib.ensemble.accumulators import moments
 from langevin_ib.ensemble.checkpoint import Checkpoint
-from langevin_ib.ensemble.runner import Limit, Observer, Schedule, Stage, chain_sharding, run_ensemble, starting_points
+from langevin_ib.ensemble.records import Limit, Observer, Schedule, Stage
+from langevin_ib.ensemble.runner import run_ensemble, starting_points
 from langevin_ib.errors import DivergenceError
 from langevin_ib.models import uv
 

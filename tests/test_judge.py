@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from langevin_ib import RunConfig
-from langevin_ib.ensemble.runner import Schedule
+from langevin_ib.ensemble.records import Schedule
 from langevin_ib.laws.candidates import KnownLaw, LawAbout, Masses
 from langevin_ib.runs.judge import judge
 from langevin_ib.runs.plan import Plan, build_reduction

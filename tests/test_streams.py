@@ -15,15 +15,8 @@ from langevin_ib.dynamics.kernels.euler_maruyama import euler_maruyama
 from langevin_ib.dynamics.kernels.leimkuhler_matthews import leimkuhler_matthews
 from langevin_ib.ensemble import accumulators, unrolled
 from langevin_ib.ensemble.checkpoint import Checkpoint
-from langevin_ib.ensemble.runner import (
-    Limit,
-    Observer,
-    Placement,
-    Schedule,
-    Stage,
-    run_ensemble,
-    starting_points,
-)
+from langevin_ib.ensemble.records import Limit, Observer, Placement, Schedule, Stage
+from langevin_ib.ensemble.runner import run_ensemble, starting_points
 from langevin_ib.ensemble.streams import Stream, next_word, seeded
 from langevin_ib.models import build_model
 

@@ -11,7 +11,7 @@ from scipy import stats
 from langevin_ib.config.run import RunConfig
 from langevin_ib.dynamics.confinements.hard import hard
 from langevin_ib.dynamics.confinements.weight_decay import weight_decay
-from langevin_ib.ensemble.runner import Stage
+from langevin_ib.ensemble.records import Stage
 from langevin_ib.laws import Reduction, formula
 from langevin_ib.models import relu
 from langevin_ib.models.base import POSITIVE, Model, SliceTerms

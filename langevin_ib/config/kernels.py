@@ -6,6 +6,8 @@ from typing import ClassVar
 
 from langevin_ib.config.settings import Settings
 
+NORMAL, FOUR_POINT = INCREMENTS = "normal", "four-point"
+
 
 class KernelSettings(Settings):
     """Base of the settings of a kernel.
@@ -13,18 +15,25 @@ class KernelSettings(Settings):
     Attributes:
         held: whether it holds chains on the slice χ = 0.
         adjusted: whether an acceptance step removes the bias of its step size.
+        increments: that drive it, the first of them by default; without an acceptance step normals may give way to
+            other numbers with their first moments.
     """
 
     held: ClassVar[bool] = False
     adjusted: ClassVar[bool] = False
+    increments: ClassVar[tuple[str, ...]] = (NORMAL,)
 
 
 class LeimkuhlerMatthewsSettings(KernelSettings):
     """Nothing to set."""
 
+    increments: ClassVar[tuple[str, ...]] = (FOUR_POINT, NORMAL)
+
 
 class EulerMaruyamaSettings(KernelSettings):
     """Nothing to set."""
+
+    increments: ClassVar[tuple[str, ...]] = (FOUR_POINT, NORMAL)
 
 
 class MalaSettings(KernelSettings):
@@ -37,6 +46,7 @@ class ProjectedSettings(KernelSettings):
     """Nothing to set."""
 
     held: ClassVar[bool] = True
+    increments: ClassVar[tuple[str, ...]] = (FOUR_POINT, NORMAL)
 
 
 KERNELS: dict[str, type[KernelSettings]] = {

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from langevin_ib.config.confinements import ConfinementSettings
-from langevin_ib.config.kernels import KERNELS
+from langevin_ib.config.kernels import INCREMENTS, KERNELS
 from langevin_ib.config.kinds import AUTO, BELOW_ONE, NON_NEGATIVE, POSITIVE, Extension, Laws, OneOf, Whole, YesNo
 from langevin_ib.config.noises import NOISES
 from langevin_ib.config.settings import Setting, Settings, setting
@@ -81,6 +81,15 @@ class LangevinSettings(ProcessSettings):
     step_check: bool | Auto = setting(
         AUTO, "companion run at h/2; auto: yes, but for mala", YesNo(), auto=True, group="dynamics", feeds=False
     )
+    increments: str | Auto = setting(
+        AUTO,
+        "random numbers of a step; auto: four-point where the kernel allows; the check at h/2 has normals",
+        OneOf(*INCREMENTS),
+        auto=True,
+        group="dynamics",
+        feeds=False,
+        follows=("integrator", "confine"),
+    )
     laws: tuple[str, ...] = setting(
         LAWS, "laws to compare with langevin (sgd has its own)", Laws("law", LAWS), group="comparison", feeds=False
     )
@@ -91,9 +100,15 @@ class LangevinSettings(ProcessSettings):
     def settled(self, config: RunConfig) -> LangevinSettings:
         confinement = config.confinement
         settled = self.changed(integrator=confinement.kernel) if self.integrator == AUTO else self
-        if config.settings_of("kernel").held != confinement.held:
+        kernel = config.settings_of("kernel")
+        if kernel.held != confinement.held:
             wanted = confinement.kernel if confinement.held else f"another than {settled.integrator}"
             raise ConfigError("integrator", f"{wanted} when confine is {config.confine}", settled.integrator)
+        if settled.increments == AUTO:
+            settled = settled.changed(increments=kernel.increments[0])
+        elif settled.increments not in kernel.increments:
+            wanted = f"{' or '.join(kernel.increments)} with integrator {settled.integrator}"
+            raise ConfigError("increments", wanted, settled.increments)
         if not (self.sigma < 1e100 and 1e-8 <= self.temperature <= 1e8):
             of_sigma = "sigma" in config.given and "beta" not in config.given
             name, other = ("sigma", "beta") if of_sigma else ("beta", "sigma")

@@ -17,7 +17,7 @@ from jaxtyping import Array, Float, Key, PyTree
 
 from langevin_ib.config.kernels import KernelSettings
 from langevin_ib.config.records import record
-from langevin_ib.dynamics.increments import NORMAL, SOURCES
+from langevin_ib.dynamics.increments import BATCH, SOURCES
 from langevin_ib.models.base import Params
 
 Potential = Callable[[Params], Float[Array, ""]]
@@ -43,9 +43,9 @@ class Kernel:
             runner.
         mean_after: (φ, state, task) ↦ E[φ(θ′) | state], exact for a quadratic φ; None where there is no formula. A
             stationary chain has E[mean_after(φ, state) − φ(θ)] = 0 at any step size.
-        increments: the shapes of a step's noise where it is independent normals that may give way to other numbers with
-            their first five moments, for the order is a weak one; None where it may not.
-        source: `normal`, a row of `draw`; or `four-point`, increments from a stream of the chain's own.
+        increments: the shapes of a step's noise where it is independent normals, which may then come from a stream of
+            the chain's own, or give way to other numbers with their first five moments; None where it is not.
+        source: `batch`, a row of `draw`; `normal` or `four-point`, increments from a stream of the chain's own.
     """
 
     draw: Callable[[Key[Array, ""], int], PyTree]
@@ -53,7 +53,7 @@ class Kernel:
     step: Callable[[PyTree, Any, PyTree], tuple[Any, Any]]
     mean_after: MeanAfter | None = None
     increments: Params | None = field(default=None, compare=False)
-    source: str = NORMAL
+    source: str = BATCH
 
     def on(self, source: str) -> Kernel:
         """The same step on increments of another kind.
@@ -63,8 +63,8 @@ class Kernel:
         """
         if source not in SOURCES:
             raise ValueError(f"source must be one of {', '.join(SOURCES)}, got {source}")
-        if source != NORMAL and self.increments is None:
-            raise ValueError(f"source must be {NORMAL} for a kernel with draws of its own, got {source}")
+        if source != BATCH and self.increments is None:
+            raise ValueError(f"source must be {BATCH} for a kernel with draws of its own, got {source}")
         return replace(self, source=source)
 
 

@@ -15,11 +15,11 @@ import os
 import time
 import uuid
 import zipfile
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
 from langevin_ib import signals
@@ -30,12 +30,11 @@ log = logging.getLogger(__name__)
 TRIES = 5  # to save, while another process removes the folder
 
 
-class Standing(NamedTuple):
-    """Progress of a run: steps of burn-in done, draws recorded, and the accumulators."""
+class Saved(NamedTuple):
+    """A saved state: how far it is, and its arrays."""
 
-    burned: int
-    recorded: int
-    tree: Any
+    at: dict[str, Any]
+    leaves: list[np.ndarray]
 
 
 @dataclass
@@ -72,24 +71,20 @@ class Checkpoint:
         """Whether it is time to save again."""
         return time.monotonic() - self._last >= self.every_s
 
-    def save(self, standing: Standing) -> None:
+    def save(self, at: Mapping[str, Any], leaves: Sequence[np.ndarray]) -> None:
         """Write to a temporary name and rename, so that a kill or a full disk leaves the last complete state.
 
         Raises:
             OSError: it cannot be written.
         """
-        leaves = {f"leaf{i}": np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(standing.tree))}
+        named = {f"leaf{i}": np.asarray(leaf) for i, leaf in enumerate(leaves)}
         content = io.BytesIO()  # NumPy's writer mutters on standard error when a disk is full
-        at = np.array([standing.burned, standing.recorded])
-        np.savez(content, allow_pickle=False, fingerprint=self.fingerprint, at=at, **leaves)
+        np.savez(content, allow_pickle=False, fingerprint=self.fingerprint, at=json.dumps(at), **named)
         _write(self.path, content.getbuffer())
         self._last = time.monotonic()
 
-    def load(self, like: Any) -> Standing | None:
-        """The saved state in the structure and on the devices of `like`; None if there is none that fits.
-
-        `like` maps the number of recorded draws to the tree that a run holds there.
-        """
+    def load(self) -> Saved | None:
+        """The saved state; None if there is none that fits."""
         self._mark.unlink(missing_ok=True)  # of an earlier process
         if not self.path.exists():
             return None
@@ -97,18 +92,15 @@ class Checkpoint:
             with np.load(self.path, allow_pickle=False) as saved:
                 if str(saved["fingerprint"]) != self.fingerprint:
                     return None
-                burned, recorded = (int(x) for x in saved["at"])
-                template, treedef = jax.tree.flatten(like(recorded))
-                leaves = [saved[f"leaf{i}"] for i in range(len(template))]
+                at = json.loads(str(saved["at"]))
+                leaves = [saved[f"leaf{i}"] for i in range(len(saved.files) - 2)]
         except (OSError, ValueError, KeyError, zipfile.BadZipFile):  # not a file of ours, or a damaged one: begin anew
             return None
-        if any(leaf.shape != wanted.shape for leaf, wanted in zip(leaves, template, strict=True)):
-            return None
-        placed = [
-            jax.device_put(leaf, wanted.sharding) if isinstance(wanted, jax.Array) else leaf
-            for leaf, wanted in zip(leaves, template, strict=True)
-        ]
-        return Standing(burned, recorded, jax.tree.unflatten(treedef, placed))
+        return Saved(at, leaves)
+
+    def refuse(self, why: str) -> None:
+        """Say that the saved state does not fit."""
+        log.warning("%s is not continued: %s", self.path, why)
 
 
 def resumes(folder: Path | None) -> tuple[Resumed, ...]:

@@ -1,27 +1,34 @@
-"""What drives chains: the kernel's own random numbers, a batch at every step, or a stream of words for each chain."""
+"""What drives the chains of a block: the kernel's own draws from a key, or a stream of words for each chain."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import NamedSharding
 from jaxtyping import Array, Float, Key, PyTree
 
-from langevin_ib.dynamics.increments import BITS, PER_WORD, four_points
+from langevin_ib.dynamics.increments import BATCH, PER_WORD, increments_of
 from langevin_ib.dynamics.kernel import Kernel
-from langevin_ib.ensemble.streams import Stream, next_word, seeded
-from langevin_ib.ensemble.unrolled import Unrolled, columns_of, filled, unroll
+from langevin_ib.ensemble.streams import Stream, advanced, seeded, word_of
+from langevin_ib.ensemble.unrolled import (
+    Unrolled,
+    columns_of,
+    filled,
+    in_pairs,
+    out_of_pairs,
+    passed_on,
+    unroll,
+)
 
 LANES = 8  # streams of a chain, at most, whose words a step of scalar arithmetic takes
 
 
 class Moving(NamedTuple):
-    """Chains on their way, every leaf with the chain axis first.
+    """The chains of a block on their way, every leaf of `state` and `info` with the chain axis first.
 
     Attributes:
         memory: what the driver carries from step to step.
@@ -36,193 +43,250 @@ class Moving(NamedTuple):
 
 @runtime_checkable
 class Driver(Protocol):
-    """How all chains take steps; burn-in is cut at multiples of those that a call takes."""
+    """How all chains of a block take steps, some at a time."""
 
     @property
     def together(self) -> int:
         """Steps that one call takes."""
         ...
 
-    def begin(self) -> PyTree:
-        """What it carries, at the start."""
+    def begin(self, key: Key[Array, ""], block: Any, state: Any) -> tuple[PyTree, Any]:
+        """What block `block` carries at the start, and the kernel's state, which may hold increments."""
         ...
 
-    def take_steps(self, moving: Moving, first_step: Any, count: Any) -> Moving:
-        """`count` steps from `first_step` on: a multiple of `together`, or a constant."""
+    def take_calls(self, moving: Moving, tasks: PyTree, first_step: Any, calls: Any) -> Moving:
+        """`calls` times `together` steps from `first_step` on."""
         ...
+
+    def take_rest(self, moving: Moving, tasks: PyTree, first_step: Any, steps: int) -> Moving:
+        """Fewer steps than a call takes."""
+        ...
+
+
+def driver_of(kernel: Kernel, width: int, like: PyTree, ahead: bool) -> Driver:
+    """Of a kernel whose chains come in blocks of `width`; `like` is one chain's start and task."""
+    if kernel.source == BATCH:
+        return Batches(kernel, width, ahead)
+    start, task = like
+    return Streams(kernel, width, jax.eval_shape(kernel.init, start, task), shared=task is None)
 
 
 @dataclass(frozen=True)
 class Batches:
-    """At step n all chains take their row of `kernel.draw(fold_in(key, n), chains)`.
+    """At step n the chains of a block take their row of `kernel.draw(fold_in(key of the block, n), width)`.
 
     Attributes:
-        kernel, key, chains, tasks: of the run.
-        sharding: of the chains.
+        kernel, width: of the run, and of a block.
         ahead: whether a step's numbers are drawn during the one before.
     """
 
     kernel: Kernel
-    key: Key[Array, ""]
-    chains: int
-    tasks: PyTree
-    sharding: NamedSharding
+    width: int
     ahead: bool
     together: int = 1
 
-    def begin(self) -> tuple[()]:
-        """Nothing: a step's numbers follow from its own index."""
-        return ()
+    def begin(self, key: Key[Array, ""], block: Any, state: Any) -> tuple[Array, Any]:
+        """The block's key, as the numbers that can be saved."""
+        return jax.random.key_data(jax.random.fold_in(key, block)), state
 
-    def take_steps(self, moving: Moving, first_step: Any, count: Any) -> Moving:
+    def take_calls(self, moving: Moving, tasks: PyTree, first_step: Any, calls: Any) -> Moving:
         """Step by step."""
+        noise_of = partial(self._noise_of, moving.memory)
 
         def draw_and_advance(n, moving):
-            noise, tasks = self._noise_of(n), self.tasks
-            if self.sharding.num_devices > 1:  # on one device it would only keep XLA from fusing draw and step
-                noise, tasks = jax.lax.with_sharding_constraint((noise, tasks), self.sharding)
-            return _advance(self.kernel, noise, moving, tasks)
+            return _advance(self.kernel, noise_of(n), moving, tasks)
 
         def advance_and_draw(n, carry):
             here, noise = carry
-            return _advance(self.kernel, noise, here, self.tasks), self._noise_of(n + 1)
+            return _advance(self.kernel, noise, here, tasks), noise_of(n + 1)
 
         if self.ahead:
-            carry = (moving, self._noise_of(first_step))
-            return jax.lax.fori_loop(first_step, first_step + count, advance_and_draw, carry)[0]
-        return jax.lax.fori_loop(first_step, first_step + count, draw_and_advance, moving)
+            carry = (moving, noise_of(first_step))
+            return jax.lax.fori_loop(first_step, first_step + calls, advance_and_draw, carry)[0]
+        return jax.lax.fori_loop(first_step, first_step + calls, draw_and_advance, moving)
 
-    def _noise_of(self, n):
-        return self.kernel.draw(jax.random.fold_in(self.key, n), self.chains)
+    def take_rest(self, moving: Moving, tasks: PyTree, first_step: Any, steps: int) -> Moving:
+        """None: a call takes one step."""
+        del tasks, first_step, steps
+        return moving
+
+    def _noise_of(self, memory: Array, n: Any) -> PyTree:
+        return self.kernel.draw(jax.random.fold_in(jax.random.wrap_key_data(memory), n), self.width)
 
 
 @dataclass(frozen=True)
 class Streams:
-    """Chain i takes four-point increments from words of its own, seeded by fold_in(key, i).
+    """Chain i takes its increments from words of its own, seeded by fold_in(key, i).
 
-    A word holds ten increments: five steps of a model with two parameters. Where a step needs more, several streams of
-    the chain are drawn from at a time. Steps are scalar arithmetic where they can be (`unrolled`), else `vmap`'s.
+    A word holds one normal or ten four-point increments: five steps of a model with two parameters. Where a step needs
+    more, several streams of the chain are drawn from at a time. Steps are scalar arithmetic where they can be
+    (`unrolled`), else `vmap`'s.
+
+    What is carried is the stream whose word was used last. State that only hands a step's increments on to the next,
+    as Leimkuhler and Matthews' does, need then not be carried: it is read from that word. Fewer steps than a word
+    serves take the last of its increments, so that this holds for them too.
 
     Attributes:
-        kernel, key, chains, tasks: of the run; the kernel says the shapes of its increments.
-        like: one chain's state, and its task.
+        kernel, width: of the run, and of a block; the kernel says the shapes of its increments.
+        like: one chain's state.
+        shared: whether all chains share the model's own loss.
     """
 
     kernel: Kernel
-    key: Key[Array, ""]
-    chains: int
-    tasks: PyTree
+    width: int
     like: Any
+    shared: bool
 
     @cached_property
     def size(self) -> int:
         """Increments of a step."""
         return sum(leaf.size for leaf in self._leaves)
 
+    @cached_property
+    def per_word(self) -> int:
+        """Increments of a word."""
+        return PER_WORD[self.kernel.source]
+
     @property
     def together(self) -> int:
         """Steps that one word serves, one at least."""
-        return max(1, PER_WORD // self.size)
+        return max(1, self.per_word // self.size)
 
     @property
     def lanes(self) -> int:
-        """Words that a step takes, one at least."""
-        return -(-self.size // PER_WORD)
+        """Words that a call takes, one at least."""
+        return -(-self.size // self.per_word)
 
-    def begin(self) -> Stream:
-        """Streams (chain, lane)."""
-        return seeded(self.key, jnp.arange(self.chains), self.lanes)
+    def begin(self, key: Key[Array, ""], block: Any, state: Any) -> tuple[Stream, Any]:
+        """Streams (chain, lane); what the state hands on are increments from the first word, which no step takes."""
+        stream = seeded(key, block * self.width + jnp.arange(self.width), self.lanes)
+        noise, leaves = jax.tree.leaves(self._shaped(self._numbers(stream), self.together - 1)), jax.tree.leaves(state)
+        for place, source in self._passed.items():
+            leaves[place] = noise[source].astype(leaves[place].dtype)
+        return stream, jax.tree.unflatten(jax.tree.structure(state), leaves)
 
-    def take_steps(self, moving: Moving, first_step: Any, count: Any) -> Moving:
-        """Word by word; what is left of a constant count takes the beginning of one more."""
+    def take_calls(self, moving: Moving, tasks: PyTree, first_step: Any, calls: Any) -> Moving:
+        """Word by word."""
         del first_step
-        rest = count % self.together if isinstance(count, int) else 0
+        return self._repeat(moving, tasks, calls, self.together)
+
+    def take_rest(self, moving: Moving, tasks: PyTree, first_step: Any, steps: int) -> Moving:
+        """The end of one more word."""
+        del first_step
+        return self._repeat(moving, tasks, 1, steps)
+
+    def _repeat(self, moving: Moving, tasks: PyTree, calls: Any, steps: int) -> Moving:
         if self._unrolled is None:
-            return self._repeat(self._call, moving, count // self.together, rest)
-        columns, joined_again = self._broken_up(moving)
-        call = partial(self._call_unrolled, self._unrolled)
-        return joined_again(self._repeat(call, columns, count // self.together, rest))
+            return jax.lax.fori_loop(0, calls, lambda _, here: self._call(here, tasks, steps), moving)
+        columns = self._broken_up(moving)
+        call = partial(self._call_unrolled, self._unrolled, steps)
+        return self._joined_again(jax.lax.fori_loop(0, calls, lambda _, here: call(here), columns), moving)
 
-    def _repeat(self, call: Callable[[Moving, int], Moving], moving: Moving, calls: Any, rest: int) -> Moving:
-        moving = jax.lax.fori_loop(0, calls, lambda _, here: call(here, self.together), moving)
-        return call(moving, rest) if rest else moving
-
-    @property
+    @cached_property
     def _leaves(self) -> list[Any]:
         return jax.tree.leaves(self.kernel.increments)
 
     @cached_property
+    def _passed(self) -> dict[int, int]:
+        """Leaves of the state that are those of the last step's increments."""
+        if not self.shared:
+            return {}
+        found = passed_on(lambda noise, x: self.kernel.step(noise, x, None)[0], self.kernel.increments, self.like)
+        return {place: source for place, source in found.items() if source < len(self._leaves)}
+
+    @cached_property
     def _unrolled(self) -> Unrolled | None:
         """A step as scalar arithmetic, of (increments, state) ↦ (state, info)."""
-        if self.tasks is not None or self.lanes > LANES:
+        if not self.shared or self.lanes > LANES:
             return None
         return unroll(lambda noise, state: self.kernel.step(noise, state, None), self.kernel.increments, self.like)
 
-    def _call(self, moving: Moving, steps: int) -> Moving:
-        """Steps by `vmap`, from one word of each lane."""
-        stream, words = next_word(moving.memory)
-        shifts = jnp.arange(PER_WORD, dtype=jnp.uint32) * BITS
-        numbers = four_points(words[..., None] >> shifts, self._leaves[0].dtype).reshape(self.chains, -1)
-        moving = moving._replace(memory=stream)
-        for s in range(steps):
-            noise = self._shaped(numbers[:, s * self.size : (s + 1) * self.size])
-            moving = _advance(self.kernel, noise, moving, self.tasks)
-        return moving
+    def _numbers(self, stream: Stream) -> Float[Array, "chain q"]:
+        """All increments of the words (chain, lane) of a stream."""
+        numbers = increments_of(self.kernel.source, word_of(stream), self._leaves[0].dtype)
+        return jnp.stack(numbers, axis=-1).reshape(self.width, -1)
 
-    def _shaped(self, numbers: Float[Array, "chain q"]) -> PyTree:
-        """The increments of a step as the kernel's leaves."""
-        parts, start = [], 0
+    def _shaped(self, numbers: Float[Array, "chain q"], s: int) -> PyTree:
+        """The increments of step s as the kernel's leaves."""
+        parts, start = [], s * self.size
         for leaf in self._leaves:
-            parts.append(numbers[:, start : start + leaf.size].reshape(self.chains, *leaf.shape))
+            parts.append(numbers[:, start : start + leaf.size].reshape(self.width, *leaf.shape))
             start += leaf.size
         return jax.tree.unflatten(jax.tree.structure(self.kernel.increments), parts)
 
-    def _broken_up(self, moving: Moving) -> tuple[Moving, Callable[[Moving], Moving]]:
-        """Every entry of every leaf an array over chains, and the way back."""
-        leaves, structure = jax.tree.flatten(moving)
+    def _call(self, moving: Moving, tasks: PyTree, steps: int) -> Moving:
+        """Steps by `vmap`, from one word of each lane."""
+        stream = advanced(moving.memory)
+        numbers = self._numbers(stream)
+        moving = moving._replace(memory=stream)
+        for s in range(self.together - steps, self.together):
+            moving = _advance(self.kernel, self._shaped(numbers, s), moving, tasks)
+        return moving
 
-        def joined_again(columns: Moving) -> Moving:
-            entries = iter(jax.tree.leaves(columns))
-            parts = ([next(entries) for _ in range(leaf[0].size)] for leaf in leaves)
-            whole = [jnp.stack(part, axis=-1).reshape(leaf.shape) for part, leaf in zip(parts, leaves, strict=True)]
-            return jax.tree.unflatten(structure, whole)
+    # ---- every entry of every leaf as an array over chains ----
 
-        columns = [list(columns_of(leaf).reshape(-1)) for leaf in leaves]
-        return jax.tree.unflatten(structure, columns), joined_again
-
-    def _call_unrolled(self, unrolled: Unrolled, moving: Moving, steps: int) -> Moving:
-        """Steps as scalar arithmetic, from one word of each lane; leaves are lists of columns."""
-        drawn = [next_word(Stream(*lane)) for lane in zip(*moving.memory, strict=True)]
-        words = [word for _, word in drawn]
-        numbers = [four_points(word >> (BITS * j), self._leaves[0].dtype) for word in words for j in range(PER_WORD)]
-        likes, structure = jax.tree.flatten(self.like)
-        state = [filled(part, like.shape) for part, like in zip(_lists(moving.state), likes, strict=True)]
-        info = _lists(moving.info)
-        for s in range(steps):
-            start, noise = s * self.size, []
-            for leaf in self._leaves:
-                noise.append(filled(numbers[start : start + leaf.size], leaf.shape))
-                start += leaf.size
-            moved = unrolled([*noise, *state])
-            state, reported = moved[: len(state)], moved[len(state) :]
-            info = [[total + x for total, x in zip(*pair, strict=True)] for pair in zip(info, reported, strict=True)]
-        full = [
-            [jnp.broadcast_to(jnp.asarray(entry, like.dtype), words[0].shape) for entry in part.reshape(-1)]
-            for part, like in zip(state, likes, strict=True)
-        ]
+    def _broken_up(self, moving: Moving) -> Moving:
+        """Lists of columns: of the state in pairs and without what it hands on, of info, of the words of each lane."""
+        kept = [leaf for i, leaf in enumerate(jax.tree.leaves(moving.state)) if i not in self._passed]
         return Moving(
-            jax.tree.map(lambda *lanes: list(lanes), *(stream for stream, _ in drawn)),
-            jax.tree.unflatten(structure, full),
-            jax.tree.unflatten(jax.tree.structure(moving.info, is_leaf=_is_list), info),
+            [[words[:, lane] for words in moving.memory] for lane in range(self.lanes)],
+            in_pairs([column for leaf in kept for column in columns_of(leaf).reshape(-1)]),
+            [list(columns_of(leaf).reshape(-1)) for leaf in jax.tree.leaves(moving.info)],
         )
 
+    def _joined_again(self, columns: Moving, like: Moving) -> Moving:
+        """The way back."""
+        noise = self._increments_of(columns.memory, self.together - 1)
+        state = self._state_of(columns.state, noise)
 
-def _lists(tree: PyTree) -> list[list[Array]]:
-    return jax.tree.leaves(tree, is_leaf=_is_list)
+        def joined(parts: Sequence[Any], leaves: Any) -> Any:
+            whole = [
+                jnp.stack([jnp.asarray(entry, leaf.dtype) for entry in part], axis=-1).reshape(leaf.shape)
+                for part, leaf in zip(parts, jax.tree.leaves(leaves), strict=True)
+            ]
+            return jax.tree.unflatten(jax.tree.structure(leaves), whole)
 
+        memory = Stream(*(jnp.stack(words, axis=-1) for words in zip(*columns.memory, strict=True)))
+        return Moving(memory, joined([part.reshape(-1) for part in state], like.state), joined(columns.info, like.info))
 
-def _is_list(part: Any) -> bool:
-    return isinstance(part, list)
+    def _increments_of(self, memory: Sequence[Any], s: int) -> list[Any]:
+        """The increments of step s from the words of all lanes, as columns of each leaf of the kernel's."""
+        numbers = [
+            number
+            for lane in memory
+            for number in increments_of(self.kernel.source, word_of(Stream(*lane)), self._leaves[0].dtype)
+        ]
+        noise, start = [], s * self.size
+        for leaf in self._leaves:
+            noise.append(filled(numbers[start : start + leaf.size], leaf.shape))
+            start += leaf.size
+        return noise
+
+    def _state_of(self, pairs: Sequence[Any], last: Sequence[Any]) -> list[Any]:
+        """The state's leaves as columns; those that hand increments on are the last step's."""
+        likes, passed = jax.tree.leaves(self.like), self._passed
+        entries = iter(out_of_pairs(pairs, [leaf for i, leaf in enumerate(likes) if i not in passed]))
+        return [
+            last[passed[i]] if i in passed else filled((next(entries) for _ in range(like.size)), like.shape)
+            for i, like in enumerate(likes)
+        ]
+
+    def _call_unrolled(self, unrolled: Unrolled, steps: int, moving: Moving) -> Moving:
+        """Steps as scalar arithmetic, from one word of each lane."""
+        lanes = [list(advanced(Stream(*lane))) for lane in moving.memory]
+        state, info = self._state_of(moving.state, self._increments_of(moving.memory, self.together - 1)), moving.info
+        for s in range(self.together - steps, self.together):
+            moved = unrolled([*self._increments_of(lanes, s), *state])
+            state, reported = moved[: len(state)], moved[len(state) :]
+            info = [[total + x for total, x in zip(*pair, strict=True)] for pair in zip(info, reported, strict=True)]
+        likes = jax.tree.leaves(self.like)
+        full = [
+            jnp.broadcast_to(jnp.asarray(entry, like.dtype), (self.width,))
+            for i, (part, like) in enumerate(zip(state, likes, strict=True))
+            if i not in self._passed
+            for entry in part.reshape(-1)
+        ]
+        return Moving(lanes, in_pairs(full), info)
 
 
 def _advance(kernel: Kernel, noise: PyTree, moving: Moving, tasks: PyTree) -> Moving:

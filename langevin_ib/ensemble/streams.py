@@ -41,22 +41,25 @@ def seeded(key: Key[Array, ""], chains: Int[Array, " chain"], lanes: int = 1) ->
     return Stream(first, words[..., 1], words[..., 2], words[..., 3])
 
 
-def next_word(stream: Stream) -> tuple[Stream, UInt32[Array, "*chains"]]:
-    """One step of xoshiro128++: the new state, and 32 random bits.
+def word_of(stream: Stream) -> UInt32[Array, "*chains"]:
+    """32 random bits of a state of xoshiro128++.
 
-    The state 1, 2, 3, 4 of the reference code:
+    The state 1, 2, 3, 4 of the reference code, and the one after it:
 
     >>> stream = Stream(*(jnp.uint32(i) for i in (1, 2, 3, 4)))
-    >>> stream, first = next_word(stream)
-    >>> int(first), int(next_word(stream)[1])
+    >>> int(word_of(stream)), int(word_of(advanced(stream)))
     (641, 1573767)
     """
+    return _rotated(stream.s0 + stream.s3, 7) + stream.s0
+
+
+def advanced(stream: Stream) -> Stream:
+    """The next state."""
     s0, s1, s2, s3 = stream
-    word = _rotated(s0 + s3, 7) + s0
     shifted = s1 << 9
     s2 = s2 ^ s0
     s3 = s3 ^ s1
-    return Stream(s0 ^ s3, s1 ^ s2, s2 ^ shifted, _rotated(s3, 11)), word
+    return Stream(s0 ^ s3, s1 ^ s2, s2 ^ shifted, _rotated(s3, 11))
 
 
 def _rotated(word: UInt32[Array, "*chains"], bits: int) -> UInt32[Array, "*chains"]:

@@ -94,6 +94,45 @@ def unroll(function: Callable[..., PyTree], *like: PyTree) -> Unrolled | None:
     return call
 
 
+def passed_on(function: Callable[..., PyTree], *like: PyTree) -> dict[int, int]:
+    """Which leaves of a function's result are leaves of its arguments, untouched: {of the result: of the arguments}.
+
+    >>> passed_on(lambda x, y: (x + y, x), 1.0, 2.0)
+    {1: 0}
+    """
+    program = jax.make_jaxpr(function)(*like).jaxpr
+    places = {variable: i for i, variable in enumerate(program.invars)}
+    found = {i: places.get(variable) for i, variable in enumerate(program.outvars) if not isinstance(variable, Literal)}
+    return {i: place for i, place in found.items() if place is not None}
+
+
+def in_pairs(columns: Sequence[Any]) -> list[Any]:
+    """Neighbouring columns of one float type as real and imaginary part of a complex one, others as they are.
+
+    XLA on a CPU computes each output of a loop's body by itself, with all that leads to it: half as many outputs are
+    half the work. Nothing is computed with the complex numbers.
+
+    >>> in_pairs([jnp.ones(1), jnp.zeros(1), jnp.ones(1)])
+    [Array([1.+0.j], dtype=complex64), Array([1.], dtype=float32)]
+    """
+    packed, left = [], list(columns)
+    while left:
+        first = left.pop(0)
+        paired = left and first.dtype == left[0].dtype and first.dtype in (jnp.float32, jnp.float64)
+        packed.append(jax.lax.complex(first, left.pop(0)) if paired else first)
+    return packed
+
+
+def out_of_pairs(packed: Sequence[Any], like: Sequence[Any]) -> list[Any]:
+    """The way back: one column for each entry of leaves like these."""
+    wanted = [leaf.dtype for leaf in like for _ in range(leaf.size)]
+    columns: list[Any] = []
+    for column in packed:
+        split = jnp.iscomplexobj(column) and not jnp.issubdtype(wanted[len(columns)], jnp.complexfloating)
+        columns += [jax.lax.real(column), jax.lax.imag(column)] if split else [column]
+    return columns
+
+
 def columns_of(leaf: Any) -> Columns:
     """A leaf (chain, …) as columns."""
     flat = jnp.reshape(leaf, (leaf.shape[0], -1))

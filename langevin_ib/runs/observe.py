@@ -13,7 +13,8 @@ from jaxtyping import Array, Bool, Float
 
 from langevin_ib import geometry
 from langevin_ib.ensemble import accumulators
-from langevin_ib.ensemble.runner import EnsembleResult, Observer, batched
+from langevin_ib.ensemble.records import EnsembleResult, Observer
+from langevin_ib.ensemble.runner import batched
 from langevin_ib.laws.family import ReducedTerms, Reduction
 from langevin_ib.statistics.sample import Counted, Moments, Sample, Stretch, Sums, WindowCounts
 
@@ -116,7 +117,7 @@ def sample_of(result: EnsembleResult, observer: Observer, scalars: tuple[str, ..
             whole = jax.tree.map(np.asarray, merge(whole, segment))
         stretches = [jax.tree.map(np.asarray, finalize(part)) for part in (whole, *result.segments)]
     whole, *parts = map(_stretch, stretches)
-    return Sample(scalars, tuple(parts), whole, result.trace, result.info, result.position, result.devices)
+    return Sample(scalars, tuple(parts), whole, result.trace, result.info, result.position, result.threads)
 
 
 def _stretch(sums: Mapping[str, Any]) -> Stretch:

@@ -27,7 +27,7 @@ from langevin_ib import devices, geometry
 from langevin_ib.config.run import AUTO, RunConfig
 from langevin_ib.dynamics.confinement import build_confinement, confinement_kind
 from langevin_ib.dynamics.kernel import KernelKind, kernel_kind
-from langevin_ib.ensemble.runner import Schedule
+from langevin_ib.ensemble.records import Schedule
 from langevin_ib.errors import ConfigError, LangevinIBError, ModelError, one_line
 from langevin_ib.laws.base import on_host
 from langevin_ib.laws.family import Reduction

@@ -18,7 +18,9 @@ from jaxtyping import Array, Float, Key
 
 from langevin_ib.dynamics.kernels.mala import mala
 from langevin_ib.ensemble.accumulators import count
-from langevin_ib.ensemble.runner import Limit, Observer, Schedule, Stage, run_ensemble, starting_points, tune_step_size
+from langevin_ib.ensemble.records import Limit, Observer, Schedule, Stage
+from langevin_ib.ensemble.runner import run_ensemble, starting_points
+from langevin_ib.ensemble.tuning import tune_step_size
 from langevin_ib.laws import Formula, Reduction
 from langevin_ib.laws.draws import LawDraws
 from langevin_ib.laws.family import ReducedTerms

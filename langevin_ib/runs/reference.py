@@ -13,16 +13,9 @@ from jaxtyping import Array, Key
 from langevin_ib.config.kernels import KernelSettings
 from langevin_ib.config.run import RunConfig
 from langevin_ib.dynamics.kernel import KernelKind, Target
-from langevin_ib.ensemble.runner import (
-    EnsembleResult,
-    Limit,
-    Observer,
-    Schedule,
-    Stage,
-    run_ensemble,
-    starting_points,
-    tune_step_size,
-)
+from langevin_ib.ensemble.records import EnsembleResult, Limit, Observer, Schedule, Stage
+from langevin_ib.ensemble.runner import run_ensemble, starting_points
+from langevin_ib.ensemble.tuning import tune_step_size
 from langevin_ib.laws.family import Reduction
 from langevin_ib.models.base import Params
 

@@ -9,8 +9,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from langevin_ib.config.kernels import NORMAL
 from langevin_ib.dynamics.kernel import KernelKind, Target, kernel_kind
-from langevin_ib.ensemble.runner import EnsembleResult, Limit, Observer, Schedule, Stage, run_ensemble, starting_points
+from langevin_ib.ensemble.records import EnsembleResult, Limit, Observer, Schedule, Stage
+from langevin_ib.ensemble.runner import run_ensemble, starting_points
 from langevin_ib.errors import ConfigError
 from langevin_ib.geometry import contract
 from langevin_ib.runs.observe import sample_of
@@ -64,14 +66,19 @@ class Sampler:
             )
             return self._drawn(made.result, made.step_size)
         step_size = float(plan.config.step_size)
-        return self._by_rule("sampling", "chains", plan.config.chains, step_size, plan.schedule)
+        return self._by_rule(
+            "sampling", "chains", str(plan.config.increments), step_size, plan.config.chains, plan.schedule
+        )
 
     def companion(self, step_size: float) -> Drawn:
-        """The same physical time at h/2 with a quarter of the chains: half the steps of the run in all."""
+        """The same physical time at h/2 with a quarter of the chains, on normals whatever drives the run.
+
+        Half the steps of the run in all; its distance is that of the step and that of the increments.
+        """
         s = self.plan.schedule
         schedule = Schedule(2 * s.burn_in, 2 * s.thin, s.records, s.segments)
         chains = max(self.plan.config.chains // 4, min(self.plan.config.chains, 16))
-        return self._by_rule("check at h/2", "companion", chains, step_size / 2, schedule)
+        return self._by_rule("check at h/2", "companion", NORMAL, step_size / 2, chains, schedule)
 
     def reference(self, step_size: float) -> Drawn:
         """A kernel without bias on the same potential as the draws, made at `step_size`, with starts of its own."""
@@ -86,7 +93,9 @@ class Sampler:
         )
         return self._drawn(made.result, made.step_size)
 
-    def _by_rule(self, stage: str, stream: str, chains: int, step_size: float, schedule: Schedule) -> Drawn:
+    def _by_rule(
+        self, stage: str, stream: str, increments: str, step_size: float, chains: int, schedule: Schedule
+    ) -> Drawn:
         config, model = self.plan.config, self.plan.reduction.model
         potential = self.plan.reduction.confinement.potential(model)
         dtype = jnp.float64 if config.precision == 64 else jnp.float32
@@ -100,6 +109,7 @@ class Sampler:
         like = jax.tree.map(lambda leaf: leaf[0], starts)
         target = Target(potential, config.temperature, like, model.moment_map)
         kernel = self.kernel.build(config.settings_of("kernel"), target, step_size)
+        kernel = kernel if kernel.increments is None else kernel.on(increments)
         highest = float(jax.jit(lambda xs: jnp.max(jax.lax.map(potential, xs, batch_size=1024)))(starts))
         highest_allowed = RUNAWAY_TEMPERATURES * config.temperature + RUNAWAY_STARTS * highest
         result = run_ensemble(

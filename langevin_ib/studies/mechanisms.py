@@ -116,13 +116,11 @@ def _run_mechanisms(problem: Problem, config: AttributionConfig, session: Sessio
     report = session.report
 
     def trained(name: str, arm: Arm) -> Trained:
-        def checkpoint_of(block: int) -> Checkpoint | None:
-            if place is None:
-                return None
-            fingerprint = f"attribution {config.digest()} {name} {block} {versions()}"
-            return Checkpoint(place / f"{name.replace(' ', '-')}-{block}.npz", fingerprint)
-
-        return train(problem, arm, stage=name, progress=report(name), checkpoint_of=checkpoint_of)
+        checkpoint = None
+        if place is not None:
+            fingerprint = f"attribution {config.digest()} {name} {versions()}"
+            checkpoint = Checkpoint(place / f"{name.replace(' ', '-')}.npz", fingerprint)
+        return train(problem, arm, stage=name, progress=report(name), checkpoint=checkpoint)
 
     protocols = arms(config)
     runs = {name: trained(name, arm) for name, arm in protocols.items()}

@@ -15,11 +15,14 @@ from jaxtyping import Float
 from langevin_ib.dynamics.descent import Watch, nothing, sgd
 from langevin_ib.dynamics.kernel import Kernel, normal_like
 from langevin_ib.dynamics.noise import Noise
-from langevin_ib.ensemble.runner import Progress, batched
-from langevin_ib.ensemble.trajectories import ROWS, BlockStage, CheckpointOf, record, record_steps
+from langevin_ib.ensemble.checkpoint import Checkpoint
+from langevin_ib.ensemble.records import Stage
+from langevin_ib.ensemble.runner import batched
+from langevin_ib.ensemble.trajectories import ROWS, record, record_steps
 from langevin_ib.errors import ConfigError
 from langevin_ib.models import Params, Task
 from langevin_ib.session import check_open
+from langevin_ib.stages import Progress
 from langevin_ib.studies.problem import Problem
 from langevin_ib.studies.recorded import Recorded, Trained
 
@@ -81,7 +84,7 @@ def train(
     rows: int = ROWS,
     progress: Progress | None = None,
     starts: Recorded | None = None,
-    checkpoint_of: CheckpointOf | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> Trained:
     """Train every seed on its task by θ' = θ − η ĝ, in the problem's precision; within an open session.
 
@@ -92,7 +95,7 @@ def train(
         rows: times at which parameters are kept, at most.
         progress: called with (steps done, steps in all).
         starts: parameters to continue from, leading axis the seed, in place of the problem's.
-        checkpoint_of: number of a block of seeds ↦ where its run saves its state.
+        checkpoint: where to save the state now and then, and to resume from.
 
     Raises:
         DivergenceError: some seed's parameters ran away.
@@ -106,7 +109,7 @@ def train(
     tasks = jax.tree.map(np.asarray, problem.tasks_like(like))
     flat = record(
         kernel_of(problem, arm, like), starts, key=problem.key("chains"), steps=arm.steps, tasks=tasks, rows=rows,
-        stage=BlockStage(stage, arm.rate, progress, checkpoint_of),
+        stage=Stage(stage, progress, checkpoint=checkpoint), step_size=arm.rate,
     )  # fmt: skip
     steps = np.asarray(record_steps(arm.steps, rows), float)
     return Trained(steps, flat, jax.tree.map(np.asarray, like), time.perf_counter() - began)

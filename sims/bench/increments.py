@@ -20,15 +20,8 @@ from langevin_ib.dynamics.confinements.stiff import stiff
 from langevin_ib.dynamics.increments import FOUR_POINT, NORMAL
 from langevin_ib.dynamics.kernels.leimkuhler_matthews import leimkuhler_matthews
 from langevin_ib.ensemble.accumulators import WindowDraw, count, window_histogram
-from langevin_ib.ensemble.runner import (
-    EnsembleResult,
-    Limit,
-    Observer,
-    Schedule,
-    Stage,
-    run_ensemble,
-    starting_points,
-)
+from langevin_ib.ensemble.records import EnsembleResult, Limit, Observer, Schedule, Stage
+from langevin_ib.ensemble.runner import run_ensemble, starting_points
 from langevin_ib.laws import bin_masses
 from langevin_ib.laws.pair import stiff_law
 from langevin_ib.models import Model, build_model

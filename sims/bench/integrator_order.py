@@ -20,7 +20,8 @@ from langevin_ib.dynamics.confinements.weight_decay import weight_decay
 from langevin_ib.dynamics.kernels.euler_maruyama import euler_maruyama
 from langevin_ib.dynamics.kernels.leimkuhler_matthews import leimkuhler_matthews
 from langevin_ib.ensemble.accumulators import moments
-from langevin_ib.ensemble.runner import Limit, Observer, Schedule, Stage, run_ensemble, starting_points
+from langevin_ib.ensemble.records import Limit, Observer, Schedule, Stage
+from langevin_ib.ensemble.runner import run_ensemble, starting_points
 from langevin_ib.models import uv
 from sims import described
 

@@ -32,7 +32,8 @@ from langevin_ib.dynamics.kernels.mala import mala
 from langevin_ib.dynamics.kernels.projected import constrained_langevin
 from langevin_ib.dynamics.noise import Noise
 from langevin_ib.ensemble import accumulators
-from langevin_ib.ensemble.runner import Limit, Observer, Placement, Schedule, Stage, run_ensemble, starting_points
+from langevin_ib.ensemble.records import Limit, Observer, Placement, Schedule, Stage
+from langevin_ib.ensemble.runner import run_ensemble, starting_points
 from langevin_ib.models import Model, build_model, stack_tasks, uv
 from langevin_ib.models.training import cast
 from langevin_ib.plain import Json

@@ -17,7 +17,8 @@ from langevin_ib.dynamics.confinements.stiff import stiff
 from langevin_ib.dynamics.kernel import Kernel
 from langevin_ib.dynamics.kernels.leimkuhler_matthews import leimkuhler_matthews
 from langevin_ib.dynamics.kernels.mala import mala
-from langevin_ib.ensemble.runner import EnsembleResult, Limit, Schedule, Stage, run_ensemble, starting_points
+from langevin_ib.ensemble.records import EnsembleResult, Limit, Schedule, Stage
+from langevin_ib.ensemble.runner import run_ensemble, starting_points
 from langevin_ib.laws import Reduction
 from langevin_ib.models import uv
 from langevin_ib.runs.observe import build_observer

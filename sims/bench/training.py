@@ -22,7 +22,8 @@ from langevin_ib.dynamics.descent import sgd
 from langevin_ib.dynamics.kernel import Kernel
 from langevin_ib.dynamics.noise import Noise
 from langevin_ib.ensemble import accumulators
-from langevin_ib.ensemble.runner import Limit, Observer, Placement, Schedule, Stage, run_ensemble
+from langevin_ib.ensemble.records import Limit, Observer, Placement, Schedule, Stage
+from langevin_ib.ensemble.runner import run_ensemble
 from langevin_ib.models.training import Examples, cast
 from langevin_ib.session import Session
 from langevin_ib.studies.presets import PRESETS, Preset

@@ -14,7 +14,8 @@ import numpy as np
 
 from langevin_ib.dynamics.kernels.euler_maruyama import euler_maruyama
 from langevin_ib.ensemble.accumulators import moments
-from langevin_ib.ensemble.runner import Limit, Observer, Schedule, Stage, run_ensemble, starting_points
+from langevin_ib.ensemble.records import Limit, Observer, Schedule, Stage
+from langevin_ib.ensemble.runner import run_ensemble, starting_points
 from langevin_ib.models import relu
 from langevin_ib.session import Session
 from sims import described

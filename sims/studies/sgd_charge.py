@@ -28,7 +28,8 @@ from langevin_ib.dynamics.kernel import Kernel
 from langevin_ib.dynamics.meter import measure
 from langevin_ib.dynamics.noise import Noise, gradient_noise
 from langevin_ib.ensemble.accumulators import count
-from langevin_ib.ensemble.runner import Limit, Observer, Schedule, Stage, run_ensemble
+from langevin_ib.ensemble.records import Limit, Observer, Schedule, Stage
+from langevin_ib.ensemble.runner import run_ensemble
 from langevin_ib.geometry.charges import charge_rate
 from langevin_ib.models import Model, build_model
 from langevin_ib.session import Session

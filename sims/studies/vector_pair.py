@@ -19,7 +19,8 @@ from langevin_ib.dynamics.confinements.stiff import stiff
 from langevin_ib.dynamics.confinements.weight_decay import weight_decay
 from langevin_ib.dynamics.kernels.leimkuhler_matthews import leimkuhler_matthews
 from langevin_ib.ensemble.accumulators import WindowDraw, window_histogram
-from langevin_ib.ensemble.runner import Limit, Observer, Schedule, Stage, run_ensemble, starting_points
+from langevin_ib.ensemble.records import Limit, Observer, Schedule, Stage
+from langevin_ib.ensemble.runner import run_ensemble, starting_points
 from langevin_ib.laws import Law, bin_masses
 from langevin_ib.laws.pair import decayed_law, power_law, power_of_s, stiff_law
 from langevin_ib.models import Model

@@ -25,16 +25,9 @@ from langevin_ib import RunConfig
 from langevin_ib.dynamics.kernels.mala import mala
 from langevin_ib.ensemble import runner
 from langevin_ib.ensemble.accumulators import count
-from langevin_ib.ensemble.runner import (
-    EnsembleResult,
-    Limit,
-    Observer,
-    Placement,
-    Schedule,
-    Stage,
-    run_ensemble,
-    tune_step_size,
-)
+from langevin_ib.ensemble.records import EnsembleResult, Limit, Observer, Placement, Schedule, Stage
+from langevin_ib.ensemble.runner import run_ensemble
+from langevin_ib.ensemble.tuning import tune_step_size
 from langevin_ib.laws import bin_masses
 from langevin_ib.laws.draws import LawDraws
 from langevin_ib.laws.family import ReducedTerms

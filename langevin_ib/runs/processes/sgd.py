@@ -28,7 +28,8 @@ from langevin_ib.dynamics.descent import check_covariance, sgd
 from langevin_ib.dynamics.kernels.euler_maruyama import euler_maruyama
 from langevin_ib.dynamics.meter import NoiseReport, measure
 from langevin_ib.dynamics.noise import Noise, gradient_noise, memory_factor
-from langevin_ib.ensemble.runner import Limit, Schedule, Stage, run_ensemble, starting_points
+from langevin_ib.ensemble.records import Limit, Schedule, Stage
+from langevin_ib.ensemble.runner import run_ensemble, starting_points
 from langevin_ib.errors import ConfigError, LawError
 from langevin_ib.geometry import contract
 from langevin_ib.geometry.charges import ChargeBalance, charge_balance

@@ -12,7 +12,8 @@ from langevin_ib.config.kinds import POSITIVE
 from langevin_ib.config.processes import LangevinSettings
 from langevin_ib.config.settings import setting
 from langevin_ib.dynamics.kernel import Kernel, normal_like, refuse_task
-from langevin_ib.ensemble.runner import Limit, run_ensemble, starting_points
+from langevin_ib.ensemble.records import Limit
+from langevin_ib.ensemble.runner import run_ensemble, starting_points
 from langevin_ib.runs.observe import build_observer, sample_of
 from langevin_ib.runs.process import Draws, Process
 from langevin_ib.runs.processes.langevin import details, prepare

@@ -1,0 +1,223 @@
+"""What a block of chains does, as two compiled programs: begin at the starts, and go on for some steps and records.
+
+Every block of a run has the same number of chains and takes the same programs, whatever the number of chains, of
+threads, of processes: its numbers are the same to the last bit. XLA runs a program of so few chains in the thread that
+calls it, and threads side by side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache, cached_property
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Key, PyTree
+
+from langevin_ib.dynamics.kernel import Kernel
+from langevin_ib.ensemble.drivers import Driver, Moving, driver_of
+from langevin_ib.ensemble.records import Limit, Observer, Schedule
+from langevin_ib.models.base import Params
+
+CHUNK_RECORDS = 256  # of a call, at most
+
+
+class Still(NamedTuple):
+    """Records in a row at which a chain stood where it had stood before: now, and the most so far."""
+
+    now: Any
+    longest: Any
+
+
+class Carry(NamedTuple):
+    """The chains of a block; every leaf has the chain axis first, but for `memory` and, there second, `trace`.
+
+    Attributes:
+        memory: the driver's.
+        state: the kernel's.
+        accumulated: of this segment.
+        info: sums over the steps.
+        first_bad: the step by which a chain was first found bad, −1 if never.
+        still: whether they move.
+        trace: rows of the records of one call.
+    """
+
+    memory: Any
+    state: Any
+    accumulated: Any
+    info: Any
+    first_bad: Any
+    still: Still
+    trace: Any
+
+
+class Advance(NamedTuple):
+    """What the chains of a block are to do in one call: numbers, so that calls of any length share a program.
+
+    Attributes:
+        first_step: steps that they have taken.
+        calls: of the driver, before each record.
+        rest: 1 where the steps before a record are no whole number of calls, else 0.
+        first_record: records that have been taken.
+        records: to take.
+    """
+
+    first_step: Any
+    calls: Any
+    rest: Any
+    first_record: Any
+    records: Any
+
+
+class Programs(NamedTuple):
+    """`begin(starts, tasks, block)` and `advance(carry, tasks, numbers)`, which is given its carry for good."""
+
+    begin: Callable[[Params, PyTree, Any], Carry]
+    advance: Callable[[Carry, PyTree, Advance], Carry]
+
+
+@dataclass(frozen=True, eq=False)
+class BlockProgram:
+    """A run as what one of its blocks does.
+
+    Attributes:
+        kernel, observer, key, schedule, limit: of the run, see `runner.run_ensemble`.
+        width: chains of a block.
+        like: a start and a task of one chain, or their shapes.
+        ahead: whether a step's noise is drawn during the one before.
+    """
+
+    kernel: Kernel
+    observer: Observer
+    key: Key[Array, ""]
+    schedule: Schedule
+    limit: Limit
+    width: int
+    like: tuple[Params, PyTree]
+    ahead: bool = False
+
+    @cached_property
+    def driver(self) -> Driver:
+        """What drives the chains."""
+        return driver_of(self.kernel, self.width, self.like, self.ahead)
+
+    def compiled(self) -> Programs:
+        """Both, for the device that is JAX's default here."""
+        many = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((self.width, *np.shape(leaf)), leaf.dtype), self.like)
+        numbers = Advance(*(jax.ShapeDtypeStruct((), jnp.int64) for _ in Advance._fields))
+        # A block is always whole, so that the older layout of JAX's random numbers, by which a chain's depend on how
+        # many are drawn for, does no harm. It takes one hash for two of them, not two.
+        with jax.threefry_partitionable(False):
+            begin = jax.jit(self.begin).lower(*many, jax.ShapeDtypeStruct((), jnp.int64)).compile()
+            carry = jax.eval_shape(self.begin, *many, jax.ShapeDtypeStruct((), jnp.int64))
+            advance = jax.jit(self.advance, donate_argnums=0, compiler_options=_options(self.ahead))
+            return Programs(begin, advance.lower(carry, many[1], numbers).compile())
+
+    def begin(self, starts: Params, tasks: PyTree, block: Any) -> Carry:
+        """The chains of a block at their starts, and, of the burn-in, what is no whole number of calls."""
+        observer, driver = self.observer, self.driver
+        state = jax.vmap(self.kernel.init)(starts, tasks)
+        memory, state = driver.begin(self.key, block, state)
+        noise = jax.eval_shape(lambda: self.kernel.draw(self.key, self.width))
+        info = jax.eval_shape(lambda n, s: jax.vmap(self.kernel.step)(n, s, tasks)[1], noise, state)
+        traced = jax.eval_shape(jax.vmap(lambda s: observer.traced(observer.observe(s))), state)
+        rows = -(-CHUNK_RECORDS // observer.stride(self.schedule)) + 1
+        info = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, jnp.float64), info)
+        rest = self.schedule.burn_in % driver.together
+        if rest:
+            memory, state, _ = driver.take_rest(Moving(memory, state, info), tasks, 0, rest)
+        return Carry(
+            memory=memory,
+            state=state,
+            accumulated=self._fresh_accumulators(),
+            info=info,
+            first_bad=jnp.full(self.width, -1, jnp.int64),
+            still=Still(*(jnp.zeros(self.width, jnp.int64) for _ in Still._fields)),
+            trace=jax.tree.map(lambda leaf: jnp.zeros((rows, *leaf.shape), leaf.dtype), traced),
+        )
+
+    def advance(self, carry: Carry, tasks: PyTree, numbers: Advance) -> Carry:
+        """Some records, each after some steps."""
+        driver, stride = self.driver, self.observer.stride(self.schedule)
+        rest = self.schedule.thin % driver.together
+        steps = numbers.calls * driver.together + numbers.rest * rest
+        last = numbers.first_record + numbers.records
+
+        def make_record(r, carry: Carry) -> Carry:
+            first = numbers.first_step + (r - numbers.first_record) * steps
+            moving = driver.take_calls(Moving(carry.memory, carry.state, carry.info), tasks, first, numbers.calls)
+            if rest:
+                moving = jax.lax.fori_loop(
+                    0, numbers.rest, lambda _, here: driver.take_rest(here, tasks, first, rest), moving
+                )
+            draw = jax.vmap(self.observer.observe)(moving.state)
+            row = r // stride - numbers.first_record // stride
+            return carry._replace(
+                **moving._asdict(),
+                accumulated=jax.vmap(self.observer.accumulator.update)(carry.accumulated, draw),
+                first_bad=self._mark(moving.state, carry.first_bad, first + steps),
+                still=_still(carry.still, carry.state.position, moving.state.position),
+                trace=jax.tree.map(
+                    lambda buffer, x: jax.lax.dynamic_update_index_in_dim(buffer, x, row, 0),
+                    carry.trace,
+                    jax.vmap(self.observer.traced)(draw),
+                ),
+            )
+
+        return jax.lax.fori_loop(numbers.first_record, last, make_record, carry)
+
+    def _fresh_accumulators(self) -> Any:
+        empty = self.observer.accumulator.init()
+        return jax.tree.map(lambda leaf: jnp.zeros((self.width, *leaf.shape), leaf.dtype) + leaf, empty)
+
+    def _mark(self, state: Any, first_bad: Array, step: Any) -> Array:
+        bad = jax.vmap(lambda x: ~_finite(x) | self.limit.escaped(x))(state.position)
+        return jnp.where(bad & (first_bad < 0), step, first_bad)
+
+
+def _still(still: Still, before: Params, after: Params) -> Still:
+    pairs = zip(jax.tree.leaves(before), jax.tree.leaves(after), strict=True)
+    same = [jnp.all(x == y, axis=tuple(range(1, x.ndim))) for x, y in pairs]
+    now = jnp.where(jnp.all(jnp.stack(same), axis=0), still.now + 1, 0)
+    return Still(now, jnp.maximum(still.longest, now))
+
+
+def _finite(params: PyTree) -> Bool[Array, ""]:
+    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(params)]))
+
+
+# Of the compiler: names that another XLA may not know, in the order in which they are tried.
+WIDE: dict[str, bool | str] = {"xla_cpu_prefer_vector_width": "512"}  # a processor without such vectors takes its own
+# Without the fusions of the YNNPACK library, which for sums over a few axes fill memory with broadcasts.
+PLAIN_FUSION: dict[str, bool | str] = {"xla_cpu_experimental_ynn_fusion_type": ""}
+
+
+def _options(ahead: bool) -> dict[str, bool | str]:
+    wanted = [WIDE, PLAIN_FUSION] if ahead else [WIDE]
+    return {name: value for options in wanted if _is_known(*options) for name, value in options.items()}
+
+
+@cache
+def _is_known(*names: str) -> bool:
+    """Whether this XLA takes an option, for where it does not, what the option is against does not occur."""
+    options = {name: value for name, value in (WIDE | PLAIN_FUSION).items() if name in names}
+    try:
+        jax.jit(lambda x: x + 1.0, compiler_options=options)(0.0)
+    except jax.errors.JaxRuntimeError:
+        return False
+    return True
+
+
+def width_of(parameters: int) -> int:
+    """Chains of a block by a chain's number of parameters: enough that a step takes longer than to start it."""
+    for width, most in BLOCK_WIDTHS:
+        if parameters <= most:
+            return width
+    return LEAST_WIDTH
+
+
+BLOCK_WIDTHS: Sequence[tuple[int, int]] = ((256, 64), (64, 1024))
+LEAST_WIDTH = 16

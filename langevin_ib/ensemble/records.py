@@ -1,0 +1,139 @@
+"""What an ensemble is told, and what it leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float
+
+from langevin_ib.ensemble.accumulators import Accumulator
+from langevin_ib.ensemble.checkpoint import Checkpoint
+from langevin_ib.models.base import Params
+from langevin_ib.stages import Progress
+
+TRACE_ROWS = 512  # draws kept of each traced chain, however long the run
+TRACE_CHAINS = 256
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """When draws are recorded: after `burn_in` steps, one every `thin` steps, `records` times.
+
+    `segments` are increasing record counts, the last equal to `records`: the stretches whose statistics are kept apart.
+    """
+
+    burn_in: int
+    thin: int
+    records: int
+    segments: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if self.records < 1 or self.segments[-1] != self.records or list(self.segments) != sorted(set(self.segments)):
+            raise ValueError(f"segments {self.segments} must increase up to records = {self.records} ≥ 1")
+
+    @property
+    def steps(self) -> int:
+        """Steps that each chain takes."""
+        return self.burn_in + self.records * self.thin
+
+
+@dataclass(frozen=True)
+class Observer:
+    """What is measured on one chain: its state ↦ a draw, the draws' accumulator, and the part of a draw that is traced.
+
+    The state is the kernel's: parameters as `state.position`, beside it what the kernel remembers, as an optimiser's
+    momentum. Of `trace_chains` chains at most, `trace_rows` draws at most are kept.
+    """
+
+    observe: Callable[[Any], Any]
+    accumulator: Accumulator
+    traced: Callable[[Any], dict[str, Float[Array, "..."]]]
+    trace_chains: int = TRACE_CHAINS
+    trace_rows: int = TRACE_ROWS
+
+    def stride(self, schedule: Schedule) -> int:
+        """Records from one row of the trace to the next."""
+        return -(-schedule.records // self.trace_rows)
+
+
+def nowhere(params: Params) -> Bool[Array, ""]:
+    """No bound: a rejected proposal, for one, cannot carry a chain away."""
+    del params
+    return jnp.asarray(False)
+
+
+@dataclass(frozen=True)
+class Limit:
+    """When a chain has run away, and what the error then says.
+
+    Attributes:
+        step_size: named in the error.
+        escaped: θ ↦ True where a chain has run away; non-finite parameters count as escaped in any case. Of parameters
+            and not of the state: the bound is one on them, whatever kernel moves them.
+        remedy: what the error advises.
+    """
+
+    step_size: float
+    escaped: Callable[[Params], Bool[Array, ""]] = nowhere
+    remedy: str = "use a smaller step_size"
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where blocks run and how their steps are compiled; none of it changes a number, but for how it is rounded.
+
+    Attributes:
+        devices: to run blocks on; by default the first of JAX's, or all of them where they are no processor's cores.
+        threads: at once; by default one for each core, or for each device.
+        ahead: whether a step's noise is drawn during the one before, so that it stands in memory: faster where the
+            gradient reads it several times, slower for small models, whose draws are best fused into their use.
+        width: chains of a block; by default by the number of parameters.
+    """
+
+    devices: Sequence[Any] | None = None
+    threads: int | None = None
+    ahead: bool = False
+    width: int | None = None
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A long stage of a run, to whoever waits for it; none of it changes a number.
+
+    Attributes:
+        name: in errors.
+        progress: called with (steps done, steps in all) after each chunk.
+        chunk_records: records per call of a block: how often the host looks; by default as many as take a moment.
+        checkpoint: where to save the state now and then, and to resume from.
+        placement: where its chains run.
+    """
+
+    name: str
+    progress: Progress | None = None
+    chunk_records: int | None = None
+    checkpoint: Checkpoint | None = None
+    placement: Placement = Placement()
+
+
+class EnsembleResult(NamedTuple):
+    """Everything a run leaves.
+
+    Attributes:
+        segments: statistics of each, chain axis first.
+        trace: thinned draws of the first chains.
+        info: means over the steps.
+        position: where chains ended.
+        still: of each chain, the most records in a row at which it stood where it had stood before.
+        threads: that ran.
+    """
+
+    segments: list[Any]
+    trace: dict[str, Float[np.ndarray, "chain draw ..."]]
+    info: dict[str, Float[np.ndarray, " chain"]]
+    position: Params
+    still: np.ndarray
+    threads: int
