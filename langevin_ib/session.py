@@ -1,6 +1,6 @@
 """What one run is given besides its configuration: who is told of progress, chunks, checkpoints, streams of keys.
 
-And the state of the process that it needs, entered and left: float64, devices, its turn.
+And the state of the process that it needs, entered and left: float64, its turn.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -55,7 +55,6 @@ class Session:
         report: called with the name of each stage, returns a progress callback for it or None.
         chunk_records: records per device call.
         checkpoints: the folder of the run's checkpoint files; None keeps none.
-        note: what kept the run from all cores, as a sentence; None if nothing. Known once it is open.
 
     >>> with Session().open():
     ...     jax.numpy.zeros(1).dtype.name
@@ -65,18 +64,15 @@ class Session:
     report: Stages = silent
     chunk_records: int | None = None
     checkpoints: Path | None = None
-    note: str | None = None
 
     @contextmanager
     def open(self) -> Iterator[Session]:
-        """Start JAX on all cores if it has not started; while this is open, float64 and JAX's own rules hold.
+        """Start JAX if it has not started; while this is open, float64 and JAX's own rules hold.
 
         Accumulators and laws are in float64; the chains' own precision is the configuration's. What the caller has set
-        of JAX and NumPy is found again afterwards, but for the number of devices of a JAX that was started here.
+        of JAX and NumPy is found again afterwards.
 
-        One session at a time is open in a process, and a thread that comes second waits: a program that is spread over
-        several devices waits in each for the others, and two that come to the devices in different orders wait for each
-        other for good.
+        One session at a time is open in a process, and a thread that comes second waits: each takes all cores.
 
         Raises:
             ProcessError: JAX had started before this process was forked.
@@ -84,7 +80,8 @@ class Session:
         """
         forks.check_process()  # before the lock, whose holder may be a thread of the parent's
         with _Turn.lock, default_settings():
-            yield replace(self, note=devices.start())
+            devices.start()
+            yield self
 
     def stage(self, config: HasDigest, name: str) -> Stage:
         """What every long stage is given: its name, its progress bar, its chunk and its checkpoint file."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 Progress = Callable[[int, int], None]  # (done, in all)
 Stages = Callable[[str], Progress | None]  # the name of a stage ↦ who is told of its progress
@@ -15,3 +16,30 @@ class Resumed(NamedTuple):
     stage: str
     step: int
     steps: int
+
+
+class Stillness(NamedTuple):
+    """For how long chains did not move at all, each field an array over chains.
+
+    Attributes:
+        steps: the longest time, in steps, from record to record.
+        until: the step at which it ended.
+    """
+
+    steps: Any
+    until: Any
+
+
+@dataclass(frozen=True)
+class Engine:
+    """How an ensemble was run.
+
+    Attributes:
+        threads: that ran.
+        width: chains of a block.
+        idle: what kept it from all cores, as a sentence; None if nothing.
+    """
+
+    threads: int
+    width: int
+    idle: str | None = None

@@ -8,12 +8,12 @@ import argparse
 from pathlib import Path
 
 from langevin_ib.cli.command import guarded
-from langevin_ib.devices import use_all_cores
+from langevin_ib.devices import start_for_command
 
 __path__ += [str(Path(__file__).parent / room) for room in ("paper", "studies")]
 
 # Here and not in their `main`: importing blackjax starts JAX's backend, after which the number of devices is fixed.
-if code := guarded("python -m sims", lambda: use_all_cores() or 0):
+if code := guarded("python -m sims", lambda: start_for_command() or 0):
     raise SystemExit(code)
 
 

@@ -40,9 +40,9 @@ def starts(model, count=4, seed=5):
     ]
 
 
-def stage_of(name, *, devices=None, ahead=False, **options):
-    """A stage whose chains run on these devices."""
-    return Stage(name, placement=Placement(devices, ahead), **options)
+def stage_of(name, *, devices=None, threads=None, ahead=False, width=None, **options):
+    """A stage whose chains run there."""
+    return Stage(name, placement=Placement(devices, threads, ahead, width), **options)
 
 
 def advance(model, kernel, begin, steps, key=0, dtype=jnp.float64, tasks=None, devices=None):

@@ -15,6 +15,7 @@ from langevin_ib.runs.judge import judge
 from langevin_ib.runs.plan import Plan, build_reduction
 from langevin_ib.runs.process import Check, Draws, Prepared
 from langevin_ib.runs.result import StepCheck
+from langevin_ib.stages import Engine, Stillness
 from langevin_ib.statistics.coefficient import Coefficient
 from langevin_ib.statistics.records import Absent, Doubt
 from langevin_ib.statistics.sample import Counted, Moments, Sample, Stretch, Sums, WindowCounts
@@ -46,7 +47,16 @@ def sample_of(mass, *, inside=True, seed=0) -> Sample:
     whole = Stretch(Counted({"z": window}, sums, sums), None, first.value._replace(n=2 * first.value.n), first.charge)
     trace = {"value": 1.0 + 0.3 * rng.standard_normal((CHAINS, KEPT, 1))}
     ends = np.abs(rng.standard_normal((CHAINS, 2))) + 0.5
-    return Sample(("z",), tuple(stretches), whole, trace, {}, ends, 1)
+    return Sample(
+        ("z",),
+        tuple(stretches),
+        whole,
+        trace,
+        {},
+        ends,
+        Stillness(np.zeros(CHAINS, int), np.zeros(CHAINS, int)),
+        Engine(1, 256),
+    )
 
 
 class Unfitted:

@@ -14,7 +14,7 @@ from langevin_ib.cli.options import Origins, add_output, add_settings, typed_set
 from langevin_ib.config.extensions import is_known, of_others
 from langevin_ib.config.noises import NOISES
 from langevin_ib.config.settings import Setting
-from langevin_ib.devices import use_all_cores
+from langevin_ib.devices import start_for_command
 from langevin_ib.errors import LangevinIBError
 from langevin_ib.stages import Stages
 from langevin_ib.studies.config import AttributionConfig, from_setup, setup_settings
@@ -64,8 +64,8 @@ def _run_attribution(argv: Sequence[str]) -> int:
         typed.pop("setup", None)
         config = AttributionConfig(**typed) if setup is None else from_setup(setup, **typed)
 
-    use_all_cores()
-    # After the settings are known to be good, so that a typing error is answered at once; after the devices are set.
+    start_for_command()
+    # After the settings are known to be good, so that a typing error is answered at once; after JAX has started.
     with signals.held():
         from langevin_ib.output.attribution import attribution_report  # noqa: PLC0415
         from langevin_ib.output.store import save_study, study_summary  # noqa: PLC0415
@@ -97,7 +97,7 @@ def _own_settings(argv: Sequence[str]) -> tuple[str | None, dict[str, Setting]]:
     noise = first.parse_known_args(argv)[0].noise
     if noise is None or noise in NOISES or not is_known("noise", noise):
         return None, {}  # what is none is refused with the other settings
-    use_all_cores()  # before a plug-in starts JAX
+    start_for_command()  # before a plug-in starts JAX
     try:
         with own_output():
             return noise, AttributionConfig.noise_class(noise).declared()

@@ -15,7 +15,7 @@ from langevin_ib.config.choices import BUILT_IN, Classes, flat_settings, reconci
 from langevin_ib.config.kinds import AUTO, number
 from langevin_ib.config.run import LAWS, RunConfig
 from langevin_ib.config.settings import Setting, read_settings
-from langevin_ib.devices import use_all_cores
+from langevin_ib.devices import start_for_command
 from langevin_ib.errors import ConfigError, LangevinIBError
 
 PROGRAM = "python -m langevin_ib.sim"
@@ -72,8 +72,8 @@ def _simulate(argv: Sequence[str]) -> int:
         config = RunConfig.from_dict(settings | typed)
     retained = _retained(settings, typed, declared)
 
-    use_all_cores()
-    # After the settings are known to be good, so that a typing error is answered at once; after the devices are set.
+    start_for_command()
+    # After the settings are known to be good, so that a typing error is answered at once; after JAX has started.
     with signals.held():
         from langevin_ib.output.report import run_report  # noqa: PLC0415
         from langevin_ib.output.store import save  # noqa: PLC0415
@@ -121,7 +121,7 @@ def _choose(argv: Sequence[str]) -> _Chosen:
         if path is not None:
             settings = dict(read_settings(path))
         if any(_is_plug_in(kind, given.get(name)) for name, kind in CHOICES.items() for given in (settings, typed)):
-            use_all_cores()  # before a plug-in starts JAX
+            start_for_command()  # before a plug-in starts JAX
         with own_output():
             settings = reconciled(settings, typed)
         choices = {name: value for name, value in (settings | typed).items() if name in CHOICES}

@@ -26,10 +26,11 @@ CHUNK_RECORDS = 256  # of a call, at most
 
 
 class Still(NamedTuple):
-    """Records in a row at which a chain stood where it had stood before: now, and the most so far."""
+    """Records in a row at which a chain stood where it had stood before: now, the most so far, and until which step."""
 
     now: Any
     longest: Any
+    until: Any
 
 
 class Carry(NamedTuple):
@@ -86,7 +87,7 @@ class BlockProgram:
     Attributes:
         kernel, observer, key, schedule, limit: of the run, see `runner.run_ensemble`.
         width: chains of a block.
-        like: a start and a task of one chain, or their shapes.
+        like: shapes of a start and a task of one chain.
         ahead: whether a step's noise is drawn during the one before.
     """
 
@@ -96,7 +97,7 @@ class BlockProgram:
     schedule: Schedule
     limit: Limit
     width: int
-    like: tuple[Params, PyTree]
+    like: PyTree
     ahead: bool = False
 
     @cached_property
@@ -159,7 +160,7 @@ class BlockProgram:
                 **moving._asdict(),
                 accumulated=jax.vmap(self.observer.accumulator.update)(carry.accumulated, draw),
                 first_bad=self._mark(moving.state, carry.first_bad, first + steps),
-                still=_still(carry.still, carry.state.position, moving.state.position),
+                still=_still(carry.still, carry.state.position, moving.state.position, first + steps),
                 trace=jax.tree.map(
                     lambda buffer, x: jax.lax.dynamic_update_index_in_dim(buffer, x, row, 0),
                     carry.trace,
@@ -178,11 +179,11 @@ class BlockProgram:
         return jnp.where(bad & (first_bad < 0), step, first_bad)
 
 
-def _still(still: Still, before: Params, after: Params) -> Still:
+def _still(still: Still, before: Params, after: Params, step: Any) -> Still:
     pairs = zip(jax.tree.leaves(before), jax.tree.leaves(after), strict=True)
     same = [jnp.all(x == y, axis=tuple(range(1, x.ndim))) for x, y in pairs]
     now = jnp.where(jnp.all(jnp.stack(same), axis=0), still.now + 1, 0)
-    return Still(now, jnp.maximum(still.longest, now))
+    return Still(now, jnp.maximum(still.longest, now), jnp.where(now > still.longest, step, still.until))
 
 
 def _finite(params: PyTree) -> Bool[Array, ""]:

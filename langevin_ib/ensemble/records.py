@@ -13,7 +13,7 @@ from jaxtyping import Array, Bool, Float
 from langevin_ib.ensemble.accumulators import Accumulator
 from langevin_ib.ensemble.checkpoint import Checkpoint
 from langevin_ib.models.base import Params
-from langevin_ib.stages import Progress
+from langevin_ib.stages import Engine, Progress, Stillness
 
 TRACE_ROWS = 512  # draws kept of each traced chain, however long the run
 TRACE_CHAINS = 256
@@ -127,13 +127,13 @@ class EnsembleResult(NamedTuple):
         trace: thinned draws of the first chains.
         info: means over the steps.
         position: where chains ended.
-        still: of each chain, the most records in a row at which it stood where it had stood before.
-        threads: that ran.
+        still: of each chain, for how long it stood where it had stood before.
+        engine: how it was run.
     """
 
     segments: list[Any]
     trace: dict[str, Float[np.ndarray, "chain draw ..."]]
     info: dict[str, Float[np.ndarray, " chain"]]
     position: Params
-    still: np.ndarray
-    threads: int
+    still: Stillness
+    engine: Engine

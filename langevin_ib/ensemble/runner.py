@@ -29,6 +29,7 @@ from langevin_ib.errors import DivergenceError
 from langevin_ib.jax_settings import default_settings
 from langevin_ib.models.base import Params
 from langevin_ib.models.fingerprint import content_of
+from langevin_ib.stages import Engine, Stillness
 
 ROUND_S = 0.5  # in which all blocks take their turn: often enough for a progress bar, a signal and a divergence
 LEAST_CALL_S = 0.02  # that a call takes, or to start it costs more
@@ -87,7 +88,7 @@ def run_ensemble(
     return host.result()
 
 
-def _content(program: BlockProgram, given: tuple[Params, PyTree]) -> str:
+def _content(program: BlockProgram, given: PyTree) -> str:
     """What a run computes, in one digest: its starts, tasks, a step, what is observed, when; not chunks nor threads."""
     kernel, observer = program.kernel, program.observer
 
@@ -127,7 +128,7 @@ class _Block:
 
     index: int
     chains: int
-    starts: Params
+    starts: PyTree
     tasks: PyTree
     carry: Carry | None = None
     empty: Any = None
@@ -142,7 +143,7 @@ class _Block:
 class _Host:
     """A run on its way."""
 
-    def __init__(self, program: BlockProgram, stage: Stage, given: tuple[Params, PyTree], chains: int):
+    def __init__(self, program: BlockProgram, stage: Stage, given: PyTree, chains: int):
         self.program, self.stage, self.schedule, self.chains = program, stage, program.schedule, chains
         self.together = program.driver.together
         self.stride = program.observer.stride(program.schedule)
@@ -376,19 +377,30 @@ class _Host:
         def joined(parts: Sequence[Any]) -> Any:
             return jax.tree.map(lambda *leaves: np.concatenate([np.asarray(x) for x in leaves])[: self.chains], *parts)
 
-        info = joined([carry.info for carry in carries])._asdict()
+        info, still = (joined(parts) for parts in zip(*((c.info, c.still) for c in carries), strict=True))
         traces = [block.trace for block in self.blocks]
         return EnsembleResult(
             segments=[joined(ended) for ended in zip(*(block.finished for block in self.blocks), strict=True)],
             trace={name: np.swapaxes(np.concatenate([t[name] for t in traces], axis=1), 0, 1) for name in traces[0]},
-            info={name: total / taken for name, total in info.items()},
+            info={name: total / taken for name, total in info._asdict().items()},
             position=joined([carry.state.position for carry in carries]),
-            still=joined([carry.still.longest for carry in carries]),
-            threads=self.threads,
+            still=Stillness(still.longest * self.schedule.thin, still.until),
+            engine=Engine(self.threads, self.program.width, self._idle()),
+        )
+
+    def _idle(self) -> str | None:
+        cores, count = _cores(self.devices), len(self.blocks)
+        if self.stage.placement.threads is not None or self.threads >= cores:
+            return None
+        blocks = "one block" if count == 1 else f"{count} blocks"
+        verb = "was" if self.threads == 1 else "were"
+        return (
+            f"{self.threads} of {cores} cores {verb} used: {self.chains} chains are {blocks} of {self.program.width}, "
+            "each of which one thread takes"
         )
 
 
-def _blocks(given: tuple[Params, PyTree], chains: int, width: int) -> Iterator[_Block]:
+def _blocks(given: PyTree, chains: int, width: int) -> Iterator[_Block]:
     """The chains in blocks; the last one is filled up with more of the first ones, whose results are dropped."""
     for index, first in enumerate(range(0, chains, width)):
         places = np.arange(first, first + width) % chains

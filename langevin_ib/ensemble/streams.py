@@ -25,7 +25,7 @@ class Stream(NamedTuple):
 
 
 def seeded(key: Key[Array, ""], chains: Int[Array, " chain"], lanes: int = 1) -> Stream:
-    """Streams (chain, lane) of chains by their index: 128 bits of threefry from fold_in(key, i) for each lane.
+    """Streams (chain, lane) of chains by their index: 128 bits for each lane, folded into fold_in(key, i) by threefry.
 
     Two of n chains overlap in a run of N words, of the 2¹²⁸ − 1 of the period, with a probability of about n²N/2¹²⁸:
     3·10⁻¹⁶ for n = 10⁶ and N = 10¹¹.
@@ -35,7 +35,12 @@ def seeded(key: Key[Array, ""], chains: Int[Array, " chain"], lanes: int = 1) ->
         chains: their indices.
         lanes: streams of each chain.
     """
-    words = jax.vmap(lambda i: jax.random.bits(jax.random.fold_in(key, i), (lanes, 4), jnp.uint32))(chains)
+
+    def state(i: Int[Array, ""], lane: Int[Array, ""]) -> UInt32[Array, " 4"]:
+        own = jax.random.fold_in(jax.random.fold_in(key, i), lane)
+        return jnp.concatenate([jax.random.key_data(jax.random.fold_in(own, half)) for half in (0, 1)])
+
+    words = jax.vmap(lambda i: jax.vmap(lambda lane: state(i, lane))(jnp.arange(lanes)))(chains)
     # The state 0 stays 0: 2^−128 of all.
     first = jnp.where(jnp.any(words != 0, axis=-1), words[..., 0], jnp.uint32(1))
     return Stream(first, words[..., 1], words[..., 2], words[..., 3])

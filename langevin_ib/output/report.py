@@ -80,7 +80,7 @@ def findings(result: Result) -> tuple[Line, ...]:
     kernel = config.records.get("kernel")  # which a process of someone's own need not have
     biased = isinstance(kernel, KernelSettings) and not kernel.adjusted
     if biased or result.step_check is not None:
-        lines.append(_step_line(result.step_check))
+        lines.append(_step_line(result.step_check, " and on normals" if config.increments == "four-point" else ""))
     lines += _reference_lines(result.reference) + _drift_lines(result.drift)
     lines += _slice_lines(result.protocol.slice) + _elsewhere_lines(result)
     noted = (*result.missing, *result.protocol.notes, *([] if result.run.note is None else [result.run.note]))
@@ -109,10 +109,16 @@ def _run_line(result: Result) -> str:
         for name, invariant in invariants.items()
     )
     return (
-        f"{run.chains} chains × {run.steps} steps of {wording.step} = {run.step_size:.4g} "
+        f"{run.chains} chains × {run.steps} steps of {wording.step} = {run.step_size:.4g}{_driven_by(result)} "
         f"(time {run.time:.4g}), {windows}; "
         f"{converged}diverged {mixing.diverged}"
     )
+
+
+def _driven_by(result: Result) -> str:
+    """The increments, where the process chooses them."""
+    increments = result.plan.config.increments
+    return "" if increments is None else f" on {increments} increments"
 
 
 def _own_share(window: WindowShare | None) -> str:
@@ -212,7 +218,7 @@ def _of_worst(comparisons: Mapping[str, Comparison]) -> str:
     return f" of {worst(comparisons)}" if len(comparisons) > 1 else ""
 
 
-def _step_line(check: StepCheck | Absent | None) -> Line:
+def _step_line(check: StepCheck | Absent | None, driven: str) -> Line:
     if check is None:
         return Line("the step is not checked at h/2 (step_check no): its bias is unknown", "yellow")
     if isinstance(check, Absent):
@@ -221,7 +227,7 @@ def _step_line(check: StepCheck | Absent | None) -> Line:
     if check.c_difference is not None:
         c = f", c changes by {check.c_difference.value:+z.3f} ± {check.c_difference.se:.3f}"
     return Line(
-        f"step check: at h/2 = {check.companion_step_size:.4g} the histogram{_of_worst(check.comparisons)} changes "
+        f"step check: at h/2 = {check.companion_step_size:.4g}{driven} the histogram{_of_worst(check.comparisons)} changes "
         f"by TV {step.tv:.4f} (floor {step.tv_floor:.4f}, {p_is(step.p_value)}){c}; bias {CHECKED[step.verdict]}"
     )
 

@@ -13,8 +13,11 @@ from langevin_ib.statistics.coefficient import Coefficient
 from langevin_ib.statistics.compare import p_is
 from langevin_ib.statistics.convergence import DRIFT_LEVEL, R_HAT_LIMIT
 from langevin_ib.statistics.records import Absent, Doubt
+from langevin_ib.statistics.sample import Sample
 
 CONTRADICTION_LEVEL = 1e-4  # false-positive rate of each of the comparisons that `contradictions` makes
+FROZEN_STEPS = 100  # of a kernel that accepts half of its proposals, once in 10³⁰ times
+LEAST_ACCEPTANCE = 0.05
 STAYING = 1.5  # R-hat above which chains hardly leave the parts of the space that they began in
 
 
@@ -71,6 +74,30 @@ def convergence_doubts(
         if exact is not None and exact.verdict == "differs":
             text = f"MALA and the exact law disagree (TV {exact.tv:.4f}): one of them is wrong"
             doubts.append(Doubt("mala", text, exact.tv))
+    return doubts
+
+
+def health_doubts(sample: Sample) -> list[Doubt]:
+    """Chains that stood still, and those whose proposals were hardly ever accepted; the worst is named."""
+    doubts, width = [], sample.engine.width
+    steps, until = (np.asarray(part) for part in sample.still)
+    frozen = np.flatnonzero(steps >= FROZEN_STEPS)
+    if frozen.size:
+        worst = int(frozen[np.argmax(steps[frozen])])
+        text = (
+            f"{frozen.size} of {steps.size} chains stood still for {FROZEN_STEPS} steps or more, the longest, chain "
+            f"{worst} (block {worst // width}), for {steps[worst]} until step {until[worst]}: their steps are lost in "
+            "rounding, or their proposals are refused; use --precision 64, or a smaller step_size"
+        )
+        doubts.append(Doubt("frozen", text, float(steps[worst]), float(FROZEN_STEPS)))
+    accepted = sample.info.get("acceptance_rate")
+    if accepted is not None and np.min(accepted) < LEAST_ACCEPTANCE:
+        worst, share = int(np.argmin(accepted)), float(np.min(accepted))
+        text = (
+            f"{np.sum(accepted < LEAST_ACCEPTANCE)} of {accepted.size} chains accept less than {LEAST_ACCEPTANCE:.0%} "
+            f"of their proposals, chain {worst} (block {worst // width}) {share:.1%}; use a smaller step_size"
+        )
+        doubts.append(Doubt("acceptance", text, share, LEAST_ACCEPTANCE))
     return doubts
 
 

@@ -14,7 +14,7 @@ from langevin_ib import geometry
 from langevin_ib.config.run import MIN_CHAINS
 from langevin_ib.laws.candidates import Candidate, KnownLaw, LawAbout, Masses
 from langevin_ib.runs.coverage import coverage_doubts
-from langevin_ib.runs.doubts import contradictions, convergence_doubts, joint_doubts
+from langevin_ib.runs.doubts import contradictions, convergence_doubts, health_doubts, joint_doubts
 from langevin_ib.runs.plan import Plan
 from langevin_ib.runs.process import Check, Draws, Prepared
 from langevin_ib.runs.result import (
@@ -73,7 +73,7 @@ def judge(prepared: Prepared, draws: Draws, details: Details | None = None) -> R
     every: list[Doubt] = []
     if not prepared.at_rest:
         every = [*prepared.doubts, *absent, *convergence_doubts(mixing, step_check, reference, drifting=plan.drifting)]
-        every += getattr(details, "doubts", ())
+        every += [*health_doubts(sample), *getattr(details, "doubts", ())]
         if not plan.drifting:  # else neither c nor the share of the slab is that of a stationary law
             own = [row for rows in laws.values() for row in rows.values() if row.about.role == "own"]
             every += contradictions(coefficient, own, step_check, reference, shares)
@@ -390,9 +390,10 @@ def _run_info(plan: Plan, draws: Draws) -> RunInfo:
         draws=draws.main.draws,
         step_size=draws.step_size,
         time=draws.step_size * steps,
-        devices=draws.main.devices,
+        threads=draws.main.engine.threads,
         wall_s=round(draws.wall_s, 3),
         chain_steps_per_s=round(chains * steps / draws.wall_s),
+        note=draws.main.engine.idle,
     )
 
 

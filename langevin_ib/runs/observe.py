@@ -117,7 +117,7 @@ def sample_of(result: EnsembleResult, observer: Observer, scalars: tuple[str, ..
             whole = jax.tree.map(np.asarray, merge(whole, segment))
         stretches = [jax.tree.map(np.asarray, finalize(part)) for part in (whole, *result.segments)]
     whole, *parts = map(_stretch, stretches)
-    return Sample(scalars, tuple(parts), whole, result.trace, result.info, result.position, result.threads)
+    return Sample(scalars, tuple(parts), whole, result.trace, result.info, result.position, result.still, result.engine)
 
 
 def _stretch(sums: Mapping[str, Any]) -> Stretch:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from langevin_ib.laws.sgd import OwnError
     from langevin_ib.runs.plan import Plan
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 GRAVITY = ("agrees", "undecided", "differs")
 
 
@@ -39,7 +39,7 @@ class RunInfo:
         chains, steps, draws: numbers of chains, of steps of each, of draws of all.
         step_size: h, or η.
         time: h × steps.
-        devices: on which the chains ran.
+        threads: that ran the chains.
         wall_s: seconds of sampling.
         chain_steps_per_s: chains × steps over them.
         total_wall_s: seconds of the whole run.
@@ -52,7 +52,7 @@ class RunInfo:
     draws: int
     step_size: float
     time: float
-    devices: int
+    threads: int
     wall_s: float
     chain_steps_per_s: int
     total_wall_s: float = 0.0

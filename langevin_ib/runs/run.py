@@ -66,7 +66,6 @@ def _run(config: RunConfig, session: Session) -> Result:
         result.run,
         total_wall_s=round(time.perf_counter() - began, 3),
         resumed=resumes(session.checkpoints),
-        note=session.note,
     )
     return replace(result, run=info, checkpoints=session.checkpoints)
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int, Num, Shaped
 
+from langevin_ib.stages import Engine, Stillness
 from langevin_ib.statistics.compare import Histogram, histogram_of
 
 
@@ -94,7 +95,8 @@ class Sample:
             "counts".
         info: the kernel's diagnostics of its steps, a mean for each chain.
         ends: the parameters of each chain after the last step, a pytree with a leading chain axis.
-        devices: on which it ran.
+        still: of each chain, for how long it did not move.
+        engine: how it was run.
     """
 
     scalars: tuple[str, ...]
@@ -103,7 +105,8 @@ class Sample:
     trace: Mapping[str, Shaped[np.ndarray, "traced draw ..."]]
     info: Mapping[str, Float[np.ndarray, " chain"]]
     ends: Any
-    devices: int
+    still: Stillness
+    engine: Engine
 
     def window(self, scalar: str) -> WindowCounts:
         """Histogram of a scalar in each chain (of the draws on the slab, if there is one)."""

@@ -97,7 +97,7 @@ def attribute(config: AttributionConfig, session: Session, checkpoints: Path | N
         seeds=config.seeds,
         rows={name: _row(path) for name, path in paths.items()},
         balance=balance,
-        notes=(*_collect_notes(problem, config), *([] if session.note is None else [session.note])),
+        notes=tuple(_collect_notes(problem, config)),
         wall_s={"attribution": round(time.perf_counter() - began, 1)},
         checkpoints=place,
     )

@@ -25,7 +25,7 @@ from langevin_ib import RunConfig
 from langevin_ib.dynamics.kernels.mala import mala
 from langevin_ib.ensemble import runner
 from langevin_ib.ensemble.accumulators import count
-from langevin_ib.ensemble.records import EnsembleResult, Limit, Observer, Placement, Schedule, Stage
+from langevin_ib.ensemble.records import EnsembleResult, Limit, Observer, Schedule, Stage
 from langevin_ib.ensemble.runner import run_ensemble
 from langevin_ib.ensemble.tuning import tune_step_size
 from langevin_ib.laws import bin_masses
@@ -36,6 +36,7 @@ from langevin_ib.runs import quotient as reduced
 from langevin_ib.runs.processes import langevin, sgd
 from langevin_ib.runs.quotient import sample_nuts
 from langevin_ib.session import Session
+from langevin_ib.stages import Engine, Stillness
 from langevin_ib.studies.config import AttributionConfig
 from langevin_ib.studies.mechanisms import attribute
 
@@ -215,14 +216,15 @@ def _engines(engine: Callable, tuner: Callable, nuts: Callable) -> Iterator[None
 
 
 def _on_one_device(stage: Stage) -> Stage:
-    return replace(stage, placement=Placement(jax.devices()[:1]))
+    return replace(stage, placement=replace(stage.placement, threads=1))
 
 
 def _leaves_of(result: EnsembleResult) -> Arrays:
     """{place: array}: draws of the trace in float32, sums and counts with all their digits."""
     leaves = {f"trace/{name}": _shortened(values) for name, values in result.trace.items()}
     leaves |= {f"info/{name}": np.asarray(values) for name, values in result.info.items()}
-    leaves["devices"] = np.asarray(result.devices)
+    leaves |= {f"still/{name}": np.asarray(values) for name, values in result.still._asdict().items()}
+    leaves["width"] = np.asarray(result.engine.width)
     trees = {"position": result.position} | {f"segments/{i}": tree for i, tree in enumerate(result.segments)}
     for name, tree in trees.items():
         for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]:
@@ -237,7 +239,8 @@ def _result_of(own: Arrays, starts: Any, observer: Observer, schedule: Schedule)
         trace=_under(own, "trace"),
         info=_under(own, "info"),
         position=_filled(own, "position", starts),
-        devices=int(own["devices"]),
+        still=Stillness(**_under(own, "still")),
+        engine=Engine(1, int(own["width"])),
     )
 
 
