@@ -42,7 +42,7 @@ def starts(model, count=4, seed=5):
 
 def stage_of(name, *, devices=None, threads=None, ahead=False, width=None, **options):
     """A stage whose chains run there."""
-    return Stage(name, placement=Placement(devices, threads, ahead, width), **options)
+    return Stage(name, placement=Placement(devices, threads, ahead=ahead, width=width), **options)
 
 
 def advance(model, kernel, begin, steps, key=0, dtype=jnp.float64, tasks=None, devices=None):

@@ -2,9 +2,6 @@
 
 import json
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -398,12 +395,3 @@ def test_a_learning_rate_too_large_for_the_plain_model_is_refused_before_any_tra
 def test_the_learning_rate_of_a_figure_can_be_set(tmp_path):
     summary, _, _ = run("fig5_sparse_spectral", tmp_path, "--seeds", "2", "--figure-only", "--lr", "0.002")
     assert summary["config"]["lr"] == 0.002
-
-
-@pytest.mark.full
-def test_a_study_has_every_core_as_a_device_although_its_imports_start_the_backend():
-    code = "import sims.fig2_relu, jax; from langevin_ib.devices import usable_cores as cores; "
-    code += "print(len(jax.devices()) == min(len(cores()), 64))"
-    root = Path(__file__).parents[1]
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root)
-    assert done.stdout.strip() == "True"

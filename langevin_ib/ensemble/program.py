@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Bool, Key, PyTree
 
 from langevin_ib.dynamics.kernel import Kernel
@@ -34,7 +33,7 @@ class Still(NamedTuple):
 
 
 class Carry(NamedTuple):
-    """The chains of a block; every leaf has the chain axis first, but for `memory` and, there second, `trace`.
+    """The chains of a block; every leaf has the chain axis first, but for `memory`.
 
     Attributes:
         memory: the driver's.
@@ -43,7 +42,6 @@ class Carry(NamedTuple):
         info: sums over the steps.
         first_bad: the step by which a chain was first found bad, −1 if never.
         still: whether they move.
-        trace: rows of the records of one call.
     """
 
     memory: Any
@@ -52,7 +50,6 @@ class Carry(NamedTuple):
     info: Any
     first_bad: Any
     still: Still
-    trace: Any
 
 
 class Advance(NamedTuple):
@@ -71,13 +68,6 @@ class Advance(NamedTuple):
     rest: Any
     first_record: Any
     records: Any
-
-
-class Programs(NamedTuple):
-    """`begin(starts, tasks, block)` and `advance(carry, tasks, numbers)`, which is given its carry for good."""
-
-    begin: Callable[[Params, PyTree, Any], Carry]
-    advance: Callable[[Carry, PyTree, Advance], Carry]
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,27 +95,56 @@ class BlockProgram:
         """What drives the chains."""
         return driver_of(self.kernel, self.width, self.like, self.ahead)
 
-    def compiled(self) -> Programs:
-        """Both, for the device that is JAX's default here."""
-        many = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((self.width, *np.shape(leaf)), leaf.dtype), self.like)
-        numbers = Advance(*(jax.ShapeDtypeStruct((), jnp.int64) for _ in Advance._fields))
-        # A block is always whole, so that the older layout of JAX's random numbers, by which a chain's depend on how
-        # many are drawn for, does no harm. It takes one hash for two of them, not two.
-        with jax.threefry_partitionable(False):
-            begin = jax.jit(self.begin).lower(*many, jax.ShapeDtypeStruct((), jnp.int64)).compile()
-            carry = jax.eval_shape(self.begin, *many, jax.ShapeDtypeStruct((), jnp.int64))
-            advance = jax.jit(self.advance, donate_argnums=0, compiler_options=_options(self.ahead))
-            return Programs(begin, advance.lower(carry, many[1], numbers).compile())
+    @cached_property
+    def shapes(self) -> tuple[Carry, PyTree]:
+        """Of a block's carry, and of the rows that a call leaves of its trace."""
+        many, block = self._many(), jax.ShapeDtypeStruct((), jnp.int64)
+        with settings():
+            carry = jax.eval_shape(self.begin, *many, block)
+        traced = jax.eval_shape(jax.vmap(lambda s: self.observer.traced(self.observer.observe(s))), carry.state)
+        rows = -(-CHUNK_RECORDS // self.observer.stride(self.schedule)) + 1
+        return carry, jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((rows, *leaf.shape), leaf.dtype), traced)
+
+    def begin_compiled(self) -> Callable[[PyTree, PyTree, Any], Carry]:
+        """`begin`, for the device that is JAX's default here."""
+        with settings():
+            return jax.jit(self.begin).lower(*self._many(), jax.ShapeDtypeStruct((), jnp.int64)).compile()
+
+    def jitted(self) -> Any:
+        """(carry, tasks, numbers) ↦ (carry, trace), of lists of arrays; it is given the carry for good."""
+
+        def advance(carry: list[Any], tasks: list[Any], numbers: list[Any]) -> tuple[list[Any], list[Any]]:
+            like, task = self.shapes[0], self.like[1]
+            after, trace = self.advance(
+                jax.tree.unflatten(jax.tree.structure(like), carry),
+                jax.tree.unflatten(jax.tree.structure(task), tasks),
+                Advance(*numbers),
+            )
+            return jax.tree.leaves(after), jax.tree.leaves(trace)
+
+        return jax.jit(advance, donate_argnums=0, compiler_options=compiler_options(self.ahead))
+
+    def arguments(self) -> tuple[list[Any], list[Any], list[Any]]:
+        """Shapes of what `jitted` takes."""
+        numbers = [jax.ShapeDtypeStruct((), jnp.int64) for _ in Advance._fields]
+        return jax.tree.leaves(self.shapes[0]), jax.tree.leaves(self._many()[1]), numbers
+
+    def lowered(self) -> Any:
+        """`jitted`, ready to be compiled."""
+        with settings():
+            return self.jitted().lower(*self.arguments())
+
+    def _many(self) -> PyTree:
+        """Shapes of the starts and tasks of a block."""
+        return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((self.width, *leaf.shape), leaf.dtype), self.like)
 
     def begin(self, starts: Params, tasks: PyTree, block: Any) -> Carry:
         """The chains of a block at their starts, and, of the burn-in, what is no whole number of calls."""
-        observer, driver = self.observer, self.driver
+        driver = self.driver
         state = jax.vmap(self.kernel.init)(starts, tasks)
         memory, state = driver.begin(self.key, block, state)
         noise = jax.eval_shape(lambda: self.kernel.draw(self.key, self.width))
         info = jax.eval_shape(lambda n, s: jax.vmap(self.kernel.step)(n, s, tasks)[1], noise, state)
-        traced = jax.eval_shape(jax.vmap(lambda s: observer.traced(observer.observe(s))), state)
-        rows = -(-CHUNK_RECORDS // observer.stride(self.schedule)) + 1
         info = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, jnp.float64), info)
         rest = self.schedule.burn_in % driver.together
         if rest:
@@ -137,38 +156,39 @@ class BlockProgram:
             info=info,
             first_bad=jnp.full(self.width, -1, jnp.int64),
             still=Still(*(jnp.zeros(self.width, jnp.int64) for _ in Still._fields)),
-            trace=jax.tree.map(lambda leaf: jnp.zeros((rows, *leaf.shape), leaf.dtype), traced),
         )
 
-    def advance(self, carry: Carry, tasks: PyTree, numbers: Advance) -> Carry:
-        """Some records, each after some steps."""
-        driver, stride = self.driver, self.observer.stride(self.schedule)
+    def advance(self, carry: Carry, tasks: PyTree, numbers: Advance) -> tuple[Carry, PyTree]:
+        """Some records, each after some steps, and rows of the trace."""
+        driver, observer, stride = self.driver, self.observer, self.observer.stride(self.schedule)
         rest = self.schedule.thin % driver.together
         steps = numbers.calls * driver.together + numbers.rest * rest
         last = numbers.first_record + numbers.records
 
-        def make_record(r, carry: Carry) -> Carry:
+        def make_record(r, carried: tuple[Carry, PyTree]) -> tuple[Carry, PyTree]:
+            carry, trace = carried
             first = numbers.first_step + (r - numbers.first_record) * steps
             moving = driver.take_calls(Moving(carry.memory, carry.state, carry.info), tasks, first, numbers.calls)
             if rest:
                 moving = jax.lax.fori_loop(
                     0, numbers.rest, lambda _, here: driver.take_rest(here, tasks, first, rest), moving
                 )
-            draw = jax.vmap(self.observer.observe)(moving.state)
+            draw = jax.vmap(observer.observe)(moving.state)
             row = r // stride - numbers.first_record // stride
-            return carry._replace(
+            trace = jax.tree.map(
+                lambda buffer, x: jax.lax.dynamic_update_index_in_dim(buffer, x, row, 0),
+                trace,
+                jax.vmap(observer.traced)(draw),
+            )
+            return Carry(
                 **moving._asdict(),
-                accumulated=jax.vmap(self.observer.accumulator.update)(carry.accumulated, draw),
+                accumulated=jax.vmap(observer.accumulator.update)(carry.accumulated, draw),
                 first_bad=self._mark(moving.state, carry.first_bad, first + steps),
                 still=_still(carry.still, carry.state.position, moving.state.position, first + steps),
-                trace=jax.tree.map(
-                    lambda buffer, x: jax.lax.dynamic_update_index_in_dim(buffer, x, row, 0),
-                    carry.trace,
-                    jax.vmap(self.observer.traced)(draw),
-                ),
-            )
+            ), trace
 
-        return jax.lax.fori_loop(numbers.first_record, last, make_record, carry)
+        trace = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), self.shapes[1])
+        return jax.lax.fori_loop(numbers.first_record, last, make_record, (carry, trace))
 
     def _fresh_accumulators(self) -> Any:
         empty = self.observer.accumulator.init()
@@ -196,7 +216,17 @@ WIDE: dict[str, bool | str] = {"xla_cpu_prefer_vector_width": "512"}  # a proces
 PLAIN_FUSION: dict[str, bool | str] = {"xla_cpu_experimental_ynn_fusion_type": ""}
 
 
-def _options(ahead: bool) -> dict[str, bool | str]:
+def settings() -> Any:
+    """Of JAX, while a program is traced.
+
+    A block is always whole, so that the older layout of JAX's random numbers, by which a chain's depend on how many are
+    drawn for, does no harm. It takes one hash for two of them, not two.
+    """
+    return jax.threefry_partitionable(False)
+
+
+def compiler_options(ahead: bool) -> dict[str, bool | str]:
+    """Of XLA, for the programs of a run whose noise is drawn ahead, or is not."""
     wanted = [WIDE, PLAIN_FUSION] if ahead else [WIDE]
     return {name: value for options in wanted if _is_known(*options) for name, value in options.items()}
 

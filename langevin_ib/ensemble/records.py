@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -89,6 +90,7 @@ class Placement:
     Attributes:
         devices: to run blocks on; by default the first of JAX's, or all of them where they are no processor's cores.
         threads: at once; by default one for each core, or for each device.
+        executor: of other processes or machines, that blocks are given to in place of threads.
         ahead: whether a step's noise is drawn during the one before, so that it stands in memory: faster where the
             gradient reads it several times, slower for small models, whose draws are best fused into their use.
         width: chains of a block; by default by the number of parameters.
@@ -96,6 +98,7 @@ class Placement:
 
     devices: Sequence[Any] | None = None
     threads: int | None = None
+    executor: Executor | None = None
     ahead: bool = False
     width: int | None = None
 

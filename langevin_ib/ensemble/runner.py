@@ -8,9 +8,8 @@ are reduced on the device as they come; memory does not grow with the number of 
 from __future__ import annotations
 
 import hashlib
-import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -23,10 +22,10 @@ from jaxtyping import Array, Key, PyTree
 from langevin_ib import signals
 from langevin_ib.devices import in_use, usable_cores
 from langevin_ib.dynamics.kernel import Kernel
-from langevin_ib.ensemble.program import CHUNK_RECORDS, Advance, BlockProgram, Carry, Programs, width_of
+from langevin_ib.ensemble.program import CHUNK_RECORDS, Advance, BlockProgram, Carry, width_of
 from langevin_ib.ensemble.records import EnsembleResult, Limit, Observer, Placement, Schedule, Stage
+from langevin_ib.ensemble.workers import Done, Remote, Threads, Workers
 from langevin_ib.errors import DivergenceError
-from langevin_ib.jax_settings import default_settings
 from langevin_ib.models.base import Params
 from langevin_ib.models.fingerprint import content_of
 from langevin_ib.stages import Engine, Stillness
@@ -115,27 +114,27 @@ class _Block:
     """Chains that go together, and how far they are.
 
     Attributes:
-        index: first of all blocks is 0.
+        index: of the first of all blocks 0.
         chains: those that are the run's; others fill the block up, and are dropped.
-        starts, tasks: of all of them.
-        carry: on the device; None before it has begun.
-        empty: accumulators of no draw, on the host.
+        carry: arrays of its state.
+        tasks: arrays of what its chains learn.
+        traced: of its chains, those of which draws are kept.
+        trace: these, rows first.
         burned, recorded: steps of the burn-in, and records, that have been done.
-        finished: accumulators of the segments that are over, on the host.
-        trace: rows of those chains that are traced.
+        finished: accumulators of the segments that are over.
         pace: seconds that a step takes, None where it is not known.
+        busy: whether somebody is at it.
     """
 
     index: int
     chains: int
-    starts: PyTree
-    tasks: PyTree
-    carry: Carry | None = None
-    empty: Any = None
-    burned: int = 0
+    carry: list[Any]
+    tasks: list[Any]
+    traced: int
+    trace: dict[str, np.ndarray]
+    burned: int
     recorded: int = 0
     finished: list[Any] = field(default_factory=list)
-    trace: dict[str, np.ndarray] = field(default_factory=dict)
     pace: float | None = None
     busy: bool = False
 
@@ -146,19 +145,37 @@ class _Host:
     def __init__(self, program: BlockProgram, stage: Stage, given: PyTree, chains: int):
         self.program, self.stage, self.schedule, self.chains = program, stage, program.schedule, chains
         self.together = program.driver.together
-        self.stride = program.observer.stride(program.schedule)
-        self.blocks = list(_blocks(given, chains, program.width))
-        devices = _devices(stage.placement)
-        self.threads = min(len(self.blocks), stage.placement.threads or max(len(devices), _cores(devices)))
-        self.devices = devices[: self.threads]
+        self.stride = program.observer.stride(self.schedule)
+        self.structure = jax.tree.structure(program.shapes[0])
         self.until = self.schedule.steps  # where blocks stop for the others to come up
-        self.programs = {device: self._compiled(device) for device in self.devices}
+        self.blocks = self._begun(given)
+        self.empty = jax.tree.map(np.array, self.carry_of(self.blocks[0]).accumulated)
+        self.workers = _workers(program, stage.placement, len(self.blocks))
 
-    def _compiled(self, device: Any) -> Programs:
-        with jax.default_device(device):
-            return self.program.compiled()
+    def _begun(self, given: PyTree) -> list[_Block]:
+        """All chains at their starts; the last block is filled up with more of the first ones."""
+        program, blocks = self.program, []
+        begin, width = program.begin_compiled(), program.width
+        rows = -(-self.schedule.records // self.stride)
+        for index, first in enumerate(range(0, self.chains, width)):
+            places = np.arange(first, first + width) % self.chains
+            starts, tasks = jax.tree.map(lambda leaf, places=places: leaf[places], given)
+            chains = min(width, self.chains - first)
+            traced = min(max(program.observer.trace_chains - first, 0), chains)
+            trace = {
+                name: np.zeros((rows, traced, *rows_of.shape[2:]), rows_of.dtype)
+                for name, rows_of in program.shapes[1].items()
+            }
+            carry = jax.tree.leaves(begin(starts, tasks, np.int64(index)))
+            burned = self.schedule.burn_in % self.together
+            blocks.append(_Block(index, chains, carry, jax.tree.leaves(tasks), traced, trace, burned))
+        return blocks
 
     # ---- where blocks stand ----
+
+    def carry_of(self, block: _Block) -> Carry:
+        """Its state."""
+        return jax.tree.unflatten(self.structure, block.carry)
 
     def steps_of(self, block: _Block) -> int:
         """Steps that its chains have done."""
@@ -176,62 +193,50 @@ class _Host:
         if checkpoint is None or saved is None:
             return
         leaves = iter(saved.leaves)
-        states = zip(self.blocks, saved.at["burned"], saved.at["recorded"], strict=True)
         try:
-            standing = [(block, *self._read(block, burned, recorded, leaves)) for block, burned, recorded in states]
+            states = list(zip(self.blocks, saved.at["burned"], saved.at["recorded"], strict=True))
+            standing = [self._read(block, recorded, leaves) for block, _, recorded in states]
             if next(leaves, None) is not None:
                 raise ValueError("it holds more than this run does")
-        except (StopIteration, ValueError) as error:
+        except (KeyError, StopIteration, ValueError) as error:
             checkpoint.refuse(str(error) or "it holds less than this run does")
             return
-        for block, carry, finished, trace in standing:
-            block.carry, block.finished, block.trace = carry, finished, trace
-        for block, burned, recorded in zip(self.blocks, saved.at["burned"], saved.at["recorded"], strict=True):
+        for (block, burned, recorded), (carry, finished, trace) in zip(states, standing, strict=True):
             block.burned, block.recorded = burned, recorded
+            block.carry, block.finished, block.trace = carry, finished, trace
         checkpoint.say_resumed(self.stage.name, self.steps, self.schedule.steps)
 
-    def _read(self, block: _Block, burned: int, recorded: int, leaves: Iterator[np.ndarray]) -> tuple[Any, list, dict]:
-        """What a block was, from the leaves of a saved state."""
-        del burned
+    def _read(self, block: _Block, recorded: int, leaves: Iterator[np.ndarray]) -> tuple[list[Any], list[Any], Any]:
+        """What a block was: its arrays, the segments that were over, its trace."""
 
-        def taken(like: Any) -> Any:
-            def one(wanted: Any) -> np.ndarray:
-                leaf = next(leaves)
-                if leaf.shape != wanted.shape or leaf.dtype != wanted.dtype:
-                    raise ValueError(f"an array is {leaf.dtype}{leaf.shape}, not {wanted.dtype}{wanted.shape}")
-                return leaf
+        def taken(wanted: Any) -> np.ndarray:
+            leaf = next(leaves)
+            if leaf.shape != wanted.shape or leaf.dtype != wanted.dtype:
+                raise ValueError(f"an array is {leaf.dtype}{leaf.shape}, not {wanted.dtype}{wanted.shape}")
+            return leaf
 
-            return jax.tree.map(one, like)
-
-        begun = self._begun(block)
-        carry = taken(begun._replace(trace=None))
-        finished = [taken(block.empty) for end in self.schedule.segments if end <= recorded]
-        trace = taken(block.trace)
-        placed = jax.tree.map(lambda leaf, here: jax.device_put(leaf, here.sharding), carry, begun._replace(trace=None))
-        return placed._replace(trace=begun.trace), finished, trace
+        carry = [taken(leaf) for leaf in block.carry]
+        finished = [jax.tree.map(taken, self.empty) for end in self.schedule.segments if end <= recorded]
+        return carry, finished, jax.tree.map(taken, block.trace)
 
     # ---- the way ----
 
     def run(self) -> None:
         """All blocks, the one that is furthest behind first, until they are through or one has failed."""
-        free = list(range(self.threads))
-        pending: dict[Future, tuple[_Block, int]] = {}
-        with ThreadPoolExecutor(self.threads) as pool:
+        pending: dict[Future[Done], tuple[_Block, Advance]] = {}
+        pausing = False  # for a state to be saved
+        with self.workers as workers:
             try:
-                pausing = False  # for a state to be saved
                 while True:
-                    for block in [] if pausing else self._waiting()[: len(free)]:
-                        block.busy, slot = True, free.pop()
-                        device = self.devices[slot % len(self.devices)]
-                        pending[pool.submit(self._advance, block, device)] = block, slot
+                    for block in [] if pausing else self._waiting()[: workers.count - len(pending)]:
+                        numbers = self._next(block)
+                        block.busy = True
+                        future = workers.submit(block.carry, block.tasks, numbers, block.traced > 0)
+                        pending[future] = block, numbers
                     if not pending:
                         break
                     for future in wait(pending, return_when=FIRST_COMPLETED).done:
-                        block, slot = pending.pop(future)
-                        free.append(slot)
-                        block.busy = False
-                        future.result()
-                        self._look(block)
+                        self._take(future.result(), *pending.pop(future))
                     pausing = self._is_time()
                     if pausing and not pending:
                         self._keep()
@@ -246,6 +251,60 @@ class _Host:
         able = [block for block in self.blocks if not block.busy and self.steps_of(block) < self.until]
         return sorted(able, key=self.steps_of)
 
+    def _next(self, block: _Block) -> Advance:
+        """What a block is to do in its next call: some of the burn-in, or some records of one segment."""
+        schedule, first = self.schedule, self.steps_of(block)
+        if block.burned < schedule.burn_in:
+            left = (schedule.burn_in - block.burned) // self.together
+            return Advance(first, min(left, -(-self._wanted(block) // self.together)), 0, 0, 1)
+        end = next(end for end in schedule.segments if end > block.recorded)
+        wanted = self.stage.chunk_records or self._wanted(block) // schedule.thin
+        records = min(max(1, wanted), CHUNK_RECORDS, end - block.recorded)
+        calls, rest = divmod(schedule.thin, self.together)
+        return Advance(first, calls, int(rest > 0), block.recorded, records)
+
+    def _wanted(self, block: _Block) -> int:
+        """Steps of its next call."""
+        if block.pace is None:
+            return FIRST_STEPS
+        moment = max(LEAST_CALL_S, ROUND_S * self.workers.count / len(self.blocks))
+        return max(1, int(moment / max(block.pace, 1e-12)))
+
+    def _take(self, done: Done, block: _Block, numbers: Advance) -> None:
+        """What a call has left: how far it is, whether its chains are where they may be."""
+        before = self.steps_of(block)
+        block.carry, block.busy = done.carry, False
+        if block.burned < self.schedule.burn_in:
+            block.burned += numbers.calls * self.together
+            carry = self.carry_of(block)._replace(accumulated=self.empty)
+            if block.burned == self.schedule.burn_in:  # what was seen on the way is forgotten
+                info, still = (jax.tree.map(np.zeros_like, part) for part in (carry.info, carry.still))
+                carry = carry._replace(info=info, still=still)
+            block.carry = jax.tree.leaves(carry)
+        else:
+            self._record(done, block, numbers)
+        block.pace = done.seconds / (self.steps_of(block) - before)
+        if self._bad_of(block).any():  # the others come as far, so that all that have run away by then are counted
+            self.until = min(self.until, self.steps_of(block))
+        elif self.stage.progress is not None:
+            self.stage.progress(self.steps, self.schedule.steps)
+
+    def _record(self, done: Done, block: _Block, numbers: Advance) -> None:
+        first, count = numbers.first_record, numbers.records
+        low, high = first // self.stride, (first + count - 1) // self.stride + 1
+        # A row that is shared with the next call is overwritten by it, as one call would.
+        for rows, buffer in zip(block.trace.values(), done.trace or [], strict=block.traced > 0):
+            rows[low:high] = buffer[: high - low, : block.traced]
+        block.recorded += count
+        if block.recorded in self.schedule.segments:
+            carry = self.carry_of(block)
+            block.finished.append(jax.tree.map(np.array, carry.accumulated))
+            block.carry = jax.tree.leaves(carry._replace(accumulated=self.empty))
+
+    def _bad_of(self, block: _Block) -> np.ndarray:
+        """Which of its chains were found bad."""
+        return np.array(self.carry_of(block).first_bad)[: block.chains] >= 0
+
     def _is_time(self) -> bool:
         checkpoint = self.stage.checkpoint
         return signals.asked() or (checkpoint is not None and checkpoint.due())
@@ -254,34 +313,18 @@ class _Host:
         """Save the state while all blocks rest; then stop, if a signal has asked for it."""
         checkpoint = self.stage.checkpoint
         if checkpoint is not None:
-            leaves, steps = [], self.schedule.steps
-            for block in self.blocks:
-                # The trace's buffer stays out: its rows are on the host already.
-                carry = self._begun(block)._replace(trace=None)
-                leaves += jax.tree.leaves((carry, block.finished, block.trace))
+            leaves = jax.tree.leaves([(block.carry, block.finished, block.trace) for block in self.blocks])
             at = {name: [getattr(block, name) for block in self.blocks] for name in ("burned", "recorded")}
             checkpoint.save(at, [np.asarray(leaf) for leaf in leaves])
-            signals.note(checkpoint.path, self.stage.name, self.steps, steps)
+            signals.note(checkpoint.path, self.stage.name, self.steps, self.schedule.steps)
         signals.check()
-
-    def _look(self, block: _Block) -> None:
-        """Whether its chains are where they may be; tell how far all are."""
-        if self._bad_of(block).size:  # the others come as far, so that all that have run away by then are counted
-            self.until = min(self.until, self.steps_of(block))
-        elif self.stage.progress is not None:
-            self.stage.progress(self.steps, self.schedule.steps)
-
-    def _bad_of(self, block: _Block) -> np.ndarray:
-        """The steps by which chains of a block were found bad."""
-        first_bad = np.array(self._begun(block).first_bad)[: block.chains]
-        return first_bad[first_bad >= 0]
 
     def _fail(self) -> None:
         """If chains have run away."""
         found = [
             (int(step), block.index * self.program.width + i)
             for block in self.blocks
-            for i, step in enumerate(np.array(self._begun(block).first_bad)[: block.chains])
+            for i, step in enumerate(np.array(self.carry_of(block).first_bad)[: block.chains])
             if step >= 0
         ]
         if found:
@@ -291,92 +334,16 @@ class _Host:
                 place=f"chain {chain}, block {chain // self.program.width}",
             )  # fmt: skip
 
-    # ---- one block, in a thread ----
-
-    def _begun(self, block: _Block, device: Any = None) -> Carry:
-        """Its chains, at their starts if they have not begun."""
-        if block.carry is not None:
-            return block.carry
-        device = device or self.devices[0]
-        block.carry = self.programs[device].begin(block.starts, block.tasks, np.int64(block.index))
-        block.empty = jax.tree.map(np.array, block.carry.accumulated)
-        block.burned = self.schedule.burn_in % self.together
-        traced = min(max(self.program.observer.trace_chains - block.index * self.program.width, 0), block.chains)
-        rows = -(-self.schedule.records // self.stride)
-        block.trace = {
-            name: np.zeros((rows, traced, *buffer.shape[2:]), buffer.dtype)
-            for name, buffer in block.carry.trace.items()
-        }
-        return block.carry
-
-    def _advance(self, block: _Block, device: Any) -> None:
-        """Some steps of the burn-in, or some records; JAX's settings belong to a thread."""
-        with default_settings():
-            self._go_on(block, device)
-
-    def _go_on(self, block: _Block, device: Any) -> None:
-        self._begun(block, device)
-        before, began = self.steps_of(block), time.perf_counter()
-        if block.burned < self.schedule.burn_in:
-            self._burn(block, device)
-        else:
-            self._record(block, device)
-        done = self.steps_of(block) - before
-        if done:
-            block.pace = (time.perf_counter() - began) / done
-
-    def _wanted(self, block: _Block) -> int:
-        """Steps of the next call."""
-        if block.pace is None:
-            return FIRST_STEPS
-        moment = max(LEAST_CALL_S, ROUND_S * self.threads / len(self.blocks))
-        return max(1, int(moment / max(block.pace, 1e-12)))
-
-    def _call(self, block: _Block, device: Any, calls: int, rest: int, records: int) -> Carry:
-        numbers = Advance(self.steps_of(block), calls, rest, block.recorded, records)
-        carry = self._begun(block, device)
-        block.carry = None  # given away
-        return jax.block_until_ready(
-            self.programs[device].advance(carry, block.tasks, Advance(*map(np.int64, numbers)))
-        )
-
-    def _burn(self, block: _Block, device: Any) -> None:
-        left = (self.schedule.burn_in - block.burned) // self.together
-        calls = min(left, -(-self._wanted(block) // self.together))
-        carry = self._call(block, device, calls, 0, 1)
-        block.burned += calls * self.together
-        if block.burned == self.schedule.burn_in:  # what was seen on the way is forgotten
-            info, still = (jax.tree.map(jnp.zeros_like, part) for part in (carry.info, carry.still))
-            carry = carry._replace(info=info, still=still)
-        block.carry = carry._replace(accumulated=self._fresh(block, device))
-
-    def _record(self, block: _Block, device: Any) -> None:
-        schedule = self.schedule
-        end = next(end for end in schedule.segments if end > block.recorded)
-        wanted = self.stage.chunk_records or self._wanted(block) // schedule.thin
-        records = min(max(1, wanted), CHUNK_RECORDS, end - block.recorded)
-        calls, rest = schedule.thin // self.together, int(schedule.thin % self.together > 0)
-        carry = self._call(block, device, calls, rest, records)
-        _store_trace(block.trace, carry.trace, block.recorded, records, self.stride)
-        block.recorded += records
-        if block.recorded == end:
-            block.finished.append(jax.tree.map(np.array, carry.accumulated))
-            carry = carry._replace(accumulated=self._fresh(block, device))
-        block.carry = carry
-
-    def _fresh(self, block: _Block, device: Any) -> Any:
-        return jax.device_put(block.empty, device)
-
     # ---- the end ----
 
     def result(self) -> EnsembleResult:
         """What is left."""
-        carries = [self._begun(block) for block in self.blocks]
         taken = self.schedule.records * self.schedule.thin
 
         def joined(parts: Sequence[Any]) -> Any:
             return jax.tree.map(lambda *leaves: np.concatenate([np.asarray(x) for x in leaves])[: self.chains], *parts)
 
+        carries = [self.carry_of(block) for block in self.blocks]
         info, still = (joined(parts) for parts in zip(*((c.info, c.still) for c in carries), strict=True))
         traces = [block.trace for block in self.blocks]
         return EnsembleResult(
@@ -385,27 +352,27 @@ class _Host:
             info={name: total / taken for name, total in info._asdict().items()},
             position=joined([carry.state.position for carry in carries]),
             still=Stillness(still.longest * self.schedule.thin, still.until),
-            engine=Engine(self.threads, self.program.width, self._idle()),
+            engine=Engine(self.workers.count, self.program.width, self._idle()),
         )
 
     def _idle(self) -> str | None:
-        cores, count = _cores(self.devices), len(self.blocks)
-        if self.stage.placement.threads is not None or self.threads >= cores:
+        placement, count, used = self.stage.placement, len(self.blocks), self.workers.count
+        cores = _cores(_devices(placement))
+        if placement.threads is not None or placement.executor is not None or used >= cores:
             return None
         blocks = "one block" if count == 1 else f"{count} blocks"
-        verb = "was" if self.threads == 1 else "were"
+        verb = "was" if used == 1 else "were"
         return (
-            f"{self.threads} of {cores} cores {verb} used: {self.chains} chains are {blocks} of {self.program.width}, "
+            f"{used} of {cores} cores {verb} used: {self.chains} chains are {blocks} of {self.program.width}, "
             "each of which one thread takes"
         )
 
 
-def _blocks(given: PyTree, chains: int, width: int) -> Iterator[_Block]:
-    """The chains in blocks; the last one is filled up with more of the first ones, whose results are dropped."""
-    for index, first in enumerate(range(0, chains, width)):
-        places = np.arange(first, first + width) % chains
-        starts, tasks = jax.tree.map(lambda leaf, places=places: leaf[places], given)
-        yield _Block(index, min(width, chains - first), starts, tasks)
+def _workers(program: BlockProgram, placement: Placement, blocks: int) -> Workers:
+    if placement.executor is not None:
+        return Remote(program, placement.executor, min(blocks, placement.threads or blocks))
+    devices = _devices(placement)
+    return Threads(program, devices, min(blocks, placement.threads or max(len(devices), _cores(devices))))
 
 
 def _devices(placement: Placement) -> list[Any]:
@@ -416,11 +383,3 @@ def _devices(placement: Placement) -> list[Any]:
 
 def _cores(devices: Sequence[Any]) -> int:
     return len(usable_cores()) if devices[0].platform == "cpu" else 1
-
-
-def _store_trace(trace: dict[str, np.ndarray], buffer: dict[str, Any], first: int, count: int, stride: int) -> None:
-    """Copy the chunk's rows to the host; a row shared with the next chunk is overwritten by it, as one call would."""
-    low, high = first // stride, (first + count - 1) // stride + 1
-    for name, rows in trace.items():
-        if rows.shape[1]:
-            rows[low:high] = np.asarray(buffer[name][: high - low, : rows.shape[1]])

@@ -227,8 +227,8 @@ def _step_line(check: StepCheck | Absent | None, driven: str) -> Line:
     if check.c_difference is not None:
         c = f", c changes by {check.c_difference.value:+z.3f} ± {check.c_difference.se:.3f}"
     return Line(
-        f"step check: at h/2 = {check.companion_step_size:.4g}{driven} the histogram{_of_worst(check.comparisons)} changes "
-        f"by TV {step.tv:.4f} (floor {step.tv_floor:.4f}, {p_is(step.p_value)}){c}; bias {CHECKED[step.verdict]}"
+        f"step check: at h/2 = {check.companion_step_size:.4g}{driven} the histogram{_of_worst(check.comparisons)} "
+        f"changes by TV {step.tv:.4f} (floor {step.tv_floor:.4f}, {p_is(step.p_value)}){c}; bias {CHECKED[step.verdict]}"
     )
 
 
