@@ -40,9 +40,9 @@ def starts(model, count=4, seed=5):
     ]
 
 
-def stage_of(name, *, devices=None, threads=None, ahead=False, width=None, **options):
+def stage_of(name, *, devices=None, threads=None, executor=None, ahead=False, width=None, **options):
     """A stage whose chains run there."""
-    return Stage(name, placement=Placement(devices, threads, ahead=ahead, width=width), **options)
+    return Stage(name, placement=Placement(devices, threads, executor, ahead, width), **options)
 
 
 def advance(model, kernel, begin, steps, key=0, dtype=jnp.float64, tasks=None, devices=None):

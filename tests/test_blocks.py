@@ -1,6 +1,7 @@
 """Blocks of chains: a chain's numbers are its own, to the last bit."""
 
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from multiprocessing import get_context
 
 import jax
 import jax.numpy as jnp
@@ -193,3 +194,11 @@ def test_a_chain_that_stands_still_is_counted():
         kernel.on(NORMAL), starts, observer, key=KEY, schedule=SCHEDULE, limit=Limit(1e-3), stage=stage_of("still")
     )
     assert found.still.steps.tolist() == [42, 0]
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("source", [FOUR_POINT, BATCH])
+def test_other_processes_come_to_the_same_numbers(source):
+    """What travels is the program itself; to the last bit."""
+    with ProcessPoolExecutor(2, get_context("spawn")) as executor:
+        assert same(ensemble(chains=600, source=source), ensemble(chains=600, source=source, executor=executor))

@@ -20,7 +20,7 @@ import jax
 import numpy as np
 from jax import export
 
-from langevin_ib.ensemble.program import Advance, BlockProgram, compiler_options
+from langevin_ib.ensemble.program import Advance, BlockProgram, compiler_options, settings
 from langevin_ib.jax_settings import default_settings
 
 Arrays = list[Any]
@@ -158,4 +158,5 @@ def _compiled(program: BlockProgram, device: Any) -> Any:
 
 
 def _exported(program: BlockProgram) -> bytes:
-    return bytes(export.export(program.jitted(), platforms=["cpu"])(*program.arguments()).serialize())
+    with settings():
+        return bytes(export.export(program.jitted(), platforms=["cpu"])(*program.arguments()).serialize())

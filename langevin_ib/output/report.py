@@ -228,7 +228,8 @@ def _step_line(check: StepCheck | Absent | None, driven: str) -> Line:
         c = f", c changes by {check.c_difference.value:+z.3f} ± {check.c_difference.se:.3f}"
     return Line(
         f"step check: at h/2 = {check.companion_step_size:.4g}{driven} the histogram{_of_worst(check.comparisons)} "
-        f"changes by TV {step.tv:.4f} (floor {step.tv_floor:.4f}, {p_is(step.p_value)}){c}; bias {CHECKED[step.verdict]}"
+        f"changes by TV {step.tv:.4f} (floor {step.tv_floor:.4f}, {p_is(step.p_value)}){c}; "
+        f"bias {CHECKED[step.verdict]}"
     )
 
 
