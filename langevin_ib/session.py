@@ -8,8 +8,9 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator
+from concurrent.futures import Executor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -19,7 +20,8 @@ from jaxtyping import Array, Key
 from langevin_ib import __version__, devices, forks
 from langevin_ib.config.run import RunConfig
 from langevin_ib.ensemble.checkpoint import Checkpoint
-from langevin_ib.ensemble.records import Stage
+from langevin_ib.ensemble.cluster import executor_of
+from langevin_ib.ensemble.records import Placement, Stage
 from langevin_ib.errors import UsageError
 from langevin_ib.jax_settings import default_settings
 from langevin_ib.stages import Stages
@@ -55,6 +57,8 @@ class Session:
         report: called with the name of each stage, returns a progress callback for it or None.
         chunk_records: records per device call.
         checkpoints: the folder of the run's checkpoint files; None keeps none.
+        scheduler: of other processes or machines, see `ensemble.cluster`; None: threads of this process.
+        executor: that it stands for, known once the session is open.
 
     >>> with Session().open():
     ...     jax.numpy.zeros(1).dtype.name
@@ -64,6 +68,8 @@ class Session:
     report: Stages = silent
     chunk_records: int | None = None
     checkpoints: Path | None = None
+    scheduler: str | None = None
+    executor: Executor | None = None
 
     @contextmanager
     def open(self) -> Iterator[Session]:
@@ -81,7 +87,11 @@ class Session:
         forks.check_process()  # before the lock, whose holder may be a thread of the parent's
         with _Turn.lock, default_settings():
             devices.start()
-            yield self
+            if self.scheduler is None:
+                yield self
+                return
+            with executor_of(self.scheduler) as executor:
+                yield replace(self, executor=executor)
 
     def stage(self, config: HasDigest, name: str) -> Stage:
         """What every long stage is given: its name, its progress bar, its chunk and its checkpoint file."""
@@ -89,7 +99,7 @@ class Session:
         if self.checkpoints is not None:
             file = name.replace(" ", "-").replace("/", "-")
             checkpoint = Checkpoint(self.checkpoints / f"{file}.npz", f"{config.digest()} {name} {versions()}")
-        return Stage(name, self.report(name), self.chunk_records, checkpoint)
+        return Stage(name, self.report(name), self.chunk_records, checkpoint, Placement(executor=self.executor))
 
 
 def check_open() -> None:

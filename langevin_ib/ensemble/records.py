@@ -18,6 +18,7 @@ from langevin_ib.stages import Engine, Progress, Stillness
 
 TRACE_ROWS = 512  # draws kept of each traced chain, however long the run
 TRACE_CHAINS = 256
+FIRST_OCTAVE = 3
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,16 @@ class Schedule:
         return self.burn_in + self.records * self.thin
 
 
+def octaves(records: int) -> tuple[int, ...]:
+    """Segments that end at powers of two, from 8 records on: the same for a run of any length, so that it can go on.
+
+    >>> octaves(100)
+    (8, 16, 32, 64, 100)
+    """
+    ends = [2**k for k in range(FIRST_OCTAVE, records.bit_length())]
+    return (*(end for end in ends if end < records), records)
+
+
 @dataclass(frozen=True)
 class Observer:
     """What is measured on one chain: its state ↦ a draw, the draws' accumulator, and the part of a draw that is traced.
@@ -57,8 +68,8 @@ class Observer:
     trace_rows: int = TRACE_ROWS
 
     def stride(self, schedule: Schedule) -> int:
-        """Records from one row of the trace to the next."""
-        return -(-schedule.records // self.trace_rows)
+        """Records from one row of the trace to the next: a power of two, so that a longer run has rows of a shorter."""
+        return 1 << (-(-schedule.records // self.trace_rows) - 1).bit_length()
 
 
 def nowhere(params: Params) -> Bool[Array, ""]:

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Key, PyTree
 
 from langevin_ib.dynamics.kernel import Kernel
 from langevin_ib.ensemble import accumulators
-from langevin_ib.ensemble.records import Limit, Observer, Placement, Schedule, Stage
+from langevin_ib.ensemble.records import Limit, Observer, Schedule, Stage
 from langevin_ib.ensemble.runner import batched, run_ensemble
 from langevin_ib.models.base import Params
 
@@ -84,7 +84,7 @@ def record(
         key=key,
         schedule=schedule,
         limit=Limit(step_size, lambda x: jnp.max(jnp.abs(ravel_pytree(x)[0])) > bound, REMEDY),
-        stage=replace(stage, placement=Placement(ahead=_numbers_drawn(kernel) > AHEAD, width=BLOCK)),
+        stage=replace(stage, placement=replace(stage.placement, ahead=_numbers_drawn(kernel) > AHEAD, width=BLOCK)),
         tasks=tasks,
     )
     return np.concatenate([first[:, None], result.trace["params"]], axis=1)

@@ -43,7 +43,7 @@ from langevin_ib.statistics.coefficient import Coefficient
 from langevin_ib.statistics.compare import Comparison, Histogram, Verdict
 from langevin_ib.statistics.convergence import convergence, ensemble_ess
 from langevin_ib.statistics.records import Absent, Doubt
-from langevin_ib.statistics.sample import Sample
+from langevin_ib.statistics.sample import Part, Sample
 
 log = logging.getLogger(__name__)
 
@@ -169,11 +169,19 @@ def window_share(prepared: Prepared, sample: Sample, scalar: str) -> WindowShare
     return WindowShare(sample.in_window(scalar), share, None, p_value)
 
 
+def _moved(before: Part, last: Part, drifting: bool) -> float | None:
+    """A p-value of the change of a histogram; None where it cannot be told."""
+    if drifting:
+        return compare.p_value_of_change(before.counts, last.counts)
+    if not before.length:
+        return None
+    return compare.p_value_of_drift(before.counts, last.counts, before.length / last.length)
+
+
 def mixing_of(sample: Sample, *, drifting: bool) -> Mixing:
     """R-hat, ESS, acceptance, rejections, and whether the histogram moves between the parts of a run."""
     traces = {name: convergence(sample.trace_of(name)) for name in sample.scalars}
-    test = compare.p_value_of_change if drifting else compare.p_value_of_drift
-    moved = [p for p in (test(*sample.halves(name)) for name in sample.scalars) if p is not None]
+    moved = [p for p in (_moved(*sample.parts(name), drifting) for name in sample.scalars) if p is not None]
     info = {name: float(np.mean(values)) for name, values in sample.info.items()}
     chains, kept = sample.trace_of(sample.scalars[0]).shape
     return Mixing(

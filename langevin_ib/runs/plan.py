@@ -27,7 +27,7 @@ from langevin_ib import devices, geometry
 from langevin_ib.config.run import AUTO, RunConfig
 from langevin_ib.dynamics.confinement import build_confinement, confinement_kind
 from langevin_ib.dynamics.kernel import KernelKind, kernel_kind
-from langevin_ib.ensemble.records import Schedule
+from langevin_ib.ensemble.records import Schedule, octaves
 from langevin_ib.errors import ConfigError, LangevinIBError, ModelError, one_line
 from langevin_ib.laws.base import on_host
 from langevin_ib.laws.family import Reduction
@@ -264,6 +264,5 @@ def _build_schedule(config: RunConfig, proper: bool) -> Schedule:
         cuts = {(end - burn_in) // thin for end in ends}
         segments = (*sorted(cut for cut in cuts if 0 < cut < records), records)
     else:
-        records -= records % 2  # two equal halves, which the stationarity test compares
-        segments = (records // 2, records)
+        segments = octaves(records)
     return Schedule(burn_in, thin, records, segments)

@@ -13,7 +13,7 @@ from jaxtyping import Array, Key
 from langevin_ib.config.kernels import KernelSettings
 from langevin_ib.config.run import RunConfig
 from langevin_ib.dynamics.kernel import KernelKind, Target
-from langevin_ib.ensemble.records import EnsembleResult, Limit, Observer, Schedule, Stage
+from langevin_ib.ensemble.records import EnsembleResult, Limit, Observer, Schedule, Stage, octaves
 from langevin_ib.ensemble.runner import run_ensemble, starting_points
 from langevin_ib.ensemble.tuning import tune_step_size
 from langevin_ib.laws.family import Reduction
@@ -33,7 +33,7 @@ def reference_schedule(steps: int, time: float) -> Callable[[float], Schedule]:
     def schedule(step_size: float) -> Schedule:
         low, high = (max(1, round(share * steps / RECORDS)) for share in STEP_SHARES)
         thin = int(np.clip(round(TIME_SHARE * time / (step_size * RECORDS)), low, high))
-        return Schedule(burn_in=500 * thin, thin=thin, records=RECORDS, segments=(RECORDS // 2, RECORDS))
+        return Schedule(burn_in=500 * thin, thin=thin, records=RECORDS, segments=octaves(RECORDS))
 
     return schedule
 

@@ -158,10 +158,16 @@ def equality_to_law(counts: Num[np.ndarray, "chain bins"], law_mass: Float[np.nd
     return _hotelling((merged - merged.sum(axis=1, keepdims=True) * expected)[:, :-1])
 
 
-def p_value_of_drift(first: Num[np.ndarray, "chain bins"], second: Num[np.ndarray, "chain bins"]) -> float | None:
-    """Probability, for stationary chains, of bin counts that change as much between two equally long stretches."""
+def p_value_of_drift(
+    first: Num[np.ndarray, "chain bins"], second: Num[np.ndarray, "chain bins"], longer: float = 1.0
+) -> float | None:
+    """Probability, for stationary chains, of bin counts that change as much between two stretches.
+
+    `longer` says how many times as long the first is as the second.
+    """
     first, second = np.asarray(first, np.float64), np.asarray(second, np.float64)
     both = first + second
+    first = first / longer
     groups = merged_bins(both.sum(axis=0) / max(both.sum(), 1.0), both)
     return _hotelling(np.add.reduceat(second - first, groups, axis=1)).p_value
 

@@ -83,6 +83,13 @@ class Stretch:
     charge: Moments
 
 
+class Part(NamedTuple):
+    """Counts of a part of a run in the bins of a window, and its draws of each chain."""
+
+    counts: Int[np.ndarray, "chain bins"]
+    length: int
+
+
 @dataclass(frozen=True)
 class Sample:
     """One ensemble.
@@ -158,7 +165,10 @@ class Sample:
         """Kept draws of a scalar."""
         return np.asarray(self.trace["value"])[..., self.scalars.index(scalar)]
 
-    def halves(self, scalar: str) -> tuple[Int[np.ndarray, "chain bins"], Int[np.ndarray, "chain bins"]]:
-        """Window counts before and in the last stretch: half of a stationary run, the last octave of another."""
-        last = self.stretches[-1].counted.windows[scalar].counts
-        return self.window(scalar).counts - last, last
+    def parts(self, scalar: str) -> tuple[Part, Part]:
+        """Window counts before and in the last stretches, as few of them as make up a quarter of the run."""
+        lengths = [int(np.asarray(stretch.value.n)[0]) for stretch in self.stretches]
+        count = next(k for k in range(1, len(lengths) + 1) if 4 * sum(lengths[-k:]) >= sum(lengths))
+        last = sum(np.asarray(stretch.counted.windows[scalar].counts) for stretch in self.stretches[-count:])
+        length = sum(lengths[-count:])
+        return Part(self.window(scalar).counts - last, sum(lengths) - length), Part(np.asarray(last), length)

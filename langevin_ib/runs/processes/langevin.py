@@ -219,7 +219,7 @@ def _agreement(predictions: SampledPredictions, nuts: LawDraws) -> tuple[LawRefe
             )
             doubts.append(Doubt("law", text, comparison.tv, predictions.margin))
         halves = [draws.histogram(scalar, edges, flat, half).counts for half in (0, 1)]
-        drift = compare.p_value_of_drift(*halves)
+        drift = compare.p_value_of_drift(halves[0], halves[1])
         if drift is not None and drift * len(predictions.edges) < DRIFT_LEVEL:
             text = f"the draws of the law {law.name} still move in {scalar} between their halves, {p_is(drift)}"
             doubts.append(Doubt("law", text, drift, DRIFT_LEVEL / len(predictions.edges)))

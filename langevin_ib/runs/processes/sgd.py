@@ -28,7 +28,7 @@ from langevin_ib.dynamics.descent import check_covariance, sgd
 from langevin_ib.dynamics.kernels.euler_maruyama import euler_maruyama
 from langevin_ib.dynamics.meter import NoiseReport, measure
 from langevin_ib.dynamics.noise import Noise, gradient_noise, memory_factor
-from langevin_ib.ensemble.records import Limit, Schedule, Stage
+from langevin_ib.ensemble.records import Limit, Schedule, Stage, octaves
 from langevin_ib.ensemble.runner import run_ensemble, starting_points
 from langevin_ib.errors import ConfigError, LawError
 from langevin_ib.geometry import contract
@@ -450,11 +450,10 @@ def _build_schedule(
         raise ConfigError("lr", f"large enough for a run of {MOST_STEPS:g} steps (or give steps)", f"{lr:g}")
     thin = int(min(int(thin), max(1, (steps - burn_in) // 10)))
     records = (steps - burn_in) // thin
-    records -= records % 2
     if records < 2:
         raise ConfigError("steps", f"at least burn_in + 2 thin = {burn_in + 2 * thin}", steps)
     settled = config.replace(steps=steps, burn_in=burn_in, thin=thin)
-    return settled, Schedule(burn_in, thin, records, (records // 2, records)), balanced
+    return settled, Schedule(burn_in, thin, records, octaves(records)), balanced
 
 
 def _build_coordinates(
