@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -42,9 +42,14 @@ def silent(stage: str) -> None:
     del stage
 
 
-def versions() -> str:
-    """Of what makes the numbers, for the fingerprint of a checkpoint."""
-    return f"{__version__} {jax.__version__}"
+def identity_of(configuration: str, stage: str) -> dict[str, str]:
+    """What must agree for a checkpoint to be continued: versions of what makes the numbers, settings, stage."""
+    return {"langevin_ib": __version__, "jax": jax.__version__, "configuration": configuration, "stage": stage}
+
+
+def slug(stage: str) -> str:
+    """A stage's name as one of a file."""
+    return stage.replace(" ", "-").replace("/", "-")
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,7 @@ class Session:
         report: called with the name of each stage, returns a progress callback for it or None.
         chunk_records: records per device call.
         checkpoints: the folder of the run's checkpoint files; None keeps none.
+        fresh: whether to begin anew, whatever they hold.
         note: what kept the run from all cores, as a sentence; None if nothing. Known once it is open.
 
     >>> with Session().open():
@@ -65,6 +71,7 @@ class Session:
     report: Stages = silent
     chunk_records: int | None = None
     checkpoints: Path | None = None
+    fresh: bool = False
     note: str | None = None
 
     @contextmanager
@@ -88,11 +95,26 @@ class Session:
 
     def stage(self, config: HasDigest, name: str) -> Stage:
         """What every long stage is given: its name, its progress bar, its chunk and its checkpoint file."""
-        checkpoint = None
-        if self.checkpoints is not None:
-            file = name.replace(" ", "-").replace("/", "-")
-            checkpoint = Checkpoint(self.checkpoints / f"{file}.npz", f"{config.digest()} {name} {versions()}")
-        return Stage(name, self.report(name), self.chunk_records, checkpoint)
+        return Stage(name, self.report(name), self.chunk_records, self._checkpoint(slug(name), config.digest(), name))
+
+    def blocks(self, configuration: str, name: str) -> Callable[[int], Checkpoint | None]:
+        """The same of a stage that runs in blocks: number of a block ↦ its checkpoint file.
+
+        Args:
+            configuration: a digest of what decides its numbers, besides what its steps compute.
+            name: of the stage.
+        """
+        return lambda b: self._checkpoint(f"{slug(name)}-{b}", configuration, f"{name}, block {b}")
+
+    def within(self, part: str) -> Session:
+        """The same for a part of a study, whose checkpoints lie in a folder of their own."""
+        return self if self.checkpoints is None else replace(self, checkpoints=self.checkpoints / slug(part))
+
+    def _checkpoint(self, file: str, configuration: str, stage: str) -> Checkpoint | None:
+        if self.checkpoints is None:
+            return None
+        identity = identity_of(configuration, stage)
+        return Checkpoint(self.checkpoints / f"{file}.npz", identity, fresh=self.fresh)
 
 
 def check_open() -> None:

@@ -28,7 +28,7 @@ from langevin_ib.devices import in_use, load_blackjax
 from langevin_ib.dynamics.increments import NORMAL
 from langevin_ib.dynamics.kernel import Kernel
 from langevin_ib.ensemble.accumulators import Accumulator
-from langevin_ib.ensemble.checkpoint import Checkpoint, Standing
+from langevin_ib.ensemble.checkpoint import Checkpoint
 from langevin_ib.ensemble.drivers import Batches, Driver, Moving, Streams
 from langevin_ib.errors import DivergenceError
 from langevin_ib.models.base import Params
@@ -256,16 +256,17 @@ class _Host:
         checkpoint = self.stage.checkpoint
         if checkpoint is None:
             return
-        bare = self.carry._replace(trace=None)
-
-        def like(done: int) -> Any:
-            ended = [self.spread.cut(self.carry.accumulated)] * sum(end <= done for end in self.schedule.segments)
-            return self.spread.cut(bare), ended, self.trace
-
-        saved = checkpoint.load(like)
+        saved = checkpoint.load()
         if saved is None:
             return
-        self.burned, self.recorded, (resumed, self.finished, self.trace) = saved
+        bare, done = self.carry._replace(trace=None), int(np.asarray(saved.at["recorded"]))
+        ended = [self.spread.cut(self.carry.accumulated)] * sum(end <= done for end in self.schedule.segments)
+        wanted, structure = jax.tree.flatten((self.spread.cut(bare), ended, self.trace))
+        if [leaf.shape for leaf in wanted] != [leaf.shape for leaf in saved.leaves]:
+            checkpoint.refuse("its arrays are not those of this run")
+            return
+        self.burned, self.recorded = int(np.asarray(saved.at["burned"])), done
+        resumed, self.finished, self.trace = jax.tree.unflatten(structure, saved.leaves)
         placed = jax.tree.map(lambda leaf, here: jax.device_put(leaf, here.sharding), self.spread.filled(resumed), bare)
         self.carry = placed._replace(trace=self.carry.trace)
         checkpoint.say_resumed(self.stage.name, self.steps, self.schedule.steps)
@@ -294,7 +295,7 @@ class _Host:
                     self.keep()
             self.finished.append(self.spread.cut(self.carry.accumulated))
             self.carry = self.carry._replace(accumulated=self.programs.reset())
-            self.keep()
+            self.keep(ended=self.recorded == self.schedule.records)
 
     def look(self) -> None:
         """Whether all chains are where they may be; tell how far they are."""
@@ -306,14 +307,15 @@ class _Host:
         if self.stage.progress is not None:
             self.stage.progress(self.steps, self.schedule.steps)
 
-    def keep(self) -> None:
+    def keep(self, *, ended: bool = False) -> None:
         """Save the state if it is time, or if a signal asks for it."""
         checkpoint = self.stage.checkpoint
-        if checkpoint is not None and (signals.asked() or checkpoint.due()):
+        if checkpoint is not None and (signals.asked() or checkpoint.due(ended=ended)):
             # The trace's buffer stays out: its size depends on the chunk, and its rows are on the host already.
             state = self.spread.cut(self.carry._replace(trace=None))
-            checkpoint.save(Standing(self.burned, self.recorded, (state, self.finished, self.trace)))
-            signals.note(checkpoint.path, self.stage.name, self.steps, self.schedule.steps)
+            at = {"burned": self.burned, "recorded": self.recorded}
+            if checkpoint.save(at, jax.tree.leaves((state, self.finished, self.trace))):
+                signals.note(checkpoint.path, self.stage.name, self.steps, self.schedule.steps)
         signals.check()
 
     def result(self, devices: int) -> EnsembleResult:
