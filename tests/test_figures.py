@@ -366,13 +366,13 @@ def test_the_caption_stands_beside_every_reading_of_a_run_of_the_papers_length(t
     assert not any("not the paper's" in note for note in summary["notes"])
 
 
-def test_an_interrupted_figure_promises_no_checkpoint(tmp_path, monkeypatch, capsys):
+def test_a_figure_that_is_interrupted_before_its_first_checkpoint_promises_none(tmp_path, monkeypatch, capsys):
     def interrupted(*given, **options):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(parts, "train", interrupted)
     assert fig5_sparse_spectral.main(["--seeds", "2", "--out", str(tmp_path)]) == 130
-    assert capsys.readouterr().err.endswith("interrupted; nothing of this run was saved\n")
+    assert capsys.readouterr().err.endswith("interrupted; no checkpoint yet, nothing to go on from\n")
 
 
 def test_all_figures_interrupted_say_that_those_that_are_saved_stay(tmp_path, monkeypatch, capsys):

@@ -18,9 +18,8 @@ import numpy as np
 import pytest
 
 import langevin_ib
-from langevin_ib import RunConfig, signals, sim
-from langevin_ib.ensemble import checkpoint
-from langevin_ib.ensemble.checkpoint import Checkpoint, Standing
+from langevin_ib import RunConfig, files, signals, sim
+from langevin_ib.ensemble.checkpoint import Checkpoint
 from langevin_ib.errors import ConfigError, ProcessError
 from langevin_ib.output import folders, store
 from langevin_ib.runs import run as experiment
@@ -67,7 +66,7 @@ def finished(result, monkeypatch):
 
     def run(config, *, checkpoints, **_):
         place = checkpoints / "uv-0"
-        Checkpoint(place / "sampling.npz", "", 0.0).save(Standing(0, 90, np.zeros(3)))
+        Checkpoint(place / "sampling.npz", {}, 0.0).save({"recorded": 90}, [np.zeros(3)])
         signals.expect(place)
         signals.note(place / "sampling.npz", "sampling", 360, 400)
         return dataclasses.replace(result, checkpoints=place)
@@ -123,25 +122,29 @@ def test_a_limit_inside_the_draws_is_an_error_and_no_crash(result, tmp_path):
     assert list((tmp_path / "runs").iterdir()) == []
 
 
-def test_a_full_disk_leaves_the_last_state_and_no_other_file(tmp_path, monkeypatch):
-    saved = Checkpoint(tmp_path / "stage.npz", "one run", 0.0)
-    saved.save(Standing(3, 4, [np.arange(5.0)]))
+def test_a_full_disk_leaves_the_last_state_and_no_other_file_and_is_said_once(tmp_path, monkeypatch, caplog):
+    saved = Checkpoint(tmp_path / "stage.npz", {"run": "one"}, 0.0)
+    assert saved.save({"burned": 3}, [np.arange(5.0)])
     before = content(tmp_path)
 
     def full(number):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoint.os, "fsync", full)
-        with pytest.raises(OSError, match="No space left"):
-            saved.save(Standing(5, 6, [np.arange(5.0)]))
+        patch.setattr(files.os, "fsync", full)
+        assert not saved.save({"burned": 5}, [np.arange(5.0)])
+        assert not saved.save({"burned": 6}, [np.arange(5.0)])
     assert content(tmp_path) == before
-    assert saved.load(lambda _: [np.zeros(5)]).burned == 3
+    assert saved.load().at == {"burned": 3}
+    (line,) = caplog.messages  # once
+    assert line == f"checkpoint {saved.path} cannot be written: No space left on device; the run goes on without it"
+    assert saved.save({"burned": 7}, [np.arange(5.0)])
+    assert saved.load().at == {"burned": 7}
 
 
 @pytest.mark.full
 def test_checkpoints_stay_until_the_result_is_saved(tmp_path, monkeypatch):
-    monkeypatch.setattr(Checkpoint, "due", lambda self: True)
+    monkeypatch.setattr(Checkpoint, "due", lambda self, **_: True)
     result = langevin_ib.run(RunConfig(**QUICK), chunk_records=25, checkpoints=tmp_path / "states")
     assert [path.name for path in result.checkpoints.iterdir()] == ["sampling.npz"]
     store.save(result, tmp_path / "runs")
@@ -181,7 +184,7 @@ def test_of_runs_that_save_one_state_at_a_time_each_state_is_whole(tmp_path):
 
     def work(number):
         for burned in range(60):
-            Checkpoint(place / "stage.npz", "one run", 0.0).save(Standing(burned, 0, [np.full(100, number)]))
+            Checkpoint(place / "stage.npz", {"run": "one"}, 0.0).save({"burned": burned}, [np.full(100, number)])
             if burned % 10 == 9:
                 folders.discard(place)
 

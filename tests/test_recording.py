@@ -119,12 +119,12 @@ def test_what_is_recorded_is_a_loop_of_the_kernel(x64):
 
 @pytest.mark.full
 def test_an_interrupted_run_goes_on_from_where_each_block_stood(x64, tmp_path):
-    """Interrupted at half of block 0; another fingerprint is the control, of a run that begins anew."""
+    """Interrupted at half of block 0; another identity is the control, of a run that begins anew."""
     runs, chains = Runs("matrix", jnp.float32), 24
     seen: list[int] = []
 
-    def checkpoint_of(block, fingerprint="same run"):
-        return Checkpoint(tmp_path / f"{block}.npz", fingerprint, every_s=0.0)
+    def checkpoint_of(block, run="same"):
+        return Checkpoint(tmp_path / f"{block}.npz", {"run": run}, every_s=0.0)
 
     def interrupt(done, total):
         if 2 * done > total:
@@ -136,7 +136,7 @@ def test_an_interrupted_run_goes_on_from_where_each_block_stood(x64, tmp_path):
     np.testing.assert_array_equal(resumed, runs.run(chains))
     assert min(seen) > STEPS // 2
     seen.clear()
-    other = partial(checkpoint_of, fingerprint="another run")
+    other = partial(checkpoint_of, run="another")
     runs.run(chains, checkpoint_of=other, progress=lambda done, total: seen.append(done))
     assert min(seen) < STEPS // 2
 

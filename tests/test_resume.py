@@ -33,7 +33,7 @@ class StoppedError(Exception):
 
 @pytest.mark.full
 def test_an_edited_model_begins_anew_and_an_unedited_one_goes_on(tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(checkpoint.Checkpoint, "due", lambda self: True)
+    monkeypatch.setattr(checkpoint.Checkpoint, "due", lambda self, **_: True)
     caplog.set_level(logging.INFO, logger="langevin_ib")
     config = RunConfig(**SETTINGS)
 

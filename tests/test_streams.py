@@ -174,7 +174,7 @@ def test_a_run_on_streams_goes_on_where_it_stopped(tmp_path, x64):
         pass
 
     class Kept(Checkpoint):
-        def due(self):
+        def due(self, **_):
             return True
 
     def stop(done, total):
@@ -188,10 +188,10 @@ def test_a_run_on_streams_goes_on_where_it_stopped(tmp_path, x64):
     with pytest.raises(StopError):
         run_ensemble(
             kernel.on(FOUR_POINT), starts, observer, **arguments,
-            stage=Stage("test", stop, 1, checkpoint=Kept(place, "streams")),
+            stage=Stage("test", stop, 1, checkpoint=Kept(place, {"run": "streams"})),
         )  # fmt: skip
     assert place.exists()
-    resumed = ensemble("uv", FOUR_POINT, chunk=1, checkpoint=Checkpoint(place, "streams"))
+    resumed = ensemble("uv", FOUR_POINT, chunk=1, checkpoint=Checkpoint(place, {"run": "streams"}))
     np.testing.assert_array_equal(resumed.trace["energy"], whole.trace["energy"])
     assert all(map(np.array_equal, jax.tree.leaves(resumed.segments), jax.tree.leaves(whole.segments)))
 

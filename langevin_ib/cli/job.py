@@ -182,8 +182,9 @@ def _partial(job: Job[R], output: Output, told: Stages) -> Iterator[Stages]:
     except KeyboardInterrupt:
         if not signals.completed() and (course.steps is not None or len(course.begun) > 1):
             with contextlib.suppress(OSError):  # the error line says where the run stands
-                folder = Path(output.out) / (signals.named() or job.name)
-                signals.partial(write_partial(folder, output.checkpoints / job.name, _summary(course, job.name)))
+                name = signals.named() or job.name
+                summary = _summary(course, name)
+                signals.partial(write_partial(Path(output.out) / name, output.checkpoints / job.name, summary))
         raise
 
 

@@ -40,10 +40,10 @@ def add_output(parser: Any, shown: str = "the table") -> None:
     """The options of where the result goes."""
     parser.add_argument("--out", metavar="DIR", default="runs", help="where the run folder goes [runs]")
     again = parser.add_mutually_exclusive_group()
+    again.add_argument("--fresh", action="store_true", help="begin anew, whatever an interrupted run of the same left")
     again.add_argument(
-        "--resume", dest="fresh", action="store_false", help="go on from what an interrupted run of the same left [yes]"
+        "--resume", dest="fresh", action="store_false", default=False, help="go on from what it left, as by default"
     )
-    again.add_argument("--fresh", action="store_true", help="begin anew instead")
     parser.add_argument(
         "--no-wait", dest="wait", action="store_false", help="refuse to run beside another run of the same, not wait"
     )
