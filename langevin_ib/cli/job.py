@@ -146,7 +146,11 @@ def _alone(job: Job[R], output: Output) -> Iterator[None]:
     with alone(checkpoints, wait=output.wait):
         with contextlib.suppress(OSError):
             mend(Path(output.out), checkpoints)
-        yield
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):  # where there are states
+                checkpoints.rmdir()
 
 
 class _Course:

@@ -163,14 +163,14 @@ def _differences(theirs: Mapping[str, str], ours: Mapping[str, str]) -> str:
     clauses = []
     for name in {**ours, **theirs}:
         one, other = theirs.get(name, "unknown"), ours.get(name, "unknown")
-        if one == other:
+        if one == other or name == COMPUTES:
             continue
-        if name == COMPUTES:
-            clauses.append("what it computes is no longer the same (an edited model, or other data)")
-        elif name in ("langevin_ib", "jax"):
+        if name in ("langevin_ib", "jax"):
             clauses.append(f"it was made by {name} {one}, this is {other}")
         else:
             clauses.append(f"its {name} is {one}, not {other}")
+    if not clauses and theirs.get(COMPUTES) != ours.get(COMPUTES):  # by itself: another version computes otherwise
+        clauses.append("what it computes is no longer the same (an edited model, or other data)")
     return "; ".join(clauses)
 
 
