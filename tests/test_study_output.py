@@ -145,7 +145,7 @@ def test_a_figures_faults_are_one_line_and_leave_nothing(tmp_path, monkeypatch, 
     assert command("--out", str(tmp_path / "runs")) == 3
     assert capsys.readouterr().err == (
         "python -m sims.tiny: error: cannot write the run folder: No space left on device; "
-        "nothing of this run was saved\n"
+        "no checkpoint yet, nothing to go on from\n"
     )
     assert list((tmp_path / "runs").iterdir()) == []
 
