@@ -88,7 +88,7 @@ class Checkpoint:
             return False
         try:
             write_whole(self.path, _packed(self.identity, at, leaves))
-        except OSError as error:
+        except (OSError, MemoryError) as error:
             if self.path not in _unwritable:
                 _unwritable.add(self.path)
                 log.warning(
@@ -223,5 +223,5 @@ def _aside(path: Path) -> Path:
     return next(name for name in names if not name.exists())
 
 
-def _reason(error: OSError) -> str:
-    return error.strerror or str(error)
+def _reason(error: OSError | MemoryError) -> str:
+    return (error.strerror if isinstance(error, OSError) else "out of memory") or str(error)

@@ -16,17 +16,13 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+from filelock import lock_descriptor
 from matplotlib.figure import Figure
 
 from langevin_ib import signals
 from langevin_ib.errors import ConfigError
 from langevin_ib.files import UNFINISHED, sync, write_whole
 from langevin_ib.plain import Json, JsonObject
-
-try:
-    import fcntl
-except ImportError:  # Windows, where what a kill has left stays
-    fcntl = None
 
 CHECKPOINTS = ".checkpoints"  # in the output folder, until the run they belong to is saved
 SUMMARY = "summary.json"
@@ -221,17 +217,15 @@ def _is_left(folder: Path) -> bool:
 
 def _locked(folder: Path) -> int | None:
     """A descriptor that holds the lock of a folder; None if another has it, or where folders have none."""
-    if fcntl is None:
-        return None
-    place = None
     try:
         place = os.open(folder, os.O_RDONLY)
-        fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        if place is not None:
-            os.close(place)
+    except OSError:  # on Windows of any: what a kill has left stays there
         return None
-    return place
+    with contextlib.suppress(OSError):
+        if lock_descriptor(place, blocking=False):
+            return place
+    os.close(place)
+    return None
 
 
 def _replace(fresh: Path, folder: Path) -> None:

@@ -3,7 +3,7 @@
     python -m sims.bench.kills [--kills 20] [--faults SIGKILL rename] [--commands draws law] [--seed 0]
 
 A small run is started by its command line in a process of its own and meets a fault; the same command is given again,
-with a fault of the same kind, three times, and then undisturbed until it ends. Its `summary.json`, but for times and
+with a fault of the same kind, some times, and then undisturbed until it ends. Its `summary.json`, but for times and
 what it says of resuming, and its `draws.nc` or `recovered.npz` must then be those of an undisturbed run, byte for byte.
 
     SIGKILL, SIGTERM, SIGINT   sent at a moment that is uniform over the time that an undisturbed run takes
@@ -41,7 +41,6 @@ from typing import Any, NamedTuple
 from sims import described
 
 EVERY_SECONDS = 0.1  # between states
-FAULTED = 4  # runs of a command that meet a fault, before it is left alone
 TRIES = 5  # undisturbed, until it ends
 SMALL = "--chains 64 --burn-in 2000 --thin 20 --chunk 25"
 COMMANDS = {
@@ -83,6 +82,7 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--faults", nargs="+", choices=FAULTS, default=list(FAULTS))
     parser.add_argument("--commands", nargs="+", choices=list(COMMANDS), default=["draws"])
+    parser.add_argument("--each", type=int, default=4, help="faults that a run meets one after the other [4]")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="langevin_ib_kills_") as place:
@@ -101,7 +101,7 @@ def measure(options: argparse.Namespace, place: Path) -> dict[str, Row]:
         name = options.commands[number // len(options.faults) % len(options.commands)]
         wanted, seconds = plain[name]
         out, row = place / f"{number}", rows[kind]
-        for _ in range(min(FAULTED, options.kills - sum(row.faults for row in rows.values()))):
+        for _ in range(min(options.each, options.kills - sum(row.faults for row in rows.values()))):
             fault = {"kind": kind, "seed": chance.random(), "seconds": seconds, "states": str(out / ".checkpoints")}
             ended = run(name, out, place, fault)
             row.faults += 1
