@@ -21,6 +21,7 @@ are compiled once, into a cache of their own. A faulted run that reaches its end
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import random
@@ -85,15 +86,16 @@ def main() -> int:
     parser.add_argument("--each", type=int, default=4, help="faults that a run meets one after the other [4]")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="langevin_ib_kills_") as place:
-        rows = measure(options, Path(place))
-    show(rows)
+    rows: dict[str, Row] = defaultdict(Row)
+    with tempfile.TemporaryDirectory(prefix="langevin_ib_kills_") as place, contextlib.suppress(KeyboardInterrupt):
+        measure(options, Path(place), rows)
+    show(rows)  # what there is of it, if it was interrupted
     return 0 if all(row.identical == row.runs for row in rows.values()) else 1
 
 
-def measure(options: argparse.Namespace, place: Path) -> dict[str, Row]:
+def measure(options: argparse.Namespace, place: Path, rows: dict[str, Row]) -> None:
     """Kill and resume until there were enough faults."""
-    chance, rows = random.Random(options.seed), defaultdict[str, Row](Row)
+    chance = random.Random(options.seed)
     plain = {name: undisturbed(name, place) for name in options.commands}
     number = 0
     while sum(row.faults for row in rows.values()) < options.kills:
@@ -115,7 +117,6 @@ def measure(options: argparse.Namespace, place: Path) -> dict[str, Row]:
         row.identical += last.code == 0 and content(out) == wanted
         print(f"{kind:<8} {name:<12} {row.faults} faults, {row.identical} of {row.runs} runs identical", flush=True)
         number += 1
-    return rows
 
 
 def undisturbed(name: str, place: Path) -> tuple[dict[str, object], float]:
