@@ -113,8 +113,8 @@ def measure(options: argparse.Namespace, place: Path, rows: dict[str, Row]) -> N
             if ended.code == 0:
                 break
         last = finish(name, out, place, row)
-        row.runs += 1
-        row.identical += last.code == 0 and content(out) == wanted
+        same = last.code == 0 and content(out) == wanted
+        row.runs, row.identical = row.runs + 1, row.identical + same
         print(f"{kind:<8} {name:<12} {row.faults} faults, {row.identical} of {row.runs} runs identical", flush=True)
         number += 1
 
