@@ -44,9 +44,14 @@ def silent(stage: str) -> None:
     del stage
 
 
-def versions() -> str:
-    """Of what makes the numbers, for the fingerprint of a checkpoint."""
-    return f"{__version__} {jax.__version__}"
+def identity_of(configuration: str, stage: str) -> dict[str, str]:
+    """What must agree for a checkpoint to be continued: versions of what makes the numbers, settings, stage."""
+    return {"langevin_ib": __version__, "jax": jax.__version__, "configuration": configuration, "stage": stage}
+
+
+def slug(stage: str) -> str:
+    """A stage's name as one of a file."""
+    return stage.replace(" ", "-").replace("/", "-")
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,7 @@ class Session:
         checkpoints: the folder of the run's checkpoint files; None keeps none.
         scheduler: of other processes or machines, see `ensemble.cluster`; None: threads of this process.
         executor: that it stands for, known once the session is open.
+        fresh: whether to begin anew, whatever they hold.
 
     >>> with Session().open():
     ...     jax.numpy.zeros(1).dtype.name
@@ -70,6 +76,7 @@ class Session:
     checkpoints: Path | None = None
     scheduler: str | None = None
     executor: Executor | None = None
+    fresh: bool = False
 
     @contextmanager
     def open(self) -> Iterator[Session]:
@@ -95,11 +102,24 @@ class Session:
 
     def stage(self, config: HasDigest, name: str) -> Stage:
         """What every long stage is given: its name, its progress bar, its chunk and its checkpoint file."""
-        checkpoint = None
-        if self.checkpoints is not None:
-            file = name.replace(" ", "-").replace("/", "-")
-            checkpoint = Checkpoint(self.checkpoints / f"{file}.npz", f"{config.digest()} {name} {versions()}")
-        return Stage(name, self.report(name), self.chunk_records, checkpoint, Placement(executor=self.executor))
+        kept = self.checkpoint(config.digest(), name)
+        return Stage(name, self.report(name), self.chunk_records, kept, Placement(executor=self.executor))
+
+    def within(self, part: str) -> Session:
+        """The same for a part of a study, whose checkpoints lie in a folder of their own."""
+        return self if self.checkpoints is None else replace(self, checkpoints=self.checkpoints / slug(part))
+
+    def checkpoint(self, configuration: str, stage: str) -> Checkpoint | None:
+        """Where a long stage saves its state, if anywhere.
+
+        Args:
+            configuration: a digest of what decides its numbers, besides what its steps compute.
+            stage: its name.
+        """
+        if self.checkpoints is None:
+            return None
+        identity = identity_of(configuration, stage)
+        return Checkpoint(self.checkpoints / f"{slug(stage)}.npz", identity, fresh=self.fresh)
 
 
 def check_open() -> None:

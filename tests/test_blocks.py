@@ -155,7 +155,7 @@ class StoppedError(Exception):
 @pytest.mark.parametrize(("name", "kernel", "source"), CASES[:7], ids=map("-".join, CASES[:7]))
 def test_what_was_stopped_goes_on_in_other_threads_and_chunks(name, kernel, source, tmp_path):
     def kept():
-        return Checkpoint(tmp_path / "state.npz", "run", every_s=0.0)
+        return Checkpoint(tmp_path / "state.npz", {"run": "one"}, every_s=0.0)
 
     whole = ensemble(name, kernel, source, chains=600)
     with pytest.raises(StoppedError):

@@ -195,7 +195,7 @@ def test_a_checkpoint_of_other_tasks_is_not_used(tmp_path):
     """It is where they are the same."""
     tasks, seen = targets(4), {}
     for name, later in {"same": tasks, "other": 2.0 * tasks}.items():
-        checkpoint = Checkpoint(tmp_path / f"{name}.npz", "", every_s=0.0)
+        checkpoint = Checkpoint(tmp_path / f"{name}.npz", {}, every_s=0.0)
         with pytest.raises(StoppedError):
             walk(tasks, chunk_records=4, checkpoint=checkpoint, progress=interrupt_at(36))
         steps = []
@@ -234,7 +234,7 @@ def test_a_killed_run_resumes_to_the_same_numbers(kernel, stop_at, chunk, tmp_pa
             raise StoppedError
 
     def checkpoint():
-        return Checkpoint(tmp_path / "stage.npz", "same run", every_s=0.0)
+        return Checkpoint(tmp_path / "stage.npz", {"run": "same"}, every_s=0.0)
 
     whole = sample(kernel, chunk_records=6)
     with pytest.raises(StoppedError):
@@ -253,10 +253,10 @@ def test_a_killed_run_resumes_to_the_same_numbers(kernel, stop_at, chunk, tmp_pa
 @pytest.mark.full
 def test_a_checkpoint_of_another_run_is_not_used(tmp_path):
     path = tmp_path / "stage.npz"
-    sample(langevin(), checkpoint=Checkpoint(path, "another run", every_s=0.0))
+    sample(langevin(), checkpoint=Checkpoint(path, {"run": "another"}, every_s=0.0))
     assert path.exists()
     seen = []
-    sample(langevin(), checkpoint=Checkpoint(path, "this run"), progress=lambda done, total: seen.append(done))
+    sample(langevin(), checkpoint=Checkpoint(path, {"run": "this"}), progress=lambda done, total: seen.append(done))
     assert seen[0] == 30
     path.write_bytes(b"PK damaged")
-    assert_same(sample(langevin(), checkpoint=Checkpoint(path, "this run")).segments, sample(langevin()).segments)
+    assert_same(sample(langevin(), checkpoint=Checkpoint(path, {"run": "this"})).segments, sample(langevin()).segments)

@@ -7,6 +7,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
+from langevin_ib.ensemble.checkpoint import Checkpoint
 from langevin_ib.studies import baselines, parts
 from langevin_ib.studies.balance import MECHANISMS
 from langevin_ib.studies.baselines import LassoFit, MatrixFit
@@ -363,13 +364,43 @@ def test_the_caption_stands_beside_every_reading_of_a_run_of_the_papers_length(t
     assert not any("not the paper's" in note for note in summary["notes"])
 
 
-def test_an_interrupted_figure_promises_no_checkpoint(tmp_path, monkeypatch, capsys):
+def test_a_figure_that_is_interrupted_before_its_first_checkpoint_promises_none(tmp_path, monkeypatch, capsys):
     def interrupted(*given, **options):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(parts, "train", interrupted)
     assert fig5_sparse_spectral.main(["--seeds", "2", "--out", str(tmp_path)]) == 130
-    assert capsys.readouterr().err.endswith("interrupted; nothing of this run was saved\n")
+    assert capsys.readouterr().err.endswith("interrupted; no checkpoint yet, nothing to go on from\n")
+
+
+@pytest.mark.full
+def test_an_interrupted_figure_goes_on_to_the_same_numbers(tmp_path, monkeypatch, caplog):
+    """Interrupted before its third training; the two that it has done are not done again."""
+    caplog.set_level("INFO", logger="langevin_ib")
+    options = ["--seeds", "18", "--steps", "400", "--out"]
+    train, calls = parts.train, []
+
+    def interrupted(*given, **options):
+        calls.append(options["stage"])
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return train(*given, **options)
+
+    plain, out = tmp_path / "plain", tmp_path / "runs"
+    assert FIGURES["fig1_orbits"].main([*options, str(plain)]) == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoint, "due", lambda self, **_: True)
+        patch.setattr(parts, "train", interrupted)
+        assert FIGURES["fig1_orbits"].main([*options, str(out)]) == 130
+    (partial,) = out.rglob("summary.json")
+    assert strict(partial.read_text(encoding="utf-8"))["stage"] == calls[2]
+    caplog.clear()
+    assert FIGURES["fig1_orbits"].main([*options, str(out)]) == 0
+    resumed = [message.split(" from ")[0] for message in caplog.messages if message.startswith("resumed")]
+    assert sorted(resumed) == sorted(f'resumed "{name}" at step 400 of 400' for name in calls[:2] for _ in range(2))
+    first, second = (strict(next(at.glob("fig1*/summary.json")).read_text(encoding="utf-8")) for at in (plain, out))
+    assert {**first, "wall_s": None} == {**second, "wall_s": None}
+    assert [path.name for path in out.iterdir()] == [next(plain.iterdir()).name]
 
 
 def test_all_figures_interrupted_say_that_those_that_are_saved_stay(tmp_path, monkeypatch, capsys):

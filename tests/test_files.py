@@ -11,18 +11,22 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
 
 import langevin_ib
-from langevin_ib import RunConfig, signals, sim
-from langevin_ib.ensemble import checkpoint
-from langevin_ib.ensemble.checkpoint import Checkpoint, Standing
+from langevin_ib import RunConfig, files, signals, sim
+from langevin_ib.cli.command import guarded
+from langevin_ib.cli.job import Job, Output, execute
+from langevin_ib.ensemble.checkpoint import Checkpoint
 from langevin_ib.errors import ConfigError, ProcessError
-from langevin_ib.output import folders, store
+from langevin_ib.output import folders, locks, store
+from langevin_ib.output.blocks import Report
 from langevin_ib.runs import run as experiment
 from langevin_ib.runs.plan import build_reduction
 from langevin_ib.runs.processes import langevin
@@ -67,7 +71,7 @@ def finished(result, monkeypatch):
 
     def run(config, *, checkpoints, **_):
         place = checkpoints / "uv-0"
-        Checkpoint(place / "sampling.npz", "", 0.0).save(Standing(0, 90, np.zeros(3)))
+        Checkpoint(place / "sampling.npz", {}, 0.0).save({"recorded": [90]}, [np.zeros(3)])
         signals.expect(place)
         signals.note(place / "sampling.npz", "sampling", 360, 400)
         return dataclasses.replace(result, checkpoints=place)
@@ -123,25 +127,29 @@ def test_a_limit_inside_the_draws_is_an_error_and_no_crash(result, tmp_path):
     assert list((tmp_path / "runs").iterdir()) == []
 
 
-def test_a_full_disk_leaves_the_last_state_and_no_other_file(tmp_path, monkeypatch):
-    saved = Checkpoint(tmp_path / "stage.npz", "one run", 0.0)
-    saved.save(Standing(3, 4, [np.arange(5.0)]))
+def test_a_full_disk_leaves_the_last_state_and_no_other_file_and_is_said_once(tmp_path, monkeypatch, caplog):
+    saved = Checkpoint(tmp_path / "stage.npz", {"run": "one"}, 0.0)
+    assert saved.save({"burned": [3]}, [np.arange(5.0)])
     before = content(tmp_path)
 
     def full(number):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoint.os, "fsync", full)
-        with pytest.raises(OSError, match="No space left"):
-            saved.save(Standing(5, 6, [np.arange(5.0)]))
+        patch.setattr(files.os, "fsync", full)
+        assert not saved.save({"burned": [5]}, [np.arange(5.0)])
+        assert not saved.save({"burned": [6]}, [np.arange(5.0)])
     assert content(tmp_path) == before
-    assert saved.load(lambda _: [np.zeros(5)]).burned == 3
+    assert saved.load().at == {"burned": [3]}
+    (line,) = caplog.messages  # once
+    assert line == f"checkpoint {saved.path} cannot be written: No space left on device; the run goes on without it"
+    assert saved.save({"burned": [7]}, [np.arange(5.0)])
+    assert saved.load().at == {"burned": [7]}
 
 
 @pytest.mark.full
 def test_checkpoints_stay_until_the_result_is_saved(tmp_path, monkeypatch):
-    monkeypatch.setattr(Checkpoint, "due", lambda self: True)
+    monkeypatch.setattr(Checkpoint, "due", lambda self, **_: True)
     result = langevin_ib.run(RunConfig(**QUICK), chunk_records=25, checkpoints=tmp_path / "states")
     assert [path.name for path in result.checkpoints.iterdir()] == ["sampling.npz"]
     store.save(result, tmp_path / "runs")
@@ -181,7 +189,7 @@ def test_of_runs_that_save_one_state_at_a_time_each_state_is_whole(tmp_path):
 
     def work(number):
         for burned in range(60):
-            Checkpoint(place / "stage.npz", "one run", 0.0).save(Standing(burned, 0, [np.full(100, number)]))
+            Checkpoint(place / "stage.npz", {"run": "one"}, 0.0).save({"burned": [burned]}, [np.full(100, number)])
             if burned % 10 == 9:
                 folders.discard(place)
 
@@ -343,3 +351,257 @@ def test_a_result_whose_model_is_gone_comes_without_it_and_says_so(result, caplo
     assert "restored without its model" in caplog.text
     assert again.summary == gone.summary
     assert again == gone
+
+
+def command(out, work, name="job", **options):
+    """A command line whose result is one file: the exit code."""
+
+    def save(result, report, out):
+        del report
+        return folders.write_folder(
+            Path(out) / "result", lambda fresh: folders.write(fresh / "summary.json", json.dumps(result))
+        )
+
+    job = Job(name, work, lambda _: Report("", ()), save, lambda *_: {})
+    return guarded("job", lambda: execute(job, Output(str(out), quiet=True, as_json=False, **options)))
+
+
+def finish(number):
+    """Work that is done at once."""
+    return lambda report: {"number": number}
+
+
+def result_of(out):
+    return json.loads((out / "result" / "summary.json").read_bytes())
+
+
+def interrupted(stages):
+    """Work that a signal stops within the last of these stages, at step 3 of 10."""
+
+    def work(report):
+        for stage in stages[:-1]:
+            report(stage)(10, 10)
+        report(stages[-1])(3, 10)
+        signal.raise_signal(signal.SIGINT)
+        signals.check()
+
+    return work
+
+
+def test_a_signal_leaves_a_summary_that_is_partial_and_never_in_the_place_of_a_result(tmp_path, capsys):
+    stages = ["planning", "sampling", "check at h/2"]
+    assert command(tmp_path, interrupted(stages)) == 130
+    assert capsys.readouterr().err == "job: error: interrupted; no checkpoint yet, nothing to go on from\n"
+    summary = json.loads((tmp_path / "job" / "summary.json").read_bytes())
+    assert summary == {
+        "partial": True, "name": "job", "stage": "check at h/2", "step": 3, "steps": 10,
+        "finished": ["planning", "sampling"], "verdicts": None,
+        "note": "interrupted; no checkpoint yet, nothing to go on from",
+    }  # fmt: skip
+    assert command(tmp_path, finish(1)) == 0  # whose folder has another name
+    assert [path.name for path in tmp_path.iterdir()] == ["result"]
+    assert command(tmp_path, interrupted(stages), "result") == 130  # whose folder has that of an earlier result
+    assert result_of(tmp_path) == {"number": 1}
+    partial = tmp_path / folders.CHECKPOINTS / "result" / "summary.json"
+    assert json.loads(partial.read_bytes()) == summary | {"name": "result"}
+
+
+def test_a_signal_before_any_long_stage_leaves_nothing(tmp_path):
+    def work(report):
+        report("planning")
+        signal.raise_signal(signal.SIGINT)
+
+    assert command(tmp_path / "runs", work) == 130
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+def test_a_second_signal_ends_the_process_at_once_wherever_it_is():
+    """It waits in C, as in XLA, where Python's handlers have to wait."""
+    code = (
+        "import ctypes, sys\nfrom langevin_ib import signals\nfrom langevin_ib.cli.command import guarded\n"
+        "def work():\n    with signals.held():\n        print('ready', flush=True)\n"
+        "        for _ in range(9):  # each signal ends one\n            ctypes.CDLL(None).sleep(600)\n"
+        "sys.exit(guarded('job', work))\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    with process:
+        for _ in range(2):
+            process.send_signal(signal.SIGTERM)
+            time.sleep(2 * signals.ONE)
+        _, said = process.communicate(timeout=60)
+    assert (process.returncode, said) == (
+        130,
+        "interrupted twice, ended at once; no checkpoint yet, nothing to go on from\n",
+    )
+
+
+def test_of_two_runs_of_the_same_the_second_waits_and_says_for_whom(tmp_path, caplog):
+    at_work, most = [0], [0]
+
+    def work(_):
+        at_work[0] += 1
+        most[0] = max(most[0], at_work[0])
+        time.sleep(0.3)
+        at_work[0] -= 1
+        return {"number": 1}
+
+    together(lambda _: command(tmp_path / "runs", work), 3)
+    assert most == [1]
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["result"]
+    assert set(caplog.messages) <= {
+        f"waiting for process {os.getpid()} on {locks.socket.gethostname()}, which is at the same run",
+        "waiting for another process, which is at the same run",  # it has not yet written who it is
+    }
+    assert len(caplog.messages) == 2
+
+
+def test_with_no_wait_the_second_is_refused_and_another_run_is_not(tmp_path, capsys):
+    inner = []
+
+    def beside(name):
+        with ThreadPoolExecutor(1) as pool:  # a thread of its own, as of another process
+            return pool.submit(command, tmp_path, finish(2), name, wait=False).result()
+
+    def work(_):
+        inner.extend(beside(name) for name in ("job", "other"))
+        return {"number": 1}
+
+    assert command(tmp_path, work) == 0
+    assert inner == [2, 0]
+    assert result_of(tmp_path) == {"number": 1}
+    line = capsys.readouterr().err
+    assert line == (
+        f"job: error: process {os.getpid()} on {locks.socket.gethostname()} is at the same run; without --no-wait this "
+        "one waits\n"
+    )
+
+
+def test_a_lock_whose_owner_was_killed_is_taken_over(tmp_path, caplog):
+    code = (
+        "import pathlib, sys, time\nfrom langevin_ib.output.locks import alone\n"
+        "with alone(pathlib.Path(sys.argv[1]), wait=True):\n    print('ready', flush=True)\n    time.sleep(600)\n"
+    )
+    place = tmp_path / "states" / "job"
+    process = subprocess.Popen([sys.executable, "-c", code, place], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    with process:
+        process.kill()
+    assert len(list(place.parent.iterdir())) == 2
+    with locks.alone(place, wait=False):
+        pass
+    assert caplog.messages == []
+    assert list(place.parent.iterdir()) == []
+
+
+def test_a_disk_without_locks_is_said_and_used(tmp_path, monkeypatch, caplog):
+    def acquire(*_, **__):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(locks.FileLock, "acquire", acquire)
+    assert command(tmp_path, finish(1)) == 0
+    assert result_of(tmp_path) == {"number": 1}
+    assert "cannot be locked: No locks available; start no other run of the same" in caplog.text
+
+
+class DiskError:
+    """A file system call that fails."""
+
+    def __init__(self, number):
+        self.number = number
+
+    def __call__(self, *_, **__):
+        raise OSError(self.number, os.strerror(self.number))
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO])
+@pytest.mark.parametrize("call", ["mkdir", "rename", "open"])
+def test_a_result_that_cannot_be_written_is_one_line_and_exit_3_and_the_earlier_one_stays(
+    call, number, tmp_path, monkeypatch, capsys
+):
+    assert command(tmp_path, finish(1)) == 0
+
+    def work(_):
+        monkeypatch.setattr(Path, call, DiskError(number))
+        return {"number": 2}
+
+    with monkeypatch.context():
+        code = command(tmp_path, work)
+        monkeypatch.undo()
+    assert code == 3
+    assert capsys.readouterr().err == (
+        f"job: error: cannot write the run folder: {os.strerror(number)}; no checkpoint yet, nothing to go on from\n"
+    )
+    assert result_of(tmp_path) == {"number": 1}
+    assert command(tmp_path, finish(3)) == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["result"]
+
+
+def test_a_full_disk_before_any_work_is_one_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(locks.FileLock, "acquire", DiskError(errno.ENOSPC))
+    assert command(tmp_path / "runs", finish(1)) == 3
+    assert capsys.readouterr().err == (
+        "job: error: cannot write: No space left on device; no checkpoint yet, nothing to go on from\n"
+    )
+
+
+def test_a_partial_summary_that_cannot_be_written_changes_nothing(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(folders, "write_whole", DiskError(errno.ENOSPC))
+    assert command(tmp_path / "runs", interrupted(["planning", "sampling"])) == 130
+    assert capsys.readouterr().err == "job: error: interrupted; no checkpoint yet, nothing to go on from\n"
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_folder_that_is_removed_while_a_run_is_at_work_is_made_again(tmp_path):
+    out = tmp_path / "runs"
+
+    def work(_):
+        folders.shutil.rmtree(out)
+        assert Checkpoint(out / folders.CHECKPOINTS / "job" / "stage.npz", {}).save({}, [np.zeros(2)])
+        folders.shutil.rmtree(out)
+        return {"number": 1}
+
+    assert command(out, work) == 0
+    assert result_of(out) == {"number": 1}
+
+
+def test_what_a_kill_has_left_is_mended_and_what_others_are_at_is_not(tmp_path):
+    old, name = {"number": 1}, "0123456789ab"
+    for folder in (f".result-old-{name}", f".other-{name}", f".kept-old-{name}", "kept"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "summary.json").write_text(json.dumps(old))
+    unfinished = tmp_path / folders.CHECKPOINTS / "job" / f"stage.npz.{name}.tmp"
+    unfinished.parent.mkdir(parents=True)
+    unfinished.write_bytes(b"half")
+    seen = []
+
+    def other(fresh):
+        with ThreadPoolExecutor(1) as pool:
+            assert pool.submit(command, tmp_path, finish(2), "job").result() == 0
+        seen.append(fresh.exists())
+        folders.write(fresh / "file", b"")
+
+    def work(_):
+        seen.append(result_of(tmp_path))
+        return {"number": 2}
+
+    assert command(tmp_path, work) == 0
+    folders.write_folder(tmp_path / "another", other)
+    assert seen == [old, True]  # it had stepped aside, and its successor never came
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["another", "kept", "result"]
+
+
+def test_states_are_discarded_and_those_that_were_refused_are_not(tmp_path):
+    place = tmp_path / "job"
+    for path in (place / "a.npz", place / "part" / "b.npz", place / "part" / "c.refused-1.npz"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"")
+    folders.discard(place)
+    assert [path.name for path in place.rglob("*") if path.is_file()] == ["c.refused-1.npz"]
+    folders.discard(tmp_path / "gone")
+    (place / "part" / "c.refused-1.npz").unlink()
+    folders.discard(place)
+    assert not place.exists()

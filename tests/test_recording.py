@@ -123,8 +123,8 @@ def test_an_interrupted_run_goes_on_from_where_its_blocks_stood(x64, tmp_path):
     runs, chains = Runs("matrix", jnp.float32), 24
     seen: list[int] = []
 
-    def kept(fingerprint="same run"):
-        return Checkpoint(tmp_path / "state.npz", fingerprint, every_s=0.0)
+    def kept(run="same"):
+        return Checkpoint(tmp_path / "state.npz", {"run": run}, every_s=0.0)
 
     def interrupt(done, total):
         if 2 * done > total:
@@ -136,7 +136,7 @@ def test_an_interrupted_run_goes_on_from_where_its_blocks_stood(x64, tmp_path):
     np.testing.assert_array_equal(resumed, runs.run(chains))
     assert min(seen) > STEPS // 2
     seen.clear()
-    other = kept("another run")
+    other = kept("another")
     runs.run(chains, checkpoint=other, progress=lambda done, total: seen.append(done), chunk_records=1)
     assert min(seen) < STEPS // 2
 

@@ -76,11 +76,14 @@ def _run_attribution(argv: Sequence[str]) -> int:
         return "a default" if name in config.to_dict() else "set by rule"
 
     def work(report: Stages) -> StudyResult:
-        with Session(report).open() as session:
-            return attribute(config, session, output.checkpoints)
+        with Session(report, checkpoints=place, fresh=output.fresh).open() as session:
+            return attribute(config, session)
 
     output = Output.of(arguments)
+    name = f"attribution-{config.name}-{config.digest()}"
+    place = output.checkpoints / name
     job = Job(
+        name=name,
         work=work,
         report=attribution_report,
         save=partial(save_study, settings=True),

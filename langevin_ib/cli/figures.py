@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +12,7 @@ from langevin_ib.cli.command import guarded, new_parser
 from langevin_ib.cli.job import Job, Output, execute
 from langevin_ib.cli.options import add_output, add_settings, typed_settings
 from langevin_ib.config.kinds import POSITIVE, OneOf
-from langevin_ib.config.settings import Setting
+from langevin_ib.config.settings import Setting, Settings
 from langevin_ib.stages import Stages
 from langevin_ib.studies.request import PARTS, Request
 
@@ -18,8 +20,6 @@ if TYPE_CHECKING:
     from langevin_ib.output.blocks import Report
     from langevin_ib.session import Session
     from langevin_ib.studies.result import StudyResult
-
-UNSAVED = "nothing of this run was saved"
 
 
 def main(
@@ -64,9 +64,10 @@ def main(
         only = {*PARTS} if arguments.get("figure_only") else {*PARTS} - {*parts}
         own = {name: extra[name].check(name, value) for name, value in typed_settings(arguments, extra).items()}
         typed: dict[str, Any] = {**typed_settings(arguments, declared), **dict.fromkeys(only, False)}
-        return _run_study(Request(**typed, extra=own), study, report, Output.of(arguments))
+        request = Request(**typed, extra=own)
+        return _run_study(_name(program, request), request, study, report, Output.of(arguments))
 
-    return guarded(f"python -m {program}", work, interrupted=UNSAVED)
+    return guarded(f"python -m {program}", work)
 
 
 def positive(text: str) -> Setting:
@@ -79,18 +80,31 @@ def choice(text: str, *allowed: str) -> Setting:
     return Setting(default=None, help=text, kind=OneOf(*allowed), shown=allowed[0])
 
 
+def _name(program: str, request: Request) -> str:
+    """The same for the same options; whether a user's data are, checkpoints know by what they compute."""
+    import hashlib  # noqa: PLC0415 - loads OpenSSL, which `--help` needs not wait for
+
+    options = json.dumps({**Settings.to_dict(request), **request.extra}, sort_keys=True)
+    return f"{program.removeprefix('sims.')}-{hashlib.sha256(options.encode()).hexdigest()[:8]}"
+
+
 def _run_study(
+    name: str,
     request: Request,
     study: Callable[[Request, Session], StudyResult],
     report: Callable[[StudyResult], Report],
     output: Output,
 ) -> int:
     with signals.held():
+        from langevin_ib.ensemble.checkpoint import refusals  # noqa: PLC0415 - with NumPy
         from langevin_ib.output.store import save_study, study_summary  # noqa: PLC0415 - with Matplotlib
         from langevin_ib.session import Session  # noqa: PLC0415 - with JAX
 
-    def work(progress: Stages) -> StudyResult:
-        with Session(progress).open() as session:
-            return study(request, session)
+    place = output.checkpoints / name
 
-    return execute(Job(work, report, save_study, study_summary, left=lambda: UNSAVED), output)
+    def work(progress: Stages) -> StudyResult:
+        with Session(progress, checkpoints=place, fresh=output.fresh).open() as session:
+            result = study(request, session)
+        return dataclasses.replace(result, notes=(*result.notes, *refusals(place)), checkpoints=place)
+
+    return execute(Job(name, work, report, save_study, study_summary), output)

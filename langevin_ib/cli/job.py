@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 from langevin_ib import signals
 from langevin_ib.cli.command import own_output
 from langevin_ib.errors import FailedRunError
-from langevin_ib.stages import Stages
+from langevin_ib.stages import Progress, Stages
 
 if TYPE_CHECKING:  # with JAX and Matplotlib, which `--help` needs not wait for
     from langevin_ib.output.blocks import Report
@@ -23,20 +23,31 @@ R = TypeVar("R")
 
 
 class Output(NamedTuple):
-    """Where a result goes, and what is printed of it: the table, `summary.json` or nothing."""
+    """Where a result goes, what is printed of it, and what is done about an earlier or another run of the same.
+
+    Attributes:
+        out: the folder of run folders.
+        quiet: print nothing but errors.
+        as_json: print `summary.json` instead of the table.
+        fresh: begin anew, whatever an earlier run has saved.
+        wait: for another run of the same; else that is an error.
+    """
 
     out: str
     quiet: bool
     as_json: bool
+    fresh: bool = False
+    wait: bool = True
 
     @classmethod
     def of(cls, arguments: Mapping[str, object]) -> Output:
         """As the options of `options.add_output` say."""
-        return cls(str(arguments["out"]), bool(arguments["quiet"]), bool(arguments["json"]))
+        fresh, wait = bool(arguments["fresh"]), bool(arguments["wait"])
+        return cls(str(arguments["out"]), bool(arguments["quiet"]), bool(arguments["json"]), fresh, wait)
 
     @property
     def checkpoints(self) -> Path:
-        """Where long stages keep their states, until the result is saved."""
+        """Where long stages keep their states, until the result is saved; each run in a folder of its name."""
         from langevin_ib.output.folders import CHECKPOINTS  # noqa: PLC0415 - see above
 
         return Path(self.out) / CHECKPOINTS
@@ -47,27 +58,27 @@ class Job(Generic[R]):
     """What one command does.
 
     Attributes:
+        name: the same for the same settings; of the lock, and of the folder of checkpoints.
         work: from a progress report to a result.
         report: how that is told.
         save: into a folder, which it returns.
         summary: what `--json` prints.
         owned: what is not of the package in it, whose faults are said to be theirs.
-        left: what is left where the folder cannot be written, in words.
         notes: for standard error, once it is saved.
     """
 
+    name: str
     work: Callable[[Stages], R]
     report: Callable[[R], Report]
     save: Callable[[R, Report, str], Path]
     summary: Callable[[R, Report], JsonObject]
     owned: Sequence[str] = ()
-    left: Callable[[], str] = signals.left
     notes: Sequence[str] = ()
 
 
 def execute(job: Job[R], output: Output, named: AbstractContextManager[None] | None = None) -> int:
     """Do it; returns the exit code 0. Standard output is for the result: what a model of the user's prints goes to
-    standard error.
+    standard error. Another run of the same, in this process or another, is waited for.
 
     Args:
         job: what is done.
@@ -76,31 +87,121 @@ def execute(job: Job[R], output: Output, named: AbstractContextManager[None] | N
 
     Raises:
         ConfigError: the folder cannot be written, seen before any work.
+        UsageError: another run of the same is at work, and is not to be waited for.
         FailedRunError: it could not be written afterwards.
+        KeyboardInterrupt: after a signal; a partial summary says how far the run has come.
     """
     with signals.held():
         from langevin_ib.models.registry import faults_of  # noqa: PLC0415 - see above
-        from langevin_ib.output.folders import check_writable, print_json, tidy  # noqa: PLC0415
+        from langevin_ib.output.folders import check_writable, clear_partial, print_json, tidy  # noqa: PLC0415
         from langevin_ib.output.progress import console, stages  # noqa: PLC0415
         from langevin_ib.output.terminal import show  # noqa: PLC0415
 
     check_writable(output.out)
     silent = output.quiet or output.as_json
-    with stages(silent) as progress, named or contextlib.nullcontext(), own_output(), faults_of(job.owned):
-        result = job.work(progress)
-        progress("writing")
-        report = job.report(result)
-        try:
-            folder = job.save(result, report, output.out)
-        except OSError as error:
-            reason = error.strerror or error
-            raise FailedRunError(f"cannot write the run folder: {reason}; {job.left()}") from None
+    try:
+        with (
+            stages(silent) as told,
+            _alone(job, output),
+            _partial(job, output, told) as progress,
+            named or contextlib.nullcontext(),
+            own_output(),
+            faults_of(job.owned),
+        ):
+            result = job.work(progress)
+            progress("writing")
+            report = job.report(result)
+            folder = _save(job, result, report, output)
+            if folder.name != job.name:
+                clear_partial(Path(output.out) / job.name)
+    finally:
+        tidy(output.out)
     for note in job.notes if not output.quiet else ():
         print(note, file=sys.stderr)
-    tidy(output.out)
     if output.as_json:
         print_json(job.summary(result, report))
     elif not output.quiet:
         show(report, console())
         console().print(f"saved in {folder}", soft_wrap=True)
     return 0
+
+
+def _save(job: Job[R], result: R, report: Report, output: Output) -> Path:
+    """The folder of the result."""
+    try:
+        return job.save(result, report, output.out)
+    except OSError as error:
+        reason = error.strerror or error
+        raise FailedRunError(f"cannot write the run folder: {reason}; {signals.left()}") from None
+
+
+@contextlib.contextmanager
+def _alone(job: Job[R], output: Output) -> Iterator[None]:
+    """No other run of the same is at work; what a killed one has left half written is gone."""
+    from langevin_ib.output.folders import mend  # noqa: PLC0415 - see above
+    from langevin_ib.output.locks import alone  # noqa: PLC0415
+
+    checkpoints = output.checkpoints / job.name
+    signals.expect(checkpoints)
+    with alone(checkpoints, wait=output.wait):
+        with contextlib.suppress(OSError):
+            mend(Path(output.out), checkpoints)
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):  # where there are states
+                checkpoints.rmdir()
+
+
+class _Course:
+    """How far a run has come, of what it reports: its stages in their order, steps of the last one."""
+
+    def __init__(self, told: Stages):
+        self._told = told
+        self.begun: list[str] = []
+        self.step: int | None = None
+        self.steps: int | None = None
+
+    def __call__(self, stage: str) -> Progress:
+        progress = self._told(stage)
+        self.begun.append(stage)
+        self.step = self.steps = None
+
+        def follow(done: int, total: int) -> None:
+            self.step, self.steps = done, total
+            if progress is not None:
+                progress(done, total)
+
+        return follow
+
+
+@contextlib.contextmanager
+def _partial(job: Job[R], output: Output, told: Stages) -> Iterator[Stages]:
+    """Follow a run, and where a signal ends it, leave a summary that says how far it came; it has no verdicts."""
+    from langevin_ib.output.folders import write_partial  # noqa: PLC0415 - see above
+
+    course = _Course(told)
+    try:
+        yield course
+    except KeyboardInterrupt:
+        if not signals.completed() and (course.steps is not None or len(course.begun) > 1):
+            with contextlib.suppress(OSError):  # the error line says where the run stands
+                name = signals.named() or job.name
+                summary = _summary(course, name)
+                signals.partial(write_partial(Path(output.out) / name, output.checkpoints / job.name, summary))
+        raise
+
+
+def _summary(course: _Course, name: str) -> JsonObject:
+    """What a partial `summary.json` says."""
+    *finished, stage = course.begun
+    return {
+        "partial": True,
+        "name": name,
+        "stage": stage,
+        "step": course.step,
+        "steps": course.steps,
+        "finished": finished,
+        "verdicts": None,
+        "note": f"interrupted; {signals.left()}",
+    }

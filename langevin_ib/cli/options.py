@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import textwrap
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -39,6 +40,17 @@ def typed_settings(arguments: Mapping[str, Any], declared: Mapping[str, Setting]
 def add_output(parser: Any, shown: str = "the table") -> None:
     """The options of where the result goes."""
     parser.add_argument("--out", metavar="DIR", default="runs", help="where the run folder goes [runs]")
+    again = parser.add_mutually_exclusive_group()
+    again.add_argument(
+        "--fresh", action="store_true", help="begin anew, not where an interrupted run of the same stood"
+    )
+    again.add_argument("--resume", dest="fresh", action="store_false", default=False, help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--no-wait",
+        dest="wait",
+        action="store_false",
+        help="do not wait while another process is at the same run: refuse",
+    )
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
     parser.add_argument("--json", action="store_true", help=f"print summary.json on standard output instead of {shown}")
 

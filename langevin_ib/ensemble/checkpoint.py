@@ -1,39 +1,46 @@
-"""Atomic save and exact resume of one ensemble: kernel states, accumulators, trace and the step they stand at.
+"""Checkpoints: atomic save and exact resume of one stage, and a line on every file that is not continued.
 
 No key is saved: the noise of step n comes from fold_in(key, n), so a resumed run continues with the numbers that an
-uninterrupted one would have had. What the steps compute is part of the fingerprint (`fingerprint.content_of`), so that
+uninterrupted one would have had. What the steps compute is part of the identity (`fingerprint.content_of`), so that
 a state is not continued by an edited model.
+
+The file is an .npz: `header`, JSON of who wrote it and where the stage stood, `checksum`, SHA-256 of header and arrays,
+and the arrays. Whatever a broken disk, a broken copy or another program has made of it is found when it is read.
 """
 
 from __future__ import annotations
 
-import contextlib
+import hashlib
 import io
 import json
 import logging
-import os
 import time
-import uuid
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import count
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from langevin_ib import signals
+from langevin_ib.files import write_whole
 from langevin_ib.stages import Resumed
 
 EVERY_SECONDS = 15.0
+ENDED_SECONDS = 1.0  # of work since the last save, above which the end of a stage is worth one
+FORMAT = 1
+COMPUTES = "what it computes"  # the part of an identity that the runner adds
+
+Place: TypeAlias = Mapping[str, list[int]]  # of each block
+
 log = logging.getLogger(__name__)
-TRIES = 5  # to save, while another process removes the folder
 
 
 class Saved(NamedTuple):
-    """A saved state: how far it is, and its arrays."""
+    """What a checkpoint holds: where the stage stood, in the runner's own terms, and its arrays."""
 
-    at: dict[str, Any]
+    at: Place
     leaves: list[np.ndarray]
 
 
@@ -43,89 +50,178 @@ class Checkpoint:
 
     Attributes:
         path: the file; its folder is created when first needed.
-        fingerprint: what must be the same for a saved state to fit: configuration, stage, versions; the runner adds
-            what its steps compute.
-        every_s: seconds of work between saves; a stage shorter than that leaves no file unless it is interrupted.
+        identity: what must agree for a saved state to be continued, by its name: configuration, stage, versions. The
+            runner adds what its steps compute.
+        every_s: seconds of work between saves, by a clock that only goes forward.
+        fresh: whether to begin anew, whatever is saved.
     """
 
     path: Path
-    fingerprint: str
+    identity: Mapping[str, str]
     every_s: float = EVERY_SECONDS
+    fresh: bool = False
     _last: float = field(default_factory=time.monotonic)
+    _closed: bool = False  # nothing is saved, so as not to lose what lies there
 
     def of(self, content: str) -> Checkpoint:
-        """The same for one content: a state of another does not fit."""
-        return replace(self, fingerprint=f"{self.fingerprint} {content}")
+        """The same for one content: a state of another is not continued."""
+        return replace(self, identity={**self.identity, COMPUTES: content})
 
     def say_resumed(self, stage: str, step: int, steps: int) -> None:
         """Log that a stage goes on from the saved state, and keep that for `resumes`."""
         log.info('resumed "%s" at step %d of %d from %s', stage, step, steps, self.path)
         signals.note(self.path, stage, step, steps)
-        _write(self._mark, json.dumps(Resumed(stage, step, steps)._asdict()).encode())
+        _told(self.path).append(Resumed(stage, step, steps))
 
-    @property
-    def _mark(self) -> Path:
-        return self.path.with_suffix(f".{os.getpid()}.resumed")  # a run of the same at the same time has its own
+    def due(self, *, ended: bool = False) -> bool:
+        """Whether it is time to save; at the end of a stage also what took a second, for a later one may be killed."""
+        return time.monotonic() - self._last >= (min(self.every_s, ENDED_SECONDS) if ended else self.every_s)
 
-    def due(self) -> bool:
-        """Whether it is time to save again."""
-        return time.monotonic() - self._last >= self.every_s
+    def save(self, at: Place, leaves: Sequence[np.ndarray]) -> bool:
+        """Replace the file in one step, and say whether that was possible.
 
-    def save(self, at: Mapping[str, Any], leaves: Sequence[np.ndarray]) -> None:
-        """Write to a temporary name and rename, so that a kill or a full disk leaves the last complete state.
-
-        Raises:
-            OSError: it cannot be written.
+        A run does not die for a state that it cannot write: on a full disk the last one stays, a line says so once, and
+        it is tried again at the next time.
         """
-        named = {f"leaf{i}": np.asarray(leaf) for i, leaf in enumerate(leaves)}
-        content = io.BytesIO()  # NumPy's writer mutters on standard error when a disk is full
-        np.savez(content, allow_pickle=False, fingerprint=self.fingerprint, at=json.dumps(at), **named)
-        _write(self.path, content.getbuffer())
         self._last = time.monotonic()
+        if self._closed:
+            return False
+        try:
+            write_whole(self.path, _packed(self.identity, at, leaves))
+        except (OSError, MemoryError) as error:
+            if self.path not in _unwritable:
+                _unwritable.add(self.path)
+                log.warning(
+                    "checkpoint %s cannot be written: %s; the run goes on without it", self.path, _reason(error)
+                )
+            return False
+        _unwritable.discard(self.path)
+        return True
 
     def load(self) -> Saved | None:
-        """The saved state; None if there is none that fits."""
-        self._mark.unlink(missing_ok=True)  # of an earlier process
-        if not self.path.exists():
+        """What is saved; None if there is nothing, or nothing that may be continued, of which a line tells."""
+        _history.pop(self.path, None)
+        if self.fresh:
+            if self.path.exists():
+                log.info("started over: checkpoint %s of an earlier run is left behind, to be replaced", self.path)
             return None
         try:
-            with np.load(self.path, allow_pickle=False) as saved:
-                if str(saved["fingerprint"]) != self.fingerprint:
-                    return None
-                at = json.loads(str(saved["at"]))
-                leaves = [saved[f"leaf{i}"] for i in range(len(saved.files) - 2)]
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile):  # not a file of ours, or a damaged one: begin anew
+            header, leaves = _unpacked(self.path.read_bytes())
+        except FileNotFoundError:
             return None
-        return Saved(at, leaves)
+        except OSError as error:
+            return self.refuse(f"it cannot be read: {_reason(error)}")
+        except _ForeignError as error:
+            return self.refuse(str(error))
+        differs = _differences(header["identity"], self.identity)
+        return self.refuse(differs) if differs else Saved(header["at"], leaves)
 
     def refuse(self, why: str) -> None:
-        """Say that the saved state does not fit."""
-        log.warning("%s is not continued: %s", self.path, why)
+        """Do not continue the saved state: say why in one line, kept for `refusals`, and move its file aside."""
+        try:
+            kept = _aside(self.path)
+            self.path.rename(kept)
+            outcome = f"it is kept as {kept.name}"
+        except OSError as error:
+            self._closed = True
+            outcome = f"it cannot be moved aside ({_reason(error)}), so that this stage saves nothing"
+        line = f"checkpoint {self.path} is not continued: {why}; {outcome}"
+        log.warning(line)
+        _told(self.path).append(line)
+
+
+class _ForeignError(Exception):
+    """A file that is not one of ours, or no longer; says what it is, with 'it' for the file."""
+
+
+_unwritable: set[Path] = set()  # of which that has been said
+_history: dict[Path, list[Resumed | str]] = {}  # of this process: what became of each file when it was last loaded
 
 
 def resumes(folder: Path | None) -> tuple[Resumed, ...]:
-    """The stages of a run that went on from a saved state."""
-    marks = [] if folder is None else sorted(folder.glob(f"*.{os.getpid()}.resumed"))
-    return tuple(Resumed(**json.loads(mark.read_text(encoding="utf-8"))) for mark in marks)
+    """The stages of a run that went on from a saved state, its checkpoints being in this folder."""
+    return tuple(told for told in _told_in(folder) if isinstance(told, Resumed))
 
 
-def _write(path: Path, content: bytes | memoryview) -> None:
-    """A file, under a name of its own until it is complete; its folder is created where it is missing."""
-    for left in reversed(range(TRIES)):
-        fresh = path.with_name(f"{path.name}.{uuid.uuid4().hex[:12]}.tmp")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with fresh.open("wb") as stream:
-                stream.write(content)
-                stream.flush()
-                os.fsync(stream.fileno())
-            fresh.replace(path)
-        except FileNotFoundError:  # a run of the same, saved by now, has removed the folder in between
-            if not left:
-                raise
-        except BaseException:
-            with contextlib.suppress(OSError):
-                fresh.unlink(missing_ok=True)
-            raise
+def refusals(folder: Path | None) -> tuple[str, ...]:
+    """A line for each checkpoint in this folder that was not continued."""
+    return tuple(told for told in _told_in(folder) if isinstance(told, str))
+
+
+def _told(path: Path) -> list[Resumed | str]:
+    return _history.setdefault(path, [])
+
+
+def _told_in(folder: Path | None) -> list[Resumed | str]:
+    if folder is None:
+        return []
+    return [told for path in sorted(_history) if path.is_relative_to(folder) for told in _history[path]]
+
+
+def _differences(theirs: Mapping[str, str], ours: Mapping[str, str]) -> str:
+    """What differs between two identities, as a clause about the first; empty if nothing does."""
+    clauses = []
+    for name in {**ours, **theirs}:
+        one, other = theirs.get(name, "unknown"), ours.get(name, "unknown")
+        if one == other or name == COMPUTES:
+            continue
+        if name in ("langevin_ib", "jax"):
+            clauses.append(f"it was made by {name} {one}, this is {other}")
         else:
-            return
+            clauses.append(f"its {name} is {one}, not {other}")
+    if not clauses and theirs.get(COMPUTES) != ours.get(COMPUTES):  # by itself: another version computes otherwise
+        clauses.append("what it computes is no longer the same (an edited model, or other data)")
+    return "; ".join(clauses)
+
+
+def _packed(identity: Mapping[str, str], at: Place, leaves: Sequence[np.ndarray]) -> memoryview:
+    header = json.dumps({"format": FORMAT, "identity": dict(identity), "at": dict(at), "leaves": len(leaves)}).encode()
+    arrays: dict[str, Any] = {f"leaf{i}": leaf for i, leaf in enumerate(leaves)}
+    arrays |= {name: np.frombuffer(text, np.uint8) for name, text in _sealed(header, leaves).items()}
+    content = io.BytesIO()  # NumPy's writer mutters on standard error when a disk is full
+    np.savez(content, allow_pickle=False, **arrays)
+    return content.getbuffer()
+
+
+def _unpacked(content: bytes) -> tuple[dict[str, Any], list[np.ndarray]]:
+    """Header and arrays of a file.
+
+    Raises:
+        _ForeignError: it is damaged, or was not written by `_packed`.
+    """
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as saved:
+            if "checksum" not in saved.files:
+                raise _ForeignError("it is no checkpoint of this format")
+            text, checksum = saved["header"].tobytes(), saved["checksum"].tobytes()
+            header = json.loads(text)
+            leaves = [saved[f"leaf{i}"] for i in range(header["leaves"])]
+    except _ForeignError:
+        raise
+    except Exception as error:  # a flipped bit meets every way in which zip files, .npy files and JSON can be broken
+        detail = " ".join(str(error).split())
+        raise _ForeignError(f"it is damaged ({detail[:80] or type(error).__name__})") from None
+    if _sealed(text, leaves)["checksum"] != checksum:
+        raise _ForeignError("it is damaged (its checksum is another)")
+    if header["format"] != FORMAT:
+        raise _ForeignError(f"its format is {header['format']}, this is {FORMAT}")
+    return header, leaves
+
+
+def _sealed(header: bytes, leaves: Sequence[np.ndarray]) -> dict[str, bytes]:
+    """A header and the checksum of it and of the arrays: types, shapes and bytes."""
+    checksum = hashlib.sha256(header)
+    for leaf in leaves:
+        checksum.update(f"{leaf.dtype.str} {leaf.shape}".encode())
+        checksum.update(np.ascontiguousarray(leaf).reshape(-1).view(np.uint8).data)
+    return {"header": header, "checksum": checksum.digest()}
+
+
+def _aside(path: Path) -> Path:
+    """The first name that is free for a file that is not continued."""
+    names = (path.with_name(f"{path.stem}{signals.REFUSED}{n}{path.suffix}") for n in count(1))
+    return next(name for name in names if not name.exists())
+
+
+def _reason(error: OSError | MemoryError) -> str:
+    return (error.strerror if isinstance(error, OSError) else "out of memory") or str(error)

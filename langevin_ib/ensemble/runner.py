@@ -306,8 +306,8 @@ class _Host:
         return np.array(self.carry_of(block).first_bad)[: block.chains] >= 0
 
     def _is_time(self) -> bool:
-        checkpoint = self.stage.checkpoint
-        return signals.asked() or (checkpoint is not None and checkpoint.due())
+        checkpoint, ended = self.stage.checkpoint, self.steps == self.schedule.steps
+        return signals.asked() or (checkpoint is not None and checkpoint.due(ended=ended))
 
     def _keep(self) -> None:
         """Save the state while all blocks rest; then stop, if a signal has asked for it."""
@@ -315,8 +315,8 @@ class _Host:
         if checkpoint is not None:
             leaves = jax.tree.leaves([(block.carry, block.finished, block.trace) for block in self.blocks])
             at = {name: [getattr(block, name) for block in self.blocks] for name in ("burned", "recorded")}
-            checkpoint.save(at, [np.asarray(leaf) for leaf in leaves])
-            signals.note(checkpoint.path, self.stage.name, self.steps, self.schedule.steps)
+            if checkpoint.save(at, [np.asarray(leaf) for leaf in leaves]):
+                signals.note(checkpoint.path, self.stage.name, self.steps, self.schedule.steps)
         signals.check()
 
     def _fail(self) -> None:

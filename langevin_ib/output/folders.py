@@ -11,18 +11,22 @@ import os
 import shutil
 import sys
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+from filelock import lock_descriptor
 from matplotlib.figure import Figure
 
 from langevin_ib import signals
 from langevin_ib.errors import ConfigError
+from langevin_ib.files import UNFINISHED, sync, write_whole
 from langevin_ib.plain import Json, JsonObject
 
 CHECKPOINTS = ".checkpoints"  # in the output folder, until the run they belong to is saved
+SUMMARY = "summary.json"
+HEX = "[0-9a-f]" * 12  # ends the name of a folder that is being written
 IN_THE_WAY = {errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR}  # what a rename meets where there is something
 RACES = 100  # renames that other processes may spoil, one after the other, before it counts as an error
 
@@ -34,9 +38,71 @@ def tidy(out: str | Path) -> None:
 
 
 def discard(checkpoints: Path | None) -> None:
-    """Remove the states that a run left in this folder: its result is saved."""
-    if checkpoints is not None:
+    """Remove the states that a run left in this folder: its result is saved. What was not continued stays."""
+    if checkpoints is None:
+        return
+    refused = {path for path in checkpoints.rglob(f"*{signals.REFUSED}*") if path.is_file()}
+    if not refused:
         shutil.rmtree(checkpoints, ignore_errors=True)
+        return
+    for path in sorted(checkpoints.rglob("*"), reverse=True):  # the content of a folder before the folder
+        with contextlib.suppress(OSError):
+            if path.is_dir():
+                path.rmdir()
+            elif path not in refused:
+                path.unlink()
+
+
+def mend(out: Path, checkpoints: Path) -> None:
+    """Undo what kills have left half done in a folder of results, and in the checkpoints of a run that one has alone.
+
+    A folder that had stepped aside for a new one, which then never came, goes back to its place; what nobody is writing
+    any more is removed.
+
+    Raises:
+        OSError: it cannot be undone.
+    """
+    for left in out.glob(f".*-{HEX}"):
+        name = left.name[1 : -len("-old-") - 12] if left.match(f".*-old-{HEX}") else None
+        if name is not None and not os.path.lexists(out / name):
+            with contextlib.suppress(FileNotFoundError):  # another process has done it
+                left.rename(out / name)
+        elif name is not None or _is_left(left):
+            _remove(left)
+    for unfinished in checkpoints.rglob(f"*{UNFINISHED}"):
+        unfinished.unlink(missing_ok=True)
+
+
+def is_complete(folder: Path) -> bool:
+    """Whether there is something in the place of a result that is not a partial summary alone."""
+    return os.path.lexists(folder) and not _is_partial(folder)
+
+
+def write_partial(folder: Path, checkpoints: Path, summary: JsonObject) -> Path:
+    """Write the summary of a run that was interrupted; returns its file.
+
+    It goes where the result will be, and where a complete one is, to the states of the run that did not get so far.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    path = (checkpoints if is_complete(folder) else folder) / SUMMARY
+    write_whole(path, summary_json(summary).encode())
+    return path
+
+
+def clear_partial(folder: Path) -> None:
+    """Remove a partial summary whose run has been saved elsewhere, a rule having been decided otherwise since."""
+    if _is_partial(folder):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_partial(folder: Path) -> bool:
+    try:
+        (file,) = (path for path in folder.iterdir() if not path.name.endswith(UNFINISHED))
+        return file.name == SUMMARY and json.loads(file.read_bytes())["partial"] is True
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def check_writable(out: str | Path) -> None:
@@ -53,7 +119,8 @@ def check_writable(out: str | Path) -> None:
             raise FileNotFoundError(0, f"{nearest} is a symbolic link to nothing")
         trial = _fresh(nearest, "trial")
         trial.mkdir()
-        trial.rmdir()
+        with contextlib.suppress(FileNotFoundError):  # `mend` of another process takes it for one that was left
+            trial.rmdir()
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or error
         raise ConfigError("out", "a folder that can be written", f"{out} ({why})") from None
@@ -89,14 +156,15 @@ def write_folder(folder: Path, fill: Callable[[Path], None]) -> Path:
         OSError: it cannot be written; what stood there before is untouched.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    fresh = _fresh(folder.parent, folder.name)
-    fresh.mkdir()
-    try:
-        fill(fresh)
-        _replace(fresh, folder)
-    except BaseException:
-        shutil.rmtree(fresh, ignore_errors=True)
-        raise
+    with _claimed(folder.parent, folder.name) as fresh:
+        try:
+            fill(fresh)
+            sync(fresh)
+            _replace(fresh, folder)
+            sync(folder.parent)
+        except BaseException:
+            shutil.rmtree(fresh, ignore_errors=True)
+            raise
     signals.complete(folder)
     return folder
 
@@ -118,7 +186,46 @@ def summary_json(summary: JsonObject) -> str:
 
 def _fresh(parent: Path, name: str) -> Path:
     """A hidden name that no other process has."""
-    return parent / f".{name}-{uuid.uuid4().hex[:12]}"
+    return parent / f".{name}-{uuid.uuid4().hex[:12]}"  # as `mend` looks for it
+
+
+@contextlib.contextmanager
+def _claimed(parent: Path, name: str) -> Iterator[Path]:
+    """A new folder under a name of its own, locked for as long as this process is at it, so that `mend` leaves it."""
+    while True:
+        fresh = _fresh(parent, name)
+        fresh.mkdir()
+        place = _locked(fresh)
+        if fresh.exists():  # else another process has taken it for one that was left, before the lock
+            break
+        if place is not None:
+            os.close(place)
+    try:
+        yield fresh
+    finally:
+        if place is not None:
+            os.close(place)
+
+
+def _is_left(folder: Path) -> bool:
+    """Whether no process is writing this folder any more; False where that cannot be known."""
+    place = _locked(folder)
+    if place is not None:
+        os.close(place)
+    return place is not None
+
+
+def _locked(folder: Path) -> int | None:
+    """A descriptor that holds the lock of a folder; None if another has it, or where folders have none."""
+    try:
+        place = os.open(folder, os.O_RDONLY)
+    except OSError:  # on Windows of any: what a kill has left stays there
+        return None
+    with contextlib.suppress(OSError):
+        if lock_descriptor(place, blocking=False):
+            return place
+    os.close(place)
+    return None
 
 
 def _replace(fresh: Path, folder: Path) -> None:

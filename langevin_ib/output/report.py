@@ -83,7 +83,8 @@ def findings(result: Result) -> tuple[Line, ...]:
         lines.append(_step_line(result.step_check, " and on normals" if config.increments == "four-point" else ""))
     lines += _reference_lines(result.reference) + _drift_lines(result.drift)
     lines += _slice_lines(result.protocol.slice) + _elsewhere_lines(result)
-    noted = (*result.missing, *result.protocol.notes, *([] if result.run.note is None else [result.run.note]))
+    run = result.run
+    noted = (*result.missing, *result.protocol.notes, *run.refused, *([] if run.note is None else [run.note]))
     lines += [Line(line, "yellow") for line in noted]
     lines += [Line(f"no verdict: {doubt}", "yellow") for doubt in result.doubts]
     if not result.doubts:

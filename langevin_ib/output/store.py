@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,7 +17,7 @@ from langevin_ib.output.page import page
 from langevin_ib.output.report import run_report
 from langevin_ib.plain import JsonObject
 from langevin_ib.runs.result import Result
-from langevin_ib.studies.result import StudyResult
+from langevin_ib.studies.result import StudyResult, folder_name
 
 Files = Mapping[str, Callable[[], str | bytes | memoryview]]  # name: what makes its content
 
@@ -47,8 +45,7 @@ def save(result: Result, out: str | Path) -> Path:
 
 def study_folder(result: StudyResult, out: str | Path) -> Path:
     """`<out>/<name>-<hash>`, or `<out>/<name>-<subject>-<hash>`; the hash is that of its configuration."""
-    digest = hashlib.sha256(json.dumps(result.config, sort_keys=True).encode()).hexdigest()[:8]
-    return Path(out) / "-".join([result.name, *([result.subject] if result.subject else []), digest])
+    return Path(out) / folder_name(result.name, result.subject, result.config)
 
 
 def study_summary(result: StudyResult, report: Report) -> JsonObject:

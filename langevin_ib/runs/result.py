@@ -44,6 +44,7 @@ class RunInfo:
         chain_steps_per_s: chains × steps over them.
         total_wall_s: seconds of the whole run.
         resumed: stages that went on from a checkpoint.
+        refused: a sentence for each checkpoint that was found and not continued.
         note: what kept the run from all cores, as a sentence; None if nothing.
     """
 
@@ -57,6 +58,7 @@ class RunInfo:
     chain_steps_per_s: int
     total_wall_s: float = 0.0
     resumed: tuple[Resumed, ...] = ()
+    refused: tuple[str, ...] = ()
     note: str | None = None
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from langevin_ib import signals
 from langevin_ib.config.records import record
 from langevin_ib.config.run import RunConfig, named_origins
-from langevin_ib.ensemble.checkpoint import resumes
+from langevin_ib.ensemble.checkpoint import refusals, resumes
 from langevin_ib.runs.doubts import convergence_doubts
 from langevin_ib.runs.judge import judge, mixing_of
 from langevin_ib.runs.process import Draws, Prepared, Process
@@ -25,6 +25,8 @@ def run(
     report: Stages | None = None,
     chunk_records: int | None = None,
     checkpoints: Path | None = None,
+    fresh: bool = False,
+    scheduler: str | None = None,
 ) -> Result:
     """Simulate, compare with every law, and judge.
 
@@ -35,6 +37,9 @@ def run(
         checkpoints: a folder in which a long stage saves its state every 15 s of work, and from which a run with the
             same configuration resumes. It stays until the result is saved: `output.store.save` removes it, or, of a
             result that is not to be saved, `output.folders.discard(result.checkpoints)`.
+        fresh: whether to begin anew, whatever is saved there.
+        scheduler: of processes or machines that blocks of chains are given to, in place of threads of this one:
+            `local`, `local:N` or the address of a Dask scheduler; changes no number.
 
     Raises:
         ConfigError: a setting does not fit the model.
@@ -45,8 +50,9 @@ def run(
         ProcessError: this process was forked after JAX had started.
     """
     place = None if checkpoints is None else checkpoints / config.run_name
-    with Session(report or silent, chunk_records, place).open() as session, named_origins(config):
-        return _run(config, session)
+    session = Session(report or silent, chunk_records, place, scheduler, fresh=fresh)
+    with session.open() as opened, named_origins(config):
+        return _run(config, opened)
 
 
 def process_of(config: RunConfig) -> Process:
@@ -60,12 +66,14 @@ def _run(config: RunConfig, session: Session) -> Result:
     process = process_of(config)
     # Before any draw of the chains, so that a law that does not exist here costs no simulation.
     prepared = process.prepare(config, session)
+    signals.name(prepared.plan.config.run_name)
     draws = process.draw(prepared, session)
     result = judge(prepared, draws, process.details(prepared, draws))
     info = replace(
         result.run,
         total_wall_s=round(time.perf_counter() - began, 3),
         resumed=resumes(session.checkpoints),
+        refused=refusals(session.checkpoints),
     )
     return replace(result, run=info, checkpoints=session.checkpoints)
 

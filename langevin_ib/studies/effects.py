@@ -12,10 +12,11 @@ from langevin_ib.dynamics.noise import Noise
 from langevin_ib.errors import DivergenceError
 from langevin_ib.session import Session
 from langevin_ib.statistics.seeds import band, paired
+from langevin_ib.studies.parts import train_kept
 from langevin_ib.studies.problem import Problem
 from langevin_ib.studies.recorded import Recorded, Trained
 from langevin_ib.studies.result import Effect
-from langevin_ib.studies.training import Arm, recovered, train
+from langevin_ib.studies.training import Arm, recovered
 
 ROWS = 20  # recorded times of the runs of a sweep
 Errors = Callable[[Float[np.ndarray, "seed ..."]], Float[np.ndarray, " seed"]]
@@ -68,8 +69,7 @@ def sweep(
     """
 
     def end_of(name: str, arm: Arm, starts: Recorded | None = None) -> Recorded:
-        progress = session.report(name)
-        return train(problem, arm, stage=name, rows=ROWS, progress=progress, starts=starts).ends
+        return train_kept(session, problem, arm, name, rows=ROWS, starts=starts).ends
 
     def error_of(ends: Recorded) -> Float[np.ndarray, " seed"]:
         return errors(recovered(problem, ends))
@@ -88,7 +88,7 @@ def sweep(
             ends = end_of(name, arm)
             if settles:
                 last_iterate = band(error_of(ends))
-                ends = end_of(name, _quiet(arm.lr, settle), ends)
+                ends = end_of(f"{name}, {settle} steps more", _quiet(arm.lr, settle), ends)
             error = error_of(ends)
         except DivergenceError as fault:
             diverged = f"{fault.diverged} of {fault.chains} seeds diverged, the first by step {fault.step}"

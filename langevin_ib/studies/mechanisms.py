@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import NamedTuple
 
 import jax
@@ -25,11 +24,11 @@ from jaxtyping import Array, Bool, Float
 from langevin_ib import geometry, signals
 from langevin_ib.dynamics.meter import NoiseReport
 from langevin_ib.dynamics.noise import kind_of
-from langevin_ib.ensemble.checkpoint import Checkpoint, resumes
+from langevin_ib.ensemble.checkpoint import refusals, resumes
 from langevin_ib.errors import DivergenceError
 from langevin_ib.geometry import charges
 from langevin_ib.models import Model, Params
-from langevin_ib.session import Session, versions
+from langevin_ib.session import Session
 from langevin_ib.statistics.records import Meter
 from langevin_ib.statistics.seeds import mean
 from langevin_ib.studies.balance import (
@@ -50,7 +49,7 @@ from langevin_ib.studies.following import follow
 from langevin_ib.studies.meter import isotropic_temperature, noise_meter
 from langevin_ib.studies.problem import Problem
 from langevin_ib.studies.recorded import KEPT, OFF_BY, Paths, Trained
-from langevin_ib.studies.result import StudyResult, Values
+from langevin_ib.studies.result import StudyResult, Values, folder_name
 from langevin_ib.studies.settling import arms, batch_noise, langevin, settle
 from langevin_ib.studies.training import Arm, train
 
@@ -58,14 +57,13 @@ NUDGE = 0.1  # along an orbit, to see whether a generator rescales a pair
 PAIR = 1e-6
 
 
-def attribute(config: AttributionConfig, session: Session, checkpoints: Path | None = None) -> StudyResult:
+def attribute(config: AttributionConfig, session: Session) -> StudyResult:
     """Run every mechanism, and summarise its effect on the ratios and on the charge.
 
     Args:
         config: what to run.
-        session: an open one.
-        checkpoints: a folder in which a long stage saves its state, and from which the same configuration resumes;
-            whoever saves the result removes what it says under `checkpoints`.
+        session: an open one. Under its `checkpoints` a long stage saves its state, and the same configuration resumes;
+            whoever saves the result removes them.
 
     Raises:
         ConfigError: a setting does not fit the model.
@@ -75,16 +73,15 @@ def attribute(config: AttributionConfig, session: Session, checkpoints: Path | N
     began, report = time.perf_counter(), session.report
     report("planning")
     problem, config = settle(config)
-    place = None if checkpoints is None else checkpoints / f"attribution-{config.name}-{config.digest()}"
-    signals.expect(place)
-    runs, temperatures, meter, diverged = _run_mechanisms(problem, config, session, place)
+    signals.name(folder_name("attribution", config.name, config.to_dict()))
+    runs, temperatures, meter, diverged = _run_mechanisms(problem, config, session)
     report("summary")
     paths = {name: follow(problem, run) for name, run in runs.items()}
     size = runs[SGD].flat.shape[-1]
     balance = Balance(
         config=config,
         model=ModelFacts(problem.model.group, problem.model.group_dim, size),
-        run=_run_facts(config, runs[SGD], place),
+        run=_run_facts(config, runs[SGD], session),
         start=state(paths[DESCENT], 0),
         mechanisms={name: describe(path) for name, path in paths.items()} | diverged,
         across=across(paths),
@@ -97,9 +94,9 @@ def attribute(config: AttributionConfig, session: Session, checkpoints: Path | N
         seeds=config.seeds,
         rows={name: _row(path) for name, path in paths.items()},
         balance=balance,
-        notes=tuple(_collect_notes(problem, config)),
+        notes=(*_collect_notes(problem, config), *refusals(session.checkpoints)),
         wall_s={"attribution": round(time.perf_counter() - began, 1)},
-        checkpoints=place,
+        checkpoints=session.checkpoints,
     )
 
 
@@ -112,15 +109,12 @@ class _Runs(NamedTuple):
     diverged: dict[str, Diverged]
 
 
-def _run_mechanisms(problem: Problem, config: AttributionConfig, session: Session, place: Path | None) -> _Runs:
+def _run_mechanisms(problem: Problem, config: AttributionConfig, session: Session) -> _Runs:
     report = session.report
 
     def trained(name: str, arm: Arm) -> Trained:
-        checkpoint = None
-        if place is not None:
-            fingerprint = f"attribution {config.digest()} {name} {versions()}"
-            checkpoint = Checkpoint(place / f"{name.replace(' ', '-')}.npz", fingerprint)
-        return train(problem, arm, stage=name, progress=report(name), checkpoint=checkpoint)
+        kept = session.checkpoint(config.digest(), name)
+        return train(problem, arm, stage=name, progress=report(name), checkpoint=kept)
 
     protocols = arms(config)
     runs = {name: trained(name, arm) for name, arm in protocols.items()}
@@ -135,10 +129,10 @@ def _run_mechanisms(problem: Problem, config: AttributionConfig, session: Sessio
     return _Runs(runs, temperatures, meter, {})
 
 
-def _run_facts(config: AttributionConfig, trained: Trained, place: Path | None) -> RunFacts:
+def _run_facts(config: AttributionConfig, trained: Trained, session: Session) -> RunFacts:
     steps = tuple(int(step) for step in trained.steps)
     batches = batch_noise(config).batches
-    return RunFacts(config.seeds, steps[-1], config.time, steps, batches, resumes(place))
+    return RunFacts(config.seeds, steps[-1], config.time, steps, batches, resumes(session.checkpoints))
 
 
 def _noise_facts(

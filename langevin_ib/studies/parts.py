@@ -16,7 +16,7 @@ from langevin_ib.studies.balance import Balance
 from langevin_ib.studies.config import MIN_SEEDS, from_setup
 from langevin_ib.studies.mechanisms import attribute
 from langevin_ib.studies.problem import Problem
-from langevin_ib.studies.recorded import Trained
+from langevin_ib.studies.recorded import Recorded, Trained
 from langevin_ib.studies.request import Request
 from langevin_ib.studies.training import Arm, train
 
@@ -56,7 +56,7 @@ class Parts:
 
     def train(self, problem: Problem, arm: Arm, stage: str, rows: int = ROWS) -> Trained:
         """Train every seed, its progress shown under the name of the stage."""
-        return train(problem, arm, stage=stage, rows=rows, progress=self.session.report(stage))
+        return train_kept(self.session, problem, arm, stage, rows=rows)
 
     def train_own(self, problem: Problem, arm: Arm) -> Trained:
         """The figure's own run: a failure of it is one of the study."""
@@ -92,10 +92,22 @@ class Parts:
             return None
         with self.timed(part), self.failures_noted():
             config = from_setup(setup, seeds=request.seeds, seed=request.seed, steps=steps, lr=lr, precision=32)
-            result = attribute(config, self.session)
+            result = attribute(config, self.session.within(f"{part}-{setup}"))
             self.notes.extend(f"{part}: {note}" for note in result.notes)
             return result.balance
         return None
+
+
+def train_kept(
+    session: Session, problem: Problem, arm: Arm, stage: str, *, rows: int = ROWS, starts: Recorded | None = None
+) -> Trained:
+    """Train every seed as one long stage of a study: its progress is shown, and its state saved, under its name.
+
+    No two stages of a study have one name: each would refuse what the other has saved.
+    """
+    kept = session.checkpoint("", stage)  # what it computes, starts and tasks included, is all that decides its numbers
+    progress = session.report(stage)
+    return train(problem, arm, stage=stage, rows=rows, progress=progress, starts=starts, checkpoint=kept)
 
 
 def config_of(request: Request, arm: Arm) -> JsonObject:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +18,13 @@ from langevin_ib.studies.balance import Balance
 from langevin_ib.studies.recorded import Paths, Trained
 
 SCHEMA_VERSION = 3
+
+
+def folder_name(name: str, subject: str, config: Mapping[str, Json]) -> str:
+    """`<name>-<hash>`, or `<name>-<subject>-<hash>`; the hash is that of the configuration."""
+    digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:8]
+    return "-".join([name, *([subject] if subject else []), digest])
+
 
 Values = Shaped[np.ndarray, " seed"]  # numbers or booleans, one of each seed
 

@@ -11,9 +11,10 @@ from langevin_ib.dynamics.noise import Noise
 from langevin_ib.session import Session
 from langevin_ib.studies import baselines
 from langevin_ib.studies.measures import unobserved_error
+from langevin_ib.studies.parts import train_kept
 from langevin_ib.studies.recipes import completion, together
 from langevin_ib.studies.share_curve import NUCLEAR, QUIET, SGD, ByShare, ShareCurve
-from langevin_ib.studies.training import Arm, recovered, train
+from langevin_ib.studies.training import Arm, recovered
 
 ROWS = 20  # recorded times
 
@@ -43,7 +44,7 @@ def share_curve(
     for suffix, lr in rates.items():
         for name, noise in ((SGD, Noise("bernoulli")), (QUIET, Noise("none"))):
             stage = f"shares, {name}{suffix}"
-            trained = train(joint, Arm(noise, lr, steps), stage=stage, rows=ROWS, progress=session.report(stage))
+            trained = train_kept(session, joint, Arm(noise, lr, steps), stage, rows=ROWS)
             matrices[name + suffix] = recovered(joint, trained.ends)
     session.report(f"shares, {NUCLEAR}")
     matrices[NUCLEAR] = np.concatenate(

@@ -46,13 +46,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     declared = {name: Request.declared()[name] for name in ("seeds", "seed", "steps")}
     add_settings(parser, declared)
     parser.add_argument("--figure-only", action="store_true", help="each figure's own run alone")
+    parser.add_argument("--fresh", action="store_true", help="begin anew, not where interrupted figures stood")
     parser.add_argument("--out", metavar="DIR", default="runs", help="where the run folders go [runs]")
 
     def work() -> int:
         given = parser.parse_args(argv)
         request = Request(**typed_settings(vars(given), declared))
         options = ["--seeds", str(request.seeds), "--seed", str(request.seed), "--out", given.out]
-        options += ["--figure-only"] * given.figure_only
+        options += ["--figure-only"] * given.figure_only + ["--fresh"] * given.fresh
         options += [] if request.steps is None else ["--steps", str(request.steps)]
         began = time.perf_counter()
         codes = run_figures(FIGURES, options, shares(usable_cores(), -(-request.seeds // BLOCK)))
