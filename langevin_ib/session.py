@@ -1,6 +1,6 @@
 """What one run is given besides its configuration: who is told of progress, chunks, checkpoints, streams of keys.
 
-And the state of the process that it needs, entered and left: float64, devices, its turn.
+And the state of the process that it needs, entered and left: float64, devices, compiled programs, its turn.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import jax
 from jaxtyping import Array, Key
 
 from langevin_ib import __version__, devices, forks
+from langevin_ib.compilation_cache import persistent_cache
 from langevin_ib.config.run import RunConfig
 from langevin_ib.ensemble.checkpoint import Checkpoint
 from langevin_ib.ensemble.runner import Stage
@@ -55,6 +56,7 @@ class Session:
         report: called with the name of each stage, returns a progress callback for it or None.
         chunk_records: records per device call.
         checkpoints: the folder of the run's checkpoint files; None keeps none.
+        compilation_cache: whether compiled programs are kept from process to process.
         note: what kept the run from all cores, as a sentence; None if nothing. Known once it is open.
 
     >>> with Session().open():
@@ -65,6 +67,7 @@ class Session:
     report: Stages = silent
     chunk_records: int | None = None
     checkpoints: Path | None = None
+    compilation_cache: bool = True
     note: str | None = None
 
     @contextmanager
@@ -83,7 +86,7 @@ class Session:
             UsageError: JAX cannot start with what the environment's variables ask for.
         """
         forks.check_process()  # before the lock, whose holder may be a thread of the parent's
-        with _Turn.lock, default_settings():
+        with _Turn.lock, default_settings(), persistent_cache(enabled=self.compilation_cache):
             yield replace(self, note=devices.start())
 
     def stage(self, config: HasDigest, name: str) -> Stage:

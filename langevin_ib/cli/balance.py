@@ -76,7 +76,7 @@ def _run_attribution(argv: Sequence[str]) -> int:
         return "a default" if name in config.to_dict() else "set by rule"
 
     def work(report: Stages) -> StudyResult:
-        with Session(report).open() as session:
+        with Session(report, compilation_cache=output.compilation_cache).open() as session:
             return attribute(config, session, output.checkpoints)
 
     output = Output.of(arguments)

@@ -90,7 +90,7 @@ def _run_study(
         from langevin_ib.session import Session  # noqa: PLC0415 - with JAX
 
     def work(progress: Stages) -> StudyResult:
-        with Session(progress).open() as session:
+        with Session(progress, compilation_cache=output.compilation_cache).open() as session:
             return study(request, session)
 
     return execute(Job(work, report, save_study, study_summary, left=lambda: UNSAVED), output)

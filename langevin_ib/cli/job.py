@@ -23,16 +23,18 @@ R = TypeVar("R")
 
 
 class Output(NamedTuple):
-    """Where a result goes, and what is printed of it: the table, `summary.json` or nothing."""
+    """Where a result goes, what is printed (the table, `summary.json` or nothing), and where programs come from."""
 
     out: str
     quiet: bool
     as_json: bool
+    compilation_cache: bool = True
 
     @classmethod
     def of(cls, arguments: Mapping[str, object]) -> Output:
         """As the options of `options.add_output` say."""
-        return cls(str(arguments["out"]), bool(arguments["quiet"]), bool(arguments["json"]))
+        out, cached = str(arguments["out"]), not arguments["no_compilation_cache"]
+        return cls(out, bool(arguments["quiet"]), bool(arguments["json"]), cached)
 
     @property
     def checkpoints(self) -> Path:

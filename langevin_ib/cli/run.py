@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 from langevin_ib import signals
 from langevin_ib.cli.command import Parser, flag, guarded, new_parser, own_output
@@ -17,6 +17,10 @@ from langevin_ib.config.run import LAWS, RunConfig
 from langevin_ib.config.settings import Setting, read_settings
 from langevin_ib.devices import use_all_cores
 from langevin_ib.errors import ConfigError, LangevinIBError
+from langevin_ib.stages import Stages
+
+if TYPE_CHECKING:
+    from langevin_ib.runs.result import Result
 
 PROGRAM = "python -m langevin_ib.sim"
 TITLES = {
@@ -84,8 +88,17 @@ def _simulate(argv: Sequence[str]) -> int:
         rulers = [flag(other) for other in typed if declared[other].feeds]
         return f"{origin} from {', '.join(rulers)}" if rulers and origin == "set by rule" else origin
 
+    def work(report: Stages) -> Result:
+        return run(
+            config,
+            report=report,
+            chunk_records=chunk,
+            checkpoints=output.checkpoints,
+            compilation_cache=output.compilation_cache,
+        )
+
     job = Job(
-        work=lambda report: run(config, report=report, chunk_records=chunk, checkpoints=output.checkpoints),
+        work=work,
         report=run_report,
         save=lambda result, _, out: save(result, out),
         summary=lambda result, _: result.summary,

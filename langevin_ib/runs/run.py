@@ -25,6 +25,7 @@ def run(
     report: Stages | None = None,
     chunk_records: int | None = None,
     checkpoints: Path | None = None,
+    compilation_cache: bool = True,
 ) -> Result:
     """Simulate, compare with every law, and judge.
 
@@ -35,6 +36,7 @@ def run(
         checkpoints: a folder in which a long stage saves its state every 15 s of work, and from which a run with the
             same configuration resumes. It stays until the result is saved: `output.store.save` removes it, or, of a
             result that is not to be saved, `output.folders.discard(result.checkpoints)`.
+        compilation_cache: whether compiled programs are taken from the user's cache folder, and kept there.
 
     Raises:
         ConfigError: a setting does not fit the model.
@@ -45,7 +47,7 @@ def run(
         ProcessError: this process was forked after JAX had started.
     """
     place = None if checkpoints is None else checkpoints / config.run_name
-    with Session(report or silent, chunk_records, place).open() as session, named_origins(config):
+    with Session(report or silent, chunk_records, place, compilation_cache).open() as session, named_origins(config):
         return _run(config, session)
 
 
