@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import jax
-from jaxtyping import Array, Key
+from jaxtyping import Array, Int, Key
 
-from langevin_ib import __version__, devices, forks
+from langevin_ib import __version__, background, devices, forks
 from langevin_ib.compilation_cache import persistent_cache
 from langevin_ib.config.run import RunConfig
 from langevin_ib.ensemble.checkpoint import Checkpoint
@@ -87,7 +87,9 @@ class Session:
         """
         forks.check_process()  # before the lock, whose holder may be a thread of the parent's
         with _Turn.lock, default_settings(), persistent_cache(enabled=self.compilation_cache):
-            yield replace(self, note=devices.start())
+            note = devices.start()
+            with background.threads():
+                yield replace(self, note=note)
 
     def stage(self, config: HasDigest, name: str) -> Stage:
         """What every long stage is given: its name, its progress bar, its chunk and its checkpoint file."""
@@ -125,4 +127,9 @@ if hasattr(os, "register_at_fork"):
 
 def key_of(config: RunConfig, use: str) -> Key[Array, ""]:
     """The key of one use of randomness."""
-    return jax.random.fold_in(jax.random.key(config.seed), STREAM[use])
+    return _key(config.seed, STREAM[use])
+
+
+@jax.jit
+def _key(seed: Int[Array, ""], stream: Int[Array, ""]) -> Key[Array, ""]:
+    return jax.random.fold_in(jax.random.key(seed), stream)

@@ -6,7 +6,6 @@ import logging
 from collections.abc import Mapping, Sequence
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from scipy import stats
 
@@ -399,7 +398,7 @@ def _run_info(plan: Plan, draws: Draws) -> RunInfo:
 def _protocol(prepared: Prepared, sample: Sample) -> ProtocolInfo:
     plan, reduction = prepared.plan, prepared.plan.reduction
     # How far χ is from the canonical moment map of eq. (42), at the sections of some draws.
-    last = jax.tree.map(lambda leaf: jnp.asarray(leaf[:SLICE_POINTS], jnp.float64), sample.ends)
+    last = jax.tree.map(lambda leaf: np.asarray(leaf[:SLICE_POINTS], np.float64), sample.ends)
     departures = geometry.slice_report(reduction.model, last)
     return ProtocolInfo(
         group=reduction.model.group,

@@ -21,6 +21,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy import optimize, signal
 
+from langevin_ib.background import FAST
 from langevin_ib.config.run import AUTO, RunConfig
 from langevin_ib.dynamics.confinement import no_energy
 from langevin_ib.errors import ConfigError, LawError, ModelError
@@ -120,16 +121,19 @@ def minimum(reduction: Reduction) -> Minimum:
     value_and_gradient = jax.jit(jax.value_and_grad(energy))
 
     def on_host(x):
-        value, gradient = value_and_gradient(jnp.asarray(x))
+        value, gradient = value_and_gradient(x)
         finite = np.isfinite(value) and np.isfinite(gradient).all()
         return (float(value), np.asarray(gradient)) if finite else (NOWHERE, np.zeros_like(x))
 
-    starts = [chart.of(reduction.model.init(k)) for k in jax.random.split(jax.random.key(0), STARTS)]
-    results = [optimize.minimize(on_host, np.asarray(x, np.float64), jac=True, method="L-BFGS-B") for x in starts]
+    def start(key):
+        return chart.of(reduction.model.init(key)).astype(jnp.float64)
+
+    starts = jax.jit(lambda: jax.lax.map(start, jax.random.split(jax.random.key(0), STARTS)), compiler_options=FAST)()
+    results = [optimize.minimize(on_host, x, jac=True, method="L-BFGS-B") for x in np.asarray(starts)]
     best = min(results, key=lambda f: f.fun)
     if not best.fun < NOWHERE:
         raise ModelError(f"model {reduction.model.name}: its loss is finite, with its gradient, at none of its starts")
-    hessian = np.asarray(jax.jit(jax.hessian(energy))(jnp.asarray(best.x)))
+    hessian = np.asarray(jax.jit(jax.hessian(energy), compiler_options=FAST)(best.x))
     return Minimum(np.asarray(best.x), float(best.fun), 0.5 * (hessian + hessian.T))
 
 
