@@ -11,13 +11,14 @@ import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any, Generic, ParamSpec, TypeVar
+from functools import partial
+from typing import Any, Generic, TypeVar
 
 import jax
 
 from langevin_ib.jax_settings import default_settings
 
-P, R = ParamSpec("P"), TypeVar("R")
+R = TypeVar("R")
 WORKERS = 2
 # Options of a program that runs once: it is not worth the time that optimising it takes.
 FAST = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
@@ -27,6 +28,7 @@ class _Pool:
     """The threads of the session that is open; one at a time is."""
 
     executor: ThreadPoolExecutor | None = None
+    importer: ThreadPoolExecutor | None = None  # of its own, for a program is waited for and a library is not
 
 
 @contextmanager
@@ -39,15 +41,17 @@ def threads() -> Iterator[None]:
         yield
         return
     executor = ThreadPoolExecutor(WORKERS, thread_name_prefix="langevin_ib")
+    importer = ThreadPoolExecutor(1, thread_name_prefix="langevin_ib import")
     # Filters are the process's: what an import adds, or sets back while another thread has set others, ends here.
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "\\nArviZ is undergoing", FutureWarning)
-        _Pool.executor = executor
+        _Pool.executor, _Pool.importer = executor, importer
         try:
             yield
         finally:
-            _Pool.executor = None
-            executor.shutdown(cancel_futures=True)
+            _Pool.executor = _Pool.importer = None
+            for pool in (executor, importer):
+                pool.shutdown(cancel_futures=True)
 
 
 class Later(Generic[R]):
@@ -63,7 +67,7 @@ class Later(Generic[R]):
         executor = _Pool.executor
         if executor is not None:
             # A device of the caller's, as all of JAX's settings, belongs to the thread that has set it.
-            self._future = executor.submit(_in_settings, function, jax.config.jax_default_device)
+            self._future = executor.submit(_in_settings, function, getattr(jax.config, "jax_default_device", None))
 
     def result(self) -> R:
         """Waited for if need be; raises what the function has raised."""
@@ -81,7 +85,7 @@ def _in_settings(function: Callable[[], R], device: Any) -> R:
         return function()
 
 
-def compiled(function: Callable[P, R], *arguments: P.args, **named: P.kwargs) -> Callable[P, R]:
+def compiled(function: Callable[..., R], *arguments: Any, **named: Any) -> Callable[..., R]:
     """A function that JAX compiles for the shapes of given arguments, beginning now; a call waits until it is.
 
     Args:
@@ -98,18 +102,18 @@ def compiled(function: Callable[P, R], *arguments: P.args, **named: P.kwargs) ->
     lowering = function if isinstance(function, jax.stages.Wrapped) else jax.jit(function)
     program = Later(lambda: lowering.lower(*arguments, **named).compile())
 
-    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+    def call(*args: Any, **kwargs: Any) -> R:
         return program.result()(*args, **kwargs)
 
     return call
 
 
 def imported(*modules: str) -> None:
-    """Import modules now, beside the main thread; what fails is imported again, and fails, where it is needed.
+    """Import modules one by one, beside the main thread; what fails is imported again, and fails, where it is needed.
 
-    Of other libraries only, and such as compute nothing: two threads that import the package's own modules in different
-    orders would see each other's half of them.
+    They are to compute nothing with JAX. Two threads that import modules of the package at once wait for each other at
+    worst, for no two of these import each other.
     """
-    if _Pool.executor is not None:
+    if _Pool.importer is not None:
         for module in modules:
-            _Pool.executor.submit(_in_settings, lambda module=module: importlib.import_module(module), None)
+            _Pool.importer.submit(_in_settings, partial(importlib.import_module, module), None)

@@ -11,7 +11,7 @@ import contextlib
 import os
 import shutil
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -87,7 +87,7 @@ def persistent_cache(*, enabled: bool = True) -> Iterator[Path | None]:
             _configure(before)
 
 
-def _configure(settings: dict[str, object]) -> None:
+def _configure(settings: Mapping[str, object]) -> None:
     """Set, and make JAX look: it decides once whether there is a cache, and where, when it first compiles."""
     for name, value in settings.items():
         jax.config.update(name, value)

@@ -56,6 +56,7 @@ class Job(Generic[R]):
         owned: what is not of the package in it, whose faults are said to be theirs.
         left: what is left where the folder cannot be written, in words.
         notes: for standard error, once it is saved.
+        modules: that are needed once the work is done, and imported beside it.
     """
 
     work: Callable[[Stages], R]
@@ -65,6 +66,7 @@ class Job(Generic[R]):
     owned: Sequence[str] = ()
     left: Callable[[], str] = signals.left
     notes: Sequence[str] = ()
+    modules: Sequence[str] = ()
 
 
 def execute(job: Job[R], output: Output, named: AbstractContextManager[None] | None = None) -> int:
@@ -81,14 +83,21 @@ def execute(job: Job[R], output: Output, named: AbstractContextManager[None] | N
         FailedRunError: it could not be written afterwards.
     """
     with signals.held():
+        from langevin_ib import background  # noqa: PLC0415 - see above
         from langevin_ib.models.registry import faults_of  # noqa: PLC0415 - see above
         from langevin_ib.output.folders import check_writable, print_json, tidy  # noqa: PLC0415
         from langevin_ib.output.progress import console, stages  # noqa: PLC0415
-        from langevin_ib.output.terminal import show  # noqa: PLC0415
 
     check_writable(output.out)
     silent = output.quiet or output.as_json
-    with stages(silent) as progress, named or contextlib.nullcontext(), own_output(), faults_of(job.owned):
+    with (
+        background.threads(),
+        stages(silent) as progress,
+        named or contextlib.nullcontext(),
+        own_output(),
+        faults_of(job.owned),
+    ):
+        background.imported(*job.modules)
         result = job.work(progress)
         progress("writing")
         report = job.report(result)
@@ -103,6 +112,8 @@ def execute(job: Job[R], output: Output, named: AbstractContextManager[None] | N
     if output.as_json:
         print_json(job.summary(result, report))
     elif not output.quiet:
+        from langevin_ib.output.terminal import show  # noqa: PLC0415 - see above
+
         show(report, console())
         console().print(f"saved in {folder}", soft_wrap=True)
     return 0

@@ -208,6 +208,10 @@ def _compiled_evaluator(same: _ByIdentity) -> Evaluator:
         scalars = flat(list(chart.scalars(x).values()))
         return Balanced(flat(point), _spectrum(model, point), _singular_values(model, point), scalars)
 
+    def act_compact(t, point):
+        assert model.compact_act is not None  # asked of models that have one only
+        return flat(model.compact_act(t, unravel(point)))
+
     def probe_at(theta, move, turn):
         def act(t, point):
             return flat(model.act(t, unravel(point)))
@@ -216,15 +220,13 @@ def _compiled_evaluator(same: _ByIdentity) -> Evaluator:
         balanced = _slice_at(chart, chart.of(unravel(theta)))
         places, compact = [theta, moved, balanced.point], None
         if model.compact_act is not None:
-            compact = _compact_at(lambda t, point: flat(model.compact_act(t, unravel(point))), turn, theta)
-            places += [compact.moved, flat(model.compact_act(turn, unravel(balanced.point)))]
+            compact = _compact_at(act_compact, turn, theta)
+            places += [compact["moved"], act_compact(turn, balanced.point)]
         # A loop, so that the functions are compiled once for all the places.
         each = jax.lax.map(values_at, jnp.stack(places))
         values, values_moved, values_on_slice, *turned = (
             jax.tree.map(lambda leaf, i=i: leaf[i], each) for i in range(len(places))
         )
-        if compact is not None:
-            compact = compact._replace(values=turned[0], charge_of_section=turned[1].charge)
         return Probe(
             point=theta,
             values=values,
@@ -235,7 +237,7 @@ def _compiled_evaluator(same: _ByIdentity) -> Evaluator:
             spectrum=_spectrum(model, unravel(theta)),
             slice=balanced,
             values_on_slice=values_on_slice,
-            compact=compact,
+            compact=None if compact is None else Compact(turned[0], turned[1].charge, **compact),
         )
 
     return Evaluator(chart=chart, probe=_in_blocks(probe_at), balanced=_in_blocks(balanced_at))
@@ -266,17 +268,15 @@ def _slice_at(chart: Chart, x: Array) -> Slice:
     )
 
 
-def _compact_at(act: Callable[[Array, Array], Array], turn: Array, theta: Array) -> Compact:
-    """Without the values of the model's functions at the points."""
+def _compact_at(act: Callable[[Array, Array], Array], turn: Array, theta: Array) -> dict[str, Array]:
+    """Of `Compact`, what is no value of the model's own functions."""
     jacobian = jax.jacfwd(lambda y: act(turn, y))(theta)
-    return Compact(
-        values=None,
-        charge_of_section=None,
-        pullback_metric=jacobian.T @ jacobian,
-        unmoved=act(jnp.zeros_like(turn), theta),
-        moved=act(turn, theta),
-        composed=act((1 - SPLIT) * turn, act(SPLIT * turn, theta)),
-    )
+    return {
+        "pullback_metric": jacobian.T @ jacobian,
+        "unmoved": act(jnp.zeros_like(turn), theta),
+        "moved": act(turn, theta),
+        "composed": act((1 - SPLIT) * turn, act(SPLIT * turn, theta)),
+    }
 
 
 def _singular_values(model: Model, params: Params) -> Array:

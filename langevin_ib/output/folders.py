@@ -13,14 +13,16 @@ import sys
 import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.figure import Figure
 
 from langevin_ib import signals
 from langevin_ib.errors import ConfigError
 from langevin_ib.plain import Json, JsonObject
+
+if TYPE_CHECKING:  # which a run needs once it is over
+    from matplotlib.figure import Figure
 
 CHECKPOINTS = ".checkpoints"  # in the output folder, until the run they belong to is saved
 IN_THE_WAY = {errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR}  # what a rename meets where there is something
@@ -61,6 +63,8 @@ def check_writable(out: str | Path) -> None:
 
 def png(picture: Figure) -> bytes:
     """A picture, which is closed, as the content of a file."""
+    import matplotlib.pyplot as plt  # noqa: PLC0415 - see above
+
     buffer = io.BytesIO()
     picture.savefig(buffer, dpi=200, format="png")
     plt.close(picture)

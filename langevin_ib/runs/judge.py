@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import jax
 import numpy as np
-from scipy import stats
+import scipy
 
 from langevin_ib import geometry
 from langevin_ib.config.run import MIN_CHAINS
@@ -378,7 +378,8 @@ def scalar_moments(sample: Sample, scalar: str) -> ScalarMoments:
     moments, i = sample.whole.value, sample.scalars.index(scalar)
     means, variances = (np.asarray(part)[:, i] for part in (moments.mean, moments.variance))
     squares = variances + (means - means.mean()) ** 2
-    return ScalarMoments(float(means.mean()), float(stats.sem(means)), float(squares.mean()), float(stats.sem(squares)))
+    mean, mean_square = ((float(draws.mean()), float(scipy.stats.sem(draws))) for draws in (means, squares))
+    return ScalarMoments(*mean, *mean_square)
 
 
 def _run_info(plan: Plan, draws: Draws) -> RunInfo:

@@ -11,7 +11,7 @@ gradient descent from one of them diverges at h.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -115,23 +115,23 @@ def _orbit_length(reduction: Reduction, middle: np.ndarray) -> float:
 
 
 class Local(NamedTuple):
-    """What the rules of the step ask of points of the quotient; the first axis of each is over the points.
+    """What the rules of the step ask of a point of the quotient or, with a leading axis, of many (NumPy's).
 
     Attributes:
-        curvature: the largest of the potential at s(x), and the largest at the ends of the orbit's reach.
+        curvature: (2,) the largest of the potential at s(x), and the largest at the ends of the orbit's reach.
         reach: the longest way there, in parameters.
         settling: the largest curvature of the loss at s(x).
         size: of the largest parameter of s(x).
-        scalars: at x, in the chart's order.
-        rounded: of each scalar the largest number whose rounding moves it: itself, and |∂z/∂θ_i| |θ_i|.
+        scalars: (scalars,) at x, in the chart's order.
+        rounded: (scalars,) of each the largest number whose rounding moves it: itself, and |∂z/∂θ_i| |θ_i|.
     """
 
-    curvature: Float[np.ndarray, "points 2"]
-    reach: Float[np.ndarray, " points"]
-    settling: Float[np.ndarray, " points"]
-    size: Float[np.ndarray, " points"]
-    scalars: Float[np.ndarray, "points scalars"]
-    rounded: Float[np.ndarray, "points scalars"]
+    curvature: Any
+    reach: Any
+    settling: Any
+    size: Any
+    scalars: Any
+    rounded: Any
 
 
 class LocalSurvey:

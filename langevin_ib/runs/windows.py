@@ -18,8 +18,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy
 from jaxtyping import Float
-from scipy import optimize, signal
 
 from langevin_ib.background import FAST
 from langevin_ib.config.run import AUTO, RunConfig
@@ -129,7 +129,7 @@ def minimum(reduction: Reduction) -> Minimum:
         return chart.of(reduction.model.init(key)).astype(jnp.float64)
 
     starts = jax.jit(lambda: jax.lax.map(start, jax.random.split(jax.random.key(0), STARTS)), compiler_options=FAST)()
-    results = [optimize.minimize(on_host, x, jac=True, method="L-BFGS-B") for x in np.asarray(starts)]
+    results = [scipy.optimize.minimize(on_host, x, jac=True, method="L-BFGS-B") for x in np.asarray(starts)]
     best = min(results, key=lambda f: f.fun)
     if not best.fun < NOWHERE:
         raise ModelError(f"model {reduction.model.name}: its loss is finite, with its gradient, at none of its starts")
@@ -396,7 +396,7 @@ def _survey_branch(reduction: Reduction, branch: Branch) -> _Survey:
     energies = _energies(reduction, axis.z(distances))
     # A minimum at an end counts; walls of finite height, for differences of infinities are not numbers.
     walled = np.concatenate([[np.inf], energies, [np.inf]])
-    dips = signal.find_peaks(-np.minimum(walled, 1e300), prominence=WELL_DEPTH)[0] - 1
+    dips = scipy.signal.find_peaks(-np.minimum(walled, 1e300), prominence=WELL_DEPTH)[0] - 1
     dips = dips[np.argsort(energies[dips])][:MOST_WELLS]
     wells = [_refine_minimum(reduction, axis, distances, int(i)) for i in dips]
     wells = sorted([*(w for w in wells if w[1] < np.inf)], key=lambda well: well[1])

@@ -13,9 +13,11 @@ from typing import Any
 
 import numpy as np
 
+from langevin_ib.background import Later, imported
 from langevin_ib.config.extensions import Kind, is_built_in, names
 from langevin_ib.config.processes import LangevinSettings
 from langevin_ib.config.run import AUTO, RunConfig
+from langevin_ib.devices import load_blackjax
 from langevin_ib.dynamics.confinement import confinement_kind
 from langevin_ib.dynamics.kernel import kernel_kind
 from langevin_ib.errors import ConfigError, LawError
@@ -72,6 +74,8 @@ def _compile_ahead(config: RunConfig, reduction: Reduction) -> None:
 
     What does not fit the model is said where they are used.
     """
+    if reduction.chart.dim > 1:
+        imported("numpyro.infer")
     if reduction.model.group_dim == 0:
         return  # built again, without a confinement
     if config.step_size == AUTO:
@@ -83,6 +87,8 @@ def _compile_ahead(config: RunConfig, reduction: Reduction) -> None:
             if kind.role == "own":
                 with contextlib.suppress(Exception):  # of a law of one's own, too
                     kind.law(reduction)
+    if "mala" in (config.reference, config.integrator):
+        Later(load_blackjax)
 
 
 def _prepared(plan: Plan, predictions: Predictions, **many: Any) -> Prepared:
