@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PyTree
 
 from langevin_ib.background import FAST
 from langevin_ib.geometry.linalg import log_det_spd
@@ -144,7 +144,7 @@ class SliceReport(NamedTuple):
     log_det_spread: Any
 
 
-def slice_report(model: Model, points: Params) -> SliceReport:
+def slice_report(model: Model, points: PyTree[Float[Array | np.ndarray, "points ..."]]) -> SliceReport:
     """What the theorem needs of a slice, measured in float64 on the orbits of given points.
 
     Args:
