@@ -184,25 +184,6 @@ def _compiled_evaluator(same: _ByIdentity) -> Evaluator:
     def flat(tree):
         return ravel_pytree(tree)[0]
 
-    def values_at(theta):
-        params = unravel(theta)
-        invariants = model.invariants(params)
-        scalars = chart.scalars_of(params)
-        inside = [_inside(model.branches_of(name), value) for name, value in scalars.items()]
-        predictions, penalty, risks = _of_training(model, params)
-        return PointValues(
-            loss=model.loss(params),
-            invariants=chart.flatten(invariants),
-            discrete=flat([invariants[name] for name in model.discrete]),
-            scalars=flat(list(scalars.values())),
-            charge=jnp.ravel(model.moment_map(params)),
-            predictions=predictions,
-            penalty=penalty,
-            risks=risks,
-            at_home=chart.at_home(params),
-            inside=jnp.all(jnp.stack(inside)),
-        )
-
     def balanced_at(x):
         point = chart.section(x)
         scalars = flat(list(chart.scalars(x).values()))
@@ -223,7 +204,7 @@ def _compiled_evaluator(same: _ByIdentity) -> Evaluator:
             compact = _compact_at(act_compact, turn, theta)
             places += [compact["moved"], act_compact(turn, balanced.point)]
         # A loop, so that the functions are compiled once for all the places.
-        each = jax.lax.map(values_at, jnp.stack(places))
+        each = jax.lax.map(lambda place: _values_at(chart, unravel(place)), jnp.stack(places))
         values, values_moved, values_on_slice, *turned = (
             jax.tree.map(lambda leaf, i=i: leaf[i], each) for i in range(len(places))
         )
@@ -241,6 +222,26 @@ def _compiled_evaluator(same: _ByIdentity) -> Evaluator:
         )
 
     return Evaluator(chart=chart, probe=_in_blocks(probe_at), balanced=_in_blocks(balanced_at))
+
+
+def _values_at(chart: Chart, params: Params) -> PointValues:
+    model = chart.model
+    invariants = model.invariants(params)
+    scalars = chart.scalars_of(params)
+    inside = [_inside(model.branches_of(name), value) for name, value in scalars.items()]
+    predictions, penalty, risks = _of_training(model, params)
+    return PointValues(
+        loss=model.loss(params),
+        invariants=chart.flatten(invariants),
+        discrete=ravel_pytree([invariants[name] for name in model.discrete])[0],
+        scalars=ravel_pytree(list(scalars.values()))[0],
+        charge=jnp.ravel(model.moment_map(params)),
+        predictions=predictions,
+        penalty=penalty,
+        risks=risks,
+        at_home=chart.at_home(params),
+        inside=jnp.all(jnp.stack(inside)),
+    )
 
 
 def flattening(chart: Chart) -> Callable[[Array], Params]:
