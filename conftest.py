@@ -1,5 +1,7 @@
 """Two tiers of tests: the quick ones always; with `--full` the long ones too, marked `full`, and the notebooks."""
 
+import os
+
 import pytest
 
 LEFT_OUT = pytest.StashKey[int]()
@@ -10,6 +12,8 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
+    # Compiled programs are not to fill the user's own folder; processes that tests start inherit it.
+    os.environ.setdefault("LANGEVIN_IB_CACHE", str(config.rootpath / ".pytest_cache" / "programs"))
     config.stash[LEFT_OUT] = 0
     if config.getoption("full") and config.pluginmanager.hasplugin("nbmake"):
         config.option.nbmake = True

@@ -1,6 +1,6 @@
 """What one run is given besides its configuration: who is told of progress, chunks, checkpoints, streams of keys.
 
-And the state of the process that it needs, entered and left: float64, its turn.
+And the state of the process that it needs, entered and left: float64, compiled programs, its turn.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import jax
-from jaxtyping import Array, Key
+from jaxtyping import Array, Int, Key
 
-from langevin_ib import __version__, devices, forks
+from langevin_ib import __version__, background, devices, forks
+from langevin_ib.compilation_cache import persistent_cache
 from langevin_ib.config.run import RunConfig
 from langevin_ib.ensemble.checkpoint import Checkpoint
 from langevin_ib.ensemble.cluster import executor_of
@@ -65,6 +66,7 @@ class Session:
         scheduler: of other processes or machines, see `ensemble.cluster`; None: threads of this process.
         executor: that it stands for, known once the session is open.
         fresh: whether to begin anew, whatever they hold.
+        compilation_cache: whether compiled programs are kept from process to process.
 
     >>> with Session().open():
     ...     jax.numpy.zeros(1).dtype.name
@@ -77,6 +79,7 @@ class Session:
     scheduler: str | None = None
     executor: Executor | None = None
     fresh: bool = False
+    compilation_cache: bool = True
 
     @contextmanager
     def open(self) -> Iterator[Session]:
@@ -92,13 +95,14 @@ class Session:
             UsageError: JAX cannot start with what the environment's variables ask for.
         """
         forks.check_process()  # before the lock, whose holder may be a thread of the parent's
-        with _Turn.lock, default_settings():
+        with _Turn.lock, default_settings(), persistent_cache(enabled=self.compilation_cache):
             devices.start()
-            if self.scheduler is None:
-                yield self
-                return
-            with executor_of(self.scheduler) as executor:
-                yield replace(self, executor=executor)
+            with background.threads():
+                if self.scheduler is None:
+                    yield self
+                    return
+                with executor_of(self.scheduler) as executor:
+                    yield replace(self, executor=executor)
 
     def stage(self, config: HasDigest, name: str) -> Stage:
         """What every long stage is given: its name, its progress bar, its chunk and its checkpoint file."""
@@ -149,4 +153,9 @@ if hasattr(os, "register_at_fork"):
 
 def key_of(config: RunConfig, use: str) -> Key[Array, ""]:
     """The key of one use of randomness."""
-    return jax.random.fold_in(jax.random.key(config.seed), STREAM[use])
+    return _key(config.seed, STREAM[use])
+
+
+@jax.jit
+def _key(seed: Int[Array, ""], stream: Int[Array, ""]) -> Key[Array, ""]:
+    return jax.random.fold_in(jax.random.key(seed), stream)

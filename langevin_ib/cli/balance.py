@@ -69,19 +69,17 @@ def _run_attribution(argv: Sequence[str]) -> int:
     with signals.held():
         from langevin_ib.output.attribution import attribution_report  # noqa: PLC0415
         from langevin_ib.output.store import save_study, study_summary  # noqa: PLC0415
-        from langevin_ib.session import Session  # noqa: PLC0415
         from langevin_ib.studies.mechanisms import attribute  # noqa: PLC0415
 
     def of_rest(name: str) -> str:
         return "a default" if name in config.to_dict() else "set by rule"
 
     def work(report: Stages) -> StudyResult:
-        with Session(report, checkpoints=place, fresh=output.fresh).open() as session:
+        with output.session(report, name).open() as session:
             return attribute(config, session)
 
     output = Output.of(arguments)
     name = f"attribution-{config.name}-{config.digest()}"
-    place = output.checkpoints / name
     job = Job(
         name=name,
         work=work,

@@ -98,12 +98,11 @@ def _run_study(
     with signals.held():
         from langevin_ib.ensemble.checkpoint import refusals  # noqa: PLC0415 - with NumPy
         from langevin_ib.output.store import save_study, study_summary  # noqa: PLC0415 - with Matplotlib
-        from langevin_ib.session import Session  # noqa: PLC0415 - with JAX
 
     place = output.checkpoints / name
 
     def work(progress: Stages) -> StudyResult:
-        with Session(progress, checkpoints=place, fresh=output.fresh).open() as session:
+        with output.session(progress, name).open() as session:
             result = study(request, session)
         return dataclasses.replace(result, notes=(*result.notes, *refusals(place)), checkpoints=place)
 

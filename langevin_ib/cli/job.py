@@ -18,6 +18,7 @@ from langevin_ib.stages import Progress, Stages
 if TYPE_CHECKING:  # with JAX and Matplotlib, which `--help` needs not wait for
     from langevin_ib.output.blocks import Report
     from langevin_ib.plain import JsonObject
+    from langevin_ib.session import Session
 
 R = TypeVar("R")
 
@@ -31,6 +32,7 @@ class Output(NamedTuple):
         as_json: print `summary.json` instead of the table.
         fresh: begin anew, whatever an earlier run has saved.
         wait: for another run of the same; else that is an error.
+        compilation_cache: whether compiled programs are taken from the user's cache folder, and kept there.
     """
 
     out: str
@@ -38,12 +40,20 @@ class Output(NamedTuple):
     as_json: bool
     fresh: bool = False
     wait: bool = True
+    compilation_cache: bool = True
 
     @classmethod
     def of(cls, arguments: Mapping[str, object]) -> Output:
         """As the options of `options.add_output` say."""
-        fresh, wait = bool(arguments["fresh"]), bool(arguments["wait"])
-        return cls(str(arguments["out"]), bool(arguments["quiet"]), bool(arguments["json"]), fresh, wait)
+        quiet, as_json, fresh, wait = (bool(arguments[name]) for name in ("quiet", "json", "fresh", "wait"))
+        return cls(str(arguments["out"]), quiet, as_json, fresh, wait, not arguments["no_compilation_cache"])
+
+    def session(self, report: Stages, name: str) -> Session:
+        """In which a job of this name saves its states and finds its programs."""
+        from langevin_ib.session import Session  # noqa: PLC0415 - with JAX
+
+        place = self.checkpoints / name
+        return Session(report, checkpoints=place, fresh=self.fresh, compilation_cache=self.compilation_cache)
 
     @property
     def checkpoints(self) -> Path:
@@ -65,6 +75,7 @@ class Job(Generic[R]):
         summary: what `--json` prints.
         owned: what is not of the package in it, whose faults are said to be theirs.
         notes: for standard error, once it is saved.
+        modules: that are needed once the work is done, and imported beside it.
     """
 
     name: str
@@ -74,6 +85,7 @@ class Job(Generic[R]):
     summary: Callable[[R, Report], JsonObject]
     owned: Sequence[str] = ()
     notes: Sequence[str] = ()
+    modules: Sequence[str] = ()
 
 
 def execute(job: Job[R], output: Output, named: AbstractContextManager[None] | None = None) -> int:
@@ -92,15 +104,16 @@ def execute(job: Job[R], output: Output, named: AbstractContextManager[None] | N
         KeyboardInterrupt: after a signal; a partial summary says how far the run has come.
     """
     with signals.held():
+        from langevin_ib import background  # noqa: PLC0415 - see above
         from langevin_ib.models.registry import faults_of  # noqa: PLC0415 - see above
         from langevin_ib.output.folders import check_writable, clear_partial, print_json, tidy  # noqa: PLC0415
         from langevin_ib.output.progress import console, stages  # noqa: PLC0415
-        from langevin_ib.output.terminal import show  # noqa: PLC0415
 
     check_writable(output.out)
     silent = output.quiet or output.as_json
     try:
         with (
+            background.threads(),
             stages(silent) as told,
             _alone(job, output),
             _partial(job, output, told) as progress,
@@ -108,6 +121,7 @@ def execute(job: Job[R], output: Output, named: AbstractContextManager[None] | N
             own_output(),
             faults_of(job.owned),
         ):
+            background.imported(*job.modules)
             result = job.work(progress)
             progress("writing")
             report = job.report(result)
@@ -121,6 +135,8 @@ def execute(job: Job[R], output: Output, named: AbstractContextManager[None] | N
     if output.as_json:
         print_json(job.summary(result, report))
     elif not output.quiet:
+        from langevin_ib.output.terminal import show  # noqa: PLC0415 - see above
+
         show(report, console())
         console().print(f"saved in {folder}", soft_wrap=True)
     return 0

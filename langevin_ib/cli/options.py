@@ -53,6 +53,9 @@ def add_output(parser: Any, shown: str = "the table") -> None:
     )
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
     parser.add_argument("--json", action="store_true", help=f"print summary.json on standard output instead of {shown}")
+    parser.add_argument(
+        "--no-compilation-cache", action="store_true", help="compile anew what an earlier command has compiled"
+    )
 
 
 def list_choices(parser: Parser, declared: Mapping[str, Setting]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 from langevin_ib import signals
@@ -20,6 +21,7 @@ from langevin_ib.errors import ConfigError, LangevinIBError
 from langevin_ib.stages import Stages
 
 if TYPE_CHECKING:
+    from langevin_ib.output.blocks import Report
     from langevin_ib.runs.result import Result
 
 PROGRAM = "python -m langevin_ib.sim"
@@ -34,6 +36,11 @@ TITLES = {
 CHOICES: dict[str, extensions.Kind] = {
     extensions.SETTING[kind]: kind for kind in get_args(extensions.Kind) if kind != "model"
 }
+# What a run needs once its chains are drawn, in the order in which it does; the first to place its window.
+AFTERWARDS = (
+    "scipy.signal", "arviz", "langevin_ib.output.report", "langevin_ib.output.store", "langevin_ib.output.terminal",
+    "h5netcdf",
+)  # fmt: skip
 
 
 def build_parser(choices: Mapping[str, Any] | None = None, classes: Classes | None = None) -> Parser:
@@ -79,8 +86,6 @@ def _simulate(argv: Sequence[str]) -> int:
     start_for_command()
     # After the settings are known to be good, so that a typing error is answered at once; after JAX has started.
     with signals.held():
-        from langevin_ib.output.report import run_report  # noqa: PLC0415
-        from langevin_ib.output.store import save  # noqa: PLC0415
         from langevin_ib.runs.run import run  # noqa: PLC0415
 
     def of_rest(name: str) -> str:
@@ -89,16 +94,33 @@ def _simulate(argv: Sequence[str]) -> int:
         return f"{origin} from {', '.join(rulers)}" if rulers and origin == "set by rule" else origin
 
     def work(report: Stages) -> Result:
-        kept = output.checkpoints
-        return run(config, report=report, chunk_records=chunk, checkpoints=kept, fresh=output.fresh)
+        return run(
+            config,
+            report=report,
+            chunk_records=chunk,
+            checkpoints=output.checkpoints,
+            fresh=output.fresh,
+            compilation_cache=output.compilation_cache,
+        )
+
+    def report(result: Result) -> Report:
+        from langevin_ib.output.report import run_report  # noqa: PLC0415
+
+        return run_report(result)
+
+    def save(result: Result, _: Report, out: str) -> Path:
+        from langevin_ib.output import store  # noqa: PLC0415
+
+        return store.save(result, out)
 
     job = Job(
         name=config.run_name,
         work=work,
-        report=run_report,
-        save=lambda result, _, out: save(result, out),
+        report=report,
+        save=save,
         summary=lambda result, _: result.summary,
         owned=_of_others(config),
+        modules=AFTERWARDS,
         notes=[f"note: kept from {path}: {', '.join(retained)}; give one as auto to set it anew"] if retained else [],
     )
     return execute(job, output, origins.named(of_rest))

@@ -6,6 +6,7 @@ points that no start reaches, and again at the draws of a run.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -16,13 +17,13 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Key, PyTree
 
+from langevin_ib.background import FAST
 from langevin_ib.errors import BreachError, LangevinIBError, ModelError, one_line
 from langevin_ib.geometry.probes import (
     AWAY,
     Evaluator,
     Probe,
     around,
-    as_float64,
     at,
     elements,
     evaluator_of,
@@ -30,7 +31,7 @@ from langevin_ib.geometry.probes import (
     in_domain,
     spread,
 )
-from langevin_ib.models.base import RESERVED, Chart, Model, Params, SliceTerms
+from langevin_ib.models.base import RESERVED, Chart, Model, SliceTerms
 from langevin_ib.models.shapes import check_shapes
 
 DRAWS = 64  # chains whose end points are checked
@@ -60,23 +61,21 @@ def check_model(model: Model, key: Key[Array, ""], points: int = 8, tolerance: f
         ModelError: one line that says what failed, by how much, at which point.
     """
     with jax.enable_x64(True):
-        key_init, key_move, key_turn, key_away = jax.random.split(key, 4)
-        random = np.random.default_rng(np.asarray(jax.random.key_data(key_away)))
         try:
             _check_fields(model)
-            inits = [as_float64(model.init(k)) for k in jax.random.split(key_init, points)]
-            _check_dimensions(Chart(model), inits[0])
+            _check_dimensions(Chart(model))
             evaluator = evaluator_of(model)
-            moves = np.asarray(0.5 * jax.random.normal(key_move, (points, model.group_dim)))
-            turns = np.asarray(2.0 * jax.random.normal(key_turn, (points, model.compact_dim)))
-            starts = np.stack([np.asarray(ravel_pytree(params)[0]) for params in inits])
+            drawn = jax.jit(lambda key: _draw_starts(model, key, points), compiler_options=FAST)(key)
+            starts, moves, turns, key_away = map(np.asarray, drawn)
+            random = np.random.default_rng(key_away)
             at_starts = evaluator.probe(starts, moves, turns)
+            _check_coordinate(evaluator.chart, at(at_starts, 0))
             labels = evaluator.chart.labels
             home = np.concatenate([np.ravel(labels[name]) for name in model.discrete] or [np.zeros(0)])
             for i in range(points):
                 _check_point(model, at(at_starts, i), tolerance, home=home)
-            _check_start(evaluator.chart, inits[0])
-            perturbed = evaluator.probe(around(random, inits[0], starts), *elements(random, model, AWAY))
+            _check_start(evaluator.chart, at(at_starts, 0))
+            perturbed = evaluator.probe(around(random, evaluator.chart, starts), *elements(random, model, AWAY))
             for i in range(AWAY):
                 _check_point(model, at(perturbed, i), LOOSE)
             known = np.concatenate(
@@ -172,10 +171,25 @@ def _check_names(chart: Chart) -> None:
             )
 
 
-def _check_dimensions(chart: Chart, params: Params) -> None:
+def _draw_starts(model: Model, key: Key[Array, ""], points: int) -> tuple[Array, Array, Array, Array]:
+    """Starts as flat vectors, elements of the group and of the compact one, and the data of a key for other points."""
+    key_init, key_move, key_turn, key_away = jax.random.split(key, 4)
+
+    def start(each):
+        return ravel_pytree(jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), model.init(each)))[0]
+
+    return (
+        jax.lax.map(start, jax.random.split(key_init, points)),
+        0.5 * jax.random.normal(key_move, (points, model.group_dim)),
+        2.0 * jax.random.normal(key_turn, (points, model.compact_dim)),
+        jax.random.key_data(key_away),
+    )
+
+
+def _check_dimensions(chart: Chart) -> None:
     model = chart.model
     _check_names(chart)
-    q = ravel_pytree(params)[0].size
+    q = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(chart.params_shape))
     m = model.group_dim
     if (model.compact_act is None) != (model.compact_dim == 0):
         raise ModelError(f"model {model.name}: compact_act and compact_dim = {model.compact_dim} do not go together")
@@ -184,20 +198,25 @@ def _check_dimensions(chart: Chart, params: Params) -> None:
             f"model {model.name}: {chart.dim} invariants for {q} parameters and a group of dimension "
             f"{m + model.compact_dim}: not q − m"
         )
-    if chart.dim == 1:
-        x = chart.of(params)
-        scalars = tuple(chart.scalars(x).values())
-        if len(scalars) != 1 or not bool(jnp.allclose(scalars[0], x[0], equal_nan=True)):
-            raise ModelError(
-                f"model {model.name}: the scalar of a quotient of one coordinate has to be that coordinate"
-            )
+    if chart.dim == 1 and len(chart.scalar_names) != 1:
+        raise _not_coordinate(model)
     for name in (*model.branches, *model.home, *model.cut):
         if name not in chart.scalar_names:
             raise ModelError(f"model {model.name}: {name} is none of its scalars ({', '.join(chart.scalar_names)})")
 
 
-def _check_start(chart: Chart, params: Params) -> None:
-    for name, value in chart.scalars_of(params).items():
+def _check_coordinate(chart: Chart, start: Probe) -> None:
+    scalars, x = start.values.scalars, start.values.invariants
+    if chart.dim == 1 and not np.allclose(scalars, x, equal_nan=True):
+        raise _not_coordinate(chart.model)
+
+
+def _not_coordinate(model: Model) -> ModelError:
+    return ModelError(f"model {model.name}: the scalar of a quotient of one coordinate has to be that coordinate")
+
+
+def _check_start(chart: Chart, start: Probe) -> None:
+    for name, value in zip(chart.scalar_names, start.values.scalars, strict=True):
         intervals = chart.model.branches_of(name)
         if not any(low < float(value) < high for low, high in intervals):
             raise ModelError(
@@ -224,7 +243,7 @@ def _check_ends(evaluator: Evaluator, x: Float[np.ndarray, "n k"]) -> None:
             continue
         origin = x[:1].copy()
         origin[:, i] = 0.0
-        at_origin = evaluator.slice(origin)
+        at_origin = evaluator.balanced(origin)
         bad = _singular(at_origin.spectrum[0]) or _singular(at_origin.coupling[0][::-1])
         if bad or not np.isfinite(at_origin.point).all():
             raise ModelError(
@@ -241,7 +260,8 @@ def _check_quotient(
     That coordinates return is too much to ask of an angle that has gone round: the point and its scalars have to.
     """
     model = evaluator.chart.model
-    points, wanted = evaluator.slice(x).point, evaluator.scalars(x)
+    balanced = evaluator.balanced(x)
+    points, wanted = balanced.point, balanced.scalars
     probes = evaluator.probe(points, *elements(random, model, len(x)))
     for i in range(len(x)):
         probe, where = at(probes, i), _location("z", x[i]) + (", where a chain went" if error is BreachError else "")

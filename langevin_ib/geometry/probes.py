@@ -13,6 +13,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
+from langevin_ib.background import FAST
 from langevin_ib.geometry.gram import all_fields, coupling, derived_slice_terms, moment_jacobian, slice_terms
 from langevin_ib.models.base import Branch, Chart, Model, Params
 from langevin_ib.models.training import Examples, cast
@@ -25,13 +26,6 @@ JITTER = 0.5  # standard deviation in the logarithm of each parameter, or coordi
 DECADES = 1.0  # either way, in the size of each array of parameters
 REACH = 2.0  # decades either way, in a coordinate of the quotient about its median
 SPLIT = 0.4  # exp(t) is held against exp((1 − SPLIT) t) exp(SPLIT t)
-# A program that runs once is not worth the time that optimising it takes.
-FAST = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
-
-
-def as_float64(params: Params) -> Params:
-    """The same parameters in float64."""
-    return jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), params)
 
 
 class PointValues(NamedTuple):
@@ -90,9 +84,9 @@ class Probe(NamedTuple):
 # Points at which the contract is checked.
 
 
-def around(random: np.random.Generator, like: Params, starts: Float[np.ndarray, "n q"]) -> Float[np.ndarray, "w q"]:
+def around(random: np.random.Generator, chart: Chart, starts: Float[np.ndarray, "n q"]) -> Float[np.ndarray, "w q"]:
     """Starts whose every parameter is perturbed, and whose every array is scaled on its own."""
-    sizes = [leaf.size for leaf in jax.tree.leaves(like)]
+    sizes = [leaf.size for leaf in jax.tree.leaves(chart.params_shape)]
     size = max(float(np.sqrt(np.mean(starts**2))), 1.0)  # small starts grow
     steps = np.resize(STEPS, AWAY)[:, None]
     base = starts[np.arange(AWAY) % len(starts)]
@@ -152,46 +146,28 @@ class _ByIdentity:
         return id(self.model)
 
 
+class Balanced(NamedTuple):
+    """The balanced point over coordinates of the quotient, what has to be regular there, and its scalars."""
+
+    point: Any
+    spectrum: Any
+    coupling: Any
+    scalars: Any
+
+
 @dataclass(frozen=True)
 class Evaluator:
-    """Host functions of arrays of points, parameters as flat vectors."""
+    """Host functions of arrays of points, parameters as flat vectors; each is one program, compiled once.
+
+    Attributes:
+        chart: of the quotient.
+        probe: (points of Θ, elements of the group, of the compact one) ↦ all that the contract asks there.
+        balanced: coordinates of the quotient ↦ their balanced points.
+    """
 
     chart: Chart
-    values_at: Callable[..., PointValues]
-    act: Callable[..., np.ndarray]
-    act_compact: Callable[..., np.ndarray]
-    pullback_metric: Callable[..., np.ndarray]
-    spectrum: Callable[..., np.ndarray]
-    slice: Callable[..., Slice]
-    scalars: Callable[..., np.ndarray]
-
-    def probe(self, points: Float[np.ndarray, "n q"], moves: np.ndarray, turns: np.ndarray) -> Probe:
-        """Evaluate everything at points of Θ, moved by elements of the group and of the compact one."""
-        values = self.values_at(points)
-        moved, balanced = self.act(moves, points), self.slice(values.invariants)
-        compact = None
-        if self.chart.model.compact_act is not None:
-            rotated = self.act_compact(turns, points)
-            compact = Compact(
-                values=self.values_at(rotated),
-                charge_of_section=self.values_at(self.act_compact(turns, balanced.point)).charge,
-                pullback_metric=self.pullback_metric(turns, points),
-                unmoved=self.act_compact(np.zeros_like(turns), points),
-                moved=rotated,
-                composed=self.act_compact((1 - SPLIT) * turns, self.act_compact(SPLIT * turns, points)),
-            )
-        return Probe(
-            point=points,
-            values=values,
-            values_moved=self.values_at(moved),
-            unmoved=self.act(np.zeros_like(moves), points),
-            moved=moved,
-            composed=self.act((1 - SPLIT) * moves, self.act(SPLIT * moves, points)),
-            spectrum=self.spectrum(points),
-            slice=balanced,
-            values_on_slice=self.values_at(balanced.point),
-            compact=compact,
-        )
+    probe: Callable[..., Probe]
+    balanced: Callable[..., Balanced]
 
 
 def evaluator_of(model: Model) -> Evaluator:
@@ -203,62 +179,110 @@ def evaluator_of(model: Model) -> Evaluator:
 def _compiled_evaluator(same: _ByIdentity) -> Evaluator:
     model = same.model
     chart = Chart(model)
-    unravel = ravel_pytree(as_float64(model.init(jax.random.key(0))))[1]
+    unravel = flattening(chart)
 
     def flat(tree):
         return ravel_pytree(tree)[0]
 
-    def values_at(theta):
-        params = unravel(theta)
-        invariants = model.invariants(params)
-        scalars = chart.scalars_of(params)
-        inside = [_inside(model.branches_of(name), value) for name, value in scalars.items()]
-        predictions, penalty, risks = _of_training(model, params)
-        return PointValues(
-            loss=model.loss(params),
-            invariants=chart.flatten(invariants),
-            discrete=flat([invariants[name] for name in model.discrete]),
-            scalars=flat(list(scalars.values())),
-            charge=jnp.ravel(model.moment_map(params)),
-            predictions=predictions,
-            penalty=penalty,
-            risks=risks,
-            at_home=chart.at_home(params),
-            inside=jnp.all(jnp.stack(inside)),
-        )
-
-    def at_slice(x):
+    def balanced_at(x):
         point = chart.section(x)
-        jacobian = moment_jacobian(model, point) if model.group_dim else jnp.zeros((0, flat(point).size))
-        singular = jnp.linalg.svd(coupling(model, point), compute_uv=False) if model.group_dim else jnp.ones(1)
-        return Slice(
-            point=flat(point),
-            slope=jax.jacfwd(lambda y: chart.of(chart.section(y)))(x),
-            spectrum=_spectrum(model, point),
-            coupling=singular,
-            scale=jnp.max(jnp.abs(jacobian) @ jnp.abs(flat(point)), initial=0.0),
-            terms=jnp.stack(slice_terms(chart, x)),
-            derived=jnp.stack(derived_slice_terms(chart, x)),
+        scalars = flat(list(chart.scalars(x).values()))
+        return Balanced(flat(point), _spectrum(model, point), _singular_values(model, point), scalars)
+
+    def act_compact(t, point):
+        assert model.compact_act is not None  # asked of models that have one only
+        return flat(model.compact_act(t, unravel(point)))
+
+    def probe_at(theta, move, turn):
+        def act(t, point):
+            return flat(model.act(t, unravel(point)))
+
+        moved = act(move, theta)
+        balanced = _slice_at(chart, chart.of(unravel(theta)))
+        places, compact = [theta, moved, balanced.point], None
+        if model.compact_act is not None:
+            compact = _compact_at(act_compact, turn, theta)
+            places += [compact["moved"], act_compact(turn, balanced.point)]
+        # A loop, so that the functions are compiled once for all the places.
+        each = jax.lax.map(lambda place: _values_at(chart, unravel(place)), jnp.stack(places))
+        values, values_moved, values_on_slice, *turned = (
+            jax.tree.map(lambda leaf, i=i: leaf[i], each) for i in range(len(places))
+        )
+        return Probe(
+            point=theta,
+            values=values,
+            values_moved=values_moved,
+            unmoved=act(jnp.zeros_like(move), theta),
+            moved=moved,
+            composed=act((1 - SPLIT) * move, act(SPLIT * move, theta)),
+            spectrum=_spectrum(model, unravel(theta)),
+            slice=balanced,
+            values_on_slice=values_on_slice,
+            compact=None if compact is None else Compact(turned[0], turned[1].charge, **compact),
         )
 
-    def act_compact(t, theta):
-        assert model.compact_act is not None  # asked of models that have one only
-        return flat(model.compact_act(t, unravel(theta)))
+    return Evaluator(chart=chart, probe=_in_blocks(probe_at), balanced=_in_blocks(balanced_at))
 
-    def pullback_metric(t, theta):
-        jacobian = jax.jacfwd(lambda y: act_compact(t, y))(theta)
-        return jacobian.T @ jacobian
 
-    return Evaluator(
-        chart=chart,
-        values_at=_in_blocks(values_at),
-        act=_in_blocks(lambda t, theta: flat(model.act(t, unravel(theta)))),
-        act_compact=_in_blocks(act_compact),
-        pullback_metric=_in_blocks(pullback_metric),
-        spectrum=_in_blocks(lambda theta: _spectrum(model, unravel(theta))),
-        slice=_in_blocks(at_slice),
-        scalars=_in_blocks(lambda x: flat(list(chart.scalars(x).values()))),
+def _values_at(chart: Chart, params: Params) -> PointValues:
+    model = chart.model
+    invariants = model.invariants(params)
+    scalars = chart.scalars_of(params)
+    inside = [_inside(model.branches_of(name), value) for name, value in scalars.items()]
+    predictions, penalty, risks = _of_training(model, params)
+    return PointValues(
+        loss=model.loss(params),
+        invariants=chart.flatten(invariants),
+        discrete=ravel_pytree([invariants[name] for name in model.discrete])[0],
+        scalars=ravel_pytree(list(scalars.values()))[0],
+        charge=jnp.ravel(model.moment_map(params)),
+        predictions=predictions,
+        penalty=penalty,
+        risks=risks,
+        at_home=chart.at_home(params),
+        inside=jnp.all(jnp.stack(inside)),
     )
+
+
+def flattening(chart: Chart) -> Callable[[Array], Params]:
+    """A flat vector in float64 ↦ the parameters of a model."""
+    shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, jnp.float64), chart.params_shape)
+    unravel = []
+    # Found while tracing, for to make arrays only to flatten them is a program for each of their shapes.
+    jax.eval_shape(lambda params: unravel.append(ravel_pytree(params)[1]), shapes)
+    return unravel[0]
+
+
+def _slice_at(chart: Chart, x: Array) -> Slice:
+    model = chart.model
+    point = chart.section(x)
+    flat = ravel_pytree(point)[0]
+    jacobian = moment_jacobian(model, point) if model.group_dim else jnp.zeros((0, flat.size))
+    return Slice(
+        point=flat,
+        slope=jax.jacfwd(lambda y: chart.of(chart.section(y)))(x),
+        spectrum=_spectrum(model, point),
+        coupling=_singular_values(model, point),
+        scale=jnp.max(jnp.abs(jacobian) @ jnp.abs(flat), initial=0.0),
+        terms=jnp.stack(slice_terms(chart, x)),
+        derived=jnp.stack(derived_slice_terms(chart, x)),
+    )
+
+
+def _compact_at(act: Callable[[Array, Array], Array], turn: Array, theta: Array) -> dict[str, Array]:
+    """Of `Compact`, what is no value of the model's own functions."""
+    jacobian = jax.jacfwd(lambda y: act(turn, y))(theta)
+    return {
+        "pullback_metric": jacobian.T @ jacobian,
+        "unmoved": act(jnp.zeros_like(turn), theta),
+        "moved": act(turn, theta),
+        "composed": act((1 - SPLIT) * turn, act(SPLIT * turn, theta)),
+    }
+
+
+def _singular_values(model: Model, params: Params) -> Array:
+    """Of M, descending; 1 where there are no generators."""
+    return jnp.linalg.svd(coupling(model, params), compute_uv=False) if model.group_dim else jnp.ones(1)
 
 
 def _spectrum(model: Model, params: Params) -> Array:
@@ -274,7 +298,7 @@ def _in_blocks(function: Callable[..., Any]) -> Callable[..., Any]:
     def evaluate(*arrays: np.ndarray) -> Any:
         count = len(arrays[0])
         rows = np.minimum(np.arange(-(-count // BLOCK) * BLOCK), count - 1).reshape(-1, BLOCK)
-        results = [jax.tree.map(np.asarray, compiled(tuple(jnp.asarray(a[block]) for a in arrays))) for block in rows]
+        results = [jax.tree.map(np.asarray, compiled(tuple(a[block] for a in arrays))) for block in rows]
         return jax.tree.map(lambda *parts: np.concatenate(parts)[:count], *results)
 
     return evaluate

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
+from langevin_ib.background import FAST, compiled
 from langevin_ib.errors import LawError
 
 LogDensity: TypeAlias = Callable[[Float[np.ndarray, " n"]], Float[np.ndarray, " n"]]
@@ -116,16 +116,27 @@ def bin_masses(
     )
 
 
-def on_host(function: Callable) -> Callable[[np.ndarray], Any]:
-    """A one-point JAX function as a host function of an array of points (first axis), in float64, in blocks."""
-    compiled = jax.jit(lambda block: jax.lax.map(function, block))
+def on_host(
+    function: Callable, *, block: int = BLOCK, once: bool = False, like: tuple[int, ...] | None = None
+) -> Callable[[np.ndarray], Any]:
+    """A one-point JAX function as a host function of an array of points (first axis), in float64, in blocks.
+
+    Args:
+        function: of one point.
+        block: points of a block; a last one that is not full is filled up.
+        once: whether it is called too few times for its compilation to be worth optimising.
+        like: the shape of a point, if it shall be compiled now, in the background (`background.compiled`).
+    """
+    program = jax.jit(lambda points: jax.lax.map(function, points), compiler_options=FAST if once else None)
+    if like is not None:
+        program = compiled(program, jax.ShapeDtypeStruct((block, *like), np.float64))
 
     def evaluate(z):
         z = np.asarray(z, np.float64)
-        spare = [(0, -len(z) % BLOCK)] + [(0, 0)] * (z.ndim - 1)
-        padded = np.pad(z, spare, mode="edge").reshape(-1, BLOCK, *z.shape[1:])
+        spare = [(0, -len(z) % block)] + [(0, 0)] * (z.ndim - 1)
+        padded = np.pad(z, spare, mode="edge").reshape(-1, block, *z.shape[1:])
         with jax.enable_x64(True):
-            blocks = [jax.tree.map(np.asarray, compiled(jnp.asarray(block))) for block in padded]
+            blocks = [jax.tree.map(np.asarray, program(points)) for points in padded]
         return jax.tree.map(lambda *parts: np.concatenate(parts)[: len(z)], *blocks)
 
     return evaluate

@@ -41,7 +41,7 @@ def confined_law(reduction: Reduction) -> Law:
     if reduction.model.group_dim not in GRID:
         raise LawError(f"law exact: no orbit quadrature for a group of dimension {reduction.model.group_dim}")
     formula = f"exp(−ℓ/T) ∫ exp(−C/T) dθ along the orbit, C = {reduction.confinement.formula}"
-    return Law("exact", FLAT_MEASURE, formula, _confined_log_density(reduction))
+    return Law("exact", FLAT_MEASURE, formula, reduction.program("confined", lambda: _confined_log_density(reduction)))
 
 
 def slab_law(reduction: Reduction, slab: float) -> Law:
@@ -101,7 +101,7 @@ def _confined_log_density(reduction: Reduction):
         spill = jnp.max(jnp.where(jnp.asarray(rim), values, -jnp.inf)) - jnp.max(values)
         return -model.loss(base) / temperature + fine, jnp.abs(fine - half), spill
 
-    evaluate = on_host(log_marginal)
+    evaluate = on_host(log_marginal, like=())
 
     def log_density(z):
         value, error, spill = evaluate(z)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax.numpy as jnp
 import numpy as np
@@ -19,6 +19,7 @@ from langevin_ib.models.base import Chart, Model, Params
 
 SLICE_MEASURE = "dσ_S"
 FLAT_MEASURE = "dz"
+Program = TypeVar("Program")
 COMPILED = ("chart", "flat_measure", "terms")  # of a `Reduction`, once asked for
 
 
@@ -52,6 +53,7 @@ class Reduction:
     temperature: float
     slab: float | None = None
     seen: Float[np.ndarray, " k"] | None = field(default=None, compare=False)  # where conditions on laws are looked at
+    programs: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)  # see `program`
 
     @cached_property
     def chart(self) -> Chart:
@@ -76,6 +78,15 @@ class Reduction:
         other.__dict__.update({name: value for name, value in self.__dict__.items() if name in COMPILED})
         return other
 
+    def program(self, name: str, build: Callable[[], Program]) -> Program:
+        """What `build` returns, made once for a name: a compiled function, of which no result depends on ε or `seen`.
+
+        One that is compiled in the background is begun by asking for it before it is needed.
+        """
+        if name not in self.programs:
+            self.programs[name] = build()
+        return self.programs[name]
+
     @property
     def name(self) -> str:
         """The scalar invariant of a quotient of one coordinate; of more is a ValueError."""
@@ -92,8 +103,8 @@ class Reduction:
 
     @cached_property
     def terms(self) -> Callable[[Float[np.ndarray, " n"]], ReducedTerms]:
-        """The terms at an array of values of a scalar invariant, compiled once."""
-        return on_host(lambda z: self.terms_at(jnp.reshape(z, (1,))))
+        """The terms at an array of values of a scalar invariant, compiled once, from when they are first asked for."""
+        return on_host(lambda z: self.terms_at(jnp.reshape(z, (1,))), like=())
 
     def point(self, z: Float[Array, ""]) -> Params:
         """s(z), the balanced point over a scalar invariant."""

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+import scipy
 from jaxtyping import Float
-from scipy import optimize
 
 from langevin_ib.errors import LawError
 from langevin_ib.laws import Reduction
@@ -141,7 +141,7 @@ class FittedFamily:
             raise LawError(
                 f"left out, for at no temperature has it the mean loss of the draws, {mean_energy:.4g}: {REMEDY}"
             )
-        root = optimize.brentq(gap, low, high, xtol=1e-12)  # pyright: ignore  # untyped overload
+        root = scipy.optimize.brentq(gap, low, high, xtol=1e-12)  # pyright: ignore  # untyped overload
         return float(np.exp(root))  # pyright: ignore[reportArgumentType, reportCallIssue]
 
     def _fit_both(self, mean_energy: float, mean_statistic: float) -> Fit:
@@ -167,7 +167,7 @@ class FittedFamily:
         def hessian(x):
             return self._means(*(begin + x * unit))[1] * np.outer(unit, unit)
 
-        optimum = optimize.minimize(
+        optimum = scipy.optimize.minimize(
             function, np.zeros(2), jac=gradient, hess=hessian, method="trust-exact", options={"gtol": GRADIENT}
         )
         beta, c = begin + optimum.x * unit

@@ -25,10 +25,10 @@ from typing import Any, NamedTuple, NoReturn
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 from numpy.polynomial import Chebyshev
-from scipy import stats
 
 from langevin_ib.dynamics.confinement import Confinement
 from langevin_ib.dynamics.noise import Noise, cumulants, gradient_noise
@@ -496,4 +496,4 @@ def label_noise_gamma(target: float, lr: float, label_noise: float) -> Any:
         raise LawError(
             f"law sgd: ηs² = {scale:g} is at least 2|y| = {2 * abs(target):g}: no Gamma law, chains collapse to z = 0"
         )
-    return stats.gamma(shape, scale=scale)
+    return scipy.stats.gamma(shape, scale=scale)

@@ -115,6 +115,16 @@ class Model:
         return self.home.get(scalar, self.branches_of(scalar)[-1])
 
 
+def _start(model: Model) -> tuple[Params, Invariants]:
+    params = model.init(jax.random.key(0))
+    return params, model.invariants(params)
+
+
+def _labels(model: Model) -> dict[str, Array]:
+    invariants = _start(model)[1]
+    return {name: invariants[name] for name in model.discrete}
+
+
 class Chart:
     """The coordinates of Θ/G as one flat vector x ∈ R^k, discrete invariants held at their home values.
 
@@ -140,10 +150,9 @@ class Chart:
 
     def __init__(self, model: Model):
         self.model = model
-        params = model.init(jax.random.key(0))
-        self.params_shape = jax.eval_shape(lambda: params)
-        invariants = model.invariants(params)
-        self.labels = {name: invariants[name] for name in model.discrete}
+        # Traced, not computed: every operation that is done on its own is a program to compile.
+        self.params_shape, invariants = jax.eval_shape(lambda: _start(model))
+        self.labels = jax.jit(lambda: _labels(model))() if model.discrete else {}
         self.shapes = {name: jnp.shape(value) for name, value in invariants.items() if name not in model.discrete}
         self.sizes = {name: math.prod(shape) for name, shape in self.shapes.items()}
         self.dim = sum(self.sizes.values())
@@ -152,7 +161,7 @@ class Chart:
             for name, shape in self.shapes.items()
             for i in range(self.sizes[name])
         )
-        self.scalar_names = tuple(self._scalars(invariants))
+        self.scalar_names = tuple(jax.eval_shape(self._scalars, invariants))
 
     def of(self, params: Params) -> Float[Array, " k"]:
         """x(θ)."""

@@ -13,16 +13,18 @@ import sys
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import matplotlib.pyplot as plt
 import numpy as np
 from filelock import lock_descriptor
-from matplotlib.figure import Figure
 
 from langevin_ib import signals
 from langevin_ib.errors import ConfigError
 from langevin_ib.files import UNFINISHED, sync, write_whole
 from langevin_ib.plain import Json, JsonObject
+
+if TYPE_CHECKING:  # which a run needs once it is over
+    from matplotlib.figure import Figure
 
 CHECKPOINTS = ".checkpoints"  # in the output folder, until the run they belong to is saved
 SUMMARY = "summary.json"
@@ -128,6 +130,8 @@ def check_writable(out: str | Path) -> None:
 
 def png(picture: Figure) -> bytes:
     """A picture, which is closed, as the content of a file."""
+    import matplotlib.pyplot as plt  # noqa: PLC0415 - see above
+
     buffer = io.BytesIO()
     picture.savefig(buffer, dpi=200, format="png")
     plt.close(picture)

@@ -5,11 +5,10 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tomli_w
-import xarray as xr
 
 from langevin_ib.output.blocks import Report
 from langevin_ib.output.folders import discard, png, summary_json, write, write_folder
@@ -18,6 +17,9 @@ from langevin_ib.output.report import run_report
 from langevin_ib.plain import JsonObject
 from langevin_ib.runs.result import Result
 from langevin_ib.studies.result import StudyResult, folder_name
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 Files = Mapping[str, Callable[[], str | bytes | memoryview]]  # name: what makes its content
 
@@ -97,6 +99,8 @@ def _npz(arrays: Mapping[str, np.ndarray]) -> memoryview:
 
 def draws(result: Result) -> xr.DataTree:
     """The thinned trace with a `posterior` group, as ArviZ 0.23 and 1.x both read it."""
+    import xarray as xr  # noqa: PLC0415 - a study needs none
+
     config, trace = result.plan.config, result.trace
     over = " over temperature" if config.process.gibbs else ""
     penalty = ", plus weight decay at the balanced point," if config.weight_decay is not None else ""

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+import scipy
 from jaxtyping import Bool, Float
-from scipy import stats
 
 from langevin_ib.statistics import compare
 from langevin_ib.statistics.convergence import DRIFT_LEVEL, ensemble_ess
@@ -70,7 +70,7 @@ def exceeds(more: Share, less: Share, factor: float, ess: float) -> float:
     """
     variance = max(less.variance, more.value / factor / ess)
     t = (more.value - factor * less.value) / np.sqrt(more.variance + factor**2 * variance + 1e-300)
-    return float(stats.t.sf(t, min(more.chains, less.chains) - 1))
+    return float(scipy.stats.t.sf(t, min(more.chains, less.chains) - 1))
 
 
 def tails(
@@ -158,7 +158,7 @@ def _window_doubts(
     sums = drawn.window(scalar)
     own = _share(np.asarray(sums.counts).sum(axis=-1) * 1.0, np.asarray(sums.total) * 1.0)
     gap, se = abs(law.value - own.value), np.sqrt(law.variance + own.variance)
-    if not gap - float(stats.norm.isf(level)) * se > predictions.margin:
+    if not gap - float(scipy.stats.norm.isf(level)) * se > predictions.margin:
         return []
     text = (
         f"{scalar} in [{edges[0]:g}, {edges[-1]:g}] holds {law.value:.2%} of the law {name}, {own.value:.2%} of {who}: "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from langevin_ib.runs.result import Joint, LawResult, Mixing, Reference, StepCheck, WindowShare, worst_of
 from langevin_ib.statistics import compare
@@ -207,7 +207,7 @@ def joint_doubts(
     doubts, pair = [], joint.dependence
     gap, (first, second) = abs(pair.first - pair.second), joint.pair
     # Of two normal variables whose correlation changes by r the joint law changes by TV r/π.
-    if pair.p_value < DRIFT_LEVEL and gap - stats.norm.ppf(compare.LEVEL) * pair.se > np.pi * margin:
+    if pair.p_value < DRIFT_LEVEL and gap - scipy.stats.norm.ppf(compare.LEVEL) * pair.se > np.pi * margin:
         text = (
             f"{first} and {second} depend on each other otherwise than in the law {joint.law}, with a correlation of "
             f"normal scores of {pair.first:.3f} against {pair.second:.3f} ({p_is(pair.p_value)}): "

@@ -6,9 +6,8 @@ import logging
 from collections.abc import Mapping, Sequence
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from scipy import stats
+import scipy
 
 from langevin_ib import geometry
 from langevin_ib.config.run import MIN_CHAINS
@@ -387,7 +386,8 @@ def scalar_moments(sample: Sample, scalar: str) -> ScalarMoments:
     moments, i = sample.whole.value, sample.scalars.index(scalar)
     means, variances = (np.asarray(part)[:, i] for part in (moments.mean, moments.variance))
     squares = variances + (means - means.mean()) ** 2
-    return ScalarMoments(float(means.mean()), float(stats.sem(means)), float(squares.mean()), float(stats.sem(squares)))
+    mean, mean_square = ((float(draws.mean()), float(scipy.stats.sem(draws))) for draws in (means, squares))
+    return ScalarMoments(*mean, *mean_square)
 
 
 def _run_info(plan: Plan, draws: Draws) -> RunInfo:
@@ -408,7 +408,7 @@ def _run_info(plan: Plan, draws: Draws) -> RunInfo:
 def _protocol(prepared: Prepared, sample: Sample) -> ProtocolInfo:
     plan, reduction = prepared.plan, prepared.plan.reduction
     # How far χ is from the canonical moment map of eq. (42), at the sections of some draws.
-    last = jax.tree.map(lambda leaf: jnp.asarray(leaf[:SLICE_POINTS], jnp.float64), sample.ends)
+    last = jax.tree.map(lambda leaf: np.asarray(leaf[:SLICE_POINTS], np.float64), sample.ends)
     departures = geometry.slice_report(reduction.model, last)
     return ProtocolInfo(
         group=reduction.model.group,

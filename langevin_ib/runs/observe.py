@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,9 +13,9 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from langevin_ib import geometry
+from langevin_ib.background import FAST
 from langevin_ib.ensemble import accumulators
 from langevin_ib.ensemble.records import EnsembleResult, Observer
-from langevin_ib.ensemble.runner import batched
 from langevin_ib.laws.family import ReducedTerms, Reduction
 from langevin_ib.statistics.sample import Counted, Moments, Sample, Stretch, Sums, WindowCounts
 
@@ -110,13 +111,14 @@ def _parts(
 
 def sample_of(result: EnsembleResult, observer: Observer, scalars: tuple[str, ...]) -> Sample:
     """What an ensemble leaves to be judged, on the host: its sums in each segment, and those of all of them merged."""
+    merge, finalize = observer.accumulator.merge, observer.accumulator.finalize
+
+    def finish(segments):
+        return [finalize(part) for part in (functools.reduce(merge, segments), *segments)]
+
     with jax.enable_x64(True):
-        merge, finalize = (batched(part) for part in (observer.accumulator.merge, observer.accumulator.finalize))
-        whole = result.segments[0]
-        for segment in result.segments[1:]:
-            whole = jax.tree.map(np.asarray, merge(whole, segment))
-        stretches = [jax.tree.map(np.asarray, finalize(part)) for part in (whole, *result.segments)]
-    whole, *parts = map(_stretch, stretches)
+        stretches = jax.jit(jax.vmap(finish), compiler_options=FAST)(tuple(result.segments))
+    whole, *parts = (_stretch(jax.tree.map(np.asarray, part)) for part in stretches)
     return Sample(scalars, tuple(parts), whole, result.trace, result.info, result.position, result.still, result.engine)
 
 

@@ -162,13 +162,17 @@ def _check_free(reduction: Reduction, window: Window) -> None:
         )
 
 
-def resolve(config: RunConfig) -> Plan:
+def resolve(config: RunConfig, reduction: Reduction | None = None) -> Plan:
     """Resolve every `auto` for a model of one coordinate; the result's configuration resolves to itself.
+
+    Args:
+        config: the settings.
+        reduction: what has been built of them, whose programs are used again.
 
     Raises:
         ConfigError: a setting does not fit the model: a window outside the branch or the support, too few records.
     """
-    reduction = build_reduction(config)
+    reduction = build_reduction(config) if reduction is None else reduction
     branch, window, elsewhere = scalar_window(config, reduction)
     _check_free(reduction, window)
     config = config.replace(window=window)

@@ -27,6 +27,7 @@ def run(
     checkpoints: Path | None = None,
     fresh: bool = False,
     scheduler: str | None = None,
+    compilation_cache: bool = True,
 ) -> Result:
     """Simulate, compare with every law, and judge.
 
@@ -40,6 +41,7 @@ def run(
         fresh: whether to begin anew, whatever is saved there.
         scheduler: of processes or machines that blocks of chains are given to, in place of threads of this one:
             `local`, `local:N` or the address of a Dask scheduler; changes no number.
+        compilation_cache: whether compiled programs are taken from the user's cache folder, and kept there.
 
     Raises:
         ConfigError: a setting does not fit the model.
@@ -50,7 +52,9 @@ def run(
         ProcessError: this process was forked after JAX had started.
     """
     place = None if checkpoints is None else checkpoints / config.run_name
-    session = Session(report or silent, chunk_records, place, scheduler, fresh=fresh)
+    session = Session(
+        report or silent, chunk_records, place, scheduler, fresh=fresh, compilation_cache=compilation_cache
+    )
     with session.open() as opened, named_origins(config):
         return _run(config, opened)
 

@@ -11,7 +11,7 @@ gradient descent from one of them diverges at h.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +20,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
 from langevin_ib import geometry
+from langevin_ib.background import FAST, compiled
 from langevin_ib.config.run import RunConfig
 from langevin_ib.errors import ConfigError
 from langevin_ib.laws.base import on_host
@@ -30,7 +31,7 @@ from langevin_ib.runs.windows import WINDOW_ENERGY
 ORBIT_ENERGY = 6.0  # in units of T
 FAR = 1e30  # no bound on |χ|
 UNCONFINED_REACH = 12.0  # χ has an exponential tail of scale T t: e^-12 of the chains are further out
-STARTS = 256
+STARTS, BLOCK = 256, 8
 FETCHED, QUANTILE = 100.0, 0.95  # curvature this many times that of so much of the law's mass is not the law's
 DESCENT = 2000  # steps of gradient descent by which a start has come down, or not
 POINTS = 16  # of the window, or of the predicted law's draws times 8, at which the curvature is evaluated
@@ -60,11 +61,7 @@ def check_precision(config: RunConfig, reduction: Reduction, points: np.ndarray)
     """float32 freezes a chain whose step is below the spacing of floats near its parameters."""
     if config.precision != 32 or isinstance(config.step_size, str):
         return
-
-    def size(x):
-        return jnp.max(jnp.stack([jnp.max(jnp.abs(leaf)) for leaf in jax.tree.leaves(reduction.chart.section(x))]))
-
-    largest = float(np.max(on_host(size)(points)))
+    largest = float(np.max(local_of(reduction)(points).size))
     kick = np.sqrt(2.0 * config.step_size * config.temperature)
     if kick < 16 * np.finfo(np.float32).eps * largest:
         raise ConfigError(
@@ -87,16 +84,8 @@ def check_spacing(config: RunConfig, reduction: Reduction, points: np.ndarray, e
         ConfigError: bins are too narrow for the precision; asks for 64 bits where these are enough, else for wider
             bins.
     """
-    chart = reduction.chart
-
-    def at(x):
-        flat, unravel = ravel_pytree(chart.section(x))
-        scalars = chart.scalars_of(unravel(flat))
-        slopes = jax.jacrev(lambda y: chart.scalars_of(unravel(y)))(flat)
-        each = [jnp.append(slopes[name] * flat, scalars[name]) for name in edges]
-        return jnp.max(jnp.nan_to_num(jnp.abs(jnp.stack(each)), posinf=0.0), axis=1)
-
-    sizes = np.max(on_host(at)(points), axis=0)
+    local, names = local_of(reduction)(points), reduction.chart.scalar_names
+    sizes = np.max(local.rounded[:, [names.index(name) for name in edges]], axis=0)
     needed = 0.5 / (ROUNDING_SHARE * config.margin)
     for (name, ends), size in zip(edges.items(), sizes, strict=True):
         width = float(np.min(np.diff(ends)))
@@ -120,20 +109,114 @@ def _window_length(reduction: Reduction, points: np.ndarray, middle: np.ndarray)
 
 def _orbit_length(reduction: Reduction, middle: np.ndarray) -> float:
     """Reach of a confined chain along its orbit from s(x), in parameters; 0 where the confinement does not bound it."""
-    model, confinement = reduction.model, reduction.confinement
-    if confinement.orbit != "spread" or model.group_dim == 0:
+    if reduction.confinement.orbit != "spread" or reduction.model.group_dim == 0:
         return 0.0
-    unit = np.eye(model.group_dim)
+    return float(local_of(reduction)(middle).reach[0])
 
-    def at(x):
-        base = reduction.chart.section(x)
-        farthest = jax.vmap(lambda direction: _bisect_orbit(reduction, base, _rises_beyond(reduction, base), direction))
-        ends = farthest(jnp.asarray(np.concatenate([unit, -unit])))
-        flat = jnp.concatenate([jnp.ravel(leaf) for leaf in jax.tree.leaves(base)])
-        far = jnp.concatenate([leaf.reshape(2 * len(unit), -1) for leaf in jax.tree.leaves(ends)], axis=1)
-        return jnp.max(jnp.linalg.norm(far - flat, axis=1))
 
-    return float(on_host(at)(middle)[0])
+class Local(NamedTuple):
+    """What the rules of the step ask of a point of the quotient or, with a leading axis, of many (NumPy's).
+
+    Attributes:
+        curvature: (2,) the largest of the potential at s(x), and the largest at the ends of the orbit's reach.
+        reach: the longest way there, in parameters.
+        settling: the largest curvature of the loss at s(x).
+        size: of the largest parameter of s(x).
+        scalars: (scalars,) at x, in the chart's order.
+        rounded: (scalars,) of each the largest number whose rounding moves it: itself, and |∂z/∂θ_i| |θ_i|.
+    """
+
+    curvature: Any
+    reach: Any
+    settling: Any
+    size: Any
+    scalars: Any
+    rounded: Any
+
+
+class LocalSurvey:
+    """`Local` at points, evaluated once for each set of them: all the rules look at the same few."""
+
+    def __init__(self, reduction: Reduction, *, by_mass: bool):
+        self._evaluate = on_host(
+            lambda x: _local_at(reduction, x[:-1], x[-1], by_mass=by_mass),
+            block=BLOCK,
+            once=True,
+            like=(reduction.chart.dim + 1,),
+        )
+        # A chain that is held does not leave the slice, and along a compact orbit no curvature is new.
+        self._farthest = FAR if reduction.confinement.orbit == "spread" else 0.0
+        self._known: dict[tuple[float, bytes], Local] = {}
+
+    def __call__(self, points: Float[np.ndarray, "n k"], reach: float | None = None) -> Local:
+        """To |χ| = reach, or, given None, to where the confinement has risen by 6 T (t = 0 if there is none)."""
+        reach = self._farthest if reach is None else reach
+        key = reach, np.asarray(points, np.float64).tobytes()
+        if key not in self._known:
+            self._known[key] = self._evaluate(np.concatenate([points, np.full((len(points), 1), reach)], axis=1))
+        return self._known[key]
+
+
+def local_of(reduction: Reduction, *, by_mass: bool = False) -> LocalSurvey:
+    """The survey of a reduction; by mass, no further along orbits than to where the law's density has fallen by e^−6.
+
+    It is compiled in the background from when it is first asked for.
+    """
+    name = "local by mass" if by_mass else "local"
+    return reduction.program(name, lambda: LocalSurvey(reduction, by_mass=by_mass))
+
+
+def _local_at(reduction: Reduction, x: Float[Array, " k"], reach: Float[Array, ""], *, by_mass: bool) -> Local:
+    chart, model = reduction.chart, reduction.model
+    base = chart.section(x)
+    flat, unravel = ravel_pytree(base)
+    along, length = _along_orbit(reduction, x, reach, by_mass=by_mass)
+    at_base = geometry.largest_curvature(reduction.confinement.potential(model), base)
+
+    def scalars_of(y):
+        return jnp.stack(list(chart.scalars_of(unravel(y)).values()))
+
+    slopes, values = jax.jacrev(scalars_of)(flat), scalars_of(flat)
+    moves = jnp.abs(jnp.concatenate([slopes * flat, values[:, None]], axis=1))
+    return Local(
+        curvature=jnp.stack([at_base, at_base if along is None else along]),
+        reach=length,
+        settling=geometry.largest_curvature(model.loss, base),
+        size=jnp.max(jnp.abs(flat)),
+        scalars=jnp.stack(list(chart.scalars(x).values())),
+        rounded=jnp.max(jnp.nan_to_num(moves, posinf=0.0), axis=1),
+    )
+
+
+def _along_orbit(
+    reduction: Reduction, x: Float[Array, " k"], reach: Float[Array, ""], *, by_mass: bool
+) -> tuple[Float[Array, ""] | None, Float[Array, ""]]:
+    """The largest curvature at exp(±t e_a)·s(x), t as far as `Local` says, and the longest way there.
+
+    None and 0 where orbits are points.
+    """
+    model, confinement = reduction.model, reduction.confinement
+    m = model.group_dim
+    if m == 0:
+        return None, jnp.zeros(())
+    potential, base = confinement.potential(model), reduction.chart.section(x)
+    bottom, risen = confinement.energy(model, base), _rises_beyond(reduction, base)
+
+    def log_density(t):
+        rise = (confinement.energy(model, model.act(t, base)) - bottom) / reduction.temperature
+        return geometry.log_orbit_jacobian(reduction.chart, t, x) - rise
+
+    def beyond(t):
+        out = risen(t) | (jnp.linalg.norm(model.moment_map(model.act(t, base))) > reach)
+        return out | (log_density(0.0 * t) - log_density(t) > ORBIT_ENERGY) if by_mass else out
+
+    def furthest(direction):
+        end = _bisect_orbit(reduction, base, beyond, direction)
+        length = jnp.linalg.norm(ravel_pytree(end)[0] - ravel_pytree(base)[0])
+        return geometry.largest_curvature(potential, end), length
+
+    curvatures, lengths = jax.lax.map(furthest, jnp.concatenate([jnp.eye(m), -jnp.eye(m)]))
+    return jnp.max(curvatures), jnp.max(lengths)
 
 
 def _rises_beyond(reduction: Reduction, base: Params) -> Callable:
@@ -182,9 +265,9 @@ def step_size_of(
     if reduction.proper:
         return step, because
     # The further a chain diffuses along its orbit, the steeper the loss across it, and t_end = h × steps.
-    reached, least = _curvature_along_orbits(reduction, points, by_mass=False), LEAST * step
+    reached, least = local_of(reduction), LEAST * step
     reach = UNCONFINED_REACH * config.temperature * config.steps
-    while step > least and step * float(np.max(reached(reach * step))) > 1.0:
+    while step > least and step * float(np.max(reached(points, reach * step).curvature)) > 1.0:
         step, because = 0.9 * step, "how far chains diffuse along their orbits"
     return step, because
 
@@ -192,17 +275,17 @@ def step_size_of(
 def _steepest_of_law(reduction: Reduction, points: np.ndarray) -> _Steepest:
     """Λ of the step's rule, see the docstring of this module."""
 
-    def largest(curvatures: np.ndarray, i: int) -> _Steepest:
-        values = reduction.chart.scalars(jnp.asarray(points[i]))
-        at = ", ".join(f"{name} = {float(value):.4g}" for name, value in list(values.items())[:3])
-        on = "at" if curvatures[i, 0] >= curvatures[i, 1] else "on the orbit through"
-        return _Steepest(float(np.max(curvatures[i])), f"{on} {at}")
+    local = local_of(reduction)(points)
 
-    curvatures = _curvature_along_orbits(reduction, points, by_mass=False)(None)
+    def largest(curvatures: np.ndarray, i: int) -> _Steepest:
+        on = "at" if curvatures[i, 0] >= curvatures[i, 1] else "on the orbit through"
+        return _Steepest(float(np.max(curvatures[i])), f"{on} {_named(reduction, local.scalars[i])}")
+
+    curvatures = local.curvature
     plain = largest(curvatures, int(np.argmax(np.max(curvatures, axis=1))))
     if plain.curvature <= FETCHED * float(np.median(curvatures[:, 0])):
         return plain
-    curvatures = _curvature_along_orbits(reduction, points, by_mass=True)(None)
+    curvatures = local_of(reduction, by_mass=True)(points).curvature
     weight = np.ones(len(points))  # draws of the law
     if reduction.chart.dim == 1:
         log_weight = np.nan_to_num(-reduction.terms(points[:, 0]).energy, nan=-np.inf)
@@ -213,20 +296,34 @@ def _steepest_of_law(reduction: Reduction, points: np.ndarray) -> _Steepest:
     return plain if plain.curvature <= FETCHED * typical.curvature else typical
 
 
+def _named(reduction: Reduction, values: Float[np.ndarray, " scalars"]) -> str:
+    named = zip(reduction.chart.scalar_names[:3], values, strict=False)
+    return ", ".join(f"{name} = {float(value):.4g}" for name, value in named)
+
+
+def starts_of(reduction: Reduction) -> Callable[[], tuple[np.ndarray, np.ndarray]]:
+    """The largest curvature at each of a fixed sample of starts, and the scalars there.
+
+    It is compiled in the background from when it is first asked for.
+    """
+
+    def at(key):
+        params = reduction.model.init(key)
+        scalars = jnp.stack(list(reduction.chart.scalars_of(params).values()))
+        return geometry.largest_curvature(reduction.confinement.potential(reduction.model), params), scalars
+
+    def survey():
+        return jax.lax.map(at, jax.random.split(jax.random.key(0), STARTS))
+
+    return reduction.program("starts", lambda: compiled(jax.jit(survey, compiler_options=FAST)))
+
+
 def _steepest_start(reduction: Reduction) -> _Steepest:
     """Largest curvature over a fixed sample of starts: from there a chain has to come down without diverging."""
-    model = reduction.model
-    potential = reduction.confinement.potential(model)
     with jax.enable_x64(True):
-        starts = jax.random.split(jax.random.key(0), STARTS)
-        curvature_at = jax.jit(
-            lambda keys: jax.lax.map(lambda k: geometry.largest_curvature(potential, model.init(k)), keys)
-        )
-        curvatures = np.asarray(curvature_at(starts))
-        worst = int(np.argmax(curvatures))
-        values = reduction.chart.scalars_of(model.init(starts[worst]))
-        at = ", ".join(f"{name} = {float(value):.4g}" for name, value in list(values.items())[:3])
-        return _Steepest(float(curvatures[worst]), f"at a start of the model, {at}")
+        curvatures, scalars = map(np.asarray, starts_of(reduction)())
+    worst = int(np.argmax(curvatures))
+    return _Steepest(float(curvatures[worst]), f"at a start of the model, {_named(reduction, scalars[worst])}")
 
 
 def _descends(reduction: Reduction, step: float) -> bool:
@@ -248,55 +345,6 @@ def _descends(reduction: Reduction, step: float) -> bool:
         return bool(np.all(jax.jit(jax.vmap(descend))(keys)))
 
 
-def _curvature_along_orbits(
-    reduction: Reduction, points: np.ndarray, *, by_mass: bool
-) -> Callable[[float | None], Float[np.ndarray, "points 2"]]:
-    """Curvature at each s(x), x among `points`, and the largest at exp(±t e_a)·s(x), as a function of how far t goes.
-
-    To |χ| = reach, or, given None, to where the confinement has risen by 6 T (to t = 0 if there is none); by mass no
-    further than to where the law's density in t has fallen by e^−6.
-    """
-    model, confinement, temperature = reduction.model, reduction.confinement, reduction.temperature
-    potential = confinement.potential(model)
-    m = model.group_dim
-
-    def at(x_and_reach):
-        x, reach = x_and_reach[:-1], x_and_reach[-1]
-        base = reduction.chart.section(x)
-        bottom, risen = confinement.energy(model, base), _rises_beyond(reduction, base)
-
-        def log_density(t):
-            rise = (confinement.energy(model, model.act(t, base)) - bottom) / temperature
-            return geometry.log_orbit_jacobian(reduction.chart, t, x) - rise
-
-        def beyond(t):
-            out = risen(t) | (jnp.linalg.norm(model.moment_map(model.act(t, base))) > reach)
-            return out | (log_density(0.0 * t) - log_density(t) > ORBIT_ENERGY) if by_mass else out
-
-        def furthest(direction):
-            return geometry.largest_curvature(potential, _bisect_orbit(reduction, base, beyond, direction))
-
-        at_base = geometry.largest_curvature(potential, base)
-        if m == 0:
-            return jnp.stack([at_base, at_base])
-        directions = jnp.concatenate([jnp.eye(m), -jnp.eye(m)])
-        return jnp.stack([at_base, jnp.max(jax.lax.map(furthest, directions))])
-
-    evaluate = on_host(at)
-
-    def curvatures(reach: float | None) -> Float[np.ndarray, "points 2"]:
-        if reach is None:
-            # A chain that is held does not leave the slice, and along a compact orbit no curvature is new.
-            reach = FAR if confinement.orbit == "spread" else 0.0
-        return evaluate(np.concatenate([points, np.full((len(points), 1), reach)], axis=1))
-
-    return curvatures
-
-
 def settling_rate(reduction: Reduction, middle: np.ndarray) -> float:
     """The largest curvature of the loss at a point of the slice."""
-
-    def at(x):
-        return geometry.largest_curvature(reduction.model.loss, reduction.chart.section(x))
-
-    return max(float(on_host(at)(middle)[0]), 1e-12)
+    return max(float(local_of(reduction)(middle).settling[0]), LEAST)

@@ -18,9 +18,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy
 from jaxtyping import Float
-from scipy import optimize, signal
 
+from langevin_ib.background import FAST
 from langevin_ib.config.run import AUTO, RunConfig
 from langevin_ib.dynamics.confinement import no_energy
 from langevin_ib.errors import ConfigError, LawError, ModelError
@@ -120,16 +121,19 @@ def minimum(reduction: Reduction) -> Minimum:
     value_and_gradient = jax.jit(jax.value_and_grad(energy))
 
     def on_host(x):
-        value, gradient = value_and_gradient(jnp.asarray(x))
+        value, gradient = value_and_gradient(x)
         finite = np.isfinite(value) and np.isfinite(gradient).all()
         return (float(value), np.asarray(gradient)) if finite else (NOWHERE, np.zeros_like(x))
 
-    starts = [chart.of(reduction.model.init(k)) for k in jax.random.split(jax.random.key(0), STARTS)]
-    results = [optimize.minimize(on_host, np.asarray(x, np.float64), jac=True, method="L-BFGS-B") for x in starts]
+    def start(key):
+        return chart.of(reduction.model.init(key)).astype(jnp.float64)
+
+    starts = jax.jit(lambda: jax.lax.map(start, jax.random.split(jax.random.key(0), STARTS)), compiler_options=FAST)()
+    results = [scipy.optimize.minimize(on_host, x, jac=True, method="L-BFGS-B") for x in np.asarray(starts)]
     best = min(results, key=lambda f: f.fun)
     if not best.fun < NOWHERE:
         raise ModelError(f"model {reduction.model.name}: its loss is finite, with its gradient, at none of its starts")
-    hessian = np.asarray(jax.jit(jax.hessian(energy))(jnp.asarray(best.x)))
+    hessian = np.asarray(jax.jit(jax.hessian(energy), compiler_options=FAST)(best.x))
     return Minimum(np.asarray(best.x), float(best.fun), 0.5 * (hessian + hessian.T))
 
 
@@ -392,7 +396,7 @@ def _survey_branch(reduction: Reduction, branch: Branch) -> _Survey:
     energies = _energies(reduction, axis.z(distances))
     # A minimum at an end counts; walls of finite height, for differences of infinities are not numbers.
     walled = np.concatenate([[np.inf], energies, [np.inf]])
-    dips = signal.find_peaks(-np.minimum(walled, 1e300), prominence=WELL_DEPTH)[0] - 1
+    dips = scipy.signal.find_peaks(-np.minimum(walled, 1e300), prominence=WELL_DEPTH)[0] - 1
     dips = dips[np.argsort(energies[dips])][:MOST_WELLS]
     wells = [_refine_minimum(reduction, axis, distances, int(i)) for i in dips]
     wells = sorted([*(w for w in wells if w[1] < np.inf)], key=lambda well: well[1])

@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+import scipy
 from jaxtyping import Float, Num
-from scipy import optimize, stats
 
 from langevin_ib.statistics.compare import LEVEL
 from langevin_ib.statistics.weights import MIN_SHARE, effective_share, ratio, weights_of
@@ -62,7 +62,7 @@ def estimate_correction(
     mean, variance_of_mean = ratio(statistic_sum, draws)
     c = solve_family(mean, log_base, statistic)
     se = variance_of_mean**0.5 / family_moments(c, log_base, statistic)[1]
-    half = float(stats.t.ppf(0.5 + LEVEL / 2, chains - 1)) * se
+    half = float(scipy.stats.t.ppf(0.5 + LEVEL / 2, chains - 1)) * se
     return Coefficient(c, se, (c - half, c + half), int(np.count_nonzero(draws)))
 
 
@@ -107,7 +107,7 @@ def estimate_correction_by_reweighting(
     spread = family_moments(c, flat_base, flat_t)[1]
     se = float(np.sqrt(variance_of_mean + variance_of_reference)) / spread
     fewest = min(np.count_nonzero(np.asarray(draws)), reference.shape[0])
-    half = float(stats.t.ppf(0.5 + LEVEL / 2, fewest - 1)) * se
+    half = float(scipy.stats.t.ppf(0.5 + LEVEL / 2, fewest - 1)) * se
     return Coefficient(c, se, (c - half, c + half), int(np.count_nonzero(draws)))
 
 
@@ -130,7 +130,7 @@ def solve_family(mean: float, log_base: Float[np.ndarray, " n"], statistic: Floa
     low, high = C_RANGE
     if not gap(low) < 0 < gap(high):
         raise ValueError(f"no c in [{low:g}, {high:g}] gives the mean statistic {mean:.6g}")
-    return float(optimize.brentq(gap, low, high, xtol=1e-12))  # pyright: ignore[reportArgumentType]  # untyped overload
+    return float(scipy.optimize.brentq(gap, low, high, xtol=1e-12))  # pyright: ignore[reportArgumentType]  # untyped overload
 
 
 def family_moments(c: float, log_base: np.ndarray, statistic: np.ndarray) -> tuple[float, float]:

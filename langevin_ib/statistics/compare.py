@@ -13,8 +13,8 @@ from functools import cached_property
 from typing import Literal, NamedTuple
 
 import numpy as np
+import scipy
 from jaxtyping import Float, Num
-from scipy import stats
 
 from langevin_ib.statistics.weights import ratio
 
@@ -292,7 +292,7 @@ def p_value_of_difference(difference: float, se: float, dof: float = math.inf) -
     """
     if not se > 0:
         return None
-    return float(2.0 * stats.t.sf(abs(difference) / se, dof))
+    return float(2.0 * scipy.stats.t.sf(abs(difference) / se, dof))
 
 
 def groups_within(
@@ -343,7 +343,7 @@ def _compare(
     tv = 0.5 * float(np.abs(difference).sum())
     # tv = ½ s·d for the true signs s, and ½ s·d̂ ≤ TV(d̂) for any signs: so the true distance exceeds the measured one by
     # no more than the normal noise of one signed sum, whatever s. The worst s gives a bound that holds for all.
-    upper = tv + float(stats.norm.ppf(level)) * noise.worst_deviation
+    upper = tv + float(scipy.stats.norm.ppf(level)) * noise.worst_deviation
     # The triangle inequality: TV(d) ≥ TV(d̂) − TV(noise).
     lower = max(0.0, tv - noise.quantile)
     if upper <= margin:
@@ -395,7 +395,7 @@ def _t_squared(covariance: np.ndarray, vector: np.ndarray, dof: int) -> Equality
     if k == 0 or beyond > np.sqrt(SINGULAR) * (1.0 + np.linalg.norm(along[known])):
         return Equality(None, "chains repeat each other: the scatter between them is singular")
     t2 = float(np.sum(along[known] ** 2 / values[known]))
-    return Equality(float(stats.f.sf(t2 * (dof - k + 1) / (k * dof), k, dof - k + 1)))
+    return Equality(float(scipy.stats.f.sf(t2 * (dof - k + 1) / (k * dof), k, dof - k + 1)))
 
 
 def p_text(value: float | None) -> str:

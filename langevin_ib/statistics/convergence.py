@@ -6,7 +6,6 @@ import warnings
 from typing import Any, NamedTuple
 
 import numpy as np
-import xarray as xr
 from jaxtyping import Float
 
 # Of many short chains: the noise of its mean alone lifts R-hat to √(1 + 1/ESS of half a chain), 1.05 for ESS = 10. That
@@ -30,6 +29,7 @@ def convergence(trace: Float[np.ndarray, "chain draw"]) -> Convergence:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # ArviZ 0.23 announces its own refactoring on import
         import arviz  # noqa: PLC0415  # takes seconds to import, and only a finished run needs it
+        import xarray as xr  # noqa: PLC0415
 
     # A Dataset with these dims is the one form that ArviZ 0.23 and 1.x both take.
     data = xr.Dataset({"x": (("chain", "draw"), np.asarray(trace, np.float64))})

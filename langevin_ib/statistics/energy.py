@@ -19,8 +19,8 @@ from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
+import scipy
 from jaxtyping import Float
-from scipy import stats
 
 from langevin_ib.statistics.weights import ratio
 
@@ -70,7 +70,7 @@ def dependence_test(
         )
         se = float(np.sqrt(variance + other_variance))
         dof = min(np.count_nonzero(w.sum(axis=1)) for w in (first_weight, second_weight)) - 1
-        p = float(2 * stats.t.sf(abs(mean - other) / se, dof)) if se > 0 else 1.0
+        p = float(2 * scipy.stats.t.sf(abs(mean - other) / se, dof)) if se > 0 else 1.0
         tested.append(Dependence((i, j), mean, other, se, min(1.0, p * len(pairs))))
     return min(tested, key=lambda dependence: dependence.p_value)
 
@@ -84,7 +84,9 @@ def _scores(x: np.ndarray, base: np.ndarray, weight: np.ndarray) -> np.ndarray:
         order = np.argsort(values)
         mass = flat[order]
         rank = (np.cumsum(mass) - 0.5 * mass) / mass.sum()
-        scores[..., i] = stats.norm.ppf(np.clip(np.interp(x[..., i], values[order], rank), LEAST_RANK, 1 - LEAST_RANK))
+        scores[..., i] = scipy.stats.norm.ppf(
+            np.clip(np.interp(x[..., i], values[order], rank), LEAST_RANK, 1 - LEAST_RANK)
+        )
     return scores
 
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
+import scipy
 from jaxtyping import Float, Shaped
-from scipy import stats
 
 BAND = (0.05, 0.5, 0.95)
 
@@ -93,7 +93,7 @@ def median_interval(values: Float[np.ndarray, " seed"]) -> tuple[float, float]:
     >>> median_interval(np.arange(32.0))
     (9.0, 22.0)
     """
-    interval = stats.quantile_test(values, p=0.5).confidence_interval(0.95)
+    interval = scipy.stats.quantile_test(values, p=0.5).confidence_interval(0.95)
     return float(interval.low), float(interval.high)
 
 
@@ -133,12 +133,14 @@ def paired(values: Float[np.ndarray, "..."], reference: Float[np.ndarray, "..."]
     if len(values) < 2 or not all(np.isfinite(errors).all() and (errors > 0).all() for errors in (values, reference)):
         return None
     logs = np.log(values) - np.log(reference)
-    reach = float(stats.t.ppf(1.0 - 0.025 / comparisons, len(logs) - 1)) * float(logs.std(ddof=1)) / len(logs) ** 0.5
+    reach = (
+        float(scipy.stats.t.ppf(1.0 - 0.025 / comparisons, len(logs) - 1)) * float(logs.std(ddof=1)) / len(logs) ** 0.5
+    )
     middle = float(logs.mean())
     return Ratio(float(np.exp(middle)), float(np.exp(middle - reach)), float(np.exp(middle + reach)))
 
 
 def _estimate(value: float, deviation: float, seeds: int) -> Estimate:
     se = deviation / seeds**0.5
-    half_width = float(stats.t.ppf(0.975, seeds - 1)) * se
+    half_width = float(scipy.stats.t.ppf(0.975, seeds - 1)) * se
     return Estimate(value, se, value - half_width, value + half_width)

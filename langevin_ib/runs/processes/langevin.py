@@ -6,15 +6,18 @@ the others are weighed against it; the protocol decides which one.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from dataclasses import fields
 from typing import Any
 
 import numpy as np
 
+from langevin_ib.background import Later, imported
 from langevin_ib.config.extensions import Kind, is_built_in, names
 from langevin_ib.config.processes import LangevinSettings
-from langevin_ib.config.run import RunConfig
+from langevin_ib.config.run import AUTO, RunConfig
+from langevin_ib.devices import load_blackjax
 from langevin_ib.dynamics.confinement import confinement_kind
 from langevin_ib.dynamics.kernel import kernel_kind
 from langevin_ib.errors import ConfigError, LawError
@@ -30,6 +33,7 @@ from langevin_ib.runs.process import Check, Draws, Prepared, Process
 from langevin_ib.runs.quotient import sample_mala, sample_nuts
 from langevin_ib.runs.result import LawReference, LawSampler
 from langevin_ib.runs.sampling import Sampler, check_sample
+from langevin_ib.runs.steps import local_of, starts_of
 from langevin_ib.runs.windows import Window, cut_windows, given_window, is_given, minimum, quantile_window
 from langevin_ib.session import Session, key_of
 from langevin_ib.statistics import compare
@@ -47,12 +51,13 @@ def prepare(config: RunConfig, session: Session) -> Prepared:
     """
     session.report("planning")
     reduction = build_reduction(config)
+    _compile_ahead(config, reduction)
     contract.check_model(reduction.model, key_of(config, "check"))
     if reduction.model.group_dim == 0:
         config = without_symmetry(config)
         reduction = build_reduction(config)
     if reduction.chart.dim == 1:
-        plan = resolve(config)
+        plan = resolve(config, reduction)
         predictions = quadrature(
             plan.reduction,
             plan.edges[plan.reduction.name],
@@ -62,6 +67,28 @@ def prepare(config: RunConfig, session: Session) -> Prepared:
         )
         return _prepared(plan, predictions)
     return _prepare_many(config, reduction, session)
+
+
+def _compile_ahead(config: RunConfig, reduction: Reduction) -> None:
+    """Begin with the programs of the plan and of the laws, while the contract is being checked.
+
+    What does not fit the model is said where they are used.
+    """
+    if reduction.chart.dim > 1:
+        imported("numpyro.infer")
+    if reduction.model.group_dim == 0:
+        return  # built again, without a confinement
+    if config.step_size == AUTO:
+        starts_of(reduction)
+    local_of(reduction)
+    if reduction.chart.dim == 1:
+        _ = reduction.terms
+        for kind in law_kinds(config.laws):
+            if kind.role == "own":
+                with contextlib.suppress(Exception):  # of a law of one's own, too
+                    kind.law(reduction)
+    if "mala" in (config.reference, config.integrator):
+        Later(load_blackjax)
 
 
 def _prepared(plan: Plan, predictions: Predictions, **many: Any) -> Prepared:
