@@ -117,16 +117,15 @@ def main() -> None:
     parser = described(__doc__)
     parser.add_argument("--models", nargs="+", choices=list(MODELS), default=list(MODELS), metavar="NAME")
     parser.add_argument("--draws", type=float, default=4e6, help="recorded, of each ensemble [4e6]")
-    parser.add_argument("--law-draws", type=int, default=4000, help="of each chain of a sampled law [4000]")
+    parser.add_argument("--law-draws", type=int, default=2_000_000, help="of a law that is sampled [2000000]")
     given = parser.parse_args()
     chains = max(64, round(given.draws / RECORDS))
     print(f"JAX {jax.__version__}; {chains} chains × {RECORDS} records in each ensemble")
     summary = []
     for name in given.models:
         settings = MODELS[name]
-        many = "law_draws" if settings["model"] != "uv" else None
-        config = RunConfig(**settings, **({many: given.law_draws} if many else {}))
-        summary += judge(name, config, chains)
+        sampled = {} if settings["model"] == "uv" else {"law_draws": given.law_draws}
+        summary += judge(name, RunConfig(**settings, **sampled), chains)
     print("\n".join(["", "verdicts", *summary]))
 
 
