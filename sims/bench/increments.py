@@ -64,9 +64,8 @@ MARGIN = 0.0025  # of total variation: a quarter of that of a verdict
 END, OUTER = 3, 1e-3  # bins at each end; share of the law beyond each outer quantile
 TAILS = ("first bins", "last bins", "outer low", "outer high", "outside")
 HOT = 1.05  # the control's temperature in units of the right one
-RECORDS = 400
+RECORDS = 400  # over the whole run, so that they are nearly independent
 FINE = 4000  # bins in which quantiles of an integrated law are looked for
-SETTLING = 200  # records before the first at most, where a plan takes more: each a quarter of a relaxation time
 
 
 class Truth(NamedTuple):
@@ -199,7 +198,7 @@ def kernel_of(plan: Plan, source: str, step_size: float, temperature: float, lik
 def ensemble(
     plan: Plan, truths: dict[str, Truth], source: str, factor: int, chains: int, *, heat: float = 1.0
 ) -> dict[str, Arm]:
-    """Chains at `factor` times the plan's step, over the same time; another key for each kind of increments and step.
+    """Chains at `factor` times the plan's step, over the plan's time; another key for each kind of increments and step.
 
     Raises:
         DivergenceError: they diverge at this step.
@@ -214,14 +213,13 @@ def ensemble(
     starts = starting_points(init, jax.random.fold_in(key, 0), chains, jnp.float32)
     like = jax.tree.map(lambda leaf: leaf[0], starts)
     observer = build_observer(reduction, {name: truth.edges for name, truth in truths.items()}, None)
-    thin = max(1, round(int(plan.config.thin) / factor))
-    burn_in = min(SETTLING * thin, round(float(plan.config.burn_in) / factor))
+    burn_in, steps = (round(float(count) / factor) for count in (plan.config.burn_in, plan.config.steps))
     result = run_ensemble(
         kernel_of(plan, source, step_size, heat * plan.config.temperature, like),
         starts,
         observer,
         key=jax.random.fold_in(key, 1),
-        schedule=Schedule(burn_in, thin, RECORDS, (RECORDS,)),
+        schedule=Schedule(burn_in, max(1, (steps - burn_in) // RECORDS), RECORDS, (RECORDS,)),
         limit=Limit(step_size),
         stage=Stage("bench"),
     )
