@@ -32,6 +32,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import stats
 
+from langevin_ib.config.models import ONE_COORDINATE
 from langevin_ib.config.run import RunConfig
 from langevin_ib.dynamics.increments import FOUR_POINT, NORMAL
 from langevin_ib.dynamics.kernel import Kernel, Target, kernel_kind
@@ -53,6 +54,7 @@ MODELS = {
     "uv": {"model": "uv"},
     "uv-weight-decay": {"model": "uv", "confine": "weight-decay"},
     "uv-hard": {"model": "uv", "confine": "hard"},
+    "rotation": {"model": "rotation", "confine": "none"},
     "hadamard": {"model": "hadamard"},
     "relu": {"model": "relu"},
     "relu-hard": {"model": "relu", "confine": "hard"},
@@ -123,7 +125,7 @@ def main() -> None:
     summary = []
     for name in given.models:
         settings = MODELS[name]
-        sampled = {} if settings["model"] == "uv" else {"law_draws": given.law_draws}
+        sampled = {} if settings["model"] in ONE_COORDINATE else {"law_draws": given.law_draws}
         summary += judge(name, RunConfig(**settings, **sampled), chains)
     print("\n".join(["", "verdicts", *summary]))
 
