@@ -37,7 +37,7 @@ from langevin_ib.config.run import RunConfig
 from langevin_ib.dynamics.increments import FOUR_POINT, NORMAL
 from langevin_ib.dynamics.kernel import Kernel, Target, kernel_kind
 from langevin_ib.ensemble.runner import Limit, Schedule, Stage, run_ensemble, starting_points
-from langevin_ib.errors import DivergenceError, LangevinIBError
+from langevin_ib.errors import DivergenceError
 from langevin_ib.laws import bin_masses
 from langevin_ib.runs.observe import build_observer, sample_of
 from langevin_ib.runs.plan import Plan
@@ -138,12 +138,14 @@ def judge(name: str, config: RunConfig, chains: int) -> list[str]:
         h, lines = float(prepared.plan.config.step_size), []
         tests = 2 * len(truths) * (1 + len(TAILS))
         for factor in (1, 2):
-            print(f"\n{name}, h = {factor * h:g}, {config.integrator}", flush=True)
+            # The plan takes a draw every 0.25/ω, ω the curvature of the loss: hω says how coarse a step is.
+            coarse = f"hω about {0.25 * factor / int(prepared.plan.config.thin):.2g}"
+            print(f"\n{name}, h = {factor * h:g}, {coarse}, {config.integrator}", flush=True)
             try:
                 normal, four = (
                     ensemble(prepared.plan, truths, source, factor, chains) for source in (NORMAL, FOUR_POINT)
                 )
-            except (DivergenceError, LangevinIBError) as error:
+            except DivergenceError as error:
                 lines.append(f"{name:<16} {factor}h: {error}")
                 continue
             for scalar, truth in truths.items():
