@@ -1,6 +1,6 @@
 """May four-point increments drive a run? The bias of bins and tails, beside that of normals and the exact law.
 
-    python -m sims.bench.increments [--models NAME …] [--draws N] [--law-draws N]
+    python -m sims.bench.increments [--models NAME …] [--draws N] [--law-draws N] [--steps N]
 
 Each model is drawn at the step h that its plan chooses and at 2h, on normals and on four points: two independent
 ensembles of the same chains, records and burn-in. The law that the protocol obeys is known by quadrature for one
@@ -119,6 +119,7 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", choices=list(MODELS), default=list(MODELS), metavar="NAME")
     parser.add_argument("--draws", type=float, default=4e6, help="recorded, of each ensemble [4e6]")
     parser.add_argument("--law-draws", type=int, default=2_000_000, help="of a law that is sampled [2000000]")
+    parser.add_argument("--steps", type=int, help="of each chain at h [the plan's]")
     given = parser.parse_args()
     chains = max(64, round(given.draws / RECORDS))
     print(f"JAX {jax.__version__}; {chains} chains × {RECORDS} records in each ensemble")
@@ -126,7 +127,7 @@ def main() -> None:
     for name in given.models:
         settings = MODELS[name]
         sampled = {} if settings["model"] in ONE_COORDINATE else {"law_draws": given.law_draws}
-        summary += judge(name, RunConfig(**settings, **sampled), chains)
+        summary += judge(name, RunConfig(**settings, **sampled, steps=given.steps), chains)
     print("\n".join(["", "verdicts", *summary]))
 
 
