@@ -33,7 +33,7 @@ import numpy as np
 from scipy import stats
 
 from langevin_ib.config.models import ONE_COORDINATE
-from langevin_ib.config.run import RunConfig
+from langevin_ib.config.run import AUTO, RunConfig
 from langevin_ib.dynamics.increments import FOUR_POINT, NORMAL
 from langevin_ib.dynamics.kernel import Kernel, Target, kernel_kind
 from langevin_ib.ensemble.runner import Limit, Schedule, Stage, run_ensemble, starting_points
@@ -119,7 +119,7 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", choices=list(MODELS), default=list(MODELS), metavar="NAME")
     parser.add_argument("--draws", type=float, default=4e6, help="recorded, of each ensemble [4e6]")
     parser.add_argument("--law-draws", type=int, default=2_000_000, help="of a law that is sampled [2000000]")
-    parser.add_argument("--steps", type=int, help="of each chain at h [the plan's]")
+    parser.add_argument("--steps", type=int, default=AUTO, help="of each chain at h [the plan's]")
     given = parser.parse_args()
     chains = max(64, round(given.draws / RECORDS))
     print(f"JAX {jax.__version__}; {chains} chains × {RECORDS} records in each ensemble")
