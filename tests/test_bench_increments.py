@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from langevin_ib.ensemble.accumulators import WindowSums
 from sims.bench import stream_quality
 from sims.bench.increments import TAILS, Truth, arm_of, decide, refine
 
@@ -10,15 +11,10 @@ EDGES = np.linspace(-2.0, 2.0, 21)
 TESTS = 2 * (1 + len(TAILS))
 
 
-class Window:
-    """A sample with one window."""
-
-    def __init__(self, values, edges):
-        self.counts = np.stack([np.histogram(row, edges)[0] for row in values])
-        self.total = np.full(len(values), values.shape[1])
-
-    def window(self, scalar):
-        return self
+def window(values, edges):
+    """Of chains of draws."""
+    counts = np.stack([np.histogram(row, edges)[0] for row in values])
+    return WindowSums(counts, (values < edges[0]).sum(axis=1), (values >= edges[-1]).sum(axis=1))
 
 
 def arm(rng, chains, draws, scale=1.0, cut=np.inf):
@@ -26,7 +22,7 @@ def arm(rng, chains, draws, scale=1.0, cut=np.inf):
     values = scale * rng.standard_normal((chains, draws))
     values = np.where(np.abs(values) > cut, 0.0, values)
     refined, starts, at = refine(EDGES, np.array([-1.9, 1.9]))
-    return {"x": arm_of(Window(values, refined), "x", Truth(refined, starts, at, np.ones(1), None, None))}
+    return {"x": arm_of(window(values, refined), Truth(refined, starts, at, np.ones(1), None, None))}
 
 
 def test_the_rule_holds_is_open_and_fails():
@@ -44,8 +40,8 @@ def test_a_refined_bin_is_the_sum_of_its_parts():
     rng = np.random.default_rng(6)
     values = rng.standard_normal((50, 200))
     refined, starts, at = refine(EDGES, np.array([-1.93, 1.87]))
-    found = arm_of(Window(values, refined), "x", Truth(refined, starts, at, np.ones(1), None, None))
-    np.testing.assert_array_equal(found.histogram.counts, Window(values, EDGES).counts)
+    found = arm_of(window(values, refined), Truth(refined, starts, at, np.ones(1), None, None))
+    np.testing.assert_array_equal(found.histogram.counts, window(values, EDGES).counts)
     inside = np.abs(values) < 2.0
     assert found.tails[2].value == pytest.approx(np.mean(values[inside] < -1.93))
     assert found.tails[3].value == pytest.approx(np.mean(values[inside] >= 1.87))

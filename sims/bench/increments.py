@@ -25,7 +25,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -36,17 +36,16 @@ from langevin_ib.config.models import ONE_COORDINATE
 from langevin_ib.config.run import AUTO, RunConfig
 from langevin_ib.dynamics.increments import FOUR_POINT, NORMAL
 from langevin_ib.dynamics.kernel import Kernel, Target, kernel_kind
-from langevin_ib.ensemble.runner import Limit, Schedule, Stage, run_ensemble, starting_points
+from langevin_ib.ensemble.accumulators import WindowDraw, WindowSums, product, window_histogram
+from langevin_ib.ensemble.runner import Limit, Observer, Schedule, Stage, run_ensemble, starting_points
 from langevin_ib.errors import DivergenceError
 from langevin_ib.laws import bin_masses
-from langevin_ib.runs.observe import build_observer, sample_of
 from langevin_ib.runs.plan import Plan
 from langevin_ib.runs.predictions import QuadraturePredictions
 from langevin_ib.runs.process import Prepared
 from langevin_ib.runs.processes.langevin import prepare
 from langevin_ib.session import Session
 from langevin_ib.statistics import compare
-from langevin_ib.statistics.sample import Sample, WindowCounts
 from langevin_ib.statistics.weights import ratio
 from sims import described
 
@@ -217,29 +216,45 @@ def ensemble(
         init = partial(reduction.chart.start_within, window)
     starts = starting_points(init, jax.random.fold_in(key, 0), chains, jnp.float32)
     like = jax.tree.map(lambda leaf: leaf[0], starts)
-    observer = build_observer(reduction, {name: truth.edges for name, truth in truths.items()}, None)
     burn_in, steps = (round(float(count) / factor) for count in (plan.config.burn_in, plan.config.steps))
     result = run_ensemble(
         kernel_of(plan, source, step_size, heat * plan.config.temperature, like),
         starts,
-        observer,
+        observer_of(plan, truths),
         key=jax.random.fold_in(key, 1),
         schedule=Schedule(burn_in, max(1, (steps - burn_in) // RECORDS), RECORDS, (RECORDS,)),
         limit=Limit(step_size),
         stage=Stage("bench"),
     )
-    sample = sample_of(result, observer, tuple(truths))
-    return {scalar: arm_of(sample, scalar, truth) for scalar, truth in truths.items()}
+    return {name: arm_of(result.segments[0][name], truth) for name, truth in truths.items()}
 
 
-def arm_of(sample: Sample, scalar: str, truth: Truth) -> Arm:
+def observer_of(plan: Plan, truths: dict[str, Truth]) -> Observer:
+    """Histograms alone, of the draws at home and inside of the windows of the other scalars that are cut."""
+    chart, cut = plan.reduction.chart, [name for name in plan.edges if name in plan.reduction.model.cut]
+
+    def observe(state: Any) -> dict[str, WindowDraw]:
+        scalars, home = chart.scalars_of(state.position), chart.at_home(state.position)
+        low_high = {name: (plan.edges[name][0], plan.edges[name][-1]) for name in cut}
+        inside = {name: (scalars[name] >= low) & (scalars[name] < high) for name, (low, high) in low_high.items()}
+        draws = {}
+        for name in truths:
+            counts = home
+            for other in cut:
+                counts = counts if other == name else counts & inside[other]
+            draws[name] = WindowDraw(scalars[name], counts)
+        return draws
+
+    windows = product({name: window_histogram(truth.edges) for name, truth in truths.items()})
+    return Observer(observe, windows, lambda draws: {name: draw.value for name, draw in draws.items()}, trace_chains=1)
+
+
+def arm_of(window: WindowSums, truth: Truth) -> Arm:
     """Bins of the plan and tails."""
-    window: WindowCounts = sample.window(scalar)
-    fine = np.asarray(window.counts)
+    fine, total = np.asarray(window.counts), np.asarray(window.total)
     bins, inside = np.add.reduceat(fine, truth.starts, axis=1), fine.sum(axis=1)
     tails = [share_of(part.sum(axis=1), inside) for part in tail_parts(bins, fine, truth)]
-    outside = share_of(np.asarray(window.total) - inside, np.asarray(window.total))
-    return Arm(compare.histogram_of(bins), (*tails, outside))
+    return Arm(compare.histogram_of(bins), (*tails, share_of(total - inside, total)))
 
 
 def tail_parts(bins: np.ndarray, fine: np.ndarray, truth: Truth) -> Sequence[np.ndarray]:
