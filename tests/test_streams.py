@@ -10,14 +10,15 @@ import pytest
 from scipy import stats
 
 from langevin_ib.dynamics.confinements.stiff import stiff
-from langevin_ib.dynamics.increments import BATCH, FOUR_POINT, INNER, NORMAL, OUTER, four_points
+from langevin_ib.dynamics.increments import BATCH, BITS, FOUR_POINT, INNER, NORMAL, OUTER, PER_WORD, four_points
 from langevin_ib.dynamics.kernels.euler_maruyama import euler_maruyama
 from langevin_ib.dynamics.kernels.leimkuhler_matthews import leimkuhler_matthews
 from langevin_ib.ensemble import accumulators, unrolled
 from langevin_ib.ensemble.records import Limit, Observer, Schedule, Stage
 from langevin_ib.ensemble.runner import run_ensemble, starting_points
-from langevin_ib.ensemble.streams import Stream, advanced, seeded, word_of
+from langevin_ib.ensemble.streams import Stream, next_word, seeded
 from langevin_ib.models import build_model
+from langevin_ib.statistics import compare
 
 RARE = 1e-4  # false-positive rate of each statistical test
 REFERENCE = [641, 1573767, 3222811527, 3517856514, 836907274, 4247214768]  # of the authors' C code, from 1, 2, 3, 4
@@ -25,7 +26,7 @@ REFERENCE = [641, 1573767, 3222811527, 3517856514, 836907274, 4247214768]  # of 
 
 def words(stream, count):
     """The next words of every lane, (count, …)."""
-    return np.asarray(jax.lax.scan(lambda s, _: (advanced(s), word_of(s)), stream, None, count)[1])
+    return np.asarray(jax.lax.scan(lambda s, _: next_word(s), stream, None, count)[1])
 
 
 def test_words_are_those_of_the_reference_code():
@@ -68,6 +69,83 @@ def test_every_bit_is_even():
 
     assert even(drawn)
     assert not even(drawn & np.uint32(0xFFFFFFFE))
+
+
+def increments_of(drawn):
+    """The ten increments of each word, on a last axis."""
+    shifts = np.uint32(BITS) * np.arange(PER_WORD[FOUR_POINT], dtype=np.uint32)
+    return np.asarray(four_points(jnp.asarray(drawn)[..., None] >> shifts, jnp.float32))
+
+
+LAGS = range(-3, 4)
+APART = {"next chain": (1, 1), "chain 256 further": (1, 256), "other lane": (2, 1), "next in the word": (3, 1)}
+
+
+def correlations(values):
+    """z, about N(0, 1), of the increments (word, chain, lane, place) of neighbours of each kind at lags of words."""
+    found = {}
+    for name, (axis, by) in APART.items():
+        size = values.shape[axis]
+        first, second = (np.take(values, places, axis) for places in (range(size - by), range(by, size)))
+        for lag in LAGS:
+            early, late = (first, second) if lag >= 0 else (second, first)
+            x, y = early[: len(early) - abs(lag)], late[abs(lag) :]
+            found[name, lag] = float(np.mean(x * y)) * math.sqrt(x.size)
+    return found
+
+
+def weak_words(count, chains, lanes):
+    """A linear congruential generator for each chain, with the seed of the one before plus 1."""
+    state = np.arange(chains * lanes, dtype=np.uint32).reshape(chains, lanes)
+    rows = []
+    for _ in range(count):
+        state = np.uint32(1664525) * state + np.uint32(1013904223)
+        rows.append(state)
+    return np.stack(rows)
+
+
+def test_increments_of_neighbours_are_uncorrelated():
+    """28 correlations of about 10⁶ pairs each: the largest |z| exceeds its bound in 1e-4 of keys.
+
+    A chain that repeats its neighbour, and the seeds s, s + 1, … of a weak generator are the controls.
+    """
+    bound = stats.norm.isf(RARE / 2 / (len(APART) * len(LAGS)))
+    drawn = words(seeded(jax.random.key(6), jnp.arange(512), 2), 256)
+    found = correlations(increments_of(drawn))
+    assert max(map(abs, found.values())) < bound, found
+    repeated = np.repeat(drawn[:, ::2], 2, axis=1)
+    assert correlations(increments_of(repeated))["next chain", 0] > 10 * bound
+    weak = correlations(increments_of(weak_words(256, 512, 2)))
+    assert max(abs(z) for (name, _), z in weak.items() if name == "next chain") > 10 * bound
+
+
+def cells_test(cells, number):
+    """p-value of χ² of even cells."""
+    return float(stats.chisquare(np.bincount(cells.ravel(), minlength=number)).pvalue)
+
+
+def independence(drawn):
+    """Least p-value, after Bonferroni, of the ten fields of a word: each pair, neighbouring triples, all ten together.
+
+    Of ten fields together there are 2³⁰ cells; the exclusive or of all of them is even if they are independent.
+    """
+    fields = [(drawn >> np.uint32(BITS * j)) & np.uint32(7) for j in range(PER_WORD[FOUR_POINT])]
+    found = [cells_test(8 * fields[i] + fields[j], 64) for j in range(PER_WORD[FOUR_POINT]) for i in range(j)]
+    found += [cells_test(64 * x + 8 * y + z, 512) for x, y, z in zip(fields, fields[1:], fields[2:], strict=False)]
+    found.append(cells_test(np.bitwise_xor.reduce(fields), 8))
+    return min(found) * len(found)
+
+
+def test_the_ten_increments_of_a_word_are_independent():
+    """χ² over 10⁶ words, rejected in 1e-4 of keys; a field that repeats another, and a parity, are the controls."""
+    drawn = words(seeded(jax.random.key(8), jnp.arange(512)), 2048)
+    assert independence(drawn) > RARE
+    field = np.uint32(7)
+    repeated = (drawn & ~(field << np.uint32(9))) | (((drawn >> np.uint32(21)) & field) << np.uint32(9))
+    assert independence(repeated) < RARE
+    fields = [(drawn >> np.uint32(BITS * j)) & field for j in range(1, PER_WORD[FOUR_POINT])]
+    parity = (drawn & ~field) | np.bitwise_xor.reduce(fields)
+    assert independence(parity) < RARE
 
 
 def test_increments_are_four_points_with_the_first_five_moments_of_a_normal(x64):
@@ -156,3 +234,44 @@ def test_all_sources_sample_one_law(x64):
         assert abs(first - second) < 4.1 * math.hypot(error, other)
     hot, wide = mean_energy(FOUR_POINT, 0.2)
     assert abs(first - hot) > 10 * math.hypot(error, wide)
+
+
+def on_counters(kernel):
+    """The same step on four points from threefry words of the run's key: the other way to draw them, in batches."""
+    like = kernel.increments
+
+    def draw(key, chains):
+        bits = jax.random.bits(key, (chains, like.size), jnp.uint32)
+        return four_points(bits, like.dtype).reshape(chains, *like.shape)
+
+    return dataclasses.replace(kernel, draw=draw)
+
+
+def test_increments_of_streams_and_of_counters_sample_one_law(x64):
+    """Histograms of uv over 512 chains, p > 1e-4 in all but 1e-4 of keys; a temperature 10% off is the control."""
+    model, edges = build_model("uv"), np.linspace(0.2, 2.0, 25)
+    potential = stiff(20.0).potential(model)
+    starts = starting_points(model.init, jax.random.key(0), 512, jnp.float32)
+
+    def histogram(kernel):
+        result = run_ensemble(
+            kernel,
+            starts,
+            Observer(
+                lambda state: accumulators.WindowDraw(jnp.prod(state.position), jnp.asarray(True)),
+                accumulators.window_histogram(edges),
+                lambda draw: {"z": draw.value},
+            ),
+            key=jax.random.key(9),
+            schedule=Schedule(5000, 25, 400, (400,)),
+            limit=LIMIT,
+            stage=Stage("test"),
+        )
+        return compare.histogram_of(np.asarray(result.segments[0].counts))
+
+    def kernel(temperature):
+        return leimkuhler_matthews(potential, starts[0], temperature=temperature, step_size=4e-3)
+
+    counted = histogram(on_counters(kernel(0.1)))
+    assert compare.p_value_of_samples(histogram(kernel(0.1).on(FOUR_POINT)), counted) > RARE
+    assert compare.p_value_of_samples(histogram(kernel(0.11).on(FOUR_POINT)), counted) < RARE

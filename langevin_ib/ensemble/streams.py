@@ -67,5 +67,10 @@ def advanced(stream: Stream) -> Stream:
     return Stream(s0 ^ s3, s1 ^ s2, s2 ^ shifted, _rotated(s3, 11))
 
 
+def next_word(stream: Stream) -> tuple[Stream, UInt32[Array, "*chains"]]:
+    """The next state, and the word of this one."""
+    return advanced(stream), word_of(stream)
+
+
 def _rotated(word: UInt32[Array, "*chains"], bits: int) -> UInt32[Array, "*chains"]:
     return (word << bits) | (word >> (32 - bits))
