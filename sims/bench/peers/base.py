@@ -31,6 +31,7 @@ class Job:
         model: L and χ.
         step_size, temperature, kappa: h, T, κ.
         same_branch: whether starts are made positive; for uv, so that all chains are on the branch that is counted.
+        given: starts that take the place of the model's, one for each chain at least.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Job:
     temperature: float = 0.1
     kappa: float = 100.0
     same_branch: bool = False
+    given: Any = None
 
     @cached_property
     def potential(self) -> Potential:
@@ -47,6 +49,8 @@ class Job:
 
     def starts(self, chains: int, seed: int) -> Any:
         """The same for every peer: leaves (chain, ...)."""
+        if self.given is not None:
+            return jax.tree.map(lambda leaf: jnp.asarray(leaf[:chains], jnp.float32), self.given)
         starts = starting_points(self.model.init, jax.random.key(seed), chains, jnp.float32)
         return jax.tree.map(jnp.abs, starts) if self.same_branch else starts
 

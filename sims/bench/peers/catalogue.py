@@ -50,3 +50,12 @@ def peers() -> dict[str, Peer]:
         Peer(TREE, _solvers(tree=True), order=1, slow=True),
     ]
     return {peer.name: peer for peer in every}
+
+
+def candidates() -> dict[str, Peer]:
+    """Who may be first at the law: of those above the ones that count draws well, and diffrax's better solvers."""
+    left_out = "NumPy", JAX_LOOP, "JAX loop, a key a chain", TREE, C_LIBM
+    every = [peer for name, peer in peers().items() if name not in left_out]
+    for solver in ("SEA", "ShARK"):
+        every.append(Peer(f"diffrax, {solver}", forms("one equation", _diffrax(solver, False, True)), order=1))
+    return {peer.name: peer for peer in every}

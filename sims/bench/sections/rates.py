@@ -7,7 +7,6 @@ from typing import Any
 
 import jax
 import numpy as np
-from scipy import stats
 
 from langevin_ib.plain import Json
 from sims.bench.peers import catalogue
@@ -128,5 +127,5 @@ def _paces(peer: Peer, here: Job, chains: int, seconds: float, repeats: int) -> 
 
 
 def _slope(sizes: Any, costs: list[float]) -> tuple[float, float, str, float]:
-    fit = stats.linregress(np.log(sizes), np.log(costs))
-    return float(fit.slope), float(fit.stderr), f"{sizes[0]}–{sizes[-1]}", 1e6 * costs[-1] / sizes[-1]
+    (slope, _), covariance = np.polyfit(np.log(sizes), np.log(costs), 1, cov=True)
+    return float(slope), float(covariance[0, 0] ** 0.5), f"{sizes[0]}–{sizes[-1]}", 1e6 * costs[-1] / sizes[-1]
