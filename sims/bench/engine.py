@@ -142,7 +142,7 @@ def command(arguments: list[str] | None) -> int:
     print("\n".join(f"{name}: {value}" for name, value in about.items()) + "\n", flush=True)
     with tempfile.TemporaryDirectory(prefix="langevin_ib_bench_", ignore_cleanup_errors=True) as compiled:
         # Every call of the runner compiles its programs; from the second on they come from here.
-        if jax.config.jax_compilation_cache_dir is None:
+        if jax.config.read("jax_compilation_cache_dir") is None:
             jax.config.update("jax_compilation_cache_dir", compiled)
             jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
         tables = measure(sections, scale)

@@ -105,7 +105,7 @@ class CChains:
         ]
         loop.restype = None
         starts = np.asarray(job.starts(chains, seed), np.float32)
-        streams = seeded(jax.random.fold_in(jax.random.key(seed), 1), np.arange(chains))
+        streams = seeded(jax.random.fold_in(jax.random.key(seed), 1), jax.numpy.arange(chains))
         kept = np.zeros((2, chains), np.float32)
         columns = [*starts.T, *kept, *(np.asarray(word)[:, 0] for word in streams)]
         self.columns = [np.ascontiguousarray(column).copy() for column in columns]

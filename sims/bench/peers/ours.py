@@ -6,6 +6,7 @@ records) at the rate of those after its first.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -14,7 +15,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from langevin_ib.devices import in_use
 from langevin_ib.dynamics.kernel import Kernel
 from langevin_ib.dynamics.kernels.leimkuhler_matthews import leimkuhler_matthews
 from langevin_ib.dynamics.kernels.mala import mala
@@ -36,8 +36,6 @@ class Timed(NamedTuple):
 
 def timed(kernel: Kernel, job: Job, starts: Any, observer: Observer, schedule: Schedule, seed: int = 0) -> Timed:
     """An ensemble, all of whose segments are chunks too."""
-    import time  # noqa: PLC0415
-
     marks: list[tuple[int, float]] = []
     chunk = -(-schedule.records // max(CHUNKS, len(schedule.segments)))
     result = run_ensemble(
@@ -55,13 +53,16 @@ def timed(kernel: Kernel, job: Job, starts: Any, observer: Observer, schedule: S
 
 
 def _without_compilation(marks: list[tuple[int, float]], burn_in: int) -> list[tuple[int, float]]:
-    """Seconds up to each mark, the first chunk of each phase taken at the rate of the phase's others."""
+    """Seconds up to each mark, the first chunk of each phase taken at the rate of the phase's others.
+
+    A burn-in in one chunk is taken at the rate of the records.
+    """
+    phases = [m for m in marks if m[0] <= burn_in], [m for m in marks if m[0] > burn_in]
     ends, seconds, last = list[tuple[int, float]](), 0.0, 0
-    for phase in ([m for m in marks if m[0] <= burn_in], [m for m in marks if m[0] > burn_in]):
-        if not phase:
-            continue
-        (first, began), (final, ended) = phase[0], phase[-1]
-        pace = (ended - began) / (final - first) if final > first else float("nan")
+    for phase in filter(None, phases):
+        measured = phase if len(phase) > 1 else phases[1]
+        (first, began), (final, ended) = measured[0], measured[-1]
+        pace = (ended - began) / (final - first)
         for k, (done, clock) in enumerate(phase):
             seconds += (done - last) * pace if k == 0 else clock - phase[k - 1][1]
             ends.append((done, seconds))
@@ -154,8 +155,3 @@ def _sums(recorder: Moments) -> Accumulator:
         merge=add,
         finalize=lambda sums: sums,
     )
-
-
-def devices_used() -> int:
-    """How many JAX devices runs are spread over."""
-    return len(in_use())

@@ -30,11 +30,13 @@ MODELS: Mapping[str, tuple[str, Mapping[str, Json]]] = {
     "matrix, 3 × 3, rank 2": ("matrix", {}),
 }
 STABILITY = 0.5
-CHAINS, CURVED = 512, 64
+CHAINS, CURVED = 256, 64
 SETTLED = 10.0  # t before anything counts
-CORRELATED = 2.0  # t in which an invariant forgets: runs are many times that long
 THIN = 20, 5, 1  # steps between records: of ours, MALA, NUTS
-RECORDS = 40  # at least
+RECORDS = 10  # at least
+# Effective draws of a chain until the scatter of means is that of long chains: the starts alone count as one.
+ENOUGH = 8.0
+LONGEST, LONGEST_QUICK = 60.0, 15.0  # seconds after which fewer have to do, which is said
 
 
 class Sampler(NamedTuple):
@@ -57,7 +59,11 @@ def effective_draws(scale: Scale) -> Iterator[Table]:
         first: float | None = None
         for sampler in _samplers(here):
             seconds, sums = _drawn(sampler, dataclasses.replace(here, given=positions), moments, scale)
-            rate = _least_ess(sums) / seconds
+            effective = _least_ess(sums)
+            rate = effective / seconds
+            if effective < ENOUGH * CHAINS:
+                few = f"only {effective / CHAINS:.1f} effective draws a chain, of which its start is one"
+                table.notes.append(f"{sampler.name}: {few}")
             first = first or rate
             draws = float(np.asarray(sums.n).sum())
             table.rows.append((sampler.name, rate, draws / seconds, seconds, first / rate))
@@ -87,12 +93,15 @@ def _samplers(here: Job) -> Iterator[Sampler]:
 
 
 def _drawn(sampler: Sampler, here: Job, moments: Moments, scale: Scale) -> tuple[float, Sums]:
-    """As long as the scale says, or until there are enough records: seconds, and sums of each chain."""
-    chains = sampler.build(here, CHAINS, 0, moments)
-    seconds = scale.seconds * (1 if scale.quick else 5)
-    records = max(RECORDS, round(sampler.pace * seconds / sampler.thin))
-    taken = chains.run(records, sampler.thin)
-    return taken, chains.recorded()
+    """Longer and longer, until every chain has enough effective draws: seconds, and sums of each chain."""
+    chains, taken = sampler.build(here, CHAINS, 0, moments), 0.0
+    records = max(RECORDS, round(sampler.pace * scale.seconds / sampler.thin))
+    while True:
+        taken += chains.run(records, sampler.thin)
+        sums = chains.recorded()
+        if _least_ess(sums) >= ENOUGH * CHAINS or taken > (LONGEST_QUICK if scale.quick else LONGEST):
+            return taken, sums
+        records *= 2
 
 
 def _least_ess(sums: Sums) -> float:

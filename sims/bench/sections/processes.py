@@ -55,7 +55,7 @@ def whole_commands(scale: Scale) -> Iterator[Table]:
     done: dict[str, list[Process]] = {"cold": [], "warm": []}
     for _ in range(1 if scale.quick else REPEATS):
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-            for name, processes in done.items():
+            for processes in done.values():
                 processes.append(run((*COMMAND, *extra), Path(folder)))
     columns = "start", "wall [s]", "[least, most]", "processor [s]", "peak [MiB]", "exit"
     table = Table(f"python {' '.join((*COMMAND, *extra))}", columns)
