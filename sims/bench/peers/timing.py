@@ -96,9 +96,13 @@ def check_uv(peer: Peer, build: Build, job: Job) -> float:
 
 def _merged(counts: np.ndarray, expected: np.ndarray, least: float = 10.0) -> tuple[np.ndarray, np.ndarray]:
     """Neighbouring bins joined until each expects so many."""
-    groups = np.minimum((np.cumsum(expected) // least).astype(int), int(expected.sum() // least) - 1)
-    seen, wanted = (np.bincount(groups, weights=x) for x in (counts, expected))
-    return seen[wanted > 0], wanted[wanted > 0]
+    begins, gathered = [0], 0.0
+    for i, here in enumerate(expected):
+        if gathered >= least and expected[i:].sum() >= least:
+            begins.append(i)
+            gathered = 0.0
+        gathered += here
+    return np.add.reduceat(counts, begins), np.add.reduceat(expected, begins)
 
 
 def check_model(peer: Peer, build: Build, job: Job, reference: np.ndarray) -> float:
