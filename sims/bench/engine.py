@@ -34,6 +34,7 @@ from sims.bench.sections.reach import time_to_law
 from sims.bench.sections.table import Scale, Table
 
 Section = Callable[[Scale], Iterator[Table]]
+Head = dict[str, str | int | float]
 SECTIONS: Mapping[str, Section] = {
     "rates": uv_rates,
     "models": model_rates,
@@ -49,9 +50,9 @@ FULL, QUICK = (0.5, 7), (0.1, 3)  # seconds of a measurement, rounds
 PACKAGES = "jax", "jaxlib", "numpy", "blackjax", "diffrax"
 
 
-def head() -> dict[str, str | int | float]:
+def head() -> Head:
     """What the numbers depend on: versions, cores, device, load."""
-    versions: dict[str, str | int | float] = {}
+    versions: Head = {}
     for name in PACKAGES:
         try:
             versions[name] = metadata.version(name)
@@ -121,8 +122,8 @@ def sections_of(names: list[str]) -> dict[str, Section]:
     return {name: section for name, section in SECTIONS.items() if name in wanted}
 
 
-def measure(sections: Mapping[str, Section], scale: Scale) -> dict[str, list[dict[str, object]]]:
-    """Print every table as it comes; all of them, for JSON."""
+def measure(sections: Mapping[str, Section], scale: Scale, about: Head, target: Path | None) -> None:
+    """Print every table as it comes, and write all that there are: an interrupted run keeps those that it has."""
     tables: dict[str, list[dict[str, object]]] = {}
     for name, section in sections.items():
         began = time.perf_counter()
@@ -130,8 +131,10 @@ def measure(sections: Mapping[str, Section], scale: Scale) -> dict[str, list[dic
         for table in section(scale):
             print(f"{table.text()}\n", flush=True)
             tables[name].append(table.to_dict())
+            if target is not None:
+                text = json.dumps({"about": about, "sections": tables}, indent=1, ensure_ascii=False)
+                target.write_text(text + "\n", encoding="utf-8")
         print(f"({name}: {time.perf_counter() - began:.0f} s)\n", flush=True)
-    return tables
 
 
 def command(arguments: list[str] | None) -> int:
@@ -142,12 +145,10 @@ def command(arguments: list[str] | None) -> int:
     print("\n".join(f"{name}: {value}" for name, value in about.items()) + "\n", flush=True)
     with tempfile.TemporaryDirectory(prefix="langevin_ib_bench_", ignore_cleanup_errors=True) as compiled:
         # Every call of the runner compiles its programs; from the second on they come from here.
-        if jax.config.read("jax_compilation_cache_dir") is None:
+        if getattr(jax.config, "jax_compilation_cache_dir", None) is None:
             jax.config.update("jax_compilation_cache_dir", compiled)
             jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
-        tables = measure(sections, scale)
-    if given.json is not None:
-        given.json.write_text(json.dumps({"about": about, "sections": tables}, indent=1, ensure_ascii=False) + "\n")
+        measure(sections, scale, about, given.json)
     return 0
 
 
