@@ -112,7 +112,7 @@ class OwnChains:
         self.calls += 1
         with Session().open():
             done = timed(self.kernel, self.job, self.position, self.observer, schedule, 1000 * self.seed + self.calls)
-        self.position = done.result.position
+        self.position = jax.tree.map(jnp.asarray, done.result.position)
         self.parts.append(done.result.segments[0])
         steps, seconds = done.ends[-1]
         return seconds * records * thin / steps
