@@ -1,0 +1,1 @@
+"""The sections of `python -m sims.bench.engine`, one file each."""
