@@ -107,7 +107,8 @@ class Session:
     def stage(self, config: HasDigest, name: str) -> Stage:
         """What every long stage is given: its name, its progress bar, its chunk and its checkpoint file."""
         kept = self.checkpoint(config.digest(), name)
-        return Stage(name, self.report(name), self.chunk_records, kept, Placement(executor=self.executor))
+        placement = Placement(executor=self.executor)
+        return Stage(name, None, self.chunk_records, kept, placement, self.report)
 
     def within(self, part: str) -> Session:
         """The same for a part of a study, whose checkpoints lie in a folder of their own."""

@@ -30,7 +30,7 @@ Auto = Literal["auto"]
 
 # (one coordinate, many coordinates)
 DEFAULT_CHAINS = (4096, 1024)
-DEFAULT_STEPS = (100_000, 50_000)
+DEFAULT_STEPS = (400_000, 50_000)
 DEFAULT_BINS = (40, 20)
 MIN_CHAINS = 16  # chains are the independent unit of every error bar; fewer carry none
 MAX_BINS = 1000

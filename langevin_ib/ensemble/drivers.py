@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key, PyTree
 
-from langevin_ib.dynamics.increments import BATCH, PER_WORD, increments_of
+from langevin_ib.dynamics.increments import BATCH, FOUR_POINT, PER_WORD, increments_of
 from langevin_ib.dynamics.kernel import Kernel
 from langevin_ib.ensemble.streams import Stream, advanced, seeded, word_of
 from langevin_ib.ensemble.unrolled import (
@@ -161,7 +161,7 @@ class Streams:
         """Streams (chain, lane); what the state hands on are increments from the first word, which no step takes."""
         stream = seeded(key, block * self.width + jnp.arange(self.width), self.lanes)
         noise, leaves = jax.tree.leaves(self._shaped(self._numbers(stream), self.together - 1)), jax.tree.leaves(state)
-        for place, source in self._passed.items():
+        for place, source in self._handed_on.items():
             leaves[place] = noise[source].astype(leaves[place].dtype)
         return stream, jax.tree.unflatten(jax.tree.structure(state), leaves)
 
@@ -188,6 +188,11 @@ class Streams:
 
     @cached_property
     def _passed(self) -> dict[int, int]:
+        """Leaves of the state that are read from the last word: of increments that cost next to nothing."""
+        return self._handed_on if self.kernel.source == FOUR_POINT else {}
+
+    @cached_property
+    def _handed_on(self) -> dict[int, int]:
         """Leaves of the state that are those of the last step's increments."""
         if not self.shared:
             return {}

@@ -14,7 +14,7 @@ from jaxtyping import Array, Bool, Float
 from langevin_ib.ensemble.accumulators import Accumulator
 from langevin_ib.ensemble.checkpoint import Checkpoint
 from langevin_ib.models.base import Params
-from langevin_ib.stages import Engine, Progress, Stillness
+from langevin_ib.stages import Engine, Progress, Stages, Stillness
 
 TRACE_ROWS = 512  # draws kept of each traced chain, however long the run
 TRACE_CHAINS = 256
@@ -121,6 +121,7 @@ class Stage:
     Attributes:
         name: in errors.
         progress: called with (steps done, steps in all) after each chunk.
+        report: called with the name when its chains begin to run, gives `progress` where that is None.
         chunk_records: records per call of a block: how often the host looks; by default as many as take a moment.
         checkpoint: where to save the state now and then, and to resume from.
         placement: where its chains run.
@@ -131,6 +132,7 @@ class Stage:
     chunk_records: int | None = None
     checkpoint: Checkpoint | None = None
     placement: Placement = Placement()
+    report: Stages | None = None
 
 
 class EnsembleResult(NamedTuple):

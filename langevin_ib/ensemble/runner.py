@@ -57,7 +57,17 @@ def run_ensemble(
     stage: Stage,
     tasks: PyTree = None,
 ) -> EnsembleResult:
-    """Run every chain from its start and reduce its draws on the device.
+    """Run every chain from its start and reduce its draws on the device: `Ensemble(…).run()`.
+
+    Raises:
+        DivergenceError: some chain escaped or became non-finite, in the chunk where it happened.
+    """
+    given = {"key": key, "schedule": schedule, "limit": limit, "stage": stage, "tasks": tasks}
+    return Ensemble(kernel, starts, observer, **given).run()
+
+
+class Ensemble:
+    """Chains that are to run; their programs may be compiled before, in another thread.
 
     Args:
         kernel: the sampler, for one chain.
@@ -68,23 +78,50 @@ def run_ensemble(
         limit: when a chain has run away.
         stage: its name, progress, chunks, checkpoint, devices.
         tasks: what each chain learns, leading axis the chain; None where all chains share the model's own loss.
-
-    Raises:
-        DivergenceError: some chain escaped or became non-finite, in the chunk where it happened.
     """
-    chains = jax.tree.leaves(starts)[0].shape[0]
-    given = jax.tree.map(np.asarray, (starts, tasks))
-    like = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), given)
-    width = stage.placement.width or width_of(sum(leaf.size for leaf in jax.tree.leaves(like[0])))
-    program = BlockProgram(kernel, observer, key, schedule, limit, width, like, stage.placement.ahead)
-    if stage.checkpoint is not None:
-        stage = replace(stage, checkpoint=stage.checkpoint.of(_content(program, given)))
-    host = _Host(program, stage, given, chains)
-    host.resume()
-    # A signal waits for the end of a chunk, and its state is then saved.
-    with signals.held() if stage.checkpoint is not None else nullcontext():
-        host.run()
-    return host.result()
+
+    def __init__(
+        self,
+        kernel: Kernel,
+        starts: Params,
+        observer: Observer,
+        *,
+        key: Key[Array, ""],
+        schedule: Schedule,
+        limit: Limit,
+        stage: Stage,
+        tasks: PyTree = None,
+    ):
+        self._given = jax.tree.map(np.asarray, (starts, tasks))
+        like = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), self._given)
+        width = stage.placement.width or width_of(sum(leaf.size for leaf in jax.tree.leaves(like[0])))
+        self._program = BlockProgram(kernel, observer, key, schedule, limit, width, like, stage.placement.ahead)
+        self._stage = stage
+        self._host: _Host | None = None
+
+    def compiled(self) -> Ensemble:
+        """The same, with its programs compiled and its chains at their starts."""
+        if self._host is None:
+            chains, stage = jax.tree.leaves(self._given)[0].shape[0], self._stage
+            if stage.checkpoint is not None:
+                stage = replace(stage, checkpoint=stage.checkpoint.of(_content(self._program, self._given)))
+            self._host = _Host(self._program, stage, self._given, chains)
+        return self
+
+    def run(self) -> EnsembleResult:
+        """All of it.
+
+        Raises:
+            DivergenceError: some chain escaped or became non-finite, in the chunk where it happened.
+        """
+        host = self.compiled()._host
+        assert host is not None
+        host.tell()
+        host.resume()
+        # A signal waits for the end of a chunk, and its state is then saved.
+        with signals.held() if self._stage.checkpoint is not None else nullcontext():
+            host.run()
+        return host.result()
 
 
 def _content(program: BlockProgram, given: PyTree) -> str:
@@ -148,6 +185,7 @@ class _Host:
         self.stride = program.observer.stride(self.schedule)
         self.structure = jax.tree.structure(program.shapes[0])
         self.until = self.schedule.steps  # where blocks stop for the others to come up
+        self.progress = stage.progress
         self.blocks = self._begun(given)
         self.empty = jax.tree.map(np.array, self.carry_of(self.blocks[0]).accumulated)
         self.workers = _workers(program, stage.placement, len(self.blocks))
@@ -170,6 +208,12 @@ class _Host:
             burned = self.schedule.burn_in % self.together
             blocks.append(_Block(index, chains, carry, jax.tree.leaves(tasks), traced, trace, burned))
         return blocks
+
+    def tell(self) -> None:
+        """Say that the stage begins."""
+        self.progress = self.stage.progress
+        if self.progress is None and self.stage.report is not None:
+            self.progress = self.stage.report(self.stage.name)
 
     # ---- where blocks stand ----
 
@@ -286,8 +330,8 @@ class _Host:
         block.pace = done.seconds / (self.steps_of(block) - before)
         if self._bad_of(block).any():  # the others come as far, so that all that have run away by then are counted
             self.until = min(self.until, self.steps_of(block))
-        elif self.stage.progress is not None:
-            self.stage.progress(self.steps, self.schedule.steps)
+        elif self.progress is not None:
+            self.progress(self.steps, self.schedule.steps)
 
     def _record(self, done: Done, block: _Block, numbers: Advance) -> None:
         first, count = numbers.first_record, numbers.records

@@ -13,8 +13,8 @@ from jaxtyping import Array, Key
 from langevin_ib.config.kernels import KernelSettings
 from langevin_ib.config.run import RunConfig
 from langevin_ib.dynamics.kernel import KernelKind, Target
-from langevin_ib.ensemble.records import EnsembleResult, Limit, Observer, Schedule, Stage, octaves
-from langevin_ib.ensemble.runner import run_ensemble, starting_points
+from langevin_ib.ensemble.records import Limit, Observer, Schedule, Stage, octaves
+from langevin_ib.ensemble.runner import Ensemble, starting_points
 from langevin_ib.ensemble.tuning import tune_step_size
 from langevin_ib.laws.family import Reduction
 from langevin_ib.models.base import Params
@@ -45,21 +45,22 @@ class Tuned(NamedTuple):
     settings: KernelSettings
     config: RunConfig
     reduction: Reduction
+    chains: int
 
     def starts(self, key: Key[Array, ""]) -> Params:
         """Independent ones, in the precision of the configuration."""
         dtype = jnp.float64 if self.config.precision == 64 else jnp.float32
-        return starting_points(self.reduction.model.init, key, self.config.chains, dtype)
+        return starting_points(self.reduction.model.init, key, self.chains, dtype)
 
 
-class TunedRun(NamedTuple):
-    """An ensemble and the step that tuning found."""
+class Coming(NamedTuple):
+    """An ensemble that is ready to run, and its step."""
 
-    result: EnsembleResult
+    ensemble: Ensemble
     step_size: float
 
 
-def run_tuned(
+def tune(
     tuned: Tuned,
     observer: Observer,
     *,
@@ -67,8 +68,8 @@ def run_tuned(
     schedule: Schedule | Callable[[float], Schedule],
     stage: Stage,
     step_size: float | None = None,
-) -> TunedRun:
-    """Tune the step to the kernel's acceptance, unless one is given, then sample exp(−V/T) dθ.
+) -> Coming:
+    """Tune the step to the kernel's acceptance, unless one is given, for chains that sample exp(−V/T) dθ.
 
     `schedule` is one, or a rule that makes one from the tuned step size.
     """
@@ -85,7 +86,7 @@ def run_tuned(
     if step_size is None:
         initial = 0.1 / max(float(_typical_curvature(potential, starts)), 1e-12)
         step_size, starts = tune_step_size(build, starts, key=key_tune, initial=initial, stages=kernel.tuning or ())
-    result = run_ensemble(
+    ensemble = Ensemble(
         build(step_size),
         starts,
         observer,
@@ -94,7 +95,7 @@ def run_tuned(
         limit=Limit(step_size),
         stage=stage,
     )
-    return TunedRun(result, step_size)
+    return Coming(ensemble.compiled(), step_size)
 
 
 def _typical_curvature(potential, starts) -> float:

@@ -11,18 +11,22 @@ import jax.numpy as jnp
 
 from langevin_ib.config.kernels import NORMAL
 from langevin_ib.dynamics.kernel import KernelKind, Target, kernel_kind
-from langevin_ib.ensemble.records import EnsembleResult, Limit, Observer, Schedule, Stage
-from langevin_ib.ensemble.runner import run_ensemble, starting_points
+from langevin_ib.ensemble.records import Limit, Observer, Schedule, Stage
+from langevin_ib.ensemble.runner import Ensemble, starting_points
 from langevin_ib.errors import ConfigError
 from langevin_ib.geometry import contract
 from langevin_ib.runs.observe import sample_of
 from langevin_ib.runs.plan import Plan
-from langevin_ib.runs.reference import Tuned, reference_schedule, run_tuned
+from langevin_ib.runs.reference import Coming, Tuned, reference_schedule, tune
 from langevin_ib.session import STREAM, Session, key_of
 from langevin_ib.statistics.sample import Sample
 
 RUNAWAY_TEMPERATURES = 1e6  # a chain this far above zero, and 1000 × above every start, has left for good
 RUNAWAY_STARTS = 1e3
+# Of the run's chains, in the companion and in the reference, by whether there are many coordinates: their steps are
+# several times as dear as the run's, and they are to bound a bias, not to find one.
+CHECK_SHARE = {False: 16, True: 4}
+LEAST_CHECK = 256
 
 
 class Drawn(NamedTuple):
@@ -51,51 +55,58 @@ class Sampler:
         """The kernel of the run's own chains."""
         return kernel_kind(str(self.plan.config.integrator))
 
-    def draws(self) -> Drawn:
+    def draws(self) -> Coming:
         """The run's own chains."""
         plan = self.plan
-        if self.kernel.tuning is not None:
-            given = None if isinstance(plan.config.step_size, str) else plan.config.step_size
-            made = run_tuned(
-                Tuned(self.kernel, plan.config.settings_of("kernel"), plan.config, plan.reduction),
-                self.observer,
-                key=self._key("chains"),
-                schedule=plan.schedule,
-                step_size=given,
-                stage=self._stage("sampling"),
-            )
-            return self._drawn(made.result, made.step_size)
-        step_size = float(plan.config.step_size)
-        return self._by_rule(
-            "sampling", "chains", str(plan.config.increments), step_size, plan.config.chains, plan.schedule
+        if self.kernel.tuning is None:
+            step_size = float(plan.config.step_size)
+            increments = str(plan.config.increments)
+            return self._by_rule("sampling", "chains", increments, step_size, plan.config.chains, plan.schedule)
+        settings = plan.config.settings_of("kernel")
+        return tune(
+            Tuned(self.kernel, settings, plan.config, plan.reduction, plan.config.chains),
+            self.observer,
+            key=self._key("chains"),
+            schedule=plan.schedule,
+            step_size=None if isinstance(plan.config.step_size, str) else plan.config.step_size,
+            stage=self._stage("sampling"),
         )
 
-    def companion(self, step_size: float) -> Drawn:
-        """The same physical time at h/2 with a quarter of the chains, on normals whatever drives the run.
+    def companion(self, step_size: float) -> Coming:
+        """The same physical time at h/2 with fewer chains, on normals whatever drives the run.
 
-        Half the steps of the run in all; its distance is that of the step and that of the increments.
+        Its distance is that of the step and that of the increments.
         """
         s = self.plan.schedule
         schedule = Schedule(2 * s.burn_in, 2 * s.thin, s.records, s.segments)
-        chains = max(self.plan.config.chains // 4, min(self.plan.config.chains, 16))
-        return self._by_rule("check at h/2", "companion", NORMAL, step_size / 2, chains, schedule)
+        return self._by_rule("check at h/2", "companion", NORMAL, step_size / 2, self._fewer, schedule)
 
-    def reference(self, step_size: float) -> Drawn:
+    def reference(self, step_size: float) -> Coming:
         """A kernel without bias on the same potential as the draws, made at `step_size`, with starts of its own."""
         config, kernel = self.plan.config, kernel_kind(self.plan.config.reference)
         time = step_size * self.plan.schedule.steps
-        made = run_tuned(
-            Tuned(kernel, kernel.settings(), config, self.plan.reduction),
+        return tune(
+            Tuned(kernel, kernel.settings(), config, self.plan.reduction, self._fewer),
             self.observer,
             key=self._key("reference"),
             schedule=reference_schedule(config.steps, time),
             stage=self._stage("reference"),
         )
-        return self._drawn(made.result, made.step_size)
+
+    def drawn(self, coming: Coming) -> Drawn:
+        """Run an ensemble."""
+        return Drawn(sample_of(coming.ensemble.run(), self.observer, self.plan.scalars), coming.step_size)
+
+    @property
+    def _fewer(self) -> int:
+        """Chains of an ensemble that the run is held against."""
+        chains = self.plan.config.chains
+        share = CHECK_SHARE[self.plan.reduction.chart.dim > 1]
+        return max(chains // share, min(chains, LEAST_CHECK))
 
     def _by_rule(
         self, stage: str, stream: str, increments: str, step_size: float, chains: int, schedule: Schedule
-    ) -> Drawn:
+    ) -> Coming:
         config, model = self.plan.config, self.plan.reduction.model
         potential = self.plan.reduction.confinement.potential(model)
         dtype = jnp.float64 if config.precision == 64 else jnp.float32
@@ -112,7 +123,7 @@ class Sampler:
         kernel = kernel if kernel.increments is None else kernel.on(increments)
         highest = float(jax.jit(lambda xs: jnp.max(jax.lax.map(potential, xs, batch_size=1024)))(starts))
         highest_allowed = RUNAWAY_TEMPERATURES * config.temperature + RUNAWAY_STARTS * highest
-        result = run_ensemble(
+        ensemble = Ensemble(
             kernel,
             starts,
             self.observer,
@@ -121,10 +132,7 @@ class Sampler:
             limit=Limit(step_size, lambda params: potential(params) > highest_allowed, reduction.confinement.remedy),
             stage=self._stage(stage),
         )
-        return self._drawn(result, step_size)
-
-    def _drawn(self, result: EnsembleResult, step_size: float) -> Drawn:
-        return Drawn(sample_of(result, self.observer, self.plan.scalars), step_size)
+        return Coming(ensemble.compiled(), step_size)
 
     def _key(self, use: str):
         return key_of(self.plan.config, use)

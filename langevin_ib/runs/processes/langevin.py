@@ -113,18 +113,21 @@ def draw(prepared: Prepared, session: Session) -> Draws:
     config, reduction = plan.config, plan.reduction
     sampler = Sampler(plan, build_observer(reduction, plan.edges, config.slab), session)
     began = time.perf_counter()
-    sample, step_size = sampler.draws()
+    coming, checks = sampler.draws(), []
+    held = config.reference != "none" and reduction.proper and reduction.confinement.orbit != "held"
+    # What comes after the run's own chains is traced, compiled and tuned beside them.
+    companion = Later(lambda: sampler.companion(coming.step_size)) if config.step_check else None
+    reference = Later(lambda: sampler.reference(coming.step_size)) if held else None
+    sample, step_size = sampler.drawn(coming)
     wall = time.perf_counter() - began
     check_sample(plan, sample, prepared.remedy)
-    checks = []
-    if config.step_check:
-        companion = sampler.companion(step_size)
-        name = str(config.integrator)
-        checks.append(Check(name, companion.sample, companion.step_size, sampler.kernel.bias_factor))
-    if config.reference != "none" and reduction.proper and reduction.confinement.orbit != "held":
-        reference = sampler.reference(step_size)
+    if companion is not None:
+        check = sampler.drawn(companion.result())
+        checks.append(Check(str(config.integrator), check.sample, check.step_size, sampler.kernel.bias_factor))
+    if reference is not None:
+        check = sampler.drawn(reference.result())
         label = kernel_kind(config.reference).label or config.reference
-        checks.append(Check(label, reference.sample, reference.step_size, reference=True))
+        checks.append(Check(label, check.sample, check.step_size, reference=True))
     return Draws(sample, step_size, wall, tuple(checks))
 
 
