@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import NamedTuple
 
@@ -27,6 +27,7 @@ RUNAWAY_STARTS = 1e3
 # several times as dear as the run's, and they are to bound a bias, not to find one.
 CHECK_SHARE = {False: 16, True: 4}
 LEAST_CHECK = 256
+CHECK_WIDTH = 64  # of a block, so that so few chains use several cores
 
 
 class Drawn(NamedTuple):
@@ -61,7 +62,8 @@ class Sampler:
         if self.kernel.tuning is None:
             step_size = float(plan.config.step_size)
             increments = str(plan.config.increments)
-            return self._by_rule("sampling", "chains", increments, step_size, plan.config.chains, plan.schedule)
+            stage = self._stage("sampling")
+            return self._by_rule(stage, "chains", increments, step_size, plan.config.chains, plan.schedule)
         settings = plan.config.settings_of("kernel")
         return tune(
             Tuned(self.kernel, settings, plan.config, plan.reduction, plan.config.chains),
@@ -79,7 +81,8 @@ class Sampler:
         """
         s = self.plan.schedule
         schedule = Schedule(2 * s.burn_in, 2 * s.thin, s.records, s.segments)
-        return self._by_rule("check at h/2", "companion", NORMAL, step_size / 2, self._fewer, schedule)
+        stage = self._stage("check at h/2", CHECK_WIDTH)
+        return self._by_rule(stage, "companion", NORMAL, step_size / 2, self._fewer, schedule)
 
     def reference(self, step_size: float) -> Coming:
         """A kernel without bias on the same potential as the draws, made at `step_size`, with starts of its own."""
@@ -90,7 +93,7 @@ class Sampler:
             self.observer,
             key=self._key("reference"),
             schedule=reference_schedule(config.steps, time),
-            stage=self._stage("reference"),
+            stage=self._stage("reference", CHECK_WIDTH),
         )
 
     def drawn(self, coming: Coming) -> Drawn:
@@ -105,7 +108,7 @@ class Sampler:
         return max(chains // share, min(chains, LEAST_CHECK))
 
     def _by_rule(
-        self, stage: str, stream: str, increments: str, step_size: float, chains: int, schedule: Schedule
+        self, stage: Stage, stream: str, increments: str, step_size: float, chains: int, schedule: Schedule
     ) -> Coming:
         config, model = self.plan.config, self.plan.reduction.model
         potential = self.plan.reduction.confinement.potential(model)
@@ -130,15 +133,16 @@ class Sampler:
             key=self._key(stream),
             schedule=schedule,
             limit=Limit(step_size, lambda params: potential(params) > highest_allowed, reduction.confinement.remedy),
-            stage=self._stage(stage),
+            stage=stage,
         )
         return Coming(ensemble.compiled(), step_size)
 
     def _key(self, use: str):
         return key_of(self.plan.config, use)
 
-    def _stage(self, stage: str) -> Stage:
-        return self.session.stage(self.plan.config, stage)
+    def _stage(self, stage: str, width: int | None = None) -> Stage:
+        made = self.session.stage(self.plan.config, stage)
+        return replace(made, placement=replace(made.placement, width=width))
 
 
 def check_sample(plan: Plan, sample: Sample, remedy: tuple[str, ...] = ()) -> None:
