@@ -15,8 +15,8 @@ class KernelSettings(Settings):
     Attributes:
         held: whether it holds chains on the slice χ = 0.
         adjusted: whether an acceptance step removes the bias of its step size.
-        increments: that drive it, the first of them by default; without an acceptance step normals may give way to
-            other numbers with their first moments.
+        increments: that may drive it; without an acceptance step normals may give way to other numbers with their
+            first moments.
     """
 
     held: ClassVar[bool] = False

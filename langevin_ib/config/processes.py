@@ -83,11 +83,12 @@ class LangevinSettings(ProcessSettings):
     )
     increments: str | Auto = setting(
         AUTO,
-        "random numbers of a step; auto: four-point where the kernel allows; the check at h/2 has normals",
+        "random numbers of a step; auto: four-point where steps are fine, else normal; the check at h/2 has normals",
         OneOf(*INCREMENTS),
         auto=True,
         group="dynamics",
         feeds=False,
+        ruled=True,
         follows=("integrator", "confine"),
     )
     laws: tuple[str, ...] = setting(
@@ -104,9 +105,9 @@ class LangevinSettings(ProcessSettings):
         if kernel.held != confinement.held:
             wanted = confinement.kernel if confinement.held else f"another than {settled.integrator}"
             raise ConfigError("integrator", f"{wanted} when confine is {config.confine}", settled.integrator)
-        if settled.increments == AUTO:
+        if settled.increments == AUTO and len(kernel.increments) == 1:
             settled = settled.changed(increments=kernel.increments[0])
-        elif settled.increments not in kernel.increments:
+        elif settled.increments not in (AUTO, *kernel.increments):
             wanted = f"{' or '.join(kernel.increments)} with integrator {settled.integrator}"
             raise ConfigError("increments", wanted, settled.increments)
         if not (self.sigma < 1e100 and 1e-8 <= self.temperature <= 1e8):

@@ -7,6 +7,8 @@ step_size  from the curvature, see `steps.py`.
 thin       a draw every 0.25/ω (unconfined: 0.05/ω, for a visit to the slab is short), ω the curvature of the loss at
            the middle of the window (at the minimum, with many coordinates); the draws between would add under 1% to
            the information.
+           Above ten it is a multiple of ten, which a word of increments serves whole.
+increments four-point where h ω ≤ 1/16, else normal; normal where the kernel takes no other.
 burn_in    a fifth of the steps. Without confinement, where no stationary law is waited for, 1/32 of them, or as long
            as the reduced loss needs to settle: 8/ω, ω its smallest curvature at the same point, but no more than 1/4.
 slab       a share of z_hi (of the largest scalar's, with many coordinates) times the dimension of the group; which
@@ -24,6 +26,7 @@ import jax
 import numpy as np
 
 from langevin_ib import devices, geometry
+from langevin_ib.config.kernels import FOUR_POINT, NORMAL
 from langevin_ib.config.run import AUTO, RunConfig
 from langevin_ib.dynamics.confinement import build_confinement, confinement_kind
 from langevin_ib.dynamics.kernel import KernelKind, kernel_kind
@@ -40,9 +43,13 @@ log = logging.getLogger(__name__)
 
 THIN_INTERVAL = {True: 0.25, False: 0.05}  # by whether the measure is proper: a visit to a slab is short
 BURN_IN_SHARE = {True: 1 / 5, False: 1 / 32}
+# Of four-point increments the sixth cumulant is another than a normal's, which shows where the observed coordinates
+# themselves move far in a step: `sims/bench/increments.py`.
+FINE = 1 / 16
 SETTLING, SETTLING_SHARE = 8.0, 1 / 4
 UNCONFINED_SEGMENTS = 5  # octaves of time in which the drifting marginal is reported
 MIN_RECORDS = 10
+TENS = 10
 FREE_POINTS = 257  # odd: the middle of a window around 0, where rescalings fix the origin, is one of them
 
 
@@ -232,6 +239,9 @@ def _resolve_dynamics(
         check_precision(config, reduction, points)
     if kernel.tuning is None:
         check_travel(config, reduction, points, middle, because)
+    if config.increments == AUTO:
+        coarse = float(config.step_size) * settling_rate(reduction, middle)
+        config = config.replace(increments=FOUR_POINT if coarse <= FINE else NORMAL)
     if config.thin == AUTO:
         config = config.replace(thin=kernel.thin or _thinning(config, reduction, middle))
     if config.burn_in == AUTO:
@@ -243,7 +253,8 @@ def _resolve_dynamics(
 
 def _thinning(config: RunConfig, reduction: Reduction, middle: np.ndarray) -> int:
     wanted = THIN_INTERVAL[reduction.proper] / (settling_rate(reduction, middle) * float(config.step_size))
-    return int(np.clip(round(wanted), 1, max(1, config.steps // 500)))
+    thin = int(np.clip(round(wanted), 1, max(1, config.steps // 500)))
+    return thin if thin < TENS else thin // TENS * TENS
 
 
 def _burn_in_steps(config: RunConfig, kernel: KernelKind, reduction: Reduction, middle: np.ndarray) -> int:
