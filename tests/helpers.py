@@ -92,7 +92,13 @@ def two_parameters():
 
 def small_result(**changes):
     """A result of uv that nothing was sampled for: four bins, two laws, a check of the step; with changed fields."""
-    settled = {"step_size": 0.002, "step_check": True, "reference": "none", "window": (0.3, 2.0)}
+    settled = {
+        "step_size": 0.002,
+        "step_check": True,
+        "increments": "four-point",
+        "reference": "none",
+        "window": (0.3, 2.0),
+    }
     config = RunConfig(chains=64, steps=400, burn_in=100, thin=4, bins=4, **settled)
     edges, near = np.linspace(0.3, 2.0, 5), Comparison(0.0123, 0.004, 0.0061, 0.0184, 0.21, "undecided")
     far, mass = Comparison(0.31, 0.004, 0.29, 0.33, 1e-12, "differs"), np.array([0.1, 0.5, 0.3, 0.1])

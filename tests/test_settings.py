@@ -78,7 +78,7 @@ def test_an_attribution_is_what_its_schema_describes():
 def test_a_setting_belongs_to_the_record_of_what_was_chosen_and_to_no_other():
     config = RunConfig(kappa=3.0, beta=2.0)
     assert config.confinement == StiffSettings(kappa=3.0)
-    assert config.process == LangevinSettings(beta=2.0, integrator="leimkuhler-matthews", increments="four-point")
+    assert config.process == LangevinSettings(beta=2.0, integrator="leimkuhler-matthews")
     assert config.settings_of("kernel").adjusted is False
     assert RunConfig(confine="none").confinement == NoneSettings()
     assert (config.beta, config.kappa, config.lr, config.slab) == (2.0, 3.0, None, None)

@@ -151,7 +151,15 @@ class Chart:
     def __init__(self, model: Model):
         self.model = model
         # Traced, not computed: every operation that is done on its own is a program to compile.
-        self.params_shape, invariants = jax.eval_shape(lambda: _start(model))
+        order: list[str] = []  # the model's own, for what comes of a trace is sorted by name
+
+        def start() -> tuple[Params, Invariants]:
+            params, invariants = _start(model)
+            order[:] = invariants
+            return params, invariants
+
+        self.params_shape, invariants = jax.eval_shape(start)
+        invariants = {name: invariants[name] for name in order}
         self.labels = jax.jit(lambda: _labels(model))() if model.discrete else {}
         self.shapes = {name: jnp.shape(value) for name, value in invariants.items() if name not in model.discrete}
         self.sizes = {name: math.prod(shape) for name, shape in self.shapes.items()}
@@ -161,7 +169,13 @@ class Chart:
             for name, shape in self.shapes.items()
             for i in range(self.sizes[name])
         )
-        self.scalar_names = tuple(jax.eval_shape(self._scalars, invariants))
+        names: list[str] = []
+
+        def scalars(invariants: Invariants) -> None:
+            names[:] = self._scalars({name: invariants[name] for name in order})
+
+        jax.eval_shape(scalars, invariants)
+        self.scalar_names = tuple(names)
 
     def of(self, params: Params) -> Float[Array, " k"]:
         """x(θ)."""

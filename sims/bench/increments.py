@@ -119,7 +119,7 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", choices=list(MODELS), default=list(MODELS), metavar="NAME")
     parser.add_argument("--draws", type=float, default=4e6, help="recorded, of each ensemble [4e6]")
     parser.add_argument("--law-draws", type=int, default=2_000_000, help="of a law that is sampled [2000000]")
-    parser.add_argument("--steps", type=int, default=AUTO, help="of each chain at h [the plan's]")
+    parser.add_argument("--steps", type=int, default=None, help="of each chain at h [the plan's]")
     given = parser.parse_args()
     chains = max(64, round(given.draws / RECORDS))
     print(f"JAX {jax.__version__}; {chains} chains × {RECORDS} records in each ensemble")
@@ -127,7 +127,9 @@ def main() -> None:
     for name in given.models:
         settings = MODELS[name]
         sampled = {} if settings["model"] in ONE_COORDINATE else {"law_draws": given.law_draws}
-        summary += judge(name, RunConfig(**settings, **sampled, steps=given.steps), chains)
+        summary += judge(
+            name, RunConfig(**settings, **sampled, steps=AUTO if given.steps is None else given.steps), chains
+        )
     print("\n".join(["", "verdicts", *summary]))
 
 
