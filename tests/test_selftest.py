@@ -103,7 +103,7 @@ def test_resuming_sees_another_state_and_one_that_is_not_found(monkeypatch):
 
 def test_idle_cores_are_seen(monkeypatch):
     assert [outcome.passed for outcome in outcomes("cores")] == [True]
-    monkeypatch.setattr(chains, "width_of", lambda parameters: 100)  # as many chains as one block holds
+    monkeypatch.setattr(chains, "SCALAR_WIDTH", 100)  # as many chains as one block holds
     (fault,) = outcomes("cores")
     assert (fault.passed, fault.figure) == (False, len(usable_cores()) - 1)
     assert "cores was used: " in fault.what

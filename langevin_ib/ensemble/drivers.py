@@ -24,6 +24,8 @@ from langevin_ib.ensemble.unrolled import (
     unroll,
 )
 
+SCALAR_WIDTH = 256  # chains of a block whose steps are scalar arithmetic
+NUMBERS, LEAST_WIDTH, MOST_WIDTH = 1024, 64, 512  # parameters of a block's chains together; chains, by `vmap`
 LANES = 8  # streams of a chain, at most, whose words a step of scalar arithmetic takes
 
 
@@ -46,6 +48,11 @@ class Driver(Protocol):
     """How all chains of a block take steps, some at a time."""
 
     @property
+    def width(self) -> int:
+        """Chains of a block."""
+        ...
+
+    @property
     def together(self) -> int:
         """Steps that one call takes."""
         ...
@@ -63,12 +70,21 @@ class Driver(Protocol):
         ...
 
 
-def driver_of(kernel: Kernel, width: int, like: PyTree, ahead: bool) -> Driver:
+def driver_of(kernel: Kernel, width: int | None, like: PyTree, ahead: bool) -> Driver:
     """Of a kernel whose chains come in blocks of `width`; `like` is one chain's start and task."""
     if kernel.source == BATCH:
-        return Batches(kernel, width, ahead)
+        return Batches(kernel, width or width_of(like[0]), ahead)
     start, task = like
     return Streams(kernel, width, jax.eval_shape(kernel.init, start, task), shared=task is None)
+
+
+def width_of(start: PyTree) -> int:
+    """Chains of a block by a chain's number of parameters, for steps by `vmap`.
+
+    So many that a step takes longer than to start it, so few that what it computes on the way fits into a cache.
+    """
+    parameters = sum(leaf.size for leaf in jax.tree.leaves(start))
+    return min(max(1 << (NUMBERS // parameters).bit_length() - 1, LEAST_WIDTH), MOST_WIDTH)
 
 
 @dataclass(frozen=True)
@@ -127,15 +143,23 @@ class Streams:
     serves take the last of its increments, so that this holds for them too.
 
     Attributes:
-        kernel, width: of the run, and of a block; the kernel says the shapes of its increments.
+        kernel: of the run; it says the shapes of its increments.
+        given_width: of a block, None for that of the rule.
         like: one chain's state.
         shared: whether all chains share the model's own loss.
     """
 
     kernel: Kernel
-    width: int
+    given_width: int | None
     like: Any
     shared: bool
+
+    @property
+    def width(self) -> int:
+        """Chains of a block."""
+        if self.given_width is not None:
+            return self.given_width
+        return width_of(self.like.position) if self._unrolled is None else SCALAR_WIDTH
 
     @cached_property
     def size(self) -> int:

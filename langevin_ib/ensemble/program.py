@@ -7,7 +7,7 @@ calls it, and threads side by side.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Any, NamedTuple
@@ -76,8 +76,8 @@ class BlockProgram:
 
     Attributes:
         kernel, observer, key, schedule, limit: of the run, see `runner.run_ensemble`.
-        width: chains of a block.
         like: shapes of a start and a task of one chain.
+        given_width: chains of a block, None for what the driver says.
         ahead: whether a step's noise is drawn during the one before.
     """
 
@@ -86,14 +86,19 @@ class BlockProgram:
     key: Key[Array, ""]
     schedule: Schedule
     limit: Limit
-    width: int
     like: PyTree
+    given_width: int | None = None
     ahead: bool = False
 
     @cached_property
     def driver(self) -> Driver:
         """What drives the chains."""
-        return driver_of(self.kernel, self.width, self.like, self.ahead)
+        return driver_of(self.kernel, self.given_width, self.like, self.ahead)
+
+    @property
+    def width(self) -> int:
+        """Chains of a block."""
+        return self.driver.width
 
     @cached_property
     def shapes(self) -> tuple[Carry, PyTree]:
@@ -240,15 +245,3 @@ def _is_known(*names: str) -> bool:
     except jax.errors.JaxRuntimeError:
         return False
     return True
-
-
-def width_of(parameters: int) -> int:
-    """Chains of a block by a chain's number of parameters: enough that a step takes longer than to start it."""
-    for width, most in BLOCK_WIDTHS:
-        if parameters <= most:
-            return width
-    return LEAST_WIDTH
-
-
-BLOCK_WIDTHS: Sequence[tuple[int, int]] = ((256, 64), (64, 1024))
-LEAST_WIDTH = 16

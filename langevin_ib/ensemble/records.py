@@ -104,7 +104,7 @@ class Placement:
         executor: of other processes or machines, that blocks are given to in place of threads.
         ahead: whether a step's noise is drawn during the one before, so that it stands in memory: faster where the
             gradient reads it several times, slower for small models, whose draws are best fused into their use.
-        width: chains of a block; by default by the number of parameters.
+        width: chains of a block; by default by a rule, see `drivers`.
     """
 
     devices: Sequence[Any] | None = None

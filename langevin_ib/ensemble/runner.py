@@ -22,7 +22,7 @@ from jaxtyping import Array, Key, PyTree
 from langevin_ib import signals
 from langevin_ib.devices import in_use, usable_cores
 from langevin_ib.dynamics.kernel import Kernel
-from langevin_ib.ensemble.program import CHUNK_RECORDS, Advance, BlockProgram, Carry, width_of
+from langevin_ib.ensemble.program import CHUNK_RECORDS, Advance, BlockProgram, Carry
 from langevin_ib.ensemble.records import EnsembleResult, Limit, Observer, Placement, Schedule, Stage
 from langevin_ib.ensemble.workers import Done, Remote, Threads, Workers
 from langevin_ib.errors import DivergenceError
@@ -94,8 +94,8 @@ class Ensemble:
     ):
         self._given = jax.tree.map(np.asarray, (starts, tasks))
         like = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), self._given)
-        width = stage.placement.width or width_of(sum(leaf.size for leaf in jax.tree.leaves(like[0])))
-        self._program = BlockProgram(kernel, observer, key, schedule, limit, width, like, stage.placement.ahead)
+        placed = stage.placement
+        self._program = BlockProgram(kernel, observer, key, schedule, limit, like, placed.width, placed.ahead)
         self._stage = stage
         self._host: _Host | None = None
 

@@ -23,7 +23,7 @@ from langevin_ib.dynamics.kernels.euler_maruyama import euler_maruyama
 from langevin_ib.dynamics.kernels.leimkuhler_matthews import leimkuhler_matthews
 from langevin_ib.ensemble.accumulators import moments
 from langevin_ib.ensemble.checkpoint import Checkpoint
-from langevin_ib.ensemble.program import width_of
+from langevin_ib.ensemble.drivers import SCALAR_WIDTH
 from langevin_ib.ensemble.records import EnsembleResult, Limit, Observer, Schedule, Stage
 from langevin_ib.ensemble.runner import run_ensemble
 from langevin_ib.selftest.outcome import RARE, Outcome
@@ -55,7 +55,7 @@ def check_cores(session: Session) -> Iterator[Outcome]:
     del session
     cores = len(devices.usable_cores())
     kernel = _kernel(leimkuhler_matthews, NORMAL)
-    engine = _ensemble(kernel, cores * width_of(2), INTERRUPTED, Stage("selftest")).engine
+    engine = _ensemble(kernel, cores * SCALAR_WIDTH, INTERRUPTED, Stage("selftest")).engine
     on = f"{jax.device_count()} {jax.default_backend()} device(s), {cores} core(s)"
     what = f"cores idle; {on}, langevin_ib {__version__}, JAX {jax.__version__}, Python {platform.python_version()}"
     idle = cores - engine.threads if jax.default_backend() == "cpu" else 0

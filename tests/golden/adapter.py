@@ -43,9 +43,8 @@ from langevin_ib.studies.mechanisms import attribute
 Arrays = dict[str, np.ndarray]
 
 # Where each is called from: a name is patched in the module that uses it.
-ENGINE = tuple(
-    f"langevin_ib.runs.{module}.run_ensemble" for module in ("sampling", "reference", "processes.sgd", "quotient")
-)
+ENGINE = tuple(f"langevin_ib.runs.{module}.run_ensemble" for module in ("processes.sgd", "quotient"))
+ENSEMBLE = tuple(f"langevin_ib.runs.{module}.Ensemble" for module in ("sampling", "reference"))
 TUNER = {"reference": "langevin_ib.runs.reference.tune_step_size", "law": "langevin_ib.runs.quotient.tune_step_size"}
 NUTS = "langevin_ib.runs.processes.langevin.sample_nuts"
 # A law's draws small enough to be stored, all of them in the first attempt.
@@ -196,17 +195,33 @@ def on_one_device(ensembles: dict[str, EnsembleResult] | None = None) -> Iterato
             ensembles[stage.name] = result
         return result
 
+    with _patched(engine):
+        yield
+
+
+@contextmanager
+def _patched(engine: Callable) -> Iterator[None]:
+    """With the function that runs an ensemble, and the class of those that are run later."""
+
+    class Ensemble:
+        def __init__(self, *args: Any, **options: Any):
+            self.run = partial(engine, *args, **options)
+
+        def compiled(self) -> Ensemble:
+            return self
+
     with ExitStack() as stack:
         for name in ENGINE:
             stack.enter_context(mock.patch(name, engine))
+        for name in ENSEMBLE:
+            stack.enter_context(mock.patch(name, Ensemble))
         yield
 
 
 @contextmanager
 def _engines(engine: Callable, tuner: Callable, nuts: Callable) -> Iterator[None]:
     with ExitStack() as stack:
-        for name in ENGINE:
-            stack.enter_context(mock.patch(name, engine))
+        stack.enter_context(_patched(engine))
         for name, place in TUNER.items():
             stack.enter_context(mock.patch(place, partial(tuner, name)))
         stack.enter_context(mock.patch(NUTS, nuts))
