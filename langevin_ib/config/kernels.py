@@ -17,11 +17,13 @@ class KernelSettings(Settings):
         adjusted: whether an acceptance step removes the bias of its step size.
         increments: that may drive it; without an acceptance step normals may give way to other numbers with their
             first moments.
+        dear: by how many a run's default number of steps is divided, for a step that costs so much more.
     """
 
     held: ClassVar[bool] = False
     adjusted: ClassVar[bool] = False
     increments: ClassVar[tuple[str, ...]] = (NORMAL,)
+    dear: ClassVar[int] = 1
 
 
 class LeimkuhlerMatthewsSettings(KernelSettings):
@@ -40,12 +42,14 @@ class MalaSettings(KernelSettings):
     """Nothing to set."""
 
     adjusted: ClassVar[bool] = True
+    dear: ClassVar[int] = 4
 
 
 class ProjectedSettings(KernelSettings):
     """Nothing to set."""
 
     held: ClassVar[bool] = True
+    dear: ClassVar[int] = 4
     increments: ClassVar[tuple[str, ...]] = (FOUR_POINT, NORMAL)
 
 

@@ -19,6 +19,7 @@ from langevin_ib.config.choices import (
 )
 from langevin_ib.config.confinements import CONFINEMENTS, ConfinementSettings
 from langevin_ib.config.core import MIN_CHAINS, ChainSettings, ChoiceSettings, ComparisonSettings
+from langevin_ib.config.kernels import KernelSettings
 from langevin_ib.config.kinds import AUTO, plain
 from langevin_ib.config.models import ModelSettings
 from langevin_ib.config.processes import LAWS, ProcessSettings
@@ -98,7 +99,9 @@ class RunConfig(ChoiceSettings, ChainSettings, ComparisonSettings):
         for name, declared in type(self).declared().items():
             by_plan = name == "steps" and process.steps_by_rule
             if declared.sized is not None and getattr(self, name) == AUTO and not by_plan:
-                object.__setattr__(self, name, declared.sized[many])
+                kernel = records.get("kernel")
+                dear = kernel.dear if name == "steps" and isinstance(kernel, KernelSettings) else 1
+                object.__setattr__(self, name, declared.sized[many] // dear)
         self._check_confinement(given)
         records["process"] = self.process.settled(self)
         if isinstance(self.burn_in, int) and isinstance(self.steps, int) and self.burn_in >= self.steps:

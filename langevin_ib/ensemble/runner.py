@@ -22,6 +22,7 @@ from jaxtyping import Array, Key, PyTree
 from langevin_ib import signals
 from langevin_ib.devices import in_use, usable_cores
 from langevin_ib.dynamics.kernel import Kernel
+from langevin_ib.ensemble.drivers import SCALAR_WIDTH
 from langevin_ib.ensemble.program import CHUNK_RECORDS, Advance, BlockProgram, Carry
 from langevin_ib.ensemble.records import EnsembleResult, Limit, Observer, Placement, Schedule, Stage
 from langevin_ib.ensemble.workers import Done, Remote, Threads, Workers
@@ -32,6 +33,7 @@ from langevin_ib.stages import Engine, Stillness
 
 ROUND_S = 0.5  # in which all blocks take their turn: often enough for a progress bar, a signal and a divergence
 LEAST_CALL_S = 0.02  # that a call takes, or to start it costs more
+ACCELERATOR_WIDTH = 2**16  # chains of a block, at most
 FIRST_STEPS = 256  # of a block, from which its pace is learnt
 
 
@@ -94,8 +96,8 @@ class Ensemble:
     ):
         self._given = jax.tree.map(np.asarray, (starts, tasks))
         like = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), self._given)
-        placed = stage.placement
-        self._program = BlockProgram(kernel, observer, key, schedule, limit, like, placed.width, placed.ahead)
+        width, ahead = _width(stage.placement, jax.tree.leaves(starts)[0].shape[0]), stage.placement.ahead
+        self._program = BlockProgram(kernel, observer, key, schedule, limit, like, width, ahead)
         self._stage = stage
         self._host: _Host | None = None
 
@@ -410,6 +412,13 @@ class _Host:
             f"{used} of {cores} cores {verb} used: {self.chains} chains are {blocks} of {self.program.width}, "
             "each of which one thread takes"
         )
+
+
+def _width(placement: Placement, chains: int) -> int | None:
+    """Chains of a block, where that is not left to the driver: an accelerator takes as many as there are."""
+    if placement.width is not None or _devices(placement)[0].platform == "cpu":
+        return placement.width
+    return min(-(-chains // SCALAR_WIDTH) * SCALAR_WIDTH, ACCELERATOR_WIDTH)
 
 
 def _workers(program: BlockProgram, placement: Placement, blocks: int) -> Workers:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from langevin_ib.config.kernels import NORMAL
+from langevin_ib.config.kernels import FOUR_POINT, NORMAL
 from langevin_ib.dynamics.kernel import KernelKind, Target, kernel_kind
 from langevin_ib.ensemble.records import Limit, Observer, Schedule, Stage
 from langevin_ib.ensemble.runner import Ensemble, starting_points
@@ -23,9 +23,9 @@ from langevin_ib.statistics.sample import Sample
 
 RUNAWAY_TEMPERATURES = 1e6  # a chain this far above zero, and 1000 × above every start, has left for good
 RUNAWAY_STARTS = 1e3
-# Of the run's chains, in the companion and in the reference, by whether there are many coordinates: their steps are
-# several times as dear as the run's, and they are to bound a bias, not to find one.
-CHECK_SHARE = {False: 16, True: 4}
+# Of the run's chains, in the companion and in the reference, by whether the run has draws in plenty, of one coordinate
+# at few numbers a step: their steps are several times as dear, and they are to bound a bias, not to find one.
+CHECK_SHARE = {False: 4, True: 16}
 LEAST_CHECK = 256
 CHECK_WIDTH = 64  # of a block, so that so few chains use several cores
 
@@ -103,8 +103,9 @@ class Sampler:
     @property
     def _fewer(self) -> int:
         """Chains of an ensemble that the run is held against."""
-        chains = self.plan.config.chains
-        share = CHECK_SHARE[self.plan.reduction.chart.dim > 1]
+        chains, reduction = self.plan.config.chains, self.plan.reduction
+        plenty = reduction.chart.dim == 1 and reduction.proper and self.plan.config.increments == FOUR_POINT
+        share = CHECK_SHARE[plenty]
         return max(chains // share, min(chains, LEAST_CHECK))
 
     def _by_rule(
