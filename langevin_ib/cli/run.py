@@ -36,9 +36,9 @@ TITLES = {
 CHOICES: dict[str, extensions.Kind] = {
     extensions.SETTING[kind]: kind for kind in get_args(extensions.Kind) if kind != "model"
 }
-# What a run needs once its chains are drawn, in the order in which it does; the first to place its window.
+# What a run needs once its chains are drawn, in the order in which it does.
 AFTERWARDS = (
-    "scipy.signal", "arviz", "langevin_ib.output.report", "langevin_ib.output.store", "langevin_ib.output.terminal",
+    "scipy.stats", "arviz", "langevin_ib.output.report", "langevin_ib.output.store", "langevin_ib.output.terminal",
     "h5netcdf",
 )  # fmt: skip
 
