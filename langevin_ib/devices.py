@@ -29,6 +29,9 @@ def start_for_command() -> None:
     except ValueError as error:  # a variable of JAX's own, which it names
         raise UsageError(f"JAX cannot be imported: {one_line(error)}") from None
     start()
+    if "matplotlib" not in sys.modules and not os.environ.get("MPLBACKEND"):
+        os.environ["MPLBACKEND"] = "agg"  # for when it is imported, once there is something to draw
+        return
     try:
         import matplotlib  # noqa: PLC0415
     except ValueError as error:
