@@ -15,16 +15,23 @@ from langevin_ib.forks import check_process
 
 
 def start_for_command() -> None:
-    """Start JAX, and matplotlib without a screen: for a command line.
+    """Start JAX, matplotlib without a screen, and NumPy's linear algebra on one thread: for a command line.
 
     Raises:
         UsageError: JAX or matplotlib cannot start with what the environment's variables ask for.
     """
+    if not {"OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"} & set(os.environ):
+        # Cores are the chains'. The matrices have tens of rows, and on cores that are taken OpenBLAS's threads wait for
+        # each other a hundred times as long as one needs. It reads this when NumPy, or SciPy, is imported.
+        os.environ["OPENBLAS_NUM_THREADS"] = "1"
     try:
         import jax  # noqa: F401, PLC0415
     except ValueError as error:  # a variable of JAX's own, which it names
         raise UsageError(f"JAX cannot be imported: {one_line(error)}") from None
     start()
+    if "matplotlib" not in sys.modules and not os.environ.get("MPLBACKEND"):
+        os.environ["MPLBACKEND"] = "agg"  # for when it is imported, once there is something to draw
+        return
     try:
         import matplotlib  # noqa: PLC0415
     except ValueError as error:

@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
+import scipy.signal
 
 from langevin_ib.config.run import RunConfig
 from langevin_ib.errors import ConfigError
 from langevin_ib.runs.plan import build_reduction
-from langevin_ib.runs.windows import cut_windows, minimum, quantile_window, scalar_window
+from langevin_ib.runs.windows import _dips, cut_windows, minimum, quantile_window, scalar_window
 
 pytestmark = pytest.mark.usefixtures("x64")
 
@@ -47,3 +48,18 @@ def test_the_quantile_window_reaches_as_far_as_the_furthest_law():
     low, high = np.where(values < 2, 1.0, 0.0), np.where(values > 8, 1.0, 0.0)
     assert quantile_window(values, [low, high], (0.0, np.inf)) == pytest.approx((0.01, 9.99), abs=2e-3)
     assert quantile_window(values, [high], (0.0, np.inf))[0] > 8.0
+
+
+@pytest.mark.parametrize("depth", [0.01, 0.5, 2.0])
+def test_minima_of_a_loss_on_a_grid_are_scipys_peaks_of_its_negative_between_walls(depth):
+    random = np.random.default_rng(0)
+    found = 0
+    for round_to in (0, 12):  # with stretches of equal numbers, and without
+        for length in (*range(1, 8), *random.integers(8, 60, size=200)):
+            energies = np.round(3.0 * random.normal(size=length), round_to)
+            energies[random.random(length) < 0.1] = np.inf
+            walled = np.minimum(np.concatenate([[np.inf], energies, [np.inf]]), 1e300)
+            wanted = scipy.signal.find_peaks(-walled, prominence=depth)[0] - 1
+            assert _dips(energies, depth).tolist() == wanted.tolist()
+            found += len(wanted)
+    assert found > 1000

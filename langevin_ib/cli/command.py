@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import atexit
 import contextlib
+import gc
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
 from langevin_ib import __version__, signals
@@ -22,6 +24,9 @@ from langevin_ib.errors import (
 from langevin_ib.output.spelling import spell_out
 
 WIDTH = 118  # of help
+# New objects at which Python's collector looks through them, and rounds of a generation before one of the next. Imports
+# and traces leave hundreds of thousands that stay, which at its own numbers it goes through again and again.
+COLLECTED_AT = (200_000, 10, 10)
 BAD_INPUT, FAILED_RUN, INTERRUPTED = 2, 3, 130
 
 
@@ -63,7 +68,7 @@ def guarded(program: str, work: Callable[[], int], *, interrupted: str | None = 
     """
     spell_out()
     try:
-        with signals.caught():
+        with _seldom_collected(), signals.caught():
             return work()
     except UsageError as error:
         return _fail(program, str(error), BAD_INPUT)
@@ -85,6 +90,19 @@ def guarded(program: str, work: Callable[[], int], *, interrupted: str | None = 
         return _fail(program, f"cannot write: {error.strerror or error}; {interrupted or signals.left()}", FAILED_RUN)
     except KeyboardInterrupt:
         return _fail(program, f"interrupted; {interrupted or signals.left()}", INTERRUPTED)
+
+
+@contextlib.contextmanager
+def _seldom_collected() -> Iterator[None]:
+    """Python's collector runs seldom meanwhile, and not over all that is left once the process ends."""
+    before = gc.get_threshold()
+    gc.set_threshold(*COLLECTED_AT)
+    atexit.unregister(gc.freeze)
+    atexit.register(gc.freeze)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
 
 
 def flag(name: str) -> str:

@@ -75,7 +75,8 @@ class Job(Generic[R]):
         summary: what `--json` prints.
         owned: what is not of the package in it, whose faults are said to be theirs.
         notes: for standard error, once it is saved.
-        modules: that are needed once the work is done, and imported beside it.
+        modules: that are needed once the work is done, and imported beside its second stage: the first is all Python,
+            as imports are, and would wait for them, where chains are computed by XLA.
     """
 
     name: str
@@ -121,7 +122,6 @@ def execute(job: Job[R], output: Output, named: AbstractContextManager[None] | N
             own_output(),
             faults_of(job.owned),
         ):
-            background.imported(*job.modules)
             result = job.work(progress)
             progress("writing")
             report = job.report(result)
@@ -172,8 +172,8 @@ def _alone(job: Job[R], output: Output) -> Iterator[None]:
 class _Course:
     """How far a run has come, of what it reports: its stages in their order, steps of the last one."""
 
-    def __init__(self, told: Stages):
-        self._told = told
+    def __init__(self, told: Stages, modules: Sequence[str]):
+        self._told, self._modules = told, modules
         self.begun: list[str] = []
         self.step: int | None = None
         self.steps: int | None = None
@@ -181,6 +181,10 @@ class _Course:
     def __call__(self, stage: str) -> Progress:
         progress = self._told(stage)
         self.begun.append(stage)
+        if len(self.begun) == 2:
+            from langevin_ib import background  # noqa: PLC0415 - see above
+
+            background.imported(*self._modules)
         self.step = self.steps = None
 
         def follow(done: int, total: int) -> None:
@@ -196,7 +200,7 @@ def _partial(job: Job[R], output: Output, told: Stages) -> Iterator[Stages]:
     """Follow a run, and where a signal ends it, leave a summary that says how far it came; it has no verdicts."""
     from langevin_ib.output.folders import write_partial  # noqa: PLC0415 - see above
 
-    course = _Course(told)
+    course = _Course(told, job.modules)
     try:
         yield course
     except KeyboardInterrupt:

@@ -36,10 +36,11 @@ TITLES = {
 CHOICES: dict[str, extensions.Kind] = {
     extensions.SETTING[kind]: kind for kind in get_args(extensions.Kind) if kind != "model"
 }
-# What a run needs once its chains are drawn, in the order in which it does; the first to place its window.
+# What a run needs once its chains are drawn, in the order in which it does. Dask, where it is installed, only because
+# xarray then imports it: for the first array that it is given, and for the first file that it writes.
 AFTERWARDS = (
-    "scipy.signal", "arviz", "langevin_ib.output.report", "langevin_ib.output.store", "langevin_ib.output.terminal",
-    "h5netcdf",
+    "scipy.stats", "arviz", "dask.array", "langevin_ib.output.report", "langevin_ib.output.store",
+    "langevin_ib.output.terminal", "h5netcdf", "distributed",
 )  # fmt: skip
 
 

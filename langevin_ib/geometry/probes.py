@@ -258,14 +258,15 @@ def _slice_at(chart: Chart, x: Array) -> Slice:
     point = chart.section(x)
     flat = ravel_pytree(point)[0]
     jacobian = moment_jacobian(model, point) if model.group_dim else jnp.zeros((0, flat.size))
+    derived = jnp.stack(derived_slice_terms(chart, x))
     return Slice(
         point=flat,
         slope=jax.jacfwd(lambda y: chart.of(chart.section(y)))(x),
         spectrum=_spectrum(model, point),
         coupling=_singular_values(model, point),
         scale=jnp.max(jnp.abs(jacobian) @ jnp.abs(flat), initial=0.0),
-        terms=jnp.stack(slice_terms(chart, x)),
-        derived=jnp.stack(derived_slice_terms(chart, x)),
+        terms=derived if model.slice_terms is None else jnp.stack(slice_terms(chart, x)),
+        derived=derived,
     )
 
 

@@ -34,6 +34,14 @@ class ReducedTerms(NamedTuple):
     log_orbit: Any = 0.0  # log of the orbit integral of `laws.orbit`, filled in where the exact law needs it
 
 
+class DrawTerms(NamedTuple):
+    """Those of the terms that are summed over draws; `loss` is the reduced loss / T, without the confinement's part."""
+
+    energy: Float[Array, ""]
+    log_det: Float[Array, ""]
+    loss: Float[Array, ""]
+
+
 class Formula(NamedTuple):
     """A reduced law as a combination of terms: its log density in dz, and how the formula is written."""
 
@@ -121,6 +129,16 @@ class Reduction:
             log_coupling=log_abs_det(geometry.coupling(self.model, point)),
             log_flat=0.0 if self.model.flat is None else self.model.flat[1](self.chart.invariants(x)),
         )
+
+    def draw_terms_at(self, x: Float[Array, " k"]) -> DrawTerms:
+        """Those of draws at one point: without volume and coupling, for which every kernel's loop would be traced."""
+        model, point = self.model, self.chart.section(x)
+        if model.slice_terms is not None:
+            log_det, _, loss = geometry.slice_terms(self.chart, x)
+        else:
+            log_det, loss = geometry.log_det_gram(model, point), model.loss(point)
+        energy = (loss + self.confinement.reduced(model, point)) / self.temperature
+        return DrawTerms(energy, log_det, loss / self.temperature)
 
     def law(self, formula: Formula) -> Law:
         """A formula as a law of a scalar invariant."""

@@ -12,11 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from langevin_ib import geometry
 from langevin_ib.background import FAST
 from langevin_ib.ensemble import accumulators
 from langevin_ib.ensemble.records import EnsembleResult, Observer
-from langevin_ib.laws.family import ReducedTerms, Reduction
+from langevin_ib.laws.family import DrawTerms, Reduction
 from langevin_ib.statistics.sample import Counted, Moments, Sample, Stretch, Sums, WindowCounts
 
 SUMS = ("statistic", "energy")  # over the draws that count
@@ -41,7 +40,7 @@ class _Windows:
             within = within & (scalars[name] >= low) & (scalars[name] < high)
         return within
 
-    def counted(self, scalars: Mapping[str, Array], terms: ReducedTerms, here: Bool[Array, ""]):
+    def counted(self, scalars: Mapping[str, Array], terms: DrawTerms, here: Bool[Array, ""]):
         """A draw for the accumulators of `law`: `here` is whether it counts at all."""
         inside = {name: (scalars[name] >= low) & (scalars[name] < high) for name, (low, high) in self.cut.items()}
         draws = {}
@@ -77,17 +76,16 @@ def build_observer(
 
     def observe(state):
         params = state.position
-        x = chart.of(params)
         scalars, charge = chart.scalars_of(params), model.moment_map(params)
         home = chart.at_home(params)
-        terms = reduction.terms_at(x)
+        terms = reduction.draw_terms_at(chart.of(params))
         here = home if slab is None else home & (jnp.linalg.norm(charge) < slab)
         draw = {
             "law": windows.counted(scalars, terms, here),
             "value": jnp.stack([scalars[name] for name in edges]),
             "charge": charge,
             "counts": here & windows.inside(scalars),
-            "energy": geometry.slice_terms(chart, x).loss / reduction.temperature,
+            "energy": terms.loss,
             "potential": terms.energy,
         }
         return draw if slab is None else draw | {"marginal": windows.counted(scalars, terms, home)}
@@ -114,11 +112,14 @@ def sample_of(result: EnsembleResult, observer: Observer, scalars: tuple[str, ..
     merge, finalize = observer.accumulator.merge, observer.accumulator.finalize
 
     def finish(segments):
-        return [finalize(part) for part in (functools.reduce(merge, segments), *segments)]
+        every = functools.reduce(merge, segments), *segments
+        return jax.vmap(finalize)(jax.tree.map(lambda *leaves: jnp.stack(leaves), *every))  # traced once for all
 
     with jax.enable_x64(True):
-        stretches = jax.jit(jax.vmap(finish), compiler_options=FAST)(tuple(result.segments))
-    whole, *parts = (_stretch(jax.tree.map(np.asarray, part)) for part in stretches)
+        finished = jax.jit(jax.vmap(finish, out_axes=1), compiler_options=FAST)(tuple(result.segments))
+    finished = jax.tree.map(np.asarray, finished)
+    stretches = [jax.tree.map(lambda leaf, i=i: leaf[i], finished) for i in range(1 + len(result.segments))]
+    whole, *parts = map(_stretch, stretches)
     return Sample(scalars, tuple(parts), whole, result.trace, result.info, result.position, result.still, result.engine)
 
 

@@ -394,9 +394,7 @@ def _survey_branch(reduction: Reduction, branch: Branch) -> _Survey:
     distances = np.concatenate([axis.distances, centre - around, [centre], centre + around])
     distances = np.unique(distances[(distances >= axis.distances[0]) & (distances <= axis.distances[-1])])
     energies = _energies(reduction, axis.z(distances))
-    # A minimum at an end counts; walls of finite height, for differences of infinities are not numbers.
-    walled = np.concatenate([[np.inf], energies, [np.inf]])
-    dips = scipy.signal.find_peaks(-np.minimum(walled, 1e300), prominence=WELL_DEPTH)[0] - 1
+    dips = _dips(energies, WELL_DEPTH)
     dips = dips[np.argsort(energies[dips])][:MOST_WELLS]
     wells = [_refine_minimum(reduction, axis, distances, int(i)) for i in dips]
     wells = sorted([*(w for w in wells if w[1] < np.inf)], key=lambda well: well[1])
@@ -406,6 +404,27 @@ def _survey_branch(reduction: Reduction, branch: Branch) -> _Survey:
     distances, first = np.unique(np.concatenate([distances, extra]), return_index=True)
     energies = np.concatenate([energies, _energies(reduction, axis.z(extra))])[first]
     return _Survey(branch, axis, place, bottom, distances, energies, wells)
+
+
+def _dips(energies: Float[np.ndarray, " n"], depth: float) -> np.ndarray:
+    """Indices of minima, those at an end among them, out of which a path to a lower one climbs by `depth` at least.
+
+    Of a flat one the middle. It is `scipy.signal.find_peaks` of −energies between walls, without the import of all of
+    `scipy.signal`, for which every plan would wait half a second.
+    """
+    walled = np.concatenate([[np.inf], energies, [np.inf]])
+    walled = np.minimum(walled, 1e300)  # differences of infinities are not numbers
+    last = np.append(np.flatnonzero(np.diff(walled) != 0), len(walled) - 1)  # of each stretch of equal numbers
+    first = np.append(0, last[:-1] + 1)
+    level, dips = walled[first], []
+    for i in np.flatnonzero((level[1:-1] < level[:-2]) & (level[1:-1] < level[2:])) + 1:
+        lower = np.flatnonzero(level < level[i])
+        left, right = lower[lower < i], lower[lower > i]
+        before = level[left[-1] if left.size else 0 : i]
+        after = level[i + 1 : right[0] + 1 if right.size else None]
+        if min(before.max(), after.max()) - level[i] >= depth:
+            dips.append((first[i] + last[i]) // 2 - 1)
+    return np.array(dips, int)
 
 
 class _SublevelInterval(NamedTuple):
