@@ -126,7 +126,7 @@ def _elsewhere(tasks: Sequence[Task], scheduler: str) -> Iterator[tuple[int, Out
     from langevin_ib.output.sweep import Outcome  # noqa: PLC0415
 
     with executor_of(scheduler) as executor:
-        coming = {executor.submit(work, task._replace(quiet=True)): task.number for task in tasks}
+        coming = {executor.submit(work_for_dask, task): task.number for task in tasks}
         try:
             for future in as_completed(coming):
                 error = future.exception()
@@ -153,6 +153,14 @@ def work(task: Task) -> Outcome:
 
             found = fault(error)
             return Outcome("failed", reason=" ".join((one_line(error) if found is None else found.line).split()))
+
+
+def work_for_dask(task: Task) -> Outcome:
+    """The same in a worker of Dask's, where xarray would lock the files that it writes by way of the scheduler."""
+    import dask  # noqa: PLC0415
+
+    with dask.config.set(scheduler="synchronous"):
+        return work(task._replace(quiet=True))
 
 
 def _worked(task: Task) -> Outcome:

@@ -33,6 +33,7 @@ COLUMNS = ("member", "digest", "folder", "status", "reason", *RESULT)
 BETWEEN = " | "  # of doubts
 CONSTANT = 0.02  # by which a law's c may differ between members and still be one line
 LOGARITHMIC = 10.0  # largest over smallest value, above which an axis is logarithmic
+FEW = 7  # values that have a tick each
 WIDTH, HEIGHT = 5.2, 3.4  # inches
 
 
@@ -262,4 +263,7 @@ def _label_x(axes: Axes, name: str, values: Sequence[object]) -> None:
         axes.set_xticks(range(len(values)), [spelled(value) for value in values])
     elif min(numbers) > 0 and max(numbers) > LOGARITHMIC * min(numbers):
         log_axis(axes)
+        if len(set(numbers)) <= FEW:
+            axes.set_xticks(numbers, [f"{number:g}" for number in numbers])
+            axes.set_xticks([], minor=True)
     axes.margins(x=0.06, y=0.12)
