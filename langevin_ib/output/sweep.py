@@ -209,8 +209,8 @@ def figure(grid: Grid, outcomes: Mapping[int, Outcome]) -> Figure:
     for laws, c in _constant(outcomes.values()):
         axes.axhline(c, color=line_style(0).colour, linestyle=DOTTED, linewidth=0.8)
         axes.annotate(
-            ", ".join(laws), (1, c), xycoords=("axes fraction", "data"), xytext=(-2, 2), textcoords="offset points",
-            ha="right", va="bottom", fontsize=7,
+            ", ".join(laws), (1, c), xycoords=("axes fraction", "data"), xytext=(4, 0), textcoords="offset points",
+            va="center", fontsize=7,
         )  # fmt: skip
     _label_x(axes, name, grid.axes[name])
     axes.set_ylabel("c of the draws")
