@@ -88,7 +88,8 @@ class Job(Generic[R]):
     modules: Sequence[str] = ()
 
 
-class Done(NamedTuple, Generic[R]):
+@dataclass(frozen=True)
+class Done(Generic[R]):
     """What a job has left: its result, how that is told, its folder."""
 
     result: R

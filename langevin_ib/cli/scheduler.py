@@ -32,7 +32,9 @@ def parse_scheduler(text: str | None) -> str | None:
     if text is None:
         return None
     if not (LOCAL.fullmatch(text) or (ADDRESS.fullmatch(text) and not text.startswith("local:"))):
-        raise ConfigError("scheduler", "local, local:N or the address of a Dask scheduler, HOST:PORT", text or "nothing")
+        raise ConfigError(
+            "scheduler", "local, local:N or the address of a Dask scheduler, HOST:PORT", text or "nothing"
+        )
     missing = [name for name in NEEDED if find_spec(name) is None]
     if missing:
         raise UsageError(f"--scheduler needs pip install 'langevin-ib[dask]' ({', '.join(missing)} is missing)")

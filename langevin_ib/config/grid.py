@@ -116,7 +116,7 @@ def _axes(values: Mapping[str, Value]) -> dict[str, list[Value]]:
     for name, value in values.items():
         if name == OPTIONS and isinstance(value, dict):
             axes |= {f"{OPTIONS}.{key}": item for key, item in value.items() if isinstance(item, list)}
-        elif isinstance(value, list) and (name in declared and _is_swept(declared[name], value)):
+        elif isinstance(value, list) and (name not in declared or _is_swept(declared[name], value)):
             axes[name] = value
     for name, axis in axes.items():
         if not axis:

@@ -79,7 +79,10 @@ def outcome_of(folder: Path) -> Outcome:
     Raises:
         OSError, ValueError, KeyError, TypeError: the folder holds no whole run.
     """
-    return Outcome("done", folder.name, rows=tuple(_measured(json.loads((folder / SUMMARY).read_bytes()))))
+    summary = json.loads((folder / SUMMARY).read_bytes())
+    if summary.get("partial") or not summary["invariants"]:
+        raise ValueError(f"{folder} has been interrupted")
+    return Outcome("done", folder.name, rows=tuple(_measured(summary)))
 
 
 def _note(out: Path, config: RunConfig) -> Path:
