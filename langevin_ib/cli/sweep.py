@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import as_completed
 from contextlib import closing
 from pathlib import Path
@@ -102,7 +102,9 @@ def _saved(made: Grid, settings: str, outcomes: Mapping[int, Outcome], out: Path
     return save_sweep(made, settings, outcomes, out)
 
 
-def _outcomes(made: Grid, tasks: Sequence[Task], scheduler: str | None, told: _Told) -> Iterator[tuple[int, Outcome]]:
+def _outcomes(
+    made: Grid, tasks: Sequence[Task], scheduler: str | None, told: _Told
+) -> Generator[tuple[int, Outcome], None, None]:
     """Number and outcome of each member: first of those that are finished, then of the others as they end."""
     from langevin_ib.output.sweep import finished  # noqa: PLC0415
 
@@ -121,7 +123,7 @@ def _outcomes(made: Grid, tasks: Sequence[Task], scheduler: str | None, told: _T
         yield task.number, work(task)
 
 
-def _elsewhere(tasks: Sequence[Task], scheduler: str) -> Iterator[tuple[int, Outcome]]:
+def _elsewhere(tasks: Sequence[Task], scheduler: str) -> Generator[tuple[int, Outcome], None, None]:
     from langevin_ib.ensemble.cluster import executor_of  # noqa: PLC0415 - with Dask
     from langevin_ib.output.sweep import Outcome  # noqa: PLC0415
 
@@ -157,9 +159,9 @@ def work(task: Task) -> Outcome:
 
 def work_for_dask(task: Task) -> Outcome:
     """The same in a worker of Dask's, where xarray would lock the files that it writes by way of the scheduler."""
-    import dask  # noqa: PLC0415
+    from dask import config  # noqa: PLC0415
 
-    with dask.config.set(scheduler="synchronous"):
+    with config.set(scheduler="synchronous"):
         return work(task._replace(quiet=True))
 
 

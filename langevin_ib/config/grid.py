@@ -30,7 +30,7 @@ class Member(NamedTuple):
 
     Attributes:
         number: from 1.
-        swept: the settings in which members differ, in the order of the file; `options.NAME` for an option of the model.
+        swept: the settings in which members differ, in the order of the file; `options.NAME` for one of the model.
         config: all of its settings.
     """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import importlib
 import io
@@ -9,7 +10,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -21,7 +22,6 @@ from langevin_ib.config.run import RunConfig
 from langevin_ib.files import write_whole
 from langevin_ib.output.folders import SUMMARY, png, write, write_folder
 from langevin_ib.output.plots import DOTTED, STYLE, legend, line_style, log_axis
-from langevin_ib.plain import JsonObject
 
 Cell: TypeAlias = str | int | float | None
 Row: TypeAlias = dict[str, Cell]
@@ -29,6 +29,7 @@ Status: TypeAlias = Literal["done", "failed", "unfinished"]
 
 MEMBERS = ".members"  # in the output folder: which folder the run of some settings has, every `auto` filled in
 RESULT = ("scalar", "c", "c_se", "c_low", "c_high", "r_hat", "ess", "doubts")
+UNREADABLE = (OSError, ValueError, KeyError, TypeError)  # a file that is not there, or is not ours
 COLUMNS = ("member", "digest", "folder", "status", "reason", *RESULT)
 BETWEEN = " | "  # of doubts
 CONSTANT = 0.02  # by which a law's c may differ between members and still be one line
@@ -61,14 +62,12 @@ def note_folder(out: Path, config: RunConfig, folder: Path) -> None:
 def finished(out: Path, config: RunConfig) -> Outcome | None:
     """The run of these settings, if its folder is there and is no partial one."""
     names = [config.run_name]
-    try:
+    with contextlib.suppress(*UNREADABLE):
         names.insert(0, str(json.loads(_note(out, config).read_bytes())["folder"]))
-    except (OSError, ValueError, KeyError, TypeError):
-        pass  # none, or nothing of ours
     for name in names:
         try:
             return outcome_of(out / name)
-        except (OSError, ValueError, KeyError, TypeError):
+        except UNREADABLE:
             continue
     return None
 
@@ -89,7 +88,7 @@ def _note(out: Path, config: RunConfig) -> Path:
     return out / MEMBERS / f"{config.run_name}.json"
 
 
-def _measured(summary: JsonObject) -> Iterable[Row]:
+def _measured(summary: dict[str, Any]) -> Iterable[Row]:
     diagnostics = summary["diagnostics"]
     for scalar, invariant in summary["invariants"].items():
         found = invariant["correction"]
