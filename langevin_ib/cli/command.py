@@ -8,7 +8,7 @@ import contextlib
 import gc
 import sys
 from collections.abc import Callable, Iterator
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from langevin_ib import __version__, signals
 from langevin_ib.errors import (
@@ -70,26 +70,42 @@ def guarded(program: str, work: Callable[[], int], *, interrupted: str | None = 
     try:
         with _seldom_collected(), signals.caught():
             return work()
-    except UsageError as error:
-        return _fail(program, str(error), BAD_INPUT)
-    except ConfigError as error:
-        return _fail(program, f"{flag(error.option)}{str(error)[len(error.option) :]}", BAD_INPUT)
-    except (LawError, ModelError) as error:
-        return _fail(program, str(error), BAD_INPUT)
-    except (BreachError, DivergenceError) as error:
-        return _fail(program, f"{error}; no run folder was written", FAILED_RUN)
-    except (FailedRunError, ProcessError) as error:
-        return _fail(program, str(error), FAILED_RUN)
-    except MemoryError as error:
-        return _fail(program, f"out of memory: use fewer chains or bins ({error})", FAILED_RUN)
-    except RuntimeError as error:
-        if "RESOURCE_EXHAUSTED" not in str(error):  # XLA's way to say the same
-            raise
-        return _fail(program, "out of memory: use fewer chains or bins", FAILED_RUN)
-    except OSError as error:
-        return _fail(program, f"cannot write: {error.strerror or error}; {interrupted or signals.left()}", FAILED_RUN)
     except KeyboardInterrupt:
         return _fail(program, f"interrupted; {interrupted or signals.left()}", INTERRUPTED)
+    except Exception as error:
+        found = fault(error)
+        if found is None:
+            raise
+        left = f"; {interrupted or signals.left()}" if isinstance(error, OSError) else ""
+        return _fail(program, found.line + left, found.code)
+
+
+class Fault(NamedTuple):
+    """What a foreseeable error comes to: a line, and the exit code."""
+
+    line: str
+    code: int
+
+
+def fault(error: Exception) -> Fault | None:
+    """What an error comes to; None where it is none that a user can meet."""
+    match error:
+        case ConfigError():
+            return Fault(f"{flag(error.option)}{str(error)[len(error.option) :]}", BAD_INPUT)
+        case UsageError() | LawError() | ModelError():
+            return Fault(str(error), BAD_INPUT)
+        case BreachError() | DivergenceError():
+            return Fault(f"{error}; no run folder was written", FAILED_RUN)
+        case FailedRunError() | ProcessError():
+            return Fault(str(error), FAILED_RUN)
+        case MemoryError():
+            return Fault(f"out of memory: use fewer chains or bins ({error})", FAILED_RUN)
+        case RuntimeError() if "RESOURCE_EXHAUSTED" in str(error):  # XLA's way to say the same
+            return Fault("out of memory: use fewer chains or bins", FAILED_RUN)
+        case OSError():
+            return Fault(f"cannot write: {error.strerror or error}", FAILED_RUN)
+        case _:
+            return None
 
 
 @contextlib.contextmanager

@@ -89,9 +89,36 @@ class Job(Generic[R]):
     modules: Sequence[str] = ()
 
 
+@dataclass(frozen=True)
+class Done(Generic[R]):
+    """What a job has left: its result, how that is told, its folder."""
+
+    result: R
+    report: Report
+    folder: Path
+
+
 def execute(job: Job[R], output: Output, named: AbstractContextManager[None] | None = None) -> int:
-    """Do it; returns the exit code 0. Standard output is for the result: what a model of the user's prints goes to
-    standard error. Another run of the same, in this process or another, is waited for.
+    """Do it and print what came of it; returns the exit code 0. Raises what `perform` does."""
+    done = perform(job, output, named)
+    for note in job.notes if not output.quiet else ():
+        print(note, file=sys.stderr)
+    if output.as_json:
+        from langevin_ib.output.folders import print_json  # noqa: PLC0415 - see above
+
+        print_json(job.summary(done.result, done.report))
+    elif not output.quiet:
+        from langevin_ib.output.progress import console  # noqa: PLC0415 - see above
+        from langevin_ib.output.terminal import show  # noqa: PLC0415
+
+        show(done.report, console())
+        console().print(f"saved in {done.folder}", soft_wrap=True)
+    return 0
+
+
+def perform(job: Job[R], output: Output, named: AbstractContextManager[None] | None = None) -> Done[R]:
+    """Do it and save it. Standard output is for the result: what a model of the user's prints goes to standard error.
+    Another run of the same, in this process or another, is waited for.
 
     Args:
         job: what is done.
@@ -107,8 +134,8 @@ def execute(job: Job[R], output: Output, named: AbstractContextManager[None] | N
     with signals.held():
         from langevin_ib import background  # noqa: PLC0415 - see above
         from langevin_ib.models.registry import faults_of  # noqa: PLC0415 - see above
-        from langevin_ib.output.folders import check_writable, clear_partial, print_json, tidy  # noqa: PLC0415
-        from langevin_ib.output.progress import console, stages  # noqa: PLC0415
+        from langevin_ib.output.folders import check_writable, clear_partial, tidy  # noqa: PLC0415
+        from langevin_ib.output.progress import stages  # noqa: PLC0415
 
     check_writable(output.out)
     silent = output.quiet or output.as_json
@@ -130,16 +157,7 @@ def execute(job: Job[R], output: Output, named: AbstractContextManager[None] | N
                 clear_partial(Path(output.out) / job.name)
     finally:
         tidy(output.out)
-    for note in job.notes if not output.quiet else ():
-        print(note, file=sys.stderr)
-    if output.as_json:
-        print_json(job.summary(result, report))
-    elif not output.quiet:
-        from langevin_ib.output.terminal import show  # noqa: PLC0415 - see above
-
-        show(report, console())
-        console().print(f"saved in {folder}", soft_wrap=True)
-    return 0
+    return Done(result, report, folder)
 
 
 def _save(job: Job[R], result: R, report: Report, output: Output) -> Path:

@@ -11,6 +11,7 @@ from langevin_ib import signals
 from langevin_ib.cli.command import Parser, flag, guarded, new_parser, own_output
 from langevin_ib.cli.job import Job, Output, execute
 from langevin_ib.cli.options import Origins, add_output, add_settings, list_choices, typed_settings
+from langevin_ib.cli.scheduler import add_scheduler, parse_scheduler
 from langevin_ib.config import extensions
 from langevin_ib.config.choices import BUILT_IN, Classes, flat_settings, reconciled
 from langevin_ib.config.kinds import AUTO, number
@@ -61,6 +62,7 @@ def build_parser(choices: Mapping[str, Any] | None = None, classes: Classes | No
     output = parser.add_argument_group("input and output")
     output.add_argument("--config", metavar="FILE", help="TOML or JSON file of settings; options override it")
     output.add_argument("--chunk", metavar="N", help="records per device call; changes no number [auto]")
+    add_scheduler(output, "blocks of chains go")
     add_output(output)
     list_choices(parser, declared)
     return parser
@@ -76,6 +78,7 @@ def _simulate(argv: Sequence[str]) -> int:
     arguments = vars(build_parser(choices, classes).parse_args(argv))
     output = Output.of(arguments)
     chunk = _parse_chunk(arguments["chunk"])
+    scheduler = parse_scheduler(arguments["scheduler"])
     declared = flat_settings(classes)
     typed = typed_settings(arguments, declared)
     # An error of the option --config is one about a name in the file.
@@ -85,14 +88,35 @@ def _simulate(argv: Sequence[str]) -> int:
     retained = _retained(settings, typed, declared)
 
     start_for_command()
-    # After the settings are known to be good, so that a typing error is answered at once; after JAX has started.
-    with signals.held():
-        from langevin_ib.runs.run import run  # noqa: PLC0415
 
     def of_rest(name: str) -> str:
         origin = config.origin_of(name)
         rulers = [flag(other) for other in typed if declared[other].feeds]
         return f"{origin} from {', '.join(rulers)}" if rulers and origin == "set by rule" else origin
+
+    notes = [f"note: kept from {path}: {', '.join(retained)}; give one as auto to set it anew"] if retained else []
+    return execute(job_of(config, output, chunk, scheduler, notes), output, origins.named(of_rest))
+
+
+def job_of(
+    config: RunConfig,
+    output: Output,
+    chunk: int | None = None,
+    scheduler: str | None = None,
+    notes: Sequence[str] = (),
+) -> Job[Result]:
+    """A run as a job.
+
+    Args:
+        config: what is run.
+        output: where it saves its states, and whether it begins anew.
+        chunk: records of a call.
+        scheduler: of who computes.
+        notes: for standard error, once it is saved.
+    """
+    # After the settings are known to be good, so that a typing error is answered at once; after JAX has started.
+    with signals.held():
+        from langevin_ib.runs.run import run  # noqa: PLC0415
 
     def work(report: Stages) -> Result:
         return run(
@@ -101,6 +125,7 @@ def _simulate(argv: Sequence[str]) -> int:
             chunk_records=chunk,
             checkpoints=output.checkpoints,
             fresh=output.fresh,
+            scheduler=scheduler,
             compilation_cache=output.compilation_cache,
         )
 
@@ -114,7 +139,7 @@ def _simulate(argv: Sequence[str]) -> int:
 
         return store.save(result, out)
 
-    job = Job(
+    return Job(
         name=config.run_name,
         work=work,
         report=report,
@@ -122,9 +147,8 @@ def _simulate(argv: Sequence[str]) -> int:
         summary=lambda result, _: result.summary,
         owned=_of_others(config),
         modules=AFTERWARDS,
-        notes=[f"note: kept from {path}: {', '.join(retained)}; give one as auto to set it anew"] if retained else [],
+        notes=notes,
     )
-    return execute(job, output, origins.named(of_rest))
 
 
 class _Chosen(NamedTuple):

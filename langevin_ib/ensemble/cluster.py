@@ -11,6 +11,8 @@ from langevin_ib.devices import usable_cores
 from langevin_ib.errors import UsageError, one_line
 
 LOCAL, WANTED = "local", "scheduler must be local, local:N or the address of a Dask scheduler"
+# A terminal sends SIGINT to every process of a command: its own one ends the workers.
+DEAF = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
 WAIT_S = 20  # for an address to answer
 
 
@@ -47,6 +49,7 @@ def executor_of(scheduler: str) -> Iterator[Executor]:
             threads_per_worker=1,
             dashboard_address=None,  # pyright: ignore[reportArgumentType]  # none
             silence_logs=logging.CRITICAL,
+            preload=[DEAF],
         ) as cluster,
         Client(cluster) as client,
     ):

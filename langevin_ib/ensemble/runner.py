@@ -32,7 +32,6 @@ from langevin_ib.models.fingerprint import content_of
 from langevin_ib.stages import Engine, Stillness
 
 ROUND_S = 0.5  # in which all blocks take their turn: often enough for a progress bar, a signal and a divergence
-LEAST_CALL_S = 0.02  # that a call takes, or to start it costs more
 ACCELERATOR_WIDTH = 2**16  # chains of a block, at most
 FIRST_STEPS = 256  # of a block, from which its pace is learnt
 
@@ -305,7 +304,8 @@ class _Host:
             return Advance(first, min(left, -(-self._wanted(block) // self.together)), 0, 0, 1)
         end = next(end for end in schedule.segments if end > block.recorded)
         wanted = self.stage.chunk_records or self._wanted(block) // schedule.thin
-        records = min(max(1, wanted), CHUNK_RECORDS, end - block.recorded)
+        most = CHUNK_RECORDS if block.traced else end  # for which a call has rows of the trace
+        records = min(max(1, wanted), most, end - block.recorded)
         calls, rest = divmod(schedule.thin, self.together)
         return Advance(first, calls, int(rest > 0), block.recorded, records)
 
@@ -313,7 +313,7 @@ class _Host:
         """Steps of its next call."""
         if block.pace is None:
             return FIRST_STEPS
-        moment = max(LEAST_CALL_S, ROUND_S * self.workers.count / len(self.blocks))
+        moment = max(self.workers.least_s, ROUND_S * self.workers.count / len(self.blocks))
         return max(1, int(moment / max(block.pace, 1e-12)))
 
     def _take(self, done: Done, block: _Block, numbers: Advance) -> None:

@@ -45,6 +45,7 @@ class Workers(Protocol):
     """Who computes; entered before the first call and left after the last."""
 
     count: int  # that work at a time
+    least_s: float  # seconds that a call should take, or to start it costs more
 
     def submit(self, carry: Arrays, tasks: Arrays, numbers: Advance, traced: bool) -> Future[Done]:
         """One call of a block. The carry is given away."""
@@ -57,6 +58,8 @@ class Workers(Protocol):
 
 class Threads:
     """Threads of this process, a device for each, or one that all of them share."""
+
+    least_s = 0.02
 
     def __init__(self, program: BlockProgram, devices: Sequence[Any], count: int):
         self.count = count
@@ -123,6 +126,8 @@ class Remote:
 
     A process that dies costs the calls that it was at, which its executor is to give to another.
     """
+
+    least_s = 2.0
 
     def __init__(self, program: BlockProgram, executor: Executor, count: int):
         self.count, self._executor = count, executor

@@ -110,9 +110,7 @@ def plot_effects(axes: Axes, rows: Sequence[Measured], label: str) -> Axes:
             axes.axvline(band.median, color=ORANGE, linewidth=0.8, linestyle=DOTTED)
     axes.set_yticks([-i for i in range(len(shown))], [row.name for row, _ in shown])
     axes.set_ylim(0.6 - len(shown), 0.6)
-    axes.set_xscale("log")
-    _set_plain_ticks(axes.xaxis)
-    axes.set_xlabel(label)
+    log_axis(axes).set_xlabel(label)
     return axes
 
 
@@ -120,6 +118,13 @@ def log_scale(axes: Axes) -> Axes:
     """A logarithmic y-axis with plain numbers."""
     axes.set_yscale("log")
     _set_plain_ticks(axes.yaxis)
+    return axes
+
+
+def log_axis(axes: Axes) -> Axes:
+    """A logarithmic x-axis with plain numbers."""
+    axes.set_xscale("log")
+    _set_plain_ticks(axes.xaxis)
     return axes
 
 
