@@ -23,7 +23,7 @@ import numpy as np
 import langevin_ib
 from langevin_ib import RunConfig
 from langevin_ib.dynamics.kernels.mala import mala
-from langevin_ib.ensemble import runner
+from langevin_ib.ensemble import records
 from langevin_ib.ensemble.accumulators import count
 from langevin_ib.ensemble.records import EnsembleResult, Limit, Observer, Schedule, Stage
 from langevin_ib.ensemble.runner import run_ensemble
@@ -136,7 +136,7 @@ def recording(kept: Arrays) -> Iterator[None]:
     """Runs inside do their chains on one device, and leave in `kept` all that the judge will read of them."""
 
     def engine(kernel: Any, starts: Any, observer: Observer, *, stage: Stage, **options: Any) -> EnsembleResult:
-        if observer.trace_rows == runner.TRACE_ROWS:
+        if observer.trace_rows == records.TRACE_ROWS:
             observer = replace(observer, trace_rows=TRACE_ROWS)
         result = run_ensemble(kernel, starts, observer, stage=_on_one_device(stage), **options)
         kept.update({f"{stage.name}/{name}": leaf for name, leaf in _leaves_of(result).items()})
