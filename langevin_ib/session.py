@@ -22,6 +22,7 @@ from langevin_ib.compilation_cache import persistent_cache
 from langevin_ib.config.run import RunConfig
 from langevin_ib.ensemble.checkpoint import Checkpoint
 from langevin_ib.ensemble.cluster import executor_of
+from langevin_ib.ensemble.program import ENGINE
 from langevin_ib.ensemble.records import Placement, Stage
 from langevin_ib.errors import UsageError
 from langevin_ib.jax_settings import default_settings
@@ -47,7 +48,8 @@ def silent(stage: str) -> None:
 
 def identity_of(configuration: str, stage: str) -> dict[str, str]:
     """What must agree for a checkpoint to be continued: versions of what makes the numbers, settings, stage."""
-    return {"langevin_ib": __version__, "jax": jax.__version__, "configuration": configuration, "stage": stage}
+    own = {"langevin_ib": __version__, "engine": ENGINE, "jax": jax.__version__}
+    return own | {"configuration": configuration, "stage": stage}
 
 
 def slug(stage: str) -> str:

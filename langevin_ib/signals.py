@@ -50,10 +50,11 @@ def caught() -> Iterator[None]:
     A second signal ends the process at once, also while it is inside of a library. A signal that is ignored, as SIGINT
     is behind `nohup`, stays so.
     """
+    _now.kept, _now.expected, _now.name, _now.complete, _now.partial = None, None, None, None, None
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread may set handlers
         return
-    raised = False
+    _now.asked, raised = False, False
 
     def stop(number: int, frame: Any) -> None:
         nonlocal raised
@@ -67,8 +68,6 @@ def caught() -> Iterator[None]:
         for number in STOPS
         if signal.getsignal(number) not in (signal.SIG_IGN, None)
     }
-    _now.asked, _now.kept, _now.expected, _now.name, _now.complete = False, None, None, None, None
-    _now.partial = None
     try:
         with _watched(previous):
             yield

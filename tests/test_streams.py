@@ -195,6 +195,46 @@ def test_what_cannot_be_unrolled_is_left_to_vmap(x64):
     assert unrolled.unroll(lambda x: x[jnp.argmax(x)], jnp.zeros(3)) is None
 
 
+DATA = jnp.array([0.3, 2.5, 1.5, -0.7])
+ZOO = {
+    "gather in bounds": lambda x: x * jnp.take(DATA, jnp.array([0, 3, 1])),
+    "gather out of bounds": lambda x: x * DATA.at[jnp.array([1, 9, 2])].get(mode="fill", fill_value=0.0),
+    "gather of nan": lambda x: x * jnp.take(DATA, jnp.array([0, 7, 1])),
+    "gather clipped": lambda x: x * jnp.take(DATA, jnp.array([0, 7, 1]), mode="clip"),
+    "remat": jax.checkpoint(lambda x: jnp.sin(x) * x),
+    "maximum of constants": lambda x: jnp.where(jnp.max(DATA) > 2.0, x, 0.0),
+    "maximum beside a column": lambda x: jnp.concatenate([jnp.max(DATA.reshape(2, 2), axis=1), x]),
+    "sum of nothing": lambda x: x + jnp.sum(x[:0]),
+    "product over nothing": lambda x: x + jnp.zeros((3, 0)) @ x[:0],
+    "padding": lambda x: jnp.pad(x, (1, 2), constant_values=1.5) * jnp.arange(6.0),
+    "reversed and split": lambda x: jnp.concatenate(jnp.split(x[::-1], [1])),
+    "logarithm of a sum": lambda x: jax.nn.logsumexp(jnp.outer(x, DATA), axis=0),
+    "hyperbolic": lambda x: jnp.tanh(x) + jax.nn.softplus(x) - jnp.log1p(x**2),
+    "solve": lambda x: jnp.linalg.solve(jnp.eye(3) + jnp.outer(x, x), x),
+    "sorted": jnp.sort,
+    "integers": lambda x: x * jnp.floor(x).astype(jnp.int32) % 2,
+}
+
+
+@pytest.mark.parametrize("name", ZOO)
+@pytest.mark.parametrize("derived", [False, True])
+def test_what_is_unrolled_is_what_vmap_computes_or_is_left_to_it(name, derived):
+    """To rounding, with its gradient too; the control is the function of another point."""
+
+    def function(x):
+        return jax.grad(lambda y: jnp.sum(jnp.sin(ZOO[name](y))))(x) if derived else ZOO[name](x)
+
+    x = jax.random.normal(jax.random.key(3), (5, 3), jnp.float32)
+    found = unrolled.unroll(function, x[0])
+    if found is None:
+        assert name not in ("gather in bounds", "gather clipped", "padding", "reversed and split", "remat")
+        return
+    (result,) = found([unrolled.columns_of(x)])
+    expected = jax.vmap(function)(x)
+    np.testing.assert_allclose(unrolled.joined(result, 5), expected, rtol=1e-5, atol=1e-6)
+    assert not np.allclose(unrolled.joined(result, 5)[:-1], expected[1:], rtol=1e-5, atol=1e-6)
+
+
 LIMIT = Limit(1e-3)
 
 

@@ -1,8 +1,8 @@
 """Checkpoints: atomic save and exact resume of one stage, and a line on every file that is not continued.
 
-No key is saved: the noise of step n comes from fold_in(key, n), so a resumed run continues with the numbers that an
-uninterrupted one would have had. What the steps compute is part of the identity (`fingerprint.content_of`), so that
-a state is not continued by an edited model.
+With the chains' states the streams of their random numbers are saved, or the key of a block's, so that a resumed run
+continues with the numbers that an uninterrupted one would have had. What the steps compute is part of the identity
+(`fingerprint.content_of`), so that a state is not continued by an edited model.
 
 The file is an .npz: `header`, JSON of who wrote it and where the stage stood, `checksum`, SHA-256 of header and arrays,
 and the arrays. Whatever a broken disk, a broken copy or another program has made of it is found when it is read.
@@ -29,7 +29,7 @@ from langevin_ib.stages import Resumed
 
 EVERY_SECONDS = 15.0
 ENDED_SECONDS = 1.0  # of work since the last save, above which the end of a stage is worth one
-FORMAT = 1
+FORMAT = 2
 COMPUTES = "what it computes"  # the part of an identity that the runner adds
 
 Place: TypeAlias = Mapping[str, list[int]]  # of each block
@@ -165,7 +165,7 @@ def _differences(theirs: Mapping[str, str], ours: Mapping[str, str]) -> str:
         one, other = theirs.get(name, "unknown"), ours.get(name, "unknown")
         if one == other or name == COMPUTES:
             continue
-        if name in ("langevin_ib", "jax"):
+        if name in ("langevin_ib", "engine", "jax"):
             clauses.append(f"it was made by {name} {one}, this is {other}")
         else:
             clauses.append(f"its {name} is {one}, not {other}")

@@ -44,7 +44,7 @@ class Schedule:
 
 
 def octaves(records: int) -> tuple[int, ...]:
-    """Segments that end at powers of two, from 8 records on: the same for a run of any length, so that it can go on.
+    """Segments that end at powers of two, from 8 records on: the same for a run of any length.
 
     >>> octaves(100)
     (8, 16, 32, 64, 100)
@@ -97,6 +97,8 @@ class Limit:
 @dataclass(frozen=True)
 class Placement:
     """Where blocks run and how their steps are compiled; none of it changes a number, but for how it is rounded.
+
+    Of a kernel with draws of its own for a whole block (MALA, SGD) the width is part of what decides the numbers.
 
     Attributes:
         devices: to run blocks on; by default the first of JAX's, or all of them where they are no processor's cores.

@@ -1,8 +1,9 @@
 """Many chains at once: blocks of them, a thread for each core, and what the host has of them.
 
-An ensemble comes in blocks of one shape (`program.py`), the last one filled up. A chain's path depends on the run's key
-and its own index only: to the last bit the same for any number of chains, threads and processes, and any chunk. Draws
-are reduced on the device as they come; memory does not grow with the number of steps.
+An ensemble comes in blocks of one shape (`program.py`), the last one filled up. On a processor a chain's path depends
+on the run's key and its own index only: to the last bit the same for any number of chains, threads and processes, and
+any chunk; on an accelerator, whose blocks are as large as the ensemble, up to rounding for streams. Draws are reduced
+on the device as they come; memory does not grow with the number of steps.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from langevin_ib.stages import Engine, Stillness
 
 ROUND_S = 0.5  # in which all blocks take their turn: often enough for a progress bar, a signal and a divergence
 ACCELERATOR_WIDTH = 2**16  # chains of a block, at most
+LOOK_S = 1.0  # after which a signal is seen, whoever answers
 FIRST_STEPS = 256  # of a block, from which its pace is learnt
 
 
@@ -280,16 +282,28 @@ class _Host:
                         pending[future] = block, numbers
                     if not pending:
                         break
-                    for future in wait(pending, return_when=FIRST_COMPLETED).done:
+                    done = wait(pending, timeout=LOOK_S, return_when=FIRST_COMPLETED).done
+                    for future in done:
                         self._take(future.result(), *pending.pop(future))
+                    if not done and workers.may_hang and signals.asked():
+                        self._abandon(pending)
                     pausing = self._is_time()
                     if pausing and not pending:
                         self._keep()
                         pausing = False
             except BaseException:
-                wait(pending)
+                if not workers.may_hang:
+                    wait(pending)
                 raise
         self._fail()
+
+    @staticmethod
+    def _abandon(pending: dict[Future[Done], tuple[_Block, Advance]]) -> None:
+        """Wait no longer for who may never answer: their blocks stand where they stood."""
+        while pending:
+            future, (block, _) = pending.popitem()
+            future.cancel()
+            block.busy = False
 
     def _waiting(self) -> list[_Block]:
         """Blocks that may go on, the one that is furthest behind first."""

@@ -4,11 +4,13 @@ XLA's loops over (chain, 2) arrays of `vmap`, with their slices and pads of two,
 the same arithmetic on one array for each number, which it fuses into one pass over registers (`sims/bench/steps.py`).
 `unroll` evaluates the jaxpr of a one-chain function with NumPy's object arrays of such columns: what only moves entries
 about (slices, reshapes, transposes, gathers at fixed places) is done by index while tracing and costs nothing at run
-time; products of matrices become sums of products, in which what is multiplied by a constant 0 or 1 is left out.
+time; products of matrices become sums of products. What is multiplied by a constant 0 or 1 is left out, so that 0
+times an infinity is 0 here. What is not known for certain to be the same is left to `vmap`.
 """
 
 from __future__ import annotations
 
+import logging
 import operator
 from collections.abc import Callable, Iterable, Sequence
 from functools import reduce
@@ -17,9 +19,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend.core import ClosedJaxpr, Literal
+from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 from jaxtyping import PyTree
 
+log = logging.getLogger(__name__)
 MOST = 800  # scalar operations of a step; of more, XLA compiles for seconds and gains nothing over `vmap`
 Columns = np.ndarray  # of dtype object: arrays over chains, or constants
 
@@ -34,7 +37,11 @@ PICKS = frozenset(("gather", "dynamic_slice"))
 CALLS = {
     "jit": "jaxpr", "pjit": "jaxpr", "remat2": "jaxpr", "closed_call": "call_jaxpr", "custom_jvp_call": "call_jaxpr",
 }  # fmt: skip
-REDUCED = {"reduce_sum": operator.add, "reduce_max": jnp.maximum, "reduce_min": jnp.minimum}
+REDUCED = {
+    "reduce_sum": operator.add,
+    "reduce_max": lambda x, y: _of_kind(np.maximum, jnp.maximum, x, y),
+    "reduce_min": lambda x, y: _of_kind(np.minimum, jnp.minimum, x, y),
+}
 ENTRYWISE = frozenset(
     (
         "abs", "add", "add_any", "and", "atan2", "cbrt", "ceil", "convert_element_type", "cos", "cosh", "div", "eq",
@@ -88,10 +95,14 @@ def unroll(function: Callable[..., PyTree], *like: PyTree) -> Unrolled | None:
         return [joined(columns) for columns in call([columns_of(leaf) for leaf in leaves])]
 
     try:
-        jax.eval_shape(trial, one)
+        found = jax.tree.leaves(jax.eval_shape(trial, one))
     except CannotUnrollError:
         return None
-    return call
+    except Exception as error:  # a primitive in a form that was not met before: slower, but right
+        log.info("a step is left to vmap: %s", error)
+        return None
+    wanted = [(getattr(aval, "shape", None), getattr(aval, "dtype", None)) for aval in closed.out_avals]
+    return call if [(leaf.shape[1:], leaf.dtype) for leaf in found] == wanted else None
 
 
 def passed_on(function: Callable[..., PyTree], *like: PyTree) -> dict[int, int]:
@@ -166,18 +177,24 @@ def _is_constant(entry: Any) -> bool:
     return isinstance(entry, np.generic | int | float | bool)
 
 
-def _evaluate(closed: ClosedJaxpr, arguments: list[Columns], count: _Count) -> list[Columns]:
-    known: dict[Any, Columns] = dict(zip(closed.jaxpr.constvars, map(_constants, closed.consts), strict=True))
-    known |= dict(zip(closed.jaxpr.invars, arguments, strict=True))
+def _of_kind(of_constants: Callable[..., Any], of_columns: Callable[..., Any], x: Any, y: Any) -> Any:
+    return of_constants(x, y) if _is_constant(x) and _is_constant(y) else of_columns(x, y)
+
+
+def _evaluate(closed: ClosedJaxpr | Jaxpr, arguments: list[Columns], count: _Count) -> list[Columns]:
+    jaxpr: Any = getattr(closed, "jaxpr", closed)  # that of a remat is open
+    constants = getattr(closed, "consts", ())
+    known: dict[Any, Columns] = dict(zip(jaxpr.constvars, map(_constants, constants), strict=True))
+    known |= dict(zip(jaxpr.invars, arguments, strict=True))
 
     def read(variable: Any) -> Columns:
         return _constants(variable.val) if isinstance(variable, Literal) else known[variable]
 
-    for equation in closed.jaxpr.eqns:
+    for equation in jaxpr.eqns:
         values = [read(variable) for variable in equation.invars]
         dtypes = [variable.aval.dtype for variable in equation.invars]
         known |= dict(zip(equation.outvars, _apply(equation, values, dtypes, count), strict=True))
-    return [read(variable) for variable in closed.jaxpr.outvars]
+    return [read(variable) for variable in jaxpr.outvars]
 
 
 def _apply(equation: Any, values: list[Columns], dtypes: list[Any], count: _Count) -> list[Columns]:
@@ -217,8 +234,12 @@ def _move(equation: Any, values: list[Columns], dtypes: list[Any]) -> list[Colum
             jnp.asarray(value.tolist(), dtype).reshape(value.shape)
             for value, dtype in zip(fixed, dtypes[1 : 1 + len(fixed)], strict=True)
         ]
-        results = equation.primitive.bind(*indices, *places, **equation.params)
+        # A place out of bounds may give a number that is not among the entries: here it gives −1.
+        outside = {"fill_value": -1} if equation.primitive.name == "gather" else {}
+        results = equation.primitive.bind(*indices, *places, **(equation.params | outside))
         found = [np.asarray(result) for result in (results if equation.primitive.multiple_results else [results])]
+    if any(np.any(result < 0) for result in found):
+        raise CannotUnrollError(f"{equation.primitive.name} out of bounds")
     return [filled((entries[i] for i in result.reshape(-1)), result.shape) for result in found]
 
 
@@ -255,6 +276,8 @@ def _bind(equation: Any, entries: tuple[Any, ...], dtypes: list[Any]) -> Any:
 def _reduce(operation: Callable[[Any, Any], Any], value: Columns, axes: tuple[int, ...], count: _Count) -> Columns:
     kept = [axis for axis in range(value.ndim) if axis not in axes]
     shape = tuple(value.shape[axis] for axis in kept)
+    if not value.size:
+        raise CannotUnrollError("a sum of nothing")
     rows = value.transpose(*kept, *axes).reshape(int(np.prod(shape)), -1)
     count.add(value.size)
     operation = _add if operation is operator.add else operation
@@ -270,6 +293,8 @@ def _product(left: Columns, right: Columns, dimensions: Any, count: _Count) -> C
     rows, columns = [left.shape[axis] for axis in left_free], [right.shape[axis] for axis in right_free]
     groups, above, across = (int(np.prod(lengths)) for lengths in (batch, rows, columns))
     inner = int(np.prod([left.shape[axis] for axis in left_sum]))
+    if not inner * left.size * right.size:
+        raise CannotUnrollError("a sum of nothing")
     a = left.transpose(*left_batch, *left_free, *left_sum).reshape(groups, above, inner)
     b = right.transpose(*right_batch, *right_free, *right_sum).reshape(groups, across, inner)
     count.add(2 * groups * above * across * inner)

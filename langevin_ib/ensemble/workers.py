@@ -23,6 +23,7 @@ from jax import export
 from langevin_ib.ensemble.program import Advance, BlockProgram, compiler_options, settings
 from langevin_ib.jax_settings import default_settings
 
+MOST_KNOWN = 8  # programs that a process keeps
 Arrays = list[Any]
 
 
@@ -46,6 +47,7 @@ class Workers(Protocol):
 
     count: int  # that work at a time
     least_s: float  # seconds that a call should take, or to start it costs more
+    may_hang: bool  # whether a call may never come back
 
     def submit(self, carry: Arrays, tasks: Arrays, numbers: Advance, traced: bool) -> Future[Done]:
         """One call of a block. The carry is given away."""
@@ -60,6 +62,7 @@ class Threads:
     """Threads of this process, a device for each, or one that all of them share."""
 
     least_s = 0.02
+    may_hang = False
 
     def __init__(self, program: BlockProgram, devices: Sequence[Any], count: int):
         self.count = count
@@ -103,12 +106,14 @@ class Shipped:
     @cached_property
     def name(self) -> str:
         """By which a process knows it again."""
-        return hashlib.sha256(self.code).hexdigest()
+        return hashlib.sha256(self.code + repr(self.options).encode()).hexdigest()
 
     def compiled(self) -> Any:
         """For this process, once."""
         with _SHIPPED.lock:
             if self.name not in _SHIPPED.known:
+                while len(_SHIPPED.known) >= MOST_KNOWN:
+                    _SHIPPED.known.pop(next(iter(_SHIPPED.known)))
                 program = export.deserialize(bytearray(self.code))
                 _SHIPPED.known[self.name] = jax.jit(program.call, donate_argnums=0, compiler_options=self.options)
             return _SHIPPED.known[self.name]
@@ -128,6 +133,7 @@ class Remote:
     """
 
     least_s = 2.0
+    may_hang = True
 
     def __init__(self, program: BlockProgram, executor: Executor, count: int):
         self.count, self._executor = count, executor

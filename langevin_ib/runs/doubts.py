@@ -43,7 +43,10 @@ def convergence_doubts(
             text = f"the chains have not mixed: R-hat {mixing.r_hat:.3f} > {R_HAT_LIMIT}; {more}"
             doubts.append(Doubt("r_hat", text, mixing.r_hat, R_HAT_LIMIT))
         if moves:
-            text = f"the histogram still moves between the halves of the run ({p_is(drift)}); raise burn_in or steps"
+            text = (
+                f"the histogram still moves between earlier and later parts of the run ({p_is(drift)}); raise burn_in "
+                "or steps"
+            )
             doubts.append(Doubt("drift", text, drift, DRIFT_LEVEL))
     elif moves:
         text = (

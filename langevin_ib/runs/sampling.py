@@ -9,7 +9,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from langevin_ib.config.kernels import FOUR_POINT, NORMAL
+from langevin_ib.config.kernels import NORMAL
 from langevin_ib.dynamics.kernel import KernelKind, Target, kernel_kind
 from langevin_ib.ensemble.records import Limit, Observer, Schedule, Stage
 from langevin_ib.ensemble.runner import Ensemble, starting_points
@@ -24,7 +24,7 @@ from langevin_ib.statistics.sample import Sample
 RUNAWAY_TEMPERATURES = 1e6  # a chain this far above zero, and 1000 × above every start, has left for good
 RUNAWAY_STARTS = 1e3
 # Of the run's chains, in the companion and in the reference, by whether the run has draws in plenty, of one coordinate
-# at few numbers a step: their steps are several times as dear, and they are to bound a bias, not to find one.
+# by a kernel that is not dear: their steps are several times as dear, and they are to bound a bias by the margin.
 CHECK_SHARE = {False: 4, True: 16}
 LEAST_CHECK = 256
 CHECK_WIDTH = 64  # of a block, so that so few chains use several cores
@@ -104,7 +104,7 @@ class Sampler:
     def _fewer(self) -> int:
         """Chains of an ensemble that the run is held against."""
         chains, reduction = self.plan.config.chains, self.plan.reduction
-        plenty = reduction.chart.dim == 1 and reduction.proper and self.plan.config.increments == FOUR_POINT
+        plenty = reduction.chart.dim == 1 and reduction.proper and self.kernel.settings.dear == 1
         share = CHECK_SHARE[plenty]
         return max(chains // share, min(chains, LEAST_CHECK))
 
@@ -143,6 +143,8 @@ class Sampler:
 
     def _stage(self, stage: str, width: int | None = None) -> Stage:
         made = self.session.stage(self.plan.config, stage)
+        if width is None or jax.default_backend() != "cpu":  # an accelerator takes all chains at once
+            return made
         return replace(made, placement=replace(made.placement, width=width))
 
 

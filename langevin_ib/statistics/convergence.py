@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 # Of many short chains: the noise of its mean alone lifts R-hat to √(1 + 1/ESS of half a chain), 1.05 for ESS = 10. That
-# the ensemble stands still is tested with far more power by the drift between the halves of the run.
+# the ensemble stands still is tested with far more power by the drift between the parts of the run.
 R_HAT_LIMIT = 1.1
 DRIFT_LEVEL = 1e-4  # false-positive rate of the stationarity test
 
