@@ -576,7 +576,7 @@ def test_a_breach_at_the_draws_fails_the_run(command, name, tmp_path, monkeypatc
     assert "loss changes along the orbit by" in error
     assert "where a chain went" in error
     assert error.count("\n") == 1
-    assert not list((tmp_path / "runs").glob("*"))
+    assert not list((tmp_path / "runs").glob("[!.]*"))
 
 
 BREACH = """

@@ -232,7 +232,7 @@ def test_a_held_chain_has_the_law_of_its_c_and_a_free_one_none_without_a_slab():
 def test_a_run_is_made_of_kinds_of_ones_own():
     """Named in tables as its record says."""
     config = RunConfig(
-        chains=256, steps=2000, bins=10, margin=0.2, reference="none", step_check=False, step_size=0.004,
+        chains=256, steps=8000, bins=10, margin=0.2, reference="none", step_check=False, step_size=0.004,
         confine="extra_kinds:QUARTIC", quartic=40.0, integrator="extra_kinds:SLOWED", slowed=1.5,
         laws=("exact", "naive", "extra_kinds:HALF"),
     )  # fmt: skip

@@ -175,7 +175,7 @@ def test_a_singular_point_of_no_mass_does_not_decide_the_step(monkeypatch):
 
 @pytest.mark.full
 def test_a_step_that_goes_nowhere_is_refused_before_the_run(capsys):
-    with pytest.raises(ConfigError, match="step_size must be larger, for chains to cross the window in 100000 steps"):
+    with pytest.raises(ConfigError, match="step_size must be larger, for chains to cross the window in 400000 steps"):
         resolve(RunConfig(step_size=1e-11, precision=64))
     with pytest.raises(ConfigError, match=r"step_size must be given here.*set by the curvature .* z = "):
         resolve(RunConfig(kappa=1e9))

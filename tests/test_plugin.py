@@ -35,7 +35,7 @@ GIBBS = ["--model", "boost", "--confine", "quartic", "--quartic", "20", "--laws"
 RUNS = {
     "model, confinement, kernel, law": [*GIBBS, "--integrator", "heun", "--chains", "512", "--steps", "40000"],
     "process": [*GIBBS, "--sampler", "metropolis", "--proposal", "0.7", "--chains", "512", "--steps", "40000"],
-    "noise": ["--model", "boost", "--sampler", "sgd", "--noise", "signs", "--move", "1.5", "--chains", "256"],
+    "noise": ["--model", "boost", "--sampler", "sgd", "--noise", "signs", "--move", "1.5", "--chains", "1024"],
 }
 
 

@@ -210,7 +210,7 @@ def _apply(equation: Any, values: list[Columns], dtypes: list[Any], count: _Coun
         with jax.ensure_compile_time_eval():
             return [_constants(equation.primitive.bind(**parameters))]
     if name in REDUCED:
-        return [_reduce(REDUCED[name], values[0], parameters["axes"], count)]
+        return [_reduce(REDUCED[name], values[0], tuple(map(int, parameters["axes"])), count)]
     if name == "dot_general":
         return [_product(values[0], values[1], parameters["dimension_numbers"], count)]
     if name in ENTRYWISE:

