@@ -132,4 +132,4 @@ def test_invariant_narrows_what_is_shown_and_not_what_the_law_is_conditioned_on(
 @pytest.mark.full
 def test_fixmans_chains_that_fall_into_the_singular_point_fail_the_run_with_the_reason():
     with pytest.raises(langevin_ib.DivergenceError, match="with Fixman's term chains fall for good"):
-        langevin_ib.run(RunConfig(confine="hard-fixman", beta=0.1, **SMALL))
+        langevin_ib.run(RunConfig(confine="hard-fixman", beta=2, **SMALL | {"chains": 2048, "steps": 200_000}))
