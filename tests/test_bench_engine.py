@@ -11,7 +11,6 @@ from langevin_ib.errors import UsageError
 from sims.bench import engine
 from sims.bench.peers import c, catalogue, timing
 from sims.bench.peers.base import Absent, Bins, Moments, Sums, job
-from sims.bench.peers.ours import _without_compilation
 from sims.bench.sections.table import Table, spread
 
 COMPILER = any(shutil.which(name) for name in c.COMPILERS)
@@ -68,13 +67,6 @@ def test_an_ensemble_without_a_compiler_is_a_line_and_no_error(monkeypatch):
     monkeypatch.setattr(c, "COMPILERS", ("no-such-compiler",))
     with pytest.raises(Absent, match="no C compiler"):
         c.compiler()
-
-
-def test_the_first_chunk_of_a_phase_is_taken_at_the_rate_of_its_others():
-    """10 s of compilation in front of each phase are left out; 1 s for 100 steps of burn-in, 2 s for 100 of records."""
-    marks = [(100, 11.0), (200, 12.0), (300, 24.0), (400, 26.0), (500, 28.0)]
-    assert _without_compilation(marks, 200) == [(100, 1.0), (200, 2.0), (300, 4.0), (400, 6.0), (500, 8.0)]
-    assert _without_compilation(marks[1:], 200)[0] == (200, 4.0)  # a burn-in in one chunk: as the records
 
 
 def test_bins_that_expect_little_are_joined():

@@ -1,7 +1,6 @@
 """This package: the ensemble's runner as runs have it, with an accumulator, limits and a trace, on either increments.
 
-What is timed lies between the ends of its chunks, without compilation: chunks of one shape, each phase (burn-in,
-records) at the rate of those after its first.
+What is timed begins when its programs are compiled.
 """
 
 from __future__ import annotations
@@ -20,11 +19,10 @@ from langevin_ib.dynamics.kernels.leimkuhler_matthews import leimkuhler_matthews
 from langevin_ib.dynamics.kernels.mala import mala
 from langevin_ib.ensemble.accumulators import Accumulator, WindowDraw, count, window_histogram
 from langevin_ib.ensemble.records import EnsembleResult, Limit, Observer, Schedule, Stage
-from langevin_ib.ensemble.runner import run_ensemble
+from langevin_ib.ensemble.runner import Ensemble
 from langevin_ib.session import Session
 from sims.bench.peers.base import Bins, Job, Moments, Recorder, Sums
 
-CHUNKS = 6
 ESCAPED = 1e9
 
 
@@ -36,39 +34,21 @@ class Timed(NamedTuple):
 
 
 def timed(kernel: Kernel, job: Job, starts: Any, observer: Observer, schedule: Schedule, seed: int = 0) -> Timed:
-    """An ensemble, all of whose segments are chunks too."""
+    """An ensemble, once its programs are compiled."""
     marks: list[tuple[int, float]] = []
-    chunk = -(-schedule.records // max(CHUNKS, len(schedule.segments)))
-    result = run_ensemble(
+    ensemble = Ensemble(
         kernel,
         starts,
         observer,
         key=jax.random.fold_in(jax.random.key(seed), 1),
         schedule=schedule,
         limit=Limit(job.step_size, lambda params: job.potential(params) > ESCAPED),
-        stage=Stage(
-            "bench", progress=lambda done, total: marks.append((done, time.perf_counter())), chunk_records=chunk
-        ),
-    )
-    return Timed(result, _without_compilation(marks, schedule.burn_in))
-
-
-def _without_compilation(marks: list[tuple[int, float]], burn_in: int) -> list[tuple[int, float]]:
-    """Seconds up to each mark, the first chunk of each phase taken at the rate of the phase's others.
-
-    A burn-in in one chunk is taken at the rate of the records.
-    """
-    phases = [m for m in marks if m[0] <= burn_in], [m for m in marks if m[0] > burn_in]
-    ends, seconds, last = list[tuple[int, float]](), 0.0, 0
-    for phase in filter(None, phases):
-        measured = phase if len(phase) > 1 else phases[1]
-        (first, began), (final, ended) = measured[0], measured[-1]
-        pace = (ended - began) / (final - first)
-        for k, (done, clock) in enumerate(phase):
-            seconds += (done - last) * pace if k == 0 else clock - phase[k - 1][1]
-            ends.append((done, seconds))
-            last = done
-    return ends
+        stage=Stage("bench", progress=lambda done, total: marks.append((done, time.perf_counter()))),
+    ).compiled()
+    began = time.perf_counter()
+    result = ensemble.run()
+    ended = time.perf_counter()
+    return Timed(result, [*((done, clock - began) for done, clock in marks), (schedule.steps, ended - began)])
 
 
 @dataclass(frozen=True)
@@ -106,17 +86,14 @@ class OwnChains:
         self.parts: list[Any] = []
 
     def run(self, records: int, thin: int) -> float:
-        """Seconds of so many records, each after `thin` steps: at least as many chunks as it takes to leave out the
-        first, whose time is that of the others."""
-        records_here = max(records, CHUNKS)
-        schedule = Schedule(0, thin, records_here, (records_here,))
+        """Seconds of so many records, each after `thin` steps."""
+        schedule = Schedule(0, thin, records, (records,))
         self.calls += 1
         with Session().open():
             done = timed(self.kernel, self.job, self.position, self.observer, schedule, 1000 * self.seed + self.calls)
         self.position = jax.tree.map(jnp.asarray, done.result.position)
         self.parts.append(done.result.segments[0])
-        steps, seconds = done.ends[-1]
-        return seconds * records * thin / steps
+        return done.ends[-1][1]
 
     def positions(self) -> Any:
         """NumPy leaves (chain, ...)."""
