@@ -10,7 +10,7 @@ from langevin_ib import signals
 from langevin_ib.config.records import record
 from langevin_ib.config.run import RunConfig, named_origins
 from langevin_ib.ensemble.checkpoint import refusals, resumes
-from langevin_ib.runs.doubts import convergence_doubts
+from langevin_ib.runs.doubts import convergence_doubts, health_doubts
 from langevin_ib.runs.judge import judge, mixing_of
 from langevin_ib.runs.process import Draws, Prepared, Process
 from langevin_ib.runs.result import Result
@@ -97,4 +97,5 @@ def prepare_and_draw(config: RunConfig) -> tuple[Prepared, Draws, list[Doubt]]:
         prepared = process.prepare(config, session)
         draws = process.draw(prepared, session)
         mixing = mixing_of(draws.main, drifting=prepared.plan.drifting)
-        return prepared, draws, [*prepared.doubts, *convergence_doubts(mixing, drifting=prepared.plan.drifting)]
+        settled = convergence_doubts(mixing, drifting=prepared.plan.drifting)
+        return prepared, draws, [*prepared.doubts, *settled, *health_doubts(draws.main)]

@@ -2,9 +2,8 @@
 
     python -m sims.bench.training
 
-One block of 16 seeds on one device: `attend` against the plain formula in small matrix products, noise drawn ahead and
-without XLA's YNNPACK fusions against the runner's default, and random numbers in JAX's older layout against its newer.
-Then 32 seeds on all devices: two devices that share them against two blocks of 16, as
+One block of 16 seeds: `attend` against the plain formula in small matrix products, noise drawn ahead and without XLA's
+YNNPACK fusions against the runner's default. Then 32 seeds: one block of them in one thread against blocks of 16, as
 `langevin_ib.ensemble.trajectories` has it.
 """
 
@@ -58,9 +57,9 @@ def plain(problem: Problem) -> Problem:
     return dataclasses.replace(problem, model=dataclasses.replace(problem.model, training=by_products))
 
 
-def seconds(problem: Problem, noise: Noise, *, ahead: bool, devices: int = 1, partitionable: bool = False) -> float:
-    """The shortest of three runs, compilation left out; `partitionable` is JAX's default layout of random numbers."""
-    with jax.enable_x64(True), jax.threefry_partitionable(partitionable):
+def seconds(problem: Problem, noise: Noise, *, ahead: bool, width: int = SEEDS) -> float:
+    """Of the steps of a block of so many seeds, the shortest of three runs, compilation left out."""
+    with jax.enable_x64(True):
         starts = problem.starts()
         tasks = cast(problem.own_tasks, starts)
         like, task_like = jax.tree.map(lambda leaf: leaf[0], (starts, tasks))
@@ -79,7 +78,7 @@ def seconds(problem: Problem, noise: Noise, *, ahead: bool, devices: int = 1, pa
                 "bench",
                 progress=lambda done, total: marks.append(time.perf_counter()),
                 chunk_records=1,
-                placement=Placement(jax.devices()[:devices], ahead=ahead),
+                placement=Placement(ahead=ahead, width=width),
             ),
             tasks=tasks,
         )
@@ -99,22 +98,18 @@ def main() -> None:
     preset = PRESETS["figure-3"]
     problem, noise = student(preset, SEEDS, 0, samples=1), noise_of(preset)
     own = seconds(problem, noise, ahead=True)
-    print(f"figure 3, {SEEDS} seeds on one device: {1e6 * own / STEPS:.0f} µs a step; as multiples of it")
+    print(f"figure 3, {SEEDS} seeds in one block: {1e6 * own / STEPS:.0f} µs a step; as multiples of it")
     print(f"  noise drawn in its step, XLA's default fusions: {seconds(problem, noise, ahead=False) / own:.2f}")
-    layout = seconds(problem, noise, ahead=True, partitionable=True) / own
-    print(f"  random numbers in JAX's default layout: {layout:.2f}")
     print(f"  small matrix products: {seconds(plain(problem), noise, ahead=True) / own:.2f}")
     print(f"  small matrix products, default: {seconds(plain(problem), noise, ahead=False) / own:.2f}")
-    devices = len(jax.devices())
     for name, options, ahead, steps in (("figure-2", {}, False, 50_000), ("figure-3", {"samples": 1}, True, 2000)):
         preset = PRESETS[name]
         many, noise = student(preset, 2 * SEEDS, 0, **options), noise_of(preset)
         in_blocks = blocks(many, Arm(noise, preset.lr, steps))
-        # The older layout is none for several devices.
-        shared = seconds(many, noise, ahead=ahead, devices=devices, partitionable=True) / STEPS
+        whole = seconds(many, noise, ahead=ahead, width=2 * SEEDS) / STEPS
         print(
-            f"{preset.model}, {2 * SEEDS} seeds, {devices} devices: in blocks {1e6 * in_blocks:.0f} µs a step; "
-            f"all devices sharing every step: {shared / in_blocks:.2f} of that"
+            f"{preset.model}, {2 * SEEDS} seeds: in blocks {1e6 * in_blocks:.0f} µs a step; "
+            f"in one block and thread: {whole / in_blocks:.2f} of that"
         )
 
 
