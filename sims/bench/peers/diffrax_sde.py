@@ -95,7 +95,6 @@ def _forward(diffrax: Any) -> Any:
 
 def _times(like: Any, factor: float) -> Any:
     """Multiplication by a number, as the linear operator that a control term asks for."""
-    import lineax  # noqa: PLC0415  # with diffrax
-
+    lineax = importlib.import_module("lineax")  # with diffrax
     structure = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), like)
     return lineax.IdentityLinearOperator(structure) * factor
