@@ -12,7 +12,6 @@ from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol, runtime_checkable
 
 import jax
 from jaxtyping import Array, Int, Key
@@ -26,19 +25,10 @@ from langevin_ib.ensemble.program import ENGINE
 from langevin_ib.ensemble.records import Placement, Stage
 from langevin_ib.errors import UsageError
 from langevin_ib.jax_settings import default_settings
-from langevin_ib.stages import Stages
+from langevin_ib.stages import STATES, Stages, slug
 
 # One stream of random numbers for each use; the numbers are part of the interface "same seed, same run".
 STREAM = {"check": 0, "starts": 1, "chains": 2, "companion": 3, "reference": 4, "law": 5, "nuts": 6, "joint": 7}
-
-
-@runtime_checkable
-class HasDigest(Protocol):
-    """A configuration that names a checkpoint."""
-
-    def digest(self) -> str:
-        """A short hash of everything that decides its numbers."""
-        ...
 
 
 def silent(stage: str) -> None:
@@ -52,11 +42,6 @@ def identity_of(configuration: str, stage: str) -> dict[str, str]:
     return own | {"configuration": configuration, "stage": stage}
 
 
-def slug(stage: str) -> str:
-    """A stage's name as one of a file."""
-    return stage.replace(" ", "-").replace("/", "-")
-
-
 @dataclass(frozen=True)
 class Session:
     """Where a run reports to and keeps its state; none of it changes a number.
@@ -65,6 +50,7 @@ class Session:
         report: called with the name of each stage, returns a progress callback for it or None.
         chunk_records: records per device call.
         checkpoints: the folder of the run's checkpoint files; None keeps none.
+        extends: the folder of these, of a finished run that this one takes up.
         scheduler: of other processes or machines, see `ensemble.cluster`; None: threads of this process.
         executor: that it stands for, known once the session is open.
         fresh: whether to begin anew, whatever they hold.
@@ -78,6 +64,7 @@ class Session:
     report: Stages = silent
     chunk_records: int | None = None
     checkpoints: Path | None = None
+    extends: Path | None = None
     scheduler: str | None = None
     executor: Executor | None = None
     fresh: bool = False
@@ -106,9 +93,12 @@ class Session:
                 with executor_of(self.scheduler) as executor:
                     yield replace(self, executor=executor)
 
-    def stage(self, config: HasDigest, name: str) -> Stage:
+    def stage(self, config: RunConfig, name: str) -> Stage:
         """What every long stage is given: its name, its progress bar, its chunk and its checkpoint file."""
-        kept = self.checkpoint(config.digest(), name)
+        kept = self.checkpoint(config.digest(without=("steps",)) if name in STATES else config.digest(), name)
+        if kept is not None and name in STATES:
+            earlier = None if self.extends is None else self.extends / kept.path.name
+            kept = replace(kept, kept=True, earlier=earlier)
         placement = Placement(executor=self.executor)
         return Stage(name, None, self.chunk_records, kept, placement, self.report)
 

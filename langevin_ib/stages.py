@@ -6,8 +6,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+STATE = "state"  # in the folder of a run, that of where its chains ended
+STATES = ("sampling", "check at h/2")  # stages that a longer run takes up where a finished one has left them
+
 Progress = Callable[[int, int], None]  # (done, in all)
 Stages = Callable[[str], Progress | None]  # the name of a stage ↦ who is told of its progress
+
+
+def slug(stage: str) -> str:
+    """A stage's name as one of a file.
+
+    >>> slug("check at h/2")
+    'check-at-h-2'
+    """
+    return stage.replace(" ", "-").replace("/", "-")
 
 
 class Resumed(NamedTuple):

@@ -61,6 +61,9 @@ def build_parser(choices: Mapping[str, Any] | None = None, classes: Classes | No
             add_settings(parser.add_argument_group(title), own)
     output = parser.add_argument_group("input and output")
     output.add_argument("--config", metavar="FILE", help="TOML or JSON file of settings; options override it")
+    output.add_argument(
+        "--extend", metavar="STEPS", help="go on with a finished run of these settings for so many steps more"
+    )
     output.add_argument("--chunk", metavar="N", help="records per device call; changes no number [auto]")
     add_scheduler(output, "blocks of chains go")
     add_output(output)
@@ -77,7 +80,7 @@ def _simulate(argv: Sequence[str]) -> int:
     choices, classes, path, settings = _choose(argv)
     arguments = vars(build_parser(choices, classes).parse_args(argv))
     output = Output.of(arguments)
-    chunk = _parse_chunk(arguments["chunk"])
+    chunk, more = (_parse_count(name, arguments[name]) for name in ("chunk", "extend"))
     scheduler = parse_scheduler(arguments["scheduler"])
     declared = flat_settings(classes)
     typed = typed_settings(arguments, declared)
@@ -86,6 +89,9 @@ def _simulate(argv: Sequence[str]) -> int:
     with origins.named():
         config = RunConfig.from_dict(settings | typed)
     retained = _retained(settings, typed, declared)
+    extends = None
+    if more is not None:
+        config, extends = _longer(config, more, output.out)
 
     start_for_command()
 
@@ -95,7 +101,7 @@ def _simulate(argv: Sequence[str]) -> int:
         return f"{origin} from {', '.join(rulers)}" if rulers and origin == "set by rule" else origin
 
     notes = [f"note: kept from {path}: {', '.join(retained)}; give one as auto to set it anew"] if retained else []
-    return execute(job_of(config, output, chunk, scheduler, notes), output, origins.named(of_rest))
+    return execute(job_of(config, output, chunk, scheduler, notes, extends), output, origins.named(of_rest))
 
 
 def job_of(
@@ -104,6 +110,7 @@ def job_of(
     chunk: int | None = None,
     scheduler: str | None = None,
     notes: Sequence[str] = (),
+    extends: Path | None = None,
 ) -> Job[Result]:
     """A run as a job.
 
@@ -113,6 +120,7 @@ def job_of(
         chunk: records of a call.
         scheduler: of who computes.
         notes: for standard error, once it is saved.
+        extends: where the states of a finished run lie that it takes up.
     """
     # After the settings are known to be good, so that a typing error is answered at once; after JAX has started.
     with signals.held():
@@ -124,6 +132,7 @@ def job_of(
             report=report,
             chunk_records=chunk,
             checkpoints=output.checkpoints,
+            extends=extends,
             fresh=output.fresh,
             scheduler=scheduler,
             compilation_cache=output.compilation_cache,
@@ -218,10 +227,19 @@ def _retained(settings: Mapping[str, Any], typed: Mapping[str, Any], declared: M
     return [name for name in ruled if settings.get(name, AUTO) != AUTO]
 
 
-def _parse_chunk(text: str | None) -> int | None:
+def _longer(config: RunConfig, steps: int, out: str) -> tuple[RunConfig, Path]:
+    """What a finished run is with more steps, and where it left its chains."""
+    with signals.held():
+        from langevin_ib.output.extension import finished, longer  # noqa: PLC0415 - with NumPy
+
+    folder = finished(config, Path(out))
+    return longer(folder, steps), folder
+
+
+def _parse_count(name: str, text: str | None) -> int | None:
     if text is None:
         return None
     value = number(text)
     if not isinstance(value, int) or value < 1:
-        raise ConfigError("chunk", "a whole number from 1", text)
+        raise ConfigError(name, "a whole number from 1", text)
     return value

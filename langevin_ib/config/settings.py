@@ -11,7 +11,7 @@ import dataclasses
 import inspect
 import json
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -155,11 +155,12 @@ class Settings:
         """The settings as JSON text."""
         return json.dumps(self.to_dict(), ensure_ascii=False, indent=1)
 
-    def digest(self) -> str:
-        """Eight hexadecimal digits that name these settings."""
+    def digest(self, *, without: Collection[str] = ()) -> str:
+        """Eight hexadecimal digits that name these settings, or all but some of them."""
         import hashlib  # noqa: PLC0415 - loads OpenSSL, which `--help` needs not wait for
 
-        return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()[:8]
+        named = {name: value for name, value in self.to_dict().items() if name not in without}
+        return hashlib.sha256(json.dumps(named, sort_keys=True).encode()).hexdigest()[:8]
 
     def changed(self, **values: Any) -> Any:
         """A copy with other values, validated; itself if there are none."""

@@ -29,19 +29,20 @@ from langevin_ib.stages import Resumed
 
 EVERY_SECONDS = 15.0
 ENDED_SECONDS = 1.0  # of work since the last save, above which the end of a stage is worth one
-FORMAT = 2
+FORMAT = 3
 COMPUTES = "what it computes"  # the part of an identity that the runner adds
 
-Place: TypeAlias = Mapping[str, list[int]]  # of each block
+Place: TypeAlias = Mapping[str, list[int]]  # of each block, and of the run
 
 log = logging.getLogger(__name__)
 
 
 class Saved(NamedTuple):
-    """What a checkpoint holds: where the stage stood, in the runner's own terms, and its arrays."""
+    """What a checkpoint holds: where the stage stood, in the runner's own terms, its arrays, and which file it is."""
 
     at: Place
     leaves: list[np.ndarray]
+    path: Path
 
 
 @dataclass
@@ -54,12 +55,16 @@ class Checkpoint:
             runner adds what its steps compute.
         every_s: seconds of work between saves, by a clock that only goes forward.
         fresh: whether to begin anew, whatever is saved.
+        kept: whether the state at the end is wanted too, for a longer run to go on from.
+        earlier: where a finished run keeps its state; where nothing is saved, the stage goes on from there.
     """
 
     path: Path
     identity: Mapping[str, str]
     every_s: float = EVERY_SECONDS
     fresh: bool = False
+    kept: bool = False
+    earlier: Path | None = None
     _last: float = field(default_factory=time.monotonic)
     _closed: bool = False  # nothing is saved, so as not to lose what lies there
 
@@ -67,14 +72,17 @@ class Checkpoint:
         """The same for one content: a state of another is not continued."""
         return replace(self, identity={**self.identity, COMPUTES: content})
 
-    def say_resumed(self, stage: str, step: int, steps: int) -> None:
+    def say_resumed(self, saved: Saved, stage: str, step: int, steps: int) -> None:
         """Log that a stage goes on from the saved state, and keep that for `resumes`."""
-        log.info('resumed "%s" at step %d of %d from %s', stage, step, steps, self.path)
-        signals.note(self.path, stage, step, steps)
+        log.info('resumed "%s" at step %d of %d from %s', stage, step, steps, saved.path)
+        if saved.path == self.path:
+            signals.note(self.path, stage, step, steps)
         _told(self.path).append(Resumed(stage, step, steps))
 
     def due(self, *, ended: bool = False) -> bool:
         """Whether it is time to save; at the end of a stage also what took a second, for a later one may be killed."""
+        if ended and self.kept:
+            return True
         return time.monotonic() - self._last >= (min(self.every_s, ENDED_SECONDS) if ended else self.every_s)
 
     def save(self, at: Place, leaves: Sequence[np.ndarray]) -> bool:
@@ -101,33 +109,41 @@ class Checkpoint:
     def load(self) -> Saved | None:
         """What is saved; None if there is nothing, or nothing that may be continued, of which a line tells."""
         _history.pop(self.path, None)
-        if self.fresh:
-            if self.path.exists():
-                log.info("started over: checkpoint %s of an earlier run is left behind, to be replaced", self.path)
-            return None
+        if self.fresh and self.path.exists():
+            log.info("started over: checkpoint %s of an earlier run is left behind, to be replaced", self.path)
+        saved = None if self.fresh else self._read(self.path)
+        return self._read(self.earlier) if saved is None and self.earlier is not None else saved
+
+    def _read(self, path: Path) -> Saved | None:
         try:
-            header, leaves = _unpacked(self.path.read_bytes())
+            header, leaves = _unpacked(path.read_bytes())
         except FileNotFoundError:
             return None
         except OSError as error:
-            return self.refuse(f"it cannot be read: {_reason(error)}")
+            return self.refuse(f"it cannot be read: {_reason(error)}", path)
         except _ForeignError as error:
-            return self.refuse(str(error))
+            return self.refuse(str(error), path)
         differs = _differences(header["identity"], self.identity)
-        return self.refuse(differs) if differs else Saved(header["at"], leaves)
+        return self.refuse(differs, path) if differs else Saved(header["at"], leaves, path)
 
-    def refuse(self, why: str) -> None:
-        """Do not continue the saved state: say why in one line, kept for `refusals`, and move its file aside."""
+    def refuse(self, why: str, path: Path) -> None:
+        """Do not continue the saved state: say why in one line, kept for `refusals`.
+
+        Its file is moved aside; that of a finished run stays where it is.
+        """
+        outcome = "these steps are taken anew" if path == self.earlier else self._put_aside()
+        line = f"checkpoint {path} is not continued: {why}; {outcome}"
+        log.warning(line)
+        _told(self.path).append(line)
+
+    def _put_aside(self) -> str:
         try:
             kept = _aside(self.path)
             self.path.rename(kept)
-            outcome = f"it is kept as {kept.name}"
         except OSError as error:
             self._closed = True
-            outcome = f"it cannot be moved aside ({_reason(error)}), so that this stage saves nothing"
-        line = f"checkpoint {self.path} is not continued: {why}; {outcome}"
-        log.warning(line)
-        _told(self.path).append(line)
+            return f"it cannot be moved aside ({_reason(error)}), so that this stage saves nothing"
+        return f"it is kept as {kept.name}"
 
 
 class _ForeignError(Exception):

@@ -13,10 +13,9 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Key, PyTree
 
@@ -40,8 +39,11 @@ FIRST_STEPS = 256  # of a block, from which its pace is learnt
 
 def starting_points(init: Callable[[Key[Array, ""]], Params], key: Key[Array, ""], chains: int, dtype) -> Params:
     """Independent starts: chain i begins at init(fold_in(key, i)), in the given precision."""
-    keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(chains))
-    return jax.tree.map(lambda leaf: leaf.astype(dtype), jax.jit(jax.vmap(init))(keys))
+
+    def start(key: Key[Array, ""], i: Any) -> Params:
+        return jax.tree.map(lambda leaf: leaf.astype(dtype), init(jax.random.fold_in(key, i)))
+
+    return jax.jit(jax.vmap(start, in_axes=(None, 0)))(key, np.arange(chains))
 
 
 def batched(function: Callable) -> Callable:
@@ -128,7 +130,10 @@ class Ensemble:
 
 
 def _content(program: BlockProgram, given: PyTree) -> str:
-    """What a run computes, in one digest: its starts, tasks, a step, what is observed, when; not chunks nor threads."""
+    """What a run computes, in one digest: its starts, tasks, a step, what is observed, when; not chunks nor threads.
+
+    Nor how long it is: a longer run takes the same steps first.
+    """
     kernel, observer = program.kernel, program.observer
 
     def observed(state: Any) -> Any:
@@ -142,7 +147,8 @@ def _content(program: BlockProgram, given: PyTree) -> str:
         return kernel.step(noise, state, task), observed(state)
 
     computes = content_of(computed, *program.like, program.key)
-    about = f"{program.schedule} {program.width} {observer.stride(program.schedule)} {kernel.source} {computes}"
+    schedule = program.schedule
+    about = f"{schedule.burn_in} {schedule.thin} {program.width} {kernel.source} {computes}"
     digest = hashlib.sha256(about.encode())
     for values in (np.asarray(jax.random.key_data(program.key)), *jax.tree.leaves(given)):
         digest.update(f"{values.dtype} {values.shape}".encode() + values.tobytes())
@@ -177,6 +183,13 @@ class _Block:
     finished: list[Any] = field(default_factory=list)
     pace: float | None = None
     busy: bool = False
+
+
+class _Layout(NamedTuple):
+    """Of a saved state: records at which its run's segments end, and from one row of its trace to the next."""
+
+    ends: tuple[int, ...]
+    stride: int
 
 
 class _Host:
@@ -241,30 +254,55 @@ class _Host:
             return
         leaves = iter(saved.leaves)
         try:
+            theirs = _Layout(tuple(saved.at["ends"]), *saved.at["stride"])
             states = list(zip(self.blocks, saved.at["burned"], saved.at["recorded"], strict=True))
-            standing = [self._read(block, recorded, leaves) for block, _, recorded in states]
+            standing = [self._read(block, recorded, leaves, theirs) for block, _, recorded in states]
             if next(leaves, None) is not None:
                 raise ValueError("it holds more than this run does")
-        except (KeyError, StopIteration, ValueError) as error:
-            checkpoint.refuse(str(error) or "it holds less than this run does")
+        except (KeyError, StopIteration, TypeError, ValueError) as error:
+            checkpoint.refuse(str(error) or "it holds less than this run does", saved.path)
             return
         for (block, burned, recorded), (carry, finished, trace) in zip(states, standing, strict=True):
             block.burned, block.recorded = burned, recorded
             block.carry, block.finished, block.trace = carry, finished, trace
-        checkpoint.say_resumed(self.stage.name, self.steps, self.schedule.steps)
+        checkpoint.say_resumed(saved, self.stage.name, self.steps, self.schedule.steps)
 
-    def _read(self, block: _Block, recorded: int, leaves: Iterator[np.ndarray]) -> tuple[list[Any], list[Any], Any]:
-        """What a block was: its arrays, the segments that were over, its trace."""
+    def _read(
+        self, block: _Block, recorded: int, leaves: Iterator[np.ndarray], theirs: _Layout
+    ) -> tuple[list[Any], list[Any], Any]:
+        """What a block was, of this run or of a shorter one: its arrays, the segments that were over, its trace."""
 
-        def taken(wanted: Any) -> np.ndarray:
+        def taken(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
             leaf = next(leaves)
-            if leaf.shape != wanted.shape or leaf.dtype != wanted.dtype:
-                raise ValueError(f"an array is {leaf.dtype}{leaf.shape}, not {wanted.dtype}{wanted.shape}")
+            if leaf.shape != shape or leaf.dtype != dtype:
+                raise ValueError(f"an array is {leaf.dtype}{leaf.shape}, not {dtype}{shape}")
             return leaf
 
-        carry = [taken(leaf) for leaf in block.carry]
-        finished = [jax.tree.map(taken, self.empty) for end in self.schedule.segments if end <= recorded]
-        return carry, finished, jax.tree.map(taken, block.trace)
+        carry = [taken(leaf.shape, leaf.dtype) for leaf in block.carry]
+        over = [end for end in theirs.ends if end <= recorded]
+        finished = [jax.tree.map(lambda leaf: taken(leaf.shape, leaf.dtype), self.empty) for _ in over]
+        if over and over[-1] not in self.schedule.segments:  # a shorter run's last, which goes on here
+            opened = jax.tree.unflatten(self.structure, carry)._replace(accumulated=finished.pop())
+            carry = jax.tree.leaves(opened)
+            over.pop()
+        if tuple(over) != tuple(end for end in self.schedule.segments if end <= recorded):
+            raise ValueError("its stretches end elsewhere")
+        rows = -(-theirs.ends[-1] // theirs.stride)
+        trace = {
+            name: self._thinned(taken((rows, *kept.shape[1:]), kept.dtype), kept, recorded, theirs.stride)
+            for name, kept in sorted(block.trace.items())
+        }
+        return carry, finished, trace
+
+    def _thinned(self, theirs: np.ndarray, kept: np.ndarray, recorded: int, stride: int) -> np.ndarray:
+        """Their rows of the trace as this run has them: of those that share a row, the last."""
+        if self.stride % stride:
+            raise ValueError(f"its trace has every {stride} records, this run's every {self.stride}")
+        full = -(-recorded // stride)
+        rows = np.arange(-(-recorded // self.stride))
+        kept = kept.copy()
+        kept[rows] = theirs[np.minimum((rows + 1) * (self.stride // stride), full) - 1]
+        return kept
 
     # ---- the way ----
 
@@ -375,6 +413,7 @@ class _Host:
         if checkpoint is not None:
             leaves = jax.tree.leaves([(block.carry, block.finished, block.trace) for block in self.blocks])
             at = {name: [getattr(block, name) for block in self.blocks] for name in ("burned", "recorded")}
+            at |= {"ends": list(self.schedule.segments), "stride": [self.stride]}
             if checkpoint.save(at, [np.asarray(leaf) for leaf in leaves]):
                 signals.note(checkpoint.path, self.stage.name, self.steps, self.schedule.steps)
         signals.check()

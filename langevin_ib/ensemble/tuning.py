@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -40,8 +39,8 @@ def tune_step_size(
     chains = jax.tree.leaves(starts)[0].shape[0]
     dual_averaging_adaptation = load_blackjax().adaptation.step_size.dual_averaging_adaptation
 
-    @partial(jax.jit, static_argnames=("target", "steps"))
-    def adapt(position, first_step, guess, *, target, steps):
+    @jax.jit  # target and number of steps are arguments, so that all stages are one program
+    def adapt(position, first_step, guess, target, steps):
         da_init, da_update, da_final = dual_averaging_adaptation(target)
 
         def step_and_adapt(n, carry):
@@ -58,6 +57,6 @@ def tune_step_size(
 
     position, guess, first_step = jax.device_put(starts, in_use()[0]), jnp.asarray(initial, jnp.float64), 0
     for target, steps in stages:
-        position, guess = adapt(position, first_step, guess, target=target, steps=steps)
+        position, guess = adapt(position, first_step, guess, target, steps)
         first_step += steps
     return float(guess), position

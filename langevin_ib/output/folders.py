@@ -28,6 +28,7 @@ if TYPE_CHECKING:  # which a run needs once it is over
 
 CHECKPOINTS = ".checkpoints"  # in the output folder, until the run they belong to is saved
 SUMMARY = "summary.json"
+CONFIG = "config.toml"
 HEX = "[0-9a-f]" * 12  # ends the name of a folder that is being written
 IN_THE_WAY = {errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR}  # what a rename meets where there is something
 RACES = 100  # renames that other processes may spoil, one after the other, before it counts as an error

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping
+import os
+import shutil
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,11 +13,12 @@ import numpy as np
 import tomli_w
 
 from langevin_ib.output.blocks import Report
-from langevin_ib.output.folders import discard, png, summary_json, write, write_folder
+from langevin_ib.output.folders import CONFIG, discard, png, summary_json, write, write_folder
 from langevin_ib.output.page import page
 from langevin_ib.output.report import run_report
 from langevin_ib.plain import JsonObject
 from langevin_ib.runs.result import Result
+from langevin_ib.stages import STATE, STATES, slug
 from langevin_ib.studies.result import StudyResult, folder_name
 
 if TYPE_CHECKING:
@@ -32,17 +35,18 @@ def run_folder(result: Result, out: str | Path) -> Path:
 def save(result: Result, out: str | Path) -> Path:
     """Write `config.toml`, `summary.json`, `draws.nc`, `histogram.png` and `report.html`; returns the folder.
 
-    The checkpoints of the run, if it kept some, are removed once the folder stands.
+    Of a run that kept checkpoints the folder has, in `state/`, where its chains ended, for a longer run to go on from;
+    the checkpoints are removed once the folder stands.
 
     Raises:
         OSError: the folder cannot be written; what stood there before is untouched, and so are the checkpoints.
     """
     files: Files = {
-        "config.toml": result.plan.config.to_toml,
+        CONFIG: result.plan.config.to_toml,
         "summary.json": lambda: summary_json(result.summary),
         "draws.nc": lambda: draws(result).to_netcdf(engine="h5netcdf"),
     }
-    return _save(run_folder(result, out), files, run_report(result), result.checkpoints)
+    return _save(run_folder(result, out), files, run_report(result), result.checkpoints, STATES)
 
 
 def study_folder(result: StudyResult, out: str | Path) -> Path:
@@ -69,15 +73,18 @@ def save_study(result: StudyResult, report: Report, out: str | Path, *, settings
     """
     files: dict[str, Callable[[], str | bytes | memoryview]] = {}
     if settings:
-        files["config.toml"] = lambda: tomli_w.dumps(result.config)
+        files[CONFIG] = lambda: tomli_w.dumps(result.config)
     files["summary.json"] = lambda: summary_json(study_summary(result, report))
     if result.saved:
         files["recovered.npz"] = lambda: _npz(result.saved)
     return _save(study_folder(result, out), files, report, result.checkpoints)
 
 
-def _save(folder: Path, files: Files, report: Report, checkpoints: Path | None) -> Path:
+def _save(folder: Path, files: Files, report: Report, checkpoints: Path | None, states: Sequence[str] = ()) -> Path:
     def fill(fresh: Path) -> None:
+        for stage in states:
+            if checkpoints is not None:
+                _keep(checkpoints / f"{slug(stage)}.npz", fresh / STATE)
         for name, content in files.items():
             write(fresh / name, content())
         images = {}
@@ -89,6 +96,17 @@ def _save(folder: Path, files: Files, report: Report, checkpoints: Path | None) 
     write_folder(folder, fill)
     discard(checkpoints)
     return folder
+
+
+def _keep(state: Path, folder: Path) -> None:
+    """A saved state into a folder, which is made for the first: a link where the disk has links, else a copy."""
+    if not state.exists():
+        return
+    folder.mkdir(exist_ok=True)
+    try:
+        os.link(state, folder / state.name)
+    except OSError:
+        shutil.copyfile(state, folder / state.name)
 
 
 def _npz(arrays: Mapping[str, np.ndarray]) -> memoryview:

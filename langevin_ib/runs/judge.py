@@ -47,6 +47,7 @@ from langevin_ib.statistics.sample import Part, Sample
 log = logging.getLogger(__name__)
 
 SLICE_POINTS = 64
+DRIFT_STRETCHES = 5  # octaves of time, of a run without confinement, of which the summary tells
 JOINT_DRAWS = 8
 
 ScalarLaws = dict[str, LawResult]
@@ -424,10 +425,11 @@ def _protocol(prepared: Prepared, sample: Sample) -> ProtocolInfo:
 
 
 def _drift(prepared: Prepared, sample: Sample, step_size: float) -> tuple[DriftStretch, ...]:
-    """The plain marginal of an unconfined run, stretch by stretch of time: it has no stationary law."""
+    """The plain marginal of an unconfined run, in its last stretches of time: it has no stationary law."""
     plan, schedule = prepared.plan, prepared.plan.schedule
     starts, scalar, rows = (0, *schedule.segments[:-1]), plan.scalars[0], []
-    for first, last, stretch in zip(starts, schedule.segments, sample.stretches, strict=True):
+    stretches = zip(starts, schedule.segments, sample.stretches, strict=True)
+    for first, last, stretch in list(stretches)[-DRIFT_STRETCHES:]:
         assert stretch.marginal is not None  # an unconfined run keeps draws on a slab
         seen, on_slab = stretch.marginal.windows[scalar], stretch.counted.windows[scalar]
         chain_means = stretch.charge.mean.mean(axis=1)

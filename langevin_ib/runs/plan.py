@@ -47,7 +47,6 @@ BURN_IN_SHARE = {True: 1 / 5, False: 1 / 32}
 # themselves move far in a step: `sims/bench/increments.py`.
 FINE = 1 / 16
 SETTLING, SETTLING_SHARE = 8.0, 1 / 4
-UNCONFINED_SEGMENTS = 5  # octaves of time in which the drifting marginal is reported
 MIN_RECORDS = 10
 TENS = 10
 FREE_POINTS = 257  # odd: the middle of a window around 0, where rescalings fix the origin, is one of them
@@ -190,7 +189,7 @@ def resolve(config: RunConfig, reduction: Reduction | None = None) -> Plan:
     edges = {reduction.name: np.linspace(*window, config.bins + 1)}
     check_spacing(config, reduction, points, edges)
     singular = window[0] == branch[0], window[1] == branch[1]
-    schedule = _build_schedule(config, reduction.proper)
+    schedule = _build_schedule(config)
     return Plan(config, reduction.on_slab(config.slab), schedule, edges, singular, elsewhere)
 
 
@@ -215,7 +214,7 @@ def resolve_many(
     compared = {name: w for name, w in windows.items() if name in wanted or name in reduction.model.cut}
     edges = {name: np.linspace(*window, config.bins + 1) for name, window in compared.items()}
     check_spacing(config, reduction, draws[: 8 * POINTS], edges)
-    schedule = _build_schedule(config, reduction.proper)
+    schedule = _build_schedule(config)
     return Plan(config, reduction.on_slab(config.slab), schedule, edges, (False, False))
 
 
@@ -266,18 +265,11 @@ def _burn_in_steps(config: RunConfig, kernel: KernelKind, reduction: Reduction, 
     return max(share, int(min(settled, SETTLING_SHARE * config.steps)))
 
 
-def _build_schedule(config: RunConfig, proper: bool) -> Schedule:
+def _build_schedule(config: RunConfig) -> Schedule:
     burn_in, thin = int(config.burn_in), int(config.thin)
     records = (config.steps - burn_in) // thin
     if records < MIN_RECORDS:
         raise ConfigError(
             "steps", f"at least burn_in + {MIN_RECORDS} thin = {burn_in + MIN_RECORDS * thin}", config.steps
         )
-    if not proper:
-        first = config.steps / 2**UNCONFINED_SEGMENTS
-        ends = [int(first * 2**k) for k in range(1, UNCONFINED_SEGMENTS)]
-        cuts = {(end - burn_in) // thin for end in ends}
-        segments = (*sorted(cut for cut in cuts if 0 < cut < records), records)
-    else:
-        segments = octaves(records)
-    return Schedule(burn_in, thin, records, segments)
+    return Schedule(burn_in, thin, records, octaves(records))

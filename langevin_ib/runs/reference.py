@@ -100,7 +100,11 @@ def tune(
 
 def _typical_curvature(potential, starts) -> float:
     """|∇V| / |θ| at the first chain's start: the right order of magnitude to begin adapting from."""
-    params = jax.tree.map(lambda leaf: leaf[0], starts)
-    gradient = jax.grad(potential)(params)
-    norm = [np.sqrt(sum(float(jnp.sum(x**2)) for x in jax.tree.leaves(tree))) for tree in (gradient, params)]
-    return norm[0] / max(norm[1], 1e-12)
+
+    @jax.jit
+    def norms(params):
+        trees = jax.grad(potential)(params), params
+        return [jnp.sqrt(sum(jnp.sum(x**2, dtype=jnp.float64) for x in jax.tree.leaves(tree))) for tree in trees]
+
+    steepness, size = map(float, norms(jax.tree.map(lambda leaf: np.asarray(leaf[0]), starts)))
+    return steepness / max(size, 1e-12)

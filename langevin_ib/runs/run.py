@@ -15,7 +15,7 @@ from langevin_ib.runs.judge import judge, mixing_of
 from langevin_ib.runs.process import Draws, Prepared, Process
 from langevin_ib.runs.result import Result
 from langevin_ib.session import Session, silent
-from langevin_ib.stages import Stages
+from langevin_ib.stages import STATE, Stages
 from langevin_ib.statistics.records import Doubt
 
 
@@ -25,6 +25,7 @@ def run(
     report: Stages | None = None,
     chunk_records: int | None = None,
     checkpoints: Path | None = None,
+    extends: Path | None = None,
     fresh: bool = False,
     scheduler: str | None = None,
     compilation_cache: bool = True,
@@ -38,6 +39,8 @@ def run(
         checkpoints: a folder in which a long stage saves its state every 15 s of work, and from which a run with the
             same configuration resumes. It stays until the result is saved: `output.store.save` removes it, or, of a
             result that is not to be saved, `output.folders.discard(result.checkpoints)`.
+        extends: the folder of a finished run of the same but fewer steps (`output.extension.longer`), whose chains go
+            on where they ended; changes no number.
         fresh: whether to begin anew, whatever is saved there.
         scheduler: of processes or machines that blocks of chains are given to, in place of threads of this one:
             `local`, `local:N` or the address of a Dask scheduler; changes no number.
@@ -53,7 +56,13 @@ def run(
     """
     place = None if checkpoints is None else checkpoints / config.run_name
     session = Session(
-        report or silent, chunk_records, place, scheduler, fresh=fresh, compilation_cache=compilation_cache
+        report or silent,
+        chunk_records,
+        place,
+        extends and extends / STATE,
+        scheduler,
+        fresh=fresh,
+        compilation_cache=compilation_cache,
     )
     with session.open() as opened, named_origins(config):
         return _run(config, opened)
