@@ -118,7 +118,7 @@ def test_steps_that_a_word_does_not_serve_whole():
     stream = seeded(KEY, jnp.arange(3))
 
     def numbers(stream):
-        return np.asarray(jnp.stack(increments_of(FOUR_POINT, word_of(stream)[:, 0], jnp.float32)))
+        return np.asarray(jnp.stack(increments_of(FOUR_POINT, [word_of(stream)[:, 0]], jnp.float32)))
 
     state = jax.vmap(lambda p: kernel.init(p, None))(starts)
     state = state._replace(last_noise=jnp.asarray(numbers(stream)[8:].T))

@@ -10,7 +10,17 @@ import pytest
 from scipy import stats
 
 from langevin_ib.dynamics.confinements.stiff import stiff
-from langevin_ib.dynamics.increments import BATCH, BITS, FOUR_POINT, INNER, NORMAL, OUTER, PER_WORD, four_points
+from langevin_ib.dynamics.increments import (
+    BATCH,
+    BITS,
+    FOUR_POINT,
+    INNER,
+    NORMAL,
+    OUTER,
+    PER_DRAW,
+    four_points,
+    normals,
+)
 from langevin_ib.dynamics.kernels.euler_maruyama import euler_maruyama
 from langevin_ib.dynamics.kernels.leimkuhler_matthews import leimkuhler_matthews
 from langevin_ib.ensemble import accumulators, unrolled
@@ -40,6 +50,35 @@ def test_a_chains_words_depend_on_its_index_alone():
     np.testing.assert_array_equal(words(some, 4)[:, 3], words(one, 4)[:, 0])
     assert not np.array_equal(words(some, 4)[:, 2], words(one, 4)[:, 0])
     assert not np.array_equal(words(one, 4)[:, 0, 0], words(one, 4)[:, 0, 1])
+
+
+def normal_pairs(drawn, dtype=jnp.float32):
+    """(2, n) normals of words (2n, …), two of a stream at a time."""
+    radius, angle = drawn[::2].ravel(), drawn[1::2].ravel()
+    return np.asarray(jnp.stack(normals(jnp.asarray(radius), jnp.asarray(angle), dtype)), np.float64)
+
+
+@pytest.mark.parametrize(("keep", "holds"), [(0xFFFFFFFF, True), (0xFFFFFFFD, False), (0xFFFFFFFE, False)])
+def test_two_words_of_a_stream_are_two_independent_normals(keep, holds):
+    """Chi square of 10⁶ pairs in 32 × 32 cells of equal mass, and of radii in 64; a lost reflection is rejected."""
+    x, y = normal_pairs(words(seeded(jax.random.key(8), jnp.arange(512)), 4096) & np.uint32(keep))
+    first, second = (np.minimum(stats.norm.cdf(v) * 32, 31).astype(int) for v in (x, y))
+    cells = np.bincount(32 * first + second, minlength=1024)
+    radii = np.bincount(np.minimum(stats.chi2.cdf(x**2 + y**2, 2) * 64, 63).astype(int), minlength=64)
+    assert (stats.chisquare(cells).pvalue > RARE) == holds
+    if holds:
+        assert stats.chisquare(radii).pvalue > RARE
+        assert stats.poisson.cdf(beyond := int(np.sum(np.abs((x, y)) > 4.5)), mean := 2 * x.size * 6.795e-6) > RARE
+        assert stats.poisson.sf(beyond - 1, mean) > RARE
+
+
+def test_normals_are_the_same_in_either_precision(x64):
+    drawn = words(seeded(jax.random.key(9), jnp.arange(64)), 2048)
+    single, double = normal_pairs(drawn), normal_pairs(drawn, jnp.float64)
+    np.testing.assert_allclose(single, double, rtol=0, atol=1e-4)  # where x is near 1, its rounding is that of the root
+    assert np.quantile(np.abs(single - double), 0.99) < 1e-6
+    edges = normals(jnp.uint32([0, 2**32 - 1]), jnp.uint32([0, 0]), jnp.float32)
+    assert bool(jnp.all(jnp.isfinite(jnp.stack(edges))))
 
 
 def correlation(first, second):
@@ -73,7 +112,7 @@ def test_every_bit_is_even():
 
 def increments_of(drawn):
     """The ten increments of each word, on a last axis."""
-    shifts = np.uint32(BITS) * np.arange(PER_WORD[FOUR_POINT], dtype=np.uint32)
+    shifts = np.uint32(BITS) * np.arange(PER_DRAW[FOUR_POINT], dtype=np.uint32)
     return np.asarray(four_points(jnp.asarray(drawn)[..., None] >> shifts, jnp.float32))
 
 
@@ -129,8 +168,8 @@ def independence(drawn):
 
     Of ten fields together there are 2³⁰ cells; the exclusive or of all of them is even if they are independent.
     """
-    fields = [(drawn >> np.uint32(BITS * j)) & np.uint32(7) for j in range(PER_WORD[FOUR_POINT])]
-    found = [cells_test(8 * fields[i] + fields[j], 64) for j in range(PER_WORD[FOUR_POINT]) for i in range(j)]
+    fields = [(drawn >> np.uint32(BITS * j)) & np.uint32(7) for j in range(PER_DRAW[FOUR_POINT])]
+    found = [cells_test(8 * fields[i] + fields[j], 64) for j in range(PER_DRAW[FOUR_POINT]) for i in range(j)]
     found += [cells_test(64 * x + 8 * y + z, 512) for x, y, z in zip(fields, fields[1:], fields[2:], strict=False)]
     found.append(cells_test(np.bitwise_xor.reduce(fields), 8))
     return min(found) * len(found)
@@ -143,7 +182,7 @@ def test_the_ten_increments_of_a_word_are_independent():
     field = np.uint32(7)
     repeated = (drawn & ~(field << np.uint32(9))) | (((drawn >> np.uint32(21)) & field) << np.uint32(9))
     assert independence(repeated) < RARE
-    fields = [(drawn >> np.uint32(BITS * j)) & field for j in range(1, PER_WORD[FOUR_POINT])]
+    fields = [(drawn >> np.uint32(BITS * j)) & field for j in range(1, PER_DRAW[FOUR_POINT])]
     parity = (drawn & ~field) | np.bitwise_xor.reduce(fields)
     assert independence(parity) < RARE
 

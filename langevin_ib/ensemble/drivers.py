@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key, PyTree
 
-from langevin_ib.dynamics.increments import BATCH, FOUR_POINT, PER_WORD, increments_of
+from langevin_ib.dynamics.increments import BATCH, FOUR_POINT, PER_DRAW, WORDS, increments_of
 from langevin_ib.dynamics.kernel import Kernel
 from langevin_ib.ensemble.streams import Stream, advanced, seeded, word_of
 from langevin_ib.ensemble.unrolled import (
@@ -134,13 +134,13 @@ class Batches:
 class Streams:
     """Chain i takes its increments from words of its own, seeded by fold_in(key, i).
 
-    A word holds one normal or ten four-point increments: five steps of a model with two parameters. Where a step needs
-    more, several streams of the chain are drawn from at a time. Steps are scalar arithmetic where they can be
-    (`unrolled`), else `vmap`'s.
+    Two words hold two normals, one holds ten four-point increments: five steps of a model with two parameters. Where a
+    step needs more, several streams of the chain are drawn from at a time. Steps are scalar arithmetic where they can
+    be (`unrolled`), else `vmap`'s.
 
-    What is carried is the stream whose word was used last. State that only hands a step's increments on to the next,
-    as Leimkuhler and Matthews' does, need then not be carried: it is read from that word. Fewer steps than a word
-    serves take the last of its increments, so that this holds for them too.
+    What is carried is the stream whose words were used last. State that only hands a step's increments on to the next,
+    as Leimkuhler and Matthews' does, need then not be carried: it is read from these words. Fewer steps than they
+    serve take the last of their increments, so that this holds for them too.
 
     Attributes:
         kernel: of the run; it says the shapes of its increments.
@@ -166,23 +166,18 @@ class Streams:
         """Increments of a step."""
         return sum(leaf.size for leaf in self._leaves)
 
-    @cached_property
-    def per_word(self) -> int:
-        """Increments of a word."""
-        return PER_WORD[self.kernel.source]
-
     @property
     def together(self) -> int:
-        """Steps that one word serves, one at least."""
-        return max(1, self.per_word // self.size)
+        """Steps that one draw serves, one at least."""
+        return max(1, PER_DRAW[self.kernel.source] // self.size)
 
     @property
     def lanes(self) -> int:
-        """Words that a call takes, one at least."""
-        return -(-self.size // self.per_word)
+        """Streams that a call draws from, one at least."""
+        return -(-self.size // PER_DRAW[self.kernel.source])
 
     def begin(self, key: Key[Array, ""], block: Any, state: Any) -> tuple[Stream, Any]:
-        """Streams (chain, lane); what the state hands on are increments from the first word, which no step takes."""
+        """Streams (chain, lane); what the state hands on are increments from the first draw, which no step takes."""
         stream = seeded(key, block * self.width + jnp.arange(self.width), self.lanes)
         noise, leaves = jax.tree.leaves(self._shaped(self._numbers(stream), self.together - 1)), jax.tree.leaves(state)
         for place, source in self._handed_on.items():
@@ -190,12 +185,12 @@ class Streams:
         return stream, jax.tree.unflatten(jax.tree.structure(state), leaves)
 
     def take_calls(self, moving: Moving, tasks: PyTree, first_step: Any, calls: Any) -> Moving:
-        """Word by word."""
+        """Draw by draw."""
         del first_step
         return self._repeat(moving, tasks, calls, self.together)
 
     def take_rest(self, moving: Moving, tasks: PyTree, first_step: Any, steps: int) -> Moving:
-        """The end of one more word."""
+        """The end of one more draw."""
         del first_step
         return self._repeat(moving, tasks, 1, steps)
 
@@ -212,7 +207,7 @@ class Streams:
 
     @cached_property
     def _passed(self) -> dict[int, int]:
-        """Leaves of the state that are read from the last word: of increments that cost next to nothing."""
+        """Leaves of the state that are read from the last words: of increments that cost next to nothing."""
         return self._handed_on if self.kernel.source == FOUR_POINT else {}
 
     @cached_property
@@ -231,9 +226,23 @@ class Streams:
         return unroll(lambda noise, state: self.kernel.step(noise, state, None), self.kernel.increments, self.like)
 
     def _numbers(self, stream: Stream) -> Float[Array, "chain q"]:
-        """All increments of the words (chain, lane) of a stream."""
-        numbers = increments_of(self.kernel.source, word_of(stream), self._leaves[0].dtype)
+        """All increments of the streams (chain, lane)."""
+        numbers = self._drawn(stream)
         return jnp.stack(numbers, axis=-1).reshape(self.width, -1)
+
+    def _drawn(self, stream: Stream) -> list[Any]:
+        """The increments of the next words of a stream."""
+        words = []
+        for _ in range(WORDS[self.kernel.source]):
+            words.append(word_of(stream))
+            stream = advanced(stream)
+        return increments_of(self.kernel.source, words, self._leaves[0].dtype)
+
+    def _after(self, stream: Stream) -> Stream:
+        """The stream behind those words."""
+        for _ in range(WORDS[self.kernel.source]):
+            stream = advanced(stream)
+        return stream
 
     def _shaped(self, numbers: Float[Array, "chain q"], s: int) -> PyTree:
         """The increments of step s as the kernel's leaves."""
@@ -244,8 +253,8 @@ class Streams:
         return jax.tree.unflatten(jax.tree.structure(self.kernel.increments), parts)
 
     def _call(self, moving: Moving, tasks: PyTree, steps: int) -> Moving:
-        """Steps by `vmap`, from one word of each lane."""
-        stream = advanced(moving.memory)
+        """Steps by `vmap`, from one draw of each lane."""
+        stream = self._after(moving.memory)
         numbers = self._numbers(stream)
         moving = moving._replace(memory=stream)
         for s in range(self.together - steps, self.together):
@@ -279,12 +288,8 @@ class Streams:
         return Moving(memory, joined([part.reshape(-1) for part in state], like.state), joined(columns.info, like.info))
 
     def _increments_of(self, memory: Sequence[Any], s: int) -> list[Any]:
-        """The increments of step s from the words of all lanes, as columns of each leaf of the kernel's."""
-        numbers = [
-            number
-            for lane in memory
-            for number in increments_of(self.kernel.source, word_of(Stream(*lane)), self._leaves[0].dtype)
-        ]
+        """The increments of step s from all lanes, as columns of each leaf of the kernel's."""
+        numbers = [number for lane in memory for number in self._drawn(Stream(*lane))]
         noise, start = [], s * self.size
         for leaf in self._leaves:
             noise.append(filled(numbers[start : start + leaf.size], leaf.shape))
@@ -301,8 +306,8 @@ class Streams:
         ]
 
     def _call_unrolled(self, unrolled: Unrolled, steps: int, moving: Moving) -> Moving:
-        """Steps as scalar arithmetic, from one word of each lane."""
-        lanes = [list(advanced(Stream(*lane))) for lane in moving.memory]
+        """Steps as scalar arithmetic, from one draw of each lane."""
+        lanes = [list(self._after(Stream(*lane))) for lane in moving.memory]
         state, info = self._state_of(moving.state, self._increments_of(moving.memory, self.together - 1)), moving.info
         for s in range(self.together - steps, self.together):
             moved = unrolled([*self._increments_of(lanes, s), *state])

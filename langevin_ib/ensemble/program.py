@@ -21,7 +21,7 @@ from langevin_ib.ensemble.drivers import Driver, Moving, driver_of
 from langevin_ib.ensemble.records import Limit, Observer, Schedule
 from langevin_ib.models.base import Params
 
-ENGINE = "1"  # to be raised with every change of what drives chains, of its order, or of what a block's state holds
+ENGINE = "2"  # to be raised with every change of what drives chains, of its order, or of what a block's state holds
 CHUNK_RECORDS = 256  # of a call, at most
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import UInt32
 from scipy import stats
 
-from langevin_ib.dynamics.increments import BITS, FOUR_POINT, PER_WORD, four_points
+from langevin_ib.dynamics.increments import BITS, FOUR_POINT, PER_DRAW, four_points
 from langevin_ib.ensemble.streams import Stream, next_word, seeded
 from langevin_ib.selftest.outcome import RARE, Outcome
 from langevin_ib.session import Session
@@ -44,7 +44,7 @@ def check_bits(session: Session) -> Iterator[Outcome]:
 def check_neighbours(session: Session) -> Iterator[Outcome]:
     """Increments of neighbouring chains, and of neighbouring steps of a chain, are uncorrelated."""
     del session
-    shifts = np.uint32(BITS) * np.arange(PER_WORD[FOUR_POINT], dtype=np.uint32)
+    shifts = np.uint32(BITS) * np.arange(PER_DRAW[FOUR_POINT], dtype=np.uint32)
     values = np.asarray(four_points(jnp.asarray(_drawn()[..., None] >> shifts), jnp.float32))
     pairs = {
         "chains": (values[:, :-1], values[:, 1:]),
