@@ -47,7 +47,7 @@ def executor_of(scheduler: str) -> Iterator[Executor]:
         LocalCluster(
             processes,
             threads_per_worker=1,
-            dashboard_address=None,  # pyright: ignore[reportArgumentType]  # none
+            dashboard_address=":0",  # whose usual port may be taken
             silence_logs=logging.CRITICAL,
             preload=[DEAF],
         ) as cluster,

@@ -414,7 +414,8 @@ class _Host:
             leaves = jax.tree.leaves([(block.carry, block.finished, block.trace) for block in self.blocks])
             at = {name: [getattr(block, name) for block in self.blocks] for name in ("burned", "recorded")}
             at |= {"ends": list(self.schedule.segments), "stride": [self.stride]}
-            if checkpoint.save(at, [np.asarray(leaf) for leaf in leaves]):
+            ended = self.steps == self.schedule.steps
+            if checkpoint.save(at, [np.asarray(leaf) for leaf in leaves], ended=ended):
                 signals.note(checkpoint.path, self.stage.name, self.steps, self.schedule.steps)
         signals.check()
 

@@ -106,7 +106,7 @@ def rows(sampled: Sampled) -> Iterator[tuple[str, Callable[[], EnsembleResult]]]
 def _on_dask(sampled: Sampled, workers: int, killed: bool) -> EnsembleResult:
     from distributed import Client, LocalCluster  # noqa: PLC0415  # an extra
 
-    quiet: dict[str, Any] = {"dashboard_address": None, "silence_logs": 50}
+    quiet: dict[str, Any] = {"dashboard_address": ":0", "silence_logs": 50}
     with LocalCluster(workers, threads_per_worker=1, **quiet) as cluster, Client(cluster) as client:
         killer = _Killer(cluster)
         result = sampled.run(
