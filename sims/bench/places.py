@@ -14,6 +14,8 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -108,29 +110,30 @@ def _on_dask(sampled: Sampled, workers: int, killed: bool) -> EnsembleResult:
 
     quiet: dict[str, Any] = {"dashboard_address": ":0", "silence_logs": 50}
     with LocalCluster(workers, threads_per_worker=1, **quiet) as cluster, Client(cluster) as client:
+        if not killed:
+            return sampled.run(Placement(executor=client.get_executor(pure=False)), chunk=25)
         killer = _Killer(cluster)
-        result = sampled.run(
-            Placement(executor=client.get_executor(pure=False)), chunk=25, progress=killer if killed else None
-        )
-        if killed and not killer.killed:
-            raise RuntimeError("no worker was at work at any look: take more steps")
+        result = sampled.run(Placement(executor=client.get_executor(pure=False)), chunk=25, progress=killer)
+        killer.join()
         return result
 
 
-class _Killer:
-    """Progress of a run that, a third through, sends SIGKILL to a worker of a cluster that is at a call."""
+class _Killer(threading.Thread):
+    """Progress of a run that, from a third of it on, sends SIGKILL to a worker of a cluster that is at a call."""
 
     def __init__(self, cluster: Any):
-        self._cluster, self.killed = cluster, False
+        super().__init__(daemon=True)
+        self._cluster = cluster
 
     def __call__(self, done: int, steps: int) -> None:
-        if self.killed or 3 * done < steps:
-            return
-        for worker in list(self._cluster.scheduler.workers.values()):
-            if worker.processing:
-                os.kill(self._cluster.workers[worker.name].pid, signal.SIGKILL)
-                self.killed = True
-                return
+        if 3 * done >= steps and self.ident is None:
+            self.start()
+
+    def run(self) -> None:
+        """Look until there is one; the run cannot end without."""
+        while not (found := [w for w in list(self._cluster.scheduler.workers.values()) if w.processing]):
+            time.sleep(1e-4)
+        os.kill(self._cluster.workers[found[0].name].pid, signal.SIGKILL)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
