@@ -21,7 +21,7 @@ from langevin_ib.devices import start_for_command
 from langevin_ib.errors import ConfigError, UsageError, one_line
 
 if TYPE_CHECKING:  # with NumPy and Matplotlib
-    from langevin_ib.output.sweep import Outcome
+    from langevin_ib.output.coefficients import Outcome
 
 PROGRAM = "python -m langevin_ib.sweep"
 LEFT = "the same command goes on with what is left"
@@ -125,7 +125,7 @@ def _outcomes(
 
 def _elsewhere(tasks: Sequence[Task], scheduler: str) -> Generator[tuple[int, Outcome], None, None]:
     from langevin_ib.ensemble.cluster import executor_of  # noqa: PLC0415 - with Dask
-    from langevin_ib.output.sweep import Outcome  # noqa: PLC0415
+    from langevin_ib.output.coefficients import Outcome  # noqa: PLC0415
 
     with executor_of(scheduler) as executor:
         coming = {executor.submit(work_for_dask, task): task.number for task in tasks}
@@ -151,7 +151,7 @@ def work(task: Task) -> Outcome:
             start_for_command()
             return _worked(task)
         except Exception as error:
-            from langevin_ib.output.sweep import Outcome  # noqa: PLC0415
+            from langevin_ib.output.coefficients import Outcome  # noqa: PLC0415
 
             found = fault(error)
             return Outcome("failed", reason=" ".join((one_line(error) if found is None else found.line).split()))
@@ -166,8 +166,9 @@ def work_for_dask(task: Task) -> Outcome:
 
 
 def _worked(task: Task) -> Outcome:
+    from langevin_ib.output.coefficients import outcome_of  # noqa: PLC0415
     from langevin_ib.output.locks import alone  # noqa: PLC0415
-    from langevin_ib.output.sweep import MEMBERS, finished, note_folder, outcome_of  # noqa: PLC0415
+    from langevin_ib.output.sweep import MEMBERS, finished, note_folder  # noqa: PLC0415
 
     config, out = RunConfig.from_dict(task.settings), Path(task.out)
     with alone(out / MEMBERS / config.run_name, wait=True):
@@ -225,7 +226,7 @@ class _Told:
 
 
 def _came_to(outcome: Outcome) -> str:
-    from langevin_ib.output.sweep import BETWEEN  # noqa: PLC0415
+    from langevin_ib.output.coefficients import BETWEEN  # noqa: PLC0415
 
     if outcome.status == "failed":
         return f"failed: {outcome.reason}"
