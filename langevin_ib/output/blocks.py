@@ -110,7 +110,6 @@ class Report:
         appendix: what the page has below them.
         config: the settings, as the page lists them.
         answer: what came out, in one sentence, with which the page begins; empty: its conclusions.
-        doubts: reasons why there is no verdict, which the page has under that.
         rerun: the command that does the same again, a line for each of its steps.
     """
 
@@ -119,7 +118,6 @@ class Report:
     appendix: tuple[Block, ...] = ()
     config: str = ""
     answer: str = ""
-    doubts: tuple[str, ...] = ()
     rerun: tuple[str, ...] = ()
 
     @property

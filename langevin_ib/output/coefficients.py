@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from langevin_ib.config.grid import is_number, spelled
 from langevin_ib.output.folders import SUMMARY
 from langevin_ib.output.plots import DOTTED, legend, line_style, log_axis
+from langevin_ib.output.report_sgd import FREE
 
 Cell: TypeAlias = str | int | float | None
 Row: TypeAlias = dict[str, Cell]
@@ -102,11 +103,11 @@ def place_of(value: Any, values: Sequence[Any]) -> float:
 
 
 def constant_coefficients(outcomes: Iterable[Outcome]) -> list[tuple[list[str], float]]:
-    """Laws whose c is the same for all runs that have them, those of one c together."""
+    """Laws whose c is the same for all runs that have them, those of one c together; none whose c is fitted."""
     found: dict[str, list[float]] = {}
     for row in (row for outcome in outcomes for row in outcome.rows):
         for key, value in row.items():
-            if key.endswith("_c") and isinstance(value, int | float):
+            if key.endswith("_c") and key != f"{FREE}_c" and isinstance(value, int | float):
                 found.setdefault(key.removesuffix("_c"), []).append(value)
     lines: list[tuple[list[str], float]] = []
     for law, values in found.items():
@@ -122,7 +123,10 @@ def constant_coefficients(outcomes: Iterable[Outcome]) -> list[tuple[list[str], 
 
 
 def plot_coefficients(
-    axes: Axes, series: Mapping[str, Sequence[Point]], laws: Sequence[tuple[Sequence[str], float]]
+    axes: Axes,
+    series: Mapping[str, Sequence[Point]],
+    laws: Sequence[tuple[Sequence[str], float]],
+    values: Sequence[object],
 ) -> Axes:
     """c with 95% intervals, a line for each series, and a dotted one for each c that laws have.
 
@@ -130,13 +134,15 @@ def plot_coefficients(
         axes: where.
         series: points by what sets them apart; an empty title stands for the draws.
         laws: names, and their c.
+        values: of the axis; between words there is no line.
     """
+    joined = all(map(is_number, values))
     for place, (title, points) in enumerate(series.items(), 1):  # black is what all else is held against
         x, c, low, high = np.array(sorted(points)).T
         style = line_style(place)
         axes.errorbar(
-            x, c, [c - low, high - c], color=style.colour, linestyle=style.dash, linewidth=1,
-            marker="o", markersize=3.5, capsize=2, label=title or "draws, 95%",
+            x, c, [c - low, high - c], color=style.colour, linestyle=style.dash if joined else "none",
+            linewidth=1, marker="o", markersize=3.5, capsize=2, label=title or "draws, 95%",
         )  # fmt: skip
     for names, c in laws:
         axes.axhline(c, color=line_style(0).colour, linestyle=DOTTED, linewidth=0.8)
@@ -146,7 +152,7 @@ def plot_coefficients(
         )  # fmt: skip
     axes.set_ylabel("c of the draws")
     if series:
-        legend(axes, loc="best")
+        legend(axes, loc="lower left", bbox_to_anchor=(0, 1), ncols=2)  # no line of a law runs through it
     return axes
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from langevin_ib.config.grid import spelled
+from langevin_ib.config.grid import is_number, spelled
 from langevin_ib.config.processes import LAWS
 from langevin_ib.output.blocks import Column, Line, Lines, Linked, Picture, Report, Table
 from langevin_ib.output.chart import Chart, Panel, chart_figure
@@ -91,22 +91,27 @@ def _rerun(runs: Sequence[Saved]) -> tuple[str, ...]:
 def comparison_answer(runs: Sequence[Saved]) -> str:
     """Which laws hold in how many runs, from their verdicts."""
     doubtful = sum(bool(run.doubts) for run in runs)
-    counts = {law: sum(law in run.agreeing for run in runs) for run in runs for law in run.agreeing}
-    rest = f"; {doubtful} of them {'is' if doubtful == 1 else 'are'} in doubt, and give{'s' * (doubtful == 1)} none"
-    rest = rest if doubtful else ""
-    if not counts:
+    rest = "" if not doubtful else f"; {doubtful} {'is' if doubtful == 1 else 'are'} in doubt, without a verdict"
+    by_count: dict[int, list[str]] = {}
+    for law in dict.fromkeys(law for run in runs for law in run.agreeing):
+        by_count.setdefault(sum(law in run.agreeing for run in runs), []).append(law)
+    if not by_count:
         return f"In none of the {len(runs)} runs is a law found to agree{rest}."
-    said = ", ".join(f"{law} in {count}" for law, count in sorted(counts.items(), key=lambda item: -item[1]))
-    return f"Of the {len(runs)} runs the draws agree with these laws: {said}{rest}."
+    said = ", ".join(
+        f"with {'each of ' if len(laws) > 1 else ''}{', '.join(laws)} in {count}"
+        for count, laws in sorted(by_count.items(), reverse=True)
+    )
+    return f"The draws agree {said} of {len(runs)} runs{rest}."
 
 
 def runs_table(comparison: Comparison, folder: Path) -> Table:
     """A row for each run."""
+    model = [name for name in ("model",) if name not in comparison.knobs]
     columns = (
         Column("run", left=True),
-        Column("model", left=True, spare=2),
+        *(Column("model", left=True, spare=2) for _ in model),
         Column("protocol", left=True, spare=3),
-        *(Column(name) for name in comparison.knobs),
+        *(Column(name, left=not _is_number(comparison, name)) for name in comparison.knobs),
         Column("laws that hold", left=True),
         Column("c ± s.e."),
         Column("TV", left=True, spare=1),
@@ -115,7 +120,7 @@ def runs_table(comparison: Comparison, folder: Path) -> Table:
     rows = tuple(
         (
             _linked(run, folder),
-            str(run.settings["model"]),
+            *(str(run.settings[name]) for name in model),
             run.protocol,
             *(spelled(run.settings[name]) if name in run.settings else "–" for name in comparison.knobs),
             ", ".join(run.agreeing) or ("no verdict" if run.doubts else "none"),
@@ -126,6 +131,10 @@ def runs_table(comparison: Comparison, folder: Path) -> Table:
         for run in comparison.runs
     )
     return Table(columns, (rows,), legend="TV: of the laws that hold, else the least; by the worst invariant")
+
+
+def _is_number(comparison: Comparison, name: str) -> bool:
+    return all(is_number(run.settings[name]) for run in comparison.runs if name in run.settings)
 
 
 def _linked(run: Saved, folder: Path) -> str:
@@ -151,9 +160,8 @@ def _distance(run: Saved) -> str:
 def _remarks(comparison: Comparison) -> list[str]:
     lines = []
     for names, c in constant_coefficients(run.outcome for run in comparison.runs):
-        lines.append(
-            f"{', '.join(names)}: c = {c:z.2f}, to {CONSTANT:g}, in all runs that have {'them' if len(names) > 1 else 'it'}"
-        )
+        which = "them" if len(names) > 1 else "it"
+        lines.append(f"{', '.join(names)}: c = {c:z.2f}, to {CONSTANT:g}, in all runs that have {which}")
     why = {str(run.outcome.rows[0]["reason"]): None for run in comparison.runs if run.outcome.rows[0]["reason"]}
     lines += [f"c is not estimated: {reason}" for reason in why]
     if comparison.followers:
@@ -231,20 +239,23 @@ def _place(comparison: Comparison, run: Saved, values: Sequence[object]) -> floa
 
 
 def _plot_c(comparison: Comparison, series: dict[str, list[Point]], axes: Axes) -> None:
-    plot_coefficients(axes, series, constant_coefficients(run.outcome for run in comparison.runs))
+    laws = constant_coefficients(run.outcome for run in comparison.runs)
+    plot_coefficients(axes, series, laws, comparison.values())
 
 
 def _plot_distances(comparison: Comparison, axes: Axes) -> None:
     """TV of each law with its 95% bounds, and the margin that verdicts go by."""
     values = comparison.values()
-    for law, style in law_styles(comparison.runs).items():
+    joined = len(values) == len(comparison.runs) and all(map(is_number, values))
+    for curve in comparison_chart(comparison).curves:
+        law, style = curve.laws[0], curve.style
         shown = [(_place(comparison, run, values), *run.distances[law]) for run in comparison.runs
                  if law in run.distances]  # fmt: skip
         x, tv, low, high = np.array(sorted(shown)).T
         axes.errorbar(
             x, tv, [np.maximum(tv - low, 0.0), np.maximum(high - tv, 0.0)], color=style.colour,
-            linestyle=style.dash if len(values) == len(comparison.runs) else "none", linewidth=1, marker="o",
-            markersize=3, capsize=2, label=law,
+            linestyle=style.dash if joined else "none", linewidth=1, marker="o",
+            markersize=3, capsize=2, label=curve.label,
         )  # fmt: skip
     log_scale(axes)
     margins = {run.settings.get("margin") for run in comparison.runs}

@@ -54,7 +54,6 @@ def run_report(result: Result) -> Report:
         appendix=(_densities(laws),) if laws else (),
         config=json.dumps(result.plan.config.to_dict(), indent=1, ensure_ascii=False),
         answer=answer(result),
-        doubts=tuple(str(doubt) for doubt in result.doubts),
         rerun=_rerun(result.plan.config),
     )
 

@@ -151,7 +151,7 @@ def figure(grid: Grid, outcomes: Mapping[int, Outcome]) -> Figure:
     with plt.rc_context(STYLE):
         picture, axes = plt.subplots(figsize=(WIDTH, HEIGHT), layout="constrained")
     series = _series(grid, outcomes, name)
-    plot_coefficients(axes, series, constant_coefficients(outcomes.values()))
+    plot_coefficients(axes, series, constant_coefficients(outcomes.values()), grid.axes[name])
     label_setting(axes, name, grid.axes[name])
     if not series:
         axes.set_title("c has been measured of no member", fontsize=8)

@@ -71,8 +71,9 @@
 
     legend() {
       const table = make("table", { class: "legend" }, this.where);
-      const head = make("tr", {}, ...["", "", "mass in bin", "off by"].map((text, i) =>
-        make(i < 2 ? "td" : "th", i < 2 ? {} : { scope: "col" }, text)));
+      this.judged = this.data.curves.some((curve) => curve.verdict !== "");
+      const head = make("tr", {}, make("td", { colspan: this.judged ? 2 : 1 }),
+                        ...["mass in bin", "off by"].map((text) => make("th", { scope: "col" }, text)));
       const body = make("tbody", {}, this.row("draws", make("span", { class: "name" }, swatch("bar"), "draws ± 95%"), ""));
       this.data.curves.forEach((curve, index) => {
         const button = make("button", { type: "button", "aria-pressed": "true", "data-curve": index,
@@ -87,7 +88,8 @@
     row(key, name, verdict) {
       const mass = make("td", { class: "mass" }), off = make("td", { class: "off" });
       this.cells.set(key, { mass, off });
-      return make("tr", {}, make("td", { class: "left" }, name), make("td", { class: "left " + verdict }, verdict), mass, off);
+      const judged = this.judged ? [make("td", { class: "left " + verdict }, verdict)] : [];
+      return make("tr", {}, make("td", { class: "left" }, name), ...judged, mass, off);
     }
 
     toggle(index, button) {
