@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -10,7 +12,7 @@ from typing import TYPE_CHECKING
 from langevin_ib import signals
 from langevin_ib.cli.command import Parser, guarded, new_parser, own_output
 from langevin_ib.cli.job import Job, Output, execute
-from langevin_ib.cli.options import Origins, add_output, add_settings, typed_settings
+from langevin_ib.cli.options import Origins, add_output, add_settings, spelled_options, typed_settings
 from langevin_ib.config.extensions import is_known, of_others
 from langevin_ib.config.noises import NOISES
 from langevin_ib.config.settings import Setting
@@ -61,6 +63,7 @@ def _run_attribution(argv: Sequence[str]) -> int:
     )
     with origins.named():
         typed = typed_settings(arguments, declared)
+        command = shlex.join([*PROGRAM.split(), *spelled_options(typed, declared)])
         typed.pop("setup", None)
         config = AttributionConfig(**typed) if setup is None else from_setup(setup, **typed)
 
@@ -83,7 +86,7 @@ def _run_attribution(argv: Sequence[str]) -> int:
     job = Job(
         name=name,
         work=work,
-        report=attribution_report,
+        report=lambda result: dataclasses.replace(attribution_report(result), rerun=(command,)),
         save=partial(save_study, settings=True),
         summary=study_summary,
         owned=of_others([("model", config.model), ("noise", config.noise)]),

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from langevin_ib import signals
 from langevin_ib.cli.command import guarded, new_parser
 from langevin_ib.cli.job import Job, Output, execute
-from langevin_ib.cli.options import add_output, add_settings, typed_settings
+from langevin_ib.cli.options import add_output, add_settings, spelled_options, typed_settings
 from langevin_ib.config.kinds import POSITIVE, OneOf
 from langevin_ib.config.settings import Setting, Settings
 from langevin_ib.stages import Stages
@@ -65,7 +66,15 @@ def main(
         own = {name: extra[name].check(name, value) for name, value in typed_settings(arguments, extra).items()}
         typed: dict[str, Any] = {**typed_settings(arguments, declared), **dict.fromkeys(only, False)}
         request = Request(**typed, extra=own)
-        return _run_study(_name(program, request), request, study, report, Output.of(arguments))
+        every = {**declared, **extra}
+        words = spelled_options(typed_settings(arguments, every), every)
+        words += ["--figure-only"] if arguments.get("figure_only") else []
+        command = shlex.join(["python", "-m", program, *words])
+
+        def told(result: StudyResult) -> Report:
+            return dataclasses.replace(report(result), rerun=(command,))
+
+        return _run_study(_name(program, request), request, study, told, Output.of(arguments))
 
     return guarded(f"python -m {program}", work)
 

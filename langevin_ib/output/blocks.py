@@ -8,7 +8,7 @@ from typing import NamedTuple, TypeAlias
 
 from matplotlib.figure import Figure
 
-from langevin_ib.output.chart import Chart
+from langevin_ib.plain import HasDict
 
 LINED = 3
 SENTENCE = 32  # characters of a cell above which it is one, and may be broken
@@ -94,7 +94,7 @@ class Picture:
     name: str
     alt: str
     draw: Callable[[], Figure]
-    chart: Callable[[], Chart] | None = None
+    chart: Callable[[], HasDict] | None = None
 
 
 Block: TypeAlias = Table | Lines | Picture

@@ -58,8 +58,8 @@ class Panel:
         laws = {
             name: LawMass(_numbers(law["mass"]), _numbers(law["mass_se"])) for name, law in invariant["laws"].items()
         }
-        masses = (_numbers(invariant[key]) for key in ("bins", "empirical", "empirical_se"))
-        return cls(title, scalar, *masses, laws)
+        edges, mass, mass_se = (_numbers(invariant[key]) for key in ("bins", "empirical", "empirical_se"))
+        return cls(title, scalar, edges, mass, mass_se, laws)
 
     def to_dict(self) -> JsonObject:
         """As the page has it."""

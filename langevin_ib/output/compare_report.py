@@ -36,7 +36,7 @@ from langevin_ib.output.plots import DOTTED, STYLE, LineStyle, legend, line_styl
 
 PAGE = "report.html"
 PANELS = 24  # above which a run is shown by one of its invariants
-WIDTH, HEIGHT = 6.4, 2.9  # of a panel, inches
+WIDTH, HEIGHT = 4.6, 2.5  # of a panel, inches
 
 
 def save_comparison(comparison: Comparison, out: Path) -> Path:
@@ -264,4 +264,4 @@ def _plot_distances(comparison: Comparison, axes: Axes) -> None:
         axes.annotate("margin", (1, margin), xycoords=("axes fraction", "data"), xytext=(4, 0),
                       textcoords="offset points", va="center", fontsize=7)  # fmt: skip
     axes.set_ylabel("TV from the law, 95%")
-    legend(axes, loc="center left", bbox_to_anchor=(1.14, 0.5))
+    legend(axes, loc="lower left", bbox_to_anchor=(0, 1), ncols=3)

@@ -11,11 +11,10 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 
 from langevin_ib.output.blocks import SENTENCE, Block, Lines, Report
-from langevin_ib.output.chart import Chart
 from langevin_ib.output.folders import summary_json
+from langevin_ib.plain import HasDict
 
 # Whose versions decide numbers and pictures, as pip calls them.
 PACKAGES = (
@@ -52,7 +51,7 @@ def versions() -> dict[str, str]:
     return found
 
 
-def _render(template: str, report: Report, pictures: Mapping[str, bytes], charts: Mapping[str, Chart]) -> str:
+def _render(template: str, report: Report, pictures: Mapping[str, bytes], charts: Mapping[str, HasDict]) -> str:
     blocks = itertools.groupby(_in_order(report), key=lambda block: type(block).__name__)
     parts = {
         "report": report,
@@ -71,10 +70,10 @@ def _in_order(report: Report) -> list[Block]:
     return [*first, *(block for block in report.blocks if block not in first), *report.appendix]
 
 
-def _script_json(chart: Chart) -> Markup:
+def _script_json(chart: HasDict) -> str:
     """Its numbers inside a script element, which nothing in them can end."""
     text = json.dumps(json.loads(summary_json(chart.to_dict())), ensure_ascii=False, separators=(",", ":"))
-    return Markup(text.replace("<", "\\u003c"))
+    return text.replace("<", "\\u003c")
 
 
 @cache
