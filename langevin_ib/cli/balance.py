@@ -23,6 +23,13 @@ if TYPE_CHECKING:
     from langevin_ib.studies.result import StudyResult
 
 PROGRAM = "python -m langevin_ib.attribute"
+LEADING = ("model", "options", "setup", "noise", "batch_size", "lr", "steps", "seeds", "seed", "out")  # in `--help`
+EXAMPLES = """examples:
+  {program} --model uv
+      which of label noise, weight decay, SGD and their like balances u and v?
+  {program} --setup figure-2 --seeds 16
+      the same of the paper's ReLU network, with half as many seeds
+"""
 
 
 def build_parser(noise: str | None = None, own: Mapping[str, Setting] | None = None) -> Parser:
@@ -41,6 +48,7 @@ def build_parser(noise: str | None = None, own: Mapping[str, Setting] | None = N
     if own:
         add_settings(parser.add_argument_group(f"settings of --noise {noise}"), own)
     add_output(parser)
+    parser.lead_with(LEADING, EXAMPLES.format(program=parser.prog))
     return parser
 
 
@@ -103,6 +111,6 @@ def _own_settings(argv: Sequence[str]) -> tuple[str | None, dict[str, Setting]]:
         with own_output():
             return noise, AttributionConfig.noise_class(noise).declared()
     except LangevinIBError:
-        if {"-h", "--help", "--version"} & set(argv):
+        if {"-h", "--help", "--help-all", "--version"} & set(argv):
             return None, {}
         raise
