@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from langevin_ib import signals
-from langevin_ib.cli.command import Parser, guarded, new_parser, own_output
+from langevin_ib.cli.command import Parser, called, guarded, new_parser, own_output
 from langevin_ib.cli.job import Job, Output, execute
 from langevin_ib.cli.options import Origins, add_output, add_settings, spelled_options, typed_settings
 from langevin_ib.config.extensions import is_known, of_others
@@ -25,6 +25,13 @@ if TYPE_CHECKING:
     from langevin_ib.studies.result import StudyResult
 
 PROGRAM = "python -m langevin_ib.attribute"
+LEADING = ("model", "options", "setup", "noise", "batch_size", "lr", "steps", "seeds", "seed", "out")  # in `--help`
+EXAMPLES = """examples:
+  {program} --model uv
+      which of label noise, weight decay, SGD and their like balances u and v?
+  {program} --setup figure-2 --seeds 16
+      the same of the paper's ReLU network, with half as many seeds
+"""
 
 
 def build_parser(noise: str | None = None, own: Mapping[str, Setting] | None = None) -> Parser:
@@ -43,6 +50,7 @@ def build_parser(noise: str | None = None, own: Mapping[str, Setting] | None = N
     if own:
         add_settings(parser.add_argument_group(f"settings of --noise {noise}"), own)
     add_output(parser)
+    parser.lead_with(LEADING, EXAMPLES.format(program=parser.prog))
     return parser
 
 
@@ -63,7 +71,7 @@ def _run_attribution(argv: Sequence[str]) -> int:
     )
     with origins.named():
         typed = typed_settings(arguments, declared)
-        command = shlex.join([*PROGRAM.split(), *spelled_options(typed, declared)])
+        command = f"{called(PROGRAM)} {shlex.join(spelled_options(typed, declared))}".rstrip()
         typed.pop("setup", None)
         config = AttributionConfig(**typed) if setup is None else from_setup(setup, **typed)
 
@@ -106,6 +114,6 @@ def _own_settings(argv: Sequence[str]) -> tuple[str | None, dict[str, Setting]]:
         with own_output():
             return noise, AttributionConfig.noise_class(noise).declared()
     except LangevinIBError:
-        if {"-h", "--help", "--version"} & set(argv):
+        if {"-h", "--help", "--help-all", "--version"} & set(argv):
             return None, {}
         raise

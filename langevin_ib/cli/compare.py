@@ -6,20 +6,25 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from langevin_ib import signals
-from langevin_ib.cli.command import guarded, new_parser
+from langevin_ib.cli.command import Parser, guarded, new_parser
 from langevin_ib.devices import start_for_command
 
 PROGRAM = "python -m langevin_ib.compare"
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns its exit code: 0 done, 2 bad input (nothing written), 3 it could not be written."""
+def build_parser() -> Parser:
+    """Folders, and where the page goes."""
     parser = new_parser(PROGRAM, "Set the runs of some folders beside each other: which laws hold, c, distances.")
     parser.add_argument("runs", metavar="RUN", nargs="+", help="folder of a run, as sim and sweep save it; two or more")
     parser.add_argument("--out", metavar="DIR", default="runs", help="where the folder goes [runs]")
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
     parser.add_argument("--json", action="store_true", help="print compare.json on standard output, not the table")
-    return guarded(PROGRAM, lambda: _compare(vars(parser.parse_args(argv))), interrupted="nothing is lost")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns its exit code: 0 done, 2 bad input (nothing written), 3 it could not be written."""
+    return guarded(PROGRAM, lambda: _compare(vars(build_parser().parse_args(argv))), interrupted="nothing is lost")
 
 
 def _compare(arguments: Mapping[str, object]) -> int:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from langevin_ib.cli.command import WIDTH, Parser, flag
+from langevin_ib.cli.command import COLUMN, Parser, flag, help_width
 from langevin_ib.config.kinds import Extension, Options, Switch
 from langevin_ib.config.models import ONE_COORDINATE
 from langevin_ib.config.settings import Setting
@@ -87,7 +87,8 @@ def _choices(declared: Mapping[str, Setting]) -> str:
 
 def _entry(choice: str, text: str) -> str:
     """A line of a list, broken like the help above it."""
-    return textwrap.fill(f"{choice:<26}  {text}".rstrip(), WIDTH, initial_indent=" " * 4, subsequent_indent=" " * 32)
+    line, width = f"{choice:<26}  {text}".rstrip(), help_width()
+    return textwrap.fill(line, width, initial_indent=" " * 4, subsequent_indent=" " * COLUMN)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from langevin_ib import signals
-from langevin_ib.cli.command import FAILED_RUN, fault, guarded, new_parser
+from langevin_ib.cli.command import FAILED_RUN, Parser, called, fault, guarded, new_parser
 from langevin_ib.cli.job import Output, perform
 from langevin_ib.cli.run import job_of
 from langevin_ib.cli.scheduler import add_scheduler, parse_scheduler
@@ -47,8 +47,8 @@ class Task(NamedTuple):
     compilation_cache: bool
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns its exit code: 0 all members are done, 2 bad input, 3 some have failed."""
+def build_parser() -> Parser:
+    """The options of a sweep."""
     parser = new_parser(PROGRAM, "Run every combination of the settings that a file gives lists of; compare their c.")
     parser.add_argument("file", metavar="FILE", help="TOML or JSON file of a run's settings; lists of values are swept")
     parser.add_argument("--out", metavar="DIR", default="runs", help="where the folders of runs and sweep go [runs]")
@@ -58,7 +58,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--no-compilation-cache", action="store_true", help="compile anew what an earlier command has compiled"
     )
-    return guarded(PROGRAM, lambda: _sweep(vars(parser.parse_args(argv))), interrupted=LEFT)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns its exit code: 0 all members are done, 2 bad input, 3 some have failed."""
+    return guarded(PROGRAM, lambda: _sweep(vars(build_parser().parse_args(argv))), interrupted=LEFT)
 
 
 def _sweep(arguments: Mapping[str, object]) -> int:
@@ -214,7 +219,7 @@ class _Told:
         """The exit code; a line on standard error for each member that has failed."""
         failed = {number: each for number, each in sorted(self.outcomes.items()) if each.status == "failed"}
         for number, outcome in failed.items():
-            print(f"{PROGRAM}: error: {self._name(number)} failed: {outcome.reason}", file=sys.stderr)
+            print(f"{called(PROGRAM)}: error: {self._name(number)} failed: {outcome.reason}", file=sys.stderr)
         return FAILED_RUN if failed else 0
 
     def _name(self, number: int) -> str:
