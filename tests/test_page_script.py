@@ -208,7 +208,8 @@ def test_switches_hover_and_keys_work_and_nothing_is_wider_than_the_page(browser
     assert seen["left"] == seen["before"]
     assert seen["before"][1] == "exact undecided – –"
     assert seen["focus"]
-    assert seen["key"] == [f"{name} in [0.725, 1.15]", f"{name} in [0.725, 1.15], mass of the draws 0.5000"]
+    words = f"{name} in [0.725, 1.15]"
+    assert seen["key"] == [words, f"{words}: draws 0.5000 ± 0.0098, exact 0.5000, naive 0.3000"]
     assert seen["end"] == f"{name} in [1.575, 2]"
     assert (seen["overflow"], seen["outside"]) == (0, [])
 

@@ -72,7 +72,7 @@ def _rerun(config: RunConfig) -> tuple[str, ...]:
         return ()
     return (
         "python -m langevin_ib.sim --config config.toml",
-        "# config.toml lies in the folder of this page; the settings below, saved as config.json, do as well",
+        "# config.toml lies in the folder of this page; or save the settings below as config.json, and name that",
     )
 
 

@@ -175,13 +175,20 @@
       return `${many}${scalar} in [${plain(edges[bin])}, ${plain(edges[bin + 1])}]`;
     }
 
+    // For who hears the page: the draws, then each law that is shown.
+    masses(bin) {
+      const { panel } = this;
+      const draws = `draws ${fixed(panel.mass[bin])} ± ${fixed(NORMAL95 * panel.mass_se[bin])}`;
+      return [draws, ...this.curves().map(({ curve, law }) => `${curve.label} ${fixed(panel.laws[law].mass[bin])}`)];
+    }
+
     choose(bin) {
       if (bin === this.bin) return;
       this.bin = bin;
       this.chart.say(bin === null ? null : this, bin);
       if (bin !== null) {
         this.svg.setAttribute("aria-valuenow", bin);
-        this.svg.setAttribute("aria-valuetext", this.words(bin) + ", mass of the draws " + fixed(this.panel.mass[bin]));
+        this.svg.setAttribute("aria-valuetext", this.words(bin) + ": " + this.masses(bin).join(", "));
       }
       this.mark();
     }
