@@ -82,12 +82,14 @@ class Report:
         blocks: in their order.
         appendix: what the page has below them.
         config: the settings, as the page lists them.
+        lead: what was found, in one sentence, before everything else.
     """
 
     title: str
     blocks: tuple[Block, ...]
     appendix: tuple[Block, ...] = ()
     config: str = ""
+    lead: str = ""
 
     @property
     def pictures(self) -> tuple[Picture, ...]:

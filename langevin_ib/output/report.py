@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from functools import partial
 
 from langevin_ib.config.kernels import KernelSettings
+from langevin_ib.output.answer import answer
 from langevin_ib.output.blocks import Column, Line, Lines, Picture, Report, Table
 from langevin_ib.output.histogram import figure
 from langevin_ib.output.law_table import MARKS, law_table
@@ -49,6 +50,7 @@ def run_report(result: Result) -> Report:
         blocks=(picture, *table, Lines(findings(result))),
         appendix=(_densities(laws),) if laws else (),
         config=json.dumps(result.plan.config.to_dict(), indent=1),
+        lead=answer(result),
     )
 
 
