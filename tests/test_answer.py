@@ -39,20 +39,18 @@ def said(verdicts, groups=(), **changes):
 
 
 def test_one_law_agrees():
-    text = f"The draws obey the slice law {WITHIN} {C}, not the exact or the printed law."
+    text = f"The draws obey the slice law {WITHIN} {C}, not the exact or printed law."
     assert said(("differs", "agrees", "differs")) == text
     assert said(("agrees",)) == f"The draws obey the exact law {WITHIN} {C}."
 
 
 def test_several_agree_and_the_margin_does_not_tell_them_apart():
     together = [Group(("exact", "slice"), 4e-4, "agrees")]
-    text = (
-        f"The draws obey the exact or the slice law {WITHIN}, which does not tell these apart {C}, not the printed law."
-    )
+    text = f"The draws obey the exact or slice law {WITHIN}, which does not tell these apart {C}, not the printed law."
     assert said(("agrees", "agrees", "differs"), together) == text
     assert said(("agrees", "undecided", "differs"), together) == text  # one verdict for them together
     apart = said(("agrees", "agrees", "differs"))
-    assert apart == text.replace("exact or the slice law", "exact law as well as the slice law")
+    assert apart == text.replace("exact or slice law", "exact law as well as the slice law")
 
 
 def test_where_all_agree_the_run_tells_nothing():
@@ -71,7 +69,7 @@ def test_none_agrees():
 def test_undecided():
     assert said(("undecided",) * 3) == f"This run cannot decide which law the draws obey {WITHIN} {C}."
     text = (
-        f"The draws do not obey the printed law {WITHIN} {C}; whether they obey the exact or the slice law, this run "
+        f"The draws do not obey the printed law {WITHIN} {C}; whether they obey the exact or slice law, this run "
         "cannot decide."
     )
     assert said(("undecided", "undecided", "differs")) == text
@@ -84,7 +82,7 @@ def test_undecided():
 
 def laws_in(text):
     """The laws that a piece of a sentence names."""
-    return {name for name in NAMES if f"the {name}" in text}
+    return {name for name in NAMES if name in text}
 
 
 @pytest.mark.parametrize("verdicts", list(itertools.product(VERDICTS, repeat=3)))

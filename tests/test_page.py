@@ -94,7 +94,7 @@ def everything(text):
         ),
         appendix=(simple_table(text, (text,), [(text,)]),),
         config=text,
-        answer=text,
+        lead=text,
         rerun=(text,),
     )
 
@@ -117,7 +117,7 @@ def test_a_line_has_its_style_as_a_class_in_lists_and_paragraphs():
     found = read(everything("x"))
     classes = [(name, attributes.get("class")) for name, attributes in found.tags if name in ("li", "p")]
     assert classes == [
-        ("p", "answer"), ("p", None), ("li", "bold"), ("li", "bold"), ("p", "bold"), ("p", None), ("p", "yellow"),
+        ("p", "lead"), ("p", None), ("li", "bold"), ("li", "bold"), ("p", "bold"), ("p", None), ("p", "yellow"),
         ("p", "dim"),
     ]  # fmt: skip
     (css,) = found.of("style")
@@ -158,7 +158,7 @@ def test_the_page_of_a_run_names_its_laws_and_escapes_them():
     command, settings = found.of("pre")
     assert command.startswith("python -m langevin_ib.sim --config config.toml")
     assert json.loads(settings) == result.plan.config.to_dict()
-    assert found.of("p")[0] == report.answer == answer(result)
+    assert found.of("p")[0] == report.lead == answer(result)
     assert [picture.name for picture in report.pictures] == ["histogram"]
 
 
@@ -264,7 +264,7 @@ def test_conclusions_come_first_where_there_is_no_answer():
     table, said = simple_table("", ("a",), [("1",)]), Lines((Line("said", "bold"),))
     tags = [name for name, _ in read(Report("x", (table, said))).tags]
     assert tags.index("ul") < tags.index("table")
-    tags = [name for name, _ in read(Report("x", (table, said), answer="it is so")).tags]
+    tags = [name for name, _ in read(Report("x", (table, said), lead="it is so")).tags]
     assert tags.index("ul") > tags.index("table")
 
 

@@ -113,10 +113,10 @@ def _joined(laws: Sequence[str]) -> str:
     """The laws by name, one of them.
 
     >>> _joined(["exact"]), _joined(["exact", "slice"]), _joined(["hard", "printed", "naive"])
-    ('the exact law', 'the exact or the slice law', 'the hard, the printed or the naive law')
+    ('the exact law', 'the exact or slice law', 'the hard, printed or naive law')
     """
-    *first, last = (f"the {law}" for law in laws)
-    return f"{', '.join(first)} or {last} law" if first else f"{last} law"
+    *first, last = laws
+    return f"the {', '.join(first)} or {last} law" if first else f"the {last} law"
 
 
 def _colon(lines: Sequence[str]) -> str:

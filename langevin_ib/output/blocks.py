@@ -109,7 +109,7 @@ class Report:
         blocks: in their order.
         appendix: what the page has below them.
         config: the settings, as the page lists them.
-        answer: what came out, in one sentence, with which the page begins; empty: its conclusions.
+        lead: what was found, in one sentence, before everything else; a page without one begins with its conclusions.
         rerun: the command that does the same again, a line for each of its steps.
     """
 
@@ -117,7 +117,7 @@ class Report:
     blocks: tuple[Block, ...]
     appendix: tuple[Block, ...] = ()
     config: str = ""
-    answer: str = ""
+    lead: str = ""
     rerun: tuple[str, ...] = ()
 
     @property

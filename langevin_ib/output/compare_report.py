@@ -75,7 +75,7 @@ def comparison_report(comparison: Comparison, folder: Path) -> Report:
             histograms,
         ),
         appendix=(Lines(tuple(Line(note, "yellow") for note in notes), "Doubts"),) if notes else (),
-        answer=comparison_answer(runs),
+        lead=comparison_answer(runs),
         rerun=_rerun(runs),
     )
 

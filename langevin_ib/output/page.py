@@ -65,8 +65,8 @@ def _render(template: str, report: Report, pictures: Mapping[str, bytes], charts
 
 
 def _in_order(report: Report) -> list[Block]:
-    """Its blocks, conclusions first where it has no answer to begin with."""
-    first = [block for block in report.blocks if not report.answer and isinstance(block, Lines) and block.concludes]
+    """Its blocks, conclusions first where it has no lead."""
+    first = [block for block in report.blocks if not report.lead and isinstance(block, Lines) and block.concludes]
     return [*first, *(block for block in report.blocks if block not in first), *report.appendix]
 
 

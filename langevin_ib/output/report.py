@@ -53,7 +53,7 @@ def run_report(result: Result) -> Report:
         blocks=(picture, *table, Lines(findings(result), "What was checked")),
         appendix=(_densities(laws),) if laws else (),
         config=json.dumps(result.plan.config.to_dict(), indent=1, ensure_ascii=False),
-        answer=answer(result),
+        lead=answer(result),
         rerun=_rerun(result.plan.config),
     )
 
