@@ -23,6 +23,7 @@ RESULT = ("scalar", "c", "c_se", "c_low", "c_high", "r_hat", "ess", "doubts")
 BETWEEN = " | "  # of doubts
 CONSTANT = 0.02  # by which a law's c may differ between runs and still be one line
 LOGARITHMIC = 10.0  # largest over smallest value, above which an axis is logarithmic
+LONG = 24  # characters of a series' title, above which no other stands beside it
 FEW = 7  # values that have a tick each
 
 
@@ -152,7 +153,8 @@ def plot_coefficients(
         )  # fmt: skip
     axes.set_ylabel("c of the draws")
     if series:
-        legend(axes, loc="lower left", bbox_to_anchor=(0, 1), ncols=2)  # no line of a law runs through it
+        across = 2 if max(map(len, series)) < LONG else 1
+        legend(axes, loc="lower left", bbox_to_anchor=(0, 1), ncols=across)  # no line of a law runs through it
     return axes
 
 
