@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -18,6 +19,7 @@ from langevin_ib.statistics.compare import SAME_LAW
 
 COLUMNS = 3
 SIZE = (3.4, 2.6)  # of a panel, inches
+TITLE = 48  # characters of a line above it
 NORMAL95 = 1.96  # standard errors
 
 
@@ -187,7 +189,7 @@ def _plot_panel(chart: Chart, panel: Panel, axes: Axes) -> None:
         if law is not None:
             colour, dash = curve.style
             axes.plot(centres, law.mass / width, color=colour, linestyle=dash, linewidth=1.3, label=curve.label)
-    axes.set_title(panel.title, fontsize=8, loc="left", wrap=True)
+    axes.set_title(textwrap.fill(panel.title, TITLE), fontsize=8, loc="left")
     axes.set_xlabel(f"invariant {panel.scalar}")
     axes.set_ylabel(f"density in d{panel.scalar}")
     axes.set_ylim(bottom=0)
