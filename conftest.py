@@ -1,6 +1,7 @@
 """Two tiers of tests: the quick ones always; with `--full` the long ones too, marked `full`, and the notebooks."""
 
 import os
+from collections import Counter
 
 import pytest
 
@@ -82,3 +83,8 @@ def pytest_terminal_summary(terminalreporter, config):
     count = config.stash[LEFT_OUT]
     if count:
         terminalreporter.write_line(f"{count} long tests were left out: --full runs them, and the notebooks")
+    # What this machine lacks is said, with -q too; pytest shows reasons only where -r asks for them.
+    skipped = (report.longrepr for report in terminalreporter.stats.get("skipped", ()))
+    reasons = Counter(place[-1].removeprefix("Skipped: ") for place in skipped if isinstance(place, tuple))
+    for reason, number in reasons.items():
+        terminalreporter.write_line(f"{number} test{'s were' if number > 1 else ' was'} left out: {reason}")

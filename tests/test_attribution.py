@@ -586,7 +586,7 @@ def test_help_lists_the_settings_of_the_noise_that_is_chosen(capsys):
     texts = []
     for options in ([], ["--noise", "odd_noises:WEIGHTS"], ["--noise", "odd_noises:NOPE"]):
         with pytest.raises(SystemExit) as caught:
-            command.main([*options, "--help"])
+            command.main([*options, "--help-all"])
         assert caught.value.code == 0
         texts.append(" ".join(capsys.readouterr().out.split()))
     plain, own, wrong = texts

@@ -271,9 +271,9 @@ def test_a_tiny_run_ends_in_a_table_or_a_line_never_in_a_traceback(options, tmp_
     assert ("verdict" in captured.out) if code == 0 else len(captured.err.splitlines()) == 1
 
 
-def test_help_is_one_page(capsys):
+def test_the_whole_help_is_one_page(capsys):
     with pytest.raises(SystemExit) as caught:
-        sim.main(["--help"])
+        sim.main(["--help-all"])
     assert caught.value.code == 0
     options, _, choices = capsys.readouterr().out.partition("what can be chosen")
     assert len(options.splitlines()) <= 84

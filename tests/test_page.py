@@ -11,8 +11,11 @@ import pytest
 from helpers import small_result
 
 from langevin_ib import RunConfig
+from langevin_ib.config.settings import read_settings
 from langevin_ib.laws.candidates import LawAbout
-from langevin_ib.output.blocks import Column, Line, Lines, Picture, Report, Table, simple_table
+from langevin_ib.models import build_model
+from langevin_ib.output.answer import answer
+from langevin_ib.output.blocks import Column, Line, Lines, Linked, Picture, Report, Table, simple_table
 from langevin_ib.output.histogram import figure
 from langevin_ib.output.law_table import law_rows
 from langevin_ib.output.page import page
@@ -22,7 +25,7 @@ from langevin_ib.runs.result import ChargeSummary, SgdDetails
 from langevin_ib.statistics.records import Meter
 
 SCRIPT = '<script>alert("x")</script>'
-VOID = {"meta", "img"}
+VOID = {"meta", "img", "input"}
 PNG = b"\x89PNG"
 
 
@@ -67,7 +70,7 @@ def read(report):
     assert names.count("h1") == 1
     assert {name for name in names if name[0] == "h" and name[1:].isdigit()} <= {"h1", "h2"}
     assert names.count("table") == names.count("thead")
-    assert "script" not in names
+    assert names.count("script") == 2 * any(picture.chart is not None for picture in report.pictures)
     assert not {"link", "iframe"} & set(names)
     for name, attributes in found.tags:
         if name == "img":
@@ -91,17 +94,21 @@ def everything(text):
         ),
         appendix=(simple_table(text, (text,), [(text,)]),),
         config=text,
+        lead=text,
+        rerun=(text,),
     )
 
 
 @pytest.mark.parametrize("text", [SCRIPT, "a & b", '" onerror="x', "κ|χ|²/2 < {{ 7 * 7 }} {% raw %}"])
 def test_every_text_of_a_page_is_escaped_wherever_it_stands(text):
     found = read(everything(text))
-    assert found.of("h2") == [text, text, text, "Configuration"]
+    assert found.of("h2") == [text, text, text, "How to run it again", "Settings", "Versions"]
     assert found.of("th") == [text, "verdict", text]
     assert found.of("li") == [text, text]
-    assert found.of("p") == [text, text, text, text]
-    assert found.of("pre") == [text]
+    *shown, versions = found.of("p")
+    assert shown == [text, text, text, text, text]
+    assert versions.startswith("Python 3.")
+    assert found.of("pre") == [text, text]
     assert [attributes["alt"] for name, attributes in found.tags if name == "img"] == [text, text]
     assert not [attributes for _, attributes in found.tags if "onerror" in attributes]
 
@@ -109,9 +116,12 @@ def test_every_text_of_a_page_is_escaped_wherever_it_stands(text):
 def test_a_line_has_its_style_as_a_class_in_lists_and_paragraphs():
     found = read(everything("x"))
     classes = [(name, attributes.get("class")) for name, attributes in found.tags if name in ("li", "p")]
-    assert classes == [("p", None), ("li", "bold"), ("li", "bold"), ("p", "bold"), ("p", None), ("p", "yellow")]
+    assert classes == [
+        ("p", "lead"), ("p", None), ("li", "bold"), ("li", "bold"), ("p", "bold"), ("p", None), ("p", "yellow"),
+        ("p", "dim"),
+    ]  # fmt: skip
     (css,) = found.of("style")
-    for style in ("bold", "dim", "yellow"):
+    for style in ("conclusions", "dim", "yellow"):
         assert f".{style} {{" in css
 
 
@@ -139,12 +149,16 @@ def test_the_page_of_a_run_names_its_laws_and_escapes_them():
         laws.pop("naive"), about=LawAbout(SCRIPT, "d<z>", "exp(−ℓ/T) < 1 & p > 0", "control", None)
     )
     invariants = {"z": dataclasses.replace(invariant, laws=laws)}
-    report = run_report(dataclasses.replace(result, invariants=invariants, verdicts={}))
+    result = dataclasses.replace(result, invariants=invariants, verdicts={})
+    report = run_report(result)
     found = read(report)
     assert SCRIPT in found.of("td")
     assert "exp(−ℓ/T) < 1 & p > 0" in found.of("td")
     assert f"law {SCRIPT}: is not asked for" in found.of("p")
-    assert json.loads(found.of("pre")[0]) == result.plan.config.to_dict()
+    command, settings = found.of("pre")
+    assert command.startswith("python -m langevin_ib.sim --config config.toml")
+    assert json.loads(settings) == result.plan.config.to_dict()
+    assert found.of("p")[0] == report.lead == answer(result)
     assert [picture.name for picture in report.pictures] == ["histogram"]
 
 
@@ -241,6 +255,37 @@ def test_a_result_saves_plots_and_shows_itself(tmp_path):
     shown = result._repr_html_()
     names = [name for name, _ in Page(shown).tags]
     assert {"h1", "img", "table"} <= set(names)
-    assert not {"html", "body", "style"} & set(names)
+    assert not {"html", "body", "style", "script"} & set(names)
     assert shown.strip() in (folder / "report.html").read_text(encoding="utf-8")
     assert plt.get_fignums() == open_before
+
+
+def test_conclusions_come_first_where_there_is_no_answer():
+    table, said = simple_table("", ("a",), [("1",)]), Lines((Line("said", "bold"),))
+    tags = [name for name, _ in read(Report("x", (table, said))).tags]
+    assert tags.index("ul") < tags.index("table")
+    tags = [name for name, _ in read(Report("x", (table, said), lead="it is so")).tags]
+    assert tags.index("ul") > tags.index("table")
+
+
+def test_a_cell_can_lead_to_another_page():
+    link = Linked("a <run>", "../a%20run/report.html")
+    assert (link, f"{link}") == ("a <run>", "a <run>")
+    found = read(Report("x", (simple_table("", ("run", "c"), [(link, "1")]),)))
+    assert dict(found.tags)["a"] == {"href": "../a%20run/report.html"}
+    assert found.of("a") == ["a <run>"]
+
+
+def test_a_model_that_was_an_object_has_no_command_that_runs_it_again():
+    result = small_result()
+    config = result.plan.config.replace(model=build_model("uv"))
+    report = run_report(dataclasses.replace(result, plan=dataclasses.replace(result.plan, config=config)))
+    assert report.rerun == ()
+    assert "How to run it again" not in page(report, {"histogram": PNG})
+
+
+def test_the_settings_of_a_page_run_it_again(tmp_path):
+    config = small_result().plan.config
+    (tmp_path / "config.json").write_text(run_report(small_result()).config, encoding="utf-8")
+    assert RunConfig.from_dict(read_settings(str(tmp_path / "config.json"))) == config
+    assert "--config config.toml" in run_report(small_result()).rerun[0]

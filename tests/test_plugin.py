@@ -52,7 +52,7 @@ def command(*arguments: str) -> subprocess.CompletedProcess:
 
 
 def test_help_lists_each_with_the_first_line_of_its_file():
-    text = command("--help").stdout
+    text = command("--help-all").stdout
     for setting, name in NAMES.items():
         after = text.split(f"\n  --{setting}\n", 1)[1]
         line = next(line for line in after.splitlines() if line.split()[:1] == [name])
@@ -68,10 +68,10 @@ def test_help_lists_each_with_the_first_line_of_its_file():
     ],
 )
 def test_help_shows_the_settings_of_what_is_chosen(setting, option, text):
-    shown = command(f"--{setting}", NAMES[setting], "--help").stdout
+    shown = command(f"--{setting}", NAMES[setting], "--help-all").stdout
     assert option in shown
     assert text in " ".join(shown.split())
-    assert option not in command("--help").stdout
+    assert option not in command("--help-all").stdout
 
 
 @pytest.mark.parametrize(

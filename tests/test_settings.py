@@ -294,12 +294,12 @@ def test_a_law_of_another_package_follows_those_of_this_one():
 
 def test_help_shows_the_options_of_a_plug_in_that_is_named_and_lists_what_can_be_chosen(capsys):
     with pytest.raises(SystemExit):
-        sim.main([*RING, "--help"])
+        sim.main([*RING, "--help-all"])
     text = capsys.readouterr().out
     assert "settings of --confine odd_settings:RING:" in text
     assert "radius of the ring [1.5]" in text
     with pytest.raises(SystemExit):
-        sim.main(["--help", "--confine", "nowhere:RING"])
+        sim.main(["--help-all", "--confine", "nowhere:RING"])
     text = capsys.readouterr().out
     assert "radius" not in text
     assert "    hadamard                    The Hadamard product" in text
@@ -349,7 +349,7 @@ def test_options_and_files_take_the_settings_of_a_plug_in(options, message, tmp_
 
 def test_help_says_what_is_allowed(capsys):
     with pytest.raises(SystemExit):
-        sim.main(["--help"])
+        sim.main(["--help-all"])
     text = " ".join(capsys.readouterr().out.split())
     assert "yes, but for mala: yes, no, auto [auto]" in text
     assert f"[4096; 1024 except {', '.join(ONE_COORDINATE)}]" in text

@@ -10,6 +10,7 @@ from jax.flatten_util import ravel_pytree
 
 from langevin_ib.dynamics.noise import Noise
 from langevin_ib.errors import DivergenceError
+from langevin_ib.figures import fig4_completion
 from langevin_ib.output.balancing import on_noise
 from langevin_ib.output.effects import says_of_noise, verdict
 from langevin_ib.output.studies import caption_sentences
@@ -34,7 +35,6 @@ from langevin_ib.studies.recorded import Paths, Trained
 from langevin_ib.studies.recovery import solve_each
 from langevin_ib.studies.result import Effect, StudyResult
 from langevin_ib.studies.training import Arm, train
-from sims import fig4_completion
 
 RARE = 1e-4
 RANDOM = np.random.default_rng(0)

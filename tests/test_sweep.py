@@ -18,9 +18,10 @@ from langevin_ib.cli import scheduler
 from langevin_ib.cli import sweep as command
 from langevin_ib.config.grid import grid
 from langevin_ib.errors import UsageError
+from langevin_ib.output.coefficients import BETWEEN, Outcome
 from langevin_ib.output.folders import write_partial
 from langevin_ib.output.plots import closed
-from langevin_ib.output.sweep import BETWEEN, Outcome, figure, finished, rows_of, to_csv
+from langevin_ib.output.sweep import figure, finished, rows_of, to_csv
 
 GIVEN = {name: list(value) if isinstance(value, tuple) else value for name, value in TINY.items()}
 

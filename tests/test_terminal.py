@@ -4,16 +4,20 @@ import codecs
 import dataclasses
 import io
 import json
+import re
 import sys
 import time
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pytest
+from helpers import small_result
+from rich.color import Color
 from rich.console import Console
 
 import langevin_ib
 from langevin_ib import RunConfig
-from langevin_ib.output import folders, progress, spelling
+from langevin_ib.output import folders, progress, spelling, terminal
 from langevin_ib.output.blocks import Column, Report, Table, simple_table
 from langevin_ib.output.effects import effects_table
 from langevin_ib.output.histogram import figure
@@ -85,7 +89,7 @@ def test_where_there_is_no_terminal_lines_say_which_stage_it_is(capfd, monkeypat
         time.sleep(0.15)
     lines = capfd.readouterr().err.splitlines()
     assert "planning: 0 s" in lines
-    assert "sampling: 25%, 0 s" in lines
+    assert "sampling: 0 s, 25%, about 0 s left" in lines
     with progress.stages(True) as report:
         report("planning")
         time.sleep(0.1)
@@ -216,7 +220,56 @@ def test_the_table_of_effects_spares_its_last_column_before_it_cuts_a_number():
 def test_a_cell_is_coloured_by_its_verdict():
     page = Console(width=120, file=io.StringIO(), force_terminal=True, color_system="standard")
     show_table(WIDE, page)
-    assert "\x1b[33mundecided (a)" in page.file.getvalue()
+    assert "\x1b[1;33mundecided (a)" in page.file.getvalue()
+
+
+def contrast(colour, background):
+    """As WCAG 2 defines it, of two colours in 0 to 255."""
+
+    def luminance(triplet):
+        parts = [part / 255 for part in triplet]
+        linear = [part / 12.92 if part <= 0.03928 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+        return np.dot(linear, (0.2126, 0.7152, 0.0722))
+
+    light, dark = sorted((luminance(colour), luminance(background)), reverse=True)
+    return (light + 0.05) / (dark + 0.05)
+
+
+@pytest.mark.parametrize("colour", [terminal.GREEN, terminal.RED, terminal.ORANGE])
+@pytest.mark.parametrize("background", [(0, 0, 0), (255, 255, 255)])
+def test_a_colour_can_be_read_on_light_and_on_dark(colour, background):
+    assert contrast(Color.parse(colour).get_truecolor(), background) > 3.8
+    assert contrast((205, 205, 0), (255, 255, 255)) < 1.8  # the yellow of xterm
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_a_terminal_is_told_the_answer_first_and_no_line_is_wider(width):
+    report = run_report(small_result())
+    page = progress._Plain(width=width, file=io.StringIO(), force_terminal=True, color_system=None)
+    show(report, page)
+    text = page.file.getvalue()
+    assert max(map(len, text.splitlines())) <= width
+    said = (
+        "The draws do not obey the naive law to within TV 0.01 (c = 1.020 ± 0.050); whether they obey the exact law, "
+    )
+    assert " ".join(text.split()).startswith(said)
+    piped = progress._Plain(width=width, file=io.StringIO())
+    show(report, piped)
+    assert piped.file.getvalue().splitlines()[0] == report.lead
+
+
+def test_a_bar_says_what_runs_how_far_and_how_long_still(monkeypatch):
+    screen = progress._Plain(width=80, file=io.StringIO(), force_terminal=True, color_system=None)
+    monkeypatch.setattr(progress, "_Plain", lambda **_: screen)
+    with progress.stages(False) as report:
+        moved = report("sampling")
+        for done in range(1, 4):
+            moved(done, 4)
+            time.sleep(0.12)
+    told = [line.removeprefix("\x1b[2K").strip() for line in screen.file.getvalue().splitlines()]
+    (line,) = {line for line in told if "75%" in line and "left" in line}
+    assert re.fullmatch(r"sampling ━+.* 75% 0:00:00 about \d s left.*", line)
+    assert len(line) <= 80
 
 
 def test_a_sentence_in_place_of_a_number_pushes_no_column_out():

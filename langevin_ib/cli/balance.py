@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
 from langevin_ib import signals
-from langevin_ib.cli.command import Parser, guarded, new_parser, own_output
+from langevin_ib.cli.command import Parser, called, guarded, new_parser, own_output
 from langevin_ib.cli.job import Job, Output, execute
-from langevin_ib.cli.options import Origins, add_output, add_settings, typed_settings
+from langevin_ib.cli.options import Origins, add_output, add_settings, spelled_options, typed_settings
 from langevin_ib.config.extensions import is_known, of_others
 from langevin_ib.config.noises import NOISES
 from langevin_ib.config.settings import Setting
@@ -23,6 +25,13 @@ if TYPE_CHECKING:
     from langevin_ib.studies.result import StudyResult
 
 PROGRAM = "python -m langevin_ib.attribute"
+LEADING = ("model", "options", "setup", "noise", "batch_size", "lr", "steps", "seeds", "seed", "out")  # in `--help`
+EXAMPLES = """examples:
+  {program} --model uv
+      which of label noise, weight decay, SGD and their like balances u and v?
+  {program} --setup figure-2 --seeds 16
+      the same of the paper's ReLU network, with half as many seeds
+"""
 
 
 def build_parser(noise: str | None = None, own: Mapping[str, Setting] | None = None) -> Parser:
@@ -41,6 +50,7 @@ def build_parser(noise: str | None = None, own: Mapping[str, Setting] | None = N
     if own:
         add_settings(parser.add_argument_group(f"settings of --noise {noise}"), own)
     add_output(parser)
+    parser.lead_with(LEADING, EXAMPLES.format(program=parser.prog))
     return parser
 
 
@@ -61,6 +71,7 @@ def _run_attribution(argv: Sequence[str]) -> int:
     )
     with origins.named():
         typed = typed_settings(arguments, declared)
+        command = f"{called(PROGRAM)} {shlex.join(spelled_options(typed, declared))}".rstrip()
         typed.pop("setup", None)
         config = AttributionConfig(**typed) if setup is None else from_setup(setup, **typed)
 
@@ -83,7 +94,7 @@ def _run_attribution(argv: Sequence[str]) -> int:
     job = Job(
         name=name,
         work=work,
-        report=attribution_report,
+        report=lambda result: dataclasses.replace(attribution_report(result), rerun=(command,)),
         save=partial(save_study, settings=True),
         summary=study_summary,
         owned=of_others([("model", config.model), ("noise", config.noise)]),
@@ -103,6 +114,6 @@ def _own_settings(argv: Sequence[str]) -> tuple[str | None, dict[str, Setting]]:
         with own_output():
             return noise, AttributionConfig.noise_class(noise).declared()
     except LangevinIBError:
-        if {"-h", "--help", "--version"} & set(argv):
+        if {"-h", "--help", "--help-all", "--version"} & set(argv):
             return None, {}
         raise

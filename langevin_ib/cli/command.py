@@ -5,9 +5,12 @@ from __future__ import annotations
 import argparse
 import atexit
 import contextlib
+import difflib
 import gc
+import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextvars import ContextVar
 from typing import Any, NamedTuple, NoReturn
 
 from langevin_ib import __version__, signals
@@ -23,35 +26,110 @@ from langevin_ib.errors import (
 )
 from langevin_ib.output.spelling import spell_out
 
-WIDTH = 118  # of help
+WIDTH = 118  # of help, at most
+COLUMN = 32  # at which the texts of its options begin, at most
 # New objects at which Python's collector looks through them, and rounds of a generation before one of the next. Imports
 # and traces leave hundreds of thousands that stay, which at its own numbers it goes through again and again.
 COLLECTED_AT = (200_000, 10, 10)
 BAD_INPUT, FAILED_RUN, INTERRUPTED = 2, 3, 130
 
 
+_CALLED: ContextVar[str | None] = ContextVar("called", default=None)
+
+
+@contextlib.contextmanager
+def called_as(program: str) -> Iterator[None]:
+    """Meanwhile help and errors name the program so, as it was called, whatever a command is called by itself."""
+    token = _CALLED.set(program)
+    try:
+        yield
+    finally:
+        _CALLED.reset(token)
+
+
+def called(program: str) -> str:
+    """What the program was called as; the name that is given, where nobody has said.
+
+    >>> with called_as("langevin-ib sim"):
+    ...     called("python -m langevin_ib.sim")
+    'langevin-ib sim'
+    """
+    return _CALLED.get() or program
+
+
+def near(word: str, known: Sequence[str]) -> str:
+    """The known word that is nearest to one that is not, as the end of an error.
+
+    >>> near("swep", ["sim", "sweep"])
+    '; the nearest is sweep'
+    """
+    (nearest,) = difflib.get_close_matches(word, known, n=1, cutoff=0.0)
+    return f"; the nearest is {nearest}"
+
+
 class Parser(argparse.ArgumentParser):
-    """An argument parser whose errors are one line.
+    """An argument parser whose errors are one line, and whose help may have two levels.
 
     Attributes:
-        appendix: what is put under its help, made when that is printed.
+        appendix: what is put under its whole help, made when that is printed.
+        leading: the options of its short help, by the names of their values; None where all are shown.
+        examples: below the short help.
     """
 
     appendix: Callable[[], str] = staticmethod(lambda: "")
+    leading: tuple[str, ...] | None = None
+    examples: str = ""
+
+    def lead_with(self, leading: Sequence[str], examples: str = "") -> None:
+        """Let `--help` show these options and examples alone, and `--help-all` everything."""
+        self.leading, self.examples = tuple(leading), examples
+        self.add_argument("--help-all", action=_HelpAll, help="show all options")
 
     def format_help(self) -> str:
+        return super().format_help() + self.appendix() if self.leading is None else self._format_leading(self.leading)
+
+    def format_all(self) -> str:
+        """The whole help, whatever leads."""
         return super().format_help() + self.appendix()
+
+    def _format_leading(self, leading: Sequence[str]) -> str:
+        formatter = self._get_formatter()
+        formatter.add_usage("%(prog)s [options]", [], [])
+        formatter.add_text(self.description)
+        formatter.start_section("options to begin with")
+        known = {action.dest: action for action in self._actions if action.help != argparse.SUPPRESS}
+        formatter.add_arguments([known[name] for name in leading if name in known])
+        formatter.end_section()
+        rest = sum(action.help != argparse.SUPPRESS for action in self._actions) - len({*leading} & {*known})
+        parts = [formatter.format_help(), f"--help-all shows these and {rest} more.\n"]
+        return "\n".join([*parts, self.examples] if self.examples else parts)
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(message.replace("argument ", "", 1))
 
 
+class _HelpAll(argparse.Action):
+    def __init__(self, option_strings: Sequence[str], dest: str, **more: Any):
+        super().__init__(option_strings, argparse.SUPPRESS, nargs=0, default=argparse.SUPPRESS, **more)
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        print(parser.format_all() if isinstance(parser, Parser) else parser.format_help(), end="")
+        parser.exit()
+
+
+def help_width() -> int:
+    """Of the terminal, and no more than a line can well be read; the whole of that where there is no terminal."""
+    return min(WIDTH, shutil.get_terminal_size((WIDTH + 2, 24)).columns - 2)
+
+
 def new_parser(program: str, description: str) -> Parser:
-    """A parser with wide help and no abbreviations, which knows the package's version."""
+    """A parser with help as wide as the terminal and no abbreviations, which knows the package's version."""
+    width = help_width()
+    column = min(COLUMN, width // 3)
     parser = Parser(
-        prog=program,
+        prog=called(program),
         description=description,
-        formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=32, width=WIDTH),
+        formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=column, width=width),
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"langevin_ib {__version__}")
@@ -66,6 +144,7 @@ def guarded(program: str, work: Callable[[], int], *, interrupted: str | None = 
         work: what is done.
         interrupted: the message about results when it is stopped; None for that about the checkpoint.
     """
+    program = called(program)
     spell_out()
     try:
         with _seldom_collected(), signals.caught():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from langevin_ib import signals
-from langevin_ib.cli.command import guarded, new_parser
+from langevin_ib.cli.command import Parser, guarded, new_parser
 from langevin_ib.config.kinds import number
 from langevin_ib.errors import ConfigError
 
@@ -13,14 +13,19 @@ PROGRAM = "python -m langevin_ib.design"
 TOLERANCE = 1e-8
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns its exit code: 0 every error is below 1e-8, 1 one is not, 2 bad input."""
+def build_parser() -> Parser:
+    """The options of the table of designs."""
     parser = new_parser(
         PROGRAM, "Compare the correction that each design induces, least over an orbit, with the penalty asked for."
     )
     parser.add_argument("--size", metavar="N", default="8", help="length of w, a power of two from 4 [8]")
     parser.add_argument("--features", metavar="N", default="64", help="random feature vectors of each design [64]")
-    return guarded(PROGRAM, lambda: _print_table(vars(parser.parse_args(argv))))
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns its exit code: 0 every error is below 1e-8, 1 one is not, 2 bad input."""
+    return guarded(PROGRAM, lambda: _print_table(vars(build_parser().parse_args(argv))))
 
 
 def _print_table(arguments: dict[str, str]) -> int:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from langevin_ib import signals
-from langevin_ib.cli.command import guarded, new_parser
+from langevin_ib.cli.command import Parser, called, guarded, new_parser
 from langevin_ib.cli.job import Job, Output, execute
-from langevin_ib.cli.options import add_output, add_settings, typed_settings
+from langevin_ib.cli.options import add_output, add_settings, spelled_options, typed_settings
 from langevin_ib.config.kinds import POSITIVE, OneOf
 from langevin_ib.config.settings import Setting, Settings
+from langevin_ib.devices import start_for_command
 from langevin_ib.stages import Stages
 from langevin_ib.studies.request import PARTS, Request
 
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from langevin_ib.output.blocks import Report
     from langevin_ib.session import Session
     from langevin_ib.studies.result import StudyResult
+
+LEADING = ("seeds", "seed", "steps", "lr", "data", "variant", "figure_only", "out", "quiet", "json")  # in `--help`
 
 
 def main(
@@ -36,7 +40,7 @@ def main(
     """Parse, run, save, print; returns the exit code: 0 done, 2 bad input (nothing written), 3 failed run.
 
     Args:
-        program: `python -m sims.…`.
+        program: its module, `sims.…`; its last part names the folder.
         description: one sentence for `--help`.
         study: from a request and an open session to a result.
         report: how that is told.
@@ -46,18 +50,9 @@ def main(
         extra: {name: declaration} of settings of this figure alone.
     """
     extra = extra or {}
-    if unknown := {*parts} - {*PARTS}:
-        raise ValueError(f"parts must be among {', '.join(PARTS)}, got {', '.join(sorted(unknown))}")
-    left_out = {*PARTS} - {*parts} | ({"data"} if not data else set())
-    declared = {name: one for name, one in Request.declared().items() if name not in left_out}
-    parser = new_parser(f"python -m {program}", description)
-    add_settings(parser, declared)
-    if parts:
-        parser.add_argument(
-            "--figure-only", action="store_true", help="the figure's own run alone, as with every --no option"
-        )
-    add_settings(parser, extra)
-    add_output(parser, "tables")
+    program = f"python -m {program}"
+    parser = figure_parser(program, description, parts, data=data, extra=extra)
+    declared = declared_of(parts, data)
 
     def work() -> int:
         arguments = vars(parser.parse_args(argv))
@@ -65,9 +60,42 @@ def main(
         own = {name: extra[name].check(name, value) for name, value in typed_settings(arguments, extra).items()}
         typed: dict[str, Any] = {**typed_settings(arguments, declared), **dict.fromkeys(only, False)}
         request = Request(**typed, extra=own)
-        return _run_study(_name(program, request), request, study, report, Output.of(arguments))
+        start_for_command()  # after the options are read, so that a typing error is answered at once
+        every = {**declared, **extra}
+        words = spelled_options(typed_settings(arguments, every), every)
+        words += ["--figure-only"] if arguments.get("figure_only") else []
+        command = f"{called(program)} {shlex.join(words)}".rstrip()
 
-    return guarded(f"python -m {program}", work)
+        def told(result: StudyResult) -> Report:
+            return dataclasses.replace(report(result), rerun=(command,))
+
+        return _run_study(_name(program, request), request, study, told, Output.of(arguments))
+
+    return guarded(program, work)
+
+
+def declared_of(parts: tuple[str, ...], data: bool) -> dict[str, Setting]:
+    """The settings of `Request` that a figure with these parts has."""
+    if unknown := {*parts} - {*PARTS}:
+        raise ValueError(f"parts must be among {', '.join(PARTS)}, got {', '.join(sorted(unknown))}")
+    left_out = {*PARTS} - {*parts} | ({"data"} if not data else set())
+    return {name: one for name, one in Request.declared().items() if name not in left_out}
+
+
+def figure_parser(
+    program: str, description: str, parts: tuple[str, ...], *, data: bool, extra: Mapping[str, Setting]
+) -> Parser:
+    """The options of a figure, as `main` has them."""
+    parser = new_parser(program, description)
+    add_settings(parser, declared_of(parts, data))
+    if parts:
+        parser.add_argument(
+            "--figure-only", action="store_true", help="the figure's own run alone, as with every --no option"
+        )
+    add_settings(parser, extra)
+    add_output(parser, "tables")
+    parser.lead_with(LEADING)
+    return parser
 
 
 def positive(text: str) -> Setting:
@@ -85,7 +113,7 @@ def _name(program: str, request: Request) -> str:
     import hashlib  # noqa: PLC0415 - loads OpenSSL, which `--help` needs not wait for
 
     options = json.dumps({**Settings.to_dict(request), **request.extra}, sort_keys=True)
-    return f"{program.removeprefix('sims.')}-{hashlib.sha256(options.encode()).hexdigest()[:8]}"
+    return f"{program.rsplit('.', maxsplit=1)[-1]}-{hashlib.sha256(options.encode()).hexdigest()[:8]}"
 
 
 def _run_study(

@@ -7,9 +7,10 @@ import contextlib
 import textwrap
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from langevin_ib.cli.command import WIDTH, Parser, flag
+from langevin_ib.cli.command import COLUMN, Parser, flag, help_width
 from langevin_ib.config.kinds import Extension, Options, Switch
 from langevin_ib.config.models import ONE_COORDINATE
 from langevin_ib.config.settings import Setting
@@ -35,6 +36,18 @@ def add_settings(group: Any, declared: Mapping[str, Setting]) -> None:
 def typed_settings(arguments: Mapping[str, Any], declared: Mapping[str, Setting]) -> dict[str, Any]:
     """The settings that were typed: numbers read, other text as it is, for their record to validate."""
     return {name: one.kind.read(arguments[name]) for name, one in declared.items() if arguments.get(name) is not None}
+
+
+def spelled_options(typed: Mapping[str, Any], declared: Mapping[str, Setting]) -> list[str]:
+    """The words of a command line that give these settings; of a file of the user's its name without folders."""
+    words: list[str] = []
+    for name, value in typed.items():
+        if isinstance(declared[name].kind, Switch):
+            words.append(f"--no-{flag(name)[2:]}" if declared[name].default else flag(name))
+        else:
+            each = value if isinstance(value, list | tuple) else [value]
+            words += [flag(name), *(Path(item).name if name == "data" else str(item) for item in each)]
+    return words
 
 
 def add_output(parser: Any, shown: str = "the table") -> None:
@@ -74,7 +87,8 @@ def _choices(declared: Mapping[str, Setting]) -> str:
 
 def _entry(choice: str, text: str) -> str:
     """A line of a list, broken like the help above it."""
-    return textwrap.fill(f"{choice:<26}  {text}".rstrip(), WIDTH, initial_indent=" " * 4, subsequent_indent=" " * 32)
+    line, width = f"{choice:<26}  {text}".rstrip(), help_width()
+    return textwrap.fill(line, width, initial_indent=" " * 4, subsequent_indent=" " * COLUMN)
 
 
 @dataclass(frozen=True)

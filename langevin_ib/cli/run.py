@@ -33,6 +33,15 @@ TITLES = {
     "descent": "stochastic gradient descent, with --sampler sgd",
     "comparison": "comparison",
 }
+LEADING = ("model", "options", "beta", "confine", "sampler", "lr", "chains", "steps", "seed", "out")  # in `--help`
+EXAMPLES = """examples:
+  {program} --model uv --beta 10
+      the law of z = uv under noise at T = 1/10, with chains held near the slice
+  {program} --model hadamard --confine weight-decay --chains 1024
+      another model, another protocol, fewer chains
+  {program} --sampler sgd --lr 0.01
+      SGD with label noise in place of Langevin dynamics
+"""
 # The settings that may name a plug-in, which is imported before all others are read: it may have settings of its own.
 CHOICES: dict[str, extensions.Kind] = {
     extensions.SETTING[kind]: kind for kind in get_args(extensions.Kind) if kind != "model"
@@ -68,6 +77,7 @@ def build_parser(choices: Mapping[str, Any] | None = None, classes: Classes | No
     add_scheduler(output, "blocks of chains go")
     add_output(output)
     list_choices(parser, declared)
+    parser.lead_with(LEADING, EXAMPLES.format(program=parser.prog))
     return parser
 
 
@@ -193,7 +203,7 @@ def _choose(argv: Sequence[str]) -> _Chosen:
         with Origins(flat_settings(), typed, settings, f"from {path}").named(), own_output():
             return _Chosen(choices, RunConfig.classes_of(settings | typed), path, settings)
     except LangevinIBError:
-        if {"-h", "--help", "--version"} & set(argv):
+        if {"-h", "--help", "--help-all", "--version"} & set(argv):
             return _Chosen({}, {}, None, {})
         raise
 

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from langevin_ib.cli.command import FAILED_RUN, guarded, new_parser
+from langevin_ib.cli.command import FAILED_RUN, Parser, guarded, new_parser
 
 PROGRAM = "python -m langevin_ib.selftest"
 
 
+def build_parser() -> Parser:
+    """It has no options of its own."""
+    return new_parser(PROGRAM, "Check on this machine what every result rests on: p-values, integrators, streams.")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns its exit code: 0 all checks have passed, 3 one has not, 2 bad input."""
-    parser = new_parser(PROGRAM, "Check on this machine what every result rests on: p-values, integrators, streams.")
-    return guarded(PROGRAM, lambda: _print_checks(vars(parser.parse_args(argv))))
+    return guarded(PROGRAM, lambda: _print_checks(vars(build_parser().parse_args(argv))))
 
 
 def _print_checks(arguments: dict[str, str]) -> int:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from langevin_ib import signals
-from langevin_ib.cli.command import FAILED_RUN, fault, guarded, new_parser
+from langevin_ib.cli.command import FAILED_RUN, Parser, called, fault, guarded, new_parser
 from langevin_ib.cli.job import Output, perform
 from langevin_ib.cli.run import job_of
 from langevin_ib.cli.scheduler import add_scheduler, parse_scheduler
@@ -21,7 +21,7 @@ from langevin_ib.devices import start_for_command
 from langevin_ib.errors import ConfigError, UsageError, one_line
 
 if TYPE_CHECKING:  # with NumPy and Matplotlib
-    from langevin_ib.output.sweep import Outcome
+    from langevin_ib.output.coefficients import Outcome
 
 PROGRAM = "python -m langevin_ib.sweep"
 LEFT = "the same command goes on with what is left"
@@ -47,8 +47,8 @@ class Task(NamedTuple):
     compilation_cache: bool
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns its exit code: 0 all members are done, 2 bad input, 3 some have failed."""
+def build_parser() -> Parser:
+    """The options of a sweep."""
     parser = new_parser(PROGRAM, "Run every combination of the settings that a file gives lists of; compare their c.")
     parser.add_argument("file", metavar="FILE", help="TOML or JSON file of a run's settings; lists of values are swept")
     parser.add_argument("--out", metavar="DIR", default="runs", help="where the folders of runs and sweep go [runs]")
@@ -58,7 +58,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--no-compilation-cache", action="store_true", help="compile anew what an earlier command has compiled"
     )
-    return guarded(PROGRAM, lambda: _sweep(vars(parser.parse_args(argv))), interrupted=LEFT)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns its exit code: 0 all members are done, 2 bad input, 3 some have failed."""
+    return guarded(PROGRAM, lambda: _sweep(vars(build_parser().parse_args(argv))), interrupted=LEFT)
 
 
 def _sweep(arguments: Mapping[str, object]) -> int:
@@ -125,7 +130,7 @@ def _outcomes(
 
 def _elsewhere(tasks: Sequence[Task], scheduler: str) -> Generator[tuple[int, Outcome], None, None]:
     from langevin_ib.ensemble.cluster import executor_of  # noqa: PLC0415 - with Dask
-    from langevin_ib.output.sweep import Outcome  # noqa: PLC0415
+    from langevin_ib.output.coefficients import Outcome  # noqa: PLC0415
 
     with executor_of(scheduler) as executor:
         coming = {executor.submit(work_for_dask, task): task.number for task in tasks}
@@ -151,7 +156,7 @@ def work(task: Task) -> Outcome:
             start_for_command()
             return _worked(task)
         except Exception as error:
-            from langevin_ib.output.sweep import Outcome  # noqa: PLC0415
+            from langevin_ib.output.coefficients import Outcome  # noqa: PLC0415
 
             found = fault(error)
             return Outcome("failed", reason=" ".join((one_line(error) if found is None else found.line).split()))
@@ -166,8 +171,9 @@ def work_for_dask(task: Task) -> Outcome:
 
 
 def _worked(task: Task) -> Outcome:
+    from langevin_ib.output.coefficients import outcome_of  # noqa: PLC0415
     from langevin_ib.output.locks import alone  # noqa: PLC0415
-    from langevin_ib.output.sweep import MEMBERS, finished, note_folder, outcome_of  # noqa: PLC0415
+    from langevin_ib.output.sweep import MEMBERS, finished, note_folder  # noqa: PLC0415
 
     config, out = RunConfig.from_dict(task.settings), Path(task.out)
     with alone(out / MEMBERS / config.run_name, wait=True):
@@ -213,7 +219,7 @@ class _Told:
         """The exit code; a line on standard error for each member that has failed."""
         failed = {number: each for number, each in sorted(self.outcomes.items()) if each.status == "failed"}
         for number, outcome in failed.items():
-            print(f"{PROGRAM}: error: {self._name(number)} failed: {outcome.reason}", file=sys.stderr)
+            print(f"{called(PROGRAM)}: error: {self._name(number)} failed: {outcome.reason}", file=sys.stderr)
         return FAILED_RUN if failed else 0
 
     def _name(self, number: int) -> str:
@@ -225,7 +231,7 @@ class _Told:
 
 
 def _came_to(outcome: Outcome) -> str:
-    from langevin_ib.output.sweep import BETWEEN  # noqa: PLC0415
+    from langevin_ib.output.coefficients import BETWEEN  # noqa: PLC0415
 
     if outcome.status == "failed":
         return f"failed: {outcome.reason}"

@@ -8,6 +8,8 @@ from typing import NamedTuple, TypeAlias
 
 from matplotlib.figure import Figure
 
+from langevin_ib.plain import HasDict
+
 LINED = 3
 SENTENCE = 32  # characters of a cell above which it is one, and may be broken
 
@@ -46,6 +48,18 @@ class Table:
     legend: str = ""
 
 
+class Linked(str):
+    """A cell's text that leads somewhere on a page: to a file beside it, by a relative address."""
+
+    __slots__ = ("href",)
+    href: str
+
+    def __new__(cls, text: str, href: str) -> Linked:
+        made = super().__new__(cls, text)
+        made.href = href
+        return made
+
+
 class Line(NamedTuple):
     """A sentence, and how it is shown: "", "bold", "dim" or "yellow", which warns."""
 
@@ -60,14 +74,27 @@ class Lines:
     lines: tuple[Line, ...]
     title: str = ""
 
+    @property
+    def concludes(self) -> bool:
+        """Whether all of them are conclusions, which are bold."""
+        return bool(self.lines) and all(line.style == "bold" for line in self.lines)
+
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture: the name of its file without suffix, what it shows in words, and what draws it."""
+    """A picture.
+
+    Attributes:
+        name: of its file, without suffix.
+        alt: what it shows, in words.
+        draw: makes it.
+        chart: its numbers, from which a page draws it anew where scripts run; None if it is shown as it is.
+    """
 
     name: str
     alt: str
     draw: Callable[[], Figure]
+    chart: Callable[[], HasDict] | None = None
 
 
 Block: TypeAlias = Table | Lines | Picture
@@ -82,12 +109,16 @@ class Report:
         blocks: in their order.
         appendix: what the page has below them.
         config: the settings, as the page lists them.
+        lead: what was found, in one sentence, before everything else; a page without one begins with its conclusions.
+        rerun: the command that does the same again, a line for each of its steps.
     """
 
     title: str
     blocks: tuple[Block, ...]
     appendix: tuple[Block, ...] = ()
     config: str = ""
+    lead: str = ""
+    rerun: tuple[str, ...] = ()
 
     @property
     def pictures(self) -> tuple[Picture, ...]:

@@ -18,6 +18,10 @@ BLACK, BLUE, ORANGE, GREEN, PURPLE, YELLOW = "#000000", "#0072B2", "#D55E00", "#
 # By place. Okabe & Ito's, then Tol's, which are told apart from them by any eye; the first is of what all else is held
 # against.
 PALETTE = (BLACK, BLUE, ORANGE, GREEN, PURPLE, YELLOW, "#56B4E9", "#882255", "#999933", "#332288")
+# The same on a dark ground: what is dark itself is lightened, the hue kept.
+ON_DARK = {
+    BLACK: "#ffffff", BLUE: "#4fa8e0", ORANGE: "#f28a3c", GREEN: "#2fc79a", "#882255": "#d46a9f", "#332288": "#9a8cf0",
+}  # fmt: skip
 SOLID, DOTTED = "-", (0, (1, 1.2))
 PATTERNS: tuple[Any, ...] = (
     SOLID, (0, (6, 2)), (0, (3, 1.5)), DOTTED, (0, (5, 1, 1, 1)), (0, (4, 1, 1, 1, 1, 1)),
@@ -48,6 +52,15 @@ def line_style(place: int) -> LineStyle:
     LineStyle(colour='#000000', dash='-')
     """
     return LineStyle(PALETTE[place % len(PALETTE)], PATTERNS[place % len(PATTERNS)])
+
+
+def dark(colour: str) -> str:
+    """A colour of the palette as it is shown on a dark ground.
+
+    >>> dark(BLACK), dark(YELLOW) == YELLOW
+    ('#ffffff', True)
+    """
+    return ON_DARK.get(colour, colour)
 
 
 def panels(count: int, height: float = 2.2) -> tuple[Figure, list[Axes]]:

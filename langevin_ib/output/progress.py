@@ -10,8 +10,9 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text
+from rich.theme import Theme
 
 from langevin_ib import signals
 from langevin_ib.output.spelling import fitting
@@ -19,6 +20,14 @@ from langevin_ib.stages import Stages
 
 NARROW = 120
 EVERY_SECONDS = 10.0  # between lines
+BAR = 30  # characters of one, so that all of its line fits into 80
+# Rich's own yellow and pink are hard to read on white: see `terminal.GREEN`.
+THEME = Theme(
+    {
+        **dict.fromkeys(("bar.complete", "bar.finished", "bar.pulse"), "color(28)"),
+        **dict.fromkeys(("progress.elapsed", "progress.percentage"), "none"),
+    }
+)
 
 
 def console() -> Console:
@@ -31,22 +40,45 @@ class _Plain(Console):
     """A console without markup, whose cells are as wide as the text in the stream's encoding."""
 
     def __init__(self, **options: Any):
-        super().__init__(highlight=False, markup=False, emoji=False, **options)
+        super().__init__(**{"highlight": False, "markup": False, "emoji": False, "theme": THEME, **options})
 
     def render_str(self, text: str, **options: Any) -> Text:
         return super().render_str(fitting(text, self.encoding), **options)
+
+
+class _Left(ProgressColumn):
+    """How long the stage will still take, at the pace of its last half minute."""
+
+    def render(self, task: Task) -> Text:
+        left = None if task.finished else task.time_remaining
+        return Text("" if left is None else f"about {duration(left)} left")
+
+
+def duration(seconds: float) -> str:
+    """Seconds as one reads them.
+
+    >>> duration(7.2), duration(75), duration(7300)
+    ('7 s', '1 min 15 s', '2 h 01 min')
+    """
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
 @contextmanager
 def stages(silent: bool) -> Iterator[Stages]:
     """A callback that opens a bar for each stage named to it.
 
-    Where standard error is not a terminal, a line every ten seconds gives the stage and the share of it that is done.
+    A bar says which stage runs, how far it is, for how long it has run and how long it will still take. Where standard
+    error is not a terminal, a line every ten seconds says the same.
     What the package logs, such as that a stage resumes, is printed there too. Nothing of this if silent.
     """
     screen = _Plain(stderr=True)
     description = TextColumn("{task.description:>12}", markup=False)
-    columns = (description, BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+    columns = (description, BarColumn(BAR), TaskProgressColumn(), TimeElapsedColumn(), _Left())
     bars = Progress(*columns, console=screen, disable=silent or not screen.is_terminal, transient=True)
     pulse = _Pulse(screen)
     with bars, _show_log(None if silent else screen), pulse.beating(not silent and _is_file_or_pipe(screen)):
@@ -78,10 +110,18 @@ def _is_file_or_pipe(screen: Console) -> bool:
 
 
 class _Stage(NamedTuple):
-    """The current stage, and the share of it that is done, if that is known."""
+    """The current stage, when it began, and the share of it that is done, if that is known."""
 
     name: str
+    began: float
     share: float | None
+
+    def __str__(self) -> str:
+        """The share, and what is left at the pace so far."""
+        if self.share is None:
+            return ""
+        left = (time.monotonic() - self.began) * (1.0 - self.share) / self.share if self.share > 0 else None
+        return f", {self.share:.0%}" + ("" if left is None or self.share == 1.0 else f", about {duration(left)} left")
 
 
 class _Pulse:
@@ -93,7 +133,7 @@ class _Pulse:
 
     def begin(self, name: str) -> None:
         """A stage begins."""
-        self._stage = _Stage(name, None)
+        self._stage = _Stage(name, time.monotonic(), None)
 
     def moved(self, name: str, done: int, total: int) -> None:
         """So many steps of it are done."""
@@ -108,8 +148,8 @@ class _Pulse:
         def beat() -> None:
             while not ended.wait(EVERY_SECONDS):
                 if (stage := self._stage) is not None:
-                    share = "" if stage.share is None else f"{stage.share:.0%}, "
-                    self._screen.print(f"{stage.name}: {share}{time.monotonic() - began:.0f} s", soft_wrap=True)
+                    elapsed = duration(time.monotonic() - began)
+                    self._screen.print(f"{stage.name}: {elapsed}{stage}", soft_wrap=True)
 
         thread = threading.Thread(target=beat, name="progress", daemon=True)
         if wanted:

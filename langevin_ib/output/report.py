@@ -7,8 +7,11 @@ from collections.abc import Mapping
 from functools import partial
 
 from langevin_ib.config.kernels import KernelSettings
+from langevin_ib.config.run import RunConfig
+from langevin_ib.output.answer import answer
 from langevin_ib.output.blocks import Column, Line, Lines, Picture, Report, Table
-from langevin_ib.output.histogram import figure
+from langevin_ib.output.chart import Chart, Panel
+from langevin_ib.output.histogram import figure, styles, verdicts
 from langevin_ib.output.law_table import MARKS, law_table
 from langevin_ib.output.wording import wording_of
 from langevin_ib.runs.result import (
@@ -42,13 +45,34 @@ def run_report(result: Result) -> Report:
     """The picture, the table of verdicts, then c, the diagnostics and whatever stands against a verdict."""
     laws = next(iter(result.invariants.values())).laws
     names = ", ".join(result.invariants)
-    picture = Picture("histogram", f"Histogram of {names} with each law, residuals below", partial(figure, result))
+    alt = f"Histogram of {names} with each law, residuals below"
+    picture = Picture("histogram", alt, partial(figure, result), partial(run_chart, result))
     table = (law_table(result),) if laws else ()
     return Report(
         title=run_title(result),
-        blocks=(picture, *table, Lines(findings(result))),
+        blocks=(picture, *table, Lines(findings(result), "What was checked")),
         appendix=(_densities(laws),) if laws else (),
-        config=json.dumps(result.plan.config.to_dict(), indent=1),
+        config=json.dumps(result.plan.config.to_dict(), indent=1, ensure_ascii=False),
+        lead=answer(result),
+        rerun=_rerun(result.plan.config),
+    )
+
+
+def run_chart(result: Result) -> Chart:
+    """The numbers of its picture, those of `summary.json`."""
+    panels = [Panel.of(name, name, of) for name, of in result.summary["invariants"].items()]
+    first = next(iter(result.invariants))
+    abouts = (law.about for law in result.invariants[first].laws.values())
+    return Chart.of(panels, styles(abouts), verdicts(result, first))
+
+
+def _rerun(config: RunConfig) -> tuple[str, ...]:
+    """The command that gives the same numbers; nothing of a model that was an object, which no command can name."""
+    if "@" in config.model_name:
+        return ()
+    return (
+        "python -m langevin_ib.sim --config config.toml",
+        "# config.toml lies in the folder of this page; or save the settings below as config.json, and name that",
     )
 
 

@@ -12,13 +12,21 @@ from rich.text import Text
 
 from langevin_ib.output.blocks import LINED, SENTENCE, Column, Line, Lines, Report, Table
 
-COLOURS = {"agrees": "green", "differs": "red", "undecided": "yellow"}
+# Of the palette of 256, each about as far from white as from black (contrast 4.4 to 4.8; of the red 3.9 and 5.4), for
+# the yellow of many terminals cannot be read on white. Where there are but 16, those nearest to them.
+GREEN, RED, ORANGE = "color(28)", "color(160)", "color(130)"
+COLOURS = {"agrees": f"bold {GREEN}", "differs": f"bold {RED}", "undecided": f"bold {ORANGE}"}
+INDENT = "  "
+STYLES = {"yellow": ORANGE}  # of lines, where a terminal has another than their name
 UNBOUNDED = 1000  # a table measures what it is cut to, so it is measured on a page that cuts nothing
 
 
 def show(report: Report, console: Console) -> None:
-    """The title, then tables and lines in their order; the rest is for the page."""
-    _print_line(Line(report.title, "bold"), console)
+    """What was found, the title, then tables and lines in their order; the rest is for the page."""
+    if report.lead:
+        _print_line(Line(report.lead, "bold"), console)
+        console.print()
+    _print_line(Line(report.title, "" if report.lead else "bold"), console)
     for block in report.blocks:
         if isinstance(block, Table):
             show_table(block, console)
@@ -84,4 +92,10 @@ def _cell(column: Column, text: str, filled: bool) -> str | Text:
 
 
 def _print_line(line: Line, console: Console) -> None:
-    console.print(Text(line.text, style=line.style), soft_wrap=True)
+    """On a terminal broken between words, the rest further in; whole in a file or a pipe, where it is searched for."""
+    text = line.text
+    if console.is_terminal:
+        text = textwrap.fill(
+            text, console.width, subsequent_indent=INDENT, break_long_words=False, break_on_hyphens=False
+        )
+    console.print(Text(text, style=STYLES.get(line.style, line.style)), soft_wrap=True)

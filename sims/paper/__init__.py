@@ -1,1 +1,1 @@
-"""One module for each figure of the paper."""
+"""The paper's figures, which stand in `langevin_ib.figures`, by the names that they have had here."""

@@ -1,130 +1,19 @@
-"""Every figure of the paper, with the wall time of each.
+"""Every figure of the paper, `langevin_ib.figures.all`, under its name in `sims`.
 
-    python -m sims.all [--seeds 32] [--figure-only]
-
-Each figure is that of `python -m sims.<name>`. It is given as many cores as it has blocks of 16 seeds; where cores are
-left, other figures run beside it, in a process of their own. With `--figure-only` attribution, baselines and variants
-are left out.
+python -m sims.all [--seeds 32] [--figure-only]
 """
 
-from __future__ import annotations
-
-import contextlib
-import importlib
-import io
-import itertools
-import multiprocessing
-import os
 import sys
-import time
-from collections import deque
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 
-from langevin_ib.cli.command import INTERRUPTED, guarded, new_parser
-from langevin_ib.cli.options import add_settings, typed_settings
-from langevin_ib.devices import usable_cores
-from langevin_ib.ensemble.trajectories import BLOCK
-from langevin_ib.errors import FailedRunError
-from langevin_ib.studies.request import Request
-
-# The longest first, so that none is left alone at the end.
-FIGURES = (
-    "fig3_attention",
-    "fig2_relu",
-    "fig4_completion",
-    "fig6_piecewise_constant",
-    "fig1_orbits",
-    "fig5_sparse_spectral",
-)
+from langevin_ib.cli.command import called_as
+from langevin_ib.figures import all as every
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run all figures; returns the first exit code that is not 0, 0 if there is none."""
-    parser = new_parser("python -m sims.all", "Every figure of the paper, and the wall time of each.")
-    declared = {name: Request.declared()[name] for name in ("seeds", "seed", "steps")}
-    add_settings(parser, declared)
-    parser.add_argument("--figure-only", action="store_true", help="each figure's own run alone")
-    parser.add_argument("--fresh", action="store_true", help="begin anew, not where interrupted figures stood")
-    parser.add_argument("--out", metavar="DIR", default="runs", help="where the run folders go [runs]")
-
-    def work() -> int:
-        given = parser.parse_args(argv)
-        request = Request(**typed_settings(vars(given), declared))
-        options = ["--seeds", str(request.seeds), "--seed", str(request.seed), "--out", given.out]
-        options += ["--figure-only"] * given.figure_only + ["--fresh"] * given.fresh
-        options += [] if request.steps is None else ["--steps", str(request.steps)]
-        began = time.perf_counter()
-        codes = run_figures(FIGURES, options, shares(usable_cores(), -(-request.seeds // BLOCK)))
-        print(f"all: {time.perf_counter() - began:.1f} s")
-        return next((code for code in codes if code), 0)
-
-    return guarded("python -m sims.all", work, interrupted="figures that are saved stay")
-
-
-def shares(cores: list[int], blocks: int) -> list[list[int]]:
-    """The cores in groups that are as large as a figure can use.
-
-    >>> shares([0, 1, 2, 3, 4], 2)
-    [[0, 1], [2, 3, 4]]
-    >>> shares([0, 1], 7)
-    [[0, 1]]
-    """
-    groups = max(len(cores) // blocks, 1)
-    cuts = [len(cores) * i // groups for i in range(groups + 1)]
-    return [cores[low:high] for low, high in itertools.pairwise(cuts)]
-
-
-def run_figures(names: Sequence[str], options: list[str], groups: list[list[int]]) -> list[int]:
-    """Run `sims.<name>.main` for each name, one at a time on each group of cores; returns the exit codes.
-
-    What they print is shown as it comes where they run one after the other, else when each has ended.
-    """
-    waiting, several = deque(names), len(groups) > 1
-
-    def take_next() -> str | None:
-        try:
-            return waiting.popleft()
-        except IndexError:
-            return None
-
-    def work(cores: list[int]) -> list[int]:
-        # Of this thread, and of the process that it starts: XLA then makes no more threads than there are cores.
-        if hasattr(os, "sched_setaffinity"):
-            os.sched_setaffinity(0, cores)
-        codes = []
-        # Spawned: JAX cannot be forked.
-        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
-            for name in iter(take_next, None):
-                began = time.perf_counter()
-                code, out, errors = process.submit(run_figure, name, options, several).result()
-                sys.stderr.write(errors)
-                print(f"{out}{name}: {time.perf_counter() - began:.1f} s\n", flush=True)
-                codes.append(code)
-                if code == INTERRUPTED:
-                    waiting.clear()
-        return codes
-
-    with ThreadPoolExecutor(len(groups)) as threads:
-        try:
-            return list(itertools.chain.from_iterable(threads.map(work, groups)))
-        except KeyboardInterrupt:
-            waiting.clear()  # the figures that run are interrupted too, and no other is begun
-            raise
-        except BrokenProcessPool:
-            raise FailedRunError("a figure's process was killed; figures that are saved stay") from None
-
-
-def run_figure(name: str, options: list[str], silent: bool) -> tuple[int, str, str]:
-    """Exit code of a figure, and what it printed on standard output and error if it was not to be shown at once."""
-    out, errors = io.StringIO(), io.StringIO()
-    with contextlib.ExitStack() as stack:
-        if silent:
-            stack.enter_context(contextlib.redirect_stdout(out))
-            stack.enter_context(contextlib.redirect_stderr(errors))
-        code = importlib.import_module(f"sims.{name}").main(options)
-    return code, out.getvalue(), errors.getvalue()
+    with called_as("python -m sims.all"):
+        return every.main(argv)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,267 @@
+"""Runs beside each other as a page: a table, c and distances against what differs, small multiples of histograms."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shlex
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from urllib.parse import quote
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from langevin_ib.config.grid import is_number, spelled
+from langevin_ib.config.processes import LAWS
+from langevin_ib.output.blocks import Column, Line, Lines, Linked, Picture, Report, Table
+from langevin_ib.output.chart import Chart, Panel, chart_figure
+from langevin_ib.output.coefficients import (
+    CONSTANT,
+    Point,
+    constant_coefficients,
+    label_setting,
+    place_of,
+    plot_coefficients,
+    point_of,
+)
+from langevin_ib.output.compare import Comparison, Saved
+from langevin_ib.output.folders import png, summary_json, write, write_folder
+from langevin_ib.output.histogram import BUILT_IN
+from langevin_ib.output.page import page
+from langevin_ib.output.plots import DOTTED, STYLE, LineStyle, legend, line_style, log_scale
+
+PAGE = "report.html"
+PANELS = 24  # above which a run is shown by one of its invariants
+WIDTH, HEIGHT = 4.6, 2.5  # of a panel, inches
+
+
+def save_comparison(comparison: Comparison, out: Path) -> Path:
+    """Write `compare.json`, `compare.png`, `histograms.png` and `report.html`; returns the folder.
+
+    Raises:
+        OSError: it cannot be written; what stood there before is untouched.
+    """
+    folder = out / f"compare-{comparison.digest}"
+    report = comparison_report(comparison, folder)
+
+    def fill(fresh: Path) -> None:
+        write(fresh / "compare.json", summary_json(comparison.to_dict()))
+        pictures = {picture.name: png(picture.draw()) for picture in report.pictures}
+        for name, content in pictures.items():
+            write(fresh / f"{name}.png", content)
+        write(fresh / PAGE, page(report, pictures))
+
+    return write_folder(folder, fill)
+
+
+def comparison_report(comparison: Comparison, folder: Path) -> Report:
+    """The runs as a page of this folder, from which links to their own pages lead."""
+    runs = comparison.runs
+    what = "differ" if comparison.knobs else "have the same settings but for how they are drawn"
+    alt = f"c of each run and its distance from each law, against {comparison.axis}"
+    small = partial(comparison_chart, comparison)
+    histograms = Picture("histograms", "Histograms of all runs with each law", lambda: chart_figure(small()), small)
+    notes = [f"{comparison.title(run)}: {doubt}" for run in runs for doubt in run.doubts]
+    return Report(
+        title=f"{len(runs)} runs, which {what}" + (f" in {', '.join(comparison.knobs)}" if comparison.knobs else ""),
+        blocks=(
+            Picture("compare", alt, partial(comparison_figure, comparison)),
+            runs_table(comparison, folder),
+            Lines(tuple(Line(line) for line in _remarks(comparison)), "Beside each other"),
+            histograms,
+        ),
+        appendix=(Lines(tuple(Line(note, "yellow") for note in notes), "Doubts"),) if notes else (),
+        lead=comparison_answer(runs),
+        rerun=_rerun(runs),
+    )
+
+
+def _rerun(runs: Sequence[Saved]) -> tuple[str, ...]:
+    """The command, in the folder that has these runs; nothing if there is no such folder."""
+    if len({run.folder.resolve().parent for run in runs}) > 1:
+        return ()
+    names = shlex.join(run.folder.resolve().name for run in runs)
+    return (f"python -m langevin_ib.compare {names}", "# in the folder that has these runs")
+
+
+def comparison_answer(runs: Sequence[Saved]) -> str:
+    """Which laws hold in how many runs, from their verdicts."""
+    doubtful = sum(bool(run.doubts) for run in runs)
+    rest = "" if not doubtful else f"; {doubtful} {'is' if doubtful == 1 else 'are'} in doubt, without a verdict"
+    by_count: dict[int, list[str]] = {}
+    for law in dict.fromkeys(law for run in runs for law in run.agreeing):
+        by_count.setdefault(sum(law in run.agreeing for run in runs), []).append(law)
+    if not by_count:
+        return f"In none of the {len(runs)} runs is a law found to agree{rest}."
+    said = ", ".join(
+        f"with {'each of ' if len(laws) > 1 else ''}{', '.join(laws)} in {count}"
+        for count, laws in sorted(by_count.items(), reverse=True)
+    )
+    return f"The draws agree {said} of {len(runs)} runs{rest}."
+
+
+def runs_table(comparison: Comparison, folder: Path) -> Table:
+    """A row for each run."""
+    model = [name for name in ("model",) if name not in comparison.knobs]
+    columns = (
+        Column("run", left=True),
+        *(Column("model", left=True, spare=2) for _ in model),
+        Column("protocol", left=True, spare=3),
+        *(Column(name, left=not _is_number(comparison, name)) for name in comparison.knobs),
+        Column("laws that hold", left=True),
+        Column("c ± s.e."),
+        Column("TV", left=True, spare=1),
+        Column("doubts"),
+    )
+    rows = tuple(
+        (
+            _linked(run, folder),
+            *(str(run.settings[name]) for name in model),
+            run.protocol,
+            *(spelled(run.settings[name]) if name in run.settings else "–" for name in comparison.knobs),
+            ", ".join(run.agreeing) or ("no verdict" if run.doubts else "none"),
+            _coefficient(run),
+            _distance(run),
+            str(len(run.doubts) or "–"),
+        )
+        for run in comparison.runs
+    )
+    return Table(columns, (rows,), legend="TV: of the laws that hold, else the least; by the worst invariant")
+
+
+def _is_number(comparison: Comparison, name: str) -> bool:
+    return all(is_number(run.settings[name]) for run in comparison.runs if name in run.settings)
+
+
+def _linked(run: Saved, folder: Path) -> str:
+    """The run's name, which leads to its page if it has one."""
+    report = run.folder / PAGE
+    if not report.exists():
+        return run.name
+    return Linked(run.name, quote(Path(os.path.relpath(report.resolve(), folder.resolve())).as_posix()))
+
+
+def _coefficient(run: Saved) -> str:
+    row = run.outcome.rows[0]
+    if not isinstance(row["c"], float | int):
+        return "–"
+    return f"{row['c']:z.3f} ± {row['c_se']:.3f}"
+
+
+def _distance(run: Saved) -> str:
+    shown = run.agreeing or sorted(run.distances, key=lambda law: run.distances[law].tv)[:1]
+    return ", ".join(f"{law} {run.distances[law].tv:.4f}" for law in shown) or "–"
+
+
+def _remarks(comparison: Comparison) -> list[str]:
+    lines = []
+    for names, c in constant_coefficients(run.outcome for run in comparison.runs):
+        which = "them" if len(names) > 1 else "it"
+        lines.append(f"{', '.join(names)}: c = {c:z.2f}, to {CONSTANT:g}, in all runs that have {which}")
+    why = {str(run.outcome.rows[0]["reason"]): None for run in comparison.runs if run.outcome.rows[0]["reason"]}
+    lines += [f"c is not estimated: {reason}" for reason in why]
+    if comparison.followers:
+        lines.append(f"they differ besides in {', '.join(comparison.followers)}: by rule, or as they were asked for")
+    if _count(comparison) > PANELS:
+        lines.append("of each run the first invariant alone is shown below")
+    return lines
+
+
+def _count(comparison: Comparison) -> int:
+    return sum(len(run.summary["invariants"]) for run in comparison.runs)
+
+
+def comparison_chart(comparison: Comparison) -> Chart:
+    """Small multiples: each run's histograms, the same law in the same colour."""
+    few = _count(comparison) <= PANELS
+    panels = []
+    for run in comparison.runs:
+        invariants = run.summary["invariants"]
+        c = _coefficient(run)
+        title = comparison.title(run) + ("" if c == "–" else f", c = {c}") + (", in doubt" if run.doubts else "")
+        for name in list(invariants)[: None if few else 1]:
+            panels.append(Panel.of(title + (f", {name}" if len(invariants) > 1 else ""), name, invariants[name]))
+    return Chart.of(panels, law_styles(comparison.runs), {})
+
+
+def law_styles(runs: Sequence[Saved]) -> dict[str, LineStyle]:
+    """Colour and dash of each law as in the runs' own pictures, no two alike.
+
+    A built-in law has the place of its name; the own law of a process that has none of that name the first one.
+    """
+    places: dict[str, int] = {}
+    for name in dict.fromkeys(law for run in runs for law in run.distances):
+        wanted = [LAWS.index(name)] if name in LAWS else []
+        if any(next(iter(run.distances)) == name for run in runs if run.distances):
+            wanted.append(0)
+        free = itertools.chain(wanted, itertools.count(BUILT_IN))
+        places[name] = next(place for place in free if place not in places.values())
+    return {name: line_style(place) for name, place in places.items()}
+
+
+def comparison_figure(comparison: Comparison) -> Figure:
+    """c and the distances of the laws against what differs, each where there is any."""
+    series = _series(comparison)
+    parts = [plot for plot, there in (
+        (partial(_plot_c, comparison, series), bool(series)),
+        (partial(_plot_distances, comparison), any(run.distances for run in comparison.runs)),
+    ) if there]  # fmt: skip
+    with plt.rc_context(STYLE):
+        count = max(len(parts), 1)
+        picture, grid = plt.subplots(
+            count, 1, figsize=(WIDTH, HEIGHT * count), layout="constrained", squeeze=False, sharex=True
+        )
+        for plot, axes in zip(parts, grid[:, 0], strict=False):
+            plot(axes)
+        label_setting(grid[-1, 0], comparison.axis, comparison.values())
+        if not parts:
+            grid[0, 0].set_title("there is neither c nor a law", fontsize=8)
+    return picture
+
+
+def _series(comparison: Comparison) -> dict[str, list[Point]]:
+    """c of runs by what tells those apart that stand at one place of the axis."""
+    values, series = comparison.values(), {}
+    for run in comparison.runs:
+        point = point_of(run.outcome, _place(comparison, run, values))
+        if point is not None:
+            series.setdefault(comparison.others(run), []).append(point)
+    return series
+
+
+def _place(comparison: Comparison, run: Saved, values: Sequence[object]) -> float:
+    value = comparison.value(run)
+    return place_of(tuple(value) if isinstance(value, list) else value, values)
+
+
+def _plot_c(comparison: Comparison, series: dict[str, list[Point]], axes: Axes) -> None:
+    laws = constant_coefficients(run.outcome for run in comparison.runs)
+    plot_coefficients(axes, series, laws, comparison.values())
+
+
+def _plot_distances(comparison: Comparison, axes: Axes) -> None:
+    """TV of each law with its 95% bounds, and the margin that verdicts go by."""
+    values = comparison.values()
+    joined = len(values) == len(comparison.runs) and all(map(is_number, values))
+    for curve in comparison_chart(comparison).curves:
+        law, style = curve.laws[0], curve.style
+        shown = [(_place(comparison, run, values), *run.distances[law]) for run in comparison.runs
+                 if law in run.distances]  # fmt: skip
+        x, tv, low, high = np.array(sorted(shown)).T
+        axes.errorbar(
+            x, tv, [np.maximum(tv - low, 0.0), np.maximum(high - tv, 0.0)], color=style.colour,
+            linestyle=style.dash if joined else "none", linewidth=1, marker="o",
+            markersize=3, capsize=2, label=curve.label,
+        )  # fmt: skip
+    log_scale(axes)
+    margins = {run.settings.get("margin") for run in comparison.runs}
+    if len(margins) == 1 and (margin := margins.pop()) is not None:
+        axes.axhline(margin, color="0.4", linestyle=DOTTED, linewidth=0.8)
+        axes.annotate("margin", (1, margin), xycoords=("axes fraction", "data"), xytext=(4, 0),
+                      textcoords="offset points", va="center", fontsize=7)  # fmt: skip
+    axes.set_ylabel("TV from the law, 95%")
+    legend(axes, loc="lower left", bbox_to_anchor=(0, 1), ncols=3)

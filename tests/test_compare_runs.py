@@ -1,0 +1,259 @@
+"""Runs beside each other: which setting is the axis, what the table and the pictures say, what is refused."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+from helpers import small_result
+from test_page import Page
+
+from langevin_ib import RunConfig
+from langevin_ib.cli import compare as command
+from langevin_ib.errors import UsageError
+from langevin_ib.output.compare import Saved, compared, read_run, read_runs
+from langevin_ib.output.compare_report import (
+    comparison_answer,
+    comparison_chart,
+    comparison_figure,
+    comparison_report,
+    law_styles,
+    runs_table,
+    save_comparison,
+)
+from langevin_ib.output.folders import write_partial
+from langevin_ib.output.plots import closed, line_style
+
+STIFF = {"confine": "stiff"}
+
+
+def summary_of(c=1.0, verdicts=(), doubts=(), **settings):
+    """A run's summary, with these settings in place of its own."""
+    summary = json.loads(json.dumps(small_result().to_dict()))
+    config = RunConfig(**(small_result().plan.config.given | settings)).to_dict()
+    summary |= {"config": config, "doubts": list(doubts), "verdicts": summary["verdicts"] | dict(verdicts)}
+    for invariant in summary["invariants"].values():
+        found = {"c": c, "se": 0.05, "ci95": [c - 0.1, c + 0.1]} if c is not None else {"c": None, "why": "no T"}
+        invariant["correction"] = found
+        for name, verdict in dict(verdicts).items():
+            invariant["laws"][name]["verdict"] = verdict
+    return summary
+
+
+def saved(tmp_path, name, page=True, **given):
+    folder = tmp_path / name
+    folder.mkdir(parents=True)
+    (folder / "summary.json").write_text(json.dumps(summary_of(**given)), encoding="utf-8")
+    if page:
+        (folder / "report.html").write_text("<p>a page", encoding="utf-8")
+    return folder
+
+
+def runs(tmp_path, *given):
+    return read_runs([saved(tmp_path, f"run {i}", **each) for i, each in enumerate(given)])
+
+
+CASES = {
+    "a number": ([{"beta": 5.0}, {"beta": 2.0}], ["beta"]),
+    "words": ([{"confine": "hard", "integrator": "projected"}, STIFF], ["confine"]),
+    "more values first": ([{"beta": 2.0, "kappa": 1.0}, {"beta": 3.0, "kappa": 1.0}, {"beta": 4.0, "kappa": 2.0}],
+                          ["beta", "kappa"]),
+    "numbers before words": ([{"beta": 2.0} | STIFF, {"beta": 3.0, "confine": "weight-decay"}], ["beta", "confine"]),
+    "what is sampled before how": ([{"seed": 1, "beta": 2.0}, {"seed": 2, "beta": 2.0}, {"seed": 3, "beta": 4.0}],
+                                   ["beta"]),
+    "how alone": ([{"seed": 1}, {"seed": 2}], ["seed"]),
+    "how before what is compared": ([{"seed": 1, "margin": 0.02}, {"seed": 2}], ["seed"]),
+    "nothing": ([{}, {}], []),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("given", "knobs"), CASES.values(), ids=CASES)
+def test_the_axis_is_what_tells_runs_apart(tmp_path, given, knobs):
+    assert list(compared(runs(tmp_path, *given)).knobs) == knobs
+
+
+def test_options_of_a_model_are_settings_and_whole_numbers_are_written_so(tmp_path):
+    first, second = summary_of(), summary_of()
+    first["config"]["options"], second["config"]["options"] = {"width": 2.0, "samples": 8}, {"width": 4, "samples": 8}
+    comparison = compared([Saved(tmp_path / "a", first), Saved(tmp_path / "b", second)])
+    assert comparison.knobs == ("options.width",)
+    assert [comparison.title(run) for run in comparison.runs] == ["options.width = 2", "options.width = 4"]
+
+
+def test_runs_stand_in_the_order_of_a_numeric_axis_and_else_as_given(tmp_path):
+    comparison = compared(runs(tmp_path, {"beta": 5.0}, {"beta": 2.0}))
+    assert [run.name for run in comparison.runs] == ["run 1", "run 0"]
+    comparison = compared(runs(tmp_path / "words", {"confine": "weight-decay"}, STIFF))
+    assert [run.name for run in comparison.runs] == ["run 0", "run 1"]
+
+
+def test_the_figure_has_c_with_its_interval_the_laws_c_and_their_distances(tmp_path):
+    comparison = compared(runs(tmp_path, {"beta": 2.0, "c": 0.9}, {"beta": 40.0, "c": 1.1}))
+    above, below = closed(comparison_figure(comparison)).axes
+    (bars,) = above.containers
+    assert [list(axis) for axis in bars.lines[0].get_data()] == [[2, 40], [0.9, 1.1]]
+    (segments,) = (line.get_segments() for line in bars.lines[2])
+    np.testing.assert_allclose([segment[:, 1] for segment in segments], [[0.8, 1.0], [1.0, 1.2]])
+    assert [text.get_text() for text in above.texts] == ["exact"]  # naive has no c
+    assert (below.get_xlabel(), below.get_xscale(), below.get_yscale()) == ("beta", "log", "log")
+    assert [bars.get_label() for bars in below.containers] == ["exact", "naive"]
+    assert list(below.containers[1].lines[0].get_ydata()) == [0.31, 0.31]
+
+
+def test_words_are_beside_each_other_without_a_line_between_them(tmp_path):
+    comparison = compared(runs(tmp_path, STIFF, {"confine": "weight-decay"}))
+    above, below = closed(comparison_figure(comparison)).axes
+    assert [tick.get_text() for tick in below.get_xticklabels()] == ["stiff", "weight-decay"]
+    assert {bars.lines[0].get_linestyle() for axes in (above, below) for bars in axes.containers} == {"None"}
+
+
+def test_runs_at_one_place_are_series(tmp_path):
+    given = [{"beta": beta, "kappa": kappa} for kappa in (1.0, 2.0) for beta in (2.0, 3.0, 4.0)]
+    above, _ = closed(comparison_figure(compared(runs(tmp_path, *given)))).axes
+    assert [bars.get_label() for bars in above.containers] == ["kappa = 1", "kappa = 2"]
+
+
+def test_runs_without_c_have_distances_alone_and_runs_without_laws_c_alone(tmp_path):
+    comparison = compared(runs(tmp_path, {"beta": 2.0, "c": None}, {"beta": 3.0, "c": None}))
+    (axes,) = closed(comparison_figure(comparison)).axes
+    assert axes.get_ylabel() == "TV from the law, 95%"
+    report = comparison_report(comparison, tmp_path)
+    assert "c is not estimated: no T" in [line.text for block in report.blocks for line in getattr(block, "lines", ())]
+    assert comparison.to_dict()["runs"][0]["c"] is None
+    bare = summary_of()
+    bare["verdicts"] = bare["invariants"]["z"]["laws"] = {}
+    other = bare | {"config": bare["config"] | {"beta": 3.0}}
+    comparison = compared([Saved(tmp_path / "a", bare), Saved(tmp_path / "b", other)])
+    (axes,) = closed(comparison_figure(comparison)).axes
+    assert axes.get_ylabel() == "c of the draws"
+    save_comparison(comparison, tmp_path / "out")
+
+
+ANSWERS = {
+    "all": ([{"verdicts": {"exact": "agrees"}}] * 2, "The draws agree with exact in 2 of 2 runs."),
+    "some": ([{"verdicts": {"exact": "agrees", "naive": "agrees"}}, {"verdicts": {"exact": "agrees"}}],
+             "The draws agree with exact in 2, with naive in 1 of 2 runs."),
+    "none": ([{}, {}], "In none of the 2 runs is a law found to agree."),
+    "a doubt": ([{"verdicts": {"exact": "agrees"}}, {"doubts": ["R-hat 2"]}],
+                "The draws agree with exact in 1 of 2 runs; 1 is in doubt, without a verdict."),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("given", "said"), ANSWERS.values(), ids=ANSWERS)
+def test_the_answer_counts_verdicts(tmp_path, given, said):
+    assert comparison_answer(runs(tmp_path, *given)) == said
+
+
+def test_the_table_says_what_differs_what_holds_and_leads_to_each_page(tmp_path):
+    found = runs(
+        tmp_path / "runs",
+        {"beta": 2.0, "verdicts": {"exact": "agrees"}},
+        {"beta": 3.0, "doubts": ["a", "b"], "page": 0},
+    )
+    table = runs_table(compared(found), tmp_path / "out" / "compare-1")
+    assert [column.title for column in table.columns] == [
+        "run", "model", "protocol", "beta", "laws that hold", "c ± s.e.", "TV", "doubts",
+    ]  # fmt: skip
+    ((first, second),) = table.sections
+    assert first[0].href == "../../runs/run%200/report.html"
+    assert not hasattr(second[0], "href")  # it has no page
+    assert first[1:] == (
+        "uv", "langevin, 100|χ|²/2", "2", "exact", "1.000 ± 0.050", "exact 0.0123", "–",
+    )  # fmt: skip
+    assert second[4:] == ("no verdict", "1.000 ± 0.050", "exact 0.0123", "2")
+
+
+def test_a_law_has_the_colour_of_its_name_and_one_of_ones_own_another(tmp_path):
+    summary = summary_of()
+    laws = summary["invariants"]["z"]["laws"]
+    summary["invariants"]["z"]["laws"] = {"sgd": laws["exact"], "slice": laws["naive"], "fitted": laws["naive"]}
+    found = [Saved(tmp_path / "a", summary_of()), Saved(tmp_path / "b", summary)]
+    styles = law_styles(found)
+    assert (styles["exact"], styles["naive"], styles["slice"]) == tuple(line_style(place) for place in (0, 5, 1))
+    assert len(set(styles.values())) == len(styles) == 5
+    assert law_styles(found[1:])["sgd"] == line_style(0)
+
+
+def test_the_panels_are_each_runs_histograms(tmp_path):
+    found = runs(tmp_path, {"beta": 2.0}, {"beta": 3.0, "doubts": ["a"]})
+    chart = comparison_chart(compared(found))
+    assert [panel.title for panel in chart.panels] == [
+        "beta = 2, c = 1.000 ± 0.050", "beta = 3, c = 1.000 ± 0.050, in doubt",
+    ]  # fmt: skip
+    many = dataclasses.replace(found[0], summary=json.loads(json.dumps(found[0].summary)))
+    one = many.summary["invariants"]["z"]
+    many.summary["invariants"].update({f"z_{i}": one for i in range(30)})
+    chart = comparison_chart(compared([many, found[1]]))
+    assert [panel.scalar for panel in chart.panels] == ["z", "z"]
+
+
+def test_the_command_writes_a_page_a_file_and_pictures(tmp_path, capsys):
+    folders = [str(run.folder) for run in runs(tmp_path / "runs", {"beta": 2.0, "c": 0.9}, {"beta": 5.0})]
+    assert command.main([*folders, "--out", str(tmp_path / "out")]) == 0
+    (folder,) = (tmp_path / "out").iterdir()
+    said = capsys.readouterr().out
+    assert "2 runs, which differ in beta" in said
+    assert f"saved in {folder}" in said
+    assert {path.name for path in folder.iterdir()} == {"compare.json", "compare.png", "histograms.png", "report.html"}
+    written = json.loads((folder / "compare.json").read_text(encoding="utf-8"))
+    assert (written["axis"], written["differ"]) == ("beta", ["beta"])
+    assert [(run["folder"], run["settings"], run["c"]) for run in written["runs"]] == [
+        ("run 0", {"beta": 2}, 0.9), ("run 1", {"beta": 5}, 1.0),
+    ]  # fmt: skip
+    found = Page((folder / "report.html").read_text(encoding="utf-8"))
+    links = [attributes["href"] for name, attributes in found.tags if name == "a"]
+    assert [(folder / link.replace("%20", " ")).exists() for link in links] == [True, True]
+    assert command.main([*folders[::-1], "--out", str(tmp_path / "out"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == written
+    assert command.main([*folders, "--out", str(tmp_path / "out"), "--quiet"]) == 0
+    assert capsys.readouterr() == ("", "")
+    assert list((tmp_path / "out").iterdir()) == [folder]
+
+
+def test_what_is_no_run_is_refused_in_one_line_and_nothing_is_written(tmp_path, capsys):
+    good = saved(tmp_path, "good")
+    old, study, damaged, lacking = (saved(tmp_path, name) for name in ("old", "study", "damaged", "lacking"))
+    (old / "summary.json").write_text(json.dumps(summary_of() | {"schema_version": 2}))
+    (study / "summary.json").write_text(json.dumps({"schema_version": 3, "study": "fig5"}))
+    (damaged / "summary.json").write_text("{")
+    (lacking / "summary.json").write_text(json.dumps({"schema_version": 3, "config": {}}))
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "empty").mkdir()
+    write_partial(tmp_path / "partial", tmp_path / "states", {"partial": True})
+    wrong = {
+        "nowhere": "which is not there",
+        "file": "which is a file",
+        "empty": "which has no summary.json",
+        "damaged": "which has a summary.json that is damaged",
+        "lacking": "which has a summary.json that is damaged",
+        "partial": "must be the folder of a whole run, got",
+        "study": "which is that of a study, fig5",
+        "old": "must have a summary.json of version 3, got",
+    }
+    for name, said in wrong.items():
+        assert command.main([str(good), str(tmp_path / name), "--out", str(tmp_path / "out")]) == 2
+        error = capsys.readouterr().err
+        assert error.startswith("python -m langevin_ib.compare: error: RUN must ")
+        assert said in error
+        assert str(tmp_path / name) in error
+        assert error.count("\n") == 1
+    for few, said in (([good], "must be the folders of 2 runs or more, got 1"), ([good, good], "is given twice")):
+        assert command.main([*map(str, few), "--out", str(tmp_path / "out")]) == 2
+        assert said in capsys.readouterr().err
+    assert command.main(["--out", str(tmp_path / "out")]) == 2
+    assert "RUN" in capsys.readouterr().err
+    assert command.main([str(good), str(saved(tmp_path, "other")), "--out", str(tmp_path / "file")]) == 2
+    assert "--out must be a folder that can be written" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_run_of_the_package_is_read(tmp_path):
+    trace = {
+        "value": np.zeros((2, 3, 1)), "charge": np.zeros((2, 3, 1)), "energy": np.zeros((2, 3)),
+        "potential": np.zeros((2, 3)),
+    }  # fmt: skip
+    folder = small_result(trace=trace).save(tmp_path)
+    run = read_run(folder)
+    assert (run.agreeing, run.doubts, list(run.distances)) == ([], [], ["exact", "naive"])
+    with pytest.raises(UsageError, match="is given twice"):
+        read_runs([folder, folder / ".." / folder.name])
