@@ -1,0 +1,98 @@
+"""The page of the atlas: picture, legend, a table with every cell, and the settings and sentences behind each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from sims.atlas.cells import COLUMNS, ROWS
+from sims.atlas.reading import Cell, distance, title, with_error
+
+HEAD = """# The atlas
+
+Which reduced law do the draws obey? Models down, protocols and noises across.
+
+![The atlas: five models under eight protocols and noises, each cell a histogram with the law that holds](atlas.png)
+
+`python -m sims.atlas` runs every cell (about half an hour on two idle cores), `--only CELL` some, and `--draw` draws picture and
+page from the result files in `docs/results/atlas` alone. Every cell is one run on the full parameter space, seed 0, at the
+package's defaults, but for what is said below under [Settings](#settings). Nothing was chosen after the draws: cells that fail, are
+refused, stay undecided or have doubts are shown as they are.
+
+## How to read a cell
+
+- **c** is the exponent of exp(−ℓ/T) det G^(−c/2) dσ_S that fits the draws best, ± one standard error, with chains as the unit. The theorem
+  of the paper is c = 1, eq. (8); a chain held on the slice has c = 0; the plain marginal tends to c = −1.
+- **The law** is the run's own verdict: it `agrees` if the 95% upper bound of its total-variation distance TV is below the margin, 0.01.
+  Of laws that agree, a limit of theory (slice, hard, pushforward) or SGD's own law (S) is named before `exact`, which is the marginal at
+  the run's finite κ, λ or slab. The distance is that of the invariant that is furthest from the law. `undecided` with one law: it
+  neither agrees nor differs, and every other law of a protocol differs.
+- **≠ (6)**: the draws differ from eq. (6) of the paper as it is printed, exp(−ℓ/T) det G^(−1/2) read against dz.
+  **≠ (8)**: they differ from its theorem, the same against the slice's surface measure; under SGD, at the temperature that fits them
+  best. Of an unconfined marginal, which has no law to be judged: the 95% interval of its c leaves out 1. Without a mark the paper's
+  law is not contradicted by this cell, which may be because nothing could be decided.
+- **unconfined** is the plain marginal of the run without confinement in its last stretch of time: it drifts, and c is where it has come
+  to. **slab** is the same run's draws with |χ| < ε.
+- **refused**, **no law**: the reason is in the last table.
+
+## The cells
+"""
+SETTINGS = """
+## Settings
+
+Shorter runs than the default's are marked with what was changed. They make error bars wider, and verdicts undecided.
+"""
+REASONS = """
+## What stands against a cell
+
+Doubts, for which a run gives no verdict; and why there is no number or law, in the run's own words.
+"""
+
+
+def page(cells: Mapping[str, Cell]) -> str:
+    """The whole page, in Markdown that MyST and any forge reads."""
+    lines = [HEAD, _row(["", *(" ".join(column.title) for column in COLUMNS.values())]), _row(["---"] * (len(COLUMNS) + 1))]
+    lines += [
+        _row([f"**{about.title}**", *(_entry(cells[f"{row}-{column}"]) for column in COLUMNS)])
+        for row, about in ROWS.items()
+    ]
+    lines += [_row(["*theory*", *(column.theory for column in COLUMNS.values())]), SETTINGS]
+    lines += [_row(["cell", "command", "changed, and why"]), _row(["---"] * 3)]
+    ran = [cell for cell in cells.values() if cell.file is not None]
+    lines += [_row([_link(cell), f"`{cell.file.command}`", cell.more["note"]]) for cell in ran if cell.file]
+    lines += [REASONS, _row(["cell", "in the run's words"]), _row(["---"] * 2)]
+    lines += [_row([_link(cell), words]) for cell in ran if (words := _words(cell))]
+    return "\n".join(lines) + "\n"
+
+
+def _row(entries: list[str]) -> str:
+    """A row of a table, in which a bar is no border."""
+    return "| " + " | ".join(entry.replace("|", "\\|") for entry in entries) + " |"
+
+
+def _link(cell: Cell) -> str:
+    """A cell's name, which leads to its file."""
+    return f"[{cell.name}](results/atlas/{cell.name}.json)"
+
+
+def _entry(cell: Cell) -> str:
+    """c, the law with its distance, where the paper says otherwise, and the file."""
+    if cell.file is None:
+        return "not run"
+    said = []
+    if cell.c:
+        said.append(f"c = {with_error(cell.values['c'])} <!-- number: atlas/{cell.name}.c -->")
+    if cell.doubted or cell.drifts or not cell.law:
+        said.append(cell.verdict or cell.headline)
+    else:
+        mark = f"<!-- number: atlas/{cell.name}.tv_{cell.law} -->"
+        number = cell.values[f"tv_{cell.law}"]
+        said.append(f"{title(cell.law)} {'' if cell.decided else 'undecided, '}TV {distance(number)} {mark}")
+    if cell.against:
+        said.append(f"**≠ ({'), ('.join(cell.against)})**")
+    return "<br>".join([*said, f"[file](results/atlas/{cell.name}.json)"])
+
+
+def _words(cell: Cell) -> str:
+    """Doubts, or why there is no number."""
+    doubts = "; ".join(cell.more.get("doubts") or [])
+    return f"in doubt: {doubts}" if doubts else str(cell.more.get("why", ""))
