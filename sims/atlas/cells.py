@@ -1,7 +1,7 @@
 """The cells: models down, protocols and noises across; a command each, and what is kept of the run.
 
-The settings are the package's defaults, but for what `Row.shorter` and `CHANGES` say and why. They were fixed before the
-runs by the time that these take; nothing was chosen after the draws.
+The settings are the package's defaults, but for what `Row.shorter` and `CHANGES` say and why. They were fixed before
+the runs by the time that these take; nothing was chosen after the draws.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from langevin_ib.errors import UsageError
+from langevin_ib.cli.command import BAD_INPUT, FAILED_RUN
+from langevin_ib.errors import FailedRunError, UsageError
 from langevin_ib.plain import Json
 from sims.numbers import stored
 from sims.numbers.stored import Number, Outcome, Stored
@@ -115,7 +116,12 @@ def kept(name: str, outcome: Outcome) -> Stored:
     """What the file of a cell has of its run: c, verdicts, distances, doubts, one histogram with every law.
 
     Of a run that was refused or failed it has the line that said why.
+
+    Raises:
+        FailedRunError: the run was stopped, or left nothing to read.
     """
+    if outcome.summary is None and outcome.code not in (BAD_INPUT, FAILED_RUN):
+        raise FailedRunError(f"{name}: {command(name)} ended with {outcome.code}: {outcome.error}")
     settings = {"seed": SEED, "command": command(name)}
     if outcome.summary is None:
         return Stored(**settings, values={}, more={"cell": name, "why": outcome.error, "note": note(name)})

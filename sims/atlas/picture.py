@@ -16,7 +16,7 @@ from matplotlib.patches import Patch, Rectangle
 
 from langevin_ib.output.plots import BLUE, GREEN, ORANGE, PURPLE, SOLID
 from sims.atlas.cells import COLUMNS, ROWS
-from sims.atlas.reading import Cell, title
+from sims.atlas.reading import EQUATIONS, Cell
 
 # Inches. At 1200 pixels for the width, 100 pixels are one of them, and 8 points 11 pixels.
 WIDTH, HEIGHT = 12.0, 8.35
@@ -27,7 +27,8 @@ INK, GREY, EDGE = "#1a1a1a", "#6b6b6b", "#c4c4c4"
 # Told apart by any eye, and by their names beside; `exact` holds at a finite κ, λ or slab, between the limits.
 COLOURS = {"slice": BLUE, "hard": ORANGE, "pushforward": GREEN, "exact": "#3a3a3a", "sgd": "#E69F00"}
 DARK_TEXT = {"sgd"}  # strips that are too light for white letters
-PRINTED = PURPLE
+PAPERS = {"printed": PURPLE, "slice": BLUE}
+DASHED: Any = (0, (3, 1.4))
 MEANING = {
     "slice": "slice, c = 1: the paper's theorem, eq. (8)",
     "hard": "hard, c = 0",
@@ -47,8 +48,8 @@ def atlas(cells: Mapping[str, Cell]) -> Figure:
         _text(figure, GAP, HEIGHT - 0.3, "Which reduced law do the draws obey?", size=14, weight="bold")
         _text(
             figure, GAP, HEIGHT - 0.55,
-            "Each cell is a run on the full parameter space, projected onto the invariants of the symmetry. Grey: draws; "
-            "line: the law that holds; dashed: the paper's, where it does not.", size=9, colour=GREY,
+            "Each cell is a run on the full parameter space, projected onto the invariants of the symmetry. Grey: draws; line: "
+            "the law that holds; dashed: the paper's, where it does not.", size=9, colour=GREY,
         )  # fmt: skip
         for j, column in enumerate(COLUMNS.values()):
             centre = LEFT + (j + 0.5) * width
@@ -118,14 +119,14 @@ def _histogram(axes: Axes, cell: Cell) -> None:
     axes.stairs(draws, edges, fill=True, color="#bdbdbd", linewidth=0)
     centres = 0.5 * (edges[1:] + edges[:-1])
     own = cell.law or next((law for law in ("exact", "sgd") if law in found), None)
+    lines = [(law, PAPERS[law], DASHED, 1.1) for law, equation in EQUATIONS.items() if equation in cell.against]
+    if own is not None:
+        lines.append((own, COLOURS[own] if cell.law else GREY, SOLID, 1.3))
     highest = draws.max()
-    paper = "slice" if cell.is_sgd else "printed"
-    for law, colour, dash, size in ((paper, BLUE if cell.is_sgd else PRINTED, (0, (3, 1.4)), 1.1), (own, "", SOLID, 1.3)):
-        shown = law in found and (law == own or ("8" if cell.is_sgd else "6") in cell.against)
-        if law and shown:
-            density = np.array(found[law]) / widths
-            axes.plot(centres, density, color=colour or (COLOURS[law] if cell.law else GREY), linestyle=dash, linewidth=size)
-            highest = max(highest, density.max())
+    for law, colour, dash, size in lines:
+        density = np.array(found[law]) / widths
+        axes.plot(centres, density, color=colour, linestyle=dash, linewidth=size)
+        highest = max(highest, density.max())
     axes.set_xlim(edges[0], edges[-1])
     axes.set_ylim(0.0, 1.05 * highest)
 
@@ -135,7 +136,7 @@ def _drift(axes: Axes, stretches: list[list[float]]) -> None:
     start, end, c, error = np.array(stretches).T
     middle = np.sqrt(np.maximum(start, 1e-3 * end) * end)
     for level, colour in ((1.0, COLOURS["slice"]), (-1.0, COLOURS["pushforward"])):
-        axes.axhline(level, color=colour, linewidth=1.0, linestyle=(0, (3, 1.4)))
+        axes.axhline(level, color=colour, linewidth=1.0, linestyle=DASHED)
         axes.text(0.99, level, f"c = {level:.0f}".replace("-", "−"), fontsize=7, color=colour, ha="right",
                   va="top" if level > 0 else "bottom", transform=axes.get_yaxis_transform())  # fmt: skip
     axes.errorbar(middle, c, 2.0 * error, color=INK, marker="o", markersize=2.6, linewidth=1.0, elinewidth=0.8)
@@ -152,8 +153,8 @@ def _legend(figure: Figure) -> None:
         Patch(facecolor=_pale(blue, 0.55), edgecolor=_pale(blue, 0.3), hatch="////", linewidth=0,
               label="hatched: undecided, but no other law is left"),
         Patch(facecolor="#e3e3e3", label="grey: every law differs, several are left, or there is none"),
-        Line2D([], [], color=PRINTED, linestyle=(0, (3, 1.4)), label="eq. (6) as printed, against dz (SGD, blue: eq. (8))"),
-        Line2D([], [], color="none", label="≠ eq. (6), (8): the draws differ from the paper's law"),
+        Line2D([], [], color=PAPERS["slice"], linestyle=DASHED, label="≠ eq. (8): the draws differ from the theorem"),
+        Line2D([], [], color=PAPERS["printed"], linestyle=DASHED, label="≠ eq. (6): from it as printed, against dz"),
     ]  # fmt: skip
     figure.legend(
         handles=handles, loc="lower left", bbox_to_anchor=(GAP / WIDTH, 0.26 / HEIGHT), ncols=3, frameon=False,

@@ -16,6 +16,7 @@ from sims.numbers.stored import Number, Stored
 # A cell is named after the first of these that agrees: limits of theory, SGD's own law, then what the protocol's finite
 # κ, λ or slab makes of them. `printed` and `naive` are the paper's formula and a control, no law of a protocol.
 LAWS = "slice", "hard", "pushforward", "sgd", "exact"
+EQUATIONS = {"printed": "6", "slice": "8"}  # of the paper
 AGREES, DIFFERS = "agrees", "differs"
 NORMAL95 = 1.96
 # The package's own sentences, by what is in them, in the few words that a cell has room for.
@@ -146,10 +147,10 @@ def read_cell(name: str, file: Stored | None) -> Cell:
 def _against(file: Stored | None, verdicts: Mapping[str, str]) -> tuple[str, ...]:
     """The paper's equations that differ from the draws: (6) as printed, (8), its theorem.
 
-    Under SGD (8) is the theorem at the temperature that fits best. Of an unconfined marginal, which has no verdicts, the
-    theorem differs where the 95% interval of c leaves out 1.
+    Under SGD (8) is the theorem at the temperature that fits best. Of an unconfined marginal, which has no verdicts,
+    the theorem differs where the 95% interval of c leaves out 1.
     """
-    found = [equation for law, equation in (("printed", "6"), ("slice", "8")) if verdicts.get(law) == DIFFERS]
+    found = [equation for law, equation in EQUATIONS.items() if verdicts.get(law) == DIFFERS]
     c = None if file is None else file.values.get("c")
     if file is not None and "drift" in file.more and c and c.value is not None and c.error is not None:
         return ("8",) if abs(c.value - 1.0) > NORMAL95 * c.error else ()

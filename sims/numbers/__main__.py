@@ -39,17 +39,22 @@ def remake(keys: Sequence[str]) -> int:
         new = recipes.make(recipes.Recipe(old.command, old.values, bool(old.output), old.seed))
         lines = recipes.compared(old, new)
         faults += len(lines)
-        print("\n".join([f"{key}: {len(old.values)} numbers, {len(lines)} different", *(f"  {line}" for line in lines)]))
+        print(
+            "\n".join([f"{key}: {len(old.values)} numbers, {len(lines)} different", *(f"  {line}" for line in lines)])
+        )
     return FAILED_RUN if faults else 0
 
 
 def check(paths: Sequence[Path]) -> int:
     """Check pages; a line for each fault."""
-    found = prose.check(paths, prose.read_exceptions())
+    exceptions = prose.read_exceptions()
+    found = prose.check(paths, exceptions)
     for fault in found.faults:
         print(fault)
     for number in found.unmarked:
         print(f"{number.page}:{number.line}: {number.text!r} has no mark <!-- number: KEY --> and is no exception")
+    for page, reason in exceptions.pages.items():
+        print(f"{page}: numbers without a mark are let pass: {reason}")
     faults = len(found.faults) + len(found.unmarked)
     print(f"{len(paths)} pages, {found.marked} numbers and lines against result files, {faults} faults")
     return FAILED_RUN if faults else 0
@@ -57,7 +62,8 @@ def check(paths: Sequence[Path]) -> int:
 
 def list_unmarked(paths: Sequence[Path]) -> int:
     """Entries for the list of exceptions, whose reasons are still to be given."""
-    for number in prose.check(paths, prose.read_exceptions()).unmarked:
+    numbers = prose.read_exceptions().numbers
+    for number in prose.check(paths, prose.Exceptions(numbers)).unmarked:
         quoted = number.text.replace("\\", "\\\\").replace('"', '\\"')
         print(f'[[exception]]  # line {number.line}\npage = "{number.page}"\ntext = "{quoted}"\nreason = ""\n')
     return 0

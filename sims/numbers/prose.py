@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 from langevin_ib.errors import UsageError
@@ -70,6 +71,13 @@ class Exempt(NamedTuple):
     reason: str
 
 
+class Exceptions(NamedTuple):
+    """What may stand without a mark: single numbers, and pages whose old numbers have none yet, with the reason."""
+
+    numbers: tuple[Exempt, ...] = ()
+    pages: Mapping[str, str] = MappingProxyType({})
+
+
 class Checked(NamedTuple):
     """What checking pages came to."""
 
@@ -83,30 +91,31 @@ def pages(root: Path = ROOT) -> list[Path]:
     return [root / "README.md", *(path for path in sorted((root / "docs").rglob("*.md")) if BUILT not in path.parts)]
 
 
-def read_exceptions(path: Path = EXCEPTIONS) -> list[Exempt]:
-    """The list of exceptions, a table `[[exception]]` for each: page, text, reason.
+def read_exceptions(path: Path = EXCEPTIONS) -> Exceptions:
+    """The list of exceptions: a table `[[exception]]` for each number: page, text, reason; `[[page]]` for a whole page.
 
     Raises:
         UsageError: it is no such list, or a reason is missing.
     """
     try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8")).get("exception", [])
-        found = [Exempt(table["page"], table["text"], table["reason"]) for table in tables]
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        numbers = tuple(Exempt(one["page"], one["text"], one["reason"]) for one in content.get("exception", []))
+        whole = {one["page"]: one["reason"] for one in content.get("page", [])}
     except (tomllib.TOMLDecodeError, KeyError, TypeError) as error:
         raise UsageError(f"{path.name}: every exception has page, text and reason: {error!r}") from error
-    for exempt in found:
-        if not exempt.reason.strip():
-            raise UsageError(f"{path.name}: no reason for {exempt.text!r}")
-    return found
+    for text, reason in [*((exempt.text, exempt.reason) for exempt in numbers), *whole.items()]:
+        if not reason.strip():
+            raise UsageError(f"{path.name}: no reason for {text!r}")
+    return Exceptions(numbers, whole)
 
 
-def check(paths: Sequence[Path], exceptions: Sequence[Exempt], *, root: Path = ROOT, results: Path = RESULTS) -> Checked:
+def check(paths: Sequence[Path], exceptions: Exceptions, *, root: Path = ROOT, results: Path = RESULTS) -> Checked:
     """Check pages against result files.
 
     Args:
         paths: of the pages.
-        exceptions: numbers that may stand without a mark; one that is nowhere any more, or stands for nothing that
-            looks measured, is a fault too.
+        exceptions: what may stand without a mark; one that is nowhere any more, or stands for nothing that looks
+            measured, is a fault too.
         root: pages are named from here.
         results: the folder of result files.
     """
@@ -115,14 +124,17 @@ def check(paths: Sequence[Path], exceptions: Sequence[Exempt], *, root: Path = R
     used: set[Exempt] = set()
     marked = 0
     for path in paths:
-        page = _Page(path.relative_to(root).as_posix(), results, exceptions)
+        page = _Page(path.relative_to(root).as_posix(), results, exceptions.numbers)
         page.read(path.read_text(encoding="utf-8"))
         faults += page.faults
-        unmarked += page.unmarked
+        if page.name not in exceptions.pages:
+            unmarked += page.unmarked
+        elif not page.unmarked:
+            faults.append(Fault(page.name, 0, "a page that needs no exception any more"))
         used |= page.used
         marked += page.marked
     names = {path.relative_to(root).as_posix() for path in paths}
-    for exempt in exceptions:
+    for exempt in exceptions.numbers:
         if exempt not in used and exempt.page in names:
             faults.append(Fault(exempt.page, 0, f"an exception that nothing needs any more: {exempt.text!r}"))
     return Checked(faults, unmarked, marked)

@@ -80,7 +80,7 @@ class Outcome(NamedTuple):
 
     Attributes:
         code: its exit code.
-        summary: the content of its `summary.json`; None without one.
+        summary: the content of its `summary.json`; None without one, and of a run that did not come to its end.
         output: the lines of its standard output, without those that are different each time.
         error: the last line of its standard error, without the name of the program.
     """
@@ -166,7 +166,8 @@ def run(command: str) -> Outcome:
             [sys.executable, *words[1:]], cwd=folder, env=surroundings, capture_output=True, text=True, check=False
         )
         summaries = sorted(Path(folder).glob("runs/*/summary.json"))
-        summary = json.loads(summaries[0].read_text(encoding="utf-8")) if len(summaries) == 1 else None
+        whole = not done.returncode and len(summaries) == 1  # a run that was stopped leaves a partial one
+        summary = json.loads(summaries[0].read_text(encoding="utf-8")) if whole else None
     output = tuple(line.rstrip() for line in done.stdout.splitlines() if line.strip() and not PASSING.search(line))
     said = [line.strip() for line in done.stderr.splitlines() if line.strip()]
     error = re.sub(r"^python -m [\w.]+: (error: )?", "", said[-1]) if said and done.returncode else ""
