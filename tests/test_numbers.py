@@ -1,4 +1,4 @@
-"""Numbers in prose: pages against result files, with a changed digit, a missing key and an unmarked number as controls."""
+"""Numbers in prose against result files; controls: a changed digit, a missing key, a number without a mark."""
 
 import json
 
@@ -20,7 +20,8 @@ OUTPUT = ("│ exact │ 0.0008 │ agrees │", "c = 0.998 ± 0.005")
 GOOD = """# Page
 
 The draws have c = 0.998 ± 0.005 <!-- number: main.c -->, at a distance of **TV 0.0008** <!-- number: main.tv -->
-(0.0008 [0.0000, 0.0014] <!-- number: main.tv -->), 89.2 ± 3.1% <!-- number: main.share --> of it, −0.104 <!-- number: main.ratio -->.
+(0.0008 [0.0000, 0.0014] <!-- number: main.tv -->), 89.2 ± 3.1% <!-- number: main.share --> of it,
+−0.104 <!-- number: main.ratio -->.
 
 | law | c |
 |---|---|
@@ -135,7 +136,7 @@ def test_a_page_whose_old_numbers_have_no_marks_is_checked_where_it_has_some(pla
 def test_an_exception_needs_a_reason(tmp_path):
     path = tmp_path / "exceptions.toml"
     path.write_text('[[exception]]\npage = "README.md"\ntext = "2.7 ×"\nreason = " "\n', encoding="utf-8")
-    with pytest.raises(UsageError, match="no reason for '2.7 ×'"):
+    with pytest.raises(UsageError, match=r"no reason for '2\.7 ×'"):
         prose.read_exceptions(path)
 
 

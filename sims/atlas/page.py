@@ -13,8 +13,8 @@ Which reduced law do the draws obey? Models down, protocols and noises across.
 
 ![The atlas: five models under eight protocols and noises, each cell a histogram with the law that holds](atlas.png)
 
-`python -m sims.atlas` runs every cell (about half an hour), `--only CELL` some, and `--draw` draws picture and page from
-the result files in `docs/results/atlas` alone. Every cell is one run on the full parameter space, seed 0, at the
+`python -m sims.atlas` runs every cell (about half an hour), `--only CELL` some, and `--draw` draws picture and page
+from the result files in `docs/results/atlas` alone. Every cell is one run on the full parameter space, seed 0, at the
 package's defaults, but for what is said below under [Settings](#settings). Nothing was chosen after the draws: cells
 that fail, are refused, stay undecided or have doubts are shown as they are.
 
@@ -24,9 +24,9 @@ that fail, are refused, stay undecided or have doubts are shown as they are.
   the unit. The theorem of the paper is c = 1, eq. (8); a chain held on the slice has c = 0; the plain marginal tends to
   c = −1.
 - **The law** is the run's own verdict: it *agrees* if the 95% upper bound of its total-variation distance TV is below
-  the margin, 0.01. Of laws that agree, a limit of theory (slice, hard, pushforward) or SGD's own law (S) is named before
-  `exact`, which is the marginal at the run's finite κ, λ or slab. The distance is that of the invariant that is furthest
-  from the law. *Undecided* with one law: it neither agrees nor differs, and every other law of a protocol differs.
+  the margin, 0.01. Of laws that agree, a limit of theory (slice, hard, pushforward) or SGD's own law (S) is named
+  before `exact`, which is the marginal at the run's finite κ, λ or slab. The distance is that of the invariant that is
+  furthest from the law. *Undecided* with one law: it neither agrees nor differs, and every other law of a protocol differs.
 - **≠ (6)**: the draws differ from eq. (6) of the paper as it is printed, exp(−ℓ/T) det G^(−1/2) read against dz.
   **≠ (8)**: they differ from its theorem, the same against the slice's surface measure; under SGD, at the temperature
   that fits them best. Of an unconfined marginal, which has no law to be judged: the 95% interval of its c leaves out 1.

@@ -48,8 +48,8 @@ def atlas(cells: Mapping[str, Cell]) -> Figure:
         _text(figure, GAP, HEIGHT - 0.3, "Which reduced law do the draws obey?", size=14, weight="bold")
         _text(
             figure, GAP, HEIGHT - 0.55,
-            "Each cell is a run on the full parameter space, projected onto the invariants of the symmetry. Grey: draws; line: "
-            "the law that holds; dashed: the paper's, where it does not.", size=9, colour=GREY,
+            "Each cell: a run on the full parameter space, projected onto the invariants of the symmetry. Grey: draws; "
+            "line: the law that holds; dashed: the paper's, where it does not.", size=9, colour=GREY,
         )  # fmt: skip
         for j, column in enumerate(COLUMNS.values()):
             centre = LEFT + (j + 0.5) * width

@@ -131,7 +131,7 @@ def read_cell(name: str, file: Stored | None) -> Cell:
     Raises:
         UsageError: it is the file of another cell.
     """
-    more = {} if file is None else file.more
+    more: Mapping[str, Any] = {} if file is None else file.more
     if file is not None and more.get("cell") != name:
         raise UsageError(f"{name}.json is the file of {more.get('cell')}")
     verdicts: dict[str, str] = more.get("verdicts", {})

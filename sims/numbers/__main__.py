@@ -39,9 +39,7 @@ def remake(keys: Sequence[str]) -> int:
         new = recipes.make(recipes.Recipe(old.command, old.values, bool(old.output), old.seed))
         lines = recipes.compared(old, new)
         faults += len(lines)
-        print(
-            "\n".join([f"{key}: {len(old.values)} numbers, {len(lines)} different", *(f"  {line}" for line in lines)])
-        )
+        print(f"{key}: {len(old.values)} numbers, {len(lines)} different", *lines, sep="\n  ")
     return FAILED_RUN if faults else 0
 
 

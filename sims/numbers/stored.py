@@ -1,4 +1,4 @@
-"""Small result files: a command, its seed, when and by which versions it ran, and the numbers that pages quote of it."""
+"""Small result files: a command, its seed, when and by which versions it ran, and the numbers that pages quote."""
 
 from __future__ import annotations
 
