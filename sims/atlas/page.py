@@ -26,7 +26,8 @@ that fail, are refused, stay undecided or have doubts are shown as they are.
 - **The law** is the run's own verdict: it *agrees* if the 95% upper bound of its total-variation distance TV is below
   the margin, 0.01. Of laws that agree, a limit of theory (slice, hard, pushforward) or SGD's own law (S) is named
   before `exact`, which is the marginal at the run's finite κ, λ or slab. The distance is that of the invariant that is
-  furthest from the law. *Undecided* with one law: it neither agrees nor differs, and every other law of a protocol differs.
+  furthest from the law. *Undecided* with one law: it neither agrees nor differs, and every other law of a protocol
+  differs.
 - **≠ (6)**: the draws differ from eq. (6) of the paper as it is printed, exp(−ℓ/T) det G^(−1/2) read against dz.
   **≠ (8)**: they differ from its theorem, the same against the slice's surface measure; under SGD, at the temperature
   that fits them best. Of an unconfined marginal, which has no law to be judged: the 95% interval of its c leaves out 1.

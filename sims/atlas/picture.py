@@ -19,8 +19,8 @@ from sims.atlas.cells import COLUMNS, ROWS
 from sims.atlas.reading import EQUATIONS, Cell
 
 # Inches. At 1200 pixels for the width, 100 pixels are one of them, and 8 points 11 pixels.
-WIDTH, HEIGHT = 12.0, 8.35
-LEFT, TOP, BOTTOM = 0.92, 1.18, 0.98
+WIDTH, HEIGHT = 12.0, 8.25
+LEFT, TOP, BOTTOM = 0.92, 1.18, 0.86
 GAP = 0.07
 STRIP, FOOT = 0.22, 0.2
 INK, GREY, EDGE = "#1a1a1a", "#6b6b6b", "#c4c4c4"
@@ -32,6 +32,7 @@ DASHED: Any = (0, (3, 1.4))
 MEANING = {
     "slice": "slice, c = 1: the paper's theorem, eq. (8)",
     "hard": "hard, c = 0",
+    "pushforward": "pushforward, c = −1: where plain marginals drift to",
     "exact": "exact, at the run's finite κ, λ or slab: between the limits",
     "sgd": "(S), SGD's own law",
 }
@@ -137,12 +138,12 @@ def _drift(axes: Axes, stretches: list[list[float]]) -> None:
     middle = np.sqrt(np.maximum(start, 1e-3 * end) * end)
     for level, colour in ((1.0, COLOURS["slice"]), (-1.0, COLOURS["pushforward"])):
         axes.axhline(level, color=colour, linewidth=1.0, linestyle=DASHED)
-        axes.text(0.99, level, f"c = {level:.0f}".replace("-", "−"), fontsize=7, color=colour, ha="right",
-                  va="top" if level > 0 else "bottom", transform=axes.get_yaxis_transform())  # fmt: skip
+        words = f"c = {level:.0f}".replace("-", "−")
+        axes.text(0.01, level - 0.16, words, fontsize=7, color=colour, va="top", transform=axes.get_yaxis_transform())
     axes.errorbar(middle, c, 2.0 * error, color=INK, marker="o", markersize=2.6, linewidth=1.0, elinewidth=0.8)
     axes.set_xscale("log")
     axes.margins(x=0.08)
-    axes.set_ylim(min(-1.35, float(np.min(c - 2.0 * error))), max(1.35, float(np.max(c + 2.0 * error))))
+    axes.set_ylim(min(-2.1, float(np.min(c - 2.0 * error))), max(1.2, float(np.max(c + 2.0 * error))))
 
 
 def _legend(figure: Figure) -> None:
@@ -151,7 +152,7 @@ def _legend(figure: Figure) -> None:
     blue = COLOURS["slice"]
     handles += [
         Patch(facecolor=_pale(blue, 0.55), edgecolor=_pale(blue, 0.3), hatch="////", linewidth=0,
-              label="hatched: undecided, but no other law is left"),
+              label="hatched: undecided, and no other law is left"),
         Patch(facecolor="#e3e3e3", label="grey: every law differs, several are left, or there is none"),
         Line2D([], [], color=PAPERS["slice"], linestyle=DASHED, label="≠ eq. (8): the draws differ from the theorem"),
         Line2D([], [], color=PAPERS["printed"], linestyle=DASHED, label="≠ eq. (6): from it as printed, against dz"),

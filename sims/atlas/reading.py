@@ -90,7 +90,7 @@ class Cell:
     def verdict(self) -> str:
         """The law that holds with its distance, what is not excluded, or that nothing holds."""
         if self.drifts:
-            return "no stationary law, still moving" if self.c else self.reason
+            return "drifts, no law" if self.c else self.reason
         if self.doubted:
             return "in doubt, no verdict"
         if self.law and self.decided:
@@ -131,10 +131,10 @@ def read_cell(name: str, file: Stored | None) -> Cell:
     Raises:
         UsageError: it is the file of another cell.
     """
-    more: Mapping[str, Any] = {} if file is None else file.more
+    more: Any = {} if file is None else file.more
     if file is not None and more.get("cell") != name:
         raise UsageError(f"{name}.json is the file of {more.get('cell')}")
-    verdicts: dict[str, str] = more.get("verdicts", {})
+    verdicts: Mapping[str, str] = more.get("verdicts", {})
     open_laws = [law for law in LAWS if law in verdicts and verdicts[law] != DIFFERS]
     agreeing = [law for law in open_laws if verdicts[law] == AGREES]
     # Undecided laws are one answer only if they are the protocol's own law and at most one limit.
