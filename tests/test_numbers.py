@@ -133,6 +133,12 @@ def test_a_page_whose_old_numbers_have_no_marks_is_checked_where_it_has_some(pla
     assert "needs no exception any more" in place(GOOD, pages=pages)[0][0]
 
 
+def test_marks_that_fit_a_number_are_found(tmp_path, place):
+    results = tmp_path / "docs" / "results"
+    assert prose.fitting("0.998 ± 0.005", results) == ["main.c"]
+    assert prose.fitting("0.998 ± 0.006", results) == []
+
+
 def test_an_exception_needs_a_reason(tmp_path):
     path = tmp_path / "exceptions.toml"
     path.write_text('[[exception]]\npage = "README.md"\ntext = "2.7 ×"\nreason = " "\n', encoding="utf-8")

@@ -59,10 +59,12 @@ def check(paths: Sequence[Path]) -> int:
 
 
 def list_unmarked(paths: Sequence[Path]) -> int:
-    """Entries for the list of exceptions, whose reasons are still to be given."""
+    """Entries for the list of exceptions, whose reasons are still to be given, and the marks that would fit instead."""
     numbers = prose.read_exceptions().numbers
     for number in prose.check(paths, prose.Exceptions(numbers)).unmarked:
         quoted = number.text.replace("\\", "\\\\").replace('"', '\\"')
+        marks = prose.fitting(number.text)
+        print(*(f"# <!-- number: {mark} -->" for mark in marks), sep="\n", end="\n" if marks else "")
         print(f'[[exception]]  # line {number.line}\npage = "{number.page}"\ntext = "{quoted}"\nreason = ""\n')
     return 0
 

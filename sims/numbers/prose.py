@@ -233,6 +233,21 @@ class _Page:
         self.faults.append(Fault(self.name, number, text))
 
 
+def fitting(text: str, results: Path = RESULTS) -> list[str]:
+    """The marks that a number could have: those of all result files whose digits are the same.
+
+    They may be so by chance, above all where a number has no error bar: whoever marks it knows what it is.
+    """
+    quoted = QUOTED.search(text)
+    keys = [path.relative_to(results).with_suffix("").as_posix() for path in sorted(results.rglob("*.json"))]
+    return [
+        f"{key}.{name}"
+        for key in keys
+        for name, number in stored.read(key, results).values.items()
+        if quoted is not None and not difference(quoted, number)
+    ]
+
+
 def difference(quoted: re.Match[str], number: Number) -> str:
     """What is wrong with a quoted number; empty where it is the stored one, rounded to the digits that are quoted.
 
