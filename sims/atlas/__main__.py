@@ -15,6 +15,7 @@ import time
 from collections.abc import Sequence
 
 from langevin_ib.cli.command import guarded
+from langevin_ib.errors import FailedRunError
 from sims import described
 from sims.atlas import cells
 from sims.numbers import stored
@@ -25,17 +26,28 @@ PICTURE, PAGE = ROOT / "docs" / "atlas.png", ROOT / "docs" / "atlas.md"
 
 
 def run_cells(names: Sequence[str]) -> None:
-    """Run the cells one after the other, and write the file of each as soon as it is there."""
+    """Run the cells one after the other, and write the file of each as soon as it is there.
+
+    Raises:
+        FailedRunError: runs were stopped, whose cells stay as they were; the others have been run.
+    """
     outcomes: dict[str, Outcome] = {}
+    stopped: list[str] = []
     for name in names:
         command, start = cells.command(name), time.monotonic()
         if command not in outcomes:
             outcomes = {command: stored.run(command)}  # neighbours share a run; older ones are not kept
-        kept = cells.kept(name, outcomes[command])
+        try:
+            kept = cells.kept(name, outcomes[command])
+        except FailedRunError as error:
+            stopped.append(str(error))
+            continue
         kept.write(FOLDER / f"{name}.json")
         c = kept.values.get("c")
         said = f"c = {c.value} ± {c.error}" if c else kept.more["why"]
         print(f"{name:<20} {time.monotonic() - start:5.0f} s  {said}", flush=True)
+    if stopped:
+        raise FailedRunError("; ".join(stopped))
 
 
 def draw() -> None:

@@ -42,11 +42,11 @@ BRIEF = "--reference none --step-check no"
 ROWS = {
     "uv": Row("uv", "--model uv"),
     "hadamard": Row("Hadamard", "--model hadamard", f"--chains 512 --steps 40000 --law-draws 192000 {BRIEF}"),
-    "relu": Row("ReLU", "--model relu", f"--chains 256 --steps 20000 --law-draws 64000 {BRIEF}", "--chains 256"),
+    "relu": Row("ReLU", "--model relu", f"--chains 256 --steps 20000 --law-draws 32000 {BRIEF}", "--chains 256"),
     "attention": Row(
         "attention", "--model attention", f"--chains 256 --steps 10000 --law-draws 32000 {BRIEF}", "--chains 64"
     ),
-    "matrix": Row("matrix", "--model matrix", f"--chains 256 --steps 20000 --law-draws 64000 {BRIEF}", "--chains 256"),
+    "matrix": Row("matrix", "--model matrix", f"--chains 256 --steps 20000 --law-draws 32000 {BRIEF}", "--chains 256"),
 }
 COLUMNS = {
     "stiff": Column(("stiff", "κ|χ|²/2"), "--confine stiff", "c → 1 as κ → ∞"),
