@@ -2,6 +2,7 @@
 
     python -m sims.atlas                     # run all cells (about half an hour), draw
     python -m sims.atlas --only uv-stiff     # run one, or several, draw
+    python -m sims.atlas --missing           # run those that have no file of their command, draw
     python -m sims.atlas --draw              # draw from the files alone
 
 The files go to docs/results/atlas, the picture to docs/atlas.png, the page to docs/atlas.md. A run that fails or is
@@ -50,6 +51,12 @@ def run_cells(names: Sequence[str]) -> None:
         raise FailedRunError("; ".join(stopped))
 
 
+def is_there(name: str) -> bool:
+    """Whether a cell has a file of its command as it is now."""
+    exists = (FOLDER / f"{name}.json").is_file()
+    return exists and stored.read(name, FOLDER).command == cells.command(name)
+
+
 def draw() -> None:
     """Picture and page, from the files alone."""
     from langevin_ib.files import write_whole  # noqa: PLC0415 - with what follows: a run needs no Matplotlib here
@@ -65,11 +72,14 @@ def work(arguments: Sequence[str] | None) -> int:
     """As the options say."""
     parser = described(__doc__)
     parser.add_argument("--only", nargs="+", metavar="CELL", help=f"of {', '.join(cells.NAMES)}")
+    parser.add_argument("--missing", action="store_true", help="run those without a file of their command")
     parser.add_argument("--draw", action="store_true", help="run nothing")
     options = parser.parse_args(arguments)
     names = options.only or cells.NAMES
     for name in names:
         cells.parts(name)
+    if options.missing:
+        names = [name for name in names if not is_there(name)]
     if not options.draw:
         run_cells(names)
     draw()

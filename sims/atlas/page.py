@@ -15,7 +15,7 @@ Which reduced law do the draws obey? Models down, protocols and noises across.
 
 `python -m sims.atlas` runs every cell (about half an hour), `--only CELL` some, and `--draw` draws picture and page
 from the result files in `docs/results/atlas` alone. Every cell is one run on the full parameter space, seed 0, at the
-package's defaults, but for what is said below under [Settings](#settings). Nothing was chosen after the draws: cells
+package's defaults, but for what is said below under *Settings*. Nothing was chosen after the draws: cells
 that fail, are refused, stay undecided or have doubts are shown as they are.
 
 ## How to read a cell
