@@ -179,12 +179,13 @@ def _drifting(summary: Mapping[str, Any]) -> dict[str, Number]:
 
 
 def _why(summary: Mapping[str, Any], drift: bool) -> str:
-    """Why there is no c, if there is none."""
+    """Why there is no c, if there is none; of SGD, which has none, why there is no law (S)."""
     if drift:
         stretches = summary["drift"] and summary["drift"]["stretches"]
         return stretches[-1]["correction"].get("why", "") if stretches else "no stretch of time was recorded"
     first = summary["invariants"][_first(summary)]
-    return first["correction"].get("why") or "; ".join(first["unavailable"])
+    absent = "; ".join(first["unavailable"])
+    return absent if "descent" in summary else first["correction"].get("why") or absent
 
 
 def _stretches(summary: Mapping[str, Any]) -> list[Json]:

@@ -99,6 +99,8 @@ def _entry(cell: Cell) -> str:
 
 
 def _words(cell: Cell) -> str:
-    """Doubts, or why there is no number."""
-    doubts = "; ".join(cell.more.get("doubts") or [])
-    return f"in doubt: {doubts}" if doubts else str(cell.more.get("why", ""))
+    """Doubts; why there is no number, where no law holds that would stand for it."""
+    said = [f"in doubt: {'; '.join(doubts)}"] if (doubts := cell.more.get("doubts")) else []
+    if not cell.c and not cell.law:
+        said.append(cell.more["why"])
+    return ". ".join(said)

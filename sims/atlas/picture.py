@@ -33,7 +33,7 @@ MEANING = {
     "slice": "slice, c = 1: the paper's theorem, eq. (8)",
     "hard": "hard, c = 0",
     "pushforward": "pushforward, c = −1: where plain marginals drift to",
-    "exact": "exact, at the run's finite κ, λ or slab: between the limits",
+    "exact": "exact, at the run's finite κ, λ or slab: no limit is near enough",
     "sgd": "(S), SGD's own law",
 }
 PLAIN: Any = {"text.parse_math": False, "font.size": 8, "hatch.linewidth": 0.6, "font.family": "DejaVu Sans"}

@@ -84,6 +84,8 @@ class Cell:
             return self.c
         if self.law:
             return f"law {title(self.law)}"
+        if self.doubted:
+            return "in doubt"
         return "refused" if not self.more.get("verdicts") and not self.drifts else "no law"
 
     @property
@@ -92,7 +94,7 @@ class Cell:
         if self.drifts:
             return "drifts, no law" if self.c else self.reason
         if self.doubted:
-            return "in doubt, no verdict"
+            return "in doubt, no verdict" if self.c else "no verdict"
         if self.law and self.decided:
             return f"{title(self.law)}: TV {distance(self.values[f'tv_{self.law}'])}"
         if self.law:
