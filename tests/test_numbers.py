@@ -118,6 +118,13 @@ def test_a_new_number_without_a_mark_fails_in_text_tables_and_blocks(place, text
         assert len(unmarked) == 1
 
 
+def test_words_of_a_result_file_are_taken_as_they_stand_there(place, tmp_path):
+    Stored("", 0, {}, more={"doubts": ["χ = |a| moves (p < 1e-15)"]}).write(tmp_path / "docs" / "results" / "run.json")
+    line = "| in doubt: χ = \\|a\\| moves (p < 1e-15) <!-- words: run --> |"
+    assert place(line) == ([], [])
+    assert place(line.replace("1e-15", "1e-14")) == ([], ["p < 1e-14"])
+
+
 def test_an_exception_is_for_its_own_digits_and_is_a_fault_where_nothing_needs_it(place):
     exempt = Exempt("README.md", "in 2.7 × the time", "a ratio of two machines")
     assert place("It runs in 2.7 × the time.", exempt) == ([], [])

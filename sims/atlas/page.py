@@ -103,4 +103,4 @@ def _words(cell: Cell) -> str:
     said = [f"in doubt: {'; '.join(doubts)}"] if (doubts := cell.more.get("doubts")) else []
     if not cell.c and not cell.law:
         said.append(cell.more["why"])
-    return ". ".join(said)
+    return f"{'. '.join(said)} <!-- words: atlas/{cell.name} -->" if said else ""

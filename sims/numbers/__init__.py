@@ -11,9 +11,10 @@ file, rounded to the digits that the page has. A block with the lines that a com
 
     <!-- output: main -->
 
-and each of its lines has to be one that the command printed, or `…`. What looks measured (an error bar, an interval, a
-distance, a p-value, a rate, a factor, a share with a decimal) and has no mark is a fault, unless
-`docs/results/exceptions.toml` has it, with the reason. Times of a machine are not looked at.
+and each of its lines has to be one that the command printed, or `…`. Behind a sentence that the result file has, a
+doubt of a run for one, stands `<!-- words: KEY -->`. What looks measured (an error bar, an interval, a distance, a
+p-value, a rate, a factor, a share with a decimal) and has no mark is a fault, unless `docs/results/exceptions.toml` has
+it, with the reason. Times of a machine are not looked at.
 
 A result file has the command, seed, date, versions and the numbers with their errors; `--make KEY` writes it by the
 recipe in `docs/results/recipes.toml`, and `--remake KEY` runs its command again and compares within the error bars.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
@@ -26,6 +26,7 @@ QUOTED = re.compile(
 )
 MARK = re.compile(r"<!--\s*number:\s*(?P<key>\S+)\s*-->")
 OUTPUT = re.compile(r"<!--\s*output:\s*(?P<key>\S+)\s*-->")
+WORDS = re.compile(r"<!--\s*words:\s*(?P<key>\S+)\s*-->")
 # Between a number and its mark: a word, a unit, the end of emphasis; no digit, or it would be unclear which is meant.
 BETWEEN = re.compile(r"[^\d<|]{0,30}")
 # What looks measured: an error bar, a distance, a p-value, a rate, a factor, a share with a decimal, an interval.
@@ -185,6 +186,10 @@ class _Page:
     def _line(self, number: int, line: str) -> None:
         """Marked numbers against their files; what looks measured and lies in none of these."""
         spans = [span for mark in MARK.finditer(line) for span in self._marked(number, line, mark)]
+        for mark in WORDS.finditer(line):
+            self.marked += 1
+            kept = self._stored(number, mark["key"])
+            spans += [] if kept is None else _spans(line, _sentences(kept.more))
         for found in LOOKS_MEASURED.finditer(line):
             if any(low < found.end() and found.start() < high for low, high in spans):
                 continue
@@ -214,12 +219,9 @@ class _Page:
     def _exempt(self, line: str, low: int, high: int) -> bool:
         """Whether it lies within the text of an exception."""
         for exempt in self.exceptions:
-            at = line.find(exempt.text)
-            while at >= 0:
-                if at <= low and high <= at + len(exempt.text):
-                    self.used.add(exempt)
-                    return True
-                at = line.find(exempt.text, at + 1)
+            if any(start <= low and high <= end for start, end in _spans(line, [exempt.text])):
+                self.used.add(exempt)
+                return True
         return False
 
     def _stored(self, number: int, key: str) -> Stored | None:
@@ -231,6 +233,23 @@ class _Page:
 
     def _fault(self, number: int, text: str) -> None:
         self.faults.append(Fault(self.name, number, text))
+
+
+def _sentences(content: object) -> Iterator[str]:
+    """All text in the further content of a result file, as a table of a page has it."""
+    if isinstance(content, str):
+        yield content.replace("|", "\\|")
+    elif isinstance(content, Mapping):
+        for item in content.values():
+            yield from _sentences(item)
+    elif isinstance(content, list):
+        for item in content:
+            yield from _sentences(item)
+
+
+def _spans(line: str, texts: Iterable[str]) -> list[tuple[int, int]]:
+    """Where these texts stand in a line."""
+    return [found.span() for text in texts if text for found in re.finditer(re.escape(text), line)]
 
 
 def fitting(text: str, results: Path = RESULTS) -> list[str]:
