@@ -142,4 +142,4 @@ def test_a_cell_is_run_and_drawn(tmp_path, monkeypatch):
     monkeypatch.setitem(cells.ROWS, "uv", cells.Row("uv", "--model uv --chains 64 --steps 4000 --reference none"))
     assert command.main(["--only", "uv-stiff"]) == 0
     assert stored.read("uv-stiff", tmp_path / "atlas").values["c"].error
-    assert "[uv-stiff]" in (tmp_path / "atlas.md").read_text()
+    assert "uv-stiff.json" in (tmp_path / "atlas.md").read_text()

@@ -1,6 +1,6 @@
 """The atlas of laws, made from small result files: which law each model obeys under each protocol and noise.
 
-    python -m sims.atlas                     # run all cells (about half an hour), draw
+    python -m sims.atlas                     # run all cells, draw
     python -m sims.atlas --only uv-stiff     # run one, or several, draw
     python -m sims.atlas --missing           # run those that have no file of their command, draw
     python -m sims.atlas --draw              # draw from the files alone

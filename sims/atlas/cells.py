@@ -53,10 +53,10 @@ COLUMNS = {
     "hard": Column(("hard", "χ = 0"), "--confine hard", "c = 0"),
     "fixman": Column(("hard", "+ Fixman"), "--confine hard-fixman", "c = 1"),
     "decay": Column(("weight decay", "λ|θ|²/2"), "--confine weight-decay", "c → 0 once λ|s|² ≫ T"),
-    "slab": Column(("slab", "|χ| < ε"), "--confine none", "c = 1"),
+    "slab": Column(("slab", "|χ| < ε"), "--confine none", "c → 1 as ε → 0"),
     "unconfined": Column(("unconfined", "plain marginal"), "--confine none", "drifts towards c = −1"),
-    "label": Column(("SGD", "label noise"), "--sampler sgd --noise label", "law (S)", sgd=True),
-    "minibatch": Column(("SGD", "minibatches"), "--sampler sgd --noise minibatch", "law (S)", sgd=True),
+    "label": Column(("SGD", "label noise"), "--sampler sgd --noise label", "(S), where it exists", sgd=True),
+    "minibatch": Column(("SGD", "minibatches"), "--sampler sgd --noise minibatch", "(S), where it exists", sgd=True),
 }
 # Known before the runs, with the reason that the page gives.
 CHANGES = {

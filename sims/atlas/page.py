@@ -13,8 +13,9 @@ Which reduced law do the draws obey? Models down, protocols and noises across.
 
 ![The atlas: five models under eight protocols and noises, each cell a histogram with the law that holds](atlas.png)
 
-`python -m sims.atlas` runs every cell (about half an hour), `--only CELL` some, and `--draw` draws picture and page
-from the result files in `docs/results/atlas` alone. Every cell is one run on the full parameter space, seed 0, at the
+`python -m sims.atlas` runs every cell, one after the other, `--only CELL` some, `--missing` those that have no file,
+and `--draw` draws picture and page from the result files in `docs/results/atlas` alone, each of which has the command,
+the seed, the versions and the seconds that its run took. Every cell is one run on the full parameter space, seed 0, at the
 package's defaults, but for what is said below under *Settings*. Nothing was chosen after the draws: cells
 that fail, are refused, stay undecided or have doubts are shown as they are.
 
@@ -52,16 +53,13 @@ Doubts, for which a run gives no verdict; and why there is no number or law, in 
 
 def page(cells: Mapping[str, Cell]) -> str:
     """The whole page, in Markdown that MyST and any forge reads."""
-    lines = [
-        HEAD,
-        _row(["", *(" ".join(column.title) for column in COLUMNS.values())]),
-        _row(["---"] * (len(COLUMNS) + 1)),
-    ]
-    lines += [
-        _row([f"**{about.title}**", *(_entry(cells[f"{row}-{column}"]) for column in COLUMNS)])
-        for row, about in ROWS.items()
-    ]
-    lines += [_row(["*theory*", *(column.theory for column in COLUMNS.values())]), SETTINGS]
+    lines = [HEAD]
+    for row, about in ROWS.items():
+        lines += [f"### {about.title}", "", _row(["protocol or noise", "theory", "c", "law, TV", "the paper"])]
+        lines += [_row(["---"] * 5)]
+        lines += [_row(_entries(cells[f"{row}-{column}"], column)) for column in COLUMNS]
+        lines.append("")
+    lines.append(SETTINGS.lstrip())
     lines += [_row(["cell", "command", "changed, and why"]), _row(["---"] * 3)]
     ran = [cell for cell in cells.values() if cell.file is not None]
     lines += [_row([_link(cell), f"`{cell.file.command}`", cell.more["note"]]) for cell in ran if cell.file]
@@ -80,22 +78,21 @@ def _link(cell: Cell) -> str:
     return f"[{cell.name}](results/atlas/{cell.name}.json)"
 
 
-def _entry(cell: Cell) -> str:
-    """c, the law with its distance, where the paper says otherwise, and the file."""
+def _entries(cell: Cell, column: str) -> list[str]:
+    """Its protocol, which leads to the file; theory; c; the law and its distance; where the paper says otherwise."""
+    about = COLUMNS[column]
+    words = ", ".join(about.title)
     if cell.file is None:
-        return "not run"
-    said = []
-    if cell.c:
-        said.append(f"c = {with_error(cell.values['c'])} <!-- number: atlas/{cell.name}.c -->")
-    if cell.doubted or cell.drifts or not cell.law:
-        said.append(cell.verdict or cell.headline)
+        return [words, about.theory, "not run", "", ""]
+    c = f"{with_error(cell.values['c'])} <!-- number: atlas/{cell.name}.c -->" if cell.c else "–"
+    if cell.law is None or cell.drifts:
+        law = cell.verdict if cell.c else f"{cell.headline}: {cell.verdict}"
     else:
         mark = f"<!-- number: atlas/{cell.name}.tv_{cell.law} -->"
-        number = cell.values[f"tv_{cell.law}"]
-        said.append(f"{title(cell.law)} {'' if cell.decided else 'undecided, '}TV {distance(number)} {mark}")
-    if cell.against:
-        said.append(f"**≠ ({'), ('.join(cell.against)})**")
-    return "<br>".join([*said, f"[file](results/atlas/{cell.name}.json)"])
+        name = title(cell.law) + ("" if cell.decided else " undecided")
+        law = f"{name}, TV {distance(cell.values[f'tv_{cell.law}'])} {mark}"
+    against = f"**≠ ({'), ('.join(cell.against)})**" if cell.against else ""
+    return [f"[{words}](results/atlas/{cell.name}.json)", about.theory, c, law, against]
 
 
 def _words(cell: Cell) -> str:
