@@ -1,7 +1,7 @@
 """The cells: models down, protocols and noises across; a command each, and what is kept of the run.
 
 The settings are the package's defaults, but for what `Row.shorter` and `CHANGES` say and why. They were fixed before
-the runs by the time that these take; nothing was chosen after the draws.
+the runs by the time that these take, except for the draws of the laws in `SHORT`; nothing was chosen by what came out.
 """
 
 from __future__ import annotations

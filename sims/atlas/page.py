@@ -15,9 +15,9 @@ Which reduced law do the draws obey? Models down, protocols and noises across.
 
 `python -m sims.atlas` runs every cell, one after the other, `--only CELL` some, `--missing` those that have no file,
 and `--draw` draws picture and page from the result files in `docs/results/atlas` alone, each of which has the command,
-the seed, the versions and the seconds that its run took. Every cell is one run on the full parameter space, seed 0, at the
-package's defaults, but for what is said below under *Settings*. Nothing was chosen after the draws: cells
-that fail, are refused, stay undecided or have doubts are shown as they are.
+the seed, the versions and the seconds that its run took. Every cell is one run on the full parameter space, seed 0, at
+the package's defaults, but for what is said below under *Settings*. Nothing was chosen by what came out: cells that
+fail, are refused, stay undecided or have doubts are shown as they are.
 
 ## How to read a cell
 
@@ -43,6 +43,8 @@ SETTINGS = """
 ## Settings
 
 Shorter runs than the default's are marked with what was changed. They make error bars wider, and verdicts undecided.
+The draws of the laws of ReLU, attention and matrix were raised once, for all their cells: first runs of ReLU and
+attention with an eighth of the default or less were in doubt, because halves of those draws differed.
 """
 REASONS = """
 ## What stands against a cell
