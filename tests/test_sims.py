@@ -15,7 +15,8 @@ from langevin_ib.models import Chart, with_metric
 from sims.metric import neuron, study
 from sims.vector_pair import EDGES, PROTOCOLS, SIZES, laws, pair
 
-PARTS = "sims.bench.peers.", "sims.bench.sections."  # of one command, `sims.bench.engine`
+# Of one command each: `sims.bench.engine`, `sims.atlas`, `sims.numbers`.
+PARTS = "sims.bench.peers.", "sims.bench.sections.", "sims.atlas.", "sims.numbers."
 MODULES = [
     found.name
     for found in pkgutil.walk_packages(sims.__path__, "sims.")

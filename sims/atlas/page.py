@@ -1,0 +1,105 @@
+"""The page of the atlas: picture, legend, a table with every cell, and the settings and sentences behind each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from sims.atlas.cells import COLUMNS, ROWS
+from sims.atlas.reading import Cell, distance, title, with_error
+
+HEAD = """# The atlas
+
+Which reduced law do the draws obey? Models down, protocols and noises across.
+
+![The atlas: five models under eight protocols and noises, each cell a histogram with the law that holds](atlas.png)
+
+`python -m sims.atlas` runs every cell, one after the other, `--only CELL` some, `--missing` those that have no file,
+and `--draw` draws picture and page from the result files in `docs/results/atlas` alone, each of which has the command,
+the seed, the versions and the seconds that its run took. Every cell is one run on the full parameter space, seed 0, at
+the package's defaults, but for what is said below under *Settings*. Nothing was chosen by what came out: cells that
+fail, are refused, stay undecided or have doubts are shown as they are.
+
+## How to read a cell
+
+- **c** is the exponent of exp(−ℓ/T) det G^(−c/2) dσ_S that fits the draws best, ± one standard error, with chains as
+  the unit. The theorem of the paper is c = 1, eq. (8); a chain held on the slice has c = 0; the plain marginal tends to
+  c = −1.
+- **The law** is the run's own verdict: it *agrees* if the 95% upper bound of its total-variation distance TV is below
+  the margin, 0.01. Of laws that agree, a limit of theory (slice, hard, pushforward) or SGD's own law (S) is named
+  before `exact`, which is the marginal at the run's finite κ, λ or slab. The distance is that of the invariant that is
+  furthest from the law. *Undecided* with one law: it neither agrees nor differs, and every other law of a protocol
+  differs.
+- **≠ (6)**: the draws differ from eq. (6) of the paper as it is printed, exp(−ℓ/T) det G^(−1/2) read against dz.
+  **≠ (8)**: they differ from its theorem, the same against the slice's surface measure; under SGD, at the temperature
+  that fits them best. Of an unconfined marginal, which has no law to be judged: the 95% interval of its c leaves out 1.
+  Without a mark the paper's law is not contradicted by this cell, which may be because nothing could be decided.
+- **unconfined** is the plain marginal of the run without confinement in its last stretch of time: it drifts, and c is
+  where it has come to. **slab** is the same run's draws with |χ| < ε.
+- **refused**, **no law**: the reason is in the last table.
+
+## The cells
+"""
+SETTINGS = """
+## Settings
+
+Shorter runs than the default's are marked with what was changed. They make error bars wider, and verdicts undecided.
+The draws of the laws of ReLU, attention and matrix were raised once, for all their cells: first runs of ReLU and
+attention with an eighth of the default or less were in doubt, because halves of those draws differed.
+"""
+REASONS = """
+## What stands against a cell
+
+Doubts, for which a run gives no verdict; and why there is no number or law, in the run's own words.
+"""
+
+
+def page(cells: Mapping[str, Cell]) -> str:
+    """The whole page, in Markdown that MyST and any forge reads."""
+    lines = [HEAD]
+    for row, about in ROWS.items():
+        lines += [f"### {about.title}", "", _row(["protocol or noise", "theory", "c", "law, TV", "the paper"])]
+        lines += [_row(["---"] * 5)]
+        lines += [_row(_entries(cells[f"{row}-{column}"], column)) for column in COLUMNS]
+        lines.append("")
+    lines.append(SETTINGS.lstrip())
+    lines += [_row(["cell", "command", "changed, and why"]), _row(["---"] * 3)]
+    ran = [cell for cell in cells.values() if cell.file is not None]
+    lines += [_row([_link(cell), f"`{cell.file.command}`", cell.more["note"]]) for cell in ran if cell.file]
+    lines += [REASONS, _row(["cell", "in the run's words"]), _row(["---"] * 2)]
+    lines += [_row([_link(cell), words]) for cell in ran if (words := _words(cell))]
+    return "\n".join(lines) + "\n"
+
+
+def _row(entries: list[str]) -> str:
+    """A row of a table, in which a bar is no border."""
+    return "| " + " | ".join(entry.replace("|", "\\|") for entry in entries) + " |"
+
+
+def _link(cell: Cell) -> str:
+    """A cell's name, which leads to its file."""
+    return f"[{cell.name}](results/atlas/{cell.name}.json)"
+
+
+def _entries(cell: Cell, column: str) -> list[str]:
+    """Its protocol, which leads to the file; theory; c; the law and its distance; where the paper says otherwise."""
+    about = COLUMNS[column]
+    words = ", ".join(about.title)
+    if cell.file is None:
+        return [words, about.theory, "not run", "", ""]
+    c = f"{with_error(cell.values['c'])} <!-- number: atlas/{cell.name}.c -->" if cell.c else "–"
+    if cell.law is None or cell.drifts:
+        law = cell.verdict if cell.c else f"{cell.headline}: {cell.verdict}"
+    else:
+        mark = f"<!-- number: atlas/{cell.name}.tv_{cell.law} -->"
+        name = title(cell.law) + ("" if cell.decided else " undecided")
+        law = f"{name}, TV {distance(cell.values[f'tv_{cell.law}'])} {mark}"
+    against = f"**≠ ({'), ('.join(cell.against)})**" if cell.against else ""
+    return [f"[{words}](results/atlas/{cell.name}.json)", about.theory, c, law, against]
+
+
+def _words(cell: Cell) -> str:
+    """Doubts; why there is no number, where no law holds that would stand for it."""
+    said = [f"in doubt: {'; '.join(doubts)}"] if (doubts := cell.more.get("doubts")) else []
+    if not cell.c and not cell.law:
+        said.append(cell.more["why"])
+    return f"{'. '.join(said)} <!-- words: atlas/{cell.name} -->" if said else ""

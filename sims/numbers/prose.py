@@ -1,0 +1,301 @@
+"""Pages of Markdown: their marked numbers against result files, and numbers that look measured and are not marked."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple
+
+from langevin_ib.errors import UsageError
+from sims.numbers import stored
+from sims.numbers.stored import RESULTS, ROOT, Number, Stored
+
+EXCEPTIONS = RESULTS / "exceptions.toml"
+BUILT = "_build"  # a folder of docs/ that Sphinx writes
+
+UNSIGNED = r"\d+(?:\.\d+)?(?:e[-+]?\d+)?"
+SIGNED = rf"[-−+]?{UNSIGNED}"
+# `0.998 ± 0.005`, `0.0070 [0.0043, 0.023]`, `0.117 (0.092 to 0.149)`, `89.2 ± 3.1%`, or the number alone.
+QUOTED = re.compile(
+    rf"(?P<value>(?<![\w.])[-−+]?{UNSIGNED})"
+    rf"(?:%?\s?±\s?(?P<error>{UNSIGNED}))?"
+    rf"(?:%?\s?[\[(](?P<low>{SIGNED})%?(?:,\s?|\sto\s|–)(?P<high>{SIGNED})%?[\])])?(?P<percent>\s?%)?"
+)
+MARK = re.compile(r"<!--\s*number:\s*(?P<key>\S+)\s*-->")
+OUTPUT = re.compile(r"<!--\s*output:\s*(?P<key>\S+)\s*-->")
+WORDS = re.compile(r"<!--\s*words:\s*(?P<key>\S+)\s*-->")
+# Between a number and its mark: a word, a unit, the end of emphasis; no digit, or it would be unclear which is meant.
+BETWEEN = re.compile(r"[^\d<|]{0,30}")
+# What looks measured: an error bar, a distance, a p-value, a rate, a factor, a share with a decimal, an interval.
+LOOKS_MEASURED = re.compile(
+    rf"{SIGNED}%?\s?±\s?{UNSIGNED}"
+    rf"|\bTV\s(?:of\s|is\s)?{UNSIGNED}"
+    rf"|\bp\s?[=<≈]\s?{UNSIGNED}"
+    rf"|(?<![\w.]){UNSIGNED}\s?(?:[kMG]|million\s|[MG]B)[\w-]*(?:/s|\sper\ssecond)"
+    rf"|×\s?(?<![\w.]){UNSIGNED}(?![\w·])|(?<![\w.]){UNSIGNED}\s?×"
+    rf"|(?<![\w.]){UNSIGNED}\stimes\b"
+    rf"|(?<![\w.])\d+\.\d+\s?%"
+    rf"|(?<![\w.]){UNSIGNED}%?\s[\[(]{SIGNED}%?(?:,\s?|\sto\s|–){SIGNED}%?[\])]"
+)
+FENCE = re.compile(r"^\s*(`{3,}|~{3,}|:{3,})")
+HALF = 0.5 + 1e-6  # of the last digit that is quoted
+
+
+class Fault(NamedTuple):
+    """Something wrong in a page."""
+
+    page: str
+    line: int
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.page}:{self.line}: {self.text}"
+
+
+class Unmarked(NamedTuple):
+    """A number that looks measured and has no mark."""
+
+    page: str
+    line: int
+    text: str
+    whole: str
+
+
+class Exempt(NamedTuple):
+    """Numbers that may stand without a mark: the text around them as the page has it, and the reason."""
+
+    page: str
+    text: str
+    reason: str
+
+
+class Exceptions(NamedTuple):
+    """What may stand without a mark: single numbers, and pages whose old numbers have none yet, with the reason."""
+
+    numbers: tuple[Exempt, ...] = ()
+    pages: Mapping[str, str] = MappingProxyType({})
+
+
+class Checked(NamedTuple):
+    """What checking pages came to."""
+
+    faults: list[Fault]
+    unmarked: list[Unmarked]
+    marked: int
+
+
+def pages(root: Path = ROOT) -> list[Path]:
+    """README.md and every page of docs/."""
+    return [root / "README.md", *(path for path in sorted((root / "docs").rglob("*.md")) if BUILT not in path.parts)]
+
+
+def read_exceptions(path: Path = EXCEPTIONS) -> Exceptions:
+    """The list of exceptions: a table `[[exception]]` for each number: page, text, reason; `[[page]]` for a whole page.
+
+    Raises:
+        UsageError: it is no such list, or a reason is missing.
+    """
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        numbers = tuple(Exempt(one["page"], one["text"], one["reason"]) for one in content.get("exception", []))
+        whole = {one["page"]: one["reason"] for one in content.get("page", [])}
+    except (tomllib.TOMLDecodeError, KeyError, TypeError) as error:
+        raise UsageError(f"{path.name}: every exception has page, text and reason: {error!r}") from error
+    for text, reason in [*((exempt.text, exempt.reason) for exempt in numbers), *whole.items()]:
+        if not reason.strip():
+            raise UsageError(f"{path.name}: no reason for {text!r}")
+    return Exceptions(numbers, whole)
+
+
+def check(paths: Sequence[Path], exceptions: Exceptions, *, root: Path = ROOT, results: Path = RESULTS) -> Checked:
+    """Check pages against result files.
+
+    Args:
+        paths: of the pages.
+        exceptions: what may stand without a mark; one that is nowhere any more, or stands for nothing that looks
+            measured, is a fault too.
+        root: pages are named from here.
+        results: the folder of result files.
+    """
+    faults: list[Fault] = []
+    unmarked: list[Unmarked] = []
+    used: set[Exempt] = set()
+    marked = 0
+    for path in paths:
+        page = _Page(path.relative_to(root).as_posix(), results, exceptions.numbers)
+        page.read(path.read_text(encoding="utf-8"))
+        faults += page.faults
+        if page.name not in exceptions.pages:
+            unmarked += page.unmarked
+        elif not page.unmarked:
+            faults.append(Fault(page.name, 0, "a page that needs no exception any more"))
+        used |= page.used
+        marked += page.marked
+    names = {path.relative_to(root).as_posix() for path in paths}
+    for exempt in exceptions.numbers:
+        if exempt not in used and exempt.page in names:
+            faults.append(Fault(exempt.page, 0, f"an exception that nothing needs any more: {exempt.text!r}"))
+    return Checked(faults, unmarked, marked)
+
+
+class _Page:
+    """One page on its way: what is wrong in it, what has no mark, which exceptions it needs."""
+
+    def __init__(self, name: str, results: Path, exceptions: Sequence[Exempt]) -> None:
+        self.name, self.results = name, results
+        self.exceptions = [exempt for exempt in exceptions if exempt.page == name]
+        self.faults: list[Fault] = []
+        self.unmarked: list[Unmarked] = []
+        self.used: set[Exempt] = set()
+        self.marked = 0
+
+    def read(self, text: str) -> None:
+        """Every line: blocks that are the output of a command, and all others."""
+        fence = ""
+        shown: Stored | None = None  # whose output the block is
+        awaited: Stored | None = None
+        for number, line in enumerate(text.splitlines(), start=1):
+            if found := FENCE.match(line):
+                mark = found[1]
+                if not fence:
+                    fence, shown, awaited = mark, awaited, None
+                    continue
+                if mark.startswith(fence[0]) and len(mark) >= len(fence) and line.strip() == mark:
+                    fence, shown = "", None
+                    continue
+            if shown is not None:
+                self._shown(number, line, shown)
+            elif not fence and (found := OUTPUT.fullmatch(line.strip())):
+                awaited = self._stored(number, found["key"])
+                if awaited is not None and not awaited.output:
+                    self._fault(number, f"the file of {found['key']} keeps no output")
+            else:
+                if line.strip():
+                    awaited = None
+                self._line(number, line)
+
+    def _shown(self, number: int, line: str, stored_file: Stored) -> None:
+        """A line of a command's output stands in the result file, or is an ellipsis."""
+        self.marked += 1
+        if line.strip() not in ("", "…") and line.rstrip() not in stored_file.output:
+            self._fault(number, f"the command did not print {line.strip()!r}")
+
+    def _line(self, number: int, line: str) -> None:
+        """Marked numbers against their files; what looks measured and lies in none of these."""
+        spans = [span for mark in MARK.finditer(line) for span in self._marked(number, line, mark)]
+        for mark in WORDS.finditer(line):
+            self.marked += 1
+            kept = self._stored(number, mark["key"])
+            spans += [] if kept is None else _spans(line, _sentences(kept.more))
+        for found in LOOKS_MEASURED.finditer(line):
+            if any(low < found.end() and found.start() < high for low, high in spans):
+                continue
+            if not self._exempt(line, found.start(), found.end()):
+                self.unmarked.append(Unmarked(self.name, number, found[0], line.strip()))
+
+    def _marked(self, number: int, line: str, mark: re.Match[str]) -> Iterator[tuple[int, int]]:
+        """Where the marked number stands, if there is one; a fault where it is not that of the file."""
+        self.marked += 1
+        start = max((end.end() for end in re.finditer("-->", line[: mark.start()])), default=0)
+        quoted = None
+        for candidate in QUOTED.finditer(line, start, mark.start()):
+            if BETWEEN.fullmatch(line, candidate.end(), mark.start()):
+                quoted = candidate
+        if quoted is None:
+            self._fault(number, f"no number before the mark {mark['key']}")
+            return
+        key, _, name = mark["key"].rpartition(".")
+        kept = self._stored(number, key or mark["key"])
+        if kept is not None:
+            if name not in kept.values or not key:
+                self._fault(number, f"no number {name!r} in {key}: it has {', '.join(kept.values) or 'none'}")
+            elif wrong := difference(quoted, kept.values[name]):
+                self._fault(number, f"{quoted[0].strip()} is not {mark['key']}: {wrong}")
+        yield quoted.start(), mark.end()
+
+    def _exempt(self, line: str, low: int, high: int) -> bool:
+        """Whether it lies within the text of an exception."""
+        for exempt in self.exceptions:
+            if any(start <= low and high <= end for start, end in _spans(line, [exempt.text])):
+                self.used.add(exempt)
+                return True
+        return False
+
+    def _stored(self, number: int, key: str) -> Stored | None:
+        try:
+            return stored.read(key, self.results)
+        except UsageError as error:
+            self._fault(number, str(error))
+            return None
+
+    def _fault(self, number: int, text: str) -> None:
+        self.faults.append(Fault(self.name, number, text))
+
+
+def _sentences(content: object) -> Iterator[str]:
+    """All text in the further content of a result file, as a table of a page has it."""
+    if isinstance(content, str):
+        yield content.replace("|", "\\|")
+    elif isinstance(content, Mapping):
+        for item in content.values():
+            yield from _sentences(item)
+    elif isinstance(content, list):
+        for item in content:
+            yield from _sentences(item)
+
+
+def _spans(line: str, texts: Iterable[str]) -> list[tuple[int, int]]:
+    """Where these texts stand in a line."""
+    return [found.span() for text in texts if text for found in re.finditer(re.escape(text), line)]
+
+
+def fitting(text: str, results: Path = RESULTS) -> list[str]:
+    """The marks that a number could have: those of all result files whose digits are the same.
+
+    They may be so by chance, above all where a number has no error bar: whoever marks it knows what it is.
+    """
+    quoted = QUOTED.search(text)
+    keys = [path.relative_to(results).with_suffix("").as_posix() for path in sorted(results.rglob("*.json"))]
+    return [
+        f"{key}.{name}"
+        for key in keys
+        for name, number in stored.read(key, results).values.items()
+        if quoted is not None and not difference(quoted, number)
+    ]
+
+
+def difference(quoted: re.Match[str], number: Number) -> str:
+    """What is wrong with a quoted number; empty where it is the stored one, rounded to the digits that are quoted.
+
+    >>> difference(QUOTED.search("c = 0.998 ± 0.005"), Number(0.99841, 0.0047))
+    ''
+    >>> difference(QUOTED.search("c = 0.997 ± 0.005"), Number(0.99841, 0.0047))
+    'the value is 0.99841'
+    """
+    factor = 100.0 if quoted["percent"] else 1.0
+    if number.value is None or not _rounds(quoted["value"], factor * number.value):
+        return f"the value is {number.value}"
+    if quoted["error"] and (number.error is None or not _rounds(quoted["error"], factor * number.error)):
+        return f"the error is {number.error}"
+    if quoted["low"]:
+        low, high = number.bounds or (None, None)
+        if low is None or high is None:
+            return "there is no interval"
+        if not (_rounds(quoted["low"], factor * low) and _rounds(quoted["high"], factor * high)):
+            return f"the interval is {low} to {high}"
+    return ""
+
+
+def _rounds(text: str, value: float) -> bool:
+    """Whether a number as it is written is a value, rounded to its digits.
+
+    >>> _rounds("−0.10", -0.1042), _rounds("1e-14", 1.3e-14), _rounds("0.10", 0.1061)
+    (True, True, False)
+    """
+    plain = text.replace("−", "-")
+    digits, _, exponent = plain.partition("e")
+    unit = 10.0 ** (int(exponent or 0) - len(digits.partition(".")[2]))
+    return abs(float(plain) - value) <= HALF * unit

@@ -1,0 +1,237 @@
+"""Small result files: a command, its seed, when and by which versions it ran, and the numbers that pages quote."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import shlex
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import langevin_ib
+from langevin_ib.errors import UsageError
+from langevin_ib.files import write_whole
+from langevin_ib.plain import Json, JsonObject, plain
+
+ROOT = Path(__file__).parents[2]
+RESULTS = ROOT / "docs" / "results"
+PACKAGES = "jax", "numpy", "scipy", "blackjax", "numpyro"
+SIGNIFICANT = 6  # digits that are kept of a number
+# Two results differ where the difference is more than this many of its standard errors: in 0.3% of numbers by chance.
+FAR = 3.0
+SAME = 1e-3  # of a number without an error bar, relative
+NORMAL95 = 1.96  # half of a 95% interval, in standard errors
+WIDE = "160"  # columns of a terminal, so that no line of the output is broken
+# Of the terminal's lines: what is different each time, or depends on where the command ran.
+PASSING = re.compile(r"saved in |\bof \d+ cores? (was|were) used")
+
+
+class Number(NamedTuple):
+    """One measured number.
+
+    Attributes:
+        value: what was measured; None where there is none.
+        error: its standard error.
+        bounds: its interval.
+        at, error_at, bounds_at: where they stand in `summary.json`, as JSON pointers (RFC 6901).
+    """
+
+    value: float | None
+    error: float | None = None
+    bounds: tuple[float, float] | None = None
+    at: str = ""
+    error_at: str = ""
+    bounds_at: tuple[str, str] | None = None
+
+    def to_dict(self) -> JsonObject:
+        """Without what there is none of."""
+        return {name: plain(item) for name, item in self._asdict().items() if item not in (None, "") or name == "value"}
+
+    def agrees(self, other: Number) -> bool:
+        """Whether two independent results are one number, within their error bars.
+
+        Numbers without an error bar have to agree to a thousandth: they come from one seed.
+
+        >>> Number(1.0, 0.01).agrees(Number(1.02, 0.01)), Number(1.0, 0.01).agrees(Number(1.1, 0.01))
+        (True, False)
+        >>> Number(1.0, bounds=(0.9, 1.2)).agrees(Number(1.3, bounds=(1.1, 1.5)))
+        True
+        """
+        if self.value is None or other.value is None:
+            return self.value is other.value
+        if self.error is not None and other.error is not None:
+            return abs(self.value - other.value) <= FAR * (self.error**2 + other.error**2) ** 0.5
+        if self.bounds is not None and other.bounds is not None:
+            return self.bounds[0] <= other.bounds[1] and other.bounds[0] <= self.bounds[1]
+        return abs(self.value - other.value) <= SAME * abs(self.value)
+
+
+class Outcome(NamedTuple):
+    """What a command ended in.
+
+    Attributes:
+        code: its exit code.
+        summary: the content of its `summary.json`; None without one, and of a run that did not come to its end.
+        output: the lines of its standard output, without those that are different each time.
+        error: the last line of its standard error, without the name of the program.
+    """
+
+    code: int
+    summary: Mapping[str, Any] | None
+    output: tuple[str, ...]
+    error: str
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A result file.
+
+    Attributes:
+        command: as it is typed in the repository's root.
+        seed: of all its randomness.
+        values: the numbers, by name.
+        output: the lines that the command printed; empty where no page shows them.
+        date, versions: when it ran, and by what.
+        more: other content of the file, by key.
+    """
+
+    command: str
+    seed: int
+    values: dict[str, Number]
+    output: tuple[str, ...] = ()
+    date: str = ""
+    versions: dict[str, str] = field(default_factory=dict)
+    more: dict[str, Json] = field(default_factory=dict)
+
+    def write(self, path: Path) -> None:
+        """As JSON, a line for each number."""
+        head: dict[str, Json] = {
+            "command": self.command,
+            "seed": self.seed,
+            "date": self.date or date.today().isoformat(),
+            "versions": dict(self.versions or versions()),
+            "values": plain(self.values),
+            **({"output": list(self.output)} if self.output else {}),
+            **self.more,
+        }
+        write_whole(path, _lines(head).encode())
+
+
+def read(key: str, folder: Path = RESULTS) -> Stored:
+    """The result file of a key: `main` is `main.json`, `atlas/uv-stiff` stands in a folder.
+
+    Raises:
+        UsageError: there is none, or it is no result file.
+    """
+    path = folder / f"{key}.json"
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        values = {name: _number(entry) for name, entry in content.pop("values").items()}
+        known = {name: content.pop(name) for name in ("command", "seed", "date", "versions")}
+        return Stored(**known, values=values, output=tuple(content.pop("output", ())), more=content)
+    except FileNotFoundError as error:
+        raise UsageError(f"no result file {path.name} in {folder.name}") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UsageError(f"{path.name} is no result file: {error!r}") from error
+
+
+def _number(entry: dict[str, Any]) -> Number:
+    """A number as the file has it."""
+    pairs = {name: tuple(entry[name]) for name in ("bounds", "bounds_at") if name in entry}
+    return Number(**{**entry, **pairs})
+
+
+def run(command: str) -> Outcome:
+    """Run a command of this repository in an empty folder, and read what it left in `runs/*/summary.json`.
+
+    Raises:
+        UsageError: it is no command `python …`.
+    """
+    words = shlex.split(command)
+    if words[:1] != ["python"]:
+        raise UsageError(f"a command of a result file begins with python, got {command!r}")
+    with tempfile.TemporaryDirectory() as folder:
+        paths = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+        surroundings = {**os.environ, "PYTHONPATH": paths, "COLUMNS": WIDE, "NO_COLOR": "1"}
+        done = subprocess.run(
+            [sys.executable, *words[1:]], cwd=folder, env=surroundings, capture_output=True, text=True, check=False
+        )
+        summaries = sorted(Path(folder).glob("runs/*/summary.json"))
+        whole = not done.returncode and len(summaries) == 1  # a run that was stopped leaves a partial one
+        summary = json.loads(summaries[0].read_text(encoding="utf-8")) if whole else None
+    output = tuple(line.rstrip() for line in done.stdout.splitlines() if line.strip() and not PASSING.search(line))
+    said = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+    error = re.sub(r"^python -m [\w.]+: (error: )?", "", said[-1]) if said and done.returncode else ""
+    return Outcome(done.returncode, summary, output, error)
+
+
+def pointed(content: Any, pointer: str) -> Any:
+    """What a JSON pointer (RFC 6901) leads to.
+
+    Raises:
+        KeyError, IndexError: nothing is there.
+
+    >>> pointed({"a/b": [{"c": 2}]}, "/a~1b/0/c")
+    2
+    """
+    for part in pointer.split("/")[1:]:
+        name = part.replace("~1", "/").replace("~0", "~")
+        content = content[int(name)] if isinstance(content, list) else content[name]
+    return content
+
+
+def measured(summary: Mapping[str, Any], where: Number) -> Number:
+    """The number that `where` points to in a summary.
+
+    Raises:
+        UsageError: nothing is there.
+    """
+    try:
+        value = _rounded(pointed(summary, where.at))
+        error = _rounded(pointed(summary, where.error_at)) if where.error_at else None
+        ends = [_rounded(pointed(summary, end)) for end in where.bounds_at or ()]
+    except (KeyError, IndexError, TypeError, ValueError) as fault:
+        raise UsageError(f"summary.json has nothing at {where.at}: {fault!r}") from fault
+    bounds = (ends[0], ends[1]) if len(ends) == 2 and ends[0] is not None and ends[1] is not None else None
+    return where._replace(value=value, error=error, bounds=bounds)
+
+
+def _rounded(value: float | None) -> float | None:
+    """To the digits that are kept."""
+    return None if value is None else float(f"{value:.{SIGNIFICANT}g}")
+
+
+def rounded(values: Any, digits: int = SIGNIFICANT) -> list[float]:
+    """A list of numbers to a few significant digits."""
+    return [float(f"{value:.{digits}g}") for value in values]
+
+
+def versions() -> dict[str, str]:
+    """Of the package, Python and the libraries that numbers depend on."""
+    found = {"langevin_ib": langevin_ib.__version__, "python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _lines(content: Mapping[str, Json], depth: int = 1) -> str:
+    """JSON with one line for each entry of the first two levels."""
+    rows = []
+    for name, item in content.items():
+        inner = _lines(item, depth + 1) if depth < 3 and isinstance(item, dict) and item else json.dumps(
+            item, ensure_ascii=False, indent=2 * depth if name == "output" else None
+        )  # fmt: skip
+        rows.append(f"{' ' * depth}{json.dumps(name)}: {inner}")
+    return "{\n" + ",\n".join(rows) + "\n" + " " * (depth - 1) + "}" + ("\n" if depth == 1 else "")
