@@ -112,8 +112,15 @@ def imported(*modules: str) -> None:
     """Import modules one by one, beside the main thread; what fails is imported again, and fails, where it is needed.
 
     They are to compute nothing with JAX. Two threads that import modules of the package at once wait for each other at
-    worst, for no two of these import each other.
+    worst, for no two of these import each other; of libraries that do, Python gives one of the threads a module that is
+    half made. So `settle` before the main thread needs one.
     """
     if _Pool.importer is not None:
         for module in modules:
             _Pool.importer.submit(_in_settings, partial(importlib.import_module, module), None)
+
+
+def settle() -> None:
+    """Wait until all that `imported` was given has been imported."""
+    if _Pool.importer is not None:
+        _Pool.importer.submit(int).result()  # one thread takes them in their order

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from langevin_ib import background
-from langevin_ib.background import Later, compiled, imported
+from langevin_ib.background import Later, compiled, imported, settle
 from langevin_ib.session import Session
 
 POINTS = jax.ShapeDtypeStruct((3,), np.float64)
@@ -87,3 +87,13 @@ def test_modules_are_imported_in_the_background_and_one_that_is_not_there_is_pas
         imported("nowhere_at_all", "imported_beside")
         background._Pool.importer.shutdown()
     assert sys.modules.pop("imported_beside").thread.startswith("langevin_ib import")
+
+
+def test_the_main_thread_waits_for_what_is_imported_beside_it(tmp_path, monkeypatch):
+    (tmp_path / "slowly_made.py").write_text("import time\ntime.sleep(0.5)\nmade = True\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    settle()  # without a session, nothing
+    with Session().open():
+        imported("slowly_made", "no_such_module")
+        settle()
+        assert sys.modules["slowly_made"].made

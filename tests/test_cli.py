@@ -271,7 +271,8 @@ def test_a_tiny_run_ends_in_a_table_or_a_line_never_in_a_traceback(options, tmp_
     assert ("verdict" in captured.out) if code == 0 else len(captured.err.splitlines()) == 1
 
 
-def test_the_whole_help_is_one_page(capsys):
+def test_the_whole_help_is_one_page(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "120")
     with pytest.raises(SystemExit) as caught:
         sim.main(["--help-all"])
     assert caught.value.code == 0

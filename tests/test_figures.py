@@ -305,7 +305,8 @@ def refused(name, options, message, monkeypatch, tmp_path, capsys):
     assert FIGURES[name].main([*options, "--out", "runs/deep"]) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert captured.err.startswith(f"python -m sims.{name}: error: {message}")
+    program = f"langevin-ib figures {name[3]}" if name.startswith("fig") else f"python -m sims.{name}"
+    assert captured.err.startswith(f"{program}: error: {message}")
     assert len(captured.err.splitlines()) == 1
     assert sorted(tmp_path.iterdir()) == before
 

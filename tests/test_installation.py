@@ -1,8 +1,10 @@
 """What an installation gives: modules on first use, a version, an archive that is whole, one line for an environment
 in which no run can start."""
 
+import importlib
 import io
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -146,3 +148,24 @@ def test_the_source_archive_holds_what_the_readme_uses():
         pytest.skip("not a clone")
     own = {line.split("/")[0] for line in listed.stdout.splitlines()}
     assert own - names <= {".gitignore", "pyproject.toml"}  # the builder takes these by itself
+
+
+def test_no_hint_says_that_the_package_is_on_a_registry():
+    """It is not published: hints name a wheel's file, the repository's folder, or the packages that are missing."""
+    claim = re.compile(r"pip install [\"']?langevin[-_]ib")
+    assert claim.search("needs pip install 'langevin-ib[dask]'")
+    for folder in ("langevin_ib", "sims"):
+        for file in (ROOT / folder).rglob("*.py"):
+            assert not claim.search(file.read_text(encoding="utf-8")), file
+
+
+def test_the_program_and_its_extras_are_declared():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    module, _, function = project["scripts"]["langevin-ib"].partition(":")
+    assert callable(getattr(importlib.import_module(module), function))
+    assert {"cuda", "dask", "bench", "docs", "notebooks", "test"} <= project["optional-dependencies"].keys()
+    minors = [line.rpartition(".")[2] for line in project["classifiers"] if " Python :: 3." in line]
+    assert minors == ["11", "12", "13", "14"]
+    workflow = (ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8")
+    tested = ", ".join(f'"3.{minor}"' for minor in minors)
+    assert f"python: [{tested}]" in workflow

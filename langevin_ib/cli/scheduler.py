@@ -37,5 +37,5 @@ def parse_scheduler(text: str | None) -> str | None:
         )
     missing = [name for name in NEEDED if find_spec(name) is None]
     if missing:
-        raise UsageError(f"--scheduler needs pip install 'langevin-ib[dask]' ({', '.join(missing)} is missing)")
+        raise UsageError(f"--scheduler needs pip install {' '.join(missing)}, which the extra dask has too")
     return text

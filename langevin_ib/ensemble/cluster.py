@@ -30,7 +30,9 @@ def executor_of(scheduler: str) -> Iterator[Executor]:
         import flatbuffers  # noqa: F401, PLC0415  # in which programs travel
         from distributed import Client, LocalCluster  # noqa: PLC0415
     except ImportError as error:
-        raise UsageError(f"scheduler {scheduler} needs pip install 'langevin-ib[dask]' ({one_line(error)})") from None
+        raise UsageError(
+            f"scheduler {scheduler} needs pip install distributed flatbuffers ({one_line(error)})"
+        ) from None
     name, _, number = scheduler.partition(":")
     if name != LOCAL:
         try:

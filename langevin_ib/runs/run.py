@@ -6,7 +6,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from langevin_ib import signals
+from langevin_ib import background, signals
 from langevin_ib.config.records import record
 from langevin_ib.config.run import RunConfig, named_origins
 from langevin_ib.ensemble.checkpoint import refusals, resumes
@@ -81,6 +81,7 @@ def _run(config: RunConfig, session: Session) -> Result:
     prepared = process.prepare(config, session)
     signals.name(prepared.plan.config.run_name)
     draws = process.draw(prepared, session)
+    background.settle()
     result = judge(prepared, draws, process.details(prepared, draws))
     info = replace(
         result.run,

@@ -3,5 +3,5 @@
     presets, recipes (or a user's file) → problem → training → following → statistics over seeds → `StudyResult`
 
 `mechanisms` puts an attribution together from these, `recovery` and `balancing` figures, whose own numbers and
-sentences are in `sims/paper`.
+sentences are in `langevin_ib.figures`.
 """

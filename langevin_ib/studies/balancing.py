@@ -26,7 +26,7 @@ class Balancing:
     """A figure in which the ratios of factors tend to one.
 
     Attributes:
-        name: of the module in `sims`.
+        name: of the module in `langevin_ib.figures` or `sims`.
         problem: model and tasks.
         own: the figure's arm, at full length.
         label_noise: s of the targets on which the loss is evaluated.

@@ -28,7 +28,7 @@ class Recovery:
     """A figure in which an unknown is recovered from data.
 
     Attributes:
-        name: of the module in `sims`.
+        name: of the module in `langevin_ib.figures` or `sims`.
         unknown: name of what is recovered, of its array in `recovered.npz`.
         problem: model, tasks, truth.
         own_name: name of the figure's own run.

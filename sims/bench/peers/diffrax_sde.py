@@ -25,7 +25,7 @@ def load_diffrax() -> Any:
     try:
         return importlib.import_module("diffrax")
     except ImportError:
-        raise Absent("not installed (pip install 'langevin-ib[bench]')") from None
+        raise Absent("not installed (pip install '.[bench]' in the repository)") from None
 
 
 @dataclass(frozen=True)
