@@ -19,7 +19,6 @@ release = langevin_ib.__version__
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode", "sphinx_copybutton"]
 exclude_patterns = ["_build", "results", "**.ipynb_checkpoints"]
 suppress_warnings = [
-    "toc.empty_glob",  # the atlas and the notebooks are made by commands, and may not be there yet
     "ref.python",  # a field's name in a docstring may be that of two records
     "mystnb.unknown_mime_type",  # a notebook's output has other forms beside what is not known
 ]
