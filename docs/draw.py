@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
@@ -51,8 +52,8 @@ def orbits() -> Figure:
     plane.plot([], [], color="0.7", label="orbits, uv = z")
     plane.plot(side, side, color=BLUE, linewidth=2.0, label="slice S, χ = 0: u = v")
     point = np.array([0.3, 1.0])
-    field = np.asarray(fundamental_fields(uv(), point))[0]
-    slope = np.asarray(jax.grad(uv().loss)(point))
+    field = np.asarray(fundamental_fields(uv(), jnp.asarray(point)))[0]
+    slope = np.asarray(jax.grad(uv().loss)(jnp.asarray(point)))
     for arrow, size, colour, text in (
         (field, 0.45, ORANGE, "ξ, along the orbit"),
         (-slope, 0.45, GREEN, "−∇L, across it"),
