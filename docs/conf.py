@@ -43,7 +43,9 @@ napoleon_use_ivar = True
 
 def escape(app, what, name, obj, options, lines):
     """Docstrings are prose with |χ| and θ*, no reStructuredText: the marks of that are taken as they stand."""
-    del app, what, name, obj, options
+    del app, name, obj, options
+    if what in ("attribute", "property"):
+        lines.insert(0, "")  # else napoleon takes a colon in the first line for one after a type
     literal = False
     for number, line in enumerate(lines):
         if line.strip() and not line.startswith(" "):
@@ -52,6 +54,12 @@ def escape(app, what, name, obj, options, lines):
             lines[number] = line.replace("|", r"\|").replace("*", r"\*")
         if line.rstrip().endswith("::"):
             literal = True
+
+
+def skip(app, what, name, obj, would_skip, options):
+    """Fields of named tuples, of which Python's own docstring says nothing: their class has them under Variables."""
+    del app, what, name, options
+    return True if (getattr(obj, "__doc__", None) or "").startswith("Alias for field number") else would_skip
 
 
 def copy_notebooks(app, config):
@@ -66,5 +74,6 @@ def copy_notebooks(app, config):
 def setup(app):
     """Called by Sphinx."""
     app.connect("config-inited", copy_notebooks)
+    app.connect("autodoc-skip-member", skip)
     # Before napoleon, which turns sections into fields whose marks are meant.
     app.connect("autodoc-process-docstring", escape, priority=100)

@@ -3,7 +3,7 @@
 A mark before a block, in a comment of the page, says what is done with it:
 
     <!-- quick -->              commands run, with few chains, in the quick tier already, not only with --full
-    <!-- long -->               commands are only parsed; Python and errors, which else are in the quick tier, run with --full
+    <!-- long -->               commands are only parsed; Python and errors, else in the quick tier, run with --full
     <!-- file: NAME -->         is (the next part of) a file in the folder in which the page's blocks run
     <!-- same as: PATH -->      is the file of the repository, letter for letter
     <!-- after: PAGE -->        needs the files of another page
