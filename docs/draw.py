@@ -51,7 +51,7 @@ def orbits() -> Figure:
         plane.plot(side, z / side, color="0.7", linewidth=1.0)
     plane.plot([], [], color="0.7", label="orbits, uv = z")
     plane.plot(side, side, color=BLUE, linewidth=2.0, label="slice S, χ = 0: u = v")
-    point = np.array([0.3, 1.0])
+    point = np.array([0.3, 1.0])  # of the orbit z = 0.3
     field = np.asarray(fundamental_fields(uv(), jnp.asarray(point)))[0]
     slope = np.asarray(jax.grad(uv().loss)(jnp.asarray(point)))
     for arrow, size, colour, text in (
@@ -59,7 +59,9 @@ def orbits() -> Figure:
         (-slope, 0.45, GREEN, "−∇L, across it"),
     ):
         tip = point + size * arrow / np.linalg.norm(arrow)
-        plane.annotate("", tip, point, arrowprops={"arrowstyle": "-|>", "color": colour, "linewidth": 1.8})
+        plane.annotate(
+            "", tuple(tip), tuple(point), arrowprops={"arrowstyle": "-|>", "color": colour, "linewidth": 1.8}
+        )
         plane.plot([], [], color=colour, label=text)
     plane.set_title("a  every point of an orbit has one loss", loc="left")
     u, v = np.meshgrid(np.linspace(0, 2.2, 500), np.linspace(0, 2.2, 500))
