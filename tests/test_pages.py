@@ -15,8 +15,8 @@ from pages import PAGES, ROOT, Block, blocks, files, inline, ours, parted
 from langevin_ib.cli import run as run_command
 
 BLOCKS = [one for page in PAGES for one in blocks(page)]
-FEW = ["--chains", "64", "--reference", "none"]
-SHORT = ["--steps", "4000", "--step-check", "no"]  # SGD: its length follows from its rates
+FEW = ["--chains", "64"]
+SHORT = ["--steps", "4000", "--reference", "none", "--step-check", "no"]  # SGD's length follows from its rates
 MAINS = {f"langevin_ib.{name}": f"langevin_ib.cli.{name}" for name in ("design", "selftest")}  # their rooms' __main__
 WITHOUT_OPTIONS = "sims.vector_pair", "sims.bench.steps", "sims.bench.throughput", "sims.bench.training"
 INSTALLED = "pip ", "dask ", "git ", "python -m venv", "python -m pytest", "python -m sphinx", "ruff ", "python docs/"
