@@ -1,27 +1,19 @@
-"""The README's own model, taken from the page letter for letter: it runs, and broken copies are refused in one line."""
+"""The book's own model, taken from its page letter for letter: it runs, and broken copies are refused in one line."""
 
-import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+from pages import block
 
 from langevin_ib import sim
 
-README = Path(__file__).parent.parent / "README.md"
-
-
-def block(name):
-    """The Python block under a marker of the page."""
-    page = README.read_text(encoding="utf-8")
-    code = re.search(rf"<!-- {name} -->\n```python\n(.*?)```", page, flags=re.DOTALL)
-    assert code is not None
-    return code[1]
+START, MODEL, DESIGN = "docs/start.md", "docs/own/model.md", "docs/design.md"
 
 
 @pytest.fixture
 def example(tmp_path, monkeypatch):
-    code = block("own model")
+    code = block(START, "own model")
     monkeypatch.chdir(tmp_path)
 
     def write(name, *changes):
@@ -38,20 +30,22 @@ def example(tmp_path, monkeypatch):
 QUICK = ["--chains", "64", "--steps", "4000", "--reference", "none", "--step-check", "no"]
 
 
-def test_the_model_of_the_readme_runs_as_it_stands(example, tmp_path, capsys):
-    name = example("cubic_of_the_readme")
+def test_the_model_of_the_book_runs_as_it_stands(example, tmp_path, capsys):
+    name = example("cubic_of_the_book")
     assert sim.main(["--model", name, "--set", "target=1.5", *QUICK]) == 0
     text = capsys.readouterr().out
     assert "slice" in text
     assert "c = " in text
-    assert [path.name.split("-model")[0] for path in (tmp_path / "runs").iterdir()] == ["cubic_of_the_readme"]
+    assert [path.name.split("-model")[0] for path in (tmp_path / "runs").iterdir()] == ["cubic_of_the_book"]
 
 
 @pytest.mark.full
 def test_with_its_examples_it_runs_under_sgd_and_has_law_s(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    Path("trained_of_the_readme.py").write_text(block("own model") + block("own training"), encoding="utf-8")
-    name = "trained_of_the_readme:trained"
+    Path("trained_of_the_book.py").write_text(
+        block(START, "own model") + block(MODEL, "own training"), encoding="utf-8"
+    )
+    name = "trained_of_the_book:trained"
     assert sim.main(["--model", name, "--sampler", "sgd", "--chains", "64", "--steps", "150000"]) == 0
     assert "nearer: SGD's own law (S)" in capsys.readouterr().out
 
@@ -77,11 +71,11 @@ def test_a_broken_copy_is_refused_with_what_failed_by_how_much_and_where(case, e
 
 
 @pytest.mark.full
-def test_the_design_of_the_readme_recovers_its_signal():
+def test_the_design_of_the_book_recovers_its_signal():
     """To a ten thousandth of it; after a hundredth of the steps, the control, it does not."""
     found: dict = {}
-    exec(block("own design"), found)
+    exec(block(DESIGN, "own design"), found)
     scale = np.mean(found["truth"] ** 2)
     assert np.mean((found["x"] - found["truth"]) ** 2) < 1e-4 * scale
-    exec(block("own design").replace("50_000", "500"), found)
+    exec(block(DESIGN, "own design").replace("50_000", "500"), found)
     assert np.mean((found["x"] - found["truth"]) ** 2) > 0.1 * scale

@@ -33,7 +33,7 @@ class Request(Settings):
     baselines: bool = setting(True, "leave out the convex baselines", Switch())
     variants: bool = setting(True, "leave out the other reading of text and code", Switch())
     data: str | None = setting(
-        None, "your own data, an .npz file; see the README for its keys", Text("a path", metavar="FILE")
+        None, "your own data, an .npz file; its keys are in docs/experiments.md", Text("a path", metavar="FILE")
     )
     extra: Mapping[str, str | float] = dataclasses.field(default_factory=dict)
 

@@ -5,7 +5,7 @@
 The theory's c is +1 under stiff confinement (κ → ∞) and on an unconfined slab, 0 under the hard constraint, +1 again
 with Fixman's term, tends to 0 under weight decay for λ|s|² ≫ T (so the run at β = 40 is nearer), and is −1 for the
 compact group of `rotation` without confinement, the only protocol that it is run under. For `relu` c = +1 on a slab is
-a limit that these runs do not reach: README, Limits. All at the defaults of `langevin_ib.sim` (β = 10), but for what
+a limit that these runs do not reach: docs/limits.md. All at the defaults of `langevin_ib.sim` (β = 10), but for what
 the last column names. Beside each measured c stands that of the exact marginal at the run's finite κ or λ, where there
 is one.
 """
