@@ -106,7 +106,7 @@ def test_what_can_be_one_is_taken(where):
 
 def test_without_dask_that_is_said_before_any_work(monkeypatch):
     monkeypatch.setattr(scheduler, "find_spec", lambda name: None)
-    with pytest.raises(UsageError, match=r"pip install 'langevin-ib\[dask\]'"):
+    with pytest.raises(UsageError, match="pip install distributed flatbuffers, which the extra dask has too"):
         scheduler.parse_scheduler("local")
 
 
