@@ -132,7 +132,7 @@ def test_hmc_in_our_loop_has_its_law(x64):
 
 
 def test_a_kernel_in_blackjaxs_loop_has_its_law(x64):
-    """Leimkuhler and Matthews' step is exact on a quadratic; Euler and Maruyama's is off by 1/(1 − h/2), the control."""
+    """Leimkuhler and Matthews' is exact on a quadratic; Euler and Maruyama's variance 1/(1 − h/2), the control."""
     starts = jnp.zeros((4096, 1))
     keys = jax.vmap(lambda key: jax.random.split(key, 60))(jax.random.split(jax.random.key(KEY), 4096))
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import namedtuple
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import jax
@@ -108,7 +108,7 @@ def _scalars_of(info: Any) -> Any:
     return _report(*scalars)(**scalars)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _report(*names: str) -> Any:
     """One class for the same fields: a loop's carry must not change its type."""
     return namedtuple("Info", names)
