@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -25,7 +25,7 @@ from langevin_ib.session import Session, key_of
 
 ROUNDS = 32  # of bisection and Newton within a panel
 FARTHEST_LOG = 80.0  # of a derivative of a quantile: e^80 is a float32
-Window = tuple[float, float] | Literal["auto", "branch", "all"]
+Window = tuple[float, float] | str
 
 
 def law(
