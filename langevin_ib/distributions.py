@@ -23,7 +23,7 @@ from langevin_ib.runs.plan import build_reduction, resolve
 from langevin_ib.runs.processes.langevin import without_symmetry
 from langevin_ib.session import Session, key_of
 
-ROUNDS = 32  # of bisection and Newton within a panel
+ROUNDS = 60  # of bisection and Newton within a panel, at most
 FARTHEST_LOG = 80.0  # of a derivative of a quantile: e^80 is a float32
 Window = tuple[float, float] | str
 
@@ -255,15 +255,19 @@ def _polynomial(coefficients: Array, t: Array) -> Array:
 def _root(logs: Array, mass: Array, wanted: Array, half: Array) -> Array:
     """The t of a panel up to which the mass is that; `half` is half the panel's width."""
 
-    def narrow(_: Any, carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
-        low, high, t = carry
+    def narrow(carry: tuple[Any, ...]) -> tuple[Any, ...]:
+        n, low, high, t, _ = carry
         gap = _polynomial(mass, t) - wanted
         low, high = jnp.where(gap < 0, t, low), jnp.where(gap < 0, high, t)
         newton = t - gap / (half * jnp.exp(_polynomial(logs, t)))
-        return low, high, jnp.where((newton >= low) & (newton <= high), newton, 0.5 * (low + high))
+        nearer = jnp.where((newton >= low) & (newton <= high), newton, 0.5 * (low + high))
+        return n + 1, low, high, nearer, jnp.abs(nearer - t)
+
+    def moving(carry: tuple[Any, ...]) -> Array:
+        return (carry[0] < ROUNDS) & jnp.any(carry[4] > 8.0 * jnp.finfo(wanted.dtype).eps)
 
     ones = jnp.ones_like(wanted)
-    return jax.lax.fori_loop(0, ROUNDS, narrow, (-ones, ones, 0.0 * ones))[2]
+    return jax.lax.while_loop(moving, narrow, (0, -ones, ones, 0.0 * ones, ones))[3]
 
 
 def _log_share(mass: Array, tail: float) -> Array:

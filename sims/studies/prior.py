@@ -13,8 +13,8 @@ no number is tuned:
 Tasks: 40 examples of 30 normal features, noise of variance 1; `few` has 3 coefficients ±2 and the others 0; `many` 30
 from N(0, ½²); `mixed` 8 from N(0, 1), the others 0. NUTS, two chains. Printed for each task and prior, as mean ±
 standard error over seeds: the squared error of the posterior mean on 500 other examples; the share of these in 90%
-intervals of the posterior predictive; the share of coefficients, of all and of those that are not 0, in 90% intervals of
-the posterior; and of each the difference from the horseshoe, paired over seeds.
+intervals of the posterior predictive; the share of coefficients, of all and of those that are not 0, in 90% intervals
+of the posterior; and of each the difference from the horseshoe, paired over seeds.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from langevin_ib.jax_settings import default_settings
 from sims import described
 
 EXAMPLES, FEATURES, HELD_OUT = 40, 30, 500
-WARM_UP, DRAWS, CHAINS = 500, 500, 2
+DRAWS, CHAINS, DEPTH = 500, 2, 8
 LEVEL = 0.9
 UNIT = {"beta": 10.0, "confine": "weight-decay", "weight_decay": 0.1, "loss": False, "window": "all"}  # λ = T
 
@@ -120,14 +120,34 @@ def regression(prior: Callable[[int], Any]) -> Callable[..., None]:
     return model
 
 
-def judged(sampler: MCMC, task: Task, key: Any) -> dict[str, float]:
+class Posterior(NamedTuple):
+    """Draws of one seed's posterior: (chain, draw, …)."""
+
+    w: np.ndarray
+    noise: np.ndarray
+    diverging: np.ndarray
+
+
+def posteriors(prior: Callable[[int], Any], tasks: Sequence[Task], draws: int) -> list[Posterior]:
+    """Of all tasks side by side, each chain with its own step size and mass; warm-up is as long as the draws."""
+    kernel = NUTS(regression(prior), target_accept_prob=0.9, max_tree_depth=DEPTH)
+
+    def chain(key: Any, x: Any, y: Any) -> Posterior:
+        sampler = MCMC(kernel, num_warmup=draws, num_samples=draws, num_chains=1, progress_bar=False)
+        sampler.run(key, x, y, extra_fields=("diverging",))
+        samples = sampler.get_samples()
+        return Posterior(samples["w"], samples["noise"], sampler.get_extra_fields()["diverging"])
+
+    many = jax.jit(jax.vmap(jax.vmap(chain, (0, None, None))))
+    keys = jax.vmap(lambda key: jax.random.split(key, CHAINS))(jax.random.split(jax.random.key(0), len(tasks)))
+    drawn = many(keys, *(jnp.stack([getattr(task, name) for task in tasks]) for name in ("x", "y")))
+    return [Posterior(*(np.asarray(values[i]) for values in drawn)) for i in range(len(tasks))]
+
+
+def judged(posterior: Posterior, task: Task, random: np.random.Generator) -> dict[str, float]:
     """What one posterior comes to."""
-    key_run, key_noise = jax.random.split(key)
-    sampler.run(key_run, jnp.asarray(task.x), jnp.asarray(task.y), extra_fields=("diverging",))
-    grouped = {name: np.asarray(values) for name, values in sampler.get_samples(group_by_chain=True).items()}
-    w, noise = grouped["w"].reshape(-1, FEATURES), grouped["noise"].reshape(-1)
-    normals = np.asarray(jax.random.normal(key_noise, (len(w), HELD_OUT)))
-    predicted = w @ task.held_x.T + noise[:, None] * normals
+    w, noise = posterior.w.reshape(-1, FEATURES), posterior.noise.reshape(-1)
+    predicted = w @ task.held_x.T + noise[:, None] * random.normal(size=(len(w), HELD_OUT))
     ends = [0.5 * (1.0 - LEVEL), 0.5 * (1.0 + LEVEL)]
     low, high = np.quantile(predicted, ends, axis=0)
     w_low, w_high = np.quantile(w, ends, axis=0)
@@ -137,28 +157,25 @@ def judged(sampler: MCMC, task: Task, key: Any) -> dict[str, float]:
         "coverage of examples": float(np.mean((low <= task.held_y) & (task.held_y <= high))),
         "coverage of coefficients": float(covered.mean()),
         "coverage where not 0": float(covered[task.w != 0].mean()),
-        "largest R-hat": float(np.max(gelman_rubin(grouped["w"]))),
-        "diverging": float(np.mean(np.asarray(sampler.get_extra_fields()["diverging"]))),
+        "largest R-hat": float(np.max(gelman_rubin(posterior.w))),
+        "diverging": float(posterior.diverging.mean()),
     }
 
 
 Numbers = dict[str, dict[str, dict[str, list[float]]]]  # task, prior, quantity: of each seed
 
 
-def study(seeds: int, tasks: Sequence[str], draws: int = DRAWS) -> Numbers:
-    """All of them; draws and warm-up are as long as each other."""
-    numbers: Numbers = {}
+def study(seeds: int, kinds: Sequence[str], draws: int = DRAWS) -> Numbers:
+    """All kinds of tasks under all priors."""
+    tasks = [(kind, task_of(kind, seed)) for kind in kinds for seed in range(seeds)]
+    numbers: Numbers = {kind: {} for kind in kinds}
     with default_settings():
         for name, prior in priors().items():
-            kernel = NUTS(regression(prior), target_accept_prob=0.9)
-            sampler = MCMC(
-                kernel, num_warmup=draws, num_samples=draws, num_chains=CHAINS, chain_method="vectorized",
-                progress_bar=False, jit_model_args=True,
-            )  # fmt: skip
-            for kind in tasks:
-                found = [judged(sampler, task_of(kind, seed), jax.random.key(seed)) for seed in range(seeds)]
-                by_seed = {quantity: [one[quantity] for one in found] for quantity in found[0]}
-                numbers.setdefault(kind, {})[name] = by_seed
+            found = posteriors(prior, [task for _, task in tasks], draws)
+            for i, ((kind, task), posterior) in enumerate(zip(tasks, found, strict=True)):
+                by_seed = numbers[kind].setdefault(name, {})
+                for quantity, value in judged(posterior, task, np.random.default_rng([1, i])).items():
+                    by_seed.setdefault(quantity, []).append(value)
     return numbers
 
 
