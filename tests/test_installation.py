@@ -138,7 +138,7 @@ def test_the_source_archive_holds_what_the_readme_uses():
     names = set(included["sdist"]["include"])
     assert all((ROOT / name).exists() for name in names)
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    for needed in ("constraints.txt", "docs/histogram.png", "notebooks/uv_histograms.ipynb", "CITATION.cff"):
+    for needed in ("constraints.txt", "docs/histogram.png", "notebooks/uv_which_law.ipynb", "CITATION.cff"):
         assert needed in readme
         assert needed.split("/")[0] in names
     listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)

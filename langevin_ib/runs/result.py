@@ -538,6 +538,14 @@ class Result:
         trace: {"value": (chain, draw, scalar), "charge": (chain, draw, m), "energy" (ℓ/T), "potential" ((ℓ + C(s))/T),
             "counts": (chain, draw)}, thinned and capped; SGD: T = 1.
         checkpoints: the folder with the states of its stages, which `output.store.save` removes; None without.
+
+    >>> import langevin_ib
+    >>> config = RunConfig(beta=10.0, chains=64, steps=2000, step_check=False, reference="none")
+    >>> result = langevin_ib.run(config)
+    >>> result.to_xarray()["posterior"]["z"].dims
+    ('chain', 'draw')
+    >>> result.invariants["z"].laws["slice"].about.measure
+    'dσ_S'
     """
 
     plan: Plan

@@ -37,7 +37,7 @@ from langevin_ib.jax_settings import default_settings
 from sims import described
 
 EXAMPLES, FEATURES, HELD_OUT = 40, 30, 500
-DRAWS, CHAINS, DEPTH = 500, 2, 8
+DRAWS, CHAINS, DEPTH = 300, 2, 7
 LEVEL = 0.9
 UNIT = {"beta": 10.0, "confine": "weight-decay", "weight_decay": 0.1, "loss": False, "window": "all"}  # λ = T
 
