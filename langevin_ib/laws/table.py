@@ -232,7 +232,7 @@ def _at_nodes(law: Law, stretch: Stretch, low: float, high: float, panels: int) 
 def _masses(logs: np.ndarray, top: float) -> np.ndarray:
     """Of each panel, in units of its width."""
     integral = chebyshev.chebint(chebyshev.chebfit(_NODES, np.exp(logs - top).T, DEGREE), lbnd=-1.0, axis=0)
-    return 0.5 * chebyshev.chebval(1.0, integral)
+    return 0.5 * np.asarray(chebyshev.chebval(1.0, integral))
 
 
 def _integrated(one: _Panels, top: float) -> tuple[np.ndarray, np.ndarray, tuple[float, float]]:
@@ -244,7 +244,7 @@ def _integrated(one: _Panels, top: float) -> tuple[np.ndarray, np.ndarray, tuple
         if one.open[i]:
             height = float(chebyshev.chebval(side, chebyshev.chebfit(_NODES, one.logs[k], DEGREE)))
             tails[i] = math.exp(height - top) / one.slopes[i]
-    return coefficients.T, chebyshev.chebval(1.0, coefficients), (tails[0], tails[1])
+    return coefficients.T, np.asarray(chebyshev.chebval(1.0, coefficients)), (tails[0], tails[1])
 
 
 def _slopes(logs: np.ndarray, width: float, open_low: bool, open_high: bool) -> tuple[float, float]:
