@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Key
+from jaxtyping import Array
 from numpyro.distributions import Distribution, constraints
 
 from langevin_ib.config.run import AUTO, RunConfig
@@ -142,7 +142,7 @@ class LawDistribution(Distribution):
     (3,)
     """
 
-    arg_constraints: ClassVar[dict[str, Any]] = {}
+    arg_constraints: ClassVar[dict[str, Any]] = {}  # pyright: ignore[reportIncompatibleVariableOverride]
     pytree_data_fields = ("_arrays",)
     pytree_aux_fields = ("_pieces", "name", "measure", "formula")
 
@@ -160,8 +160,8 @@ class LawDistribution(Distribution):
         """From the lowest to the highest z."""
         return self._pieces[0].stretch.low, self._pieces[-1].stretch.high
 
-    @constraints.dependent_property(is_discrete=False, event_dim=0)
-    def support(self) -> Any:
+    @constraints.dependent_property(is_discrete=False, event_dim=0)  # pyright: ignore[reportArgumentType]
+    def support(self) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         """The line, a half-line or an interval."""
         low, high = self.window
         if math.isinf(low) and math.isinf(high):
@@ -170,7 +170,7 @@ class LawDistribution(Distribution):
             return constraints.greater_than(low)
         return constraints.less_than(high) if math.isinf(low) else constraints.interval(low, high)
 
-    def log_prob(self, value: Any) -> Array:
+    def log_prob(self, value: Any) -> Array:  # pyright: ignore[reportIncompatibleMethodOverride]
         """log p(z), the density being that in dz whatever the measure of the formula; −∞ outside of the window."""
         z = _float(value)
         logs = jnp.asarray(self._arrays[0], z.dtype)
@@ -205,7 +205,7 @@ class LawDistribution(Distribution):
         rate = jnp.exp(jnp.clip(-self.log_prob(z), -FARTHEST_LOG, FARTHEST_LOG))
         return z + (q - fixed) * jax.lax.stop_gradient(rate)
 
-    def sample(self, key: Key[Array, ""] | None, sample_shape: tuple[int, ...] = ()) -> Array:
+    def sample(self, key: Any, sample_shape: tuple[int, ...] = ()) -> Array:
         """Quantiles of uniform numbers."""
         dtype = jnp.result_type(float)
         return self.icdf(jax.random.uniform(key, sample_shape, dtype, minval=jnp.finfo(dtype).tiny))
