@@ -15,6 +15,7 @@ def pytest_addoption(parser):
 def pytest_configure(config):
     # Compiled programs are not to fill the user's own folder; processes that tests start inherit it.
     os.environ.setdefault("LANGEVIN_IB_CACHE", str(config.rootpath / ".pytest_cache" / "programs"))
+    os.environ.setdefault("LANGEVIN_IB_FAST", "1")  # of notebooks: fewer chains and steps
     config.stash[LEFT_OUT] = 0
     if config.getoption("full") and config.pluginmanager.hasplugin("nbmake"):
         config.option.nbmake = True

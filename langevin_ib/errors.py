@@ -6,7 +6,11 @@ import textwrap
 
 
 class LangevinIBError(Exception):
-    """Base of every error that this package raises on purpose."""
+    """Base of every error that this package raises on purpose.
+
+    >>> issubclass(ConfigError, LangevinIBError)
+    True
+    """
 
 
 LONGEST = 60  # digits of a number that are worth showing
@@ -50,7 +54,16 @@ class ConfigError(LangevinIBError, ValueError):
 
 
 class ModelError(LangevinIBError, ValueError):
-    """A model breaks its own contract (invariance, section, free action): says which, by how much and where."""
+    """A model breaks its own contract (invariance, section, free action): says which, by how much and where.
+
+    >>> import dataclasses, jax, langevin_ib
+    >>> wrong = dataclasses.replace(langevin_ib.models.uv(), loss=lambda p: p[0])
+    >>> try:
+    ...     langevin_ib.check_model(wrong, jax.random.key(0))
+    ... except ModelError as error:
+    ...     "loss" in str(error)
+    True
+    """
 
 
 class BreachError(LangevinIBError, RuntimeError):
@@ -58,7 +71,14 @@ class BreachError(LangevinIBError, RuntimeError):
 
 
 class LawError(LangevinIBError, ValueError):
-    """A predicted density cannot be normalised on the window, or its bin masses cannot be computed."""
+    """A predicted density cannot be normalised on the window, or its bin masses cannot be computed.
+
+    >>> import langevin_ib
+    >>> langevin_ib.law("slice", window="branch")
+    Traceback (most recent call last):
+        ...
+    langevin_ib.errors.LawError: law slice [dσ_S]: it cannot be normalised towards 0; give it a window
+    """
 
 
 class ProcessError(LangevinIBError, RuntimeError):
@@ -66,7 +86,11 @@ class ProcessError(LangevinIBError, RuntimeError):
 
 
 class DivergenceError(LangevinIBError, RuntimeError):
-    """Chains left every reasonable region or became non-finite."""
+    """Chains left every reasonable region or became non-finite.
+
+    >>> str(DivergenceError("sampling", 3, 64, 1000, 0.5))
+    'sampling: 3 of 64 chains diverged, the first by step 1000 with steps of size 0.5; use a smaller step_size'
+    """
 
     stage: str
     diverged: int

@@ -59,6 +59,9 @@ def check_model(model: Model, key: Key[Array, ""], points: int = 8, tolerance: f
 
     Raises:
         ModelError: one line that says what failed, by how much, at which point.
+
+    >>> from langevin_ib.models import uv
+    >>> check_model(uv(), jax.random.key(0))
     """
     with jax.enable_x64(True):
         try:

@@ -77,6 +77,22 @@ class Model:
         training: the examples that L is a mean over, for models trained by SGD.
 
     Source: arXiv:2601.06597, Methods, eqs. (19)–(22).
+
+    >>> import langevin_ib
+    >>> model = Model(
+    ...     name="product",
+    ...     group="R_{>0}",
+    ...     group_dim=1,
+    ...     loss=lambda p: 0.5 * (p[0] * p[1] - 1.0) ** 2,
+    ...     act=lambda t, p: p * jnp.exp(t * jnp.array([1.0, -1.0])),
+    ...     moment_map=lambda p: jnp.stack([0.5 * (p[0] ** 2 - p[1] ** 2)]),
+    ...     invariants=lambda p: {"z": p[0] * p[1]},
+    ...     section=lambda z: jnp.sqrt(z["z"]) * jnp.ones(2),
+    ...     init=lambda key: 0.5 + jax.random.uniform(key, (2,)),
+    ...     branches={"z": (POSITIVE,)},
+    ...     cut=("z",),
+    ... )
+    >>> langevin_ib.check_model(model, jax.random.key(0))
     """
 
     name: str

@@ -7,12 +7,13 @@ import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import tomli_w
 
 from langevin_ib.output.blocks import Report
+from langevin_ib.output.dataset import draws
 from langevin_ib.output.folders import CONFIG, discard, png, summary_json, write, write_folder
 from langevin_ib.output.page import page
 from langevin_ib.output.report import run_report
@@ -20,9 +21,6 @@ from langevin_ib.plain import JsonObject
 from langevin_ib.runs.result import Result
 from langevin_ib.stages import STATE, STATES, slug
 from langevin_ib.studies.result import StudyResult, folder_name
-
-if TYPE_CHECKING:
-    import xarray as xr
 
 Files = Mapping[str, Callable[[], str | bytes | memoryview]]  # name: what makes its content
 
@@ -113,35 +111,3 @@ def _npz(arrays: Mapping[str, np.ndarray]) -> memoryview:
     buffer = io.BytesIO()
     np.savez(buffer, **dict[str, Any](arrays))  # whose other argument, allow_pickle, older NumPy does not know
     return buffer.getbuffer()
-
-
-def draws(result: Result) -> xr.DataTree:
-    """The thinned trace with a `posterior` group, as ArviZ 0.23 and 1.x both read it."""
-    import xarray as xr  # noqa: PLC0415 - a study needs none
-
-    config, trace = result.plan.config, result.trace
-    over = " over temperature" if config.process.gibbs else ""
-    penalty = ", plus weight decay at the balanced point," if config.weight_decay is not None else ""
-    meaning = {
-        "charge": "moment map chi; the slice is chi = 0",
-        "energy": f"reduced loss{over}",
-        "potential": f"reduced loss{penalty}{over}: what the laws weigh",
-    }
-    each = ("chain", "draw")
-    scalars = {name: (each, trace["value"][..., i]) for i, name in enumerate(result.plan.scalars)}
-    variables = scalars | {
-        "charge": ((*each, "generator"), trace["charge"], {"description": meaning["charge"]}),
-        "energy": (each, trace["energy"], {"description": meaning["energy"]}),
-        "potential": (each, trace["potential"], {"description": meaning["potential"]}),
-    }
-    chains, count = trace["energy"].shape
-    posterior = xr.Dataset(
-        variables,
-        coords={"chain": np.arange(chains), "draw": np.arange(count)},
-        attrs={
-            "sampler": config.integrator or config.sampler,
-            "draws": "thinned, whether or not they lie in the windows and on the slab",
-            **meaning,
-        },
-    )
-    return xr.DataTree.from_dict({"posterior": posterior})

@@ -22,6 +22,7 @@ from langevin_ib.statistics.energy import Dependence, JointTest
 from langevin_ib.statistics.records import Absent, Doubt, Meter
 
 if TYPE_CHECKING:
+    import xarray as xr
     from matplotlib.figure import Figure
 
     from langevin_ib.laws.sgd import OwnError
@@ -537,6 +538,14 @@ class Result:
         trace: {"value": (chain, draw, scalar), "charge": (chain, draw, m), "energy" (ℓ/T), "potential" ((ℓ + C(s))/T),
             "counts": (chain, draw)}, thinned and capped; SGD: T = 1.
         checkpoints: the folder with the states of its stages, which `output.store.save` removes; None without.
+
+    >>> import langevin_ib
+    >>> config = RunConfig(beta=10.0, chains=64, steps=2000, step_check=False, reference="none")
+    >>> result = langevin_ib.run(config)
+    >>> result.to_xarray()["posterior"]["z"].dims
+    ('chain', 'draw')
+    >>> result.invariants["z"].laws["slice"].about.measure
+    'dσ_S'
     """
 
     plan: Plan
@@ -617,6 +626,16 @@ class Result:
         from langevin_ib.output.store import save  # noqa: PLC0415 - with Matplotlib, as what follows
 
         return save(self, out)
+
+    def to_xarray(self) -> xr.DataTree:
+        """The thinned draws, as in `draws.nc`: scalars, χ, ℓ/T and (ℓ + C)/T in the group `posterior`.
+
+        Its dimensions are (chain, draw), and (chain, draw, generator) of χ. ArviZ's statistics take the group's
+        dataset, in 0.x and 1.x alike: `arviz.rhat(result.to_xarray()["posterior"].to_dataset())`.
+        """
+        from langevin_ib.output.dataset import draws  # noqa: PLC0415 - with xarray
+
+        return draws(self)
 
     def plot(self) -> Figure:
         """Its picture: each invariant's histogram with every law, and the residuals."""

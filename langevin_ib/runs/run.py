@@ -53,6 +53,10 @@ def run(
         DivergenceError: chains diverged.
         BreachError: the model breaks its contract where chains went.
         ProcessError: this process was forked after JAX had started.
+
+    >>> config = RunConfig(beta=10.0, chains=64, steps=2000, step_check=False, reference="none")
+    >>> sorted(run(config).verdicts)
+    ['exact', 'hard', 'naive', 'printed', 'pushforward', 'slice']
     """
     place = None if checkpoints is None else checkpoints / config.run_name
     session = Session(

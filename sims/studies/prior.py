@@ -1,0 +1,220 @@
+"""The bias that noise and weight decay induce on w = uv, as a prior in sparse regression, against the horseshoe.
+
+    python -m sims.prior [--seeds N] [--only TASK …] [--out FILE]
+
+Noisy training of w = u ⊙ v under weight decay has the exact marginal Π_j K₀(λ|w_j|/T), times the likelihood: u and v
+are integrated out. Here it is a prior in NumPyro, `langevin_ib.law("exact", …, loss=False)`. Beside it the law without
+the correction, exp(−λ|w|/T), which is Laplace's, and the horseshoe. Every prior has one scale for all coefficients, and
+no number is tuned:
+
+    y = X w + s ε,  w_j = τ b_j,  τ ~ C⁺(1),  s ~ C⁺(1),
+    b_j ~ K₀(|b|)/π (induced)  or  ½ e^{−|b|} (naive)  or  N(0, λ_j²), λ_j ~ C⁺(1) (horseshoe).
+
+Tasks: 40 examples of 30 normal features, noise of variance 1; `few` has 3 coefficients ±2 and the others 0; `many` 30
+from N(0, ½²); `mixed` 8 from N(0, 1), the others 0. NUTS, two chains. Printed for each task and prior, as mean ±
+standard error over seeds: the squared error of the posterior mean on 500 other examples; the share of these in 90%
+intervals of the posterior predictive; the share of coefficients, of all and of those that are not 0, in 90% intervals
+of the posterior; and of each the difference from the horseshoe, paired over seeds.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+import numpyro.distributions as dist
+from numpyro.diagnostics import gelman_rubin
+from numpyro.infer import MCMC, NUTS
+
+import langevin_ib
+from langevin_ib.jax_settings import default_settings
+from sims import described
+
+EXAMPLES, FEATURES, HELD_OUT = 40, 30, 500
+DRAWS, CHAINS, DEPTH = 300, 2, 7
+LEVEL = 0.9
+UNIT = {"beta": 10.0, "confine": "weight-decay", "weight_decay": 0.1, "loss": False, "window": "all"}  # λ = T
+
+
+class Task(NamedTuple):
+    """A regression and what it is judged by."""
+
+    x: np.ndarray
+    y: np.ndarray
+    w: np.ndarray
+    held_x: np.ndarray
+    held_y: np.ndarray
+
+
+def few(random: np.random.Generator) -> np.ndarray:
+    """Three coefficients ±2."""
+    w = np.zeros(FEATURES)
+    w[:3] = 2.0 * random.choice([-1.0, 1.0], 3)
+    return w
+
+
+def mixed(random: np.random.Generator) -> np.ndarray:
+    """Eight from N(0, 1)."""
+    w = np.zeros(FEATURES)
+    w[:8] = random.normal(size=8)
+    return w
+
+
+def many(random: np.random.Generator) -> np.ndarray:
+    """All from N(0, ½²)."""
+    return 0.5 * random.normal(size=FEATURES)
+
+
+TASKS: dict[str, Callable[[np.random.Generator], np.ndarray]] = {"few": few, "mixed": mixed, "many": many}
+
+
+def task_of(kind: str, seed: int) -> Task:
+    """The task of a seed."""
+    random = np.random.default_rng([seed, list(TASKS).index(kind)])
+    w = TASKS[kind](random)
+    x, held_x = random.normal(size=(EXAMPLES, FEATURES)), random.normal(size=(HELD_OUT, FEATURES))
+    y, held_y = (points @ w + random.normal(size=len(points)) for points in (x, held_x))
+    return Task(x, y, w, held_x, held_y)
+
+
+def by_quantiles(law: dist.Distribution) -> Callable[[int], Any]:
+    """b = F⁻¹(Φ(ε)): the sampler sees normals, and not the law's singularity at 0."""
+
+    def draw(count: int) -> Any:
+        normals = numpyro.sample("normals", dist.Normal(0.0, 1.0).expand([count]).to_event(1))
+        return law.icdf(jax.scipy.special.ndtr(normals))
+
+    return draw
+
+
+def horseshoe(count: int) -> Any:
+    """b = λε."""
+    normals = numpyro.sample("normals", dist.Normal(0.0, 1.0).expand([count]).to_event(1))
+    return normals * numpyro.sample("local", dist.HalfCauchy(1.0).expand([count]).to_event(1))
+
+
+def priors() -> dict[str, Callable[[int], Any]]:
+    """Of coefficients at scale 1."""
+    return {
+        "horseshoe": horseshoe,
+        "induced": by_quantiles(langevin_ib.law("exact", **UNIT)),
+        "naive": by_quantiles(langevin_ib.law("naive", **UNIT)),
+    }
+
+
+def regression(prior: Callable[[int], Any]) -> Callable[..., None]:
+    """The NumPyro model."""
+
+    def model(x: Any, y: Any) -> None:
+        scale = numpyro.sample("scale", dist.HalfCauchy(1.0))
+        w = numpyro.deterministic("w", scale * prior(FEATURES))
+        noise = numpyro.sample("noise", dist.HalfCauchy(1.0))
+        numpyro.sample("y", dist.Normal(x @ w, noise), obs=y)
+
+    return model
+
+
+class Posterior(NamedTuple):
+    """Draws of one seed's posterior: (chain, draw, …)."""
+
+    w: np.ndarray
+    noise: np.ndarray
+    diverging: np.ndarray
+
+
+def posteriors(prior: Callable[[int], Any], tasks: Sequence[Task], draws: int) -> list[Posterior]:
+    """Of all tasks side by side, each chain with its own step size and mass; warm-up is as long as the draws."""
+    kernel = NUTS(regression(prior), target_accept_prob=0.9, max_tree_depth=DEPTH)
+
+    def chain(key: Any, x: Any, y: Any) -> Posterior:
+        sampler = MCMC(kernel, num_warmup=draws, num_samples=draws, num_chains=1, progress_bar=False)
+        sampler.run(key, x, y, extra_fields=("diverging",))
+        samples = sampler.get_samples()
+        return Posterior(samples["w"], samples["noise"], sampler.get_extra_fields()["diverging"])
+
+    many = jax.jit(jax.vmap(jax.vmap(chain, (0, None, None))))
+    keys = jax.vmap(lambda key: jax.random.split(key, CHAINS))(jax.random.split(jax.random.key(0), len(tasks)))
+    drawn = many(keys, *(jnp.stack([getattr(task, name) for task in tasks]) for name in ("x", "y")))
+    return [Posterior(*(np.asarray(values[i]) for values in drawn)) for i in range(len(tasks))]
+
+
+def judged(posterior: Posterior, task: Task, random: np.random.Generator) -> dict[str, float]:
+    """What one posterior comes to."""
+    w, noise = posterior.w.reshape(-1, FEATURES), posterior.noise.reshape(-1)
+    predicted = w @ task.held_x.T + noise[:, None] * random.normal(size=(len(w), HELD_OUT))
+    ends = [0.5 * (1.0 - LEVEL), 0.5 * (1.0 + LEVEL)]
+    low, high = np.quantile(predicted, ends, axis=0)
+    w_low, w_high = np.quantile(w, ends, axis=0)
+    covered = (w_low <= task.w) & (task.w <= w_high)
+    return {
+        "held-out error": float(np.mean((task.held_x @ w.mean(axis=0) - task.held_y) ** 2)),
+        "coverage of examples": float(np.mean((low <= task.held_y) & (task.held_y <= high))),
+        "coverage of coefficients": float(covered.mean()),
+        "coverage where not 0": float(covered[task.w != 0].mean()),
+        "largest R-hat": float(np.max(gelman_rubin(posterior.w))),
+        "diverging": float(posterior.diverging.mean()),
+    }
+
+
+Numbers = dict[str, dict[str, dict[str, list[float]]]]  # task, prior, quantity: of each seed
+
+
+def study(seeds: int, kinds: Sequence[str], draws: int = DRAWS) -> Numbers:
+    """All kinds of tasks under all priors."""
+    tasks = [(kind, task_of(kind, seed)) for kind in kinds for seed in range(seeds)]
+    numbers: Numbers = {kind: {} for kind in kinds}
+    with default_settings():
+        for name, prior in priors().items():
+            found = posteriors(prior, [task for _, task in tasks], draws)
+            for i, ((kind, task), posterior) in enumerate(zip(tasks, found, strict=True)):
+                by_seed = numbers[kind].setdefault(name, {})
+                for quantity, value in judged(posterior, task, np.random.default_rng([1, i])).items():
+                    by_seed.setdefault(quantity, []).append(value)
+    return numbers
+
+
+def mean_and_error(values: Sequence[float]) -> tuple[float, float]:
+    """Over seeds."""
+    array = np.asarray(values)
+    return float(array.mean()), float(array.std(ddof=1) / np.sqrt(array.size))
+
+
+def table(numbers: Numbers) -> list[str]:
+    """Lines of text."""
+    lines = []
+    for kind, by_prior in numbers.items():
+        lines.append(f"{kind}:")
+        for name, by_seed in by_prior.items():
+            for quantity, values in by_seed.items():
+                mean, error = mean_and_error(values)
+                line = f"  {quantity:<25} {name:<9} {mean:7.3f} ± {error:.3f}"
+                if name != "horseshoe":
+                    gap, gap_error = mean_and_error(np.subtract(values, by_prior["horseshoe"][quantity]).tolist())
+                    line += f"   minus horseshoe {gap:+.3f} ± {gap_error:.3f}"
+                lines.append(line)
+    return lines
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Print the table; keep the numbers of every seed where asked to."""
+    parser = described(__doc__)
+    parser.add_argument("--seeds", type=int, default=32, help="tasks of each kind, two at least")
+    parser.add_argument("--only", nargs="+", choices=[*TASKS], default=[*TASKS], help="kinds of tasks")
+    parser.add_argument("--out", type=Path, help="a JSON file for the numbers of every seed")
+    arguments = parser.parse_args(argv)
+    if arguments.seeds < 2:
+        raise SystemExit(f"--seeds must be two at least, for an error bar, got {arguments.seeds}")
+    numbers = study(arguments.seeds, arguments.only)
+    print("\n".join(table(numbers)))
+    if arguments.out is not None:
+        arguments.out.write_text(json.dumps({"seeds": arguments.seeds, "by_seed": numbers}, indent=1), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

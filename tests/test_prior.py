@@ -1,0 +1,39 @@
+"""The prior example, small: its tasks, its numbers, its table."""
+
+import numpy as np
+import pytest
+
+from sims.studies import prior
+
+
+def test_tasks_are_those_that_the_docstring_tells_of():
+    one, again, other = prior.task_of("few", 3), prior.task_of("few", 3), prior.task_of("few", 4)
+    np.testing.assert_array_equal(one.x, again.x)
+    assert not np.array_equal(one.x, other.x)
+    assert sorted(np.abs(one.w))[-4:] == [0.0, 2.0, 2.0, 2.0]
+    assert (prior.task_of("many", 0).w != 0).all()
+    assert (prior.task_of("mixed", 0).w != 0).sum() == 8
+
+
+def test_the_table_has_means_errors_and_paired_differences():
+    numbers = {"few": {"horseshoe": {"held-out error": [1.0, 3.0]}, "induced": {"held-out error": [2.0, 4.0]}}}
+    first, second = prior.table(numbers)[1:]
+    assert "2.000 ± 1.000" in first
+    assert "minus" not in first
+    assert "3.000 ± 1.000   minus horseshoe +1.000 ± 0.000" in second
+
+
+def test_one_seed_has_no_error_bar():
+    with pytest.raises(SystemExit, match="two at least, for an error bar, got 1"):
+        prior.main(["--seeds", "1"])
+
+
+@pytest.mark.full
+def test_a_small_one_runs():
+    """Two seeds, 60 draws: finite numbers, shares between 0 and 1, all three priors."""
+    numbers = prior.study(2, ["few"], draws=60)
+    assert list(numbers["few"]) == ["horseshoe", "induced", "naive"]
+    for by_seed in numbers["few"].values():
+        assert all(np.isfinite(values).all() and len(values) == 2 for values in by_seed.values())
+        assert all(0.0 <= value <= 1.0 for name in by_seed if "coverage" in name for value in by_seed[name])
+        assert np.mean(by_seed["held-out error"]) < 6.0  # of the zero vector it is 13
