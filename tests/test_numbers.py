@@ -206,6 +206,7 @@ def test_a_file_is_that_of_its_recipe():
     [
         (["nowhere.md"], "no page nowhere.md"),
         (["--remake", "nothing"], "no result file nothing.json in results"),
+        (["--remake", "engine"], "engine.json has numbers of a command without summary.json"),
     ],
 )
 def test_bad_input_is_one_line(arguments, says, capsys):
