@@ -41,7 +41,9 @@ def remake(keys: Sequence[str]) -> int:
     for key in keys:
         old = stored.read(key)
         if not any(number.at for number in old.values.values()):
-            raise UsageError(f"{key}.json has numbers of a command without summary.json; run {old.command}, and compare")
+            raise UsageError(
+                f"{key}.json has numbers of a command without summary.json; run {old.command}, and compare"
+            )
         new = recipes.make(recipes.Recipe(old.command, old.values, bool(old.output), old.seed))
         lines = recipes.compared(old, new)
         faults += len(lines)
