@@ -27,7 +27,8 @@ FENCE = re.compile(
     r"(?P<marks>(?:^<!-- [^\n]* -->\n)*)^```(?P<language>[a-z]*)\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE
 )
 MARK = re.compile(r"<!-- ([^\n]*?) -->")
-INLINE = re.compile(r"`((?:PYTHONPATH=\S+ )?(?:python -m (?:langevin_ib|sims)[^`\s]*|langevin-ib)(?: [^`]*)?)`")
+# `langevin-ib` alone is the name of the program.
+INLINE = re.compile(r"`((?:PYTHONPATH=\S+ )?(?:python -m (?:langevin_ib|sims)[^`\s]*(?: [^`]*)?|langevin-ib [^`]*))`")
 OURS = re.compile(r"^(?:python -m (?:langevin_ib|sims)\b|langevin-ib\b)")
 
 

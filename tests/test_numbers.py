@@ -153,6 +153,18 @@ def test_an_exception_needs_a_reason(tmp_path):
         prose.read_exceptions(path)
 
 
+def test_one_reason_may_be_that_of_several_numbers_each_of_which_is_needed(tmp_path, place):
+    path = tmp_path / "exceptions.toml"
+    path.write_text(
+        '[[exception]]\npage = "README.md"\ntext = ["2.7 ×", "0.5 ± 0.1"]\nreason = "long"\n', encoding="utf-8"
+    )
+    numbers = prose.read_exceptions(path).numbers
+    assert place("2.7 × and 0.5 ± 0.1", *numbers) == ([], [])
+    faults, unmarked = place("2.7 × and 0.6 ± 0.1", *numbers)
+    assert unmarked == ["0.6 ± 0.1"]
+    assert "nothing needs any more: '0.5 ± 0.1'" in faults[0]
+
+
 def test_a_result_file_comes_back_as_it_was_written(tmp_path):
     written = Stored("python -m langevin_ib.sim", 3, VALUES, OUTPUT, "2026-01-02", {"jax": "1"}, {"cell": "uv-stiff"})
     written.write(tmp_path / "atlas" / "x.json")
@@ -194,6 +206,7 @@ def test_a_file_is_that_of_its_recipe():
     [
         (["nowhere.md"], "no page nowhere.md"),
         (["--remake", "nothing"], "no result file nothing.json in results"),
+        (["--remake", "engine"], "engine.json has numbers of a command without summary.json"),
     ],
 )
 def test_bad_input_is_one_line(arguments, says, capsys):

@@ -17,7 +17,11 @@ from langevin_ib.cli import run as run_command
 BLOCKS = [one for page in PAGES for one in blocks(page)]
 FEW = ["--chains", "64"]
 SHORT = ["--steps", "4000", "--reference", "none", "--step-check", "no"]  # SGD's length follows from its rates
-MAINS = {f"langevin_ib.{name}": f"langevin_ib.cli.{name}" for name in ("design", "selftest")}  # their rooms' __main__
+MAINS = {  # of rooms, which have theirs elsewhere
+    **{f"langevin_ib.{name}": f"langevin_ib.cli.{name}" for name in ("design", "selftest")},
+    "sims.atlas": "sims.atlas.__main__",
+    "sims.numbers": "sims.numbers.__main__",
+}
 WITHOUT_OPTIONS = "sims.vector_pair", "sims.bench.steps", "sims.bench.throughput", "sims.bench.training"
 INSTALLED = "pip ", "dask ", "git ", "python -m venv", "python -m pytest", "python -m sphinx", "ruff ", "python docs/"
 
@@ -66,8 +70,13 @@ def check_parses(command: str, monkeypatch) -> None:
         assert not arguments
         return
     monkeypatch.setattr(sys, "argv", ["python", *arguments])
+    if "--help" in arguments or "--help-all" in arguments:
+        with pytest.raises(SystemExit, match=r"^0$"):
+            main()
+        return
     if module == "langevin_ib.sim":
         monkeypatch.setattr(run_command, "execute", stop)
+        monkeypatch.setattr(run_command, "_longer", lambda config, *_: (config, None))  # there is no run to go on with
     else:
         monkeypatch.setattr(argparse.ArgumentParser, "parse_args", parse_and_stop)
     with pytest.raises(Parsed):

@@ -32,10 +32,18 @@ def make(keys: Sequence[str]) -> int:
 
 
 def remake(keys: Sequence[str]) -> int:
-    """Run the stored commands again; 3 if a number comes out different. Writes nothing."""
+    """Run the stored commands again; 3 if a number comes out different. Writes nothing.
+
+    Raises:
+        UsageError: there is no such file, or its numbers, those of a benchmark for one, are in no `summary.json`.
+    """
     faults = 0
     for key in keys:
         old = stored.read(key)
+        if not any(number.at for number in old.values.values()):
+            raise UsageError(
+                f"{key}.json has numbers of a command without summary.json; run {old.command}, and compare"
+            )
         new = recipes.make(recipes.Recipe(old.command, old.values, bool(old.output), old.seed))
         lines = recipes.compared(old, new)
         faults += len(lines)

@@ -95,12 +95,18 @@ def pages(root: Path = ROOT) -> list[Path]:
 def read_exceptions(path: Path = EXCEPTIONS) -> Exceptions:
     """The list of exceptions: a table `[[exception]]` for each number: page, text, reason; `[[page]]` for a whole page.
 
+    Where one reason is that of many numbers, as of the rows of a table, `text` is a list.
+
     Raises:
         UsageError: it is no such list, or a reason is missing.
     """
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
-        numbers = tuple(Exempt(one["page"], one["text"], one["reason"]) for one in content.get("exception", []))
+        numbers = tuple(
+            Exempt(one["page"], text, one["reason"])
+            for one in content.get("exception", [])
+            for text in ([one["text"]] if isinstance(one["text"], str) else one["text"])
+        )
         whole = {one["page"]: one["reason"] for one in content.get("page", [])}
     except (tomllib.TOMLDecodeError, KeyError, TypeError) as error:
         raise UsageError(f"{path.name}: every exception has page, text and reason: {error!r}") from error
