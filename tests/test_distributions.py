@@ -65,7 +65,7 @@ def test_the_density_integrates_to_the_distribution(case, built, x64):
     assert np.isneginf(one.log_prob(high + 1.0))
 
 
-@pytest.mark.full(only=["slice", "naive"])
+@pytest.mark.full
 @pytest.mark.parametrize("name", ["exact", "slice", "naive"])
 def test_its_masses_are_those_that_a_run_compares_with(name, x64):
     one = law(name, beta=10.0)

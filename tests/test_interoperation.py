@@ -121,6 +121,7 @@ def p_value(draws):
     return stats.kstest(np.asarray(draws).ravel(), "norm").pvalue
 
 
+@pytest.mark.full
 def test_hmc_in_our_loop_has_its_law(x64):
     """The last draw of 4096 chains against N(0, 1), and not those of a normal that is 15% wider."""
     starts = np.full((4096, 1), 3.0)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from sims.numbers import stored
 from sims.studies import prior
 
 
@@ -23,6 +24,15 @@ def test_the_table_has_means_errors_and_paired_differences():
     assert "3.000 ± 1.000   minus horseshoe +1.000 ± 0.000" in second
 
 
+def test_a_result_file_has_means_errors_and_every_seed(tmp_path):
+    numbers = {"few": {"horseshoe": {"held-out error": [1.0, 3.0]}, "induced": {"held-out error": [2.0, 4.5]}}}
+    prior.stored(numbers, 2, "python -m sims.prior --seeds 2").write(tmp_path / "prior.json")
+    kept = stored.read("prior", tmp_path)
+    assert kept.values["few_horseshoe_held_out_error"] == stored.Number(2.0, 1.0)
+    assert kept.values["few_induced_held_out_error_gap"] == stored.Number(1.25, 0.25)
+    assert kept.more == {"seeds": 2, "by_seed": numbers}
+
+
 def test_one_seed_has_no_error_bar():
     with pytest.raises(SystemExit, match="two at least, for an error bar, got 1"):
         prior.main(["--seeds", "1"])
@@ -30,8 +40,10 @@ def test_one_seed_has_no_error_bar():
 
 @pytest.mark.full
 def test_a_small_one_runs():
-    """Two seeds, 60 draws: finite numbers, shares between 0 and 1, all three priors."""
-    numbers = prior.study(2, ["few"], draws=60)
+    """Two seeds, 60 draws: finite numbers, shares between 0 and 1, all three priors, and kept at the end."""
+    counts = []
+    numbers = prior.study(2, ["few"], draws=60, keep=lambda _, seeds: counts.append(seeds))
+    assert counts == [2]
     assert list(numbers["few"]) == ["horseshoe", "induced", "naive"]
     for by_seed in numbers["few"].values():
         assert all(np.isfinite(values).all() and len(values) == 2 for values in by_seed.values())

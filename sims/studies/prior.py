@@ -14,12 +14,14 @@ Tasks: 40 examples of 30 normal features, noise of variance 1; `few` has 3 coeff
 from N(0, ½²); `mixed` 8 from N(0, 1), the others 0. NUTS, two chains. Printed for each task and prior, as mean ±
 standard error over seeds: the squared error of the posterior mean on 500 other examples; the share of these in 90%
 intervals of the posterior predictive; the share of coefficients, of all and of those that are not 0, in 90% intervals
-of the posterior; and of each the difference from the horseshoe, paired over seeds.
+of the posterior; and of each the difference from the horseshoe, paired over seeds. Seeds are drawn eight at a time,
+and FILE is written after each eight: a result file as `sims.numbers` reads it, with the numbers of every seed.
 """
 
 from __future__ import annotations
 
-import json
+import shlex
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -34,10 +36,13 @@ from numpyro.infer import MCMC, NUTS
 
 import langevin_ib
 from langevin_ib.jax_settings import default_settings
+from langevin_ib.plain import plain
 from sims import described
+from sims.numbers.stored import Number, Stored, rounded
 
 EXAMPLES, FEATURES, HELD_OUT = 40, 30, 500
 DRAWS, CHAINS, DEPTH = 300, 2, 7
+BLOCK = 8  # seeds whose chains run side by side: what a stop costs at most
 LEVEL = 0.9
 UNIT = {"beta": 10.0, "confine": "weight-decay", "weight_decay": 0.1, "loss": False, "window": "all"}  # λ = T
 
@@ -99,13 +104,13 @@ def horseshoe(count: int) -> Any:
     return normals * numpyro.sample("local", dist.HalfCauchy(1.0).expand([count]).to_event(1))
 
 
+PRIORS = "horseshoe", "induced", "naive"
+
+
 def priors() -> dict[str, Callable[[int], Any]]:
     """Of coefficients at scale 1."""
-    return {
-        "horseshoe": horseshoe,
-        "induced": by_quantiles(langevin_ib.law("exact", **UNIT)),
-        "naive": by_quantiles(langevin_ib.law("naive", **UNIT)),
-    }
+    laws = [by_quantiles(langevin_ib.law(name, **UNIT)) for name in ("exact", "naive")]
+    return dict(zip(PRIORS, (horseshoe, *laws), strict=True))
 
 
 def regression(prior: Callable[[int], Any]) -> Callable[..., None]:
@@ -128,20 +133,30 @@ class Posterior(NamedTuple):
     diverging: np.ndarray
 
 
-def posteriors(prior: Callable[[int], Any], tasks: Sequence[Task], draws: int) -> list[Posterior]:
-    """Of all tasks side by side, each chain with its own step size and mass; warm-up is as long as the draws."""
+Sampler = Callable[[Sequence[Task], Any], list[Posterior]]
+
+
+def sampler(prior: Callable[[int], Any], draws: int) -> Sampler:
+    """Tasks and a key for each ↦ their posteriors; warm-up is as long as the draws.
+
+    All chains run side by side, each with its own step size and mass matrix.
+    """
     kernel = NUTS(regression(prior), target_accept_prob=0.9, max_tree_depth=DEPTH)
 
     def chain(key: Any, x: Any, y: Any) -> Posterior:
-        sampler = MCMC(kernel, num_warmup=draws, num_samples=draws, num_chains=1, progress_bar=False)
-        sampler.run(key, x, y, extra_fields=("diverging",))
-        samples = sampler.get_samples()
-        return Posterior(samples["w"], samples["noise"], sampler.get_extra_fields()["diverging"])
+        mcmc = MCMC(kernel, num_warmup=draws, num_samples=draws, num_chains=1, progress_bar=False)
+        mcmc.run(key, x, y, extra_fields=("diverging",))
+        samples = mcmc.get_samples()
+        return Posterior(samples["w"], samples["noise"], mcmc.get_extra_fields()["diverging"])
 
     many = jax.jit(jax.vmap(jax.vmap(chain, (0, None, None))))
-    keys = jax.vmap(lambda key: jax.random.split(key, CHAINS))(jax.random.split(jax.random.key(0), len(tasks)))
-    drawn = many(keys, *(jnp.stack([getattr(task, name) for task in tasks]) for name in ("x", "y")))
-    return [Posterior(*(np.asarray(values[i]) for values in drawn)) for i in range(len(tasks))]
+
+    def sample(tasks: Sequence[Task], keys: Any) -> list[Posterior]:
+        of_chains = jax.vmap(lambda key: jax.random.split(key, CHAINS))(keys)
+        drawn = many(of_chains, *(jnp.stack([getattr(task, name) for task in tasks]) for name in ("x", "y")))
+        return [Posterior(*(np.asarray(values[i]) for values in drawn)) for i in range(len(tasks))]
+
+    return sample
 
 
 def judged(posterior: Posterior, task: Task, random: np.random.Generator) -> dict[str, float]:
@@ -165,17 +180,29 @@ def judged(posterior: Posterior, task: Task, random: np.random.Generator) -> dic
 Numbers = dict[str, dict[str, dict[str, list[float]]]]  # task, prior, quantity: of each seed
 
 
-def study(seeds: int, kinds: Sequence[str], draws: int = DRAWS) -> Numbers:
-    """All kinds of tasks under all priors."""
-    tasks = [(kind, task_of(kind, seed)) for kind in kinds for seed in range(seeds)]
-    numbers: Numbers = {kind: {} for kind in kinds}
+def key_of(kind: str, seed: int) -> Any:
+    """Of a task's chains, the same whatever is drawn beside them."""
+    return jax.random.fold_in(jax.random.fold_in(jax.random.key(0), [*TASKS].index(kind)), seed)
+
+
+def study(
+    seeds: int, kinds: Sequence[str], draws: int = DRAWS, keep: Callable[[Numbers, int], None] | None = None
+) -> Numbers:
+    """All kinds of tasks under all priors; `keep` is called with the numbers of the first seeds, and their count."""
+    numbers: Numbers = {kind: {name: {} for name in PRIORS} for kind in kinds}
     with default_settings():
-        for name, prior in priors().items():
-            found = posteriors(prior, [task for _, task in tasks], draws)
-            for i, ((kind, task), posterior) in enumerate(zip(tasks, found, strict=True)):
-                by_seed = numbers[kind].setdefault(name, {})
-                for quantity, value in judged(posterior, task, np.random.default_rng([1, i])).items():
-                    by_seed.setdefault(quantity, []).append(value)
+        samplers = {name: sampler(prior, draws) for name, prior in priors().items()}
+        for first in range(0, seeds, BLOCK):
+            block = [(kind, seed) for kind in kinds for seed in range(first, min(first + BLOCK, seeds))]
+            tasks = [task_of(kind, seed) for kind, seed in block]
+            keys = jnp.stack([key_of(kind, seed) for kind, seed in block])
+            for name, sample in samplers.items():
+                for (kind, seed), task, posterior in zip(block, tasks, sample(tasks, keys), strict=True):
+                    random = np.random.default_rng([1, seed, [*TASKS].index(kind)])
+                    for quantity, value in judged(posterior, task, random).items():
+                        numbers[kind][name].setdefault(quantity, []).append(value)
+            if keep is not None:
+                keep(numbers, min(first + BLOCK, seeds))
     return numbers
 
 
@@ -183,6 +210,32 @@ def mean_and_error(values: Sequence[float]) -> tuple[float, float]:
     """Over seeds."""
     array = np.asarray(values)
     return float(array.mean()), float(array.std(ddof=1) / np.sqrt(array.size))
+
+
+def _number(values: Sequence[float]) -> Number:
+    """Mean and standard error, as a result file has them."""
+    mean, error = rounded(mean_and_error(values))
+    return Number(mean, error)
+
+
+def stored(numbers: Numbers, seeds: int, command: str) -> Stored:
+    """A result file: means, with standard errors over seeds, and differences from the horseshoe, paired over seeds."""
+    values: dict[str, Number] = {}
+    for kind, by_prior in numbers.items():
+        for name, by_seed in by_prior.items():
+            for quantity, each in by_seed.items():
+                key = f"{kind}_{name}_{quantity}".lower().replace(" ", "_").replace("-", "_")
+                values[key] = _number(each)
+                if name != PRIORS[0]:
+                    gaps = np.subtract(each, by_prior[PRIORS[0]][quantity]).tolist()
+                    values[f"{key}_gap"] = _number(gaps)
+    by_seed = {
+        kind: {
+            name: {quantity: rounded(each) for quantity, each in by_seed.items()} for name, by_seed in by_prior.items()
+        }
+        for kind, by_prior in numbers.items()
+    }
+    return Stored(command, 0, values, more={"seeds": seeds, "by_seed": plain(by_seed)})
 
 
 def table(numbers: Numbers) -> list[str]:
@@ -210,10 +263,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parser.parse_args(argv)
     if arguments.seeds < 2:
         raise SystemExit(f"--seeds must be two at least, for an error bar, got {arguments.seeds}")
-    numbers = study(arguments.seeds, arguments.only)
-    print("\n".join(table(numbers)))
-    if arguments.out is not None:
-        arguments.out.write_text(json.dumps({"seeds": arguments.seeds, "by_seed": numbers}, indent=1), encoding="utf-8")
+    given = sys.argv[1:] if argv is None else argv
+    command = shlex.join(["python", "-m", "sims.prior", *given])
+
+    def keep(numbers: Numbers, seeds: int) -> None:
+        if arguments.out is not None:
+            stored(numbers, seeds, command).write(arguments.out)
+
+    print("\n".join(table(study(arguments.seeds, arguments.only, keep=keep))))
 
 
 if __name__ == "__main__":
