@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 STATE = "state"  # in the folder of a run, that of where its chains ended
+ASKED = "asked.json"  # in that folder, the settings as they were asked for
 STATES = ("sampling", "check at h/2")  # stages that a longer run takes up where a finished one has left them
 
 Progress = Callable[[int, int], None]  # (done, in all)

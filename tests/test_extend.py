@@ -18,7 +18,7 @@ from langevin_ib.ensemble.checkpoint import Checkpoint, refusals
 from langevin_ib.ensemble.records import Limit, Observer, Schedule, octaves
 from langevin_ib.ensemble.runner import run_ensemble
 from langevin_ib.models import build_model
-from langevin_ib.output.extension import longer
+from langevin_ib.output.extension import finished, longer
 
 CHAINS, BURN_IN, THIN = 70, 13, 7  # more than a block of SGD's; no whole numbers of a word of increments
 KERNELS = {
@@ -143,6 +143,7 @@ def test_what_rules_had_decided_stays(runs):
 @pytest.mark.parametrize(("options", "said"), [
     (["--extend", "0"], "--extend must be a whole number from 1, got 0"),
     (["--extend", "1"], "--extend must be at least thin = "),
+    (["--extend", "700", "--fresh"], "--extend must be left out with --fresh, which begins anew, got 700"),
     (["--steps", "1300", "--beta", "11", "--extend", "700"], "--extend must be a finished run of these settings in "),
 ])  # fmt: skip
 def test_what_cannot_be_extended_is_said_in_one_line(options, said, runs, capsys):
@@ -156,13 +157,35 @@ def test_what_cannot_be_extended_is_said_in_one_line(options, said, runs, capsys
 
 
 def test_of_two_that_fit_one_has_to_be_named(runs, tmp_path, capsys):
+    """Two runs that were asked for alike: rules have come to another thinning, as a later version's may."""
     folder = tmp_path / "runs"
     shutil.copytree(runs[0], folder)
+    (chosen,) = folder.iterdir()
     assert command(folder, "--steps", "1300", "--thin", "3") == 0
+    other = next(path for path in folder.iterdir() if path.name not in (chosen.name, ".checkpoints"))
+    shutil.copyfile(chosen / "state" / "asked.json", other / "state" / "asked.json")
     assert command(folder, "--steps", "1300", "--extend", "700") == 2
     error = capsys.readouterr().err
     assert "--extend must be settings of one finished run (--config RUN/config.toml), got those of " in error
-    chosen = next(path for path in folder.iterdir() if path.name == next(runs[0].iterdir()).name)
     shutil.rmtree(chosen / "state")
     assert command(folder, "--config", str(chosen / "config.toml"), "--extend", "700") == 2
     assert "--extend must be a run that keeps where its chains ended" in capsys.readouterr().err
+
+
+def test_settings_that_were_not_asked_for_are_those_of_another_run(runs, tmp_path, capsys):
+    """What a rule or a default leaves open is not what somebody has set."""
+    (theirs,) = runs[0].iterdir()
+    folder = tmp_path / "runs"
+    assert command(folder, "--steps", "1300", "--thin", "3", "--metric", "4", "1") == 0
+    assert command(folder, "--steps", "1300", "--extend", "700") == 2
+    assert "--extend must be a finished run of these settings in" in capsys.readouterr().err
+    assert finished(RunConfig.from_dict(json.loads((theirs / "state" / "asked.json").read_text())), runs[0]) == theirs
+    assert finished(RunConfig.from_dict(longer(theirs, 700).to_dict() | {"steps": 1300}), runs[0]) == theirs
+
+
+def test_a_state_that_is_gone_is_said(tmp_path):
+    earlier = tmp_path / "earlier.npz"
+    ensemble("langevin", 16, Checkpoint(tmp_path / "here.npz", {"run": "one"}, earlier=earlier))
+    assert refusals(tmp_path) == (
+        f"checkpoint {earlier} is not continued: it is not there; these steps are taken anew",
+    )

@@ -101,6 +101,8 @@ def _simulate(argv: Sequence[str]) -> int:
     retained = _retained(settings, typed, declared)
     extends = None
     if more is not None:
+        if output.fresh:
+            raise ConfigError("extend", "left out with --fresh, which begins anew", more)
         config, extends = _longer(config, more, output.out)
 
     start_for_command()

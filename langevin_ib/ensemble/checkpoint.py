@@ -119,7 +119,7 @@ class Checkpoint:
         try:
             header, leaves = _unpacked(path.read_bytes())
         except FileNotFoundError:
-            return None
+            return self.refuse("it is not there", path) if path == self.earlier else None
         except OSError as error:
             return self.refuse(f"it cannot be read: {_reason(error)}", path)
         except _ForeignError as error:

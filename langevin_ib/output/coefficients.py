@@ -110,17 +110,17 @@ def constant_coefficients(outcomes: Iterable[Outcome]) -> list[tuple[list[str], 
         for key, value in row.items():
             if key.endswith("_c") and key != f"{FREE}_c" and isinstance(value, int | float):
                 found.setdefault(key.removesuffix("_c"), []).append(value)
-    lines: list[tuple[list[str], float]] = []
+    lines: list[tuple[list[str], list[float]]] = []
     for law, values in found.items():
         if max(values) - min(values) > CONSTANT:
             continue
-        c = float(np.mean(values))
-        near = next((laws for laws, other in lines if abs(c - other) <= CONSTANT), None)
+        near = next((line for line in lines if np.ptp([*line[1], *values]) <= CONSTANT), None)
         if near is None:
-            lines.append(([law], c))
+            lines.append(([law], values))
         else:
-            near.append(law)
-    return lines
+            near[0].append(law)
+            near[1].extend(values)
+    return [(laws, float(np.mean(values))) for laws, values in lines]
 
 
 def plot_coefficients(

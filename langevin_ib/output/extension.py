@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 from pathlib import Path
 
-from langevin_ib.config.kinds import AUTO
 from langevin_ib.config.run import RunConfig
 from langevin_ib.config.settings import read_settings
 from langevin_ib.errors import ConfigError
 from langevin_ib.output.folders import CONFIG
-from langevin_ib.stages import STATE
+from langevin_ib.plain import JsonObject
+from langevin_ib.stages import ASKED, STATE
 
 WANTED = "a finished run of these settings"
 
@@ -33,13 +35,14 @@ def longer(folder: Path, steps: int) -> RunConfig:
 
 
 def finished(config: RunConfig, out: Path) -> Path:
-    """The folder of the finished run that has these settings, whatever rules have made of those that they leave open.
+    """The folder of the finished run that was asked for by these settings, or that they have become by rules.
 
     Raises:
         ConfigError: there is none, or more than one.
     """
     name = f"{config.run_name.rpartition('-')[0]}-*"
-    fitting = [file.parent for file in sorted(out.glob(f"{name}/{CONFIG}")) if _fits(config, file.parent)]
+    asked = config.to_dict()
+    fitting = [file.parent for file in sorted(out.glob(f"{name}/{CONFIG}")) if asked in _settings_of(file.parent)]
     if not fitting:
         raise ConfigError("extend", f"{WANTED} in {out}", "none there (without --extend this command makes it)")
     if len(fitting) > 1:
@@ -48,16 +51,14 @@ def finished(config: RunConfig, out: Path) -> Path:
     return fitting[0]
 
 
-def _fits(config: RunConfig, folder: Path) -> bool:
-    """Whether these settings, resolved, can be those of the run in a folder."""
-    try:
-        theirs = _config_of(folder).to_dict()
-    except ConfigError:  # of another version, or of a plug-in that is not here
-        return False
-    ours = config.to_dict()
-    return all(ours.get(name) in (AUTO, None) or ours[name] == value for name, value in theirs.items()) and (
-        ours.keys() <= theirs.keys() | {name for name, value in ours.items() if value == AUTO}
-    )
+def _settings_of(folder: Path) -> list[JsonObject]:
+    """Those that the run in a folder was asked for by, if it says, and those that rules made of them."""
+    found = []
+    with contextlib.suppress(OSError, ValueError):  # a run that keeps no state
+        found.append(json.loads((folder / STATE / ASKED).read_bytes()))
+    with contextlib.suppress(ConfigError):  # one of another version, or of a plug-in that is not here
+        found.append(_config_of(folder).to_dict())
+    return found
 
 
 def _config_of(folder: Path) -> RunConfig:

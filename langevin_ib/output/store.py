@@ -19,7 +19,7 @@ from langevin_ib.output.page import page
 from langevin_ib.output.report import run_report
 from langevin_ib.plain import JsonObject
 from langevin_ib.runs.result import Result
-from langevin_ib.stages import STATE, STATES, slug
+from langevin_ib.stages import ASKED, STATE, STATES, slug
 from langevin_ib.studies.result import StudyResult, folder_name
 
 Files = Mapping[str, Callable[[], str | bytes | memoryview]]  # name: what makes its content
@@ -80,9 +80,9 @@ def save_study(result: StudyResult, report: Report, out: str | Path, *, settings
 
 def _save(folder: Path, files: Files, report: Report, checkpoints: Path | None, states: Sequence[str] = ()) -> Path:
     def fill(fresh: Path) -> None:
-        for stage in states:
+        for name in (*(f"{slug(stage)}.npz" for stage in states), ASKED) if states else ():
             if checkpoints is not None:
-                _keep(checkpoints / f"{slug(stage)}.npz", fresh / STATE)
+                _keep(checkpoints / name, fresh / STATE)
         for name, content in files.items():
             write(fresh / name, content())
         images = {}

@@ -428,8 +428,10 @@ def _drift(prepared: Prepared, sample: Sample, step_size: float) -> tuple[DriftS
     """The plain marginal of an unconfined run, in its last stretches of time: it has no stationary law."""
     plan, schedule = prepared.plan, prepared.plan.schedule
     starts, scalar, rows = (0, *schedule.segments[:-1]), plan.scalars[0], []
-    stretches = zip(starts, schedule.segments, sample.stretches, strict=True)
-    for first, last, stretch in list(stretches)[-DRIFT_STRETCHES:]:
+    stretches = list(zip(starts, schedule.segments, sample.stretches, strict=True))
+    if len(stretches) > 1 and schedule.records < 1.25 * starts[-1]:  # the rest behind the last octave, if it is short
+        stretches.pop()
+    for first, last, stretch in stretches[-DRIFT_STRETCHES:]:
         assert stretch.marginal is not None  # an unconfined run keeps draws on a slab
         seen, on_slab = stretch.marginal.windows[scalar], stretch.counted.windows[scalar]
         chain_means = stretch.charge.mean.mean(axis=1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -10,12 +12,13 @@ from langevin_ib import background, signals
 from langevin_ib.config.records import record
 from langevin_ib.config.run import RunConfig, named_origins
 from langevin_ib.ensemble.checkpoint import refusals, resumes
+from langevin_ib.files import write_whole
 from langevin_ib.runs.doubts import convergence_doubts, health_doubts
 from langevin_ib.runs.judge import judge, mixing_of
 from langevin_ib.runs.process import Draws, Prepared, Process
 from langevin_ib.runs.result import Result
 from langevin_ib.session import Session, silent
-from langevin_ib.stages import STATE, Stages
+from langevin_ib.stages import ASKED, STATE, Stages
 from langevin_ib.statistics.records import Doubt
 
 
@@ -85,6 +88,9 @@ def _run(config: RunConfig, session: Session) -> Result:
     prepared = process.prepare(config, session)
     signals.name(prepared.plan.config.run_name)
     draws = process.draw(prepared, session)
+    if session.checkpoints is not None:
+        with contextlib.suppress(OSError):  # as a state that cannot be saved, it stops no run
+            write_whole(session.checkpoints / ASKED, json.dumps(config.to_dict()).encode())
     background.settle()
     result = judge(prepared, draws, process.details(prepared, draws))
     info = replace(
