@@ -166,7 +166,9 @@ def test_one_reason_may_be_that_of_several_numbers_each_of_which_is_needed(tmp_p
 
 
 def test_a_result_file_comes_back_as_it_was_written(tmp_path):
-    written = Stored("python -m langevin_ib.sim", 3, VALUES, OUTPUT, "2026-01-02", {"jax": "1"}, {"cell": "uv-stiff"})
+    written = Stored(
+        "python -m langevin_ib.sim", 3, VALUES, OUTPUT, "2026-01-02", {"jax": "1"}, "1", {"cell": "uv-stiff"}
+    )
     written.write(tmp_path / "atlas" / "x.json")
     assert stored.read("atlas/x", tmp_path) == written
     assert json.loads((tmp_path / "atlas" / "x.json").read_text())["seed"] == 3

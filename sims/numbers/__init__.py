@@ -16,6 +16,7 @@ doubt of a run for one, stands `<!-- words: KEY -->`. What looks measured (an er
 p-value, a rate, a factor, a share with a decimal) and has no mark is a fault, unless `docs/results/exceptions.toml` has
 it, with the reason. Times of a machine are not looked at.
 
-A result file has the command, seed, date, versions and the numbers with their errors; `--make KEY` writes it by the
-recipe in `docs/results/recipes.toml`, and `--remake KEY` runs its command again and compares within the error bars.
+A result file has the command, seed, date, versions, the engine's version and the numbers with their errors. One of
+another engine than the present one is a fault, unless it is an `[[engine]]` of that list, with the reason. `--make KEY`
+writes it by the recipe in `docs/results/recipes.toml`, and `--remake KEY` runs its command again and compares.
 """

@@ -73,10 +73,17 @@ class Exempt(NamedTuple):
 
 
 class Exceptions(NamedTuple):
-    """What may stand without a mark: single numbers, and pages whose old numbers have none yet, with the reason."""
+    """What is let pass, with the reason.
+
+    Attributes:
+        numbers: single numbers without a mark.
+        pages: those whose old numbers have no marks yet.
+        engines: result files, by key, of an engine that is not the present one.
+    """
 
     numbers: tuple[Exempt, ...] = ()
     pages: Mapping[str, str] = MappingProxyType({})
+    engines: Mapping[str, str] = MappingProxyType({})
 
 
 class Checked(NamedTuple):
@@ -95,7 +102,8 @@ def pages(root: Path = ROOT) -> list[Path]:
 def read_exceptions(path: Path = EXCEPTIONS) -> Exceptions:
     """The list of exceptions: a table `[[exception]]` for each number: page, text, reason; `[[page]]` for a whole page.
 
-    Where one reason is that of many numbers, as of the rows of a table, `text` is a list.
+    Where one reason is that of many numbers, as of the rows of a table, `text` is a list. `[[engine]]` has the `file` of
+    an earlier engine, by key, or a list of them.
 
     Raises:
         UsageError: it is no such list, or a reason is missing.
@@ -108,12 +116,35 @@ def read_exceptions(path: Path = EXCEPTIONS) -> Exceptions:
             for text in ([one["text"]] if isinstance(one["text"], str) else one["text"])
         )
         whole = {one["page"]: one["reason"] for one in content.get("page", [])}
+        engines = {
+            file: one["reason"]
+            for one in content.get("engine", [])
+            for file in ([one["file"]] if isinstance(one["file"], str) else one["file"])
+        }
     except (tomllib.TOMLDecodeError, KeyError, TypeError) as error:
         raise UsageError(f"{path.name}: every exception has page, text and reason: {error!r}") from error
-    for text, reason in [*((exempt.text, exempt.reason) for exempt in numbers), *whole.items()]:
+    for text, reason in [*((exempt.text, exempt.reason) for exempt in numbers), *whole.items(), *engines.items()]:
         if not reason.strip():
             raise UsageError(f"{path.name}: no reason for {text!r}")
-    return Exceptions(numbers, whole)
+    return Exceptions(numbers, whole, engines)
+
+
+def engine_faults(exceptions: Exceptions, *, results: Path = RESULTS) -> list[Fault]:
+    """Result files that are not of the present engine, or do not say of which, and are no exception.
+
+    The engine drives every chain, so that its next version gives other numbers from the same seed.
+    """
+    faults = []
+    present = stored.present_engine()
+    for key in stored.keys(results):
+        engine = stored.read(key, results).engine
+        if engine == present and key in exceptions.engines:
+            faults.append(Fault(f"{key}.json", 0, "an exception that nothing needs any more: it is of this engine"))
+        if engine != present and key not in exceptions.engines:
+            said = f"of engine {engine}" if engine else "of an engine that it does not name"
+            faults.append(Fault(f"{key}.json", 0, f"{said}, and the present one is {present}: --make {key}"))
+    missing = [key for key in exceptions.engines if not (results / f"{key}.json").is_file()]
+    return [*faults, *(Fault(f"{key}.json", 0, "an exception for a file that is not there") for key in missing)]
 
 
 def check(paths: Sequence[Path], exceptions: Exceptions, *, root: Path = ROOT, results: Path = RESULTS) -> Checked:
@@ -264,10 +295,9 @@ def fitting(text: str, results: Path = RESULTS) -> list[str]:
     They may be so by chance, above all where a number has no error bar: whoever marks it knows what it is.
     """
     quoted = QUOTED.search(text)
-    keys = [path.relative_to(results).with_suffix("").as_posix() for path in sorted(results.rglob("*.json"))]
     return [
         f"{key}.{name}"
-        for key in keys
+        for key in stored.keys(results)
         for name, number in stored.read(key, results).values.items()
         if quoted is not None and not difference(quoted, number)
     ]

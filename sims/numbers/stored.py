@@ -101,6 +101,7 @@ class Stored:
         values: the numbers, by name.
         output: the lines that the command printed; empty where no page shows them.
         date, versions: when it ran, and by what.
+        engine: `langevin_ib.ensemble.program.ENGINE` then: another engine draws other numbers from the same seed.
         more: other content of the file, by key.
     """
 
@@ -110,6 +111,7 @@ class Stored:
     output: tuple[str, ...] = ()
     date: str = ""
     versions: dict[str, str] = field(default_factory=dict)
+    engine: str = ""
     more: dict[str, Json] = field(default_factory=dict)
 
     def write(self, path: Path) -> None:
@@ -119,6 +121,7 @@ class Stored:
             "seed": self.seed,
             "date": self.date or date.today().isoformat(),
             "versions": dict(self.versions or versions()),
+            "engine": self.engine or present_engine(),
             "values": plain(self.values),
             **({"output": list(self.output)} if self.output else {}),
             **self.more,
@@ -137,11 +140,17 @@ def read(key: str, folder: Path = RESULTS) -> Stored:
         content = json.loads(path.read_text(encoding="utf-8"))
         values = {name: _number(entry) for name, entry in content.pop("values").items()}
         known = {name: content.pop(name) for name in ("command", "seed", "date", "versions")}
-        return Stored(**known, values=values, output=tuple(content.pop("output", ())), more=content)
+        output, engine = tuple(content.pop("output", ())), content.pop("engine", "")
+        return Stored(**known, values=values, output=output, engine=engine, more=content)
     except FileNotFoundError as error:
         raise UsageError(f"no result file {path.name} in {folder.name}") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UsageError(f"{path.name} is no result file: {error!r}") from error
+
+
+def keys(folder: Path = RESULTS) -> list[str]:
+    """Of all result files."""
+    return [path.relative_to(folder).with_suffix("").as_posix() for path in sorted(folder.rglob("*.json"))]
 
 
 def _number(entry: dict[str, Any]) -> Number:
@@ -213,6 +222,13 @@ def _rounded(value: float | None) -> float | None:
 def rounded(values: Any, digits: int = SIGNIFICANT) -> list[float]:
     """A list of numbers to a few significant digits."""
     return [float(f"{value:.{digits}g}") for value in values]
+
+
+def present_engine() -> str:
+    """The engine's version in this checkout."""
+    from langevin_ib.ensemble.program import ENGINE  # noqa: PLC0415 - JAX, which reading files does not need
+
+    return ENGINE
 
 
 def versions() -> dict[str, str]:
