@@ -27,7 +27,7 @@ def make(keys: Sequence[str]) -> int:
     for key in keys:
         made = recipes.make(recipes.recipe_of(key))
         made.write(RESULTS / f"{key}.json")
-        print(f"{key}: " + ", ".join(f"{name} {recipes.shown(number)}" for name, number in made.values.items()))
+        print(f"{key}: " + ", ".join(f"{name} {stored.shown(number)}" for name, number in made.values.items()))
     return 0
 
 
