@@ -1,8 +1,8 @@
 """The cells: models down, protocols and noises across; a command each, and what is kept of the run.
 
-The settings are the package's defaults, but for what `Row.shorter` and `CHANGES` say and why, by the time that runs take.
-Those in `SHORT` were raised once after first runs: draws of the laws, chains, and attention's steps (the page says from
-what).
+The settings are the package's defaults, but for what `Row.shorter` and `CHANGES` say and why, by the time that runs
+take. Those in `SHORT` were raised once after first runs: draws of the laws, chains, and attention's steps (the page
+says from what).
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ Which reduced law do the draws obey? Models down, protocols and noises across.
 and `--draw` draws picture and page from the result files in `docs/results/atlas` alone, each of which has the command,
 the seed, the versions and the seconds that its run took. Every cell is one run on the full parameter space, seed 0, at
 the package's defaults, but for what is said below under *Settings*, with what was changed there after first runs. Cells
-that fail, are refused, stay undecided or have doubts are shown as they are.
+that fail, are refused, stay undecided or have doubts are shown as they are. {ran} of {all} cells have been run.
 
 ## How to read a cell
 
@@ -44,7 +44,7 @@ SETTINGS = """
 ## Settings
 
 Shorter runs than the default's are marked with what was changed. They make error bars wider, and verdicts undecided.
-The settings of ReLU, attention and matrix were changed once after first runs, for all their cells: draws of the laws from
+The settings of ReLU, attention and matrix under protocols were changed once after first runs: draws of the laws from
 32 000 to 256 000, because first runs of ReLU and attention with an eighth of the default or less were in doubt (halves
 of those draws differed); with them chains from 256 to 512, and attention's steps from 10 000 to 20 000.
 """
@@ -57,7 +57,8 @@ Doubts, for which a run gives no verdict; and why there is no number or law, in 
 
 def page(cells: Mapping[str, Cell]) -> str:
     """The whole page, in Markdown that MyST and any forge reads."""
-    lines = [HEAD]
+    ran = [cell for cell in cells.values() if cell.file is not None]
+    lines = [HEAD.format(ran=len(ran), all=len(cells))]
     for row, about in ROWS.items():
         lines += [f"### {about.title}", "", _row(["protocol or noise", "theory", "c", "law, TV", "the paper"])]
         lines += [_row(["---"] * 5)]
@@ -65,7 +66,6 @@ def page(cells: Mapping[str, Cell]) -> str:
         lines.append("")
     lines.append(SETTINGS.lstrip())
     lines += [_row(["cell", "command", "changed, and why"]), _row(["---"] * 3)]
-    ran = [cell for cell in cells.values() if cell.file is not None]
     lines += [_row([_link(cell), f"`{cell.file.command}`", cell.more["note"]]) for cell in ran if cell.file]
     lines += [REASONS, _row(["cell", "in the run's words"]), _row(["---"] * 2)]
     lines += [_row([_link(cell), words]) for cell in ran if (words := _words(cell))]

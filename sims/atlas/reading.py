@@ -13,8 +13,9 @@ from sims.atlas import cells
 from sims.numbers import stored
 from sims.numbers.stored import Number, Stored
 
-# A cell is named after the first of these that agrees: limits of theory whose c is that of the draws, SGD's own law, then
-# what the protocol's finite κ, λ or slab makes of them. `printed` and `naive` are the paper's formula and a control, no law of a protocol.
+# A cell is named after the first of these that agrees: limits of theory whose c is that of the draws, SGD's own law,
+# then what the protocol's finite κ, λ or slab makes of them. `printed` and `naive` are the paper's formula and a
+# control, no law of a protocol.
 LAWS = "slice", "hard", "pushforward", "sgd", "exact"
 LIMITS = {"slice": 1.0, "hard": 0.0, "pushforward": -1.0}  # their c
 EQUATIONS = {"printed": "6", "slice": "8"}  # of the paper
@@ -149,9 +150,9 @@ def read_cell(name: str, file: Stored | None) -> Cell:
 
 
 def _has_c(file: Stored | None, law: str) -> bool:
-    """Whether the c of a limit lies in the 95% interval of the measured one; true where there is none to be held against.
+    """Whether a limit's c lies in the 95% interval of the measured one; true where there is none to be held against.
 
-    TV can be below the margin at another c: under weight decay `hard` is, at c = −0.1, and `exact` says what is the case.
+    TV can be below the margin at another c, as that of `hard` under weight decay at c = −0.1, where `exact` holds.
     """
     c = None if file is None else file.values.get("c")
     if law not in LIMITS or c is None or c.value is None or c.error is None:

@@ -35,12 +35,12 @@ BETWEEN = re.compile(r"[^\d<|]{0,30}")
 IS = r"(?:of|is|are|was|at|is\sat|below|under|above|over|up\sto|about)"
 WORDED = r"(?:two|three|four|five|six|seven|eight|nine|ten|twelve|fifteen|twenty|thirty|fifty|hundred|thousand)"
 LEVEL = r"(?:upper\s|lower\s)?(?:interval|band|bound|end\b|confidence|level)"
-REPEATED = r"seeds?|tasks?|runs?|chains?|cells?|cases?|starts?|draws|records|models|matrices|laws|coefficients"
+REPEATED = r"seeds?|tasks?|runs?|chains?|cases?|starts?|draws|records|models|matrices|laws|coefficients"
 LOOKS_MEASURED = re.compile(
     rf"{SIGNED}%?\s?(?:±|\+/[-−]|\+-)\s?{UNSIGNED}"
     rf"|\b(?:TV|R-hat|p-values?)\s?(?:{IS}\s|[=<>≈≤≥:])?\s?{UNSIGNED}"
     rf"|(?<!lambda )\bp\s?[=<>≈≤≥:]\s?{UNSIGNED}"
-    rf"|\bc\s?(?:[=≈:]|{IS}\s)\s?[-−+]?\d+\.\d+"
+    rf"|\bc\s?(?:[=≈:]|{IS}\s)\s?[-−+]?\d+\.\d+(?:\s?±\s?{UNSIGNED})?"
     rf"|\b(?:is|are|was|were|lies|lie|stays|comes|came)\sat\s[-−+]?\d+\.\d+"
     rf"|(?<![\w.]){UNSIGNED}\s?(?:[kMG]|million\s|[MG]B)[\w-]*(?:/s|\sper\ssecond)"
     rf"|×\s?(?<![\w.]){UNSIGNED}(?![\w·])|(?<![\w.]){UNSIGNED}\s?×"
@@ -131,8 +131,8 @@ def text_of(path: Path) -> str:
 def read_exceptions(path: Path = EXCEPTIONS) -> Exceptions:
     """The list of exceptions: a table `[[exception]]` for each number: page, text, reason; `[[page]]` for a whole page.
 
-    Where one reason is that of many numbers, as of the rows of a table, `text` is a list. `[[engine]]` has the `file` of
-    an earlier engine, by key, or a list of them.
+    Where one reason is that of many numbers, as of the rows of a table, `text` is a list. `[[engine]]` has the `file`
+    of an earlier engine, by key, or a list of them.
 
     Raises:
         UsageError: it is no such list, or a reason is missing.
@@ -335,9 +335,9 @@ def fitting(text: str, results: Path = RESULTS) -> list[str]:
 def difference(quoted: re.Match[str], number: Number, *, rounded: bool = False) -> str:
     """What is wrong with a quoted number; empty where it is the stored one, rounded to the digits that are quoted.
 
-    Half of the last digit may be no more than the standard error, so that rounding hides nothing that was measured. Of a
-    number with an interval three significant digits do as well, of one with neither two. `rounded`, for a mark that says
-    so, lets fewer digits pass.
+    Half of the last digit may be no more than the standard error, so that rounding hides nothing that was measured. Of
+    a number with an interval three significant digits do as well, of one with neither two. `rounded`, for a mark that
+    says so, lets fewer digits pass.
 
     >>> difference(QUOTED.search("c = 0.998 ± 0.005"), Number(0.99841, 0.0047))
     ''

@@ -60,7 +60,7 @@ class Number(NamedTuple):
 
     @property
     def spread(self) -> float:
-        """Its standard error: as stored, else a 95% interval's half over 1.96; of a band over seeds too. 0 without one."""
+        """Its standard error: as stored, else half of its interval over 1.96; 0 without either."""
         if self.error is not None:
             return self.error
         return 0.0 if self.bounds is None else (self.bounds[1] - self.bounds[0]) / (2.0 * NORMAL95)
