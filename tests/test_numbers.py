@@ -109,8 +109,8 @@ def test_a_mark_is_that_of_the_last_number_before_it_alone(place):
     [
         "0.95 ± 0.06", "TV 0.0021", "p = 5e-15", "950 M/s", "25 MB/s", "2.5 million steps per second", "× 12.2",
         "2.7 ×", "0.34 times", "93.5%", "0.016 [0.0055, 0.074]", "0.72 (0.68 to 0.76)", "TV = 0.5", "TV: 0.5",
-        "TV ≤ 0.02", "is at 0.99", "R-hat 1.2", "89%", "ten times", "0.97 +/- 0.01", "p-value 1e-9", "p: 0.2", "c = −0.2",
-        "none of 32 seeds", "31 of the 32 tasks",
+        "TV ≤ 0.02", "is at 0.99", "R-hat 1.2", "89%", "ten times", "0.97 +/- 0.01", "p-value 1e-9", "p: 0.2",
+        "c = −0.2", "none of 32 seeds", "31 of the 32 tasks",
     ],
 )  # fmt: skip
 def test_a_new_number_without_a_mark_fails_in_text_tables_and_blocks(place, text):
