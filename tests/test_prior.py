@@ -17,6 +17,14 @@ def test_tasks_are_those_that_the_docstring_tells_of():
 
 
 def test_the_table_has_means_errors_and_paired_differences():
+    numbers = {"few": {"horseshoe": {"held-out error": [1.0, 3.0]}, "induced": {"held-out error": [2.0, 4.0]}}}
+    first, second = prior.table(numbers)[1:]
+    assert "2.000 ± 1.000" in first
+    assert "minus" not in first
+    assert "3.000 ± 1.000   minus horseshoe +1.000 ± 0.000" in second
+
+
+def test_a_result_file_has_means_errors_and_every_seed(tmp_path):
     mixed = {"largest R-hat": [1.01, 1.02], "diverging": [0.0, 0.125]}
     horseshoe, induced = {"held-out error": [1.0, 3.0], **mixed}, {"held-out error": [2.0, 4.5], **mixed}
     numbers = {"few": {"horseshoe": horseshoe, "induced": induced}}
