@@ -1,7 +1,7 @@
 """The cells: models down, protocols and noises across; a command each, and what is kept of the run.
 
 The settings are the package's defaults, but for what `Row.shorter` and `CHANGES` say and why, by the time that runs
-take. Those in `SHORT` were raised once after first runs: draws of the laws, chains, and attention's steps (the page
+take. Those in `SHORT` were raised after first runs: draws of the laws, chains, and attention's steps (the page
 says from what).
 """
 
