@@ -31,6 +31,17 @@ def test_a_limit_that_agrees_goes_before_the_exact_law():
     assert (found.headline, found.verdict) == ("c = 0.998 ± 0.005", "slice: TV 0.0008")
 
 
+@pytest.mark.parametrize(("c", "law"), [((-0.011, 0.006), "hard"), ((-0.101, 0.0006), "exact"), (None, "hard")])
+def test_a_limit_is_named_only_where_its_c_is_that_of_the_draws(c, law):
+    """Weight decay: `hard` agrees by TV beside c = −0.1, whose error leaves out 0; the control: one that does not."""
+    assert cell(c=c, exact="agrees", hard="agrees").law == law
+    assert cell(c=c, exact="undecided", hard="undecided").law == law
+
+
+def test_a_limit_whose_c_is_another_one_is_named_where_there_is_no_exact_law_that_agrees():
+    assert cell(c=(-0.101, 0.0006), hard="agrees").law == "hard"
+
+
 def test_the_exact_law_alone_stands_between_the_limits_and_contradicts_both_equations():
     found = cell(exact="agrees")
     assert (found.law, found.decided, found.against) == ("exact", True, ("6", "8"))
@@ -39,6 +50,8 @@ def test_the_exact_law_alone_stands_between_the_limits_and_contradicts_both_equa
 def test_one_law_that_is_left_is_named_undecided_and_of_two_none_is():
     found = cell(exact="undecided", slice="undecided")
     assert (found.law, found.decided, found.verdict) == ("slice", False, "slice? TV 0.0008, undecided")
+    found = cell(slice="undecided")
+    assert (found.law, found.decided) == ("slice", False)
     found = cell(exact="undecided", slice="undecided", hard="undecided")
     assert (found.law, found.verdict) == (None, "undecided")
 
@@ -95,6 +108,13 @@ def test_the_files_of_the_repository_are_those_of_the_commands_and_the_page_foll
     )
 
 
+def test_the_front_page_says_how_many_cells_have_been_run():
+    ran = [one for one in reading.read_cells(command.FOLDER).values() if one.file is not None]
+    said = re.findall(r"(\d+) of (\d+) cells", (command.ROOT / "README.md").read_text(encoding="utf-8"))
+    assert said
+    assert set(said) == {(str(len(ran)), str(len(cells.NAMES)))}
+
+
 def test_every_number_of_the_page_is_checked_against_its_file(tmp_path):
     """A changed digit in any cell is a fault of the page, the negative control."""
     found = {name: cell(name, exact="agrees", slice="agrees") for name in cells.NAMES}
@@ -126,6 +146,16 @@ def test_no_text_of_the_picture_leaves_its_cell_or_runs_into_another():
         assert box.x1 <= drawn.bbox.width, texts[i].get_text()
         for j in range(i):
             assert not box.overlaps(boxes[j]), f"{texts[i].get_text()!r} runs into {texts[j].get_text()!r}"
+
+
+def test_a_cell_of_an_earlier_engine_is_missing(tmp_path, monkeypatch):
+    monkeypatch.setattr(command, "FOLDER", tmp_path)
+    one = cell(exact="agrees").file
+    assert one is not None
+    one.write(tmp_path / "uv-stiff.json")
+    assert command.is_there("uv-stiff")
+    monkeypatch.setattr(stored, "present_engine", lambda: "next")
+    assert not command.is_there("uv-stiff")
 
 
 def test_a_wrong_cell_is_one_line(capsys):

@@ -101,14 +101,16 @@ def test_a_mark_without_a_number_before_it_fails(place):
 
 def test_a_mark_is_that_of_the_last_number_before_it_alone(place):
     faults, unmarked = place("c = 0.5 ± 0.1, and c = 0.998 ± 0.005 <!-- number: main.c -->.")
-    assert (faults, unmarked) == ([], ["0.5 ± 0.1"])
+    assert (faults, unmarked) == ([], ["c = 0.5 ± 0.1"])
 
 
 @pytest.mark.parametrize(
     "text",
     [
         "0.95 ± 0.06", "TV 0.0021", "p = 5e-15", "950 M/s", "25 MB/s", "2.5 million steps per second", "× 12.2",
-        "2.7 ×", "0.34 times", "93.5%", "0.016 [0.0055, 0.074]", "0.72 (0.68 to 0.76)",
+        "2.7 ×", "0.34 times", "93.5%", "0.016 [0.0055, 0.074]", "0.72 (0.68 to 0.76)", "TV = 0.5", "TV: 0.5",
+        "TV ≤ 0.02", "is at 0.99", "R-hat 1.2", "89%", "ten times", "0.97 +/- 0.01", "p-value 1e-9", "p: 0.2",
+        "c = −0.2", "none of 32 seeds", "31 of the 32 tasks",
     ],
 )  # fmt: skip
 def test_a_new_number_without_a_mark_fails_in_text_tables_and_blocks(place, text):
@@ -116,6 +118,67 @@ def test_a_new_number_without_a_mark_fails_in_text_tables_and_blocks(place, text
         faults, unmarked = place(page)
         assert not faults
         assert len(unmarked) == 1
+
+
+def test_a_cell_of_a_table_that_is_a_decimal_fraction_alone_needs_a_mark(place):
+    assert place("| a | 0.34 | 1.5 |") == ([], [" 0.34 ", " 1.5 "])
+    assert place("| a | 34 | b 0.34 |") == ([], [])
+
+
+@pytest.mark.parametrize(
+    "text", ["95% intervals", "95% upper bound", "the band of 90% of them", "at level 5%", "lambda p: 0.5", "c = 1"]
+)
+def test_levels_and_settings_do_not_look_measured(place, text):
+    assert place(f"It has {text} here.") == ([], [])
+
+
+def test_markdown_of_notebooks_is_read_and_their_code_is_not(tmp_path):
+    cells = [("markdown", ["# A\n", "It is TV 0.5."]), ("code", ["print('TV 0.7')"]), ("markdown", "p = 0.1")]
+    path = tmp_path / "a.ipynb"
+    path.write_text(json.dumps({"cells": [{"cell_type": kind, "source": source} for kind, source in cells]}))
+    found = prose.check([path], Exceptions(), root=tmp_path, results=tmp_path)
+    assert [(one.page, one.text) for one in found.unmarked] == [("a.ipynb", "TV 0.5"), ("a.ipynb", "p = 0.1")]
+    path.write_text("{}")
+    with pytest.raises(UsageError, match=r"a\.ipynb is no notebook"):
+        prose.check([path], Exceptions(), root=tmp_path, results=tmp_path)
+    assert any(page.suffix == ".ipynb" for page in prose.pages())
+
+
+@pytest.mark.parametrize("text", ["c = 1", "c = 1.0", "c = 1.00", "89%", "TV 0", "−0.1"])
+def test_digits_go_down_to_the_error_unless_the_mark_says_rounded(place, text):
+    key = {"c": "c", "8": "share", "T": "tv", "−": "ratio"}[text[0]]
+    value = {"share": Number(0.8921, error=0.0031), "ratio": Number(-0.1042), "c": VALUES["c"], "tv": VALUES["tv"]}[key]
+    quoted = prose.QUOTED.search(text)
+    assert quoted
+    assert "too few digits" in prose.difference(quoted, value)
+    assert not prose.difference(quoted, value, rounded=True)
+    faults, _ = place("c = 1 <!-- number: main.c -->")
+    assert "too few digits" in faults[0]
+    assert place("c = 1 <!-- number: main.c rounded -->") == ([], [])
+    assert "is not main.c" in place("c = 2 <!-- number: main.c rounded -->")[0][0]
+
+
+def test_a_file_of_another_engine_or_of_none_is_a_fault_unless_it_is_an_exception(tmp_path):
+    for key, engine in (("new", ""), ("old", "0")):
+        Stored("python -m langevin_ib.sim", 0, VALUES, engine=engine).write(tmp_path / f"{key}.json")
+    content = json.loads((tmp_path / "old.json").read_text())
+    (tmp_path / "none.json").write_text(json.dumps({name: item for name, item in content.items() if name != "engine"}))
+    assert stored.read("new", tmp_path).engine == stored.present_engine()
+    faults = [str(fault) for fault in prose.engine_faults(Exceptions(), results=tmp_path)]
+    assert len(faults) == 2
+    assert "none.json:0: of an engine that it does not name" in faults[0]
+    assert "old.json:0: of engine 0" in faults[1]
+    let_pass = Exceptions(engines={"old": "an hour", "none": "an hour"})
+    assert not prose.engine_faults(let_pass, results=tmp_path)
+    needless = Exceptions(engines={"old": "", "none": "", "new": "", "gone": ""})
+    said = [str(fault) for fault in prose.engine_faults(needless, results=tmp_path)]
+    assert ["new.json" in said[0], "gone.json" in said[1], len(said)] == [True, True, 2]
+
+
+def test_a_list_of_exceptions_has_engines_too(tmp_path):
+    path = tmp_path / "exceptions.toml"
+    path.write_text('[[engine]]\nfile = ["a", "atlas/b"]\nreason = "an hour"\n', encoding="utf-8")
+    assert prose.read_exceptions(path).engines == {"a": "an hour", "atlas/b": "an hour"}
 
 
 def test_words_of_a_result_file_are_taken_as_they_stand_there(place, tmp_path):
@@ -166,7 +229,9 @@ def test_one_reason_may_be_that_of_several_numbers_each_of_which_is_needed(tmp_p
 
 
 def test_a_result_file_comes_back_as_it_was_written(tmp_path):
-    written = Stored("python -m langevin_ib.sim", 3, VALUES, OUTPUT, "2026-01-02", {"jax": "1"}, {"cell": "uv-stiff"})
+    written = Stored(
+        "python -m langevin_ib.sim", 3, VALUES, OUTPUT, "2026-01-02", {"jax": "1"}, "1", {"cell": "uv-stiff"}
+    )
     written.write(tmp_path / "atlas" / "x.json")
     assert stored.read("atlas/x", tmp_path) == written
     assert json.loads((tmp_path / "atlas" / "x.json").read_text())["seed"] == 3
@@ -179,6 +244,19 @@ def test_a_remade_number_is_another_one_beyond_three_standard_errors():
         "c: 1.0 ± 0.01, now 1.05 ± 0.01"
     ]
     assert recipes.compared(old, Stored("", 0, {"c": Number(1.0, 0.01)})) == ["n: no longer there"]
+
+
+def test_one_rule_compares_numbers_with_an_error_with_an_interval_and_with_neither():
+    """|a − b| ≤ 3 standard errors of the difference and a thousandth; a band over seeds is no error."""
+    for a, b, agree in [(1.0, 1.042, True), (1.0, 1.045, False)]:
+        interval = [Number(x, bounds=(x - 0.0196, x + 0.0196)) for x in (a, b)]
+        assert interval[0].agrees(interval[1]) is agree
+        assert Number(a, 0.01).agrees(Number(b, 0.01)) is agree
+        assert Number(a, 0.01).agrees(interval[1]) is agree
+    band = {"bounds": (0.5, 1.5), "bounds_at": ("/row/low90", "/row/high90")}
+    assert Number(1.0, **band).agrees(Number(1.0009, **band))
+    assert not Number(1.0, **band).agrees(Number(1.01, **band))
+    assert not Number(1.0).agrees(Number(1.01))
 
 
 def test_a_recipe_takes_its_numbers_from_the_summary(monkeypatch):

@@ -25,12 +25,25 @@ def test_the_table_has_means_errors_and_paired_differences():
 
 
 def test_a_result_file_has_means_errors_and_every_seed(tmp_path):
-    numbers = {"few": {"horseshoe": {"held-out error": [1.0, 3.0]}, "induced": {"held-out error": [2.0, 4.5]}}}
+    mixed = {"largest R-hat": [1.01, 1.02], "diverging": [0.0, 0.125]}
+    horseshoe, induced = {"held-out error": [1.0, 3.0], **mixed}, {"held-out error": [2.0, 4.5], **mixed}
+    numbers = {"few": {"horseshoe": horseshoe, "induced": induced}}
     prior.stored(numbers, 2, "python -m sims.prior --seeds 2").write(tmp_path / "prior.json")
     kept = stored.read("prior", tmp_path)
     assert kept.values["few_horseshoe_held_out_error"] == stored.Number(2.0, 1.0)
     assert kept.values["few_induced_held_out_error_gap"] == stored.Number(1.25, 0.25)
+    assert kept.values["few_induced_worst_diverging"] == stored.Number(0.125)
     assert kept.more == {"seeds": 2, "by_seed": numbers}
+
+
+def test_seeds_whose_chains_have_not_converged_are_counted_and_left_out_of_the_differences_beside():
+    horseshoe = {"held-out error": [1.0, 3.0, 9.0], "largest R-hat": [1.01, 1.02, 1.2], "diverging": [0.0] * 3}
+    induced = {"held-out error": [2.0, 4.5, 0.0], "largest R-hat": [1.01, 1.02, 1.03], "diverging": [0.0] * 3}
+    values = prior.stored({"few": {"horseshoe": horseshoe, "induced": induced}}, 3, "").values
+    assert values["few_horseshoe_worst_r_hat"] == stored.Number(1.2)
+    assert (values["few_horseshoe_not_converged"].value, values["few_induced_not_converged"].value) == (1.0, 0.0)
+    assert values["few_induced_held_out_error_gap_converged"] == stored.Number(1.25, 0.25)
+    assert values["few_induced_held_out_error_gap"].value != 1.25
 
 
 def test_one_seed_has_no_error_bar():

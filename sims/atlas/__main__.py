@@ -52,9 +52,11 @@ def run_cells(names: Sequence[str]) -> None:
 
 
 def is_there(name: str) -> bool:
-    """Whether a cell has a file of its command as it is now."""
-    exists = (FOLDER / f"{name}.json").is_file()
-    return exists and stored.read(name, FOLDER).command == cells.command(name)
+    """Whether a cell has a file of its command and of the engine as they are now."""
+    if not (FOLDER / f"{name}.json").is_file():
+        return False
+    kept = stored.read(name, FOLDER)
+    return (kept.command, kept.engine) == (cells.command(name), stored.present_engine())
 
 
 def draw() -> None:

@@ -1,7 +1,8 @@
 """The cells: models down, protocols and noises across; a command each, and what is kept of the run.
 
-The settings are the package's defaults, but for what `Row.shorter` and `CHANGES` say and why. They were fixed before
-the runs by the time that these take, except for the draws of the laws in `SHORT`; nothing was chosen by what came out.
+The settings are the package's defaults, but for what `Row.shorter` and `CHANGES` say and why, by the time that runs
+take. Those in `SHORT` were raised after first runs: draws of the laws, chains, and attention's steps (the page
+says from what).
 """
 
 from __future__ import annotations

@@ -16,8 +16,8 @@ Which reduced law do the draws obey? Models down, protocols and noises across.
 `python -m sims.atlas` runs every cell, one after the other, `--only CELL` some, `--missing` those that have no file,
 and `--draw` draws picture and page from the result files in `docs/results/atlas` alone, each of which has the command,
 the seed, the versions and the seconds that its run took. Every cell is one run on the full parameter space, seed 0, at
-the package's defaults, but for what is said below under *Settings*. Nothing was chosen by what came out: cells that
-fail, are refused, stay undecided or have doubts are shown as they are.
+the package's defaults, but for what is said below under *Settings*, with what was changed there after first runs. Cells
+that fail, are refused, stay undecided or have doubts are shown as they are. {ran} of {all} cells have been run.
 
 ## How to read a cell
 
@@ -26,9 +26,10 @@ fail, are refused, stay undecided or have doubts are shown as they are.
   c = −1.
 - **The law** is the run's own verdict: it *agrees* if the 95% upper bound of its total-variation distance TV is below
   the margin, 0.01. Of laws that agree, a limit of theory (slice, hard, pushforward) or SGD's own law (S) is named
-  before `exact`, which is the marginal at the run's finite κ, λ or slab. The distance is that of the invariant that is
-  furthest from the law. *Undecided* with one law: it neither agrees nor differs, and every other law of a protocol
-  differs.
+  before `exact`, which is the marginal at the run's finite κ, λ or slab; a limit only if its c (1, 0, −1) lies in the
+  95% interval of the run's, where `exact` agrees too: at a distance below the margin a limit can have another c than
+  the draws. The distance is that of the invariant that is furthest from the law. *Undecided* with one law: it neither
+  agrees nor differs, and of the other laws of a protocol at most `exact` does not differ either.
 - **≠ (6)**: the draws differ from eq. (6) of the paper as it is printed, exp(−ℓ/T) det G^(−1/2) read against dz.
   **≠ (8)**: they differ from its theorem, the same against the slice's surface measure; under SGD, at the temperature
   that fits them best. Of an unconfined marginal, which has no law to be judged: the 95% interval of its c leaves out 1.
@@ -43,8 +44,10 @@ SETTINGS = """
 ## Settings
 
 Shorter runs than the default's are marked with what was changed. They make error bars wider, and verdicts undecided.
-The draws of the laws of ReLU, attention and matrix were raised once, for all their cells: first runs of ReLU and
-attention with an eighth of the default or less were in doubt, because halves of those draws differed.
+The settings of ReLU, attention and matrix under protocols were changed after first runs: draws of the laws from
+32 000 to 256 000, because first runs of ReLU and attention with an eighth of the default or less were in doubt (halves
+of those draws differed); with them chains from 256 to 512, and attention's steps from 10 000 to 20 000.
+Before, in drafts, chains, steps and draws of the laws of these rows and of Hadamard had been lowered, to shorten runs.
 """
 REASONS = """
 ## What stands against a cell
@@ -55,7 +58,8 @@ Doubts, for which a run gives no verdict; and why there is no number or law, in 
 
 def page(cells: Mapping[str, Cell]) -> str:
     """The whole page, in Markdown that MyST and any forge reads."""
-    lines = [HEAD]
+    ran = [cell for cell in cells.values() if cell.file is not None]
+    lines = [HEAD.format(ran=len(ran), all=len(cells))]
     for row, about in ROWS.items():
         lines += [f"### {about.title}", "", _row(["protocol or noise", "theory", "c", "law, TV", "the paper"])]
         lines += [_row(["---"] * 5)]
@@ -63,7 +67,6 @@ def page(cells: Mapping[str, Cell]) -> str:
         lines.append("")
     lines.append(SETTINGS.lstrip())
     lines += [_row(["cell", "command", "changed, and why"]), _row(["---"] * 3)]
-    ran = [cell for cell in cells.values() if cell.file is not None]
     lines += [_row([_link(cell), f"`{cell.file.command}`", cell.more["note"]]) for cell in ran if cell.file]
     lines += [REASONS, _row(["cell", "in the run's words"]), _row(["---"] * 2)]
     lines += [_row([_link(cell), words]) for cell in ran if (words := _words(cell))]

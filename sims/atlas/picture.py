@@ -152,7 +152,7 @@ def _legend(figure: Figure) -> None:
     blue = COLOURS["slice"]
     handles += [
         Patch(facecolor=_pale(blue, 0.55), edgecolor=_pale(blue, 0.3), hatch="////", linewidth=0,
-              label="hatched: undecided, and no other law is left"),
+              label="hatched: undecided, with at most exact besides"),
         Patch(facecolor="#e3e3e3", label="grey: every law differs, several are left, or there is none"),
         Line2D([], [], color=PAPERS["slice"], linestyle=DASHED, label="≠ eq. (8): the draws differ from the theorem"),
         Line2D([], [], color=PAPERS["printed"], linestyle=DASHED, label="≠ eq. (6): from it as printed, against dz"),

@@ -12,10 +12,13 @@ file, rounded to the digits that the page has. A block with the lines that a com
     <!-- output: main -->
 
 and each of its lines has to be one that the command printed, or `…`. Behind a sentence that the result file has, a
-doubt of a run for one, stands `<!-- words: KEY -->`. What looks measured (an error bar, an interval, a distance, a
-p-value, a rate, a factor, a share with a decimal) and has no mark is a fault, unless `docs/results/exceptions.toml` has
-it, with the reason. Times of a machine are not looked at.
+doubt of a run for one, stands `<!-- words: KEY -->`. Digits go down to the error, or the mark says `KEY.NAME rounded`.
 
-A result file has the command, seed, date, versions and the numbers with their errors; `--make KEY` writes it by the
-recipe in `docs/results/recipes.toml`, and `--remake KEY` runs its command again and compares within the error bars.
+What looks measured and has no mark is a fault, unless `docs/results/exceptions.toml` has it, with the reason: an error
+bar, an interval, a distance, a p-value, R-hat, c with a decimal, a rate, a factor, a share, a count of seeds, a cell of
+a table with a decimal fraction alone. Of notebooks the Markdown is read. Times of a machine are not looked at.
+
+A result file has the command, seed, date, versions, the engine's version and the numbers with their errors. One of
+another engine than the present one is a fault, unless it is an `[[engine]]` of that list, with the reason. `--make KEY`
+writes it by the recipe in `docs/results/recipes.toml`, and `--remake KEY` runs its command again and compares.
 """

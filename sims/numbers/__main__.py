@@ -27,7 +27,7 @@ def make(keys: Sequence[str]) -> int:
     for key in keys:
         made = recipes.make(recipes.recipe_of(key))
         made.write(RESULTS / f"{key}.json")
-        print(f"{key}: " + ", ".join(f"{name} {recipes.shown(number)}" for name, number in made.values.items()))
+        print(f"{key}: " + ", ".join(f"{name} {stored.shown(number)}" for name, number in made.values.items()))
     return 0
 
 
@@ -55,13 +55,16 @@ def check(paths: Sequence[Path]) -> int:
     """Check pages; a line for each fault."""
     exceptions = prose.read_exceptions()
     found = prose.check(paths, exceptions)
-    for fault in found.faults:
+    wrong = [*found.faults, *prose.engine_faults(exceptions)]
+    for fault in wrong:
         print(fault)
     for number in found.unmarked:
         print(f"{number.page}:{number.line}: {number.text!r} has no mark <!-- number: KEY --> and is no exception")
     for page, reason in exceptions.pages.items():
         print(f"{page}: numbers without a mark are let pass: {reason}")
-    faults = len(found.faults) + len(found.unmarked)
+    for file, reason in exceptions.engines.items():
+        print(f"{file}.json: an earlier engine is let pass: {reason}")
+    faults = len(wrong) + len(found.unmarked)
     print(f"{len(paths)} pages, {found.marked} numbers and lines against result files, {faults} faults")
     return FAILED_RUN if faults else 0
 

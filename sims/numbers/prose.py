@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -24,24 +25,35 @@ QUOTED = re.compile(
     rf"(?:%?\s?±\s?(?P<error>{UNSIGNED}))?"
     rf"(?:%?\s?[\[(](?P<low>{SIGNED})%?(?:,\s?|\sto\s|–)(?P<high>{SIGNED})%?[\])])?(?P<percent>\s?%)?"
 )
-MARK = re.compile(r"<!--\s*number:\s*(?P<key>\S+)\s*-->")
+MARK = re.compile(r"<!--\s*number:\s*(?P<key>\S+)(?P<rounded>\s+rounded)?\s*-->")
 OUTPUT = re.compile(r"<!--\s*output:\s*(?P<key>\S+)\s*-->")
 WORDS = re.compile(r"<!--\s*words:\s*(?P<key>\S+)\s*-->")
 # Between a number and its mark: a word, a unit, the end of emphasis; no digit, or it would be unclear which is meant.
 BETWEEN = re.compile(r"[^\d<|]{0,30}")
-# What looks measured: an error bar, a distance, a p-value, a rate, a factor, a share with a decimal, an interval.
+# What looks measured: an error bar, a distance, a p-value, R-hat, c, a rate, a factor, a share, an interval, a count of
+# seeds, a cell of a table that has a decimal fraction and nothing else. Levels of intervals, `95% upper bound`, do not.
+IS = r"(?:of|is|are|was|at|is\sat|below|under|above|over|up\sto|about)"
+WORDED = r"(?:two|three|four|five|six|seven|eight|nine|ten|twelve|fifteen|twenty|thirty|fifty|hundred|thousand)"
+LEVEL = r"(?:upper\s|lower\s)?(?:interval|band|bound|end\b|confidence|level)"
+REPEATED = r"seeds?|tasks?|runs?|chains?|cases?|starts?|draws|records|models|matrices|laws|coefficients"
 LOOKS_MEASURED = re.compile(
-    rf"{SIGNED}%?\s?±\s?{UNSIGNED}"
-    rf"|\bTV\s(?:of\s|is\s)?{UNSIGNED}"
-    rf"|\bp\s?[=<≈]\s?{UNSIGNED}"
+    rf"{SIGNED}%?\s?(?:±|\+/[-−]|\+-)\s?{UNSIGNED}"
+    rf"|\b(?:TV|R-hat|p-values?)\s?(?:{IS}\s|[=<>≈≤≥:])?\s?{UNSIGNED}"
+    rf"|(?<!lambda )\bp\s?[=<>≈≤≥:]\s?{UNSIGNED}"
+    rf"|\bc\s?(?:[=≈:]|{IS}\s)\s?[-−+]?\d+\.\d+(?:\s?±\s?{UNSIGNED})?"
+    rf"|\b(?:is|are|was|were|lies|lie|stays|comes|came)\sat\s[-−+]?\d+\.\d+"
     rf"|(?<![\w.]){UNSIGNED}\s?(?:[kMG]|million\s|[MG]B)[\w-]*(?:/s|\sper\ssecond)"
     rf"|×\s?(?<![\w.]){UNSIGNED}(?![\w·])|(?<![\w.]){UNSIGNED}\s?×"
-    rf"|(?<![\w.]){UNSIGNED}\stimes\b"
-    rf"|(?<![\w.])\d+\.\d+\s?%"
+    rf"|(?<![\w.]){UNSIGNED}\stimes\b|\b{WORDED}\stimes\b"
+    rf"|(?<![\w.])(?<!band of )(?<!level )(?<!level of ){UNSIGNED}\s?%(?!\s?(?:{LEVEL}))"
     rf"|(?<![\w.]){UNSIGNED}%?\s[\[(]{SIGNED}%?(?:,\s?|\sto\s|–){SIGNED}%?[\])]"
+    rf"|\b(?:none|all|\d+|{WORDED})\sof\s(?:the\s|all\s)?\d+\s(?:{REPEATED})\b"
+    rf"|(?<=\|)\s*[-−+]?\d+\.\d+\s?(?=\|)",
+    re.IGNORECASE,
 )
 FENCE = re.compile(r"^\s*(`{3,}|~{3,}|:{3,})")
 HALF = 0.5 + 1e-6  # of the last digit that is quoted
+THREE, TWO = 0.005, 0.05  # what rounding to significant digits may take off a number, relative
 
 
 class Fault(NamedTuple):
@@ -73,10 +85,17 @@ class Exempt(NamedTuple):
 
 
 class Exceptions(NamedTuple):
-    """What may stand without a mark: single numbers, and pages whose old numbers have none yet, with the reason."""
+    """What is let pass, with the reason.
+
+    Attributes:
+        numbers: single numbers without a mark.
+        pages: those whose old numbers have no marks yet.
+        engines: result files, by key, of an engine that is not the present one.
+    """
 
     numbers: tuple[Exempt, ...] = ()
     pages: Mapping[str, str] = MappingProxyType({})
+    engines: Mapping[str, str] = MappingProxyType({})
 
 
 class Checked(NamedTuple):
@@ -88,14 +107,32 @@ class Checked(NamedTuple):
 
 
 def pages(root: Path = ROOT) -> list[Path]:
-    """README.md and every page of docs/."""
-    return [root / "README.md", *(path for path in sorted((root / "docs").rglob("*.md")) if BUILT not in path.parts)]
+    """README.md, every page of docs/, every notebook."""
+    book = [path for path in sorted((root / "docs").rglob("*.md")) if BUILT not in path.parts]
+    return [root / "README.md", *book, *sorted((root / "notebooks").glob("*.ipynb"))]
+
+
+def text_of(path: Path) -> str:
+    """A page as it is; of a notebook the Markdown, cell after cell.
+
+    Raises:
+        UsageError: it is no notebook.
+    """
+    text = path.read_text(encoding="utf-8")
+    if path.suffix != ".ipynb":
+        return text
+    try:
+        cells = [cell["source"] for cell in json.loads(text)["cells"] if cell["cell_type"] == "markdown"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"{path.name} is no notebook: {error!r}") from error
+    return "\n\n".join("".join(source) for source in cells)
 
 
 def read_exceptions(path: Path = EXCEPTIONS) -> Exceptions:
     """The list of exceptions: a table `[[exception]]` for each number: page, text, reason; `[[page]]` for a whole page.
 
-    Where one reason is that of many numbers, as of the rows of a table, `text` is a list.
+    Where one reason is that of many numbers, as of the rows of a table, `text` is a list. `[[engine]]` has the `file`
+    of an earlier engine, by key, or a list of them.
 
     Raises:
         UsageError: it is no such list, or a reason is missing.
@@ -108,12 +145,35 @@ def read_exceptions(path: Path = EXCEPTIONS) -> Exceptions:
             for text in ([one["text"]] if isinstance(one["text"], str) else one["text"])
         )
         whole = {one["page"]: one["reason"] for one in content.get("page", [])}
+        engines = {
+            file: one["reason"]
+            for one in content.get("engine", [])
+            for file in ([one["file"]] if isinstance(one["file"], str) else one["file"])
+        }
     except (tomllib.TOMLDecodeError, KeyError, TypeError) as error:
         raise UsageError(f"{path.name}: every exception has page, text and reason: {error!r}") from error
-    for text, reason in [*((exempt.text, exempt.reason) for exempt in numbers), *whole.items()]:
+    for text, reason in [*((exempt.text, exempt.reason) for exempt in numbers), *whole.items(), *engines.items()]:
         if not reason.strip():
             raise UsageError(f"{path.name}: no reason for {text!r}")
-    return Exceptions(numbers, whole)
+    return Exceptions(numbers, whole, engines)
+
+
+def engine_faults(exceptions: Exceptions, *, results: Path = RESULTS) -> list[Fault]:
+    """Result files that are not of the present engine, or do not say of which, and are no exception.
+
+    The engine drives every chain, so that its next version gives other numbers from the same seed.
+    """
+    faults = []
+    present = stored.present_engine()
+    for key in stored.keys(results):
+        engine = stored.read(key, results).engine
+        if engine == present and key in exceptions.engines:
+            faults.append(Fault(f"{key}.json", 0, "an exception that nothing needs any more: it is of this engine"))
+        if engine != present and key not in exceptions.engines:
+            said = f"of engine {engine}" if engine else "of an engine that it does not name"
+            faults.append(Fault(f"{key}.json", 0, f"{said}, and the present one is {present}: run its command again"))
+    missing = [key for key in exceptions.engines if not (results / f"{key}.json").is_file()]
+    return [*faults, *(Fault(f"{key}.json", 0, "an exception for a file that is not there") for key in missing)]
 
 
 def check(paths: Sequence[Path], exceptions: Exceptions, *, root: Path = ROOT, results: Path = RESULTS) -> Checked:
@@ -132,7 +192,7 @@ def check(paths: Sequence[Path], exceptions: Exceptions, *, root: Path = ROOT, r
     marked = 0
     for path in paths:
         page = _Page(path.relative_to(root).as_posix(), results, exceptions.numbers)
-        page.read(path.read_text(encoding="utf-8"))
+        page.read(text_of(path))
         faults += page.faults
         if page.name not in exceptions.pages:
             unmarked += page.unmarked
@@ -218,7 +278,7 @@ class _Page:
         if kept is not None:
             if name not in kept.values or not key:
                 self._fault(number, f"no number {name!r} in {key}: it has {', '.join(kept.values) or 'none'}")
-            elif wrong := difference(quoted, kept.values[name]):
+            elif wrong := difference(quoted, kept.values[name], rounded=bool(mark["rounded"])):
                 self._fault(number, f"{quoted[0].strip()} is not {mark['key']}: {wrong}")
         yield quoted.start(), mark.end()
 
@@ -264,22 +324,27 @@ def fitting(text: str, results: Path = RESULTS) -> list[str]:
     They may be so by chance, above all where a number has no error bar: whoever marks it knows what it is.
     """
     quoted = QUOTED.search(text)
-    keys = [path.relative_to(results).with_suffix("").as_posix() for path in sorted(results.rglob("*.json"))]
     return [
         f"{key}.{name}"
-        for key in keys
+        for key in stored.keys(results)
         for name, number in stored.read(key, results).values.items()
         if quoted is not None and not difference(quoted, number)
     ]
 
 
-def difference(quoted: re.Match[str], number: Number) -> str:
+def difference(quoted: re.Match[str], number: Number, *, rounded: bool = False) -> str:
     """What is wrong with a quoted number; empty where it is the stored one, rounded to the digits that are quoted.
+
+    Half of the last digit may be no more than the standard error, so that rounding hides nothing that was measured. Of
+    a number with an interval three significant digits do as well, of one with neither two. `rounded`, for a mark that
+    says so, lets fewer digits pass.
 
     >>> difference(QUOTED.search("c = 0.998 ± 0.005"), Number(0.99841, 0.0047))
     ''
     >>> difference(QUOTED.search("c = 0.997 ± 0.005"), Number(0.99841, 0.0047))
     'the value is 0.99841'
+    >>> difference(QUOTED.search("c = 1"), Number(0.99841, 0.0047))
+    'too few digits of 0.99841 ± 0.0047: give more, or say <!-- number: KEY rounded -->'
     """
     factor = 100.0 if quoted["percent"] else 1.0
     if number.value is None or not _rounds(quoted["value"], factor * number.value):
@@ -292,7 +357,18 @@ def difference(quoted: re.Match[str], number: Number) -> str:
             return "there is no interval"
         if not (_rounds(quoted["low"], factor * low) and _rounds(quoted["high"], factor * high)):
             return f"the interval is {low} to {high}"
+    exact = float(quoted["value"].replace("−", "-")) == factor * number.value
+    share = TWO if number.bounds is None else THREE
+    finest = number.spread if number.error is not None else max(number.spread, share * abs(number.value))
+    if not rounded and not exact and 0.5 * _unit(quoted["value"]) > factor * finest * (1.0 + 1e-6):
+        return f"too few digits of {stored.shown(number)}: give more, or say <!-- number: KEY rounded -->"
     return ""
+
+
+def _unit(text: str) -> float:
+    """Of the last digit of a number as it is written."""
+    digits, _, exponent = text.partition("e")
+    return 10.0 ** (int(exponent or 0) - len(digits.partition(".")[2]))
 
 
 def _rounds(text: str, value: float) -> bool:
@@ -301,7 +377,4 @@ def _rounds(text: str, value: float) -> bool:
     >>> _rounds("−0.10", -0.1042), _rounds("1e-14", 1.3e-14), _rounds("0.10", 0.1061)
     (True, True, False)
     """
-    plain = text.replace("−", "-")
-    digits, _, exponent = plain.partition("e")
-    unit = 10.0 ** (int(exponent or 0) - len(digits.partition(".")[2]))
-    return abs(float(plain) - value) <= HALF * unit
+    return abs(float(text.replace("−", "-")) - value) <= HALF * _unit(text)

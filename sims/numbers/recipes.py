@@ -94,16 +94,5 @@ def compared(old: Stored, new: Stored) -> list[str]:
         if name not in new.values:
             lines.append(f"{name}: no longer there")
         elif not number.agrees(new.values[name]):
-            lines.append(f"{name}: {shown(number)}, now {shown(new.values[name])}")
+            lines.append(f"{name}: {stored.shown(number)}, now {stored.shown(new.values[name])}")
     return lines
-
-
-def shown(number: Number) -> str:
-    """A number with what it has of an error.
-
-    >>> shown(Number(0.998, 0.005)), shown(Number(0.003, bounds=(0.001, 0.004)))
-    ('0.998 ± 0.005', '0.003 [0.001, 0.004]')
-    """
-    error = "" if number.error is None else f" ± {number.error:g}"
-    bounds = "" if number.bounds is None else f" [{number.bounds[0]:g}, {number.bounds[1]:g}]"
-    return f"{number.value}{error}{bounds}"

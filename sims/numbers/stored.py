@@ -26,10 +26,12 @@ ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "docs" / "results"
 PACKAGES = "jax", "numpy", "scipy", "blackjax", "numpyro"
 SIGNIFICANT = 6  # digits that are kept of a number
-# Two results differ where the difference is more than this many of its standard errors: in 0.3% of numbers by chance.
+# Two results differ where the difference is more than this many of its standard errors, and than what other versions of
+# libraries may change in a number of the same seed: by chance in 0.3% of numbers, where seeds differ.
 FAR = 3.0
-SAME = 1e-3  # of a number without an error bar, relative
+SAME = 1e-3  # relative
 NORMAL95 = 1.96  # half of a 95% interval, in standard errors
+BAND = "/low90"  # of the seeds of a study: how far these scatter, no error of their median
 WIDE = "160"  # columns of a terminal, so that no line of the output is broken
 # Of the terminal's lines: what is different each time, or depends on where the command ran.
 PASSING = re.compile(r"saved in |\bof \d+ cores? (was|were) used")
@@ -56,23 +58,34 @@ class Number(NamedTuple):
         """Without what there is none of."""
         return {name: plain(item) for name, item in self._asdict().items() if item not in (None, "") or name == "value"}
 
-    def agrees(self, other: Number) -> bool:
-        """Whether two independent results are one number, within their error bars.
+    @property
+    def spread(self) -> float:
+        """Its standard error: as stored, else half of its interval over 1.96; 0 without either."""
+        if self.error is not None:
+            return self.error
+        return 0.0 if self.bounds is None else (self.bounds[1] - self.bounds[0]) / (2.0 * NORMAL95)
 
-        Numbers without an error bar have to agree to a thousandth: they come from one seed.
+    def agrees(self, other: Number) -> bool:
+        """Whether two results are one number: |a − b| ≤ 3 √(s_a² + s_b²) + |a|/1000, s their standard errors.
+
+        s is the stored one, half of a 95% interval over 1.96, or 0 where there is neither. The band over the seeds of a
+        study is no error of the number: there s is 0 too.
 
         >>> Number(1.0, 0.01).agrees(Number(1.02, 0.01)), Number(1.0, 0.01).agrees(Number(1.1, 0.01))
         (True, False)
-        >>> Number(1.0, bounds=(0.9, 1.2)).agrees(Number(1.3, bounds=(1.1, 1.5)))
+        >>> Number(1.0, bounds=(0.9, 1.1)).agrees(Number(1.2, bounds=(1.1, 1.3)))
         True
+        >>> Number(1.0, bounds=(0.9, 1.1)).agrees(Number(1.3, bounds=(1.09, 1.5))), Number(2.0).agrees(Number(2.01))
+        (True, False)
         """
         if self.value is None or other.value is None:
             return self.value is other.value
-        if self.error is not None and other.error is not None:
-            return abs(self.value - other.value) <= FAR * (self.error**2 + other.error**2) ** 0.5
-        if self.bounds is not None and other.bounds is not None:
-            return self.bounds[0] <= other.bounds[1] and other.bounds[0] <= self.bounds[1]
-        return abs(self.value - other.value) <= SAME * abs(self.value)
+        error = 0.0 if self._is_band else (self.spread**2 + other.spread**2) ** 0.5
+        return abs(self.value - other.value) <= FAR * error + SAME * abs(self.value)
+
+    @property
+    def _is_band(self) -> bool:
+        return self.bounds_at is not None and self.bounds_at[0].endswith(BAND)
 
 
 class Outcome(NamedTuple):
@@ -101,6 +114,7 @@ class Stored:
         values: the numbers, by name.
         output: the lines that the command printed; empty where no page shows them.
         date, versions: when it ran, and by what.
+        engine: `langevin_ib.ensemble.program.ENGINE` then: another engine draws other numbers from the same seed.
         more: other content of the file, by key.
     """
 
@@ -110,6 +124,7 @@ class Stored:
     output: tuple[str, ...] = ()
     date: str = ""
     versions: dict[str, str] = field(default_factory=dict)
+    engine: str = ""
     more: dict[str, Json] = field(default_factory=dict)
 
     def write(self, path: Path) -> None:
@@ -119,6 +134,7 @@ class Stored:
             "seed": self.seed,
             "date": self.date or date.today().isoformat(),
             "versions": dict(self.versions or versions()),
+            "engine": self.engine or present_engine(),
             "values": plain(self.values),
             **({"output": list(self.output)} if self.output else {}),
             **self.more,
@@ -137,11 +153,17 @@ def read(key: str, folder: Path = RESULTS) -> Stored:
         content = json.loads(path.read_text(encoding="utf-8"))
         values = {name: _number(entry) for name, entry in content.pop("values").items()}
         known = {name: content.pop(name) for name in ("command", "seed", "date", "versions")}
-        return Stored(**known, values=values, output=tuple(content.pop("output", ())), more=content)
+        output, engine = tuple(content.pop("output", ())), content.pop("engine", "")
+        return Stored(**known, values=values, output=output, engine=engine, more=content)
     except FileNotFoundError as error:
         raise UsageError(f"no result file {path.name} in {folder.name}") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UsageError(f"{path.name} is no result file: {error!r}") from error
+
+
+def keys(folder: Path = RESULTS) -> list[str]:
+    """Of all result files."""
+    return [path.relative_to(folder).with_suffix("").as_posix() for path in sorted(folder.rglob("*.json"))]
 
 
 def _number(entry: dict[str, Any]) -> Number:
@@ -189,6 +211,17 @@ def pointed(content: Any, pointer: str) -> Any:
     return content
 
 
+def shown(number: Number) -> str:
+    """A number with what it has of an error.
+
+    >>> shown(Number(0.998, 0.005)), shown(Number(0.003, bounds=(0.001, 0.004)))
+    ('0.998 ± 0.005', '0.003 [0.001, 0.004]')
+    """
+    error = "" if number.error is None else f" ± {number.error:g}"
+    bounds = "" if number.bounds is None else f" [{number.bounds[0]:g}, {number.bounds[1]:g}]"
+    return f"{number.value}{error}{bounds}"
+
+
 def measured(summary: Mapping[str, Any], where: Number) -> Number:
     """The number that `where` points to in a summary.
 
@@ -213,6 +246,13 @@ def _rounded(value: float | None) -> float | None:
 def rounded(values: Any, digits: int = SIGNIFICANT) -> list[float]:
     """A list of numbers to a few significant digits."""
     return [float(f"{value:.{digits}g}") for value in values]
+
+
+def present_engine() -> str:
+    """The engine's version in this checkout."""
+    from langevin_ib.ensemble.program import ENGINE  # noqa: PLC0415 - JAX, which reading files does not need
+
+    return ENGINE
 
 
 def versions() -> dict[str, str]:

@@ -44,6 +44,7 @@ EXAMPLES, FEATURES, HELD_OUT = 40, 30, 500
 DRAWS, CHAINS, DEPTH = 300, 2, 7
 BLOCK = 8  # seeds whose chains run side by side: what a stop costs at most
 LEVEL = 0.9
+CONVERGED = 1.1  # R-hat of a posterior's worst coefficient, at most
 UNIT = {"beta": 10.0, "confine": "weight-decay", "weight_decay": 0.1, "loss": False, "window": "all"}  # λ = T
 
 
@@ -229,6 +230,7 @@ def stored(numbers: Numbers, seeds: int, command: str) -> Stored:
                 if name != PRIORS[0]:
                     gaps = np.subtract(each, by_prior[PRIORS[0]][quantity]).tolist()
                     values[f"{key}_gap"] = _number(gaps)
+        values |= _convergence(kind, by_prior)
     by_seed = {
         kind: {
             name: {quantity: rounded(each) for quantity, each in by_seed.items()} for name, by_seed in by_prior.items()
@@ -236,6 +238,22 @@ def stored(numbers: Numbers, seeds: int, command: str) -> Stored:
         for kind, by_prior in numbers.items()
     }
     return Stored(command, 0, values, more={"seeds": seeds, "by_seed": plain(by_seed)})
+
+
+def _convergence(kind: str, by_prior: dict[str, dict[str, list[float]]]) -> dict[str, Number]:
+    """The worst seeds, how many have not converged, and what the error's differences are without these."""
+    values: dict[str, Number] = {}
+    mixed = np.max([by_seed["largest R-hat"] for by_seed in by_prior.values()], axis=0) <= CONVERGED
+    reference = by_prior[PRIORS[0]]["held-out error"]
+    for name, by_seed in by_prior.items():
+        worst, diverging = rounded([max(by_seed["largest R-hat"]), max(by_seed["diverging"])])
+        values[f"{kind}_{name}_worst_r_hat"] = Number(worst)
+        values[f"{kind}_{name}_worst_diverging"] = Number(diverging)
+        values[f"{kind}_{name}_not_converged"] = Number(float(np.sum(np.array(by_seed["largest R-hat"]) > CONVERGED)))
+        if name != PRIORS[0] and mixed.sum() > 1:
+            gaps = np.subtract(by_seed["held-out error"], reference)[mixed]
+            values[f"{kind}_{name}_held_out_error_gap_converged"] = _number(gaps.tolist())
+    return values
 
 
 def table(numbers: Numbers) -> list[str]:
