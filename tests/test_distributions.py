@@ -278,8 +278,9 @@ def test_the_outermost_draws(built, x, monkeypatch):
     expected = scipy.optimize.brentq(
         lambda z: scipy.integrate.quad(scipy.special.k0, z, z + 40.0, epsabs=0.0)[0] / np.pi - eps / 2, 1, 40
     )
-    assert -low == pytest.approx(expected, abs=0.01)
-    assert high == pytest.approx(expected, abs=0.8)  # 1 − eps/2 has one digit
+    # In float64 q is 1e-16, of which the table knows no digit; in float32 1 − q has one digit.
+    assert -low == pytest.approx(expected, abs=2.0 if x else 0.01)
+    assert high == pytest.approx(expected, abs=2.0 if x else 0.8)
 
 
 REFUSED = {
@@ -311,7 +312,7 @@ def test_refusals_are_one_line(case):
 
 @pytest.mark.parametrize("window", [1.0, None, (1.0,), (1.0, 2.0, 3.0), ("a", "b"), ("1", 2.0), "half"])
 def test_a_window_that_is_none_is_refused(window):
-    """By what `law` looks at windows with: its own annotation would be refused first here, by the tests' type checker."""
+    """By `law`'s first line: what it gets is refused here before, by the tests' type checker."""
     with pytest.raises(ConfigError, match="window must be auto, branch, all or two numbers, got "):
         _window(window)
 

@@ -4,7 +4,7 @@ Each stretch of the support has a coordinate x in which the density is smooth: z
 within a branch, the log of the distance to a branch's end, sinh⁻¹ z on the line. Eight panels cover where log p dx is
 within 30 of its top; further panels, as wide as they may be, go outwards from there: to the window's end, or as far as
 the density is a number, log p dx is within 1e9 of its top and |x| < 700. A panel is halved until neither its log
-density nor its mass moves, and its mass is a polynomial. Beyond the last panel log p dx goes on as a straight line in x.
+density nor its mass moves, and until its density is a polynomial. Beyond the last one log p dx is a straight line in x.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ from langevin_ib.laws.family import Reduction
 DEGREE = 16
 PANELS, MOST_PANELS = 8, 4096
 SETTLED_LOG, SETTLED_MASS = 1e-8, 1e-11  # of a log density within `DROP` of its top; further down relative to how far
-SETTLED_SHARE, FAINT = 1e-6, 1e-20  # of a panel's own mass, of which fainter ones count as so much of all
 ROUNDING = 1e-14  # relative, of a log density
 DROP = 30.0  # log density (in x) below its top at which the bulk ends
 HIGH = 40.0  # ℓ/T above its bottom beyond which no bulk is looked for
@@ -269,10 +268,8 @@ def _refined(law: Law, stretch: Stretch, panels: np.ndarray, top: float) -> tupl
         before, spill = _masses(logs, panels[:, 1], top)
         after = _masses(finer, halves[:, 1], top)[0].reshape(-1, 2).sum(axis=1)
         # Masses against that of all, not against that of their own sum: a coarse panel's is wrong by any factor.
-        total = done + float(np.abs(after).sum())
-        allowed = np.minimum(SETTLED_MASS * total, SETTLED_SHARE * np.maximum(after, FAINT * total))
-        moved = np.maximum(np.abs(before - after), spill)
-        fine_enough = (_errors(logs, finer, top) < SETTLED_LOG) & (moved < allowed)
+        worst = np.maximum(np.abs(before - after), spill) / (done + np.abs(after).sum())
+        fine_enough = (_errors(logs, finer, top) < SETTLED_LOG) & (worst < SETTLED_MASS)
         settled.append(np.column_stack([panels, logs])[fine_enough])
         done += float(after[fine_enough].sum())
         again = np.repeat(~fine_enough, 2)
