@@ -164,16 +164,17 @@ def test_a_sampler_without_a_position_and_a_task_are_refused(x64):
         from_blackjax(algorithm).init(jnp.zeros(2), {"x": jnp.zeros(1)})
 
 
-@pytest.mark.parametrize("name", ["mclmc", "dynamic_hmc"])
+@pytest.mark.parametrize("name", ["mclmc", "dynamic_hmc", "ghmc"])
 def test_a_sampler_that_starts_with_a_key_is_refused_in_one_sentence(name, x64):
     blackjax = load_blackjax()
     make = {
         "mclmc": lambda log_p: blackjax.mclmc(log_p, L=1.0, step_size=0.1),
-        "dynamic_hmc": lambda log_p: blackjax.dynamic_hmc(log_p, 0.1, jnp.ones(1)),
+        "dynamic_hmc": lambda log_p: blackjax.dynamic_hmc(log_p, 0.1, jnp.ones(2)),
+        "ghmc": lambda log_p: blackjax.ghmc(log_p, 0.1, jnp.ones(2), 0.5, 0.1),
     }[name]
     kernel = from_blackjax(make(lambda x: -0.5 * jnp.sum(x**2)))
     with pytest.raises(ConfigError, match="a sampler that starts without a key") as refused:
-        kernel.init(jnp.ones(1), None)
+        kernel.init(jnp.ones(2), None)
     assert "\n" not in str(refused.value)
 
 

@@ -105,15 +105,19 @@ def from_blackjax(algorithm: SamplingAlgorithm) -> Kernel:
 
 def _started(algorithm: SamplingAlgorithm, params: Params) -> Any:
     """Its state at a chain's start, without a key."""
+    wanted = "a sampler that starts without a key, such as hmc or mala"
+    refused = ConfigError("algorithm", wanted, "one whose init takes a key")
     try:
-        return algorithm.init(params, None)
+        state = algorithm.init(params, None)
     except Exception as error:
         try:
             algorithm.init(params, jax.random.key(0))
-        except Exception:
+        except Exception:  # a fault of its own, which has nothing to do with the key
             raise error from None
-        wanted = "a sampler that starts without a key, such as hmc or mala"
-        raise ConfigError("algorithm", wanted, "one whose init draws from a key") from None
+        raise refused from None
+    if getattr(state, "random_generator_arg", 0) is None:  # dynamic HMC's state keeps the key for its first step
+        raise refused
+    return state
 
 
 def _scalars_of(info: Any) -> Any:
