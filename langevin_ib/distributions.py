@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array
 from numpyro.distributions import Distribution, constraints
 
@@ -25,6 +24,7 @@ from langevin_ib.session import Session, key_of
 
 ROUNDS = 60  # of bisection and Newton within a panel, at most
 FARTHEST_LOG = 80.0  # of a derivative of a quantile: e^80 is a float32
+WINDOWS = "auto, branch, all or two numbers"
 Window = tuple[float, float] | str
 
 
@@ -34,8 +34,11 @@ def law(
     """A law of a model of one coordinate, as a NumPyro distribution.
 
     It is the density that a run of the same settings is compared with, normalised on the window: the log density is
-    interpolated to 1e-8 and the distribution function to 1e-9, in float64. Build it outside of a NumPyro model and use
-    it inside, for it is tabulated here.
+    interpolated to 1e-8 and the distribution function to 1e-9, in float64. Further than 30 below its top the log
+    density is known to 3e-10 of how far it is below, until it is 1e9 below, |z| leaves (e⁻⁷⁰⁰, e⁷⁰⁰), or the law's own
+    quadrature fails (that of `exact` under weight decay below |z| = 1e-32); from there on log(p dz/dx) is a straight
+    line in x, the log of the distance to the end. Build it outside of a NumPyro model and use it inside, for it is
+    tabulated here.
 
     Args:
         name: as in `--laws`: `exact`, `slice`, `hard`, `pushforward`, `printed`, `naive`, or one of your own.
@@ -64,6 +67,7 @@ def law(
     >>> round(float(jnp.exp(prior.log_prob(1.0))), 4)  # K₀(1)/π
     0.134
     """
+    window = _window(window)
     config = RunConfig(**settings) if config is None else config.replace(**settings)
     if not config.process.gibbs:
         raise ConfigError("sampler", "one whose laws are those of a Gibbs measure, such as langevin", config.sampler)
@@ -90,6 +94,21 @@ def law(
         return LawDistribution(tabulate(density, reduction, stretches), density.name, density.measure, density.formula)
 
 
+def _window(window: Any) -> Window:
+    """As given, checked."""
+    if isinstance(window, str):
+        if window not in (AUTO, "branch", "all"):
+            raise ConfigError("window", WINDOWS, window)
+        return window
+    try:
+        low, high = (float(end) for end in window if not isinstance(end, str))
+    except (TypeError, ValueError):
+        raise ConfigError("window", WINDOWS, window) from None
+    if not low < high:
+        raise ConfigError("window", "two increasing numbers", f"{low:g} {high:g}")
+    return low, high
+
+
 def _without_loss(model: Model) -> Model:
     """The same with L = 0."""
     terms = model.slice_terms
@@ -104,15 +123,11 @@ def _stretches(reduction: Reduction, window: Window) -> list[Stretch]:
     """The parts of the window on the branches, in increasing order."""
     model, name = reduction.model, reduction.name
     if isinstance(window, str):
-        if window not in ("branch", "all"):
-            raise ConfigError("window", "auto, branch, all or two numbers", window)
         branches = [model.home_of(name)] if window == "branch" else model.branches_of(name)
         window = -math.inf, math.inf
     else:
         branches = model.branches_of(name)
     low, high = window
-    if not low < high:
-        raise ConfigError("window", "two increasing numbers", f"{low:g} {high:g}")
     parts = [(max(low, start), min(high, stop), start, stop) for start, stop in sorted(branches)]
     stretches = [
         Stretch(float(first), float(last), first == start, last == stop)
@@ -147,7 +162,7 @@ class LawDistribution(Distribution):
     pytree_aux_fields = ("_pieces", "name", "measure", "formula")
 
     def __init__(self, table: Table, name: str, measure: str, formula: str, *, validate_args: bool | None = None):
-        self._arrays = table.log_density, table.mass, table.below
+        self._arrays = table.log_density, table.mass, table.below, table.starts, table.widths
         self._pieces = table.pieces
         self.name, self.measure, self.formula = name, measure, formula
         super().__init__(batch_shape=(), event_shape=(), validate_args=validate_args)
@@ -171,28 +186,35 @@ class LawDistribution(Distribution):
         return constraints.less_than(high) if math.isinf(low) else constraints.interval(low, high)
 
     def log_prob(self, value: Any) -> Array:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """log p(z), the density being that in dz whatever the measure of the formula; −∞ outside of the window."""
+        """log p(z), the density being that in dz whatever the measure of the formula; −∞ outside of the window.
+
+        At the end of a branch it is the limit of log p, the larger one where two branches meet; ∞ is possible.
+        """
         z = _float(value)
-        logs = jnp.asarray(self._arrays[0], z.dtype)
+        logs, _, _, starts, widths = self._arrays_in(z.dtype)
         result = jnp.full_like(z, -jnp.inf)
         for piece in self._pieces:
-            inside, x, at, panel, t = _locate(piece, z)
+            inside, x, at, panel, t = _locate(piece, starts, widths, z)
             beyond = jnp.where(x < at, piece.slopes[0], -piece.slopes[1]) * (x - at)
             density = _polynomial(logs[panel], t) + beyond - piece.stretch.log_jacobian(x, jnp)
             result = jnp.where(inside, density, result)
+        for piece in self._pieces:
+            for end, limit in zip((piece.stretch.low, piece.stretch.high), piece.limits, strict=True):
+                result = jnp.where(z == end, jnp.maximum(result, limit), result)
         return result
 
     def cdf(self, value: Any) -> Array:
         """P(Z ≤ z)."""
         z = _float(value)
-        _, mass, below = (jnp.asarray(values, z.dtype) for values in self._arrays)
+        _, mass, below, starts, widths = self._arrays_in(z.dtype)
         result = jnp.zeros_like(z)
         for piece in self._pieces:
-            inside, x, at, panel, t = _locate(piece, z)
+            inside, x, at, panel, t = _locate(piece, starts, widths, z)
             middle = below[panel] + _polynomial(mass[panel], t)
             under = piece.start + piece.tails[0] * jnp.exp(jnp.minimum(piece.slopes[0] * (x - at), 0.0))
             over = piece.end - piece.tails[1] * jnp.exp(jnp.minimum(-piece.slopes[1] * (x - at), 0.0))
             here = jnp.where(x < at, under, jnp.where(x > at, over, middle))
+            here = jnp.where(z <= piece.stretch.low, piece.start, here)
             result = jnp.where(inside, here, jnp.where(z >= piece.stretch.high, piece.end, result))
         return jnp.clip(result, 0.0, 1.0)
 
@@ -206,20 +228,23 @@ class LawDistribution(Distribution):
         return z + (q - fixed) * jax.lax.stop_gradient(rate)
 
     def sample(self, key: Any, sample_shape: tuple[int, ...] = ()) -> Array:
-        """Quantiles of uniform numbers."""
+        """Quantiles of uniform numbers: of the middles of 2²³ cells in float32, 2⁵² in float64, so never of 0 or 1."""
         dtype = jnp.result_type(float)
-        return self.icdf(jax.random.uniform(key, sample_shape, dtype, minval=jnp.finfo(dtype).tiny))
+        return self.icdf(jax.random.uniform(key, sample_shape, dtype) + 0.5 * jnp.finfo(dtype).eps)
+
+    def _arrays_in(self, dtype: Any) -> tuple[Array, ...]:
+        return tuple(jnp.asarray(values, dtype) for values in self._arrays)
 
     def _quantile(self, q: Array) -> Array:
-        logs, mass, below = (jnp.asarray(values, q.dtype) for values in self._arrays)
+        logs, mass, below, starts, widths = self._arrays_in(q.dtype)
         panel = jnp.clip(jnp.searchsorted(below, q, side="right") - 1, 0, below.size - 1)
-        widths = np.concatenate([np.full(piece.panels, piece.width) for piece in self._pieces])
-        t = _root(logs[panel], mass[panel], q - below[panel], 0.5 * jnp.asarray(widths, q.dtype)[panel])
+        t = _root(logs[panel], mass[panel], q - below[panel], 0.5 * widths[panel])
+        middle = starts[panel] + 0.5 * widths[panel] * (1.0 + t)
         result = jnp.zeros_like(q)
         for piece in self._pieces:
-            x = piece.x0 + piece.width * (panel - piece.first + 0.5 * (1.0 + t))
             under = piece.x0 + _log_share(q - piece.start, piece.tails[0]) / piece.slopes[0]
             over = piece.x1 - _log_share(piece.end - q, piece.tails[1]) / piece.slopes[1]
+            x = jnp.clip(middle, piece.x0, piece.x1)  # of another piece's panels it may overflow
             x = jnp.where(q < piece.start + piece.tails[0], under, jnp.where(q > piece.end - piece.tails[1], over, x))
             z = jnp.clip(piece.stretch.value(x, jnp), piece.stretch.low, piece.stretch.high)
             result = jnp.where(q >= piece.start, z, result) if piece.first else z
@@ -231,17 +256,18 @@ def _float(values: Any) -> Array:
     return values if jnp.issubdtype(values.dtype, jnp.floating) else values.astype(jnp.result_type(float))
 
 
-def _locate(piece: Piece, z: Array) -> tuple[Array, Array, Array, Array, Array]:
+def _locate(piece: Piece, starts: Array, widths: Array, z: Array) -> tuple[Array, Array, Array, Array, Array]:
     """Of points: whether they lie on a stretch, x, the nearest x that has a panel, the panel, the place on it."""
     low, high = piece.stretch.low, piece.stretch.high
-    above = z > low if piece.stretch.open_low else z >= low
-    inside = above & (z < high if piece.stretch.open_high else z <= high)
+    _, _, open_low, open_high = piece.stretch.range(1.0)  # in x: the log of a distance of 0 is not finite
+    inside = (z > low if open_low else z >= low) & (z < high if open_high else z <= high)
     # Any point inside in place of those outside, where logarithms and their derivatives are not finite.
-    x = piece.stretch.place(jnp.where(inside, z, piece.stretch.value(piece.x0 + 0.5 * piece.width)), jnp)
+    x = piece.stretch.place(jnp.where(inside, z, piece.stretch.value(piece.middle)), jnp)
     at = jnp.clip(x, piece.x0, piece.x1)
-    scaled = (at - piece.x0) / piece.width
-    k = jnp.clip(jnp.floor(jax.lax.stop_gradient(scaled)), 0, piece.panels - 1)
-    return inside, x, at, piece.first + k.astype(int), 2.0 * (scaled - k) - 1.0
+    own = starts[piece.first : piece.first + piece.panels]
+    k = jnp.searchsorted(own, jax.lax.stop_gradient(at), side="right") - 1
+    panel = piece.first + jnp.clip(k, 0, piece.panels - 1)
+    return inside, x, at, panel, 2.0 * (at - starts[panel]) / widths[panel] - 1.0
 
 
 def _polynomial(coefficients: Array, t: Array) -> Array:

@@ -1,5 +1,7 @@
 """Laws as NumPyro distributions: normalised, the quantile the inverse of the distribution, draws of it, gradients."""
 
+import types
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,7 +13,9 @@ from numpyro.infer import MCMC, NUTS
 from scipy import stats
 
 from langevin_ib import ConfigError, LawError, RunConfig, law
-from langevin_ib.laws import bin_masses, law_kind
+from langevin_ib.distributions import LawDistribution, _window
+from langevin_ib.laws import Law, bin_masses, law_kind
+from langevin_ib.laws.table import Stretch, tabulate
 from langevin_ib.runs.plan import build_reduction, resolve
 
 FALSE_POSITIVE = 1e-3  # of each statistical test, at its fixed key
@@ -166,6 +170,119 @@ def test_nuts_on_a_model_with_the_prior_finds_the_posterior(built, x64):
     assert stats.ttest_1samp(means, mean(stats.laplace.logpdf)).pvalue < FALSE_POSITIVE
 
 
+NARROW = {
+    "1e4": (1e4, (0.1, 5.0)),
+    "1e5": (1e5, (0.5, 2.0)),
+    "1000 standard deviations": (1e6, (0.5, 1.5)),
+    "two branches": (1e7, (-3.0, 3.0)),
+    "no lower end": (1e7, (-np.inf, 2.0)),
+}
+
+
+@pytest.mark.full(but=["1000 standard deviations", "two branches"])
+@pytest.mark.parametrize("case", NARROW)
+def test_a_law_that_is_narrow_in_its_window(case, x64):
+    """`naive` at a quadratic loss is N(1, 1/β), whose mass outside of these windows is below e⁻¹⁰⁰⁰.
+
+    The control is a normal whose mean is a hundredth of a standard deviation off.
+    """
+    beta, window = NARROW[case]
+    one, normal = law("naive", beta=beta, window=window), stats.norm(1.0, beta**-0.5)
+    z = 1.0 + np.linspace(-9.0, 9.0, 181) * beta**-0.5
+    np.testing.assert_allclose(one.cdf(z), normal.cdf(z), atol=1e-11)
+    np.testing.assert_allclose(one.log_prob(z), normal.logpdf(z), atol=1e-8)
+    assert np.abs(stats.norm(1.0 + 0.01 * beta**-0.5, beta**-0.5).cdf(z) - normal.cdf(z)).max() > 1e-3
+    far = np.array([0.6, 1.4])  # 40 to 1300 standard deviations
+    np.testing.assert_allclose(one.log_prob(far), normal.logpdf(far), rtol=1e-9)
+
+
+@pytest.mark.parametrize("name", ["hard", "exact"])
+def test_quantiles_of_narrow_laws_of_two_branches(name, x64):
+    one = law(name, beta=1e7, window=(-3.0, 3.0))
+    q = np.array([1e-9, 0.01, 0.3, 0.5, 0.9, 1.0 - 1e-9])
+    np.testing.assert_allclose(one.cdf(one.icdf(q)), q, atol=1e-12)
+    np.testing.assert_allclose(one.icdf(0.9), stats.norm(1.0, 1e-3 * 0.1**0.5).ppf(0.9), atol=1e-6)
+
+
+def test_two_narrow_wells_on_one_branch(x64):
+    """e^(−ℓ/T) at ℓ = (z² − 1)²/4 on the line: half the mass at each, by the table itself."""
+    beta = 1e5
+
+    def energy(z):
+        return beta * (z**2 - 1.0) ** 2 / 4.0
+
+    reduction = build_reduction(RunConfig())
+    reduction.__dict__["terms"] = lambda z: types.SimpleNamespace(energy=energy(z))
+    table = tabulate(Law("double", "dz", "", lambda z: -energy(z)), reduction, [Stretch(-3.0, 3.0, False, False)])
+    one = LawDistribution(table, "double", "dz", "")
+    assert float(one.cdf(0.0)) == pytest.approx(0.5, abs=1e-11)
+    z = 1.0 + np.linspace(-5.0, 5.0, 11) * (2 * beta) ** -0.5
+    mass = [scipy.integrate.quad(lambda z: np.exp(-energy(z)), 0.9, end, epsabs=0.0, points=[1.0])[0] for end in z]
+    whole = scipy.integrate.quad(lambda z: np.exp(-energy(z)), 0.9, 1.1, epsabs=0.0, points=[1.0])[0]
+    np.testing.assert_allclose(one.cdf(z), 0.5 + 0.5 * np.array(mass) / whole, atol=1e-9)
+
+
+def test_tails_of_the_prior_against_its_formula(built, x64):
+    """log K₀ and its derivative, from |z| = 1e-30 to 1e6; a straight line in log z from e⁻³⁰ of the top on is the
+    control: it was 28 off at 100."""
+    one = built("a prior on the line")
+    z = np.array([1e-30, 1e-20, 1e-12, 0.1, 20.0, 40.0, 100.0, 700.0, 1e4, 1e6])
+    expected = np.log(scipy.special.k0e(z) / np.pi) - z
+    for side in (-1.0, 1.0):
+        np.testing.assert_allclose(one.log_prob(side * z), expected, rtol=1e-9, atol=1e-8)
+        slope = jax.vmap(jax.grad(one.log_prob))(jnp.asarray(side * z))
+        np.testing.assert_allclose(slope, -side * scipy.special.k1e(z) / scipy.special.k0e(z), rtol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["naive", pytest.param("slice", marks=pytest.mark.full)])
+def test_tails_of_a_half_line(name, x64):
+    """−β(z − 1)²/2, less log z of `slice` (G = 2z, dσ_S = dz/√z·…, so p ∝ e^(−ℓ/T)/z), up to one constant."""
+    one = law(name, beta=10.0, window=(0.2, np.inf))
+
+    def shape(z):
+        return -5.0 * (z - 1.0) ** 2 - (np.log(z) if name == "slice" else 0.0)
+
+    z = np.array([1.0, 0.2, 3.0, 5.0, 10.0, 100.0, 1000.0])
+    found = np.asarray(one.log_prob(z))
+    np.testing.assert_allclose(found - found[0], shape(z) - shape(1.0), rtol=1e-9, atol=1e-8)
+    slope = float(jax.grad(one.log_prob)(10.0))
+    assert slope == pytest.approx(-90.0 - (0.1 if name == "slice" else 0.0), rel=1e-6)
+
+
+def test_between_two_branches_log_prob_is_its_limit(built, x64):
+    """Finite for `naive`, whose density is; ∞ where the density is infinite, −∞ beyond a window."""
+    naive = built("naive, on two branches")
+    assert float(naive.log_prob(0.0)) == pytest.approx(float(naive.log_prob(1e-12)), abs=1e-8)
+    assert np.isposinf(built("a prior on the line").log_prob(0.0))
+    flat = law("naive", **DECAY, loss=False, window="all")  # Laplace's
+    assert float(jnp.exp(flat.log_prob(0.0))) == pytest.approx(0.5, abs=1e-8)
+    np.testing.assert_allclose(flat.log_prob(np.array([-0.0, 0.0])), np.log(0.5), atol=1e-8)
+    assert bool(flat.support(0.0))
+    # What NumPyro asks of a start.
+    info = numpyro.infer.util.initialize_model(
+        jax.random.key(0),
+        lambda: numpyro.sample("w", flat),
+        init_strategy=numpyro.infer.init_to_value(values={"w": 0.0}),
+    )
+    assert float(info.param_info.potential_energy) == pytest.approx(np.log(2.0), abs=1e-8)
+
+
+@pytest.mark.parametrize("x", [False, True])
+def test_the_outermost_draws(built, x, monkeypatch):
+    """The least and the largest number of `jax.random.uniform` become draws that lie as far out on either side."""
+    one = built("a prior on the line")
+    with jax.enable_x64(x):
+        eps = float(jnp.finfo(jnp.result_type(float)).eps)
+        monkeypatch.setattr(jax.random, "uniform", lambda key, shape, dtype, **_: jnp.array([0.0, 1.0 - eps], dtype))
+        low, high = (float(z) for z in one.sample(jax.random.key(0), (2,)))
+    expected = scipy.optimize.brentq(
+        lambda z: scipy.integrate.quad(scipy.special.k0, z, z + 40.0, epsabs=0.0)[0] / np.pi - eps / 2, 1, 40
+    )
+    # In float64 q is 1e-16, of which the table knows no digit; in float32 1 − q has one digit.
+    assert -low == pytest.approx(expected, abs=2.0 if x else 0.01)
+    assert high == pytest.approx(expected, abs=2.0 if x else 0.8)
+
+
 REFUSED = {
     "many coordinates": (lambda: law("exact", model="relu"), ConfigError, "of one coordinate"),
     "SGD": (lambda: law("exact", sampler="sgd", noise="label"), ConfigError, "a Gibbs measure"),
@@ -182,10 +299,25 @@ REFUSED = {
 }
 
 
-@pytest.mark.full(but=["a prior without a window", "no such window", "SGD"])
+@pytest.mark.full(
+    only=["many coordinates", "a window that decreases", "off the branch", "no such law", "not normalisable at 0"]
+)
 @pytest.mark.parametrize("case", REFUSED)
 def test_refusals_are_one_line(case):
     make, kind, text = REFUSED[case]
     with pytest.raises(kind, match=text) as refused:
         make()
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("window", [1.0, None, (1.0,), (1.0, 2.0, 3.0), ("a", "b"), ("1", 2.0), "half"])
+def test_a_window_that_is_none_is_refused(window):
+    """By `law`'s first line: what it gets is refused here before, by the tests' type checker."""
+    with pytest.raises(ConfigError, match="window must be auto, branch, all or two numbers, got "):
+        _window(window)
+
+
+def test_a_window_without_order_is_refused():
+    for window in ((np.nan, 1.0), (1.0, 1.0)):
+        with pytest.raises(ConfigError, match="window must be two increasing numbers, got "):
+            _window(window)

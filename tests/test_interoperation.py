@@ -1,5 +1,7 @@
 """Kernels in blackjax's loop and blackjax's in ours: the same numbers where they are the same steps, else the law."""
 
+from typing import NamedTuple
+
 import blackjax_kernels
 import jax
 import jax.numpy as jnp
@@ -8,7 +10,7 @@ import pytest
 from helpers import stage_of
 from scipy import stats
 
-from langevin_ib import RunConfig, as_blackjax, from_blackjax, run
+from langevin_ib import ConfigError, RunConfig, as_blackjax, from_blackjax, run
 from langevin_ib.devices import load_blackjax
 from langevin_ib.dynamics.kernels.euler_maruyama import euler_maruyama
 from langevin_ib.dynamics.kernels.leimkuhler_matthews import leimkuhler_matthews
@@ -16,6 +18,7 @@ from langevin_ib.dynamics.kernels.mala import mala
 from langevin_ib.ensemble.accumulators import count
 from langevin_ib.ensemble.records import Limit, Observer, Schedule
 from langevin_ib.ensemble.runner import run_ensemble
+from langevin_ib.ensemble.tuning import tune_step_size
 from langevin_ib.models import uv
 
 STEPS, H, T = 40, 0.05, 0.5
@@ -159,6 +162,54 @@ def test_a_sampler_without_a_position_and_a_task_are_refused(x64):
         from_blackjax(algorithm._replace(init=lambda position, rng_key=None: (position,))).init(jnp.zeros(2), None)
     with pytest.raises(ValueError, match="takes no tasks"):
         from_blackjax(algorithm).init(jnp.zeros(2), {"x": jnp.zeros(1)})
+
+
+@pytest.mark.parametrize("name", ["mclmc", "dynamic_hmc", "ghmc"])
+def test_a_sampler_that_starts_with_a_key_is_refused_in_one_sentence(name, x64):
+    blackjax = load_blackjax()
+    make = {
+        "mclmc": lambda log_p: blackjax.mclmc(log_p, L=1.0, step_size=0.1),
+        "dynamic_hmc": lambda log_p: blackjax.dynamic_hmc(log_p, 0.1, jnp.ones(2)),
+        "ghmc": lambda log_p: blackjax.ghmc(log_p, 0.1, jnp.ones(2), 0.5, 0.1),
+    }[name]
+    kernel = from_blackjax(make(lambda x: -0.5 * jnp.sum(x**2)))
+    with pytest.raises(ConfigError, match="a sampler that starts without a key") as refused:
+        kernel.init(jnp.ones(2), None)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_fault_of_the_density_itself_is_not_taken_for_a_missing_key(x64):
+    kernel = from_blackjax(load_blackjax().hmc(lambda x: x.no_such_field, 0.1, jnp.ones(1), 2))
+    with pytest.raises(AttributeError, match="no_such_field"):
+        kernel.init(jnp.ones(1), None)
+
+
+def test_a_kernel_without_an_acceptance_rate_cannot_be_tuned(x64):
+    with pytest.raises(ConfigError, match="tuning must be left out of a kernel that reports no acceptance_rate"):
+        tune_step_size(
+            as_kernel_without_acceptance,
+            jnp.ones((2, 2)),
+            key=jax.random.key(0),
+            initial=0.1,
+            stages=((0.8, 2),),
+        )
+
+
+def as_kernel_without_acceptance(step_size):
+    """HMC whose report is its energy alone."""
+    algorithm = load_blackjax().hmc(lambda x: -0.5 * jnp.sum(x**2), step_size, jnp.ones(2), 2)
+
+    def step(key, state):
+        moved, info = algorithm.step(key, state)
+        return moved, Energy(info.energy)
+
+    return from_blackjax(algorithm._replace(step=step))
+
+
+class Energy(NamedTuple):
+    """A report."""
+
+    energy: object
 
 
 @pytest.mark.full

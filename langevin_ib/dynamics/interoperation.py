@@ -19,6 +19,7 @@ from jaxtyping import PyTree
 from langevin_ib.config.kernels import KernelSettings
 from langevin_ib.devices import load_blackjax
 from langevin_ib.dynamics.kernel import Kernel, KernelKind, Target, refuse_task
+from langevin_ib.errors import ConfigError
 from langevin_ib.models.base import Params
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ def from_blackjax(algorithm: SamplingAlgorithm) -> Kernel:
 
     Raises:
         ValueError: at a chain's start: its state has no field `position`, or the chain was given a task.
+        ConfigError: at a chain's start: it starts with a key, as `mclmc`, `ghmc` and `dynamic_hmc` do.
 
     >>> from langevin_ib.devices import load_blackjax
     >>> normal = lambda x: -0.5 * jax.numpy.sum(x**2)
@@ -85,7 +87,7 @@ def from_blackjax(algorithm: SamplingAlgorithm) -> Kernel:
 
     def init(params: Params, task: PyTree) -> Any:
         refuse_task(task)
-        state = algorithm.init(params, None)
+        state = _started(algorithm, params)
         if not hasattr(state, "position"):
             raise ValueError(f"the state of a sampler must have a field position, got {type(state).__name__}")
         return state
@@ -99,6 +101,23 @@ def from_blackjax(algorithm: SamplingAlgorithm) -> Kernel:
         return same, _scalars_of(info)
 
     return Kernel(draw=jax.random.split, init=init, step=step)
+
+
+def _started(algorithm: SamplingAlgorithm, params: Params) -> Any:
+    """Its state at a chain's start, without a key."""
+    wanted = "a sampler that starts without a key, such as hmc or mala"
+    refused = ConfigError("algorithm", wanted, "one whose init takes a key")
+    try:
+        state = algorithm.init(params, None)
+    except Exception as error:
+        try:
+            algorithm.init(params, jax.random.key(0))
+        except Exception:  # a fault of its own, which has nothing to do with the key
+            raise error from None
+        raise refused from None
+    if getattr(state, "random_generator_arg", 0) is None:  # dynamic HMC's state keeps the key for its first step
+        raise refused
+    return state
 
 
 def _scalars_of(info: Any) -> Any:

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, Key
 
 from langevin_ib.devices import in_use, load_blackjax
 from langevin_ib.dynamics.kernel import Kernel
+from langevin_ib.errors import ConfigError
 from langevin_ib.models.base import Params
 
 
@@ -34,6 +35,9 @@ def tune_step_size(
     Returns:
         The averaged step size and the chains' positions.
 
+    Raises:
+        ConfigError: the kernel reports no `acceptance_rate`.
+
     Source: Hoffman & Gelman, JMLR 15 (2014), section 3.2.1, through blackjax.
     """
     chains = jax.tree.leaves(starts)[0].shape[0]
@@ -48,6 +52,11 @@ def tune_step_size(
             kernel = build(jnp.exp(adaptation.log_step_size))
             noise = kernel.draw(jax.random.fold_in(key, n), chains)
             state, info = jax.vmap(kernel.step)(noise, jax.vmap(kernel.init)(position, None), None)
+            if not hasattr(info, "acceptance_rate"):
+                reported = ", ".join(getattr(info, "_fields", ())) or "nothing"
+                raise ConfigError(
+                    "tuning", "left out of a kernel that reports no acceptance_rate", f"one of {reported}"
+                )
             return state.position, da_update(adaptation, jnp.mean(info.acceptance_rate))
 
         start = jax.tree.map(lambda x: jnp.asarray(x, jnp.result_type(float)), da_init(guess))
