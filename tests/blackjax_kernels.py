@@ -13,4 +13,4 @@ def hmc(log_density, target, h):
     return load_blackjax().hmc(log_density, h, mass, 8)
 
 
-HMC = blackjax_kernel(hmc, tuning=((0.9, 300), (0.8, 300)))
+HMC = blackjax_kernel(hmc, tuning=((0.9, 300), (0.95, 300)))

@@ -294,6 +294,7 @@ def test_sgd_writes_the_same_folder_and_its_configuration_runs_it_again(tmp_path
         "draws.nc",
         "histogram.png",
         "report.html",
+        "state",
     }
     assert sim.main(["--config", str(folder / "config.toml"), "--out", str(tmp_path / "b"), "--quiet"]) == 0
     (again,) = (tmp_path / "b").iterdir()

@@ -59,7 +59,7 @@ def test_the_table_is_printed_in_any_encoding_and_straight(encoding, result, mon
     text = stream.bytes().decode(encoding)
     assert ("χ" if encoding == "utf-8" else "chi") in text
     assert ("+-" if encoding == "ascii" else "±") in text
-    rows = [line for line in text.splitlines() if line[:1] in "|┃│"]
+    rows = [line for line in text.splitlines() if line and line[0] in "|┃│"]
     assert len(rows) > len(result.verdicts)
     assert len({len(row) for row in rows}) == 1
 
