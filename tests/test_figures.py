@@ -299,7 +299,7 @@ BAD_RECOVERY = {
 }
 
 
-def refused(name, options, message, monkeypatch, tmp_path, capsys):
+def assert_refused(name, options, message, monkeypatch, tmp_path, capsys):
     monkeypatch.chdir(tmp_path)
     before = sorted(tmp_path.iterdir())
     assert FIGURES[name].main([*options, "--out", "runs/deep"]) == 2
@@ -314,13 +314,13 @@ def refused(name, options, message, monkeypatch, tmp_path, capsys):
 @pytest.mark.parametrize("case", BAD)
 @pytest.mark.parametrize("name", FIGURES)
 def test_bad_input_is_one_line_and_nothing_is_written(name, case, monkeypatch, tmp_path, capsys):
-    refused(name, *BAD[case], monkeypatch, tmp_path, capsys)
+    assert_refused(name, *BAD[case], monkeypatch, tmp_path, capsys)
 
 
 @pytest.mark.parametrize("case", BAD_RECOVERY)
 @pytest.mark.parametrize("name", RECOVERY)
 def test_bad_input_of_a_recovery(name, case, monkeypatch, tmp_path, capsys):
-    refused(name, *BAD_RECOVERY[case], monkeypatch, tmp_path, capsys)
+    assert_refused(name, *BAD_RECOVERY[case], monkeypatch, tmp_path, capsys)
 
 
 @pytest.mark.parametrize("name", RECOVERY)
@@ -328,7 +328,7 @@ def test_data_of_another_figure_are_refused(name, monkeypatch, tmp_path, capsys)
     other = RECOVERY[RECOVERY.index(name) - 1]
     np.savez(tmp_path / "other.npz", **own_data(other)[0])
     message = "--data must be an .npz file with keys among"
-    refused(name, ["--data", "other.npz"], message, monkeypatch, tmp_path, capsys)
+    assert_refused(name, ["--data", "other.npz"], message, monkeypatch, tmp_path, capsys)
 
 
 def test_a_folder_that_cannot_be_written_is_bad_input(tmp_path, capsys):
