@@ -46,7 +46,7 @@ ROWS = {
     "uv": Row("uv", "--model uv"),
     "hadamard": Row("Hadamard", "--model hadamard", f"--chains 512 --steps 40000 --law-draws 192000 {BRIEF}"),
     "relu": Row("ReLU", "--model relu", SHORT, "--chains 256"),
-    "attention": Row("attention", "--model attention", SHORT, "--chains 64"),
+    "attention": Row("attention", "--model attention", SHORT, "--chains 256 --steps 60000"),
     "matrix": Row("matrix", "--model matrix", SHORT, "--chains 256"),
 }
 COLUMNS = {
