@@ -102,7 +102,8 @@ def _foot(figure: Figure, cell: Cell, box: tuple[float, float, float, float]) ->
     left, low, width, _ = box
     has_picture = bool(cell.more.get("histogram") or cell.more.get("drift"))
     if has_picture:
-        _text(figure, left + 0.06, low + 1.5 * FOOT - 0.03, cell.verdict, size=7.3, colour=INK)
+        words = cell.verdict.removesuffix(", undecided")  # which the hatching says
+        _text(figure, left + 0.06, low + 1.5 * FOOT - 0.03, words, size=7.3, colour=INK)
     if cell.against:
         words = "≠ eq. " + ", ".join(f"({equation})" for equation in cell.against)
         _text(figure, left + 0.06, low + 0.5 * FOOT, words, size=7.3, weight="bold", colour="#8c1d4f")
