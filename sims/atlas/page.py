@@ -47,7 +47,7 @@ Shorter runs than the default's are marked with what was changed. They make erro
 The settings of ReLU, attention and matrix under protocols were changed after first runs: draws of the laws from
 32 000 to 256 000, because first runs of ReLU and attention with an eighth of the default or less were in doubt (halves
 of those draws differed); with them chains from 256 to 512, and attention's steps from 10 000 to 20 000. SGD of
-attention was tried with 64 chains of 10 000 steps, which had not mixed (R-hat 1.148), and has 256 of 60 000.
+attention was tried with 64 chains of 10 000 steps, which had not mixed, and has 256 of 60 000.
 Before, in drafts, chains, steps and draws of the laws of these rows and of Hadamard had been lowered, to shorten runs.
 """
 REASONS = """
