@@ -130,7 +130,9 @@ def build_confinement(config: RunConfig, temperature: float) -> Confinement:
     return confinement_kind(config.confine).build(config.settings_of("confinement"), temperature)
 
 
-def claimed_potential(config: RunConfig, model: Model, confinement: Confinement) -> Callable[[Params], Float[Array, ""]]:
+def claimed_potential(
+    config: RunConfig, model: Model, confinement: Confinement
+) -> Callable[[Params], Float[Array, ""]]:
     """V = L + C as the settings have it, C by its strengths where the confinement states them."""
     kind = confinement_kind(config.confine)
     if kind.strengths is None:

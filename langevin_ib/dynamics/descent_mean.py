@@ -16,7 +16,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PyTree
 
 from langevin_ib.dynamics.descent import SGDState
-from langevin_ib.dynamics.kernel import Potential, Quadratic, refuse_task
+from langevin_ib.dynamics.kernel import Potential, Smoothed, refuse_task
 from langevin_ib.dynamics.noise import Noise, gradient_noise
 from langevin_ib.models.base import Params
 from langevin_ib.models.training import Training
@@ -54,7 +54,7 @@ class DescentClaim:
         velocity = optax.tree_utils.tree_get(state.optimiser, "trace")
         return jax.tree.map(lambda m, g: self.momentum * m + g, velocity, slope)
 
-    def mean_after(self, phi: Quadratic, state: SGDState, task: PyTree) -> Float[Array, " k"]:
+    def mean_after(self, phi: Smoothed, state: SGDState, task: PyTree) -> Float[Array, " k"]:
         """E[φ(θ′) | state] = φ(θ − η(μm + ∇V)) + ½η² tr(Σ D²φ).
 
         Raises:

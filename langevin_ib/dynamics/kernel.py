@@ -26,19 +26,23 @@ MomentMap = Callable[[Params], Float[Array, " m"]]
 # (φ, state, task) ↦ E[φ(θ′) | state] for a quadratic φ, a number or (k,) of them.
 MeanAfter = Callable[[Callable[[Params], Float[Array, "..."]], Any, PyTree], Float[Array, "..."]]
 
+# (φ, state) ↦ φ(θ) less its mean over the increment that the last step added.
+Innovation = Callable[[Callable[[Params], Float[Array, "..."]], Any], Float[Array, "..."]]
+
 
 @dataclass(frozen=True)
-class Quadratic:
-    """Quadratic functions φ_1 … φ_k of θ whose second derivatives, constants, are known.
+class Smoothed:
+    """Functions φ_1 … φ_k of θ, whose means over increments are known.
 
     Attributes:
         values: θ ↦ φ(θ).
-        laplacian: Δφ = tr D²φ.
-        hessians: D²φ; None where only their traces are wanted.
+        over_normals: (m, v) ↦ E φ(m + √v ξ), ξ ~ N(0, I), exact for any increments that share its first five moments:
+            of polynomials up to degree five.
+        hessians: D²φ of those that are quadratic, in front; None where nobody asks.
     """
 
     values: Callable[[Params], Float[Array, " k"]]
-    laplacian: Float[np.ndarray, " k"]
+    over_normals: Callable[[Params, Any], Float[Array, " k"]]
     hessians: Float[np.ndarray, "k q q"] | None = None
 
     def __call__(self, params: Params) -> Float[Array, " k"]:
@@ -119,7 +123,10 @@ class KernelKind:
         tuning: (acceptance, steps) of the stages in which its step is tuned; None where the step is set by rule.
         label: what it is called as a reference; None: its name.
         mean_after: (settings, target, h) ↦ `Kernel.mean_after` of a kernel with these, computed apart from `build`: a
-            run holds its chains against it, and a fault in one of the two then shows. None: that of what is built.
+            run holds its chains against it, and a fault in one of the two then shows. It takes its φ to
+            `gaussian_mean`, so that they may be of degree four. None: that of what is built, of quadratic φ.
+        innovation: (settings, target, h) ↦ (φ, state) ↦ φ(θ) − E[φ(θ) | all but the last increment], where the state
+            has that increment: it has mean zero, and taken off the identities' gaps it takes their noise with it.
     """
 
     settings: type[KernelSettings]
@@ -130,6 +137,7 @@ class KernelKind:
     tuning: tuple[tuple[float, int], ...] | None = None
     label: str | None = None
     mean_after: Callable[[Any, Target, Any], MeanAfter] | None = None
+    innovation: Callable[[Any, Target, Any], Innovation] | None = None
 
     def __post_init__(self) -> None:
         if (self.weak_order is None) != self.adjusted:
@@ -171,12 +179,10 @@ def kernel_kind(name: str) -> KernelKind:
     return record("kernel", name, KernelKind)
 
 
-def gaussian_mean(
-    phi: Callable[[Params], Float[Array, "..."]], mean: Params, variance: float
-) -> Float[Array, "..."]:
-    """E φ(m + √v ξ) = φ(m) + ½ v tr D²φ, ξ ~ N(0, I), of a quadratic φ."""
-    if isinstance(phi, Quadratic):
-        return phi(mean) + 0.5 * variance * phi.laplacian
+def gaussian_mean(phi: Callable[[Params], Float[Array, "..."]], mean: Params, variance: float) -> Float[Array, "..."]:
+    """E φ(m + √v ξ) = φ(m) + ½ v tr D²φ, ξ ~ N(0, I), of a quadratic φ; of a `Smoothed` as it says itself."""
+    if isinstance(phi, Smoothed):
+        return phi.over_normals(mean, variance)
     flat, unravel = ravel_pytree(mean)
     return phi(mean) + 0.5 * variance * jnp.trace(jax.hessian(lambda x: phi(unravel(x)))(flat), axis1=-2, axis2=-1)
 

@@ -183,7 +183,9 @@ def _identity_lines(result: Result) -> list[Line]:
         told.append(f"{name} {furthest.errors:+.1f} se{of}".replace("-", "−"))
     lines = [Line(f"identities of a step: {', '.join(told)}")] if told else []
     absent = [one for one in result.identities if isinstance(one, Absent)]
-    return lines + [Line(f"no {one.what}{'' if one.what == 'identities' else ' identity'}: {one.why}") for one in absent]
+    return lines + [
+        Line(f"no {one.what}{'' if one.what == 'identities' else ' identity'}: {one.why}") for one in absent
+    ]
 
 
 def _joint_lines(result: Result) -> list[Line]:

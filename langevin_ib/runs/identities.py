@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -24,7 +24,15 @@ from langevin_ib.dynamics.descent_mean import (
     error_of_population,
     isotropic_temperature,
 )
-from langevin_ib.dynamics.kernel import KernelKind, MeanAfter, Potential, Quadratic, Target, kernel_kind
+from langevin_ib.dynamics.kernel import (
+    Innovation,
+    KernelKind,
+    MeanAfter,
+    Potential,
+    Smoothed,
+    Target,
+    kernel_kind,
+)
 from langevin_ib.dynamics.noise import Noise
 from langevin_ib.ensemble.records import Schedule
 from langevin_ib.models.base import Model, Params
@@ -32,10 +40,32 @@ from langevin_ib.runs.plan import Plan
 from langevin_ib.statistics.identities import Tested
 from langevin_ib.statistics.records import Absent
 
-VIRIAL, WARD, VELOCITY = "virial", "Ward", "velocity"
+VIRIAL, WARD, SPREAD, VELOCITY = "virial", "Ward", "spread", "velocity"
 CONSTANT = 1e-8  # relative change of D²χ between two points that counts as rounding
-HEAT = "T, the noise's strength, the drift's scale"
 Gap = Callable[[Any], Float[Array, " k"]]
+
+
+class Words(NamedTuple):
+    """What the identities of |θ|²/2, of χ and of χ²/2 test."""
+
+    heat: str
+    balance: str
+    spread: str = ""
+
+
+THERMAL = Words(
+    "T, the noise's strength, the drift's scale", "the confinement, the noise along the orbits", "κ or λ against T"
+)
+DESCENT = Words(
+    "η, the covariance of the noise", "that the noise lies across the orbits, and balances on them: E χ(ĝ) = 0"
+)
+
+
+class Moved(NamedTuple):
+    """What a kernel states of its steps: the mean after the next, and what the last one's increment has added."""
+
+    mean_after: MeanAfter
+    innovation: Innovation | None = None
 
 
 @dataclass(frozen=True)
@@ -58,7 +88,8 @@ class Claims:
 
     def observe(self, state: Any) -> Float[Array, "two k"]:
         """Gap and φ."""
-        assert self.gap is not None and self.values is not None  # asked for by whoever observes
+        assert self.gap is not None
+        assert self.values is not None
         precise = jax.tree.map(_precise, state)
         return jnp.stack([self.gap(precise), self.values(precise)])
 
@@ -89,16 +120,18 @@ def langevin_claims(plan: Plan, kernel: KernelKind, step_size: float, schedule: 
         why = f"integrator {config.integrator}: the mean of a step that is projected onto a slice has no formula"
         return nothing(why)
     like = _like(reduction.model)
-    phi, tested, absent = _functions(reduction.model, like, HEAT, "the confinement and the noise along the orbits")
+    fourth = reduction.proper and (kernel.adjusted or kernel.mean_after is not None)
+    phi, tested, absent = _functions(reduction.model, like, THERMAL, fourth=fourth)
     if kernel.adjusted:
         if not reduction.proper:
             return nothing(f"{config.integrator} tells its mean in a stationary law only, which there is none of here")
-        return Claims(tested, _generator_gap(phi, potential, temperature), lambda s: phi(s.position), 0, absent)
-    target = Target(potential, temperature, like, reduction.model.moment_map)
-    mean_after = kernel.claimed(config.settings_of("kernel"), target, step_size)
+        return Claims(tested, _generator_gap(phi, potential, temperature), phi_of(phi), 0, absent)
+    target, settings = Target(potential, temperature, like, reduction.model.moment_map), config.settings_of("kernel")
+    mean_after = kernel.claimed(settings, target, step_size)
     if mean_after is None:
         return nothing(f"unchecked: integrator {config.integrator} does not state the mean after a step (mean_after)")
-    return _claims(tested, phi, mean_after, 1 if schedule is None else schedule.thin, absent)
+    innovation = None if kernel.innovation is None else kernel.innovation(settings, target, step_size)
+    return _claims(tested, phi, Moved(mean_after, innovation), 1 if schedule is None else schedule.thin, absent)
 
 
 def descent_claims(plan: Plan, noise: Noise, point: Params) -> Claims:
@@ -120,21 +153,21 @@ def descent_claims(plan: Plan, noise: Noise, point: Params) -> Claims:
     point = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), point)
     if noise.record.constant:
         temperature = isotropic_temperature(model.training, noise, point, lr)
-        phi, tested, absent = _functions(model, like, "η and the noise's strength", "decay, the noise along the orbits")
+        words = Words("η and the noise's strength", "decay, the noise along the orbits")
+        phi, tested, absent = _functions(model, like, words)
         kernel, target = kernel_kind("euler-maruyama"), Target(potential, temperature, like, model.moment_map)
         mean_after = kernel.claimed(kernel.settings(), target, lr)
         assert mean_after is not None
-        return _claims(tested, phi, mean_after, plan.schedule.thin, absent)
+        return _claims(tested, phi, Moved(mean_after), plan.schedule.thin, absent)
     error = error_of_population(model.training, noise, like)
     if error > QUADRATURE:
         why = f"the covariance of fresh examples of {model.name} is known by quadrature to {error:.0e} of ∇L only"
         return nothing(why)
     claim = DescentClaim(potential, model.training, noise, lr, momentum)
-    what = "η, the covariance of the noise", "that the noise lies across the orbits, and balances on them (E χ(ĝ) = 0)"
-    phi, tested, absent = _functions(model, like, *what, with_hessians=True)
+    phi, tested, absent = _functions(model, like, DESCENT, with_hessians=True)
     thin = plan.schedule.thin
     if not momentum:
-        return _claims(tested, phi, claim.mean_after, thin, absent)
+        return _claims(tested, phi, Moved(claim.mean_after), thin, absent)
 
     def gap(state: Any) -> Float[Array, " k"]:
         moved = claim.mean_after(phi, state, None) - phi(state.position)
@@ -146,21 +179,26 @@ def descent_claims(plan: Plan, noise: Noise, point: Params) -> Claims:
     return Claims((*tested, Tested(VELOCITY, "μ and the covariance of the noise")), gap, values, thin, absent)
 
 
-def _claims(
-    tested: tuple[Tested, ...], phi: Quadratic, mean_after: MeanAfter, thin: int, absent: tuple[Absent, ...]
-) -> Claims:
+def phi_of(phi: Smoothed) -> Gap:
+    """state ↦ φ(θ)."""
+    return lambda state: phi(state.position)
+
+
+def _claims(tested: tuple[Tested, ...], phi: Smoothed, moved: Moved, thin: int, absent: tuple[Absent, ...]) -> Claims:
     def gap(state: Any) -> Float[Array, " k"]:
-        return mean_after(phi, state, None) - phi(state.position)  # type: ignore[arg-type]
+        change = moved.mean_after(phi, state, None) - phi(state.position)
+        return change if moved.innovation is None else change - moved.innovation(phi, state)
 
-    return Claims(tested, gap, lambda state: phi(state.position), thin, absent)
+    return Claims(tested, gap, phi_of(phi), thin, absent)
 
 
-def _generator_gap(phi: Quadratic, potential: Potential, temperature: float) -> Gap:
+def _generator_gap(phi: Smoothed, potential: Potential, temperature: float) -> Gap:
     """𝓛φ = TΔφ − ∇φ·∇V, whose mean in exp(−V/T) dθ is zero."""
 
     def gap(state: Any) -> Float[Array, " k"]:
         slope = jax.grad(potential)(state.position)
-        return temperature * phi.laplacian - jax.jvp(phi.values, (state.position,), (slope,))[1]
+        half_laplacian = jax.jvp(lambda v: phi.over_normals(state.position, v), (0.0,), (1.0,))[1]
+        return 2.0 * temperature * half_laplacian - jax.jvp(phi.values, (state.position,), (slope,))[1]
 
     return gap
 
@@ -179,50 +217,71 @@ def _like(model: Model) -> Params:
 
 
 def _functions(
-    model: Model, like: Params, heat: str, balance: str, with_hessians: bool = False
-) -> tuple[Quadratic, tuple[Tested, ...], tuple[Absent, ...]]:
-    """|θ|²/2 and every component of χ, where χ is quadratic."""
+    model: Model, like: Params, words: Words, *, with_hessians: bool = False, fourth: bool = False
+) -> tuple[Smoothed, tuple[Tested, ...], tuple[Absent, ...]]:
+    """|θ|²/2, each component of χ if it is quadratic and, with `fourth`, half its square.
+
+    With χ(m + √v ξ) = χ + √v Dχ ξ + ½ v ξᵀAξ, E χ² = (χ + ½ v tr A)² + v|Dχ|² + ½ v² tr A².
+    """
     flat, unravel = ravel_pytree(like)
-    tested, absent = (Tested(VIRIAL, heat),), ()
-    laplacian, hessians = np.array([float(flat.size)]), np.eye(flat.size)[None] if with_hessians else None
-    charges = model.group_dim
-    curvature = _curvature(model, flat, unravel, with_hessians) if charges else None
-    if charges and curvature is None:
-        absent, charges = (Absent(WARD, "χ is not quadratic in the parameters"),), 0
-    if curvature is not None:
-        laplacian = np.append(laplacian, curvature[0])
-        names = [WARD] if charges == 1 else [f"{WARD} {a + 1}" for a in range(charges)]
-        tested = (*tested, *(Tested(name, balance) for name in names))
-        if hessians is not None:
-            hessians = np.concatenate([hessians, curvature[1]])
+    tested: tuple[Tested, ...] = (Tested(VIRIAL, words.heat),)
+    curvature = _curvature(model, flat, unravel) if model.group_dim else None
+    if curvature is None:
+        absent = (Absent(WARD, "χ is not quadratic in the parameters"),) if model.group_dim else ()
+        return (
+            Smoothed(
+                lambda params: _square(params)[None],
+                lambda params, v: (_square(params) + 0.5 * v * flat.size)[None],
+                np.eye(flat.size)[None] if with_hessians else None,
+            ),
+            tested,
+            absent,
+        )
+    trace, square = np.trace(curvature, axis1=1, axis2=2), np.sum(curvature**2, axis=(1, 2))
+    tested += tuple(Tested(name, words.balance) for name in _numbered(WARD, trace.size))
+    if fourth:
+        tested += tuple(Tested(name, words.spread) for name in _numbered(SPREAD, trace.size))
 
     def values(params: Params) -> Float[Array, " k"]:
-        square = 0.5 * jnp.sum(ravel_pytree(params)[0] ** 2)
-        return jnp.append(square, model.moment_map(params)) if charges else square[None]
+        charge = model.moment_map(params)
+        return jnp.concatenate([_square(params)[None], charge, *([0.5 * charge**2] if fourth else [])])
 
-    return Quadratic(values, laplacian, hessians), tested, absent
+    def over_normals(params: Params, v: Any) -> Float[Array, " k"]:
+        mean = model.moment_map(params) + 0.5 * v * trace
+        parts = [(_square(params) + 0.5 * v * flat.size)[None], mean]
+        if fourth:
+            slopes = jax.jacrev(lambda x: model.moment_map(unravel(x)))(ravel_pytree(params)[0])
+            parts.append(0.5 * (mean**2 + v * jnp.sum(slopes**2, axis=1) + 0.5 * v**2 * square))
+        return jnp.concatenate(parts)
+
+    hessians = np.concatenate([np.eye(flat.size)[None], curvature]) if with_hessians else None
+    return Smoothed(values, over_normals, hessians), tested, ()
+
+
+def _square(params: Params) -> Float[Array, ""]:
+    """|θ|²/2."""
+    return 0.5 * jnp.sum(ravel_pytree(params)[0] ** 2)
+
+
+def _numbered(name: str, count: int) -> list[str]:
+    return [name] if count == 1 else [f"{name} {a + 1}" for a in range(count)]
 
 
 def _curvature(
-    model: Model, flat: Float[Array, " q"], unravel: Callable[[Array], Params], whole: bool
-) -> tuple[np.ndarray, np.ndarray] | None:
-    """tr D²χ_a and, if asked for, D²χ_a, the same at every point; None where they are not."""
-
-    def charge(x: Array) -> Array:
-        return model.moment_map(unravel(x))
+    model: Model, flat: Float[Array, " q"], unravel: Callable[[Array], Params]
+) -> Float[np.ndarray, "m q q"] | None:
+    """D²χ, the same at every point; None where it is not."""
 
     def along(x: Array, v: Array) -> Array:
         """D²χ(x) v, (m, q)."""
-        return jax.jvp(jax.jacrev(charge), (x,), (v,))[1]
+        return jax.jvp(jax.jacrev(lambda y: model.moment_map(unravel(y))), (x,), (v,))[1]
 
-    def parts(x: Array, y: Array, v: Array) -> tuple[Array, Array, Array]:
+    def parts(x: Array, y: Array, v: Array) -> tuple[Array, Array]:
         second = jax.lax.map(lambda i: along(x, jnp.zeros_like(x).at[i].set(1.0)), jnp.arange(x.size))  # (q, m, q)
-        traces = jnp.einsum("imi->m", second)
-        kept = jnp.moveaxis(second, 1, 0) if whole else jnp.zeros((traces.size, 0, 0))
-        return traces, kept, jnp.stack([along(x, v), along(y, v)])
+        return jnp.moveaxis(second, 1, 0), jnp.stack([along(x, v), along(y, v)])
 
     shift, v = np.random.default_rng(0).normal(size=(2, flat.size))
-    traces, hessians, ends = map(np.asarray, jax.jit(parts)(flat, flat + jnp.asarray(shift), jnp.asarray(v)))
+    second, ends = map(np.asarray, jax.jit(parts)(flat, flat + jnp.asarray(shift), jnp.asarray(v)))
     if not np.isfinite(ends).all() or np.abs(ends[0] - ends[1]).max() > CONSTANT * np.abs(ends).max():
         return None
-    return traces, hessians
+    return second

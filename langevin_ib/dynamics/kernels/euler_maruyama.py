@@ -57,7 +57,7 @@ def euler_maruyama(potential: Potential, like: Params, *, temperature: float, st
 
 
 def _mean_after(potential: Potential, temperature: float, step_size: float) -> MeanAfter:
-    """φ(θ − h∇V) + hT tr D²φ, of h and T by themselves: it shares no constant with the step that it is to be held to."""
+    """φ(θ − h∇V) + hT tr D²φ, of h and T by themselves: it shares no constant with the step that it judges."""
 
     def mean_after(phi: Callable[[Params], Any], state: EulerMaruyamaState, task: PyTree) -> Float[Array, "..."]:
         refuse_task(task)

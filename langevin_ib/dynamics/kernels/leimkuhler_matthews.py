@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, PyTree
 
 from langevin_ib.config.kernels import LeimkuhlerMatthewsSettings
 from langevin_ib.dynamics.kernel import (
+    Innovation,
     Kernel,
     KernelKind,
     LangevinInfo,
@@ -96,4 +97,18 @@ def mean_after(settings: LeimkuhlerMatthewsSettings, target: Target, step_size: 
     return _mean_after(target.potential, target.temperature, float(step_size))
 
 
-KERNEL = KernelKind(LeimkuhlerMatthewsSettings, build, stability=0.5, weak_order=2, mean_after=mean_after)
+def innovation(settings: LeimkuhlerMatthewsSettings, target: Target, step_size: float) -> Innovation:
+    """φ(θ) − E_ξ φ(θ − aξ_n + aξ): of a mean E[φ(θ′) | state] its part aDφ ξ_n is nearly all of the noise."""
+    del settings
+    variance = float(step_size) * target.temperature / 2.0
+
+    def surprise(phi: Callable[[Params], Any], state: LeimkuhlerMatthewsState) -> Float[Array, "..."]:
+        before = jax.tree.map(lambda x, last: x - variance**0.5 * last, state.position, state.last_noise)
+        return phi(state.position) - gaussian_mean(phi, before, variance)
+
+    return surprise
+
+
+KERNEL = KernelKind(
+    LeimkuhlerMatthewsSettings, build, stability=0.5, weak_order=2, mean_after=mean_after, innovation=innovation
+)
