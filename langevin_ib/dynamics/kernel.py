@@ -127,6 +127,8 @@ class KernelKind:
             `gaussian_mean`, so that they may be of degree four. None: that of what is built, of quadratic φ.
         innovation: (settings, target, h) ↦ (φ, state) ↦ φ(θ) − E[φ(θ) | all but the last increment], where the state
             has that increment: it has mean zero, and taken off the identities' gaps it takes their noise with it.
+        virial: (settings, target, h) ↦ state ↦ E[|θ′|²/2 | state] − |θ|²/2, of a kernel that holds its chains on a
+            slice and has no other mean in a formula; χ is quadratic and homogeneous there.
     """
 
     settings: type[KernelSettings]
@@ -138,6 +140,7 @@ class KernelKind:
     label: str | None = None
     mean_after: Callable[[Any, Target, Any], MeanAfter] | None = None
     innovation: Callable[[Any, Target, Any], Innovation] | None = None
+    virial: Callable[[Any, Target, Any], Callable[[Any], Float[Array, ""]]] | None = None
 
     def __post_init__(self) -> None:
         if (self.weak_order is None) != self.adjusted:

@@ -17,6 +17,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
+from langevin_ib.config.kernels import KernelSettings
 from langevin_ib.dynamics.confinement import claimed_potential
 from langevin_ib.dynamics.descent_mean import (
     QUADRATURE,
@@ -116,22 +117,44 @@ def langevin_claims(plan: Plan, kernel: KernelKind, step_size: float, schedule: 
     config, reduction = plan.config, plan.reduction
     temperature = _claimed_temperature(plan)
     potential = claimed_potential(config, reduction.model, reduction.confinement)
-    if kernel.held:
-        why = f"integrator {config.integrator}: the mean of a step that is projected onto a slice has no formula"
-        return nothing(why)
     like = _like(reduction.model)
+    target, settings = Target(potential, temperature, like, reduction.model.moment_map), config.settings_of("kernel")
+    thin = 0 if schedule is None else schedule.thin
+    if kernel.held:
+        return _held_claims(kernel, settings, target, step_size, thin)
     fourth = reduction.proper and (kernel.adjusted or kernel.mean_after is not None)
     phi, tested, absent = _functions(reduction.model, like, THERMAL, fourth=fourth)
     if kernel.adjusted:
         if not reduction.proper:
             return nothing(f"{config.integrator} tells its mean in a stationary law only, which there is none of here")
         return Claims(tested, _generator_gap(phi, potential, temperature), phi_of(phi), 0, absent)
-    target, settings = Target(potential, temperature, like, reduction.model.moment_map), config.settings_of("kernel")
     mean_after = kernel.claimed(settings, target, step_size)
     if mean_after is None:
         return nothing(f"unchecked: integrator {config.integrator} does not state the mean after a step (mean_after)")
     innovation = None if kernel.innovation is None else kernel.innovation(settings, target, step_size)
-    return _claims(tested, phi, Moved(mean_after, innovation), 1 if schedule is None else schedule.thin, absent)
+    return _claims(tested, phi, Moved(mean_after, innovation), thin, absent)
+
+
+def _held_claims(kernel: KernelKind, settings: KernelSettings, target: Target, step_size: float, thin: int) -> Claims:
+    """Of chains on the slice: of |θ|²/2, whose gradient lies along the slice of a homogeneous quadratic χ."""
+    flat, unravel = ravel_pytree(target.like)
+
+    def charge(x: Array) -> Array:
+        return target.moment_map(unravel(x))
+
+    def euler(x: Array) -> tuple[Array, Array]:
+        return jax.jvp(charge, (x,), (x,))[1] - 2.0 * charge(x), charge(2.0 * x) - 4.0 * charge(x)
+
+    gaps = map(np.asarray, jax.jit(euler)(flat))
+    if kernel.virial is None:
+        return nothing("unchecked: the integrator does not state a mean on the slice (virial)")
+    if any(np.abs(gap).max() > CONSTANT * float(flat @ flat) for gap in gaps):
+        return nothing("on the slice of a χ that is not a quadratic form the mean of a step has no formula")
+    gap = kernel.virial(settings, target, step_size)
+    absent = (Absent(WARD, "χ = 0 is held"),)
+    return Claims(
+        (Tested(VIRIAL, THERMAL.heat),), lambda s: gap(s)[None], lambda s: _square(s.position)[None], thin, absent
+    )
 
 
 def descent_claims(plan: Plan, noise: Noise, point: Params) -> Claims:

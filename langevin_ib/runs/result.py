@@ -581,12 +581,9 @@ class Result:
             "run": plain(self.run),
             "protocol": plain(self.protocol),
             "diagnostics": fields_of(self.mixing) | {"step_check": _step_check_dict(self.step_check)},
-            "identities": {
-                one.what if isinstance(one, Absent) else one.name: {"why": one.why}
-                if isinstance(one, Absent)
-                else fields_of(one, "tests", "mean", "se", "errors", "p_value")
-                for one in self.identities
-            },
+            "identities": [
+                {"name": one.what, "why": one.why} if isinstance(one, Absent) else plain(one) for one in self.identities
+            ],
             "doubts": [doubt.text for doubt in self.doubts],
             "invariants": {
                 name: {

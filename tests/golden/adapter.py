@@ -264,7 +264,7 @@ def _filled(own: Arrays, name: str, like: Any) -> Any:
 
     def leaf(path: Any, like: Any) -> np.ndarray:
         place = _place(name, path)
-        if place in own or "/energy/" not in place:
+        if place in own or not ("/energy/" in place or "/identities/" in place):
             return own[place]
         return np.zeros((len(own["segments/0/value/n"]), *like.shape), like.dtype)
 
