@@ -38,7 +38,7 @@ from langevin_ib.dynamics.noise import Noise
 from langevin_ib.ensemble.records import Schedule
 from langevin_ib.models.base import Model, Params
 from langevin_ib.runs.plan import Plan
-from langevin_ib.statistics.identities import Tested
+from langevin_ib.statistics.identities import About
 from langevin_ib.statistics.records import Absent
 
 VIRIAL, WARD, SPREAD, VELOCITY = "virial", "Ward", "spread", "velocity"
@@ -81,7 +81,7 @@ class Claims:
         absent: what is not tested, and why.
     """
 
-    tested: tuple[Tested, ...]
+    tested: tuple[About, ...]
     gap: Gap | None
     values: Gap | None
     thin: int
@@ -153,7 +153,7 @@ def _held_claims(kernel: KernelKind, settings: KernelSettings, target: Target, s
     gap = kernel.virial(settings, target, step_size)
     absent = (Absent(WARD, "χ = 0 is held"),)
     return Claims(
-        (Tested(VIRIAL, THERMAL.heat),), lambda s: gap(s)[None], lambda s: _square(s.position)[None], thin, absent
+        (About(VIRIAL, THERMAL.heat),), lambda s: gap(s)[None], lambda s: _square(s.position)[None], thin, absent
     )
 
 
@@ -199,7 +199,7 @@ def descent_claims(plan: Plan, noise: Noise, point: Params) -> Claims:
     def values(state: Any) -> Float[Array, " k"]:
         return jnp.append(phi(state.position), claim.velocity_square(state))
 
-    return Claims((*tested, Tested(VELOCITY, "μ and the covariance of the noise")), gap, values, thin, absent)
+    return Claims((*tested, About(VELOCITY, "μ and the covariance of the noise")), gap, values, thin, absent)
 
 
 def phi_of(phi: Smoothed) -> Gap:
@@ -207,7 +207,7 @@ def phi_of(phi: Smoothed) -> Gap:
     return lambda state: phi(state.position)
 
 
-def _claims(tested: tuple[Tested, ...], phi: Smoothed, moved: Moved, thin: int, absent: tuple[Absent, ...]) -> Claims:
+def _claims(tested: tuple[About, ...], phi: Smoothed, moved: Moved, thin: int, absent: tuple[Absent, ...]) -> Claims:
     def gap(state: Any) -> Float[Array, " k"]:
         change = moved.mean_after(phi, state, None) - phi(state.position)
         return change if moved.innovation is None else change - moved.innovation(phi, state)
@@ -241,13 +241,13 @@ def _like(model: Model) -> Params:
 
 def _functions(
     model: Model, like: Params, words: Words, *, with_hessians: bool = False, fourth: bool = False
-) -> tuple[Smoothed, tuple[Tested, ...], tuple[Absent, ...]]:
+) -> tuple[Smoothed, tuple[About, ...], tuple[Absent, ...]]:
     """|θ|²/2, each component of χ if it is quadratic and, with `fourth`, half its square.
 
     With χ(m + √v ξ) = χ + √v Dχ ξ + ½ v ξᵀAξ, E χ² = (χ + ½ v tr A)² + v|Dχ|² + ½ v² tr A².
     """
     flat, unravel = ravel_pytree(like)
-    tested: tuple[Tested, ...] = (Tested(VIRIAL, words.heat),)
+    tested: tuple[About, ...] = (About(VIRIAL, words.heat),)
     curvature = _curvature(model, flat, unravel) if model.group_dim else None
     if curvature is None:
         absent = (Absent(WARD, "χ is not quadratic in the parameters"),) if model.group_dim else ()
@@ -261,9 +261,9 @@ def _functions(
             absent,
         )
     trace, square = np.trace(curvature, axis1=1, axis2=2), np.sum(curvature**2, axis=(1, 2))
-    tested += tuple(Tested(name, words.balance) for name in _numbered(WARD, trace.size))
+    tested += tuple(About(name, words.balance) for name in _numbered(WARD, trace.size))
     if fourth:
-        tested += tuple(Tested(name, words.spread) for name in _numbered(SPREAD, trace.size))
+        tested += tuple(About(name, words.spread) for name in _numbered(SPREAD, trace.size))
 
     def values(params: Params) -> Float[Array, " k"]:
         charge = model.moment_map(params)

@@ -19,7 +19,7 @@ ERRORS = 5.0  # standard errors of a normal mean, whose two-sided level is that 
 LEVEL = float(2.0 * scipy.stats.norm.sf(ERRORS))
 
 
-class Tested(NamedTuple):
+class About(NamedTuple):
     """An identity by its name, and what it tests, in a phrase."""
 
     name: str
@@ -46,7 +46,7 @@ class Gaps(NamedTuple):
         absent: identities that there are none of, and why.
     """
 
-    tested: tuple[Tested, ...]
+    tested: tuple[About, ...]
     sums: GapSums | None
     thin: int
     absent: tuple[Absent, ...] = ()
