@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy
+from jax.flatten_util import ravel_pytree
 
 import langevin_ib
 from langevin_ib import RunConfig
@@ -58,15 +59,16 @@ def test_what_a_kernel_claims_is_the_mean_over_its_noise(name, model, x64):
     """Of |θ|²/2, of χ and of χ²/2, by a rule of quadrature that is exact for polynomials of their degree."""
     model = build_model(model, {} if model == "uv" else {"inputs": 2, "width": 1})
     kind, like = kernel_kind(name), jax.tree.map(lambda x: x.astype(jnp.float64), model.init(jax.random.key(3)))
-    flat, unravel = jax.flatten_util.ravel_pytree(like)
+    flat, unravel = ravel_pytree(like)
     target = Target(stiff(3.0).potential(model), T, like, model.moment_map)
     kernel, phi = kind.build(kind.settings(), target, H), functions(model, like, fourth=True)
     first = unravel(jnp.linspace(-1.0, 1.2, flat.size))
     state = kernel.step(first, kernel.init(like, None), None)[0]
     grid, weight = nodes(flat.size)
     after = jax.vmap(lambda noise: phi(kernel.step(unravel(noise), state, None)[0].position))(jnp.asarray(grid))
-    claimed = kind.claimed(kind.settings(), target, H)(phi, state, None)
-    np.testing.assert_allclose(claimed, weight @ np.asarray(after), rtol=1e-11)
+    mean_after = kind.claimed(kind.settings(), target, H)
+    assert mean_after is not None
+    np.testing.assert_allclose(mean_after(phi, state, None), weight @ np.asarray(after), rtol=1e-11)
     assert isinstance(phi, Smoothed)
 
 
@@ -76,6 +78,7 @@ def test_the_innovation_is_what_the_last_increment_added(x64):
     kernel, phi = kind.build(kind.settings(), target, H), functions(model, like, fourth=True)
     state = kernel.step(jnp.array([0.3, -1.1]), kernel.init(like, None), None)[0]
     grid, weight = nodes(2)
+    assert kind.innovation is not None
     innovation = kind.innovation(kind.settings(), target, H)
     each = jax.vmap(lambda noise: innovation(phi, kernel.step(noise, state, None)[0]))(jnp.asarray(grid))
     np.testing.assert_allclose(weight @ np.asarray(each), 0.0, atol=1e-14)
@@ -94,16 +97,17 @@ NOISES = {
 @pytest.mark.parametrize("momentum", [0.0, 0.8])
 @pytest.mark.parametrize("name", NOISES)
 def test_what_sgd_claims_is_the_mean_over_its_noise(name, momentum, x64):
-    """Over 200 000 draws, within four standard errors for each of three; and not with η 2% larger in the noise."""
+    """Over 40 000 draws, each within four standard errors; and not with η 5% larger."""
     model = uv() if name == "fresh" else build_model("uv", {"samples": 6, "scatter": 1.0})
-    noise, lr, decay, draws = NOISES[name], 0.3, 0.2, 200_000
-    like = jnp.array([1.6, 0.5])
+    noise, lr, decay, draws = NOISES[name], 0.3, 0.2, 40_000
+    like, training = jnp.array([1.6, 0.5]), model.training
+    assert training is not None
     kernel = sgd(model, like, noise=noise, lr=lr, momentum=momentum, weight_decay=decay)
     before = kernel.init(like, None)
     drawn = kernel.draw(jax.random.key(4), draws + 1)
     state = kernel.step(jax.tree.map(lambda x: x[0], drawn), before, None)[0]
     ends = jax.jit(jax.vmap(lambda one: kernel.step(one, state, None)[0]))(jax.tree.map(lambda x: x[1:], drawn))
-    claim = DescentClaim(lambda p: model.loss(p) + decay * jnp.sum(p**2) / 2, model.training, noise, lr, momentum)
+    claim = DescentClaim(lambda p: model.loss(p) + decay * jnp.sum(p**2) / 2, training, noise, lr, momentum)
     phi = functions(model, like, with_hessians=True)
     wanted = np.asarray(jax.vmap(phi)(ends.position))
     claimed = np.asarray(claim.mean_after(phi, state, None))
@@ -112,7 +116,7 @@ def test_what_sgd_claims_is_the_mean_over_its_noise(name, momentum, x64):
         claimed = np.append(claimed, claim.velocity_gap(state) + claim.velocity_square(state))
     errors = (wanted.mean(axis=0) - claimed) / scipy.stats.sem(wanted)
     assert np.abs(errors).max() < WITHIN
-    other = replace(claim, lr=1.02 * lr)
+    other = replace(claim, lr=1.05 * lr)
     assert abs(wanted.mean(axis=0)[0] - float(other.mean_after(phi, state, None)[0])) > 3 * scipy.stats.sem(wanted)[0]
     assert isinstance(state, SGDState)
 
@@ -230,6 +234,7 @@ def test_the_level_of_a_doubt_is_that_of_five_errors_shared_by_those_tested():
         total = (total - total.mean(axis=0)) / total.std(axis=0, ddof=1) + np.array([errors, 0.0]) / chains**0.5
         gaps = Gaps((About("one", "T"), About("two", "κ")), GapSums(np.ones(chains, int), total, zero, zero), 0)
         results = identities_of(gaps)
+        assert isinstance(results[0], Identity)
         assert results[0].errors == pytest.approx(errors, rel=1e-6)
         return identity_doubts(results)
 
@@ -241,7 +246,9 @@ def test_the_level_of_a_doubt_is_that_of_five_errors_shared_by_those_tested():
 
 
 def test_what_is_not_tested_says_why():
-    assert identities_of(None)[0].why.startswith("unchecked")
+    (unchecked,) = identities_of(None)
+    assert isinstance(unchecked, Absent)
+    assert unchecked.why.startswith("unchecked")
     sums = GapSums(np.ones(3, int), np.zeros((3, 1)), np.ones((3, 2, 1)), np.ones((3, 2, 1)))
     (still,) = identities_of(Gaps((About("virial", "T"),), sums, 0))
     assert isinstance(still, Absent)

@@ -54,14 +54,16 @@ class DescentClaim:
         velocity = optax.tree_utils.tree_get(state.optimiser, "trace")
         return jax.tree.map(lambda m, g: self.momentum * m + g, velocity, slope)
 
-    def mean_after(self, phi: Smoothed, state: SGDState, task: PyTree) -> Float[Array, " k"]:
+    def mean_after(
+        self, phi: Callable[[Params], Float[Array, "..."]], state: SGDState, task: PyTree
+    ) -> Float[Array, "..."]:
         """E[φ(θ′) | state] = φ(θ − η(μm + ∇V)) + ½η² tr(Σ D²φ).
 
         Raises:
             ValueError: the second derivatives of φ are not given, or there is a task of the chain's own.
         """
         refuse_task(task)
-        if phi.hessians is None:
+        if not isinstance(phi, Smoothed) or phi.hessians is None:
             raise ValueError("phi must have its hessians: noise that differs by direction needs more than their traces")
         mean = jax.tree.map(lambda x, m: x - self.lr * m, state.position, self.mean_velocity(state))
         spread = jnp.einsum("kij,ij->k", phi.hessians, self.covariance(state.position))

@@ -44,7 +44,7 @@ class Chains(NamedTuple):
     stream: str
     increments: str
     step_size: float
-    count: int
+    size: int
     schedule: Schedule
 
 
@@ -128,7 +128,7 @@ class Sampler:
         return max(chains // share, min(chains, LEAST_CHECK))
 
     def _by_rule(self, stage: Stage, chains: Chains, claims: Claims) -> Coming:
-        stream, increments, step_size, count, schedule = chains
+        stream, increments, step_size, size, schedule = chains
         config, model = self.plan.config, self.plan.reduction.model
         potential = self.plan.reduction.confinement.potential(model)
         dtype = jnp.float64 if config.precision == 64 else jnp.float32
@@ -138,7 +138,7 @@ class Sampler:
         if reduction.confinement.orbit == "held":
             windows = {name: (float(self.plan.edges[name][0]), float(self.plan.edges[name][-1])) for name in model.cut}
             init = partial(reduction.chart.start_within, windows)
-        starts = starting_points(init, jax.random.fold_in(self._key("starts"), STREAM[stream]), count, dtype)
+        starts = starting_points(init, jax.random.fold_in(self._key("starts"), STREAM[stream]), size, dtype)
         like = jax.tree.map(lambda leaf: leaf[0], starts)
         target = Target(potential, config.temperature, like, model.moment_map)
         kernel = self.kernel.build(config.settings_of("kernel"), target, step_size)
