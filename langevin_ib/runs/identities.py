@@ -91,7 +91,8 @@ class Claims:
         """Gap and φ."""
         assert self.gap is not None
         assert self.values is not None
-        precise = jax.tree.map(_precise, state)
+        # Else XLA makes a state that is read off random words anew in every fusion that reads it.
+        precise = jax.tree.map(_precise, jax.lax.optimization_barrier(state))
         return jnp.stack([self.gap(precise), self.values(precise)])
 
 

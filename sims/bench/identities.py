@@ -23,19 +23,19 @@ from langevin_ib.runs.processes import sgd
 from langevin_ib.runs.run import process_of
 from langevin_ib.session import Session
 
-TURNS = 4
-SMALL = {"law_draws": 20_000, "chains": 256}
+TURNS = 12
+SMALL = {"law_draws": 20_000, "chains": 128, "steps": 8000}
 EXAMPLES = {"options": {"samples": 16}}
 CASES: dict[str, dict] = {
-    "uv, the main command": {"beta": 10.0},
-    "uv, euler-maruyama": {"integrator": "euler-maruyama", "chains": 1024},
-    "uv, mala": {"integrator": "mala", "chains": 1024, "step_size": 0.01},
-    "uv, sgd": {"sampler": "sgd", "chains": 1024},
+    "uv, an eighth of the main command's chains": {"beta": 10.0, "chains": 512},
+    "uv, euler-maruyama": {"integrator": "euler-maruyama", "chains": 256},
+    "uv, mala": {"integrator": "mala", "chains": 256, "step_size": 0.01},
+    "uv, sgd": {"sampler": "sgd", "chains": 256},
     "relu": {"model": "relu", **SMALL},
     "matrix": {"model": "matrix", **SMALL},
-    "attention": {"model": "attention", **SMALL, "steps": 8000},
-    "relu, sgd": {"model": "relu", "sampler": "sgd", **EXAMPLES, **SMALL, "steps": 20_000},
-    "attention, sgd": {"model": "attention", "sampler": "sgd", **SMALL, "steps": 8000},
+    "attention": {"model": "attention", **SMALL},
+    "relu, sgd": {"model": "relu", "sampler": "sgd", **EXAMPLES, **SMALL},
+    "attention, sgd": {"model": "attention", "sampler": "sgd", **SMALL},
 }
 
 
