@@ -232,7 +232,7 @@ def test_the_level_of_a_doubt_is_that_of_five_errors_shared_by_those_tested():
     def doubts(errors):
         total = rng.normal(size=(chains, 2))
         total = (total - total.mean(axis=0)) / total.std(axis=0, ddof=1) + np.array([errors, 0.0]) / chains**0.5
-        gaps = Gaps((About("one", "T"), About("two", "κ")), GapSums(np.ones(chains, int), total, zero, zero), 0)
+        gaps = Gaps((About("one", "T"), About("two", "κ")), GapSums(np.full(chains, 4), 4 * total, zero, zero), 0)
         results = identities_of(gaps)
         assert isinstance(results[0], Identity)
         assert results[0].errors == pytest.approx(errors, rel=1e-6)
@@ -249,7 +249,9 @@ def test_what_is_not_tested_says_why():
     (unchecked,) = identities_of(None)
     assert isinstance(unchecked, Absent)
     assert unchecked.why.startswith("unchecked")
-    sums = GapSums(np.ones(3, int), np.zeros((3, 1)), np.ones((3, 2, 1)), np.ones((3, 2, 1)))
+    sums = GapSums(np.full(3, 4), np.zeros((3, 1)), np.ones((3, 2, 1)), np.ones((3, 2, 1)))
     (still,) = identities_of(Gaps((About("virial", "T"),), sums, 0))
     assert isinstance(still, Absent)
     assert "scatter" in still.why
+    (few,) = identities_of(Gaps((About("virial", "T"),), sums._replace(n=np.array([4, 2, 4])), 0))
+    assert isinstance(few, Absent)

@@ -16,6 +16,7 @@ from jaxtyping import Float, Int
 from langevin_ib.statistics.records import Absent, Doubt
 
 ERRORS = 5.0  # standard errors of a normal mean, whose two-sided level is that of a doubt
+FEWEST = 3  # draws of a chain between whose ends a change is taken off
 LEVEL = float(2.0 * scipy.stats.norm.sf(ERRORS))
 
 
@@ -92,7 +93,9 @@ def identities_of(gaps: Gaps | None) -> tuple[Identity | Absent, ...]:
     if gaps is None:
         return (Absent("identities", "unchecked: this process names none"),)
     results: list[Identity | Absent] = []
-    if gaps.sums is not None:
+    if gaps.sums is not None and np.min(gaps.sums.n) < FEWEST:
+        results.append(Absent("identities", f"a chain has fewer than {FEWEST} draws"))
+    elif gaps.sums is not None:
         means = chain_means(gaps.sums, gaps.thin)
         sizes = np.abs(np.asarray(gaps.sums.last)[:, 1]).mean(axis=0)
         for i, tested in enumerate(gaps.tested):
