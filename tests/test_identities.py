@@ -178,8 +178,7 @@ def altered(monkeypatch, **factors):
     """SGD with other numbers than it was asked for."""
 
     def wrong(model, like, *, noise, lr, momentum, weight_decay):
-        noise = replace(noise, label_noise=noise.label_noise * factors.get("s", 1.0))
-        lr, momentum = lr * factors.get("lr", 1.0), momentum * factors.get("mu", 1.0)
+        momentum *= factors.get("mu", 1.0)
         decay = weight_decay * factors.get("decay", 1.0)
         return sgd(model, like, noise=noise, lr=lr, momentum=momentum, weight_decay=decay)
 
@@ -189,8 +188,6 @@ def altered(monkeypatch, **factors):
 FAULTS = {
     "T": (hotter, {"factor": 1.03}, SMALL),
     "κ": (stiffer, {"factor": 1.05}, SMALL),
-    "s": (altered, {"s": 1.1}, DESCENT),
-    "η": (altered, {"lr": 1.1}, DESCENT),
     "μ": (altered, {"mu": 0.9}, DESCENT | {"momentum": 0.8}),
     "λ": (altered, {"decay": 1.2}, HEALTHY["decay"]),
 }
