@@ -30,6 +30,8 @@ from langevin_ib.runs.result import (
 from langevin_ib.stages import Resumed
 from langevin_ib.statistics.coefficient import Coefficient
 from langevin_ib.statistics.compare import Comparison
+from langevin_ib.statistics.identities import Identity
+from langevin_ib.statistics.records import Absent
 
 
 def starts(model, count=4, seed=5):
@@ -138,5 +140,6 @@ def small_result(**changes):
         nearest=None,
         details=None,
         trace={"value": np.zeros((64, 75, 1))},
+        identities=(Identity("virial", "T and the noise's strength", 1e-6, 2e-6, 0.5, 0.62), Absent("Ward", "no χ")),
     )
     return dataclasses.replace(result, **changes)

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
 from langevin_ib.config.confinements import ConfinementSettings
@@ -25,6 +26,22 @@ Energy = Callable[[Model, Params], Float[Array, ""]]
 def no_energy(model: Model, params: Params) -> Float[Array, ""]:
     """C = 0."""
     return jnp.zeros_like(model.loss(params))
+
+
+class Strengths(NamedTuple):
+    """Constants of the terms ½κ|χ|² and ½λ|θ|² that a confinement says it adds to the loss."""
+
+    kappa: float = 0.0
+    decay: float = 0.0
+
+    def energy(self, model: Model, params: Params) -> Float[Array, ""]:
+        """½κ|χ|² + ½λ|θ|²."""
+        total = jnp.zeros_like(model.loss(params))
+        if self.kappa:
+            total = total + self.kappa / 2.0 * jnp.sum(model.moment_map(params) ** 2)
+        if self.decay:
+            total = total + self.decay / 2.0 * jnp.sum(ravel_pytree(params)[0] ** 2)
+        return total
 
 
 def limit_slice(model: Model) -> str:
@@ -85,12 +102,15 @@ class ConfinementKind:
             default stands in for it only where orbits have no finite volume.
         without_symmetry: what is left of it where all orbits are points: it `stays`, is the same as `none`, or is
             `refused`.
+        strengths: settings ↦ the constants of its terms, where these are ½κ|χ|² and ½λ|θ|²: a run holds its chains
+            against them, and not against the energy that moves these. None: the energy is taken as it stands.
     """
 
     settings: type[ConfinementSettings]
     build: Callable[[Any, float], Confinement]
     slab: float | None = None
     without_symmetry: Literal["stays", "none", "refused"] = "stays"
+    strengths: Callable[[Any], Strengths] | None = None
 
 
 def confinement_kind(name: str) -> ConfinementKind:
@@ -108,3 +128,14 @@ def confinement_kind(name: str) -> ConfinementKind:
 def build_confinement(config: RunConfig, temperature: float) -> Confinement:
     """The confinement that a configuration names, at a temperature."""
     return confinement_kind(config.confine).build(config.settings_of("confinement"), temperature)
+
+
+def claimed_potential(
+    config: RunConfig, model: Model, confinement: Confinement
+) -> Callable[[Params], Float[Array, ""]]:
+    """V = L + C as the settings have it, C by its strengths where the confinement states them."""
+    kind = confinement_kind(config.confine)
+    if kind.strengths is None:
+        return confinement.potential(model)
+    strengths = kind.strengths(config.settings_of("confinement"))
+    return lambda params: model.loss(params) + strengths.energy(model, params)

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Key, PyTree
 
@@ -22,8 +23,31 @@ from langevin_ib.models.base import Params
 
 Potential = Callable[[Params], Float[Array, ""]]
 MomentMap = Callable[[Params], Float[Array, " m"]]
-# (φ, state, task) ↦ E[φ(θ′) | state] for a quadratic φ.
-MeanAfter = Callable[[Potential, Any, PyTree], Float[Array, ""]]
+# (φ, state, task) ↦ E[φ(θ′) | state] for a quadratic φ, a number or (k,) of them.
+MeanAfter = Callable[[Callable[[Params], Float[Array, "..."]], Any, PyTree], Float[Array, "..."]]
+
+# (φ, state) ↦ φ(θ) less its mean over the increment that the last step added.
+Innovation = Callable[[Callable[[Params], Float[Array, "..."]], Any], Float[Array, "..."]]
+
+
+@dataclass(frozen=True)
+class Smoothed:
+    """Functions φ_1 … φ_k of θ, whose means over increments are known.
+
+    Attributes:
+        values: θ ↦ φ(θ).
+        over_normals: (m, v) ↦ E φ(m + √v ξ), ξ ~ N(0, I), exact for any increments that share its first five moments:
+            of polynomials up to degree five.
+        hessians: D²φ of those that are quadratic, in front; None where nobody asks.
+    """
+
+    values: Callable[[Params], Float[Array, " k"]]
+    over_normals: Callable[[Params, Any], Float[Array, " k"]]
+    hessians: Float[np.ndarray, "k q q"] | None = None
+
+    def __call__(self, params: Params) -> Float[Array, " k"]:
+        """φ(θ)."""
+        return self.values(params)
 
 
 @dataclass(frozen=True)
@@ -41,8 +65,8 @@ class Kernel:
         init: (params, task) ↦ state, for one chain.
         step: (noise, state, task) ↦ (state, info), for one chain; `info` is a NamedTuple of scalars, averaged by the
             runner.
-        mean_after: (φ, state, task) ↦ E[φ(θ′) | state], exact for a quadratic φ; None where there is no formula. A
-            stationary chain has E[mean_after(φ, state) − φ(θ)] = 0 at any step size.
+        mean_after: (φ, state, task) ↦ E[φ(θ′) | state], exact for a quadratic φ, which may be a vector; None where
+            there is no formula. A stationary chain has E[mean_after(φ, state) − φ(θ)] = 0 at any step size.
         increments: the shapes of a step's noise where it is independent normals, which may then come from a stream of
             the chain's own, or give way to other numbers with their first five moments; None where it is not.
         source: `batch`, a row of `draw`; `normal` or `four-point`, increments from a stream of the chain's own.
@@ -98,6 +122,13 @@ class KernelKind:
         thin: steps between recorded draws; None for the rule, which goes by the curvature.
         tuning: (acceptance, steps) of the stages in which its step is tuned; None where the step is set by rule.
         label: what it is called as a reference; None: its name.
+        mean_after: (settings, target, h) ↦ `Kernel.mean_after` of a kernel with these, computed apart from `build`: a
+            run holds its chains against it, and a fault in one of the two then shows. It takes its φ to
+            `gaussian_mean`, so that they may be of degree four. None: that of what is built, of quadratic φ.
+        innovation: (settings, target, h) ↦ (φ, state) ↦ φ(θ) − E[φ(θ) | all but the last increment], where the state
+            has that increment: it has mean zero, and taken off the identities' gaps it takes their noise with it.
+        virial: (settings, target, h) ↦ state ↦ E[|θ′|²/2 | state] − |θ|²/2, of a kernel that holds its chains on a
+            slice and has no other mean in a formula; χ is quadratic and homogeneous there.
     """
 
     settings: type[KernelSettings]
@@ -107,6 +138,9 @@ class KernelKind:
     thin: int | None = None
     tuning: tuple[tuple[float, int], ...] | None = None
     label: str | None = None
+    mean_after: Callable[[Any, Target, Any], MeanAfter] | None = None
+    innovation: Callable[[Any, Target, Any], Innovation] | None = None
+    virial: Callable[[Any, Target, Any], Callable[[Any], Float[Array, ""]]] | None = None
 
     def __post_init__(self) -> None:
         if (self.weak_order is None) != self.adjusted:
@@ -123,6 +157,12 @@ class KernelKind:
     def adjusted(self) -> bool:
         """Whether its draws have no discretisation bias."""
         return self.settings.adjusted
+
+    def claimed(self, settings: KernelSettings, target: Target, step_size: float) -> MeanAfter | None:
+        """E[φ(θ′) | state] of a kernel with these settings; None where it is not stated."""
+        if self.mean_after is not None:
+            return self.mean_after(settings, target, step_size)
+        return self.build(settings, target, step_size).mean_after
 
     @property
     def bias_factor(self) -> float:
@@ -142,10 +182,12 @@ def kernel_kind(name: str) -> KernelKind:
     return record("kernel", name, KernelKind)
 
 
-def gaussian_mean(phi: Potential, mean: Params, variance: float) -> Float[Array, ""]:
-    """E φ(m + √v ξ) = φ(m) + ½ v tr D²φ, ξ ~ N(0, I), of a quadratic φ."""
+def gaussian_mean(phi: Callable[[Params], Float[Array, "..."]], mean: Params, variance: float) -> Float[Array, "..."]:
+    """E φ(m + √v ξ) = φ(m) + ½ v tr D²φ, ξ ~ N(0, I), of a quadratic φ; of a `Smoothed` as it says itself."""
+    if isinstance(phi, Smoothed):
+        return phi.over_normals(mean, variance)
     flat, unravel = ravel_pytree(mean)
-    return phi(mean) + 0.5 * variance * jnp.trace(jax.hessian(lambda x: phi(unravel(x)))(flat))
+    return phi(mean) + 0.5 * variance * jnp.trace(jax.hessian(lambda x: phi(unravel(x)))(flat), axis1=-2, axis2=-1)
 
 
 def refuse_task(task: PyTree) -> None:

@@ -139,6 +139,33 @@ def masked_sum() -> Accumulator:
     )
 
 
+class EndedSum(NamedTuple):
+    """Count and sum of the first row of one chain's draws, and the first and the last draw whole."""
+
+    n: Int[Array, ""]
+    total: Float[Array, " k"]
+    first: Float[Array, "two k"]
+    last: Float[Array, "two k"]
+
+
+def ended_sum(k: int) -> Accumulator:
+    """Σ of the first row of draws (2, k), and the draws at both ends: for sums that telescope, gaps and values."""
+
+    def init() -> EndedSum:
+        zeros = jnp.zeros((2, k), jnp.float64)
+        return EndedSum(jnp.zeros((), jnp.int64), zeros[0], zeros, zeros)
+
+    def update(acc: EndedSum, draw: Float[Array, "two k"]) -> EndedSum:
+        draw = draw.astype(jnp.float64)
+        return EndedSum(acc.n + 1, acc.total + draw[0], jnp.where(acc.n > 0, acc.first, draw), draw)
+
+    def merge(a: EndedSum, b: EndedSum) -> EndedSum:
+        first, last = jnp.where(a.n > 0, a.first, b.first), jnp.where(b.n > 0, b.last, a.last)
+        return EndedSum(a.n + b.n, a.total + b.total, first, last)
+
+    return Accumulator(init, update, merge, lambda acc: acc)
+
+
 def product(parts: Mapping[str, Accumulator]) -> Accumulator:
     """Several accumulators side by side; a draw is a mapping with the same names."""
     return Accumulator(

@@ -28,6 +28,7 @@ from langevin_ib.runs.result import (
     worst_of,
 )
 from langevin_ib.statistics.compare import SAME_LAW, Comparison, p_is
+from langevin_ib.statistics.identities import Identity
 from langevin_ib.statistics.records import Absent
 
 EQUALITY_LEVEL = 1e-3
@@ -100,6 +101,7 @@ def findings(result: Result) -> tuple[Line, ...]:
         lines.append(Line(_verdict_line(laws, config.margin)))
     lines += _group_lines(result)
     lines += wording.own(result)
+    lines += _identity_lines(result)
     lines += _joint_lines(result) + _law_reference_lines(result.law_reference)
     kernel = config.records.get("kernel")  # which a process of someone's own need not have
     biased = isinstance(kernel, KernelSettings) and not kernel.adjusted
@@ -166,6 +168,24 @@ def _group_lines(result: Result) -> list[Line]:
             text += "" if same else " (a smaller margin, a higher temperature or a wider window would)"
         lines.append(Line(text, "yellow" if every else ""))
     return lines
+
+
+def _identity_lines(result: Result) -> list[Line]:
+    """How many standard errors each identity of a step is off; of several charges the furthest."""
+    tested = [one for one in result.identities if isinstance(one, Identity)]
+    families: dict[str, list[Identity]] = {}
+    for one in tested:
+        families.setdefault(one.name.split()[0], []).append(one)
+    told = []
+    for name, members in families.items():
+        furthest = max(members, key=lambda one: abs(one.errors))
+        of = f" (the furthest of {len(members)})" if len(members) > 1 else ""
+        told.append(f"{name} {furthest.errors:+.1f} se{of}".replace("-", "−"))
+    lines = [Line(f"identities of a step: {', '.join(told)}")] if told else []
+    absent = [one for one in result.identities if isinstance(one, Absent)]
+    return lines + [
+        Line(f"no {one.what}{'' if one.what == 'identities' else ' identity'}: {one.why}") for one in absent
+    ]
 
 
 def _joint_lines(result: Result) -> list[Line]:

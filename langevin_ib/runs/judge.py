@@ -41,6 +41,7 @@ from langevin_ib.statistics import compare, energy
 from langevin_ib.statistics.coefficient import Coefficient
 from langevin_ib.statistics.compare import Comparison, Histogram, Verdict
 from langevin_ib.statistics.convergence import convergence, ensemble_ess
+from langevin_ib.statistics.identities import identities_of, identity_doubts
 from langevin_ib.statistics.records import Absent, Doubt
 from langevin_ib.statistics.sample import Part, Sample
 
@@ -70,10 +71,13 @@ def judge(prepared: Prepared, draws: Draws, details: Details | None = None) -> R
     step_check, reference, absent = _checks(prepared, draws, masses, coefficient)
     joint = _joint(prepared, sample)
 
+    identities = identities_of(sample.gaps)
     every: list[Doubt] = []
     if not prepared.at_rest:
         every = [*prepared.doubts, *absent, *convergence_doubts(mixing, step_check, reference, drifting=plan.drifting)]
-        every += [*health_doubts(sample), *getattr(details, "doubts", ())]
+        every += [*health_doubts(sample), *getattr(details, "doubts", ()), *identity_doubts(identities)]
+        for check in draws.checks:
+            every += identity_doubts(identities_of(check.sample.gaps), f" of {_named(check)}")
         if not plan.drifting:  # else neither c nor the share of the slab is that of a stationary law
             own = [row for rows in laws.values() for row in rows.values() if row.about.role == "own"]
             every += contradictions(coefficient, own, step_check, reference, shares)
@@ -105,7 +109,13 @@ def judge(prepared: Prepared, draws: Draws, details: Details | None = None) -> R
         nearest=_nearest(laws),
         details=details,
         trace=dict(sample.trace),
+        identities=identities,
     )
+
+
+def _named(check: Check) -> str:
+    """An ensemble that the run is held against, in words."""
+    return f"the reference {check.sampler}" if check.reference else "the companion at h/2"
 
 
 def shown_scalars(plan: Plan) -> list[str]:

@@ -16,6 +16,8 @@ from langevin_ib.background import FAST
 from langevin_ib.ensemble import accumulators
 from langevin_ib.ensemble.records import EnsembleResult, Observer
 from langevin_ib.laws.family import DrawTerms, Reduction
+from langevin_ib.runs.identities import Claims
+from langevin_ib.statistics.identities import Gaps, GapSums
 from langevin_ib.statistics.sample import Counted, Moments, Sample, Stretch, Sums, WindowCounts
 
 SUMS = ("statistic", "energy")  # over the draws that count
@@ -58,6 +60,7 @@ def build_observer(
     reduction: Reduction,
     edges: Mapping[str, Float[np.ndarray, " edges"]],
     slab: float | None,
+    claims: Claims | None = None,
 ) -> Observer:
     """Histograms of the scalars, sums of the family's statistic t and of the laws' energy, moments of scalars and χ.
 
@@ -68,11 +71,15 @@ def build_observer(
         reduction: model, confinement, temperature.
         edges: bin edges of each scalar that is put into a histogram; those that are cut must be among them.
         slab: ε, or None.
+        claims: of the identities that all draws are held against, on the slab or not; None for none.
     """
     model, chart = reduction.model, reduction.chart
     cut = {name: (np.float64(e[0]), np.float64(e[-1])) for name, e in edges.items() if name in model.cut}
     windows = _Windows(tuple(edges), cut)
     parts = _parts(edges, model.group_dim, slab is not None)
+    held_to = claims if claims is not None and claims.gap is not None else None
+    if held_to is not None:
+        parts["identities"] = accumulators.ended_sum(len(held_to.tested))
 
     def observe(state):
         params = state.position
@@ -88,6 +95,8 @@ def build_observer(
             "energy": terms.loss,
             "potential": terms.energy,
         }
+        if held_to is not None:
+            draw["identities"] = held_to.observe(state)
         return draw if slab is None else draw | {"marginal": windows.counted(scalars, terms, home)}
 
     return Observer(
@@ -107,7 +116,9 @@ def _parts(
     return parts | {"marginal": law} if with_marginal else parts
 
 
-def sample_of(result: EnsembleResult, observer: Observer, scalars: tuple[str, ...]) -> Sample:
+def sample_of(
+    result: EnsembleResult, observer: Observer, scalars: tuple[str, ...], claims: Claims | None = None
+) -> Sample:
     """What an ensemble leaves to be judged, on the host: its sums in each segment, and those of all of them merged."""
     merge, finalize = observer.accumulator.merge, observer.accumulator.finalize
 
@@ -120,7 +131,13 @@ def sample_of(result: EnsembleResult, observer: Observer, scalars: tuple[str, ..
     finished = jax.tree.map(np.asarray, finished)
     stretches = [jax.tree.map(lambda leaf, i=i: leaf[i], finished) for i in range(1 + len(result.segments))]
     whole, *parts = map(_stretch, stretches)
-    return Sample(scalars, tuple(parts), whole, result.trace, result.info, result.position, result.still, result.engine)
+    gaps = None
+    if claims is not None:
+        sums = stretches[0].get("identities")
+        gaps = Gaps(claims.tested, None if sums is None else GapSums(*sums), claims.thin, claims.absent)
+    return Sample(
+        scalars, tuple(parts), whole, result.trace, result.info, result.position, result.still, result.engine, gaps
+    )
 
 
 def _stretch(sums: Mapping[str, Any]) -> Stretch:

@@ -18,6 +18,7 @@ from langevin_ib.ensemble.runner import Ensemble, starting_points
 from langevin_ib.ensemble.tuning import tune_step_size
 from langevin_ib.laws.family import Reduction
 from langevin_ib.models.base import Params
+from langevin_ib.runs.identities import Claims
 
 RECORDS = 2500
 TIME_SHARE = 0.6
@@ -53,16 +54,24 @@ class Tuned(NamedTuple):
         return starting_points(self.reduction.model.init, key, self.chains, dtype)
 
 
+class Observed(NamedTuple):
+    """What is measured on a chain, and what its steps are held to."""
+
+    observer: Observer
+    claims: Claims
+
+
 class Coming(NamedTuple):
-    """An ensemble that is ready to run, and its step."""
+    """An ensemble that is ready to run, its step, and what is observed."""
 
     ensemble: Ensemble
     step_size: float
+    observed: Observed
 
 
 def tune(
     tuned: Tuned,
-    observer: Observer,
+    observed: Observed,
     *,
     key: Key[Array, ""],
     schedule: Schedule | Callable[[float], Schedule],
@@ -89,13 +98,13 @@ def tune(
     ensemble = Ensemble(
         build(step_size),
         starts,
-        observer,
+        observed.observer,
         key=key_run,
         schedule=schedule if isinstance(schedule, Schedule) else schedule(step_size),
         limit=Limit(step_size),
         stage=stage,
     )
-    return Coming(ensemble.compiled(), step_size)
+    return Coming(ensemble.compiled(), step_size, observed)
 
 
 def _typical_curvature(potential, starts) -> float:

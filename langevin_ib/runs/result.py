@@ -19,6 +19,7 @@ from langevin_ib.stages import Resumed
 from langevin_ib.statistics.coefficient import Coefficient
 from langevin_ib.statistics.compare import Comparison, Verdict
 from langevin_ib.statistics.energy import Dependence, JointTest
+from langevin_ib.statistics.identities import Identity
 from langevin_ib.statistics.records import Absent, Doubt, Meter
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from langevin_ib.laws.sgd import OwnError
     from langevin_ib.runs.plan import Plan
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 GRAVITY = ("agrees", "undecided", "differs")
 
 
@@ -535,6 +536,7 @@ class Result:
         reference: MALA on the full space.
         nearest: where laws were fitted beside the process's own.
         details: what only this process has to say.
+        identities: of the steps of the chains, each tested or not, and why not.
         trace: {"value": (chain, draw, scalar), "charge": (chain, draw, m), "energy" (ℓ/T), "potential" ((ℓ + C(s))/T),
             "counts": (chain, draw)}, thinned and capped; SGD: T = 1.
         checkpoints: the folder with the states of its stages, which `output.store.save` removes; None without.
@@ -566,6 +568,7 @@ class Result:
     nearest: Nearest | None
     details: Details | None
     trace: dict[str, np.ndarray]
+    identities: tuple[Identity | Absent, ...] = ()
     checkpoints: Path | None = None
 
     def to_dict(self) -> JsonObject:
@@ -578,6 +581,9 @@ class Result:
             "run": plain(self.run),
             "protocol": plain(self.protocol),
             "diagnostics": fields_of(self.mixing) | {"step_check": _step_check_dict(self.step_check)},
+            "identities": [
+                {"name": one.what, "why": one.why} if isinstance(one, Absent) else plain(one) for one in self.identities
+            ],
             "doubts": [doubt.text for doubt in self.doubts],
             "invariants": {
                 name: {

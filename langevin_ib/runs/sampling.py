@@ -11,13 +11,14 @@ import jax.numpy as jnp
 
 from langevin_ib.config.kernels import NORMAL
 from langevin_ib.dynamics.kernel import KernelKind, Target, kernel_kind
-from langevin_ib.ensemble.records import Limit, Observer, Schedule, Stage
+from langevin_ib.ensemble.records import Limit, Schedule, Stage
 from langevin_ib.ensemble.runner import Ensemble, starting_points
 from langevin_ib.errors import ConfigError
 from langevin_ib.geometry import contract
-from langevin_ib.runs.observe import sample_of
+from langevin_ib.runs.identities import Claims, langevin_claims
+from langevin_ib.runs.observe import build_observer, sample_of
 from langevin_ib.runs.plan import Plan
-from langevin_ib.runs.reference import Coming, Tuned, reference_schedule, tune
+from langevin_ib.runs.reference import Coming, Observed, Tuned, reference_schedule, tune
 from langevin_ib.session import STREAM, Session, key_of
 from langevin_ib.statistics.sample import Sample
 
@@ -37,18 +38,26 @@ class Drawn(NamedTuple):
     step_size: float
 
 
+class Chains(NamedTuple):
+    """Of an ensemble whose step is set by rule: its stream of keys, its increments, h, how many, and when."""
+
+    stream: str
+    increments: str
+    step_size: float
+    size: int
+    schedule: Schedule
+
+
 @dataclass(frozen=True)
 class Sampler:
     """Makes the ensembles that a plan asks for.
 
     Attributes:
         plan: what to run.
-        observer: what is measured on a chain.
         session: progress, chunks, checkpoints.
     """
 
     plan: Plan
-    observer: Observer
     session: Session
 
     @property
@@ -61,13 +70,13 @@ class Sampler:
         plan = self.plan
         if self.kernel.tuning is None:
             step_size = float(plan.config.step_size)
-            increments = str(plan.config.increments)
-            stage = self._stage("sampling")
-            return self._by_rule(stage, "chains", increments, step_size, plan.config.chains, plan.schedule)
+            claims = langevin_claims(plan, self.kernel, step_size, plan.schedule)
+            chains = Chains("chains", str(plan.config.increments), step_size, plan.config.chains, plan.schedule)
+            return self._by_rule(self._stage("sampling"), chains, claims)
         settings = plan.config.settings_of("kernel")
         return tune(
             Tuned(self.kernel, settings, plan.config, plan.reduction, plan.config.chains),
-            self.observer,
+            self._observed(self.kernel),
             key=self._key("chains"),
             schedule=plan.schedule,
             step_size=None if isinstance(plan.config.step_size, str) else plan.config.step_size,
@@ -81,8 +90,9 @@ class Sampler:
         """
         s = self.plan.schedule
         schedule = Schedule(2 * s.burn_in, 2 * s.thin, s.records, s.segments)
-        stage = self._stage("check at h/2", CHECK_WIDTH)
-        return self._by_rule(stage, "companion", NORMAL, step_size / 2, self._fewer, schedule)
+        claims = langevin_claims(self.plan, self.kernel, 0.5 * step_size, schedule)
+        chains = Chains("companion", NORMAL, step_size / 2, self._fewer, schedule)
+        return self._by_rule(self._stage("check at h/2", CHECK_WIDTH), chains, claims)
 
     def reference(self, step_size: float) -> Coming:
         """A kernel without bias on the same potential as the draws, made at `step_size`, with starts of its own."""
@@ -90,7 +100,7 @@ class Sampler:
         time = step_size * self.plan.schedule.steps
         return tune(
             Tuned(kernel, kernel.settings(), config, self.plan.reduction, self._fewer),
-            self.observer,
+            self._observed(kernel),
             key=self._key("reference"),
             schedule=reference_schedule(config.steps, time),
             stage=self._stage("reference", CHECK_WIDTH),
@@ -98,7 +108,16 @@ class Sampler:
 
     def drawn(self, coming: Coming) -> Drawn:
         """Run an ensemble."""
-        return Drawn(sample_of(coming.ensemble.run(), self.observer, self.plan.scalars), coming.step_size)
+        observer, claims = coming.observed
+        return Drawn(sample_of(coming.ensemble.run(), observer, self.plan.scalars, claims), coming.step_size)
+
+    def _observed(self, kernel: KernelKind) -> Observed:
+        """What is measured on the chains of a kernel whose step is tuned, and what they are held to."""
+        return self._observer(langevin_claims(self.plan, kernel, 0.0, None))
+
+    def _observer(self, claims: Claims) -> Observed:
+        plan = self.plan
+        return Observed(build_observer(plan.reduction, plan.edges, plan.config.slab, claims), claims)
 
     @property
     def _fewer(self) -> int:
@@ -108,9 +127,8 @@ class Sampler:
         share = CHECK_SHARE[plenty]
         return max(chains // share, min(chains, LEAST_CHECK))
 
-    def _by_rule(
-        self, stage: Stage, stream: str, increments: str, step_size: float, chains: int, schedule: Schedule
-    ) -> Coming:
+    def _by_rule(self, stage: Stage, chains: Chains, claims: Claims) -> Coming:
+        stream, increments, step_size, size, schedule = chains
         config, model = self.plan.config, self.plan.reduction.model
         potential = self.plan.reduction.confinement.potential(model)
         dtype = jnp.float64 if config.precision == 64 else jnp.float32
@@ -120,23 +138,24 @@ class Sampler:
         if reduction.confinement.orbit == "held":
             windows = {name: (float(self.plan.edges[name][0]), float(self.plan.edges[name][-1])) for name in model.cut}
             init = partial(reduction.chart.start_within, windows)
-        starts = starting_points(init, jax.random.fold_in(self._key("starts"), STREAM[stream]), chains, dtype)
+        starts = starting_points(init, jax.random.fold_in(self._key("starts"), STREAM[stream]), size, dtype)
         like = jax.tree.map(lambda leaf: leaf[0], starts)
         target = Target(potential, config.temperature, like, model.moment_map)
         kernel = self.kernel.build(config.settings_of("kernel"), target, step_size)
         kernel = kernel if kernel.increments is None else kernel.on(increments)
         highest = float(jax.jit(lambda xs: jnp.max(jax.lax.map(potential, xs, batch_size=1024)))(starts))
         highest_allowed = RUNAWAY_TEMPERATURES * config.temperature + RUNAWAY_STARTS * highest
+        observed = self._observer(claims)
         ensemble = Ensemble(
             kernel,
             starts,
-            self.observer,
+            observed.observer,
             key=self._key(stream),
             schedule=schedule,
             limit=Limit(step_size, lambda params: potential(params) > highest_allowed, reduction.confinement.remedy),
             stage=stage,
         )
-        return Coming(ensemble.compiled(), step_size)
+        return Coming(ensemble.compiled(), step_size, observed)
 
     def _key(self, use: str):
         return key_of(self.plan.config, use)

@@ -12,6 +12,7 @@ from jaxtyping import Float, Int, Num, Shaped
 
 from langevin_ib.stages import Engine, Stillness
 from langevin_ib.statistics.compare import Histogram, histogram_of
+from langevin_ib.statistics.identities import Gaps
 
 
 class WindowCounts(NamedTuple):
@@ -104,6 +105,7 @@ class Sample:
         ends: the parameters of each chain after the last step, a pytree with a leading chain axis.
         still: of each chain, for how long it did not move.
         engine: how it was run.
+        gaps: of the identities of its steps; None where nobody looked.
     """
 
     scalars: tuple[str, ...]
@@ -114,6 +116,7 @@ class Sample:
     ends: Any
     still: Stillness
     engine: Engine
+    gaps: Gaps | None = None
 
     def window(self, scalar: str) -> WindowCounts:
         """Histogram of a scalar in each chain (of the draws on the slab, if there is one)."""

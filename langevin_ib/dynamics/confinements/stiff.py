@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax.numpy as jnp
 
 from langevin_ib.config.confinements import StiffSettings
-from langevin_ib.dynamics.confinement import Confinement, ConfinementKind
+from langevin_ib.dynamics.confinement import Confinement, ConfinementKind, Strengths
 
 
 def stiff(kappa: float) -> Confinement:
@@ -24,4 +24,10 @@ def build(settings: StiffSettings, temperature: float) -> Confinement:
     return stiff(settings.kappa)
 
 
-CONFINEMENT = ConfinementKind(StiffSettings, build, without_symmetry="none")  # without χ it is zero
+def strengths(settings: StiffSettings) -> Strengths:
+    """κ."""
+    return Strengths(kappa=settings.kappa)
+
+
+# Without χ it is zero.
+CONFINEMENT = ConfinementKind(StiffSettings, build, without_symmetry="none", strengths=strengths)

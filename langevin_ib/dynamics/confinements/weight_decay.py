@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from langevin_ib.config.confinements import WeightDecaySettings
-from langevin_ib.dynamics.confinement import Confinement, ConfinementKind
+from langevin_ib.dynamics.confinement import Confinement, ConfinementKind, Strengths
 from langevin_ib.models.base import Model, Params
 
 
@@ -34,4 +34,9 @@ def build(settings: WeightDecaySettings, temperature: float) -> Confinement:
     return weight_decay(settings.weight_decay)
 
 
-CONFINEMENT = ConfinementKind(WeightDecaySettings, build)
+def strengths(settings: WeightDecaySettings) -> Strengths:
+    """λ."""
+    return Strengths(decay=settings.weight_decay)
+
+
+CONFINEMENT = ConfinementKind(WeightDecaySettings, build, strengths=strengths)

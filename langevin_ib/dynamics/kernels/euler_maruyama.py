@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 from jaxtyping import Array, Float, PyTree
@@ -13,6 +14,7 @@ from langevin_ib.dynamics.kernel import (
     Kernel,
     KernelKind,
     LangevinInfo,
+    MeanAfter,
     Potential,
     Target,
     gaussian_mean,
@@ -50,14 +52,20 @@ def euler_maruyama(potential: Potential, like: Params, *, temperature: float, st
         position = jax.tree.map(lambda x, g, n: x - step_size * g + amplitude * n, state.position, gradient, noise)
         return EulerMaruyamaState(position), LangevinInfo()
 
-    def mean_after(phi: Potential, state: EulerMaruyamaState, task: PyTree) -> Float[Array, ""]:
-        """φ(θ − h∇V) + hT tr D²φ."""
-        refuse_task(task)
-        gradient = jax.grad(potential)(state.position)
-        drifted = jax.tree.map(lambda x, g: x - step_size * g, state.position, gradient)
-        return gaussian_mean(phi, drifted, amplitude**2)
+    after = _mean_after(potential, temperature, step_size)
+    return Kernel(normal_like(like), init, step, after, like)
 
-    return Kernel(normal_like(like), init, step, mean_after, like)
+
+def _mean_after(potential: Potential, temperature: float, step_size: float) -> MeanAfter:
+    """φ(θ − h∇V) + hT tr D²φ, of h and T by themselves: it shares no constant with the step that it judges."""
+
+    def mean_after(phi: Callable[[Params], Any], state: EulerMaruyamaState, task: PyTree) -> Float[Array, "..."]:
+        refuse_task(task)
+        slope = jax.grad(potential)(state.position)
+        drifted = jax.tree.map(lambda x, g: x - step_size * g, state.position, slope)
+        return gaussian_mean(phi, drifted, 2.0 * step_size * temperature)
+
+    return mean_after
 
 
 def build(settings: EulerMaruyamaSettings, target: Target, step_size: float) -> Kernel:
@@ -66,4 +74,10 @@ def build(settings: EulerMaruyamaSettings, target: Target, step_size: float) -> 
     return euler_maruyama(target.potential, target.like, temperature=target.temperature, step_size=step_size)
 
 
-KERNEL = KernelKind(EulerMaruyamaSettings, build, stability=0.1, weak_order=1)
+def mean_after(settings: EulerMaruyamaSettings, target: Target, step_size: float) -> MeanAfter:
+    """Of a step of size h at the temperature of the target."""
+    del settings
+    return _mean_after(target.potential, target.temperature, float(step_size))
+
+
+KERNEL = KernelKind(EulerMaruyamaSettings, build, stability=0.1, weak_order=1, mean_after=mean_after)

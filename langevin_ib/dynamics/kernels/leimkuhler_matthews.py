@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,9 +12,11 @@ from jaxtyping import Array, Float, PyTree
 
 from langevin_ib.config.kernels import LeimkuhlerMatthewsSettings
 from langevin_ib.dynamics.kernel import (
+    Innovation,
     Kernel,
     KernelKind,
     LangevinInfo,
+    MeanAfter,
     Potential,
     Target,
     gaussian_mean,
@@ -60,16 +63,26 @@ def leimkuhler_matthews(potential: Potential, like: Params, *, temperature: floa
         )
         return LeimkuhlerMatthewsState(position, noise), LangevinInfo()
 
-    def mean_after(phi: Potential, state: LeimkuhlerMatthewsState, task: PyTree) -> Float[Array, ""]:
-        """φ(θ − h∇V + aξ_n) + ½ a² tr D²φ, a = √(hT/2)."""
-        refuse_task(task)
-        gradient = jax.grad(potential)(state.position)
-        drifted = jax.tree.map(
-            lambda x, g, old: x - step_size * g + amplitude * old, state.position, gradient, state.last_noise
-        )
-        return gaussian_mean(phi, drifted, amplitude**2)
+    after = _mean_after(potential, temperature, step_size)
+    return Kernel(normal_like(like), init, step, after, like)
 
-    return Kernel(normal_like(like), init, step, mean_after, like)
+
+def _mean_after(potential: Potential, temperature: float, step_size: float) -> MeanAfter:
+    """φ(θ − h∇V + aξ_n) + ½ a² tr D²φ, a² = hT/2, ξ_n the increment that the last step added.
+
+    Of h and T by themselves: it shares no constant with the step that it is to be held to.
+    """
+    variance = step_size * temperature / 2.0
+
+    def mean_after(phi: Callable[[Params], Any], state: LeimkuhlerMatthewsState, task: PyTree) -> Float[Array, "..."]:
+        refuse_task(task)
+        slope = jax.grad(potential)(state.position)
+        mean = jax.tree.map(
+            lambda x, g, last: x - step_size * g + variance**0.5 * last, state.position, slope, state.last_noise
+        )
+        return gaussian_mean(phi, mean, variance)
+
+    return mean_after
 
 
 def build(settings: LeimkuhlerMatthewsSettings, target: Target, step_size: float) -> Kernel:
@@ -78,4 +91,24 @@ def build(settings: LeimkuhlerMatthewsSettings, target: Target, step_size: float
     return leimkuhler_matthews(target.potential, target.like, temperature=target.temperature, step_size=step_size)
 
 
-KERNEL = KernelKind(LeimkuhlerMatthewsSettings, build, stability=0.5, weak_order=2)
+def mean_after(settings: LeimkuhlerMatthewsSettings, target: Target, step_size: float) -> MeanAfter:
+    """Of a step of size h at the temperature of the target."""
+    del settings
+    return _mean_after(target.potential, target.temperature, float(step_size))
+
+
+def innovation(settings: LeimkuhlerMatthewsSettings, target: Target, step_size: float) -> Innovation:
+    """φ(θ) − E_ξ φ(θ − aξ_n + aξ): of a mean E[φ(θ′) | state] its part aDφ ξ_n is nearly all of the noise."""
+    del settings
+    variance = float(step_size) * target.temperature / 2.0
+
+    def surprise(phi: Callable[[Params], Any], state: LeimkuhlerMatthewsState) -> Float[Array, "..."]:
+        before = jax.tree.map(lambda x, last: x - variance**0.5 * last, state.position, state.last_noise)
+        return phi(state.position) - gaussian_mean(phi, before, variance)
+
+    return surprise
+
+
+KERNEL = KernelKind(
+    LeimkuhlerMatthewsSettings, build, stability=0.5, weak_order=2, mean_after=mean_after, innovation=innovation
+)

@@ -120,7 +120,43 @@ def build(settings: ProjectedSettings, target: Target, step_size: float) -> Kern
     return constrained_langevin(target.potential, target.moment_map, target.like, **size)
 
 
-KERNEL = KernelKind(ProjectedSettings, build, stability=0.1, weak_order=1)
+def virial(
+    settings: ProjectedSettings, target: Target, step_size: float
+) -> Callable[[ConstrainedState], Float[Array, ""]]:
+    """E[|θ′|²/2 | state] − |θ|²/2 on the slice of χ_a = ½θᵀA_aθ, by h and T alone.
+
+    There ∇χ_a ⟂ θ, so that θ·(θ′ − θ) = θ·d, d = −h∇V + a(ξ_n + ξ), a² = hT/2. And θ′ − θ = t + n, t = Pd along the
+    slice, n across it with Dχ n = −χ(t + n): E|t|² = |P(aξ_n − h∇V)|² + a²(q − m), and |n|² = χ(t)ᵀG⁻¹χ(t) up to
+    terms smaller by |t|²/|θ|², whose mean over ξ takes four moments. A step that is rejected is none of these.
+    """
+    del settings
+    variance = float(step_size) * target.temperature / 2.0
+
+    def gap(state: ConstrainedState) -> Float[Array, ""]:
+        here, unravel = ravel_pytree(state.position)
+
+        def charge(x: Float[Array, " q"]) -> Float[Array, " m"]:
+            return target.moment_map(unravel(x))
+
+        slope = ravel_pytree(jax.grad(target.potential)(state.position))[0]
+        move = variance**0.5 * ravel_pytree(state.last_noise)[0] - step_size * slope
+        jacobian, hessians = jax.jacrev(charge)(here), jax.hessian(charge)(here)
+        inverse = jnp.linalg.inv(jacobian @ jacobian.T)
+        project = jnp.eye(here.size, dtype=here.dtype) - jacobian.T @ inverse @ jacobian
+        along = project @ move
+        bent = hessians @ project  # A_a P
+        curved = jnp.einsum("ij,ajk->aik", project, bent)
+        mean = 0.5 * jnp.einsum("i,aij,j->a", along, hessians, along) + 0.5 * variance * jnp.einsum("aii->a", curved)
+        sideways = jnp.einsum("aij,j->ai", curved, along)
+        spread = variance * sideways @ sideways.T + 0.5 * variance**2 * jnp.einsum("aij,bij->ab", curved, curved)
+        across = jnp.sum(inverse * (jnp.outer(mean, mean) + spread))
+        square = along @ along + variance * (here.size - mean.size) + across
+        return here @ move + 0.5 * square
+
+    return gap
+
+
+KERNEL = KernelKind(ProjectedSettings, build, stability=0.1, weak_order=1, virial=virial)
 
 
 def _project(

@@ -26,7 +26,6 @@ from langevin_ib.laws import Formula, Reduction
 from langevin_ib.laws.draws import LawDraws
 from langevin_ib.laws.law import LawKind, law_kind, law_kinds, weighed_kinds
 from langevin_ib.runs.judge import say_alike
-from langevin_ib.runs.observe import build_observer
 from langevin_ib.runs.plan import Plan, build_reduction, resolve, resolve_many
 from langevin_ib.runs.predictions import Predictions, SampledPredictions, quadrature, sampled
 from langevin_ib.runs.process import Check, Draws, Prepared, Process
@@ -111,7 +110,7 @@ def draw(prepared: Prepared, session: Session) -> Draws:
     """The run's chains, their companion at h/2, and MALA on the same potential."""
     plan = prepared.plan
     config, reduction = plan.config, plan.reduction
-    sampler = Sampler(plan, build_observer(reduction, plan.edges, config.slab), session)
+    sampler = Sampler(plan, session)
     began = time.perf_counter()
     coming, checks = sampler.draws(), []
     held = config.reference != "none" and reduction.proper and reduction.confinement.orbit != "held"

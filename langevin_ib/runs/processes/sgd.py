@@ -38,6 +38,7 @@ from langevin_ib.laws.base import on_host
 from langevin_ib.laws.candidates import KnownLaw, LawAbout, Masses
 from langevin_ib.laws.sgd import FORMULA, MEASURE, NAME, Coordinate, Descent, OwnError, check_closed
 from langevin_ib.models import Params
+from langevin_ib.runs.identities import descent_claims
 from langevin_ib.runs.observe import build_observer, sample_of
 from langevin_ib.runs.plan import Plan, build_reduction
 from langevin_ib.runs.process import Draws, Prepared, Process
@@ -540,7 +541,10 @@ def draw(prepared: Prepared, session: Session) -> Draws:
     noisy = float(resolved.meter.trace) * float(config.lr or 0)
     highest_allowed = RUNAWAY_STARTS * (highest + noisy + 1e-12)
     remedy = "; ".join(["use a smaller lr, or less noise", *resolved.missing])
-    observer = build_observer(reduction, plan.edges, None)
+    # The noise again from the settings: the chains' own is `resolved.descent`'s.
+    at_minimum_point = chart.section(jnp.asarray(resolved.middle))
+    claims = descent_claims(plan, gradient_noise_of(config), at_minimum_point)
+    observer = build_observer(reduction, plan.edges, None, claims)
     like, lr = jax.tree.map(lambda leaf: leaf[0], starts), float(config.lr or 0)
     if resolved.descent.noise.record.constant:
         kernel = euler_maruyama(potential, like, temperature=resolved.meter.temperature, step_size=lr)
@@ -556,7 +560,7 @@ def draw(prepared: Prepared, session: Session) -> Draws:
         limit=Limit(lr, lambda params: potential(params) > highest_allowed, remedy),
         stage=stage,
     )
-    sample, charge = sample_of(result, observer, plan.scalars), np.asarray(jax.vmap(model.moment_map)(starts))
+    sample, charge = sample_of(result, observer, plan.scalars, claims), np.asarray(jax.vmap(model.moment_map)(starts))
     wall = time.perf_counter() - began
     check_sample(plan, sample, prepared.remedy)
     return Draws(sample, lr, wall, starts=charge)

@@ -1,0 +1,311 @@
+"""Exact identities of a run's own step: what each draw gives for them, with the numbers that the run claims.
+
+Double entry: a run's chains are moved by what `sampling.py` and the processes build; what they are held against is
+stated here anew, from the settings, by functions that share no constant with those: T = σ²/β, h, the confinement's
+strengths, a kernel's mean after a step, η, μ and Σ of SGD. A fault in one of the two columns shows in the balance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Float
+
+from langevin_ib.config.kernels import KernelSettings
+from langevin_ib.dynamics.confinement import claimed_potential
+from langevin_ib.dynamics.descent_mean import (
+    QUADRATURE,
+    DescentClaim,
+    error_of_population,
+    isotropic_temperature,
+)
+from langevin_ib.dynamics.kernel import (
+    Innovation,
+    KernelKind,
+    MeanAfter,
+    Potential,
+    Smoothed,
+    Target,
+    kernel_kind,
+)
+from langevin_ib.dynamics.noise import Noise
+from langevin_ib.ensemble.records import Schedule
+from langevin_ib.models.base import Model, Params
+from langevin_ib.runs.plan import Plan
+from langevin_ib.statistics.identities import About
+from langevin_ib.statistics.records import Absent
+
+VIRIAL, WARD, SPREAD, VELOCITY = "virial", "Ward", "spread", "velocity"
+CONSTANT = 1e-8  # relative change of D²χ between two points that counts as rounding
+Gap = Callable[[Any], Float[Array, " k"]]
+
+
+class Words(NamedTuple):
+    """What the identities of |θ|²/2, of χ and of χ²/2 test."""
+
+    heat: str
+    balance: str
+    spread: str = ""
+
+
+THERMAL = Words(
+    "T, the noise's strength, the drift's scale", "the confinement, the noise along the orbits", "κ or λ against T"
+)
+DESCENT = Words(
+    "η, the covariance of the noise", "that the noise lies across the orbits, and balances on them: E χ(ĝ) = 0"
+)
+
+
+class Moved(NamedTuple):
+    """What a kernel states of its steps: the mean after the next, and what the last one's increment has added."""
+
+    mean_after: MeanAfter
+    innovation: Innovation | None = None
+
+
+@dataclass(frozen=True)
+class Claims:
+    """What is computed of each draw for the identities, in float64.
+
+    Attributes:
+        tested: their names.
+        gap: state ↦ E[φ(θ′) | state] − φ(θ), of each; None where there is nothing to test.
+        values: state ↦ φ.
+        thin: steps between draws; 0 where the gap's mean is zero in a stationary law, and nothing telescopes.
+        absent: what is not tested, and why.
+    """
+
+    tested: tuple[About, ...]
+    gap: Gap | None
+    values: Gap | None
+    thin: int
+    absent: tuple[Absent, ...] = ()
+
+    def observe(self, state: Any) -> Float[Array, "two k"]:
+        """Gap and φ."""
+        assert self.gap is not None
+        assert self.values is not None
+        # Else XLA makes a state that is read off random words anew in every fusion that reads it.
+        precise = jax.tree.map(_precise, jax.lax.optimization_barrier(state))
+        return jnp.stack([self.gap(precise), self.values(precise)])
+
+
+def _precise(leaf: Any) -> Any:
+    """In float64: the gap is a small difference of two φ."""
+    return leaf.astype(jnp.float64) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
+
+
+def nothing(why: str) -> Claims:
+    """No identity."""
+    return Claims((), None, None, 0, (Absent("identities", why),))
+
+
+def langevin_claims(plan: Plan, kernel: KernelKind, step_size: float, schedule: Schedule | None) -> Claims:
+    """Of Langevin dynamics: of a kernel that states its mean after a step at any h; of an adjusted one ⟨𝓛φ⟩ = 0.
+
+    Args:
+        plan: its configuration gives T and V.
+        kernel: of the ensemble.
+        step_size: h, not looked at of an adjusted kernel.
+        schedule: of the ensemble; None of an adjusted kernel.
+    """
+    config, reduction = plan.config, plan.reduction
+    temperature = _claimed_temperature(plan)
+    potential = claimed_potential(config, reduction.model, reduction.confinement)
+    like = _like(reduction.model)
+    target, settings = Target(potential, temperature, like, reduction.model.moment_map), config.settings_of("kernel")
+    thin = 0 if schedule is None else schedule.thin
+    if kernel.held:
+        return _held_claims(kernel, settings, target, step_size, thin)
+    fourth = reduction.proper and (kernel.adjusted or kernel.mean_after is not None)
+    phi, tested, absent = _functions(reduction.model, like, THERMAL, fourth=fourth)
+    if kernel.adjusted:
+        if not reduction.proper:
+            return nothing(f"{config.integrator} tells its mean in a stationary law only, which there is none of here")
+        return Claims(tested, _generator_gap(phi, potential, temperature), phi_of(phi), 0, absent)
+    mean_after = kernel.claimed(settings, target, step_size)
+    if mean_after is None:
+        return nothing(f"unchecked: integrator {config.integrator} does not state the mean after a step (mean_after)")
+    innovation = None if kernel.innovation is None else kernel.innovation(settings, target, step_size)
+    return _claims(tested, phi, Moved(mean_after, innovation), thin, absent)
+
+
+def _held_claims(kernel: KernelKind, settings: KernelSettings, target: Target, step_size: float, thin: int) -> Claims:
+    """Of chains on the slice: of |θ|²/2, whose gradient lies along the slice of a homogeneous quadratic χ."""
+    flat, unravel = ravel_pytree(target.like)
+
+    def charge(x: Array) -> Array:
+        return target.moment_map(unravel(x))
+
+    def euler(x: Array) -> tuple[Array, Array]:
+        return jax.jvp(charge, (x,), (x,))[1] - 2.0 * charge(x), charge(2.0 * x) - 4.0 * charge(x)
+
+    gaps = map(np.asarray, jax.jit(euler)(flat))
+    if kernel.virial is None:
+        return nothing("unchecked: the integrator does not state a mean on the slice (virial)")
+    if any(np.abs(gap).max() > CONSTANT * float(flat @ flat) for gap in gaps):
+        return nothing("on the slice of a χ that is not a quadratic form the mean of a step has no formula")
+    gap = kernel.virial(settings, target, step_size)
+    absent = (Absent(WARD, "χ = 0 is held"),)
+    return Claims(
+        (About(VIRIAL, THERMAL.heat),), lambda s: gap(s)[None], lambda s: _square(s.position)[None], thin, absent
+    )
+
+
+def descent_claims(plan: Plan, noise: Noise, point: Params) -> Claims:
+    """Of SGD, with η, μ and λ of the settings and Σ of the noise.
+
+    Args:
+        plan: its configuration gives η, μ and λ.
+        noise: as the settings name it.
+        point: the minimum of the loss, where a noise of constant strength has it from.
+    """
+    config, reduction = plan.config, plan.reduction
+    model, lr, momentum = reduction.model, float(config.lr), float(config.momentum or 0.0)
+    potential = claimed_potential(config, model, reduction.confinement)
+    if noise.record.noiseless or model.training is None:
+        return nothing("without noise a step has no mean to be held against")
+    if noise.dependence is not None:
+        return nothing(f"{noise.dependence}, and the mean after a step depends on what came before")
+    like = _like(model)
+    point = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), point)
+    if noise.record.constant:
+        temperature = isotropic_temperature(model.training, noise, point, lr)
+        words = Words("η and the noise's strength", "decay, the noise along the orbits")
+        phi, tested, absent = _functions(model, like, words)
+        kernel, target = kernel_kind("euler-maruyama"), Target(potential, temperature, like, model.moment_map)
+        mean_after = kernel.claimed(kernel.settings(), target, lr)
+        assert mean_after is not None
+        return _claims(tested, phi, Moved(mean_after), plan.schedule.thin, absent)
+    error = error_of_population(model.training, noise, like)
+    if error > QUADRATURE:
+        why = f"the covariance of fresh examples of {model.name} is known by quadrature to {error:.0e} of ∇L only"
+        return nothing(why)
+    claim = DescentClaim(potential, model.training, noise, lr, momentum)
+    phi, tested, absent = _functions(model, like, DESCENT, with_hessians=True)
+    thin = plan.schedule.thin
+    if not momentum:
+        return _claims(tested, phi, Moved(claim.mean_after), thin, absent)
+
+    def gap(state: Any) -> Float[Array, " k"]:
+        moved = claim.mean_after(phi, state, None) - phi(state.position)
+        return jnp.append(moved, claim.velocity_gap(state))
+
+    def values(state: Any) -> Float[Array, " k"]:
+        return jnp.append(phi(state.position), claim.velocity_square(state))
+
+    return Claims((*tested, About(VELOCITY, "μ and the covariance of the noise")), gap, values, thin, absent)
+
+
+def phi_of(phi: Smoothed) -> Gap:
+    """state ↦ φ(θ)."""
+    return lambda state: phi(state.position)
+
+
+def _claims(tested: tuple[About, ...], phi: Smoothed, moved: Moved, thin: int, absent: tuple[Absent, ...]) -> Claims:
+    def gap(state: Any) -> Float[Array, " k"]:
+        change = moved.mean_after(phi, state, None) - phi(state.position)
+        return change if moved.innovation is None else change - moved.innovation(phi, state)
+
+    return Claims(tested, gap, phi_of(phi), thin, absent)
+
+
+def _generator_gap(phi: Smoothed, potential: Potential, temperature: float) -> Gap:
+    """𝓛φ = TΔφ − ∇φ·∇V, whose mean in exp(−V/T) dθ is zero."""
+
+    def gap(state: Any) -> Float[Array, " k"]:
+        slope = jax.grad(potential)(state.position)
+        half_laplacian = jax.jvp(lambda v: phi.over_normals(state.position, v), (0.0,), (1.0,))[1]
+        return 2.0 * temperature * half_laplacian - jax.jvp(phi.values, (state.position,), (slope,))[1]
+
+    return gap
+
+
+def _claimed_temperature(plan: Plan) -> float:
+    """T = σ²/β of the settings, not what the target was given; of a process without them its own."""
+    config = plan.config
+    if config.beta is None or config.sigma is None:
+        return config.temperature
+    return float(config.sigma) * float(config.sigma) / float(config.beta)
+
+
+def _like(model: Model) -> Params:
+    """A point of the model, in float64."""
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), model.init(jax.random.key(0)))
+
+
+def _functions(
+    model: Model, like: Params, words: Words, *, with_hessians: bool = False, fourth: bool = False
+) -> tuple[Smoothed, tuple[About, ...], tuple[Absent, ...]]:
+    """|θ|²/2, each component of χ if it is quadratic and, with `fourth`, half its square.
+
+    With χ(m + √v ξ) = χ + √v Dχ ξ + ½ v ξᵀAξ, E χ² = (χ + ½ v tr A)² + v|Dχ|² + ½ v² tr A².
+    """
+    flat, unravel = ravel_pytree(like)
+    tested: tuple[About, ...] = (About(VIRIAL, words.heat),)
+    curvature = _curvature(model, flat, unravel) if model.group_dim else None
+    if curvature is None:
+        absent = (Absent(WARD, "χ is not quadratic in the parameters"),) if model.group_dim else ()
+        return (
+            Smoothed(
+                lambda params: _square(params)[None],
+                lambda params, v: (_square(params) + 0.5 * v * flat.size)[None],
+                np.eye(flat.size)[None] if with_hessians else None,
+            ),
+            tested,
+            absent,
+        )
+    trace, square = np.trace(curvature, axis1=1, axis2=2), np.sum(curvature**2, axis=(1, 2))
+    tested += tuple(About(name, words.balance) for name in _numbered(WARD, trace.size))
+    if fourth:
+        tested += tuple(About(name, words.spread) for name in _numbered(SPREAD, trace.size))
+
+    def values(params: Params) -> Float[Array, " k"]:
+        charge = model.moment_map(params)
+        return jnp.concatenate([_square(params)[None], charge, *([0.5 * charge**2] if fourth else [])])
+
+    def over_normals(params: Params, v: Any) -> Float[Array, " k"]:
+        mean = model.moment_map(params) + 0.5 * v * trace
+        parts = [(_square(params) + 0.5 * v * flat.size)[None], mean]
+        if fourth:
+            slopes = jax.jacrev(lambda x: model.moment_map(unravel(x)))(ravel_pytree(params)[0])
+            parts.append(0.5 * (mean**2 + v * jnp.sum(slopes**2, axis=1) + 0.5 * v**2 * square))
+        return jnp.concatenate(parts)
+
+    hessians = np.concatenate([np.eye(flat.size)[None], curvature]) if with_hessians else None
+    return Smoothed(values, over_normals, hessians), tested, ()
+
+
+def _square(params: Params) -> Float[Array, ""]:
+    """|θ|²/2."""
+    return 0.5 * jnp.sum(ravel_pytree(params)[0] ** 2)
+
+
+def _numbered(name: str, count: int) -> list[str]:
+    return [name] if count == 1 else [f"{name} {a + 1}" for a in range(count)]
+
+
+def _curvature(
+    model: Model, flat: Float[Array, " q"], unravel: Callable[[Array], Params]
+) -> Float[np.ndarray, "m q q"] | None:
+    """D²χ, the same at every point; None where it is not."""
+
+    def along(x: Array, v: Array) -> Array:
+        """D²χ(x) v, (m, q)."""
+        return jax.jvp(jax.jacrev(lambda y: model.moment_map(unravel(y))), (x,), (v,))[1]
+
+    def parts(x: Array, y: Array, v: Array) -> tuple[Array, Array]:
+        second = jax.lax.map(lambda i: along(x, jnp.zeros_like(x).at[i].set(1.0)), jnp.arange(x.size))  # (q, m, q)
+        return jnp.moveaxis(second, 1, 0), jnp.stack([along(x, v), along(y, v)])
+
+    shift, v = np.random.default_rng(0).normal(size=(2, flat.size))
+    second, ends = map(np.asarray, jax.jit(parts)(flat, flat + jnp.asarray(shift), jnp.asarray(v)))
+    if not np.isfinite(ends).all() or np.abs(ends[0] - ends[1]).max() > CONSTANT * np.abs(ends).max():
+        return None
+    return second
