@@ -315,6 +315,12 @@ class Coordinate:
         low, high = (float(self._value(np.interp(part, total, x))) for part in (share, 1.0 - share))
         return min(low, high), max(low, high)
 
+    def bulk_ends(self) -> tuple[float, float]:
+        """Between which z law (S) has all but e^-40 of its greatest density in x."""
+        x, _ = self._bulk()
+        low, high = (float(z) for z in self._value(x[[0, -1]]))
+        return low, high
+
     def variance(self) -> float:
         """Variance of z under law (S), over all of the branch."""
         x, mass = self._bulk()
