@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 LISTED = 256  # outcomes of a batch up to which they are listed
 TRAPEZOID = 8.5  # a normal number's range, in standard deviations: beyond it lies 2e-17
-PER_NODE = 16  # points of the trapezoidal rule for a normal number, to a node of a Gauss rule
 
 
 class Kicks(NamedTuple):
@@ -35,8 +34,11 @@ class Kicks(NamedTuple):
 
 
 def normal_kicks(mean: Float[np.ndarray, " z"], variance: Float[np.ndarray, " z"], count: int) -> Kicks:
-    """N(mean, variance), by the trapezoidal rule, which for a normal weight is exact to rounding once it is fine."""
-    epsilon = np.linspace(-TRAPEZOID, TRAPEZOID, PER_NODE * count)
+    """N(mean, variance), by the trapezoidal rule, exact to rounding for what is smooth.
+
+    It has count² points, so that a logarithm is averaged well too where a step multiplies by a number near 0.
+    """
+    epsilon = np.linspace(-TRAPEZOID, TRAPEZOID, count**2)
     weights = np.exp(-0.5 * epsilon**2)
     values = mean[:, None] + np.sqrt(variance)[:, None] * epsilon
     return Kicks(values, np.broadcast_to(weights / weights.sum(), values.shape))

@@ -42,9 +42,9 @@ from langevin_ib.models.base import LINE, Branch
 NAME, MEASURE = "map", "dz"
 FORMULA = "fixed point of SGD's own step z' = g(z, κ), κ = e·ĝ, on χ = 0, at this η"
 
-POINTS = 640  # of the coarser grid
-COUNT = 16  # kicks of the coarser grid, as `kicks.KicksOf` counts
-FINE_COUNT = 64  # of the rate at z = 0 alone
+POINTS = (640, 1280)  # of the coarser and the finer grid
+COUNTS = (16, 24)  # their kicks, as `kicks.KicksOf` counts
+FINE_COUNT = 128  # of the rate at z = 0 alone
 ACCURATE = 5e-4  # TV between the bin masses of both grids above which there is no law
 LEAK = 1e-9  # mass that may leave the grid, or the branch, in a step
 FALL = 60.0  # log of the density below its top at the lower end of the grid
@@ -65,7 +65,7 @@ class AboutMap(NamedTuple):
         accuracy: TV between the bin masses of both grids.
         from_s: TV between its bin masses and those of (S); None without (S).
         growth: E log |z'/z| of a step near z = 0, the Lyapunov exponent there; None where steps do not multiply z.
-        below_window: mass of the law nearer to 0 than the window.
+        below_window: mass of the law nearer to 0 than the window; on the line below it.
         below_tiny: mass below |z| = 1e-6.
     """
 
@@ -313,8 +313,8 @@ class MapLaw:
     def __init__(self, step: StepMap, law: Coordinate | None):
         self.step, self.name = step, step.name
         check_growth(step)
-        self.coarse = self._stationary(law, POINTS, COUNT)
-        self.fine = self._stationary(law, 2 * POINTS, 2 * COUNT)
+        self.coarse = self._stationary(law, POINTS[0], COUNTS[0])
+        self.fine = self._stationary(law, POINTS[1], COUNTS[1])
         leak = self.fine.leak
         if not leak <= LEAK:
             raise LawError(
@@ -339,7 +339,7 @@ class MapLaw:
         return fine, error
 
     def below(self, z: float) -> float:
-        """The mass nearer to 0 than z."""
+        """The mass nearer to 0 than z, on a half-line; on the line that below z."""
         return float(np.clip(1.0 - self.fine.above(np.array([z]))[0], 0.0, 1.0))
 
     def window(self, share: float) -> tuple[float, float]:
