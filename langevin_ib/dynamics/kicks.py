@@ -1,12 +1,10 @@
 """Kicks: the distribution of a step's gradient along a direction, as points and weights on the host.
 
 What cumulants say to fourth order, these say as a whole: expectations over one step at any learning rate. A kick is the
-mean over a batch of h_i + l_i ε, h_i = e·g_i of an example, l_i² the variance of its label noise, ε ~ N(0, 1). Few
-outcomes are listed one by one. More are compressed to a Gauss rule, which has as many nodes as is asked for, k, and
-the same moments up to the order 2k − 1 (Golub and Welsch, from Lanczos' recurrence); a sum of B independent terms is
-made by doubling, each sum compressed in turn, which leaves those moments exact.
-
-Source: Gautschi, Orthogonal Polynomials: Computation and Approximation, section 2.2.
+mean over a batch of h_i + l_i ε, h_i = e·g_i of an example, l_i² the variance of its label noise, ε ~ N(0, 1). Where it
+has few outcomes they are listed one by one. Else it is put on a lattice by the inverse Fourier transform of its
+characteristic function, a power of that of one example, times a filter 1 − O(t⁸), which leaves moments up to the
+seventh as they are.
 """
 
 from __future__ import annotations
@@ -17,12 +15,14 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Complex, Float
 
 if TYPE_CHECKING:
-    from langevin_ib.dynamics.noise import Along, Noise
+    from langevin_ib.dynamics.noise import Noise
 
-LISTED = 256  # outcomes of a batch up to which they are listed
+LISTED = 1024  # outcomes of a batch up to which they are listed
+MOST = 64  # examples of which a characteristic function is made; of more, a Gauss rule
+REACH = 16.0  # of a lattice, in standard deviations
 TRAPEZOID = 8.5  # a normal number's range, in standard deviations: beyond it lies 2e-17
 
 
@@ -31,6 +31,14 @@ class Kicks(NamedTuple):
 
     values: Float[np.ndarray, "z k"]
     weights: Float[np.ndarray, "z k"]
+
+
+class AlongPlaces(NamedTuple):
+    """`noise.Along` at each place: the probability of each example, its e·g, and the variance of its label noise."""
+
+    share: Float[np.ndarray, "z n"]
+    gradient: Float[np.ndarray, "z n"]
+    label: Float[np.ndarray, "z n"]
 
 
 def normal_kicks(mean: Float[np.ndarray, " z"], variance: Float[np.ndarray, " z"], count: int) -> Kicks:
@@ -46,6 +54,8 @@ def normal_kicks(mean: Float[np.ndarray, " z"], variance: Float[np.ndarray, " z"
 
 def compressed(kicks: Kicks, count: int) -> Kicks:
     """The Gauss rule of `count` nodes with the moments of some kicks; these themselves, where they have no more.
+
+    From Lanczos' recurrence, by Golub and Welsch (Gautschi, Orthogonal Polynomials, section 2.2).
 
     >>> coins = Kicks(np.array([[0.0, 1.0, 2.0]]), np.array([[0.25, 0.5, 0.25]]))
     >>> compressed(coins, 2).values.round(6).tolist()
@@ -77,50 +87,54 @@ def compressed(kicks: Kicks, count: int) -> Kicks:
     return Kicks(centre + scale * nodes, vectors[:, 0] ** 2)
 
 
-def added(first: Kicks, second: Kicks, count: int) -> Kicks:
-    """The sum of two independent kicks."""
-    values = first.values[:, :, None] + second.values[:, None, :]
-    weights = first.weights[:, :, None] * second.weights[:, None, :]
-    return compressed(Kicks(values.reshape(len(values), -1), weights.reshape(len(values), -1)), count)
+def on_lattice(
+    cf: Callable[[Float[np.ndarray, "z t"]], Complex[np.ndarray, "z t"]],
+    mean: Float[np.ndarray, " z"],
+    variance: Float[np.ndarray, " z"],
+    count: int,
+) -> Kicks:
+    """A distribution of mean 0 from its characteristic function, shifted to `mean`, within 16 standard deviations."""
+    points = 2 * count**2
+    scale = np.sqrt(variance)[:, None]
+    frequencies = np.pi / REACH * np.fft.fftfreq(points, 1.0 / points)
+    unit = np.where(scale > 0.0, scale, 1.0)
+    values = cf(frequencies / unit) * np.exp(-36.0 * (np.abs(frequencies) / np.abs(frequencies).max()) ** 8)
+    weights = np.fft.fftshift(np.fft.fft(values, axis=1).real, axes=1) / points
+    lattice = REACH * (2.0 * np.arange(points) / points - 1.0)
+    return Kicks(mean[:, None] + scale * lattice, weights / weights.sum(axis=1, keepdims=True))
 
 
-def mean_of(one: Kicks, size: int, count: int) -> Kicks:
-    """The mean of `size` independent kicks of one distribution."""
-    total: Kicks | None = None
-    power, left = one if size == 1 else compressed(one, count), size
-    while left:
-        if left % 2:
-            total = power if total is None else added(total, power, count)
-        left //= 2
-        if left:
-            power = added(power, power, count)
-    assert total is not None
-    return Kicks(total.values / size, total.weights)
-
-
-def label_kicks(noise: Noise, along: Along, count: int) -> Kicks:
+def label_kicks(noise: Noise, along: AlongPlaces, count: int) -> Kicks:
     """Of label noise on the whole data set: normal, of variance E l²/n."""
     del noise
     share = along.share[0]
     return normal_kicks(along.gradient @ share, along.label @ share / share.size, count)
 
 
-def batch_kicks(noise: Noise, along: Along, count: int) -> Kicks:
+def batch_kicks(noise: Noise, along: AlongPlaces, count: int) -> Kicks:
     """Of B examples drawn independently, each with label noise."""
     share, size = along.share[0], int(noise.batch_size or along.share.shape[1])
     n, noisy = share.size, bool(np.any(along.label > 0.0))
     if not noisy and math.comb(n + size - 1, size) <= LISTED:
         return _listed(along, size)
-    one = Kicks(along.gradient, along.share)
-    if noisy:
-        epsilon, weights = np.polynomial.hermite_e.hermegauss(count)
-        values = along.gradient[:, :, None] + np.sqrt(along.label)[:, :, None] * epsilon
-        both = np.broadcast_to(along.share[:, :, None] * (weights / weights.sum()), values.shape)
-        one = Kicks(values.reshape(len(values), -1), both.reshape(len(values), -1))
-    return mean_of(compressed(one, count), size, count)
+    mean, label = along.gradient @ share, along.label
+    one = Kicks(along.gradient - mean[:, None], along.share)
+    if one.values.shape[1] > MOST:  # moments of the batch are kept; of unequal label noise the mean variance is
+        one, label = compressed(one, MOST), np.repeat((label @ share)[:, None], MOST, axis=1)
+    variance = (one.weights * (one.values**2 + label)).sum(axis=1) / size
+
+    def cf(t):
+        total = np.zeros(t.shape, complex)
+        for i in range(one.values.shape[1]):
+            total += one.weights[:, [i]] * np.exp(
+                1j * t / size * one.values[:, [i]] - 0.5 * (t / size) ** 2 * label[:, [i]]
+            )
+        return total**size
+
+    return on_lattice(cf, mean, variance, count)
 
 
-def _listed(along: Along, size: int) -> Kicks:
+def _listed(along: AlongPlaces, size: int) -> Kicks:
     """Every batch of B examples out of n, as a multiset with its probability."""
     share, n = along.share[0], along.share.shape[1]
     batches = np.array(list(itertools.combinations_with_replacement(range(n), size)))
@@ -131,17 +145,22 @@ def _listed(along: Along, size: int) -> Kicks:
     return Kicks(values, np.broadcast_to(probability, values.shape))
 
 
-def coin_kicks(noise: Noise, along: Along, count: int) -> Kicks:
+def coin_kicks(noise: Noise, along: AlongPlaces, count: int) -> Kicks:
     """Of n examples, each kept with probability ½ and weighted by 2: a sum of n independent terms."""
     del noise
     n = along.share.shape[1]
-    halves = np.full((len(along.gradient), 2), 0.5)
-    total: Kicks | None = None
-    for i in range(n):
-        toss = Kicks(np.stack([np.zeros_like(along.gradient[:, i]), 2.0 * along.gradient[:, i] / n], axis=1), halves)
-        total = toss if total is None else added(total, toss, max(count, LISTED if 2 ** (i + 1) <= LISTED else 0))
-    assert total is not None
-    return total
+    if 2**n <= LISTED:
+        kept = np.array(list(itertools.product((0.0, 2.0 / n), repeat=n)))
+        values = along.gradient @ kept.T
+        return Kicks(values, np.full(values.shape, 0.5**n))
+
+    def cf(t):
+        total = np.ones(t.shape)
+        for i in range(n):
+            total *= np.cos(t * along.gradient[:, [i]] / n)
+        return total
+
+    return on_lattice(cf, along.gradient.mean(axis=1), (along.gradient**2).sum(axis=1) / n**2, count)
 
 
-KicksOf = Callable[["Noise", "Along", int], Kicks]
+KicksOf = Callable[["Noise", AlongPlaces, int], Kicks]

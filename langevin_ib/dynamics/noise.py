@@ -394,9 +394,7 @@ def gaussian_cumulants(noise: Noise, along: Along) -> Cumulants:
     return Cumulants(along.share @ along.label / along.share.size, zero, zero)
 
 
-def _each(
-    training: Training, noise: Noise, params: Params, task: Task | None, nodes: int = HERMITE_NODES
-) -> Each:
+def _each(training: Training, noise: Noise, params: Params, task: Task | None, nodes: int = HERMITE_NODES) -> Each:
     task = cast(training.task if task is None else task, params)
     examples, share, weight = _population(training, noise, task, params, nodes)
     flat, unravel = ravel_pytree(params)

@@ -20,42 +20,33 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import scipy.interpolate
-import scipy.optimize
 import scipy.sparse
 import scipy.sparse.linalg
-from jax.flatten_util import ravel_pytree
 from jaxtyping import Float
 
-from langevin_ib.background import FAST
-from langevin_ib.dynamics.noise import along_direction, gradient_noise
 from langevin_ib.errors import LawError
-from langevin_ib.laws.base import on_host
-from langevin_ib.laws.sgd import CollapseError, Coordinate, Descent
-from langevin_ib.models.base import LINE, Branch
+from langevin_ib.laws.sgd import Coordinate
+from langevin_ib.laws.step_map import Multiplies, StepMap, check_growth
 
 NAME, MEASURE = "map", "dz"
 FORMULA = "fixed point of SGD's own step z' = g(z, κ), κ = e·ĝ, on χ = 0, at this η"
 
+ROUGH = 480  # points of a grid that finds out where the law is
+NEGLIGIBLE = 1e-13  # density over its top that the grids leave out
 POINTS = (640, 1280)  # of the coarser and the finer grid
 COUNTS = (16, 24)  # their kicks, as `kicks.KicksOf` counts
-FINE_COUNT = 128  # of the rate at z = 0 alone
-ACCURATE = 5e-4  # TV between the bin masses of both grids above which there is no law
+ACCURATE = 1e-3  # TV between the bin masses of two grids above which there is no law
+SETTLED = 2e-4  # the same, above which the grid is doubled again
+MOST_POINTS = 5120
 LEAK = 1e-9  # mass that may leave the grid, or the branch, in a step
 FALL = 60.0  # log of the density below its top at the lower end of the grid
 DEEPEST = 1e-7  # of |z| over its middle, where the grid begins at the latest
-CLOSED = 1e-7
-PROBES = 6
-NEAR = 1e-10  # |z| over its middle where steps multiply it
 TINY = 1e-6  # |z| below which chains are said to have collapsed
-STEEPEST = 300.0
 STENCIL = 6
-BLOCK = 16384
 
 
 class AboutMap(NamedTuple):
@@ -74,164 +65,6 @@ class AboutMap(NamedTuple):
     growth: float | None
     below_window: float
     below_tiny: float
-
-
-class Multiplies(NamedTuple):
-    """Steps near z = 0: E log |z'/z|, and the power α of the density |z|^(α − 1) that follows."""
-
-    growth: float
-    power: float
-    ratios: Float[np.ndarray, " k"]
-    weights: Float[np.ndarray, " k"]
-
-
-class StepMap:
-    """One step of SGD as a map of a coordinate, z' = g(z, κ).
-
-    Args:
-        descent: checked by `check_map`; of plain steps.
-        index: the coordinate's place in the chart.
-        middle: a point of the quotient, the minimum of the loss.
-        branch: the interval that the coordinate lives on.
-    """
-
-    def __init__(self, descent: Descent, index: int, middle: Float[np.ndarray, " k"], branch: Branch):
-        if branch != LINE and 0.0 not in branch:
-            raise LawError(f"law map: the branch {branch} neither is the whole line nor begins at 0")
-        self.descent = descent
-        self.name = descent.chart.scalar_names[index]
-        self.line = branch == LINE
-        self.sign = -1.0 if branch[1] <= 0 else 1.0
-        self.middle = float(middle[index])
-        base_point, chart = np.asarray(middle, np.float64), descent.chart
-        potential = descent.confinement.potential(descent.model)
-        training = descent.noise.check(descent.model)
-
-        def place(z):
-            point = chart.section(jnp.asarray(base_point).at[index].set(z))
-            flat, unravel = ravel_pytree(point)
-            normal = jax.grad(lambda p: chart.of(unravel(p))[index])(flat)
-            return point, flat, unravel, normal / jnp.linalg.norm(normal)
-
-        def along(z):
-            point, _, _, normal = place(z)
-            return along_direction(training, descent.noise, point, normal)
-
-        def moved(pair):
-            point, flat, unravel, normal = place(pair[0])
-            slope = ravel_pytree(jax.grad(potential)(point))[0]
-            return chart.of(unravel(flat - descent.lr * (slope + pair[1] * normal)))[index]
-
-        self._along = on_host(along, once=True)
-        self._moved = jax.jit(jax.vmap(moved), compiler_options=FAST)
-
-    def steps(self, z: Float[np.ndarray, " z"], count: int) -> tuple[np.ndarray, np.ndarray]:
-        """Where a step leads from each place, and with which probabilities, (z, k) both."""
-        known = self.descent.noise.record.kicks
-        assert known is not None  # `check_map` looks
-        kicks = known(self.descent.noise, self._along(z), count)
-        values = kicks.values - (kicks.weights * kicks.values).sum(axis=1, keepdims=True)
-        pairs = np.stack([np.broadcast_to(z[:, None], values.shape), values], axis=-1).reshape(-1, 2)
-        spare = -len(pairs) % BLOCK
-        with jax.enable_x64(True):
-            blocks = np.pad(pairs, [(0, spare), (0, 0)], mode="edge").reshape(-1, BLOCK, 2)
-            moved = np.concatenate([np.asarray(self._moved(block)) for block in blocks])[: len(pairs)]
-        return moved.reshape(values.shape), kicks.weights
-
-    @cached_property
-    def multiplies(self) -> Multiplies | None:
-        """How steps multiply z near 0; None on the line, and where they carry it across 0."""
-        if self.line:
-            return None
-        z = self.sign * NEAR * max(abs(self.middle), 1e-3)
-        moved, weights = (part[0] for part in self.steps(np.array([z]), FINE_COUNT))
-        ratios = np.abs(moved / z)
-        if np.median(ratios) > 2.0 / NEAR**0.5:
-            return None
-        logs = np.log(np.maximum(ratios, 1e-300))
-        growth = float(weights @ logs)
-
-        def excess(power):
-            return float(np.log(weights @ np.exp(-power * logs)))
-
-        power = 0.0
-        if growth > 0:
-            top = 1.0
-            while excess(top) < 0 and top < STEEPEST:
-                top *= 2.0
-            power = scipy.optimize.brentq(excess, 1e-9 * top, top) if excess(top) > 0 else STEEPEST
-        return Multiplies(growth, float(power), ratios, weights)
-
-
-def check_map(descent: Descent, coordinates: int) -> None:
-    """Whether a step of each coordinate depends on it and the noise alone, exactly, at points of the slice.
-
-    Held there: any gradient in the span of the examples' and their labels' leaves χ at zero; moves a coordinate as its
-    part along that coordinate's normal does by itself; and each example's part is the same wherever the others are.
-
-    Raises:
-        LawError: it does not, or the noise says nothing of its kicks.
-    """
-    noise, model, chart = descent.noise, descent.model, descent.chart
-    if noise.dependence is not None:
-        raise LawError(f"law map: {noise.dependence}, and a step depends on those before it")
-    if noise.record.kicks is None or noise.isotropized:
-        raise LawError(f"law map: {noise.words} says nothing of the distribution of its kicks (kicks of its NoiseKind)")
-    training = noise.check(model)
-    potential = descent.confinement.potential(model)
-
-    def probe(keys):
-        x, other = (chart.of(model.init(key)) for key in keys[:2])
-        point = chart.section(x)
-        flat, unravel = ravel_pytree(point)
-        slope = ravel_pytree(jax.grad(potential)(point))[0]
-        covariance = gradient_noise(training, noise, point).covariance
-        # The range of Σ is the span of what the noise can be.
-        kick = covariance @ jax.random.normal(keys[2], flat.shape, flat.dtype)
-        kick = kick * jnp.sqrt(jnp.trace(covariance)) / (jnp.linalg.norm(kick) + 1e-300)
-        after = unravel(flat - descent.lr * (slope + kick))
-        wrong = [jnp.abs(model.moment_map(after)).max() / (jnp.sum(ravel_pytree(after)[0] ** 2) + 1e-300)]
-        for i in range(coordinates):
-            moved, parts = [], []
-            for y in (x, other.at[i].set(x[i])):
-                here, unravel_here = ravel_pytree(chart.section(y))
-                normal = jax.grad(lambda p, i=i, u=unravel_here: chart.of(u(p))[i])(here)
-                normal = normal / jnp.linalg.norm(normal)
-                own = along_direction(training, noise, unravel_here(here), normal)
-                pull = ravel_pytree(jax.grad(potential)(unravel_here(here)))[0]
-                own_kick = kick @ normal if y is x else moved_kick
-                moved_kick = own_kick
-                moved.append(chart.of(unravel_here(here - descent.lr * (pull + own_kick * normal)))[i])
-                parts.append(jnp.concatenate([own.gradient, own.label]))
-            size = 1.0 + jnp.abs(x[i])
-            wrong += [jnp.abs(chart.of(after)[i] - value) / size for value in moved]
-            wrong.append(jnp.abs(parts[0] - parts[1]).max() / (jnp.abs(parts[0]).max() + 1e-300))
-        return jnp.stack(wrong).max()
-
-    with jax.enable_x64(True):
-        keys = jax.random.split(jax.random.key(0), (PROBES, 3))
-        worst = float(np.max(np.asarray(jax.jit(lambda keys: jax.lax.map(probe, keys), compiler_options=FAST)(keys))))
-    if not worst <= CLOSED:
-        raise LawError(
-            f"law map: a step of finite size leaves the slice, or mixes the coordinates (by {worst:.2g} of their size), "
-            "so that none follows from its own place and the noise alone"
-        )
-
-
-def check_growth(step: StepMap) -> None:
-    """Whether chains come away from 0, where steps multiply z: whether E log |z'/z| > 0 there.
-
-    Raises:
-        CollapseError: they do not; says how fast they fall.
-    """
-    near = step.multiplies
-    if near is None or near.growth > 0.0:
-        return
-    raise CollapseError(
-        f"law map: every chain ends at {step.name} = 0: near it E log |{step.name}'/{step.name}| of a step is "
-        f"{near.growth:.3g} ≤ 0, so that |{step.name}| falls by a factor e in {-1.0 / min(near.growth, -1e-300):.3g} "
-        "steps, and there is no law to judge: use a smaller lr, or less noise"
-    )
 
 
 class Grid(NamedTuple):
@@ -313,8 +146,9 @@ class MapLaw:
     def __init__(self, step: StepMap, law: Coordinate | None):
         self.step, self.name = step, step.name
         check_growth(step)
-        self.coarse = self._stationary(law, POINTS[0], COUNTS[0])
-        self.fine = self._stationary(law, POINTS[1], COUNTS[1])
+        rough = self._stationary(_grid(step, law, ROUGH), COUNTS[0])
+        self.coarse = self._stationary(_narrowed(rough, POINTS[0]), COUNTS[0])
+        self.fine = self._stationary(_narrowed(rough, POINTS[1]), COUNTS[1])
         leak = self.fine.leak
         if not leak <= LEAK:
             raise LawError(
@@ -326,17 +160,23 @@ class MapLaw:
         """Probability of each bin given the window, and its error: the TV between both grids.
 
         Raises:
-            LawError: the error is above 5e-4, or the window has no mass.
+            LawError: the error is above 1e-3 on the finest grid, or the window has no mass.
         """
         edges = np.asarray(edges, np.float64)
-        fine, coarse = (_within(law, edges) for law in (self.fine, self.coarse))
-        error = 0.5 * float(np.abs(fine - coarse).sum())
+        error = self._error(edges)
+        while error > SETTLED and 2 * len(self.fine.grid.x) <= MOST_POINTS:
+            finer = _narrowed(self.fine, 2 * len(self.fine.grid.x))
+            self.coarse, self.fine = self.fine, self._stationary(finer, COUNTS[1])
+            error = self._error(edges)
         if not error <= ACCURATE:
             raise LawError(
-                f"law map: its bin masses change by TV {error:.2g} when grid and kicks are doubled, above {ACCURATE:g}: "
+                f"law map: its bin masses change by TV {error:.2g} on a grid twice as fine, above {ACCURATE:g}: "
                 "the noise has too few outcomes, or the steps are too large"
             )
-        return fine, error
+        return _within(self.fine, edges), error
+
+    def _error(self, edges: np.ndarray) -> float:
+        return 0.5 * float(np.abs(_within(self.fine, edges) - _within(self.coarse, edges)).sum())
 
     def below(self, z: float) -> float:
         """The mass nearer to 0 than z, on a half-line; on the line that below z."""
@@ -350,9 +190,8 @@ class MapLaw:
         low, high = (float(np.interp(-part, -above, z)) for part in (1.0 - share, share))
         return min(low, high), max(low, high)
 
-    def _stationary(self, law: Coordinate | None, points: int, count: int) -> Stationary:
+    def _stationary(self, grid: Grid, count: int) -> Stationary:
         step, near = self.step, self.step.multiplies
-        grid = _grid(step, law, points)
         z = step.sign * np.exp(grid.x) if grid.log else step.sign * grid.x if grid.even else grid.x
         if grid.even:
             z = np.where(z == 0.0, step.sign * 1e-9 * grid.spacing, z)
@@ -362,7 +201,7 @@ class MapLaw:
             for part, extra in zip((rows, columns, values), _from_below(grid, near), strict=True):
                 part.append(extra)
         size = len(grid.x) + 1
-        matrix = scipy.sparse.csc_matrix(
+        matrix: Any = scipy.sparse.csc_matrix(
             (np.concatenate(values), (np.concatenate(columns), np.concatenate(rows))), shape=(size, size)
         )
         pi = _fixed_point(matrix, 1 + len(grid.x) // 2 if near is None else 1 + int(np.argmin(np.abs(z - step.middle))))
@@ -400,6 +239,14 @@ def _grid(step: StepMap, law: Coordinate | None, points: int) -> Grid:
     deep = np.log(middle) - FALL / max(near.power, 1e-9)
     start = max(min(deep, np.log(low) - 0.5), np.log(DEEPEST * middle))
     return Grid(np.linspace(start, np.log(high) + 0.7, points), log=True, even=False)
+
+
+def _narrowed(rough: Stationary, points: int) -> Grid:
+    """The grid over which a rough solution is not negligible; its ends and its number of points alone change."""
+    grid = rough.grid
+    kept = np.flatnonzero(rough.weights > NEGLIGIBLE * rough.weights.max())
+    first, last = max(int(kept[0]) - STENCIL, 0), min(int(kept[-1]) + STENCIL, len(grid.x) - 1)
+    return grid._replace(x=np.linspace(0.0 if grid.even else grid.x[first], grid.x[last], points))
 
 
 def _transitions(grid: Grid, moved: np.ndarray, weights: np.ndarray, step: StepMap):
@@ -445,12 +292,13 @@ def _from_below(grid: Grid, near: Multiplies):
     return np.zeros(len(columns) + 1, np.int64), np.append(columns, 0), np.append(values, stay)
 
 
-def _fixed_point(matrix: scipy.sparse.csc_matrix, pinned: int) -> np.ndarray:
+def _fixed_point(matrix: Any, pinned: int) -> np.ndarray:
     """π with Mπ = π, M the transposed operator: that of one state set to 1, the others solved for."""
     size = matrix.shape[0]
     rest = np.delete(np.arange(size), pinned)
-    system = (scipy.sparse.identity(size, format="csc") - matrix)[rest]
+    system: Any = (scipy.sparse.identity(size, format="csc") - matrix)[rest]
     right = -system[:, [pinned]].toarray().ravel()
     pi = np.ones(size)
-    pi[rest] = scipy.sparse.linalg.spsolve(system[:, rest].tocsc(), right)
+    solved: Any = scipy.sparse.linalg.spsolve(system[:, rest].tocsc(), right)
+    pi[rest] = solved
     return pi

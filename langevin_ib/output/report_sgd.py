@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from langevin_ib.laws.map import AboutMap
+from typing import TYPE_CHECKING
+
 from langevin_ib.output.blocks import Line
 from langevin_ib.runs.result import InvariantResult, Result, SgdDetails
+
+if TYPE_CHECKING:
+    from langevin_ib.laws.map import AboutMap
 
 FREE = "fitted"  # the fitted law of which c is free too
 SEEN = 1e-3  # share of a law below 1e-6 that is said

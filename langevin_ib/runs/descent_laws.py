@@ -15,8 +15,9 @@ from langevin_ib.laws import Law, bin_masses
 from langevin_ib.laws import map as exact
 from langevin_ib.laws import sgd as limit
 from langevin_ib.laws.candidates import KnownLaw, LawAbout, Masses
-from langevin_ib.laws.map import AboutMap, MapLaw, StepMap, check_map
+from langevin_ib.laws.map import AboutMap, MapLaw
 from langevin_ib.laws.sgd import CollapseError, Coordinate, Descent, TailError, check_closed
+from langevin_ib.laws.step_map import StepMap, check_map
 from langevin_ib.runs.windows import Window
 
 log = logging.getLogger(__name__)
