@@ -23,7 +23,7 @@ from langevin_ib.runs.windows import Window
 log = logging.getLogger(__name__)
 
 WITH_MOMENTUM = "law map: with momentum a step depends on the velocity too, not on its place and the noise alone"
-SAID_BELOW = 0.01  # mass below a window, or below 1e-6, from which it is said before the run
+SAID_BELOW = 0.01  # mass below |z| = 1e-6 from which it is said before the run
 
 
 class Windowed(Protocol):
@@ -184,7 +184,7 @@ def candidates(within: WithinWindows, edges: Mapping[str, np.ndarray]) -> tuple[
 def say_collapse(about: Mapping[str, AboutMap]) -> None:
     """Log, before the first draw, how much of a law lies at 0, where that is not little."""
     for name, one in about.items():
-        if max(one.below_window, one.below_tiny) > SAID_BELOW:
+        if one.below_tiny > SAID_BELOW:
             log.warning("%s", near_collapse(name, one))
 
 
@@ -192,6 +192,5 @@ def near_collapse(name: str, one: AboutMap) -> str:
     """How near to collapse a law is, in one line."""
     return (
         f"near collapse: {one.below_tiny:.2g} of the law map lies below |{name}| = 1e-6 and {one.below_window:.2g} "
-        f"nearer to 0 than the window; near {name} = 0 a step multiplies {name} by e^{one.growth or 0.0:.2g} in the "
-        "mean of the logarithm"
+        f"nearer to 0 than the window; near {name} = 0 E log |{name}'/{name}| of a step is {one.growth or 0.0:.2g}"
     )
