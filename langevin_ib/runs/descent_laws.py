@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
@@ -26,6 +26,7 @@ WITH_MOMENTUM = "law map: with momentum a step depends on the velocity too, not 
 SAID_BELOW = 0.01  # mass below |z| = 1e-6 from which it is said before the run
 
 
+@runtime_checkable
 class Windowed(Protocol):
     """A law that knows where it lies."""
 
