@@ -64,7 +64,8 @@ def test_it_is_the_law_of_the_map_under_label_noise(lr, gap, x64):
     assert chi_square(counts, law_of(labels(2.0), 1.1 * lr).masses(edges)[0]) > 10.0
     gamma = np.diff(label_noise_gamma(1.0, lr, 2.0).cdf(edges))
     assert chi_square(counts, gamma / gamma.sum()) > 5.0
-    window = np.linspace(*np.asarray(label_noise_gamma(1.0, lr, 2.0).ppf([1e-3, 0.999])), 31)
+    low, high = label_noise_gamma(1.0, lr, 2.0).ppf([1e-3, 0.999])
+    window = np.linspace(low, high, 31)
     gamma = np.diff(label_noise_gamma(1.0, lr, 2.0).cdf(window))
     assert 0.5 * np.abs(law.masses(window)[0] - gamma / gamma.sum()).sum() == pytest.approx(gap, rel=0.05)
 
@@ -73,7 +74,9 @@ def test_it_is_the_law_of_the_map_under_label_noise(lr, gap, x64):
 @pytest.mark.parametrize(("batch", "label"), [(1, 0.0), (2, 1.0), (16, 0.0)])
 def test_it_is_the_law_of_the_map_over_a_data_set(batch, label, x64):
     """As above; a batch of one is listed, the others are put on a lattice."""
-    task = build_model("uv", DATA).training.task
+    training = build_model("uv", DATA).training
+    assert training is not None
+    task = training.task
     x, y = np.asarray(task["x"]), np.asarray(task["y"])
     best = float(x @ y / (x @ x))
     law = law_of(Noise("minibatch", batch, label), 0.03, DATA, middle=best)
@@ -105,7 +108,8 @@ def test_for_small_steps_it_is_law_s(x64):
     far = []
     for lr in (0.02, 0.01, 0.005):
         gamma = label_noise_gamma(1.0, lr, np.sqrt(0.04 / lr))
-        edges = np.linspace(*gamma.ppf([1e-3, 0.999]), 31)
+        low, high = gamma.ppf([1e-3, 0.999])
+        edges = np.linspace(low, high, 31)
         mass = np.diff(gamma.cdf(edges))
         far.append(
             0.5 * np.abs(law_of(labels(float(np.sqrt(0.04 / lr))), lr).masses(edges)[0] - mass / mass.sum()).sum()
@@ -136,7 +140,9 @@ def test_collapse_has_its_threshold_where_the_lyapunov_exponent_changes_sign(lr,
 
     def growth(strength):
         descent = Descent(model, unconfined(), labels(float(np.sqrt(strength / lr))), lr)
-        return StepMap(descent, 0, np.array([1.0]), model.home_of("z")).multiplies.growth
+        near = StepMap(descent, 0, np.array([1.0]), model.home_of("z")).multiplies
+        assert near is not None
+        return near.growth
 
     assert growth(threshold - 0.001) > 0.0 > growth(threshold + 0.001)
     config = RunConfig(sampler="sgd", lr=lr, label_noise=float(np.sqrt(1.02 * threshold / lr)), chains=16, steps=200)
