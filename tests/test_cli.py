@@ -286,7 +286,7 @@ def test_sgd_writes_the_same_folder_and_its_configuration_runs_it_again(tmp_path
     quick = ["--sampler", "sgd", "--lr", "0.01", "--label-noise", "2", "--chains", "64", "--steps", "26000"]
     assert sim.main([*quick, "--out", str(tmp_path / "a")]) == 0
     text = capsys.readouterr().out
-    assert "nearer: SGD's own law (S)" in text
+    assert "nearer: SGD's own law map" in text
     (folder,) = (tmp_path / "a").iterdir()
     assert {path.name for path in folder.iterdir()} == {
         "config.toml",

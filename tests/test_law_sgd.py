@@ -196,7 +196,7 @@ def test_a_run_says_which_law_is_nearer():
     assert summary["verdicts"]["sgd"] == "agrees"
     assert summary["verdicts"]["slice"] == summary["verdicts"]["fitted"] == "differs"
     nearest = summary["descent"]["nearest"]
-    assert nearest["law"] == "sgd"
+    assert nearest["law"] == "map"
     assert nearest["decided"]
     assert summary["descent"]["decay"] == pytest.approx(0.04, rel=1e-3)
     assert summary["descent"]["charge"]["draws"] < 1e-3 < summary["descent"]["charge"]["start"]

@@ -47,7 +47,7 @@ def test_with_its_examples_it_runs_under_sgd_and_has_law_s(tmp_path, monkeypatch
     )
     name = "trained_of_the_book:trained"
     assert sim.main(["--model", name, "--sampler", "sgd", "--chains", "64", "--steps", "150000"]) == 0
-    assert "nearer: SGD's own law (S)" in capsys.readouterr().out
+    assert "nearer: SGD's own law map" in capsys.readouterr().out
 
 
 BROKEN = {

@@ -15,12 +15,14 @@ from jaxtyping import Array, Float, Key
 
 from langevin_ib.config.noises import NoiseSettings
 from langevin_ib.config.records import record
+from langevin_ib.dynamics.kicks import KicksOf
 from langevin_ib.errors import ConfigError, LawError
 from langevin_ib.geometry.charges import GradientNoise
 from langevin_ib.models.base import Model, Params
 from langevin_ib.models.training import Examples, Task, Training, cast, size_of
 
 HERMITE_NODES = 9  # exact for polynomials of degree 17 in each input
+FINE_NODES = (48, 24, 11)  # in each of one, two, three inputs, for the whole distribution of a kick
 HERMITE_INPUTS = 3  # more inputs than these are sampled instead
 SAMPLED_INPUTS = 8192
 
@@ -219,6 +221,9 @@ class NoiseKind:
         init: (source, task) ↦ what a chain remembers at its start.
         cumulants: (noise, along) ↦ cumulants of e·ĝ, with label noise; None if they are not known, and with them the
             error of law (S).
+        kicks: (noise, along, k) ↦ the distribution of e·ĝ, with label noise, as points and weights on the host
+            (`kicks.Kicks`), the better the larger k; `along` has a leading axis of places. None if it is not known, and
+            with it the law `map`.
         dependence: noise ↦ why gradients of different steps are correlated, as the beginning of a sentence; None if
             they are independent.
         correlation: (noise, n) ↦ ρ_k, the correlation of gradients k = 1, 2, … steps apart; empty if there is none.
@@ -238,6 +243,7 @@ class NoiseKind:
     draw: Callable[[Source, Key[Array, ""], int], Any] | None = None
     init: Callable[[Source, Task], Any] | None = None
     cumulants: Callable[[Noise, Along], Cumulants] | None = None
+    kicks: KicksOf | None = None
     dependence: Callable[[Noise], str | None] = _independent
     correlation: Callable[[Noise, int], np.ndarray] = _uncorrelated
     population: bool = False
@@ -344,8 +350,27 @@ def cumulants(training: Training, noise: Noise, params: Params, direction: Float
     if known is None or noise.isotropized:
         raise LawError(f"law sgd: the third and fourth cumulants of {noise.words} are not known")
     each = _each(training, noise, params, None)
+    return known(noise, _along(noise, each, direction))
+
+
+def along_direction(training: Training, noise: Noise, params: Params, direction: Float[Array, " q"]) -> Along:
+    """What each example gives along e; of a population by a finer quadrature than its covariance asks for.
+
+    Raises:
+        LawError: the population has too many inputs to be integrated.
+    """
+    nodes = HERMITE_NODES
+    if noise.record.population or not training.size:
+        inputs = int(np.prod(training.population.shape))
+        if inputs > HERMITE_INPUTS:
+            raise LawError(f"law map: its population has {inputs} inputs, more than the {HERMITE_INPUTS} integrated")
+        nodes = FINE_NODES[max(inputs, 1) - 1]
+    return _along(noise, _each(training, noise, params, None, nodes), direction)
+
+
+def _along(noise: Noise, each: Each, direction: Float[Array, " q"]) -> Along:
     label = (each.weight * noise.label_noise) ** 2 * jnp.sum((each.jacobian @ direction) ** 2, axis=1)
-    return known(noise, Along(each.share, each.gradients @ direction, label))
+    return Along(each.share, each.gradients @ direction, label)
 
 
 def batch_cumulants(noise: Noise, along: Along) -> Cumulants:
@@ -369,9 +394,9 @@ def gaussian_cumulants(noise: Noise, along: Along) -> Cumulants:
     return Cumulants(along.share @ along.label / along.share.size, zero, zero)
 
 
-def _each(training: Training, noise: Noise, params: Params, task: Task | None) -> Each:
+def _each(training: Training, noise: Noise, params: Params, task: Task | None, nodes: int = HERMITE_NODES) -> Each:
     task = cast(training.task if task is None else task, params)
-    examples, share, weight = _population(training, noise, task, params)
+    examples, share, weight = _population(training, noise, task, params, nodes)
     flat, unravel = ravel_pytree(params)
 
     def error(theta, x, y):
@@ -404,11 +429,11 @@ def memory_factor(noise: Noise, size: int, momentum: float) -> float:
 
 
 def _population(
-    training: Training, noise: Noise, task: Task, params: Params
+    training: Training, noise: Noise, task: Task, params: Params, nodes: int
 ) -> tuple[Examples, Float[Array, " n"], Any]:
     """The examples that a step draws from, their probabilities, and their weight."""
     if noise.record.population or not training.size:
-        normals, share = _nodes(training)
+        normals, share = _nodes(training, nodes)
         dtype = jax.tree.leaves(params)[0].dtype
         fresh = training.population
         return fresh.examples(task, jnp.asarray(normals, dtype)), jnp.asarray(share, dtype), fresh.weight
@@ -416,14 +441,14 @@ def _population(
     return Examples(x, y), jnp.full(len(y), 1.0 / len(y), y.dtype), task["weight"]
 
 
-def _nodes(training: Training) -> tuple[np.ndarray, np.ndarray]:
+def _nodes(training: Training, count: int) -> tuple[np.ndarray, np.ndarray]:
     shape = training.population.shape
     size = int(np.prod(shape))
     if size > HERMITE_INPUTS:
         return np.random.default_rng(0).normal(size=(SAMPLED_INPUTS, *shape)), np.full(
             SAMPLED_INPUTS, 1 / SAMPLED_INPUTS
         )
-    nodes, weights = np.polynomial.hermite_e.hermegauss(HERMITE_NODES)
+    nodes, weights = np.polynomial.hermite_e.hermegauss(count)
     grid = np.stack([g.ravel() for g in np.meshgrid(*[nodes] * size, indexing="ij")], axis=-1)
     product = np.prod(np.stack([g.ravel() for g in np.meshgrid(*[weights] * size, indexing="ij")]), axis=0)
     return grid.reshape(-1, *shape), product / product.sum()

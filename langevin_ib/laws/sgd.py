@@ -155,7 +155,11 @@ def check_closed(descent: Descent) -> None:
         )
 
 
-class CollapseError(LawError):
+class TailError(LawError):
+    """Law (S) cannot be normalised at an end of the branch."""
+
+
+class CollapseError(TailError):
     """There is no law because chains run to the end of the branch."""
 
 
@@ -315,6 +319,12 @@ class Coordinate:
         low, high = (float(self._value(np.interp(part, total, x))) for part in (share, 1.0 - share))
         return min(low, high), max(low, high)
 
+    def bulk_ends(self) -> tuple[float, float]:
+        """Between which z law (S) has all but e^-40 of its greatest density in x."""
+        x, _ = self._bulk()
+        low, high = (float(z) for z in self._value(x[[0, -1]]))
+        return low, high
+
     def variance(self) -> float:
         """Variance of z under law (S), over all of the branch."""
         x, mass = self._bulk()
@@ -427,7 +437,7 @@ class Coordinate:
         for power, bad, where in ((powers[0], powers[0] <= 0, "0"), (powers[1], powers[1] >= 0, "infinity")):
             if bad:
                 meaning = f": the noise is too strong, and chains collapse to {self.name} = 0" if where == "0" else ""
-                raise (CollapseError if where == "0" else LawError)(
+                raise (CollapseError if where == "0" else TailError)(
                     f"law sgd: it cannot be normalised at {self.name} = {where}, where its density is like "
                     f"|{self.name}|^({power - 1:.3g}){meaning}"
                 )

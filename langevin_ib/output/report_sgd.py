@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from langevin_ib.output.blocks import Line
 from langevin_ib.runs.result import InvariantResult, Result, SgdDetails
 
+if TYPE_CHECKING:
+    from langevin_ib.laws.map import AboutMap
+
 FREE = "fitted"  # the fitted law of which c is free too
+SEEN = 1e-3  # share of a law below 1e-6 that is said
 GOOD_TO = 2.0  # factor that an estimate to leading order in η may be off
 
 
@@ -23,7 +29,7 @@ def descent_subject(result: Result, details: SgdDetails) -> str:
 
 
 def nearest_lines(result: Result, details: SgdDetails) -> tuple[Line, ...]:
-    """(S) or the fitted family: which is nearer, and by how much."""
+    """SGD's own law or the fitted family: which is nearer, and by how much."""
     nearest = result.nearest
     if not result.verdicts and not details.noisy:
         text = "no noise at the minimum, and no law there: see where the chains end, and what becomes of χ"
@@ -31,7 +37,7 @@ def nearest_lines(result: Result, details: SgdDetails) -> tuple[Line, ...]:
     if nearest is None:
         return (Line("no comparison of SGD's own law with the fitted family here: see below why", "yellow"),)
     near, far = sorted((nearest.sgd_tv, nearest.fitted_tv))
-    own = "SGD's own law (S)"
+    own = "SGD's own law " + ("map" if details.map else "(S)")
     free = "T and c at their best" if nearest.fitted_law == FREE else "at its best T"
     rival = f"the nearest fitted law ({nearest.fitted_law}, {free})"
     winner, loser = (rival, own) if nearest.law == nearest.fitted_law else (own, rival)
@@ -54,7 +60,10 @@ def descent_lines(result: Result, details: SgdDetails) -> tuple[Line, ...]:
             f"{meter.orbit_share:.1e}, misfit of one T {meter.misfit:.3f}"
         )
     lines.append(_charge(details))
-    if details.law_error:
+    lines += [_exact(name, one) for name, one in details.map.items()]
+    if details.map:
+        lines += _limit_error(result, details)
+    elif details.law_error:
         lines.append(_own_error(result, details))
     return tuple(map(Line, lines))
 
@@ -76,6 +85,34 @@ def _charge(details: SgdDetails) -> str:
         f"{start}; rms χ in units of the pairs' size: {charge.start:.3g} at the start, "
         f"{charge.draws:.2g} over the draws{change}"
     )
+
+
+def _exact(name: str, about: AboutMap) -> str:
+    """The law `map` of a scalar: how well it is known, and how far it is from collapse."""
+    text = f"map is the law of {name} at this η without expansion, its bin masses known to TV {about.accuracy:.1g}"
+    if about.growth is None:
+        return text
+    below = f"{about.below_window:.2g} of it lies nearer to 0 than the window"
+    if about.below_tiny > SEEN:
+        below += f", {about.below_tiny:.2g} below 1e-6"
+    return f"{text}; near {name} = 0 E log |{name}'/{name}| of a step is {about.growth:.3g} > 0: no collapse; {below}"
+
+
+def _limit_error(result: Result, details: SgdDetails) -> list[str]:
+    """Which part of the distance from (S) is its own: that between `map` and (S), beside the estimate of it."""
+    far = {name: about.from_s for name, about in details.map.items() if about.from_s is not None}
+    if not far:
+        return []
+    name = max(far, key=lambda scalar: far[scalar])
+    measured = result.invariants[name].laws["sgd"].comparison.tv if name in result.invariants else None
+    seen = "" if measured is None else f" of the {measured:.4f} measured"
+    error = details.law_error.get(name)
+    estimate = ""
+    if error is not None:
+        order = "√η" if error.order < 1 else "η"
+        estimate = f"; estimated from the moments of a step, to a factor of {GOOD_TO:g}, {error.tv:.4f}, like {order}"
+    of = f" in {name}" if len(far) > 1 else ""
+    return [f"sgd, (S), is the limit of map for η → 0: its own part{seen} is TV {far[name]:.4f}{of}{estimate}"]
 
 
 def _own_error(result: Result, details: SgdDetails) -> str:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.figure import Figure
 
+    from langevin_ib.laws.map import AboutMap
     from langevin_ib.laws.sgd import OwnError
     from langevin_ib.runs.plan import Plan
 
@@ -484,6 +485,7 @@ class SgdDetails:
         charge: what became of χ.
         doubts: reasons why no verdict is given.
         independent: by epochs, the variance of each scalar under law (S) of batches drawn with replacement.
+        map: what is known of the law `map` of each scalar; none of any where it does not exist.
     """
 
     noise: str
@@ -498,6 +500,7 @@ class SgdDetails:
     charge: ChargeSummary
     doubts: tuple[Doubt, ...] = ()
     independent: dict[str, float] = dataclasses.field(default_factory=dict)
+    map: dict[str, AboutMap] = dataclasses.field(default_factory=dict)
 
     def to_dict(self, result: Result) -> JsonObject:
         """As in `summary.json`: the key `descent`."""
@@ -509,6 +512,7 @@ class SgdDetails:
                 "fits": result.fits if self.noisy else None,
                 "nearest": plain(result.nearest),
                 "law_error": plain(self.law_error) or None,
+                "map": plain(self.map) or None,
                 "charge": plain(self.charge),
             }
         }

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from langevin_ib.config.noises import BernoulliSettings
+from langevin_ib.dynamics.kicks import coin_kicks
 from langevin_ib.dynamics.noise import Along, Cumulants, Each, Lesson, Noise, NoiseKind, Source
 from langevin_ib.models.base import Params
 
@@ -63,5 +64,6 @@ NOISE = NoiseKind(
     gradient=gradient,
     draw=draw,
     cumulants=cumulants,
+    kicks=coin_kicks,
     batches="each example kept with probability 1/2",
 )

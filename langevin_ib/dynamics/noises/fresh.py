@@ -8,6 +8,7 @@ from __future__ import annotations
 from jaxtyping import Array, Float, Key
 
 from langevin_ib.config.noises import FreshSettings
+from langevin_ib.dynamics.kicks import batch_kicks
 from langevin_ib.dynamics.noise import (
     Batch,
     Noise,
@@ -48,5 +49,6 @@ NOISE = NoiseKind(
     batch=batch,
     draw=draw,
     cumulants=batch_cumulants,
+    kicks=batch_kicks,
     population=True,
 )

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from langevin_ib.config.noises import LabelSettings
+from langevin_ib.dynamics.kicks import label_kicks
 from langevin_ib.dynamics.noise import Batch, NoiseKind, Source, gaussian_cumulants, no_covariance
 from langevin_ib.models.training import Examples, Task
 
@@ -25,4 +26,5 @@ NOISE = NoiseKind(
     covariance=no_covariance,
     batch=batch,
     cumulants=gaussian_cumulants,
+    kicks=label_kicks,
 )

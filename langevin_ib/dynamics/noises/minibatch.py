@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from langevin_ib.config.noises import MinibatchSettings
+from langevin_ib.dynamics.kicks import batch_kicks
 from langevin_ib.dynamics.noise import (
     Batch,
     Each,
@@ -127,6 +128,7 @@ NOISE = NoiseKind(
     draw=draw,
     init=init,
     cumulants=batch_cumulants,
+    kicks=batch_kicks,
     dependence=dependence,
     correlation=correlation,
 )

@@ -1,4 +1,4 @@
-"""One run of SGD from configuration to verdict: its own law (S), against the fitted family of isotropic noise.
+"""One run of SGD from configuration to verdict: its own laws, against the fitted family of isotropic noise.
 
 Rules (before any draw of the chains): lr 0.01 (1 − μ)/Λ, Λ the largest curvature of the loss at its minimum, μ the
 momentum; windows leave out 0.1% of law (S) at either end, or where there is none are those of the law `slice`
@@ -33,11 +33,20 @@ from langevin_ib.ensemble.runner import run_ensemble, starting_points
 from langevin_ib.errors import ConfigError, LawError
 from langevin_ib.geometry import contract
 from langevin_ib.geometry.charges import ChargeBalance, charge_balance
-from langevin_ib.laws import Law, Reduction, bin_masses, fitted, formula
+from langevin_ib.laws import Law, Reduction, fitted, formula
 from langevin_ib.laws.base import on_host
-from langevin_ib.laws.candidates import KnownLaw, LawAbout, Masses
-from langevin_ib.laws.sgd import FORMULA, MEASURE, NAME, Coordinate, Descent, OwnError, check_closed
+from langevin_ib.laws.sgd import Descent, OwnError
 from langevin_ib.models import Params
+from langevin_ib.runs.descent_laws import (
+    OwnLaws,
+    Windowed,
+    WithinWindows,
+    build_laws,
+    candidates,
+    independent_variances,
+    laws_within,
+    say_collapse,
+)
 from langevin_ib.runs.identities import descent_claims
 from langevin_ib.runs.observe import build_observer, sample_of
 from langevin_ib.runs.plan import Plan, build_reduction
@@ -90,7 +99,7 @@ class ResolvedDescent:
         reduction: model and confinement at T = 1, so that its energies are ℓ.
         middle: the minimum of the reduced loss.
         meter: the noise there.
-        laws: (S) of each scalar, or none of any.
+        own: (S) and `map` of each scalar, or none of any.
         missing: one line for each law that does not exist here.
         errors: how far the law of each scalar is from (S) by itself, to leading order in η.
         independent: variance of each scalar under the law (S) of batches drawn with replacement; of runs by epochs.
@@ -107,7 +116,7 @@ class ResolvedDescent:
     reduction: Reduction
     middle: np.ndarray
     meter: NoiseReport
-    laws: dict[str, Law]
+    own: WithinWindows
     missing: list[str]
     errors: dict[str, OwnError]
     independent: dict[str, float]
@@ -122,6 +131,11 @@ class ResolvedDescent:
     def plan(self) -> Plan:
         """The resolved plan in the form that all runs share."""
         return Plan(self.config, self.reduction, self.schedule, self.edges, (False, False))
+
+    @property
+    def laws(self) -> dict[str, Law]:
+        """(S) of each scalar, or none of any."""
+        return self.own.laws
 
     @property
     def decay(self) -> float:
@@ -172,25 +186,17 @@ def prepare(config: RunConfig, session: Session) -> Prepared:
     family = resolved.family
     return Prepared(
         plan=resolved.plan,
-        candidates=(*_law_candidates(resolved), *(() if family is None else family.candidates)),
+        candidates=(*candidates(resolved.own, resolved.edges), *(() if family is None else family.candidates)),
         missing=tuple(resolved.missing),
         doubts=tuple(resolved.doubts),
         coefficient=lambda statistic: Absent("c", NO_COEFFICIENT),
         share=lambda scalar: None,
-        stationary=bool(resolved.laws),
+        stationary=bool(resolved.laws or resolved.own.maps),
         # Where the noise ends at the minimum every chain ends in a point, and there is nothing to judge.
         at_rest=family is None,
         remedy=tuple(resolved.missing),
         own=resolved,
     )
-
-
-def _law_candidates(resolved: ResolvedDescent) -> tuple[KnownLaw, ...]:
-    """Law (S), where every scalar has one."""
-    if not resolved.laws:
-        return ()
-    masses = {name: Masses(bin_masses(law, resolved.edges[name])) for name, law in resolved.laws.items()}
-    return (KnownLaw(LawAbout(NAME, MEASURE, FORMULA, "own"), masses),)
 
 
 def details(prepared: Prepared, draws: Draws) -> SgdDetails:
@@ -211,6 +217,7 @@ def details(prepared: Prepared, draws: Draws) -> SgdDetails:
         charge=charge,
         doubts=tuple(_charge_doubts(resolved, charge)),
         independent=dict(resolved.independent),
+        map=dict(resolved.own.about),
     )
 
 
@@ -228,15 +235,15 @@ def resolve_descent(config: RunConfig, stage: Callable[[str], Stage]) -> Resolve
 
     family, windows, doubts, independent = None, {}, [], {}
     if noisy or descent.noise.record.noiseless:
-        coordinates, missing = _build_coordinates(descent, middle, plain=not config.momentum)
+        own = build_laws(descent, middle, plain=not config.momentum)
     else:
-        coordinates, missing = None, [AT_REST]
+        own = OwnLaws(None, None, [AT_REST])
     if noisy:
         at_temperature = build_reduction(config, temperature=rounded(_isotropic_temperature(descent, meter, point)))
-        family, windows, doubts = _fitted_family(config, at_temperature, coordinates, stage)
+        family, windows, doubts = _fitted_family(config, at_temperature, own.windowed, stage)
         if descent.noise.dependence is not None:
             doubts.append(Doubt("epochs", f"{descent.noise.dependence}, {DEPENDENT}"))
-            independent = _independent_variances(descent, middle)
+            independent = independent_variances(descent, middle)
     else:
         values = reduction.chart.scalars(jnp.asarray(middle))
         windows = {name: _window_at_minimum(float(value)) for name, value in values.items()}
@@ -245,18 +252,19 @@ def resolve_descent(config: RunConfig, stage: Callable[[str], Stage]) -> Resolve
     edges = {name: np.linspace(*window, config.bins + 1) for name, window in windows.items()}
     points = middle[None] if len(edges) > 1 else np.linspace(*next(iter(windows.values())), POINTS + 2)[1:-1, None]
     check_spacing(config, reduction, points, edges)
-    laws, absent = _laws_within(coordinates or {}, windows, edges)
+    within = laws_within(own, windows, edges)
+    say_collapse(within.about)
     momentum = float(config.momentum or 0)
-    known = laws if descent.noise.record.cumulants is not None else {}
-    errors = {name: (coordinates or {})[name].error(edges[name], momentum) for name in known}
+    known = within.laws if descent.noise.record.cumulants is not None else {}
+    errors = {name: (own.coordinates or {})[name].error(edges[name], momentum) for name in known}
     return ResolvedDescent(
         config=schedule_config,
         descent=descent,
         reduction=reduction,
         middle=middle,
         meter=meter,
-        laws=laws,
-        missing=[*missing, *absent],
+        own=within,
+        missing=[*own.missing, *within.missing],
         errors=errors,
         independent=independent,
         family=family,
@@ -266,21 +274,6 @@ def resolve_descent(config: RunConfig, stage: Callable[[str], Stage]) -> Resolve
         balance=balance,
         doubts=doubts,
     )
-
-
-def _laws_within(
-    coordinates: Mapping[str, Coordinate], windows: Mapping[str, Window], edges: Mapping[str, np.ndarray]
-) -> tuple[dict[str, Law], list[str]]:
-    """Law (S) of each coordinate in its window, none of any unless all have one; and a line for each that has none."""
-    laws, missing = {}, []
-    for name, coordinate in coordinates.items():
-        try:
-            laws[name] = coordinate.law(*windows[name])
-        except LawError as error:
-            missing.append(str(error))
-    for name, law in laws.items():
-        bin_masses(law, edges[name], remedy="use a smaller lr, less noise, or a narrower window")
-    return (laws if len(laws) == len(edges) else {}), missing
 
 
 def at_minimum(config: RunConfig) -> AtMinimum:
@@ -457,39 +450,14 @@ def _build_schedule(
     return settled, Schedule(burn_in, thin, records, octaves(records)), balanced
 
 
-def _build_coordinates(
-    descent: Descent, middle: np.ndarray, plain: bool = True
-) -> tuple[dict[str, Coordinate] | None, list[str]]:
-    """The coordinates that have a law (S), or why there are none; `plain` steps are those without momentum."""
-    chart, model = descent.chart, descent.model
-    try:
-        check_closed(descent)
-        coordinates = {
-            name: Coordinate(descent, i, middle, model.home_of(name)) for i, name in enumerate(chart.scalar_names)
-        }
-        for coordinate in coordinates.values() if plain and descent.noise.record.cumulants is not None else ():
-            coordinate.check_steps()
-        return coordinates, []
-    except LawError as error:
-        return None, [str(error)]
-
-
-def _independent_variances(descent: Descent, middle: np.ndarray) -> dict[str, float]:
-    """Variance of each coordinate under law (S) of the same batches drawn with replacement, where there is one."""
-    if descent.noise.replace:
-        return {}
-    coordinates, _ = _build_coordinates(replace(descent, noise=replace(descent.noise, replace=True)), middle)
-    return {name: coordinate.variance() for name, coordinate in (coordinates or {}).items()}
-
-
-def _fitted_family(config: RunConfig, at_temperature: Reduction, coordinates: dict[str, Coordinate] | None, stage):
+def _fitted_family(config: RunConfig, at_temperature: Reduction, own: Mapping[str, Windowed] | None, stage):
     """The fitted family near the temperature of `at_temperature`, the windows, and doubts about the family."""
     temperature = at_temperature.temperature
     warm = Reduction(at_temperature.model, at_temperature.confinement, 1.0)
     if at_temperature.chart.dim == 1:
         name = at_temperature.name
-        if coordinates is not None and config.window == AUTO:
-            low, high = rounded_window(*coordinates[name].window(TAIL))
+        if own is not None and config.window == AUTO:
+            low, high = rounded_window(*own[name].window(TAIL))
         else:
             low, high = scalar_window(config, at_temperature).window
         edges = np.linspace(low, high, config.bins + 1)
@@ -497,8 +465,8 @@ def _fitted_family(config: RunConfig, at_temperature: Reduction, coordinates: di
     lowest = minimum(at_temperature)
     cuts: dict[str, Window] = cut_windows(config, at_temperature, lowest)
     for name in cuts:
-        if coordinates is not None and not is_given(config, name):
-            cuts[name] = rounded_window(*coordinates[name].window(TAIL))
+        if own is not None and not is_given(config, name):
+            cuts[name] = rounded_window(*own[name].window(TAIL))
     draws = sample_mala(
         at_temperature, formula(at_temperature, "slice"), cuts, lowest.x,
         key=key_of(config, "law"), with_orbit=False, stage=stage, count_of_draws=config.law_draws,
@@ -589,10 +557,10 @@ def _charge_doubts(resolved: ResolvedDescent, charge: ChargeSummary) -> list[Dou
     if not (noise.across or noise.record.noiseless or resolved.reduction.proper):
         text = f"{noise.words} on an unconfined model: χ diffuses without end, nothing is stationary"
         return [Doubt("charge", text)]
-    if resolved.laws and charge.draws > OFF_SLICE:
+    if (resolved.laws or resolved.own.maps) and charge.draws > OFF_SLICE:
         text = (
             f"χ has not decayed: over the draws it is {charge.draws:.2g} of the pairs' size (at the start "
-            f"{charge.start:.2g}), and (S) is the law at χ = 0: run more steps"
+            f"{charge.start:.2g}), and SGD's own laws are those at χ = 0: run more steps"
         )
         return [Doubt("charge", text, charge.draws, OFF_SLICE)]
     return []

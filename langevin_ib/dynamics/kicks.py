@@ -1,0 +1,166 @@
+"""Kicks: the distribution of a step's gradient along a direction, as points and weights on the host.
+
+What cumulants say to fourth order, these say as a whole: expectations over one step at any learning rate. A kick is the
+mean over a batch of h_i + l_i ε, h_i = e·g_i of an example, l_i² the variance of its label noise, ε ~ N(0, 1). Where it
+has few outcomes they are listed one by one. Else it is put on a lattice by the inverse Fourier transform of its
+characteristic function, a power of that of one example, times a filter 1 − O(t⁸), which leaves moments up to the
+seventh as they are.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from jaxtyping import Complex, Float
+
+if TYPE_CHECKING:
+    from langevin_ib.dynamics.noise import Noise
+
+LISTED = 1024  # outcomes of a batch up to which they are listed
+MOST = 64  # examples of which a characteristic function is made; of more, a Gauss rule
+REACH = 16.0  # of a lattice, in standard deviations
+TRAPEZOID = 8.5  # a normal number's range, in standard deviations: beyond it lies 2e-17
+
+
+class Kicks(NamedTuple):
+    """At each place z, the points and weights of a kick; weights of a place sum to one."""
+
+    values: Float[np.ndarray, "z k"]
+    weights: Float[np.ndarray, "z k"]
+
+
+class AlongPlaces(NamedTuple):
+    """`noise.Along` at each place: the probability of each example, its e·g, and the variance of its label noise."""
+
+    share: Float[np.ndarray, "z n"]
+    gradient: Float[np.ndarray, "z n"]
+    label: Float[np.ndarray, "z n"]
+
+
+def normal_kicks(mean: Float[np.ndarray, " z"], variance: Float[np.ndarray, " z"], count: int) -> Kicks:
+    """N(mean, variance), by the trapezoidal rule, exact to rounding for what is smooth.
+
+    It has count² points, so that a logarithm is averaged well too where a step multiplies by a number near 0.
+    """
+    epsilon = np.linspace(-TRAPEZOID, TRAPEZOID, count**2)
+    weights = np.exp(-0.5 * epsilon**2)
+    values = mean[:, None] + np.sqrt(variance)[:, None] * epsilon
+    return Kicks(values, np.broadcast_to(weights / weights.sum(), values.shape))
+
+
+def compressed(kicks: Kicks, count: int) -> Kicks:
+    """The Gauss rule of `count` nodes with the moments of some kicks; these themselves, where they have no more.
+
+    From Lanczos' recurrence, by Golub and Welsch (Gautschi, Orthogonal Polynomials, section 2.2).
+
+    >>> coins = Kicks(np.array([[0.0, 1.0, 2.0]]), np.array([[0.25, 0.5, 0.25]]))
+    >>> compressed(coins, 2).values.round(6).tolist()
+    [[0.292893, 1.707107]]
+    """
+    values, weights = kicks
+    if values.shape[1] <= count:
+        return kicks
+    centre = (weights * values).sum(axis=1, keepdims=True)
+    scale = np.abs(values - centre).max(axis=1, keepdims=True)
+    scale[scale == 0.0] = 1.0
+    x = (values - centre) / scale
+    basis = np.zeros((count, *x.shape))
+    basis[0] = np.sqrt(weights)
+    jacobi = np.zeros((len(x), count, count))
+    for k in range(count):
+        image = x * basis[k]
+        jacobi[:, k, k] = np.einsum("zi,zi->z", image, basis[k])
+        if k + 1 == count:
+            break
+        for _ in range(2):  # against all before, twice: the recurrence alone loses orthogonality
+            image -= np.einsum("kz,kzi->zi", np.einsum("kzi,zi->kz", basis[: k + 1], image), basis[: k + 1])
+        length = np.linalg.norm(image, axis=1)
+        # Fewer points than nodes: the rule is complete, and the nodes that are left get no weight.
+        length[length < 1e-13] = 0.0
+        jacobi[:, k, k + 1] = jacobi[:, k + 1, k] = length
+        basis[k + 1] = image / np.where(length > 0.0, length, 1.0)[:, None]
+    nodes, vectors = np.linalg.eigh(jacobi)
+    return Kicks(centre + scale * nodes, vectors[:, 0] ** 2)
+
+
+def on_lattice(
+    cf: Callable[[Float[np.ndarray, "z t"]], Complex[np.ndarray, "z t"]],
+    mean: Float[np.ndarray, " z"],
+    variance: Float[np.ndarray, " z"],
+    count: int,
+) -> Kicks:
+    """A distribution of mean 0 from its characteristic function, shifted to `mean`, within 16 standard deviations."""
+    points = 2 * count**2
+    scale = np.sqrt(variance)[:, None]
+    frequencies = np.pi / REACH * np.fft.fftfreq(points, 1.0 / points)
+    unit = np.where(scale > 0.0, scale, 1.0)
+    values = cf(frequencies / unit) * np.exp(-36.0 * (np.abs(frequencies) / np.abs(frequencies).max()) ** 8)
+    weights = np.fft.fftshift(np.fft.fft(values, axis=1).real, axes=1) / points
+    lattice = REACH * (2.0 * np.arange(points) / points - 1.0)
+    return Kicks(mean[:, None] + scale * lattice, weights / weights.sum(axis=1, keepdims=True))
+
+
+def label_kicks(noise: Noise, along: AlongPlaces, count: int) -> Kicks:
+    """Of label noise on the whole data set: normal, of variance E l²/n."""
+    del noise
+    share = along.share[0]
+    return normal_kicks(along.gradient @ share, along.label @ share / share.size, count)
+
+
+def batch_kicks(noise: Noise, along: AlongPlaces, count: int) -> Kicks:
+    """Of B examples drawn independently, each with label noise."""
+    share, size = along.share[0], int(noise.batch_size or along.share.shape[1])
+    n, noisy = share.size, bool(np.any(along.label > 0.0))
+    if not noisy and math.comb(n + size - 1, size) <= LISTED:
+        return _listed(along, size)
+    mean, label = along.gradient @ share, along.label
+    one = Kicks(along.gradient - mean[:, None], along.share)
+    if one.values.shape[1] > MOST:  # moments of the batch are kept; of unequal label noise the mean variance is
+        one, label = compressed(one, MOST), np.repeat((label @ share)[:, None], MOST, axis=1)
+    variance = (one.weights * (one.values**2 + label)).sum(axis=1) / size
+
+    def cf(t):
+        total = np.zeros(t.shape, complex)
+        for i in range(one.values.shape[1]):
+            total += one.weights[:, [i]] * np.exp(
+                1j * t / size * one.values[:, [i]] - 0.5 * (t / size) ** 2 * label[:, [i]]
+            )
+        return total**size
+
+    return on_lattice(cf, mean, variance, count)
+
+
+def _listed(along: AlongPlaces, size: int) -> Kicks:
+    """Every batch of B examples out of n, as a multiset with its probability."""
+    share, n = along.share[0], along.share.shape[1]
+    batches = np.array(list(itertools.combinations_with_replacement(range(n), size)))
+    counts = (batches[:, :, None] == np.arange(n)).sum(axis=1)
+    ways = [math.factorial(size) / math.prod(map(math.factorial, row)) for row in counts.tolist()]
+    probability = np.array(ways) * np.prod(share**counts, axis=1)
+    values = along.gradient[:, batches].mean(axis=2)
+    return Kicks(values, np.broadcast_to(probability, values.shape))
+
+
+def coin_kicks(noise: Noise, along: AlongPlaces, count: int) -> Kicks:
+    """Of n examples, each kept with probability ½ and weighted by 2: a sum of n independent terms."""
+    del noise
+    n = along.share.shape[1]
+    if 2**n <= LISTED:
+        kept = np.array(list(itertools.product((0.0, 2.0 / n), repeat=n)))
+        values = along.gradient @ kept.T
+        return Kicks(values, np.full(values.shape, 0.5**n))
+
+    def cf(t):
+        total = np.ones(t.shape)
+        for i in range(n):
+            total *= np.cos(t * along.gradient[:, [i]] / n)
+        return total
+
+    return on_lattice(cf, along.gradient.mean(axis=1), (along.gradient**2).sum(axis=1) / n**2, count)
+
+
+KicksOf = Callable[["Noise", AlongPlaces, int], Kicks]

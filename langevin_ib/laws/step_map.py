@@ -1,0 +1,195 @@
+"""One step of SGD as a map of a coordinate, z' = g(z, κ), and what it does near z = 0."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import scipy.optimize
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Float, Key
+
+from langevin_ib.background import FAST
+from langevin_ib.dynamics.kicks import AlongPlaces
+from langevin_ib.dynamics.noise import along_direction, gradient_noise
+from langevin_ib.errors import LawError
+from langevin_ib.laws.base import on_host
+from langevin_ib.laws.sgd import CollapseError, Descent
+from langevin_ib.models.base import LINE, Branch, Chart, Params
+
+FINE_COUNT = 128  # kicks, as `kicks.KicksOf` counts, at z = 0 alone
+CLOSED = 1e-7
+PROBES = 6
+NEAR = 1e-10  # |z| over its middle where steps multiply it
+STEEPEST = 300.0  # power of |z| beyond which a law is as good as zero there
+BLOCK = 16384  # pairs (z, κ) evaluated at once
+
+
+class Multiplies(NamedTuple):
+    """Steps near z = 0: E log |z'/z|, and the power α of the density |z|^(α − 1) that follows."""
+
+    growth: float
+    power: float
+    ratios: Float[np.ndarray, " k"]
+    weights: Float[np.ndarray, " k"]
+
+
+class StepMap:
+    """One step of SGD as a map of a coordinate, z' = g(z, κ).
+
+    Args:
+        descent: checked by `check_map`; of plain steps.
+        index: the coordinate's place in the chart.
+        middle: a point of the quotient, the minimum of the loss.
+        branch: the interval that the coordinate lives on.
+    """
+
+    def __init__(self, descent: Descent, index: int, middle: Float[np.ndarray, " k"], branch: Branch):
+        if branch != LINE and 0.0 not in branch:
+            raise LawError(f"law map: the branch {branch} neither is the whole line nor begins at 0")
+        self.descent = descent
+        self.name = descent.chart.scalar_names[index]
+        self.line = branch == LINE
+        self.sign = -1.0 if branch[1] <= 0 else 1.0
+        self.middle = float(middle[index])
+        base_point, chart = np.asarray(middle, np.float64), descent.chart
+        potential = descent.confinement.potential(descent.model)
+        training = descent.noise.check(descent.model)
+
+        def place(z):
+            return chart.section(jnp.asarray(base_point).at[index].set(z))
+
+        def along(z):
+            point = place(z)
+            return along_direction(training, descent.noise, point, _normal(chart, point, index))
+
+        def moved(pair):
+            point = place(pair[0])
+            flat, unravel = ravel_pytree(point)
+            slope = ravel_pytree(jax.grad(potential)(point))[0]
+            return chart.of(unravel(flat - descent.lr * (slope + pair[1] * _normal(chart, point, index))))[index]
+
+        self._along = on_host(along, once=True)
+        self._moved = jax.jit(jax.vmap(moved), compiler_options=FAST)
+
+    def steps(self, z: Float[np.ndarray, " z"], count: int) -> tuple[np.ndarray, np.ndarray]:
+        """Where a step leads from each place, and with which probabilities, (z, k) both."""
+        known = self.descent.noise.record.kicks
+        assert known is not None  # `check_map` looks
+        kicks = known(self.descent.noise, AlongPlaces(*self._along(z)), count)
+        values = kicks.values - (kicks.weights * kicks.values).sum(axis=1, keepdims=True)
+        pairs = np.stack([np.broadcast_to(z[:, None], values.shape), values], axis=-1).reshape(-1, 2)
+        spare = -len(pairs) % BLOCK
+        with jax.enable_x64(True):
+            blocks = np.pad(pairs, [(0, spare), (0, 0)], mode="edge").reshape(-1, BLOCK, 2)
+            moved = np.concatenate([np.asarray(self._moved(block)) for block in blocks])[: len(pairs)]
+        return moved.reshape(values.shape), kicks.weights
+
+    @cached_property
+    def multiplies(self) -> Multiplies | None:
+        """How steps multiply z near 0; None on the line, and where they carry it across 0."""
+        if self.line:
+            return None
+        z = self.sign * NEAR * max(abs(self.middle), 1e-3)
+        moved, weights = (part[0] for part in self.steps(np.array([z]), FINE_COUNT))
+        ratios = np.abs(moved / z)
+        if np.median(ratios) > 2.0 / NEAR**0.5:
+            return None
+        weights = np.maximum(weights, 0.0)  # those of a lattice may be a rounding error below zero
+        weights = weights / weights.sum()
+        logs = np.log(np.maximum(ratios, 1e-300))
+        growth = float(weights @ logs)
+
+        def excess(power):
+            return float(np.log(weights @ np.exp(-power * logs)))
+
+        power = 0.0
+        if growth > 0:
+            top = 1.0
+            while excess(top) < 0 and top < STEEPEST:
+                top *= 2.0
+            bracket = (1e-9 * top, top)
+            power = scipy.optimize.root_scalar(excess, bracket=bracket).root if excess(top) > 0 else STEEPEST
+        return Multiplies(growth, float(power), ratios, weights)
+
+
+def check_map(descent: Descent, coordinates: int) -> None:
+    """Whether a step of each coordinate depends on it and the noise alone, exactly, at points of the slice.
+
+    Held there: any gradient in the span of the examples' and their labels' leaves χ at zero; moves a coordinate as its
+    part along that coordinate's normal does by itself; and each example's part is the same wherever the others are.
+
+    Raises:
+        LawError: it does not, or the noise says nothing of its kicks.
+    """
+    noise = descent.noise
+    if noise.dependence is not None:
+        raise LawError(f"law map: {noise.dependence}, and a step depends on those before it")
+    if noise.record.kicks is None or noise.isotropized:
+        raise LawError(f"law map: {noise.words} says nothing of the distribution of its kicks (kicks of its NoiseKind)")
+    with jax.enable_x64(True):
+        keys = jax.random.split(jax.random.key(0), (PROBES, 3))
+        probe = jax.jit(
+            lambda keys: jax.lax.map(lambda each: _departure(descent, coordinates, each), keys), compiler_options=FAST
+        )
+        worst = float(np.max(np.asarray(probe(keys))))
+    if not worst <= CLOSED:
+        raise LawError(
+            f"law map: a step of finite size leaves the slice or mixes the coordinates (by {worst:.2g} of their size), "
+            "so that none follows from its own place and the noise alone"
+        )
+
+
+def _departure(descent: Descent, coordinates: int, keys: Key[Array, " 3"]) -> Float[Array, ""]:
+    """How far a step at a point of the slice is from one map for each coordinate, relative to their size."""
+    noise, model, chart = descent.noise, descent.model, descent.chart
+    training, potential = noise.check(model), descent.confinement.potential(model)
+    x, other = (chart.of(model.init(key)) for key in keys[:2])
+    point = chart.section(x)
+    flat, unravel = ravel_pytree(point)
+    slope = ravel_pytree(jax.grad(potential)(point))[0]
+    covariance = gradient_noise(training, noise, point).covariance
+    # The range of Σ is the span of what the noise can be.
+    kick = covariance @ jax.random.normal(keys[2], flat.shape, flat.dtype)
+    kick = kick * jnp.sqrt(jnp.trace(covariance)) / (jnp.linalg.norm(kick) + 1e-300)
+    after = unravel(flat - descent.lr * (slope + kick))
+    wrong = [jnp.abs(model.moment_map(after)).max() / (jnp.sum(ravel_pytree(after)[0] ** 2) + 1e-300)]
+    for i in range(coordinates):
+        along = kick @ _normal(chart, point, i)
+        parts = []
+        for place in (x, other.at[i].set(x[i])):
+            here = chart.section(place)
+            normal = _normal(chart, here, i)
+            pull = ravel_pytree(jax.grad(potential)(here))[0]
+            moved = unravel(ravel_pytree(here)[0] - descent.lr * (pull + along * normal))
+            wrong.append(jnp.abs(chart.of(after)[i] - chart.of(moved)[i]) / (1.0 + jnp.abs(x[i])))
+            own = along_direction(training, noise, here, normal)
+            parts.append(jnp.concatenate([own.gradient, own.label]))
+        wrong.append(jnp.abs(parts[0] - parts[1]).max() / (jnp.abs(parts[0]).max() + 1e-300))
+    return jnp.stack(wrong).max()
+
+
+def _normal(chart: Chart, point: Params, index: int) -> Float[Array, " q"]:
+    """The unit normal of a coordinate at a point."""
+    flat, unravel = ravel_pytree(point)
+    normal = jax.grad(lambda p: chart.of(unravel(p))[index])(flat)
+    return normal / jnp.linalg.norm(normal)
+
+
+def check_growth(step: StepMap) -> None:
+    """Whether chains come away from 0, where steps multiply z: whether E log |z'/z| > 0 there.
+
+    Raises:
+        CollapseError: they do not; says how fast they fall.
+    """
+    near = step.multiplies
+    if near is None or near.growth > 0.0:
+        return
+    raise CollapseError(
+        f"law map: every chain ends at {step.name} = 0: near it E log |{step.name}'/{step.name}| of a step is "
+        f"{near.growth:.3g} ≤ 0, so that |{step.name}| falls by a factor e in {-1.0 / min(near.growth, -1e-300):.3g} "
+        "steps, and there is no law to judge: use a smaller lr, or less noise"
+    )

@@ -1,0 +1,197 @@
+"""Which laws of its own a run of SGD has: `map`, exact at its learning rate, and (S), its limit for η → 0."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Float
+
+from langevin_ib.errors import LawError
+from langevin_ib.laws import Law, bin_masses
+from langevin_ib.laws import map as exact
+from langevin_ib.laws import sgd as limit
+from langevin_ib.laws.candidates import KnownLaw, LawAbout, Masses
+from langevin_ib.laws.map import AboutMap, MapLaw
+from langevin_ib.laws.sgd import CollapseError, Coordinate, Descent, TailError, check_closed
+from langevin_ib.laws.step_map import StepMap, check_map
+from langevin_ib.runs.windows import Window
+
+log = logging.getLogger(__name__)
+
+WITH_MOMENTUM = "law map: with momentum a step depends on the velocity too, not on its place and the noise alone"
+SAID_BELOW = 0.01  # mass below |z| = 1e-6 from which it is said before the run
+
+
+@runtime_checkable
+class Windowed(Protocol):
+    """A law that knows where it lies."""
+
+    def window(self, share: float) -> tuple[float, float]:
+        """The range that leaves out `share` of it at either end."""
+        ...
+
+
+class OwnLaws(NamedTuple):
+    """The laws of each coordinate, before windows are known.
+
+    Attributes:
+        coordinates: with a law (S); None if not all have one.
+        maps: their laws `map`; None if not all have one.
+        missing: a line for each law that there is none of.
+    """
+
+    coordinates: dict[str, Coordinate] | None
+    maps: dict[str, MapLaw] | None
+    missing: list[str]
+
+    @property
+    def windowed(self) -> Mapping[str, Windowed] | None:
+        """What windows go by: (S) where there is one, else `map`."""
+        return self.coordinates or self.maps
+
+
+class WithinWindows(NamedTuple):
+    """The laws of each scalar in its window: (S), bin masses of `map`, what is said of it, and what is missing."""
+
+    laws: dict[str, Law]
+    maps: dict[str, Float[np.ndarray, " bins"]]
+    about: dict[str, AboutMap]
+    missing: list[str]
+
+
+def build_laws(descent: Descent, middle: np.ndarray, plain: bool) -> OwnLaws:
+    """(S) and `map` of each coordinate, or why there are none.
+
+    Args:
+        descent: the process.
+        middle: the minimum of the loss.
+        plain: whether steps have no momentum.
+
+    Raises:
+        CollapseError: every chain ends at 0, whatever (S) says.
+    """
+    try:
+        check_closed(descent)
+    except LawError as error:
+        return OwnLaws(None, None, [str(error)])
+    coordinates, missing, tails = _coordinates(descent, middle)
+    maps: dict[str, MapLaw] | None = None
+    if not plain:
+        missing.append(WITH_MOMENTUM)
+    elif coordinates is not None or tails:
+        try:
+            maps = _maps(descent, middle, coordinates or {})
+        except CollapseError:
+            raise
+        except LawError as error:
+            missing.append(str(error))
+            if descent.noise.record.cumulants is not None and coordinates is not None:
+                coordinates, more = _expanded(coordinates)
+                missing += more
+    return OwnLaws(coordinates, maps, missing)
+
+
+def _coordinates(descent: Descent, middle: np.ndarray) -> tuple[dict[str, Coordinate] | None, list[str], bool]:
+    """The coordinates with a law (S), or why there are none; and whether that is because of a tail alone."""
+    chart, model = descent.chart, descent.model
+    try:
+        found = {name: Coordinate(descent, i, middle, model.home_of(name)) for i, name in enumerate(chart.scalar_names)}
+    except LawError as error:
+        return None, [str(error)], isinstance(error, TailError)
+    return found, [], False
+
+
+def _maps(descent: Descent, middle: np.ndarray, coordinates: Mapping[str, Coordinate]) -> dict[str, MapLaw]:
+    chart, model = descent.chart, descent.model
+    check_map(descent, chart.dim)
+    return {
+        name: MapLaw(StepMap(descent, i, middle, model.home_of(name)), coordinates.get(name))
+        for i, name in enumerate(chart.scalar_names)
+    }
+
+
+def _expanded(coordinates: dict[str, Coordinate]) -> tuple[dict[str, Coordinate] | None, list[str]]:
+    """(S) where steps of this size do not collapse by the expansion of a step, for want of the exact map."""
+    try:
+        for coordinate in coordinates.values():
+            coordinate.check_steps()
+    except LawError as error:
+        return None, [str(error)]
+    return coordinates, []
+
+
+def independent_variances(descent: Descent, middle: np.ndarray) -> dict[str, float]:
+    """Variance of each coordinate under law (S) of the same batches drawn with replacement, where there is one."""
+    if descent.noise.replace:
+        return {}
+    independent = replace(descent, noise=replace(descent.noise, replace=True))
+    try:
+        check_closed(independent)
+    except LawError:
+        return {}
+    coordinates, _, _ = _coordinates(independent, middle)
+    return {name: coordinate.variance() for name, coordinate in (coordinates or {}).items()}
+
+
+def laws_within(own: OwnLaws, windows: Mapping[str, Window], edges: Mapping[str, np.ndarray]) -> WithinWindows:
+    """Each law in the windows of the scalars, none of any unless all have one; and a line for each that has none."""
+    laws, missing = {}, []
+    for name, coordinate in (own.coordinates or {}).items():
+        try:
+            laws[name] = coordinate.law(*windows[name])
+        except LawError as error:
+            missing.append(str(error))
+    limits = {
+        name: bin_masses(law, edges[name], remedy="use a smaller lr, less noise, or a narrower window")
+        for name, law in laws.items()
+    }
+    maps, about = {}, {}
+    for name, law in (own.maps or {}).items():
+        try:
+            maps[name], accuracy = law.masses(edges[name])
+        except LawError as error:
+            missing.append(str(error))
+            continue
+        near = law.step.multiplies
+        about[name] = AboutMap(
+            accuracy=accuracy,
+            from_s=0.5 * float(np.abs(maps[name] - limits[name]).sum()) if name in limits else None,
+            growth=None if near is None else near.growth,
+            below_window=law.below(float(min(edges[name][[0, -1]], key=abs))),
+            below_tiny=0.0 if near is None else law.below(law.step.sign * exact.TINY),
+        )
+    if len(maps) < len(edges):
+        maps, about = {}, {}
+    return WithinWindows(laws if len(laws) == len(edges) else {}, maps, about, missing)
+
+
+def candidates(within: WithinWindows, edges: Mapping[str, np.ndarray]) -> tuple[KnownLaw, ...]:
+    """`map`, the run's own law where it exists, and (S), its limit; else (S) as the run's own."""
+    known = []
+    if within.maps:
+        masses = {name: Masses(mass) for name, mass in within.maps.items()}
+        known.append(KnownLaw(LawAbout(exact.NAME, exact.MEASURE, exact.FORMULA, "own"), masses))
+    if within.laws:
+        masses = {name: Masses(bin_masses(law, edges[name])) for name, law in within.laws.items()}
+        role = "limit" if within.maps else "own"
+        known.append(KnownLaw(LawAbout(limit.NAME, limit.MEASURE, limit.FORMULA, role), masses))
+    return tuple(known)
+
+
+def say_collapse(about: Mapping[str, AboutMap]) -> None:
+    """Log, before the first draw, how much of a law lies at 0, where that is not little."""
+    for name, one in about.items():
+        if one.below_tiny > SAID_BELOW:
+            log.warning("%s", near_collapse(name, one))
+
+
+def near_collapse(name: str, one: AboutMap) -> str:
+    """How near to collapse a law is, in one line."""
+    return (
+        f"near collapse: {one.below_tiny:.2g} of the law map lies below |{name}| = 1e-6 and {one.below_window:.2g} "
+        f"nearer to 0 than the window; near {name} = 0 E log |{name}'/{name}| of a step is {one.growth or 0.0:.2g}"
+    )
