@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from scipy import optimize, stats
+from scipy import stats
 
-FLAT = 0.01  # p-value above which temperatures are taken to be one and the same at all steps
-ORDERS = (0.5, 6.0)
+FLAT = 0.01  # p-value above which a fit will do
+ORDERS = 1, 2  # tried of a bias
 
 
 class Estimate(NamedTuple):
@@ -19,68 +19,64 @@ class Estimate(NamedTuple):
 
 
 class Fit(NamedTuple):
-    """T(x) = T₀ (1 + b x^k (1 + c x)), x = hκ.
+    """T(x) = T₀ + b x^k + c x^(k + 1), x = hκ.
 
     Attributes:
         temperature: T₀.
-        order: k; None where T does not change with x beyond its errors.
-        slope: b; 0 then.
+        order: the slope of log |T − T₀| against log x; None where T does not change with x beyond its errors.
+        leading: k.
         p_value: of the residuals: small where T depends on more than x.
     """
 
     temperature: Estimate
     order: Estimate | None
-    slope: float
+    leading: int
     p_value: float
 
 
 def fit(x: np.ndarray, values: np.ndarray, errors: np.ndarray) -> Fit:
-    """By weighted least squares: a constant if that will do, else with a bias whose order is fitted.
+    """By weighted least squares, with k = 1 or 2, whichever fits better; if both do, T₀'s error has half their distance.
+
+    Where a constant would do, there may still be a bias below the errors: T₀ is then that of k = 2 without the c.
 
     >>> x = np.array([0.2, 0.1, 0.1, 0.05, 0.05, 0.025, 0.0125])
     >>> euler = fit(x, 0.1 / (1 - x / 2), np.full(7, 1e-5))
-    >>> round(euler.temperature.value, 4), round(euler.order.value, 1)
-    (0.1, 1.0)
+    >>> round(euler.temperature.value, 4), euler.leading, round(euler.order.value, 1)
+    (0.1, 1, 1.1)
     """
-    weights = errors**-2.0
-    mean = float(np.sum(weights * values) / np.sum(weights))
-    p_flat = _p_value(values - mean, errors, 1)
+    _, _, p_flat = _least_squares(np.ones((x.size, 1)), values, errors)
     if p_flat > FLAT:
-        return Fit(Estimate(mean, float(np.sum(weights) ** -0.5)), None, 0.0, p_flat)
+        found, covariance, p_value = _least_squares(np.stack([np.ones_like(x), x**2], axis=1), values, errors)
+        return Fit(Estimate(float(found[0]), float(covariance[0, 0] ** 0.5)), None, 2, p_value)
+    fits = {k: _least_squares(np.stack([np.ones_like(x), x**k, x ** (k + 1)], axis=1), values, errors) for k in ORDERS}
+    leading = max(fits, key=lambda k: fits[k][2])
+    found, covariance, p_value = fits[leading]
+    doubt = 0.5 * float(np.ptp([fits[k][0][0] for k in ORDERS])) if min(fits[k][2] for k in ORDERS) > FLAT else 0.0
+    temperature = Estimate(float(found[0]), float(np.hypot(covariance[0, 0] ** 0.5, doubt)))
+    return Fit(temperature, _order(x, values - temperature.value, np.hypot(errors, temperature.error)), leading, p_value)
 
-    def curve(x, temperature, slope, order, bend):
-        return temperature * (1.0 + slope * x**order * (1.0 + bend * x))
 
-    best = None
-    for start in (1.0, 2.0):
-        try:
-            found, covariance = optimize.curve_fit(
-                curve,
-                x,
-                values,
-                p0=(mean, 0.1, start, 0.0),
-                sigma=errors,
-                absolute_sigma=True,
-                bounds=((-np.inf, -np.inf, ORDERS[0], -5.0), (np.inf, np.inf, ORDERS[1], 5.0)),
-                max_nfev=4000,
-            )
-        except RuntimeError:  # it does not converge from there
-            continue
-        p_value = _p_value(values - curve(x, *found), errors, 4)
-        if best is None or p_value > best[2]:
-            best = found, np.sqrt(np.diag(covariance)), p_value
-    if best is None:
-        return Fit(Estimate(mean, float(np.sum(weights) ** -0.5)), None, 0.0, p_flat)
-    found, error, p_value = best
-    return Fit(Estimate(float(found[0]), float(error[0])), Estimate(float(found[2]), float(error[2])), float(found[1]), p_value)
+def _order(x: np.ndarray, bias: np.ndarray, errors: np.ndarray) -> Estimate | None:
+    """Slope of log |bias| against log x, of biases that are seen at all."""
+    seen = np.abs(bias) > 2.0 * errors
+    if len(set(x[seen])) < 2:
+        return None
+    design = np.stack([np.ones(seen.sum()), np.log(x[seen])], axis=1)
+    found, covariance, _ = _least_squares(design, np.log(np.abs(bias[seen])), (errors / np.abs(bias))[seen])
+    return Estimate(float(found[1]), float(covariance[1, 1] ** 0.5))
 
 
 def richardson(steps: np.ndarray, values: np.ndarray, errors: np.ndarray, order: int) -> Estimate:
     """The value at h = 0 of a + b h^k, by weighted least squares."""
-    design = np.stack([np.ones_like(steps), steps**order], axis=1) / errors[:, None]
-    covariance = np.linalg.inv(design.T @ design)
-    return Estimate(float((covariance @ design.T @ (values / errors))[0]), float(covariance[0, 0] ** 0.5))
+    found, covariance, _ = _least_squares(np.stack([np.ones_like(steps), steps**order], axis=1), values, errors)
+    return Estimate(float(found[0]), float(covariance[0, 0] ** 0.5))
 
 
-def _p_value(residuals: np.ndarray, errors: np.ndarray, parameters: int) -> float:
-    return float(stats.chi2.sf(np.sum((residuals / errors) ** 2), len(residuals) - parameters))
+def _least_squares(design: np.ndarray, values: np.ndarray, errors: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+    """Coefficients, their covariance, and the p-value of what is left."""
+    scaled = design / errors[:, None]
+    covariance = np.linalg.pinv(scaled.T @ scaled)
+    found = covariance @ scaled.T @ (values / errors)
+    left = np.sum(((values - design @ found) / errors) ** 2)
+    freedom = len(values) - design.shape[1]
+    return found, covariance, float(stats.chi2.sf(left, freedom)) if freedom else 1.0

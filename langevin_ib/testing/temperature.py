@@ -14,7 +14,7 @@ from langevin_ib.errors import ConfigError
 from langevin_ib.testing import suspects
 from langevin_ib.testing.extrapolation import Estimate, Fit, fit, richardson
 from langevin_ib.testing.sampler import Length, Path, Sampler, resolved, simulate
-from langevin_ib.testing.target import COPIES, SPRINGS, Target, standard
+from langevin_ib.testing.target import COPIES, Target, standard
 
 HALVINGS = 3  # runs at h, h/2, h/4
 BURN_IN = 0.2  # of a run
@@ -24,12 +24,12 @@ TESTS = 3  # that share the level: T of springs, T elsewhere, the time scale
 FAR = 8.0  # standard deviations from which a relaxation starts
 ONE_RATE = 0.15  # relative, within which rates of relaxation count as one time scale
 STEPS_OF_STABILITY, OUT = 256, 1e3
-STIFFEST, PER_OCTAVE = 64.0, 12
-WINDOW = 0.25  # hκ from which on stability is looked for
-SIZES = {  # chains, time of a run, chains of a relaxation: for JAX, NumPy with all chains at once, and one by one
-    "jax": (1024, 400.0, 2048),
-    "batched": (1024, 200.0, 2048),
-    "numpy": (32, 100.0, 512),
+SOFTEST, STIFFEST, PER_OCTAVE = 2.0**-8, 64.0, 12  # hκ between which stability is looked for
+PRODUCT = 0.2  # hΛ of a run at h; less where that is more than a tenth of what is stable
+SIZES = {  # chains, steps of a run at h, chains of a relaxation: for JAX, NumPy with all chains at once, and one by one
+    "jax": (512, 4000, 2048),
+    "batched": (512, 2000, 2048),
+    "numpy": (48, 1000, 512),
 }
 
 
@@ -52,7 +52,8 @@ class EffectiveTemperature:
         temperature: T̂ and its error, of steps of size zero; where T̂ depends on h, of steps of size h.
         power: of h in T̂: 0 for a sampler that has a temperature.
         elsewhere: the same where the potential is no spring.
-        bias: T(h)/T̂ − 1 on the spring κ = 1 at the given h, and its error: the step's own bias.
+        product: hΛ of the runs at h, Λ the largest stiffness.
+        bias: T(h)/T̂ − 1 at hκ = `product`, and its error: the step's own bias.
         order: k of the bias, which is O(h^k), and its error; None where no bias is seen.
         time_scale: by how much faster than dθ = −∇V dt + √(2T) dW it relaxes; None if it has none.
         noise_factor: variance of its noise over 2hT; None without a time scale.
@@ -67,6 +68,7 @@ class EffectiveTemperature:
     temperature: Estimate
     power: float
     elsewhere: Estimate
+    product: float
     bias: Estimate
     order: Estimate | None
     time_scale: Estimate | None
@@ -92,6 +94,7 @@ class _Measured(NamedTuple):
     fit: Fit
     power: float
     elsewhere: Estimate
+    product: float
     bias: Estimate
     clock: Estimate | None
     stable: float
@@ -114,13 +117,13 @@ def effective_temperature(
     temperature: float,
     step_size: float = 0.1,
     chains: int | None = None,
-    time: float | None = None,
+    steps: int | None = None,
     seed: int = 0,
     level: float = 1e-3,
 ) -> EffectiveTemperature:
     """The temperature that a sampler of exp(−V/T) really samples, and what is wrong with it if it is another.
 
-    It runs on six springs of stiffness κ = ½, 1, 2 and on two coordinates that are none, at h, h/2 and h/4. Each gives
+    It runs on springs of stiffness Λ, Λ/2, Λ/4, hΛ = 0.2, and on two coordinates that are none, at h, h/2, h/4. Each gives
     T(h, κ) = E[x ∂V/∂x], a mean over chains with its standard error. T(h, κ) = T̂ (1 + b (hκ)^k …) is fitted, so that
     the bias of a finite step is not taken for a wrong temperature, nor the other way round. From chains that start far
     away follows the time scale: a spring relaxes as exp(−κt), t = nh. A sampler whose rates are not those of one time
@@ -129,48 +132,63 @@ def effective_temperature(
     Args:
         step: (key, state, gradient, h) ↦ state, of one chain, or a `Sampler`. It samples at `temperature`.
         temperature: T, as claimed. At T = 1 mistakes in T cannot be seen, and at 2 or ½ not told from a factor of two.
-        step_size: h, the largest at which it runs; stiffnesses go up to 2.
-        chains: how many; by default 1024, of a step in NumPy that moves one chain 32.
-        time: of each run: it takes time/h steps, as many again for each halving. By default 400; in NumPy 200, or 100.
+        step_size: h, the largest at which it runs. Stiffnesses follow from it; they are smaller where hΛ = 0.2 is more
+            than a tenth of what is stable.
+        chains: how many; by default 512, of a step in NumPy that moves one chain 48.
+        steps: of the run at h; at h/2 twice as many. By default 4000; in NumPy 2000, or 1000.
         seed: of all that is drawn.
         level: the probability with which a sampler that is right is said to be wrong.
 
     Raises:
-        ConfigError: the step fails, or takes no randomness from its key, or leaves all bounds at h.
+        ConfigError: the step fails, or takes no randomness from its key, or leaves all bounds at every hΛ from 1/256 on.
 
     >>> import numpy as np
     >>> def step(rng, x, gradient, h):
     ...     return x - h * gradient(x) + np.sqrt(4 * h * 0.1) * rng.normal(size=x.shape)
-    >>> answer = effective_temperature(Sampler(step, batched=True), temperature=0.1, chains=128, time=40.0)
+    >>> answer = effective_temperature(Sampler(step, batched=True), temperature=0.1, chains=128, steps=400)
     >>> print(answer.verdict.partition(". ")[0][-70:])
     the noise has twice the variance it should: √(4hT) for √(2hT)
     >>> answer.passed
     False
     """
-    _check_numbers(temperature=temperature, step_size=step_size, level=level, time=1.0 if time is None else time)
-    target = standard(float(temperature))
-    sampler = resolved(step, target, step_size)
+    _check_numbers(temperature=temperature, step_size=step_size, level=level)
+    sampler = resolved(step, standard(temperature, PRODUCT / step_size), step_size)
     defaults = SIZES["batched" if sampler.batched else sampler.backend]
-    chains, time = chains or defaults[0], time or defaults[1]
-    if chains < 8:
-        raise ConfigError("chains", "a whole number from 8, as errors are those of chains", chains)
-    steps = [step_size / 2**i for i in range(HALVINGS)]
-    # Chains start in the law that is claimed: a right sampler has nothing to forget.
-    starts = np.random.default_rng(seed).normal(size=(chains, target.size)) * target.widths()
-    paths = []
-    for i, h in enumerate(steps):
-        length = Length(math.ceil(BURN_IN * time / h), math.ceil((1 - BURN_IN) * time / h))
-        paths.append(simulate(sampler, target, h, starts, length, seed + 1000 * (i + 1)))
-        if not np.isfinite(paths[-1].virial).all():
-            raise ConfigError("step_size", "one at which the sampler stays bounded on stiffnesses up to 2", f"{h:g}")
-    rows = [row for h, path in zip(steps, paths, strict=True) for row in _rows(h, path)]
+    size = _Size(chains or defaults[0], steps or defaults[1], defaults[2], seed)
+    if size.chains < 8:
+        raise ConfigError("chains", "a whole number from 8, as errors are those of chains", size.chains)
+    stable = _stable(sampler, temperature, step_size, seed)
+    if not stable:
+        raise ConfigError("step", f"one that stays bounded at hΛ = {SOFTEST:g}", f"one that does not, h = {step_size:g}")
+    target = standard(temperature, min(PRODUCT, 0.1 * stable) / step_size)
+    halved = [step_size / 2**i for i in range(HALVINGS)]
+    rows = [row for i, h in enumerate(halved) for row in _rows(target, h, _run(sampler, target, (h, 2**i), size))]
     measured = _measured(rows, temperature, step_size)._replace(
-        clock=_clock(sampler, target, steps[-2:], defaults[2], seed),
-        stable=_stable(sampler, temperature, step_size, seed),
-        chains=chains,
-        level=level,
+        clock=_clock(sampler, target, halved[-2:], size), stable=stable, chains=size.chains, level=level
     )
     return _judged(measured, tuple(rows))
+
+
+class _Size(NamedTuple):
+    """How much is simulated: chains and steps of a run at h, chains of a relaxation; and from which seed."""
+
+    chains: int
+    steps: int
+    relaxing: int
+    seed: int
+
+
+def _run(sampler: Sampler, target: Target, at: tuple[float, int], size: _Size) -> Path:
+    """A run at a step size, of so many times as many steps."""
+    h, times = at
+    # Chains start in the law that is claimed: a right sampler has nothing to forget.
+    starts = np.random.default_rng(size.seed).normal(size=(size.chains, target.size)) * target.widths()
+    burn_in = math.ceil(BURN_IN * size.steps)
+    length = Length(burn_in * times, max(1, size.steps - burn_in) * times)
+    path = simulate(sampler, target, h, starts, length, size.seed + 1000 * times)
+    if not np.isfinite(path.virial).all():
+        raise ConfigError("step", f"one that stays bounded at h = {h:g}, hΛ = {h * max(target.stiffness):g}", "infinity")
+    return path
 
 
 def _check_numbers(**numbers: float) -> None:
@@ -181,45 +199,45 @@ def _check_numbers(**numbers: float) -> None:
         raise ConfigError("level", "a probability", numbers["level"])
 
 
-def _rows(h: float, path: Path) -> list[Row]:
+def _rows(target: Target, h: float, path: Path) -> list[Row]:
     """A row for each stiffness, and one for where there is no spring: means over chains."""
     groups = path.virial.reshape(len(path.virial), -1, COPIES).mean(axis=2)
     means, errors = groups.mean(axis=0), groups.std(axis=0, ddof=1) / len(groups) ** 0.5
-    return [Row(h, kappa, *pair) for kappa, *pair in zip((*SPRINGS, math.nan), means, errors, strict=True)]
+    springs = target.stiffness[::COPIES]
+    return [Row(h, float(kappa), *pair) for kappa, *pair in zip((*springs, math.nan), means, errors, strict=True)]
 
 
 def _measured(rows: list[Row], claimed: float, step_size: float) -> _Measured:
     springs = np.array([row for row in rows if not math.isnan(row.stiffness)])
     others = np.array([row for row in rows if math.isnan(row.stiffness)])
     h, kappa, values, errors = springs.T
-    soft = values[kappa == min(SPRINGS)]
+    soft = values[kappa == min(kappa)]
     power = round(2 * math.log2(soft[-2] / soft[-1])) / 2 if (soft > 0).all() else 0.0
     power = power if abs(power) > POWER else 0.0
     scale = (h / step_size) ** power
     fitted = fit(h * kappa, values / scale, errors / scale)
-    order = 1 if fitted.order is None else max(1, min(4, round(fitted.order.value)))
     scale = (others[:, 0] / step_size) ** power
-    elsewhere = richardson(others[:, 0], others[:, 2] / scale, others[:, 3] / scale, order)
-    unit = (kappa == 1.0) & (h == step_size)
+    elsewhere = richardson(others[:, 0], others[:, 2] / scale, others[:, 3] / scale, fitted.leading)
+    unit = (kappa == max(kappa)) & (h == step_size)
     T0, error0 = fitted.temperature
     bias = Estimate(float(values[unit][0] / T0 - 1), float(math.hypot(errors[unit][0], error0) / T0))
-    return _Measured(claimed, step_size, fitted, power, elsewhere, bias, None, math.inf, 0, 0.0)
+    return _Measured(claimed, step_size, fitted, power, elsewhere, step_size * max(kappa), bias, None, math.inf, 0, 0.0)
 
 
-def _clock(sampler: Sampler, target: Target, steps: list[float], chains: int, seed: int) -> Estimate | None:
+def _clock(sampler: Sampler, target: Target, steps: list[float], size: _Size) -> Estimate | None:
     """How much faster than it should a spring relaxes, at h → 0 from two steps; None where there is no one rate."""
-    starts = np.tile(FAR * target.widths(), (chains, 1))
-    starts[:, len(target.stiffness) :] = 0.0
+    springs = len(target.stiffness)
+    starts = np.tile(FAR * target.widths(), (size.relaxing, 1))
+    starts[:, springs:] *= 0.0
     rates, errors = [], []
     for h in steps:
-        n = max(1, round(1.0 / h))
-        end = simulate(sampler, target, h, starts, Length(0, n), seed + round(1e6 * h)).end
-        springs = (end / starts[:1])[:, : len(target.stiffness)] if np.isfinite(end).all() else np.zeros((chains, 1))
-        share = springs.reshape(chains, -1, COPIES).mean(axis=2)
-        means, se = share.mean(axis=0), share.std(axis=0, ddof=1) / chains**0.5
-        if not (means > 3 * se).all():
+        n = max(1, round(2.0 / (h * max(target.stiffness))))
+        end = simulate(sampler, target, h, starts, Length(0, n), size.seed + round(1e6 * h)).end[:, :springs]
+        share = (end / starts[:1, :springs]).reshape(len(end), -1, COPIES).mean(axis=2)
+        means, se = share.mean(axis=0), share.std(axis=0, ddof=1) / len(share) ** 0.5
+        if not (means > 3 * se).all():  # NaN too
             return None
-        time = n * h * np.array(SPRINGS)
+        time = n * h * np.array(target.stiffness[::COPIES])
         rates.append(-np.log(means) / time)
         errors.append(se / means / time)
     rates, errors = np.array(rates), np.array(errors)
@@ -236,8 +254,8 @@ def _clock(sampler: Sampler, target: Target, steps: list[float], chains: int, se
 
 def _stable(sampler: Sampler, temperature: float, step_size: float, seed: int) -> float:
     """The largest hΛ up to which every spring keeps its chains, from one run on a spring for each of many hΛ."""
-    octaves = round(math.log2(STIFFEST / WINDOW) * PER_OCTAVE)
-    products = WINDOW * 2.0 ** (np.arange(octaves + 1) / PER_OCTAVE)
+    octaves = round(math.log2(STIFFEST / SOFTEST) * PER_OCTAVE)
+    products = SOFTEST * 2.0 ** (np.arange(octaves + 1) / PER_OCTAVE)
     target = Target(tuple(products / step_size), 0, temperature)
     starts = np.random.default_rng(seed).normal(size=(16, target.size)) * target.widths()
     end = simulate(sampler, target, step_size, starts, Length(0, STEPS_OF_STABILITY), seed).end
@@ -261,6 +279,7 @@ def _judged(measured: _Measured, rows: tuple[Row, ...]) -> EffectiveTemperature:
         temperature=temperature,
         power=measured.power,
         elsewhere=measured.elsewhere,
+        product=measured.product,
         bias=measured.bias,
         order=measured.fit.order,
         time_scale=clock,
@@ -286,7 +305,7 @@ def _sentences(measured: _Measured, precise: bool, right: bool, same: bool, time
     if not precise:
         return [f"{head}: undecided; more chains or a longer time are needed."]
     if right:
-        lines = [f"{head}: right."] if same and timely else [f"{head}: right on springs."]
+        lines = [f"{head}: right{'' if same else ' on springs'}."]
     else:
         found = suspects.named((T, error), measured.power, clock, (h, measured.claimed))
         factor = "" if measured.power else f", {T / measured.claimed:.3g} times as much"
@@ -304,17 +323,15 @@ def _sentences(measured: _Measured, precise: bool, right: bool, same: bool, time
 
 
 def _bias_line(measured: _Measured) -> str:
-    bias, order, h = measured.bias, measured.fit.order, measured.step_size
+    bias, order, product = measured.bias, measured.fit.order, measured.product
     if order is None:
-        return f"No bias of the step is seen: {_percent(bias)} at hΛ = {h:g}."
-    return f"The step's own bias at hΛ = {h:g} is {_percent(bias)}, of order {_pm(*order)} in h."
+        return f"No bias of the step is seen: {_percent(bias)} at hΛ = {product:g}."
+    return f"The step's own bias at hΛ = {product:g} is {_percent(bias)}, of order {_pm(*order)} in h."
 
 
 def _stable_line(stable: float) -> str:
     if math.isinf(stable):
         return f"It stays bounded at every step up to hΛ = {STIFFEST:g}."
-    if not stable:
-        return f"It leaves all bounds from hΛ = {WINDOW:g} on or before."
     return f"It stays bounded up to hΛ = {stable:.2g}."
 
 
