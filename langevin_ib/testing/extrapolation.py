@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-FLAT = 0.01  # p-value above which a fit will do
-ORDERS = 1, 2  # tried of a bias
+FLAT = 0.01  # p-value above which temperatures are taken to be one and the same at all steps
+POWERS = np.arange(3)
 
 
 class Estimate(NamedTuple):
@@ -19,41 +19,33 @@ class Estimate(NamedTuple):
 
 
 class Fit(NamedTuple):
-    """T(x) = T₀ + b x^k + c x^(k + 1), x = hκ.
+    """T(x) = T₀ + b x + c x², x = hκ.
 
     Attributes:
         temperature: T₀.
         order: the slope of log |T − T₀| against log x; None where T does not change with x beyond its errors.
-        leading: k.
         p_value: of the residuals: small where T depends on more than x.
     """
 
     temperature: Estimate
     order: Estimate | None
-    leading: int
     p_value: float
 
 
 def fit(x: np.ndarray, values: np.ndarray, errors: np.ndarray) -> Fit:
-    """By weighted least squares, with k = 1 or 2, whichever fits better; if both do, T₀'s error has half their distance.
-
-    Where a constant would do, there may still be a bias below the errors: T₀ is then that of k = 2 without the c.
+    """By weighted least squares, always with both powers: to choose a model by the data would void T₀'s error.
 
     >>> x = np.array([0.2, 0.1, 0.1, 0.05, 0.05, 0.025, 0.0125])
     >>> euler = fit(x, 0.1 / (1 - x / 2), np.full(7, 1e-5))
-    >>> round(euler.temperature.value, 4), euler.leading, round(euler.order.value, 1)
-    (0.1, 1, 1.1)
+    >>> round(euler.temperature.value, 4), round(euler.order.value, 1)
+    (0.1, 1.1)
     """
+    found, covariance, p_value = _least_squares(x[:, None] ** POWERS, values, errors)
+    temperature = Estimate(float(found[0]), float(covariance[0, 0] ** 0.5))
     _, _, p_flat = _least_squares(np.ones((x.size, 1)), values, errors)
-    if p_flat > FLAT:
-        found, covariance, p_value = _least_squares(np.stack([np.ones_like(x), x**2], axis=1), values, errors)
-        return Fit(Estimate(float(found[0]), float(covariance[0, 0] ** 0.5)), None, 2, p_value)
-    fits = {k: _least_squares(np.stack([np.ones_like(x), x**k, x ** (k + 1)], axis=1), values, errors) for k in ORDERS}
-    leading = max(fits, key=lambda k: fits[k][2])
-    found, covariance, p_value = fits[leading]
-    doubt = 0.5 * float(np.ptp([fits[k][0][0] for k in ORDERS])) if min(fits[k][2] for k in ORDERS) > FLAT else 0.0
-    temperature = Estimate(float(found[0]), float(np.hypot(covariance[0, 0] ** 0.5, doubt)))
-    return Fit(temperature, _order(x, values - temperature.value, np.hypot(errors, temperature.error)), leading, p_value)
+    flat = p_flat > FLAT
+    order = None if flat else _order(x, values - temperature.value, np.hypot(errors, temperature.error))
+    return Fit(temperature, order, p_value)
 
 
 def _order(x: np.ndarray, bias: np.ndarray, errors: np.ndarray) -> Estimate | None:
@@ -66,9 +58,9 @@ def _order(x: np.ndarray, bias: np.ndarray, errors: np.ndarray) -> Estimate | No
     return Estimate(float(found[1]), float(covariance[1, 1] ** 0.5))
 
 
-def richardson(steps: np.ndarray, values: np.ndarray, errors: np.ndarray, order: int) -> Estimate:
-    """The value at h = 0 of a + b h^k, by weighted least squares."""
-    found, covariance, _ = _least_squares(np.stack([np.ones_like(steps), steps**order], axis=1), values, errors)
+def at_zero(steps: np.ndarray, values: np.ndarray, errors: np.ndarray) -> Estimate:
+    """The value at h = 0 of a parabola through three steps."""
+    found, covariance, _ = _least_squares(steps[:, None] ** POWERS, values, errors)
     return Estimate(float(found[0]), float(covariance[0, 0] ** 0.5))
 
 

@@ -12,7 +12,7 @@ from scipy import stats
 
 from langevin_ib.errors import ConfigError
 from langevin_ib.testing import suspects
-from langevin_ib.testing.extrapolation import Estimate, Fit, fit, richardson
+from langevin_ib.testing.extrapolation import Estimate, Fit, at_zero, fit
 from langevin_ib.testing.sampler import Length, Path, Sampler, resolved, simulate
 from langevin_ib.testing.target import COPIES, Target, standard
 
@@ -27,7 +27,7 @@ STEPS_OF_STABILITY, OUT = 256, 1e3
 SOFTEST, STIFFEST, PER_OCTAVE = 2.0**-8, 64.0, 12  # hκ between which stability is looked for
 PRODUCT = 0.2  # hΛ of a run at h; less where that is more than a tenth of what is stable
 SIZES = {  # chains, steps of a run at h, chains of a relaxation: for JAX, NumPy with all chains at once, and one by one
-    "jax": (512, 4000, 2048),
+    "jax": (512, 3000, 2048),
     "batched": (512, 2000, 2048),
     "numpy": (48, 1000, 512),
 }
@@ -124,7 +124,7 @@ def effective_temperature(
     """The temperature that a sampler of exp(−V/T) really samples, and what is wrong with it if it is another.
 
     It runs on springs of stiffness Λ, Λ/2, Λ/4, hΛ = 0.2, and on two coordinates that are none, at h, h/2, h/4. Each gives
-    T(h, κ) = E[x ∂V/∂x], a mean over chains with its standard error. T(h, κ) = T̂ (1 + b (hκ)^k …) is fitted, so that
+    T(h, κ) = E[x ∂V/∂x], a mean over chains with its standard error. T(h, κ) = T̂ + b hκ + c (hκ)² is fitted, so that
     the bias of a finite step is not taken for a wrong temperature, nor the other way round. From chains that start far
     away follows the time scale: a spring relaxes as exp(−κt), t = nh. A sampler whose rates are not those of one time
     scale (kinetic ones, HMC, NUTS) is said to have none, and is not judged by it.
@@ -217,7 +217,7 @@ def _measured(rows: list[Row], claimed: float, step_size: float) -> _Measured:
     scale = (h / step_size) ** power
     fitted = fit(h * kappa, values / scale, errors / scale)
     scale = (others[:, 0] / step_size) ** power
-    elsewhere = richardson(others[:, 0], others[:, 2] / scale, others[:, 3] / scale, fitted.leading)
+    elsewhere = at_zero(others[:, 0] / step_size, others[:, 2] / scale, others[:, 3] / scale)
     unit = (kappa == max(kappa)) & (h == step_size)
     T0, error0 = fitted.temperature
     bias = Estimate(float(values[unit][0] / T0 - 1), float(math.hypot(errors[unit][0], error0) / T0))
