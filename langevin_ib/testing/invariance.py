@@ -148,7 +148,9 @@ def _moved(step: Callable, law: Draws, key: Any, size: tuple[int, int]) -> tuple
     try:
         after = jax.jit(jax.vmap(walk))(jax.random.split(step_key, chains), before)
     except Exception as error:  # of a user's function
-        raise ConfigError("step", "a function (key, position) ↦ position", f"one that fails: {one_line(error)}") from error
+        raise ConfigError(
+            "step", "a function (key, position) ↦ position", f"one that fails: {one_line(error)}"
+        ) from error
     return before, after, fresh
 
 

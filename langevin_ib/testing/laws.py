@@ -47,7 +47,10 @@ def checks(name: str, **settings: Any) -> dict[str, Callable[[], None]]:
         inner = [np.exp(np.asarray(law.log_prob(z))) for z in (edges[:-1], middles, edges[1:])]
         simpson = widths * (inner[0] + 4 * inner[1] + inner[2]) / 6
         gap = float(np.max(np.abs(np.diff(np.asarray(law.cdf(edges))) - simpson)) * POINTS)
-        hold(gap < 1e-4, f"its distribution function is no integral of its density: a bin's mass is off by {gap:.2g} of it")
+        hold(
+            gap < 1e-4,
+            f"its distribution function is no integral of its density: a bin's mass is off by {gap:.2g} of it",
+        )
 
     def sampling() -> None:
         law = distribution()
@@ -59,7 +62,9 @@ def checks(name: str, **settings: Any) -> dict[str, Callable[[], None]]:
         law = distribution()
         low, high = law.window
         ends = [float(law.cdf(low)), float(law.cdf(high))]
-        hold(np.allclose(ends, [0.0, 1.0], atol=1e-9), f"its distribution function goes from {ends[0]:g} to {ends[1]:g}")
+        hold(
+            np.allclose(ends, [0.0, 1.0], atol=1e-9), f"its distribution function goes from {ends[0]:g} to {ends[1]:g}"
+        )
         outside = [float(law.log_prob(z)) for z in (low - 1.0, high + 1.0) if np.isfinite(z)]
         hold(all(value == -np.inf for value in outside), "it has mass outside of its window")
         shares = np.linspace(0.01, 0.99, 99)

@@ -12,6 +12,7 @@ from jax.flatten_util import ravel_pytree
 
 from langevin_ib.dynamics.descent import check_covariance, sgd
 from langevin_ib.dynamics.noise import Noise, cumulants, kind_of
+from langevin_ib.errors import ConfigError
 from langevin_ib.models import uv
 from langevin_ib.testing.breach import hold
 
@@ -21,15 +22,23 @@ COMMON = "batch_size", "label_noise", "replace", "isotropized"
 
 
 def checks(name: str, **settings: Any) -> dict[str, Callable[[], None]]:
-    """Those of the noise of a name on uv with a data set of 16; what it needs of batch and labels has a default."""
+    """Those of the noise of a name on uv with a data set of 16, or with a population; batch and labels have defaults.
+
+    Raises:
+        ConfigError: there is no such noise, its settings are wrong, or it is the constant noise of a kernel.
+    """
     kind = kind_of(name)
+    if kind.constant:
+        raise ConfigError("noise", "one with draws of its own: chains move by the kernel euler-maruyama here", name)
     shared = {key: settings.pop(key) for key in COMMON if key in settings}
     if kind.settings.batched:
         shared.setdefault("batch_size", 4)
     elif "label_noise" in kind.settings.takes:
         shared.setdefault("label_noise", 0.5)
     noise = Noise(name, own=kind.settings(**settings) if settings else None, **shared)
-    model, point = uv(samples=16, scatter=1.0), jnp.array([1.3, 0.4])
+    model = uv() if kind.population else uv(samples=16, scatter=1.0)
+    with jax.enable_x64(True):
+        point = jnp.array([1.3, 0.4])
 
     def gradients(seed: int) -> np.ndarray:
         kernel = sgd(model, point, noise=noise, lr=1.0)
@@ -61,10 +70,11 @@ def checks(name: str, **settings: Any) -> dict[str, Callable[[], None]]:
         linear = np.stack([found[0], found[1], (spread**4).mean(axis=1) - 6 * second.mean() * second])
         mean, error = found.mean(axis=1), linear.std(axis=1, ddof=1) / BATCHES**0.5
         for n, (have, se, want) in enumerate(zip(mean, error, stated, strict=True), 2):
-            hold(abs(have - want) <= SIGMAS * se + 1e-9, f"cumulant {n} of its draws is {have:.4g} ± {se:.1g}, stated {want:.4g}")
+            hold(
+                abs(have - want) <= SIGMAS * se + 1e-9,
+                f"cumulant {n} of its draws is {have:.4g} ± {se:.1g}, stated {want:.4g}",
+            )
 
-    if kind.constant:  # its chains move by Euler and Maruyama's step, a kernel
-        return {}
     found = {"chains": chains, "covariance": covariance}
     if kind.cumulants is not None and not noise.isotropized and not noise.dependence:
         found["cumulants"] = stated_cumulants

@@ -125,7 +125,9 @@ def resolved(step: Callable | Sampler, target: Target, step_size: float) -> Samp
             faults.append(f"{backend}: {one_line(error)}")
         else:
             return candidate
-    raise ConfigError("step", "a function (key, state, gradient, step_size) ↦ state", f"one that fails: {'; '.join(faults)}")
+    raise ConfigError(
+        "step", "a function (key, state, gradient, step_size) ↦ state", f"one that fails: {'; '.join(faults)}"
+    )
 
 
 def _check(sampler: Sampler, target: Target, step_size: float) -> None:
@@ -135,9 +137,7 @@ def _check(sampler: Sampler, target: Target, step_size: float) -> None:
         raise ConfigError("step", "one whose randomness comes from its key", "the same state for two keys")
 
 
-def simulate(
-    sampler: Sampler, target: Target, step_size: float, starts: np.ndarray, length: Length, seed: int
-) -> Path:
+def simulate(sampler: Sampler, target: Target, step_size: float, starts: np.ndarray, length: Length, seed: int) -> Path:
     """Run chains from their starts, (chains, q), and average x ∂V/∂x over their steps but for the burn-in."""
     if sampler.backend == "jax":
         return _in_jax(sampler, target, step_size)(starts, length, seed)
@@ -157,7 +157,9 @@ def _in_jax(sampler: Sampler, target: Target, step_size: float) -> Callable[[np.
     def run(starts, burn_in, steps, key):
         key_init, key_run = jax.random.split(key)
         chains = starts.shape[0]
-        states = jax.vmap(lambda key, x: sampler.init(key, x, given, step_size))(jax.random.split(key_init, chains), starts)
+        states = jax.vmap(lambda key, x: sampler.init(key, x, given, step_size))(
+            jax.random.split(key_init, chains), starts
+        )
 
         def body(n, carry):
             states, total = carry

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 NEAR = 0.03  # relative, within which a measured number counts as a predicted one
+CLOCK = 0.08  # the same of a time scale, which is extrapolated from two steps
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,9 @@ SUSPECTS = (
     Suspect("the root of the noise is left out: 2hT for √(2hT)", lambda h, T: (2 * h * T) ** 2),
     Suspect("the step size is left out of the noise: √(2T) for √(2hT)", lambda h, T: 2 * T),
     Suspect("the root is taken twice: (2hT)^¼ for √(2hT)", lambda h, T: (2 * h * T) ** 0.5),
-    Suspect("the drift is halved and the noise is not: (h/2)∇V with √(2hT)", lambda h, T: 2 * h * T, lambda h, T: h / 2),
+    Suspect(
+        "the drift is halved and the noise is not: (h/2)∇V with √(2hT)", lambda h, T: 2 * h * T, lambda h, T: h / 2
+    ),
     Suspect("the drift is doubled and the noise is not: 2h∇V with √(2hT)", lambda h, T: 2 * h * T, lambda h, T: 2 * h),
     Suspect(
         "the temperature enters twice: h∇V/T, the gradient of a log density, with √(2hT); with it the noise is √(2h)",
@@ -62,16 +65,18 @@ CLOCKS: tuple[tuple[Callable[[float], float], str], ...] = (
 )
 
 
-def near(measured: float, error: float, wanted: float) -> bool:
-    """Whether a number is a predicted one, within 3% or four of its standard errors.
+def near(measured: float, error: float, wanted: float, share: float = NEAR) -> bool:
+    """Whether a number is a predicted one, within a share of it or four of its standard errors.
 
     >>> near(0.201, 0.001, 0.2), near(0.22, 0.001, 0.2)
     (True, False)
     """
-    return abs(measured - wanted) <= max(NEAR * abs(wanted), 4.0 * error)
+    return abs(measured - wanted) <= max(share * abs(wanted), 4.0 * error)
 
 
-def named(temperature: tuple[float, float], power: int | float, clock: tuple[float, float] | None, at: tuple[float, float]):
+def named(
+    temperature: tuple[float, float], power: int | float, clock: tuple[float, float] | None, at: tuple[float, float]
+) -> list[str]:
     """Sentences on the mistakes that fit.
 
     Args:
@@ -86,10 +91,10 @@ def named(temperature: tuple[float, float], power: int | float, clock: tuple[flo
         for suspect in SUSPECTS
         if near(*temperature, suspect.temperature(h, T))
         and abs(suspect.power(h, T) - power) < 0.2
-        and (clock is None or near(*clock, suspect.drift(h, T) / h))
+        and (clock is None or near(*clock, suspect.drift(h, T) / h, CLOCK))
     ]
 
 
 def clocks(clock: tuple[float, float], temperature: float) -> list[str]:
     """Sentences on a time scale that is wrong by a known factor."""
-    return [words for factor, words in CLOCKS if near(*clock, factor(temperature))]
+    return [words for factor, words in CLOCKS if near(*clock, factor(temperature), CLOCK)]

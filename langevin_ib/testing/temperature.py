@@ -159,7 +159,9 @@ def effective_temperature(
         raise ConfigError("chains", "a whole number from 8, as errors are those of chains", size.chains)
     stable = _stable(sampler, temperature, step_size, seed)
     if not stable:
-        raise ConfigError("step", f"one that stays bounded at hΛ = {SOFTEST:g}", f"one that does not, h = {step_size:g}")
+        raise ConfigError(
+            "step", f"one that stays bounded at hΛ = {SOFTEST:g}", f"one that does not, h = {step_size:g}"
+        )
     target = standard(temperature, min(PRODUCT, 0.1 * stable) / step_size)
     halved = [step_size / 2**i for i in range(HALVINGS)]
     rows = [row for i, h in enumerate(halved) for row in _rows(target, h, _run(sampler, target, (h, 2**i), size))]
@@ -187,7 +189,9 @@ def _run(sampler: Sampler, target: Target, at: tuple[float, int], size: _Size) -
     length = Length(burn_in * times, max(1, size.steps - burn_in) * times)
     path = simulate(sampler, target, h, starts, length, size.seed + 1000 * times)
     if not np.isfinite(path.virial).all():
-        raise ConfigError("step", f"one that stays bounded at h = {h:g}, hΛ = {h * max(target.stiffness):g}", "infinity")
+        raise ConfigError(
+            "step", f"one that stays bounded at h = {h:g}, hΛ = {h * max(target.stiffness):g}", "infinity"
+        )
     return path
 
 
@@ -294,7 +298,7 @@ def _judged(measured: _Measured, rows: tuple[Row, ...]) -> EffectiveTemperature:
 def _wrong_clock(measured: _Measured) -> bool:
     # What is left of the extrapolation from two steps is some per cent.
     clock = measured.clock
-    return clock is not None and measured.off(clock, 1.0) and not suspects.near(*clock, 1.0)
+    return clock is not None and measured.off(clock, 1.0) and not suspects.near(*clock, 1.0, suspects.CLOCK)
 
 
 def _sentences(measured: _Measured, precise: bool, right: bool, same: bool, timely: bool) -> list[str]:
@@ -309,7 +313,8 @@ def _sentences(measured: _Measured, precise: bool, right: bool, same: bool, time
     else:
         found = suspects.named((T, error), measured.power, clock, (h, measured.claimed))
         factor = "" if measured.power else f", {T / measured.claimed:.3g} times as much"
-        lines = [f"{head}{factor}: {'; or '.join(found) if found else 'none of the usual mistakes fits'}."]
+        aside = "as an overdamped step, " if found and clock is None else ""
+        lines = [f"{head}{factor}: {aside}{'; or '.join(found) if found else 'none of the usual mistakes fits'}."]
     if right and not same:
         lines.append(f"Where the potential is no spring T = {_pm(*measured.elsewhere)}: its law is not exp(−V/T).")
     if clock is None:
