@@ -82,8 +82,8 @@ def checks_of(
         kind: `model`, `confinement`, `kernel`, `law` or `noise`.
         subject: its name; a model may be given itself.
         expected_failures: name of a check ↦ why it is expected to fail.
-        settings: of a confinement, a kernel or a noise its own; of a law those of the run that it is a law of; of a model
-            its options.
+        settings: of a confinement, a kernel or a noise its own; of a law those of the run that it is a law of; of a
+            model its options.
 
     Raises:
         ConfigError: there is no such kind or name, or no such check.
@@ -167,7 +167,7 @@ def check_noise(name: str, *, expected_failures: Mapping[str, str] | None = None
 def parametrize_with_checks(
     *subjects: tuple[Kind, str | Model] | Check, expected_failures: Mapping[str, str] | None = None
 ) -> Callable[[Callable], Callable]:
-    """A test of pytest, called once for every check of every subject: one line over `def test_contract(check): check()`.
+    """A test of pytest, once for every check of every subject: one line over `def test_contract(check): check()`.
 
     Args:
         subjects: pairs (kind, name); or checks, from `checks_of`, where they need settings.

@@ -1,4 +1,4 @@
-"""The potentials on which a sampler's temperature is measured: springs of known stiffness, and one that is no spring."""
+"""The potentials on which a temperature is measured: springs of known stiffness, and one that is no spring."""
 
 from __future__ import annotations
 

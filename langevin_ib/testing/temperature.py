@@ -123,7 +123,7 @@ def effective_temperature(
 ) -> EffectiveTemperature:
     """The temperature that a sampler of exp(−V/T) really samples, and what is wrong with it if it is another.
 
-    It runs on springs of stiffness Λ, Λ/2, Λ/4, hΛ = 0.2, and on two coordinates that are none, at h, h/2, h/4. Each gives
+    It runs on springs of stiffness Λ, Λ/2, Λ/4, hΛ = 0.2, and on two coordinates that are none, at h, h/2, h/4. Each is
     T(h, κ) = E[x ∂V/∂x], a mean over chains with its standard error. T(h, κ) = T̂ + b hκ + c (hκ)² is fitted, so that
     the bias of a finite step is not taken for a wrong temperature, nor the other way round. From chains that start far
     away follows the time scale: a spring relaxes as exp(−κt), t = nh. A sampler whose rates are not those of one time
@@ -140,7 +140,7 @@ def effective_temperature(
         level: the probability with which a sampler that is right is said to be wrong.
 
     Raises:
-        ConfigError: the step fails, or takes no randomness from its key, or leaves all bounds at every hΛ from 1/256 on.
+        ConfigError: the step fails, or takes no randomness from its key, or is unstable from hΛ = 1/256 on.
 
     >>> import numpy as np
     >>> def step(rng, x, gradient, h):
@@ -305,7 +305,8 @@ def _sentences(measured: _Measured, precise: bool, right: bool, same: bool, time
     (T, error), h, clock = measured.fit.temperature, measured.step_size, measured.clock
     head = f"T = {_pm(T, error)} for the claimed {measured.claimed:g}"
     if measured.power:
-        head = f"T depends on the step size, as h^{measured.power:g}: {_pm(T, error)} at h = {h:g} for the claimed {measured.claimed:g}"
+        at = f"{_pm(T, error)} at h = {h:g} for the claimed {measured.claimed:g}"
+        head = f"T depends on the step size, as h^{measured.power:g}: {at}"
     if not precise:
         return [f"{head}: undecided; more chains or a longer time are needed."]
     if right:

@@ -1,6 +1,6 @@
 """What the kit says of other people's samplers, each right, and each with a planted mistake.
 
-    python -m sims.conformance [--only NAME …] [--json FILE]
+    python -m sims.conformance [--only NAME …] [--store]
 
 blackjax's SGLD and MALA, optax's noisy SGD, NumPyro's HMC, NUTS and BarkerMH, and a hand-written SGLD in NumPy, at
 T = 0.1. A row is a sampler, what was planted, and what `langevin_ib.testing.effective_temperature` said of it.
@@ -8,22 +8,21 @@ T = 0.1. A row is a sampler, what was planted, and what `langevin_ib.testing.eff
 
 from __future__ import annotations
 
-import json
+import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
-import numpy as np
-import numpyro.infer as infer
 import optax
+from numpyro import infer
 
 from langevin_ib.devices import load_blackjax
 from langevin_ib.testing import EffectiveTemperature, Sampler, effective_temperature
 from sims import described
+from sims.numbers.stored import RESULTS, Number, Stored
 
 T = 0.1
+USUAL = {"chains": 256, "steps": 1500}  # so that all of it is minutes
 SMALL = {"chains": 64, "steps": 500}  # of samplers whose step costs many gradients
 
 
@@ -50,12 +49,12 @@ def sgld(variance: float = 1.0, power: float = 1.0) -> Sampler:
     return Sampler(step, backend="jax")
 
 
-def mala(factor: float = 1.0, by_log_density: bool = False) -> Sampler:
+def mala(factor: float = 1.0, faster: float = 1.0) -> Sampler:
     """blackjax's, on log p = −V/T: its step_size is hT."""
     algorithm = load_blackjax().mala
 
     def of(loss: Callable, h: float) -> Any:
-        return algorithm(lambda x: -loss(x) / (factor * T), h if by_log_density else h * T)
+        return algorithm(lambda x: -loss(x) / (factor * T), faster * h * T)
 
     return Sampler(
         lambda key, state, loss, h: of(loss, h).step(key, state)[0],
@@ -110,8 +109,9 @@ FIXED = {"adapt_step_size": False, "adapt_mass_matrix": False}
 
 
 def hmc(potential: Callable, h: float) -> Any:
-    """Eight leapfrog steps of size √(2hT): the first is a step of size h."""
-    return infer.HMC(potential_fn=potential, step_size=(2 * h * T) ** 0.5, num_steps=8, trajectory_length=None, **FIXED)
+    """About eight leapfrog steps of size √(2hT): the first is a step of size h."""
+    step = (2 * h * T) ** 0.5
+    return infer.HMC(potential_fn=potential, step_size=step, trajectory_length=8 * step, **FIXED)
 
 
 def nuts(potential: Callable, h: float) -> Any:
@@ -128,24 +128,24 @@ def cases() -> list[Case]:
     """All of them."""
     twice, root = "twice the variance", "stands for its root"
     rows = [
-        ("blackjax.sgld", "", sgld(), True, "right", {}),
-        ("blackjax.sgld", "noise × √2", sgld(2.0), False, twice, {}),
-        ("blackjax.sgld", "h for √h", sgld(power=2.0), False, root, {}),
-        ("blackjax.mala", "", mala(), True, "right", {}),
-        ("blackjax.mala", "−V/2T", mala(2.0), False, "drift is halved", {}),
-        ("blackjax.mala", "step h for hT", mala(by_log_density=True), False, "means h/T", {}),
-        ("optax.noisy_sgd", "", noisy_sgd(lambda h: 2 * T / h), True, "right", {}),
-        ("optax.noisy_sgd", "η = 4T/h", noisy_sgd(lambda h: 4 * T / h), False, twice, {}),
-        ("optax.noisy_sgd", "η = 2T", noisy_sgd(lambda h: 2 * T), False, root, {}),
-        ("NumPy", "", by_hand(lambda h: (2 * h * T) ** 0.5), True, "right", {}),
-        ("NumPy", "√(hT)", by_hand(lambda h: (h * T) ** 0.5), False, "half the variance", {}),
-        ("NumPy", "√(2h) T", by_hand(lambda h: (2 * h) ** 0.5 * T), False, "temperature enters twice", {}),
-        ("NumPy", "h √(2T)", by_hand(lambda h: h * (2 * T) ** 0.5), False, root, {}),
+        ("blackjax.sgld", "", sgld(), True, "right", USUAL),
+        ("blackjax.sgld", "noise × √2", sgld(2.0), False, twice, USUAL),
+        ("blackjax.sgld", "h for √h", sgld(power=2.0), False, root, USUAL),
+        ("blackjax.mala", "", mala(), True, "right", USUAL),
+        ("blackjax.mala", "−V/2T", mala(2.0), False, "drift is halved", USUAL),
+        ("blackjax.mala", "step 2hT for hT", mala(faster=2.0), False, "means 2h", USUAL),
+        ("optax.noisy_sgd", "", noisy_sgd(lambda h: 2 * T / h), True, "right", USUAL),
+        ("optax.noisy_sgd", "η = 4T/h", noisy_sgd(lambda h: 4 * T / h), False, twice, USUAL),
+        ("optax.noisy_sgd", "η = 2T", noisy_sgd(lambda h: 2 * T), False, root, USUAL),
+        ("NumPy", "", by_hand(lambda h: (2 * h * T) ** 0.5), True, "right", USUAL),
+        ("NumPy", "√(hT)", by_hand(lambda h: (h * T) ** 0.5), False, "half the variance", USUAL),
+        ("NumPy", "√(2h) T", by_hand(lambda h: (2 * h) ** 0.5 * T), False, "temperature enters twice", USUAL),
+        ("NumPy", "h √(2T)", by_hand(lambda h: h * (2 * T) ** 0.5), False, root, USUAL),
     ]
     for name, make, size, said in (
         ("HMC", hmc, SMALL, twice),
         ("NUTS", nuts, SMALL, twice),
-        ("BarkerMH", barker, {}, "drift is halved"),
+        ("BarkerMH", barker, USUAL, "drift is halved"),
     ):
         rows.append((f"numpyro {name}", "", numpyro(make), True, "right", size))
         rows.append((f"numpyro {name}", "V/2T", numpyro(make, 2.0), False, said, size))
@@ -157,41 +157,35 @@ def held(case: Case, answer: EffectiveTemperature) -> bool:
     return answer.passed == case.passes and case.says in answer.verdict
 
 
-def summary(case: Case, answer: EffectiveTemperature) -> dict[str, Any]:
-    """A row as numbers."""
-    clock = answer.time_scale
-    return {
-        "sampler": case.name,
-        "planted": case.planted,
-        "temperature": answer.temperature.value,
-        "temperature_se": answer.temperature.error,
-        "power": answer.power,
-        "time_scale": None if clock is None else clock.value,
-        "time_scale_se": None if clock is None else clock.error,
-        "stable": answer.stable if np.isfinite(answer.stable) else None,
-        "passed": answer.passed,
-        "as_wanted": held(case, answer),
-        "verdict": answer.verdict,
-    }
+def numbers(case: Case, answer: EffectiveTemperature) -> dict[str, Number]:
+    """T and the time scale, by a name for the row."""
+    key = f"{case.name}_{case.planted or 'right'}".lower()
+    key = re.sub(r"[^a-z0-9]+", "_", key.replace("√", "root_").replace("η", "eta")).strip("_")
+    found = {f"{key}_temperature": Number(*answer.temperature)}
+    if answer.time_scale is not None:
+        found[f"{key}_time"] = Number(*answer.time_scale)
+    return found
 
 
 def main() -> None:
     """Print a row for each, and how many answers are those wanted."""
     parser = described(__doc__)
     parser.add_argument("--only", nargs="+", metavar="NAME", help="samplers whose name has one of these in it")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="the rows as numbers")
+    parser.add_argument("--store", action="store_true", help="write docs/results/conformance.json")
     given = parser.parse_args()
-    rows = []
+    values, wanted, total = {}, 0, 0
     for case in cases():
         if given.only and not any(word in case.name for word in given.only):
             continue
         answer = effective_temperature(case.sampler, temperature=T, **case.size)
-        rows.append(summary(case, answer))
-        mark = "as wanted" if rows[-1]["as_wanted"] else "NOT AS WANTED"
+        mark = "as wanted" if held(case, answer) else "NOT AS WANTED"
+        wanted, total = wanted + held(case, answer), total + 1
         print(f"{case.name}, {case.planted or 'right'}: {answer.verdict} [{mark}]", flush=True)
-    print(f"{sum(row['as_wanted'] for row in rows)} of {len(rows)} answers are those wanted")
-    if given.json:
-        given.json.write_text(json.dumps({"rows": rows}, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        values |= numbers(case, answer)
+    print(f"{wanted} of {total} answers are those wanted")
+    if given.store:
+        values |= {"wanted": Number(wanted), "total": Number(total)}
+        Stored("python -m sims.conformance", 0, values).write(RESULTS / "conformance.json")
 
 
 if __name__ == "__main__":
