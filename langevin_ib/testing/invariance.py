@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -23,6 +23,7 @@ LARGER = 4  # draws of the rounds after the first, over its own
 Statistics = Mapping[str, Callable[[Any], Any]]
 
 
+@runtime_checkable
 class Draws(Protocol):
     """A law that can be drawn from exactly, such as `langevin_ib.law(…)` or a distribution of NumPyro."""
 
