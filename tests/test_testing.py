@@ -70,8 +70,8 @@ def test_a_right_step_in_numpy_passes_with_its_bias_and_its_bound():
     assert answer.stable == pytest.approx(2.0, rel=0.07)
 
 
-@pytest.mark.full(but=["twice the variance", "step size stands for its root: h √(2T)"])
-@pytest.mark.parametrize("words", PLANTED)
+@pytest.mark.full(but=["0", "4"])
+@pytest.mark.parametrize("words", PLANTED, ids=map(str, range(len(PLANTED))))
 def test_a_planted_mistake_is_named(words):
     answer = effective_temperature(PLANTED[words], **SMALL)
     assert not answer

@@ -22,6 +22,7 @@ WEAKEST = 0.05  # relative error of T beyond which nothing is said
 POWER = 0.25  # of h in T, from which on T is said to depend on h
 TESTS = 3  # that share the level: T of springs, T elsewhere, the time scale
 FAR = 8.0  # standard deviations from which a relaxation starts
+SPANS = 2.0, 0.5  # Λt of a relaxation; the shorter one where nothing is left after the longer
 ONE_RATE = 0.15  # relative, within which rates of relaxation count as one time scale
 STEPS_OF_STABILITY, OUT = 256, 1e3
 SOFTEST, STIFFEST, PER_OCTAVE = 2.0**-8, 64.0, 12  # hκ between which stability is looked for
@@ -230,21 +231,13 @@ def _measured(rows: list[Row], claimed: float, step_size: float) -> _Measured:
 
 def _clock(sampler: Sampler, target: Target, steps: list[float], size: _Size) -> Estimate | None:
     """How much faster than it should a spring relaxes, at h → 0 from two steps; None where there is no one rate."""
-    springs = len(target.stiffness)
-    starts = np.tile(FAR * target.widths(), (size.relaxing, 1))
-    starts[:, springs:] *= 0.0
-    rates, errors = [], []
-    for h in steps:
-        n = max(1, round(2.0 / (h * max(target.stiffness))))
-        end = simulate(sampler, target, h, starts, Length(0, n), size.seed + round(1e6 * h)).end[:, :springs]
-        share = (end / starts[:1, :springs]).reshape(len(end), -1, COPIES).mean(axis=2)
-        means, se = share.mean(axis=0), share.std(axis=0, ddof=1) / len(share) ** 0.5
-        if not (means > 3 * se).all():  # NaN too
-            return None
-        time = n * h * np.array(target.stiffness[::COPIES])
-        rates.append(-np.log(means) / time)
-        errors.append(se / means / time)
-    rates, errors = np.array(rates), np.array(errors)
+    for span in SPANS:
+        found = [_rates(sampler, target, h, size, span) for h in steps]
+        if all(each is not None for each in found):
+            break
+    else:
+        return None
+    rates, errors = np.array(found).swapaxes(0, 1)
     weights = errors**-2.0
     coarse, fine = np.sum(weights * rates, axis=1) / np.sum(weights, axis=1)
     slack = ONE_RATE * abs(fine) + 4 * float(np.max(errors))
@@ -254,6 +247,23 @@ def _clock(sampler: Sampler, target: Target, steps: list[float], size: _Size) ->
     ends, spread = 2 * rates[1] - rates[0], np.hypot(2 * errors[1], errors[0])
     weights = spread**-2.0
     return Estimate(float(np.sum(weights * ends) / np.sum(weights)), float(np.sum(weights) ** -0.5))
+
+
+def _rates(
+    sampler: Sampler, target: Target, h: float, size: _Size, span: float
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """−log of what is left of the mean after a time span/Λ, over κt, by stiffness; None where nothing is left."""
+    springs = len(target.stiffness)
+    starts = np.tile(FAR * target.widths(), (size.relaxing, 1))
+    starts[:, springs:] = 0.0
+    n = max(1, round(span / (h * max(target.stiffness))))
+    end = simulate(sampler, target, h, starts, Length(0, n), size.seed + round(1e6 * h)).end[:, :springs]
+    share = (end / starts[:1, :springs]).reshape(len(end), -1, COPIES).mean(axis=2)
+    means, se = share.mean(axis=0), share.std(axis=0, ddof=1) / len(share) ** 0.5
+    if not (means > 3 * se).all():  # NaN too
+        return None
+    time = n * h * np.array(target.stiffness[::COPIES])
+    return -np.log(means) / time, se / means / time
 
 
 def _stable(sampler: Sampler, temperature: float, step_size: float, seed: int) -> float:
