@@ -146,7 +146,9 @@ def simulate(sampler: Sampler, target: Target, step_size: float, starts: np.ndar
 
 def _shaped(position: Any, like: Any) -> Any:
     if np.shape(position) != np.shape(like):
-        raise ConfigError("step", f"one that keeps the position's shape {np.shape(like)}", f"{np.shape(position)}")
+        raise ConfigError(
+            "step", f"one that keeps the position's shape {np.shape(like)[-1:]}", f"{np.shape(position)[-1:]}"
+        )
     return position
 
 
