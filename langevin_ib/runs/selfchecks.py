@@ -25,7 +25,7 @@ from langevin_ib.statistics.weights import ratio
 SELF_LEVEL = 1e-6  # false-positive rate of each statistical check
 LEAST_CHAINS, GROUPS = 64, 16
 LEAST_PAIRS, LEAST_ROWS = 16, 16
-# A draw within rounding of an edge may fall on either side of it in the sums and in the trace, which XLA computes apart.
+# A draw within rounding of an edge may fall on either side of it in sums and trace, which XLA computes apart.
 ROUNDED_SHARE = 1e-3
 ROUNDED_SUM = 1e-7  # relative, of a chain's sum of draws of float32: one that is itself of float32 is off by more
 ERROR_FACTOR = 1.5  # of an error bar's variance to its jackknife, which agree up to one over the number of chains
@@ -188,7 +188,7 @@ def _sum_doubt(what: str, summed: Float[np.ndarray, " chain"], draws: Float[np.n
 
 
 def _independence(sample: Sample, of: str) -> list[Doubt]:
-    """That chains know nothing of each other: neighbours, stretches of the ensemble, equal places in blocks, in time."""
+    """That chains know nothing of each other: neighbours, groups of them, equal places in blocks, in time."""
     doubts: list[Doubt] = []
     for scalar in sample.scalars:
         means = sample.value_moments(scalar)[0]
