@@ -482,7 +482,7 @@ class _Host:
         )
 
 
-def _different(starts: Params) -> int:
+def _different(starts: PyTree) -> int:
     """How many different points there are."""
     flat = np.concatenate([np.asarray(leaf).reshape(len(leaf), -1) for leaf in jax.tree.leaves(starts)], axis=1)
     return len({row.tobytes() for row in flat})

@@ -20,7 +20,7 @@ RUNS: dict[str, dict[str, Any]] = {
     "mala": {"beta": 10.0, "chains": 1000, "steps": 20_000, "integrator": "mala", "reference": "none"},
     "metric": {**_LANGEVIN, "metric": (1.0, 4.0), "reference": "none"},
     "hadamard": {"model": "hadamard", "options": {"dim": 2}, "chains": 500, "steps": 40_000, "law_draws": 200_000},
-    "label": {**_SGD, "label_noise": 1.0},
+    "label": {**_SGD, "label_noise": 1.0, "chains": 800},  # of two blocks, the last not whole
     "minibatch": {**_SGD, "noise": "minibatch", "batch_size": 4, "momentum": 0.5, "options": {"samples": 16}},
     "sgd-decay": {**_SGD, "label_noise": 1.0, "momentum": 0.5, "confine": "weight-decay", "weight_decay": 0.3},
 }
