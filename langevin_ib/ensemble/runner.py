@@ -205,7 +205,7 @@ class _Host:
         self.until = self.schedule.steps  # where blocks stop for the others to come up
         self.progress = stage.progress
         self.blocks = self._begun(given)
-        self.starts = _different(given[0])
+        self.spread = _spread(given[0])
         self.empty = jax.tree.map(np.array, self.carry_of(self.blocks[0]).accumulated)
         self.workers = _workers(program, stage.placement, len(self.blocks))
 
@@ -465,7 +465,7 @@ class _Host:
                 self.program.width,
                 self._idle(),
                 tuple(sorted({block.taken for block in self.blocks})),
-                self.starts,
+                self.spread,
             ),
         )
 
@@ -482,10 +482,9 @@ class _Host:
         )
 
 
-def _different(starts: PyTree) -> int:
-    """How many different points there are."""
-    flat = np.concatenate([np.asarray(leaf).reshape(len(leaf), -1) for leaf in jax.tree.leaves(starts)], axis=1)
-    return len({row.tobytes() for row in flat})
+def _spread(starts: PyTree) -> bool:
+    """Whether they are more than one point."""
+    return any(bool(np.any(leaf != leaf[:1])) for leaf in jax.tree.leaves(starts))
 
 
 def _width(placement: Placement, chains: int) -> int | None:

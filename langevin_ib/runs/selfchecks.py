@@ -132,10 +132,10 @@ def _shortly(value: object) -> str:
 
 def _starts(sample: Sample, of: str) -> list[Doubt]:
     chains = len(sample.whole.value.n)
-    if sample.engine.starts is None or sample.engine.starts > 1 or chains == 1:
+    if sample.engine.spread is not False or chains == 1:
         return []
     text = f"all {chains} chains{of} begin at one point, so that R-hat cannot tell whether they have settled"
-    return [Doubt("starts", text, float(sample.engine.starts))]
+    return [Doubt("starts", text)]
 
 
 # ---- the trace beside the sums ----
