@@ -1,12 +1,15 @@
 """A run's checks of itself: uniform p-values where nothing is wrong, and what each of them sees."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import scipy
 
 from langevin_ib import RunConfig, run
 from langevin_ib.runs import selfchecks
-from langevin_ib.runs.selfchecks import SELF_LEVEL, alike, in_step, jackknife, memory
+from langevin_ib.runs.run import prepare_and_draw
+from langevin_ib.runs.selfchecks import SELF_LEVEL, alike, in_step, jackknife, memory, self_doubts
 from langevin_ib.statistics.compare import histogram_of
 from langevin_ib.statistics.weights import ratio
 
@@ -90,9 +93,47 @@ def test_memory_is_the_correlation_of_a_draw_and_the_next():
 SMALL = {"beta": 10.0, "chains": 128, "steps": 6000, "thin": 20, "step_check": False, "reference": "none"}
 
 
+@pytest.fixture(scope="module")
+def healthy():
+    """A small run before it is judged; the trace has all of its draws."""
+    prepared, draws, _ = prepare_and_draw(RunConfig(**SMALL))
+    return prepared, draws
+
+
+def abouts(healthy, **changes):
+    """What a run says of itself with another sample."""
+    prepared, draws = healthy
+    main = dataclasses.replace(draws.main, **changes)
+    return {doubt.about for doubt in self_doubts(prepared, dataclasses.replace(draws, main=main))}
+
+
+def test_each_part_of_a_sample_is_held_against_another(healthy):
+    main = healthy[1].main
+    engine, counted = main.engine, main.whole.counted
+    window, energy = counted.windows["z"], counted.energy
+    assert abouts(healthy) == set()
+    assert abouts(healthy, stretches=main.stretches[:-1]) == {"counts"}
+    assert abouts(healthy, engine=dataclasses.replace(engine, steps=(5900, 6000))) == {"counts"}
+    assert abouts(healthy, engine=dataclasses.replace(engine, spread=False)) == {"starts"}
+    rolled = counted._replace(windows={"z": window._replace(counts=np.roll(window.counts, 1, axis=1))})
+    assert "trace" in abouts(healthy, whole=dataclasses.replace(main.whole, counted=rolled))
+    rounded = counted._replace(energy=energy._replace(total=energy.total * (1.0 + 1e-7)))
+    assert abouts(healthy, whole=dataclasses.replace(main.whole, counted=rounded)) == {"trace"}
+    moved = main.whole.value._replace(mean=main.whole.value.mean + 1e-6)
+    assert abouts(healthy, whole=dataclasses.replace(main.whole, value=moved)) == {"trace"}
+
+
+def test_settings_are_read_once_more(healthy):
+    prepared, draws = healthy
+    warmer = dataclasses.replace(prepared.plan.reduction, temperature=0.101)
+    plan = dataclasses.replace(prepared.plan, reduction=warmer)
+    (doubt,) = self_doubts(dataclasses.replace(prepared, plan=plan), draws)
+    assert str(doubt) == "the temperature is 0.101, and σ²/β is 0.1"
+
+
 def test_a_run_that_counts_as_it_planned_has_nothing_against_itself():
     own = {"settings", "counts", "starts", "trace", "independence", "errors", "clock", "law"}
-    for changes in ({}, {"confine": "none"}, {"sampler": "sgd", "step_check": None, "reference": None, "beta": None}):
+    for changes in ({"confine": "none"}, {"sampler": "sgd", "step_check": None, "reference": None, "beta": None}):
         given = {name: value for name, value in (SMALL | changes).items() if value is not None}
         doubts = run(RunConfig(**given)).doubts
         assert not own & {doubt.about for doubt in doubts}

@@ -54,7 +54,7 @@ def self_doubts(prepared: Prepared, draws: Draws) -> list[Doubt]:
 def _settings(plan: Plan) -> list[Doubt]:
     """T and the metric, from the configuration once more."""
     config, doubts = plan.config, []
-    if config.process.gibbs and {"sigma", "beta"} <= config.process.declared().keys():
+    if config.sampler == "langevin":
         wanted, used = float(config.sigma) ** 2 / float(config.beta), float(plan.reduction.temperature)
         if abs(used - wanted) > EXACT * wanted:
             doubts.append(Doubt("settings", f"the temperature is {used:.6g}, and σ²/β is {wanted:.6g}", used, wanted))

@@ -39,8 +39,7 @@ _UNADJUSTED = (
     "moved = jax.tree.map(\n"
     "                lambda x, g: x + scale * g + jnp.sqrt(2 * scale) * jax.random.normal(key, x.shape, x.dtype),\n"
     "                state.position, state.logdensity_grad)\n"
-    "            return blackjax.mala.init(moved, logdensity), blackjax.mala.MALAInfo(\n"
-    "                jnp.full((), 0.57, dtype), jnp.ones((), bool))"
+    "            return blackjax.mala.init(moved, logdensity), kernel(key, state, logdensity, scale)[1]"
 )
 
 # Of the noise of Langevin dynamics, its constants and its integrator.
