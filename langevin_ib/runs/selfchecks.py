@@ -13,6 +13,7 @@ import scipy
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Float, Int, Num
 
+from langevin_ib.dynamics.noise import kind_of
 from langevin_ib.laws.candidates import KnownLaw
 from langevin_ib.runs.plan import Plan
 from langevin_ib.runs.process import Draws, Prepared
@@ -158,7 +159,7 @@ def _traced(plan: Plan, sample: Sample, of: str) -> list[Doubt]:
         if off > ROUNDED_SHARE * max(own.sum(), 1.0 / ROUNDED_SHARE):
             text = f"the histogram of {scalar}{of} is not that of the draws that are kept: {off} of {own.sum()} differ"
             doubts.append(Doubt("trace", text, float(off)))
-        elif not every:
+        elif not every and not _has_epochs(plan):
             p_value = compare.p_value_of_drift(summed - own, own, float(draws[0] - rows) / rows)
             if p_value is not None and p_value < SELF_LEVEL:
                 text = f"the histogram of {scalar}{of} is not that of the draws that are kept ({p_is(p_value)})"
@@ -170,6 +171,12 @@ def _traced(plan: Plan, sample: Sample, of: str) -> list[Doubt]:
         energy = np.where(kept, np.asarray(sample.trace["potential"], np.float64), 0.0)
         doubts += _sum_doubt(f"sum of (ℓ + C)/T{of}", np.asarray(sample.energy.total)[:chains], energy)
     return doubts
+
+
+def _has_epochs(plan: Plan) -> bool:
+    """Whether the noise remembers its steps: a trace may have the draws of one place of an epoch alone."""
+    noise = plan.config.noise
+    return noise is not None and kind_of(noise).init is not None and plan.config.replacement is not True
 
 
 def _binned(values: Float[np.ndarray, " n"], edges: Float[np.ndarray, " edges"]) -> Int[np.ndarray, " bins"]:
