@@ -22,7 +22,7 @@ RUNS: dict[str, dict[str, Any]] = {
     "hadamard": {
         "model": "hadamard",
         "options": {"dim": 2},
-        "kappa": 10.0,
+        "kappa": 1.0,
         "chains": 500,
         "steps": 40_000,
         "law_draws": 200_000,
