@@ -51,8 +51,12 @@ class Engine:
         threads: that ran.
         width: chains of a block.
         idle: what kept it from all cores, as a sentence; None if nothing.
+        steps: that each block was told to take, counted where they are taken; None if nobody counted.
+        spread: whether its chains began at more than one point; None if nobody looked.
     """
 
     threads: int
     width: int
     idle: str | None = None
+    steps: tuple[int, ...] | None = None
+    spread: bool | None = None

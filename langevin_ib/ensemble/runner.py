@@ -168,6 +168,7 @@ class _Block:
         trace: these, rows first.
         burned, recorded: steps of the burn-in, and records, that have been done.
         finished: accumulators of the segments that are over.
+        taken: steps that its programs were told to take, whatever was made of them.
         pace: seconds that a step takes, None where it is not known.
         busy: whether somebody is at it.
     """
@@ -181,6 +182,7 @@ class _Block:
     burned: int
     recorded: int = 0
     finished: list[Any] = field(default_factory=list)
+    taken: int = 0
     pace: float | None = None
     busy: bool = False
 
@@ -203,6 +205,7 @@ class _Host:
         self.until = self.schedule.steps  # where blocks stop for the others to come up
         self.progress = stage.progress
         self.blocks = self._begun(given)
+        self.spread = _spread(given[0])
         self.empty = jax.tree.map(np.array, self.carry_of(self.blocks[0]).accumulated)
         self.workers = _workers(program, stage.placement, len(self.blocks))
 
@@ -222,7 +225,9 @@ class _Host:
             }
             carry = jax.tree.leaves(begin(starts, tasks, np.int64(index)))
             burned = self.schedule.burn_in % self.together
-            blocks.append(_Block(index, chains, carry, jax.tree.leaves(tasks), traced, trace, burned))
+            block = _Block(index, chains, carry, jax.tree.leaves(tasks), traced, trace, burned)
+            block.taken = self.schedule.burn_in % program.driver.together  # by `begin`
+            blocks.append(block)
         return blocks
 
     def tell(self) -> None:
@@ -265,6 +270,7 @@ class _Host:
         for (block, burned, recorded), (carry, finished, trace) in zip(states, standing, strict=True):
             block.burned, block.recorded = burned, recorded
             block.carry, block.finished, block.trace = carry, finished, trace
+            block.taken = self.steps_of(block)
         checkpoint.say_resumed(saved, self.stage.name, self.steps, self.schedule.steps)
 
     def _read(
@@ -372,6 +378,8 @@ class _Host:
         """What a call has left: how far it is, whether its chains are where they may be."""
         before = self.steps_of(block)
         block.carry, block.busy = done.carry, False
+        rest = numbers.rest * (self.schedule.thin % self.together)
+        block.taken += numbers.records * (numbers.calls * self.together + rest)
         if block.burned < self.schedule.burn_in:
             block.burned += numbers.calls * self.together
             carry = self.carry_of(block)._replace(accumulated=self.empty)
@@ -452,7 +460,13 @@ class _Host:
             info={name: total / taken for name, total in info._asdict().items()},
             position=joined([carry.state.position for carry in carries]),
             still=Stillness(still.longest * self.schedule.thin, still.until),
-            engine=Engine(self.workers.count, self.program.width, self._idle()),
+            engine=Engine(
+                self.workers.count,
+                self.program.width,
+                self._idle(),
+                tuple(sorted({block.taken for block in self.blocks})),
+                self.spread,
+            ),
         )
 
     def _idle(self) -> str | None:
@@ -466,6 +480,11 @@ class _Host:
             f"{used} of {cores} cores {verb} used: {self.chains} chains are {blocks} of {self.program.width}, "
             "each of which one thread takes"
         )
+
+
+def _spread(starts: PyTree) -> bool:
+    """Whether they are more than one point."""
+    return any(bool(np.any(leaf != leaf[:1])) for leaf in jax.tree.leaves(starts))
 
 
 def _width(placement: Placement, chains: int) -> int | None:

@@ -17,6 +17,7 @@ from langevin_ib.runs.doubts import convergence_doubts, health_doubts
 from langevin_ib.runs.judge import judge, mixing_of
 from langevin_ib.runs.process import Draws, Prepared, Process
 from langevin_ib.runs.result import Result
+from langevin_ib.runs.selfchecks import self_doubts
 from langevin_ib.session import Session, silent
 from langevin_ib.stages import ASKED, STATE, Stages
 from langevin_ib.statistics.records import Doubt
@@ -92,6 +93,7 @@ def _run(config: RunConfig, session: Session) -> Result:
         with contextlib.suppress(OSError):  # as a state that cannot be saved, it stops no run
             write_whole(session.checkpoints / ASKED, json.dumps(config.to_dict()).encode())
     background.settle()
+    prepared = replace(prepared, doubts=(*prepared.doubts, *self_doubts(prepared, draws)))
     result = judge(prepared, draws, process.details(prepared, draws))
     info = replace(
         result.run,

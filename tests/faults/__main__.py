@@ -1,0 +1,156 @@
+"""Run the main runs under each planted fault, and print which line of a run's own output caught it.
+
+    python -m tests.faults [FAULT …] [--list] [--json FILE] [--jobs N] [--no-control]
+
+A fault is caught by a doubt, by a verdict of the run's own law that is not `agrees`, or by a run that fails with a line
+that says why. First the runs are made without a fault, as a control: each has to be healthy. Every fault has a process
+of its own. The exit status is 1 where a run of the control is not healthy, or a fault is missed that waits for nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import os
+import signal
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from . import one
+from .catalogue import FAULTS, RUNS
+from .plant import Fault
+
+LONGEST = 900  # seconds of one process
+SLOW = ("jax", "jax.numpy", "optax", "scipy.stats", "scipy.optimize", "arviz", "xarray")  # none of which starts JAX
+CRASHED = "crashed"
+
+Task = tuple[str, tuple[str, ...]]  # a fault or `none`, and runs
+
+
+def told_by(tasks: Iterable[Task], jobs: int) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """What the runs of each task say, as they end; of one that ends its process, `crashed`.
+
+    Each in a fork of this process, which has imported the libraries that are slow to import, and none of the modules
+    that faults are planted in.
+    """
+    for slow in SLOW:
+        importlib.import_module(slow)
+    waiting, going = list(tasks), {}
+    with tempfile.TemporaryDirectory() as folder:
+        while waiting or going:
+            while waiting and len(going) < jobs:
+                task = waiting.pop(0)
+                going[_forked(task, _output(folder, task))] = task
+            process, status = os.wait()
+            task = going.pop(process)
+            yield task[0], _read(_output(folder, task), task, failed=status != 0)
+
+
+def _output(folder: str, task: Task) -> Path:
+    return Path(folder, "-".join((task[0], *task[1])).replace("/", "-"))
+
+
+def _forked(task: Task, output: Path) -> int:
+    """The process that writes what the runs say into a file."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of JAX, which has been imported, and has not started
+        process = os.fork()
+    if process:
+        return process
+    status = 1
+    try:
+        signal.alarm(LONGEST)
+        with output.open("w") as file:
+            os.dup2(file.fileno(), 2)
+            sys.stdout = file
+            try:
+                one.main([task[0], *task[1]])
+                status = 0
+            except BaseException as error:  # of a fault, whatever it is
+                print(f"{type(error).__name__}: {error}")
+    finally:
+        os._exit(status)
+
+
+def _read(output: Path, task: Task, *, failed: bool) -> list[dict[str, Any]]:
+    lines = output.read_text().splitlines()
+    told = [json.loads(line) for line in lines if line.startswith("{")]
+    if failed:
+        last = (lines or ["it ended without a word"])[-1]
+        told.append({"fault": task[0], "run": task[1][len(told)], "caught": None, CRASHED: last, "own": {}})
+    return told
+
+
+def outcome_of(fault: Fault, told: Sequence[dict[str, Any]]) -> tuple[str, str, str]:
+    """The fault, the run that caught it, and the line; or all runs, and that they missed it."""
+    for said in told:
+        if said["caught"] is not None:
+            return fault.name, said["run"], said["caught"]
+        if CRASHED in said:
+            return fault.name, said["run"], f"{CRASHED}: {said[CRASHED]}"
+    return fault.name, ", ".join(fault.runs), f"MISSED, waits for {fault.waits}" if fault.waits else "MISSED"
+
+
+def control(runs: Sequence[str], jobs: int) -> bool:
+    """Whether each run is healthy without a fault; a line for each."""
+    healthy = True
+    for _, told in told_by([("none", (run,)) for run in runs], jobs):
+        for said in told:
+            line = said["caught"] or said.get(CRASHED)
+            own = ", ".join(f"{name}: {verdict}, TV {tv}" for name, (verdict, tv, _) in said["own"].items())
+            words = f"NOT HEALTHY: {line}" if line is not None else f"healthy, {own}, {said['cpu_s']:.1f} s of a core"
+            print(f"control  {said['run']:<10} {words}", flush=True)
+            healthy = healthy and line is None
+    return healthy
+
+
+def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m tests.faults", description=(__doc__ or "").split("\n", 1)[0])
+    parser.add_argument("faults", nargs="*", metavar="FAULT", help="by name; all by default")
+    parser.add_argument("--list", action="store_true", help="print the faults, and run nothing")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the table there, too")
+    parser.add_argument("--jobs", type=int, default=2, metavar="N", help="processes at a time [2]")
+    parser.add_argument("--no-control", action="store_true", help="without the runs that have no fault")
+    given = parser.parse_args(arguments)
+    unknown = sorted(set(given.faults) - {fault.name for fault in FAULTS})
+    if unknown:
+        parser.error(f"FAULT must be one of those that --list prints, got {', '.join(unknown)}")
+    if given.jobs < 1:
+        parser.error(f"--jobs must be a whole number from 1, got {given.jobs}")
+    return given
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command."""
+    given = parsed(arguments)
+    chosen = {fault.name: fault for fault in FAULTS if not given.faults or fault.name in given.faults}
+    if given.list:
+        for fault in chosen.values():
+            waits = f"; waits for {fault.waits}" if fault.waits else ""
+            print(f"{fault.name:<40} {fault.module}.{fault.function} [{', '.join(fault.runs)}{waits}]")
+        return 0
+    began = time.perf_counter()
+    runs = [run for run in RUNS if any(run in fault.runs for fault in chosen.values())]
+    healthy = given.no_control or control(runs, given.jobs)
+    rows: list[tuple[str, str, str]] = []
+    for name, told in told_by([(fault.name, fault.runs) for fault in chosen.values()], given.jobs):
+        rows.append(outcome_of(chosen[name], told))
+        print(f"{rows[-1][0]:<40} {rows[-1][1]:<10} {rows[-1][2]}", flush=True)
+        if given.json is not None:
+            given.json.write_text(json.dumps([dict(zip(("fault", "run", "line"), row, strict=True)) for row in rows]))
+    missed = [name for name, _, line in rows if line.startswith(("MISSED", CRASHED))]
+    waiting = [name for name in missed if chosen[name].waits]
+    seconds = time.perf_counter() - began
+    print(f"{len(rows) - len(missed)} of {len(rows)} caught, {len(waiting)} wait, {seconds:.0f} s")
+    return 0 if healthy and len(missed) == len(waiting) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
