@@ -16,7 +16,7 @@ class HeunState(NamedTuple):
 
 
 def heun(potential, like, *, temperature: float, step_size: float) -> Kernel:
-    """θ′ = θ − (h/2)(∇V(θ) + ∇V(θ̃)) + √(2hT) ξ, with the predictor θ̃ = θ − h∇V(θ) + √(2hT) ξ of the same ξ."""
+    """θ′ = θ − (h/2)(∇V(θ) + ∇V(θ̃)) + √(2hT) ζ, with the predictor θ̃ = θ − h∇V(θ) + √(2hT) ζ of the same ζ."""
     step_size = float(step_size)
     amplitude = math.sqrt(2.0 * step_size * temperature)
 

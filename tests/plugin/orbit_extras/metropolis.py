@@ -42,7 +42,7 @@ class WalkInfo(NamedTuple):
 
 
 def metropolis(potential, like, *, temperature: float, proposal: float) -> Kernel:
-    """θ′ = θ + δ ξ with probability min(1, exp(−(V(θ′) − V(θ))/T)), else θ; ξ ~ N(0, I)."""
+    """θ′ = θ + δ ζ with probability min(1, exp(−(V(θ′) − V(θ))/T)), else θ; ζ ~ N(0, I)."""
     normals = normal_like(like)
 
     def draw(key, chains):
