@@ -1,4 +1,4 @@
-"""Random-walk Metropolis on the confined potential: no gradient, no bias of a step, the laws of Langevin dynamics."""
+"""Random-walk Metropolis on the confined potential: no gradient, no bias of a step."""
 
 import math
 import time
