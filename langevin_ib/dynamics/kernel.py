@@ -143,7 +143,7 @@ def kernel_kind(name: str) -> KernelKind:
 
 
 def gaussian_mean(phi: Potential, mean: Params, variance: float) -> Float[Array, ""]:
-    """E φ(m + √v ξ) = φ(m) + ½ v tr D²φ, ξ ~ N(0, I), of a quadratic φ."""
+    """E φ(m + √v ζ) = φ(m) + ½ v tr D²φ, ζ ~ N(0, I), of a quadratic φ."""
     flat, unravel = ravel_pytree(mean)
     return phi(mean) + 0.5 * variance * jnp.trace(jax.hessian(lambda x: phi(unravel(x)))(flat))
 

@@ -31,7 +31,7 @@ class LeimkuhlerMatthewsState(NamedTuple):
 
 
 def leimkuhler_matthews(potential: Potential, like: Params, *, temperature: float, step_size: float) -> Kernel:
-    """θ' = θ − h∇V(θ) + √(hT/2) (ξ_n + ξ_{n+1}); one gradient a step, the stationary law is off by O(h²).
+    """θ' = θ − h∇V(θ) + √(hT/2) (ζ_n + ξ_{n+1}); one gradient a step, the stationary law is off by O(h²).
 
     Exact in the stationary law of a quadratic V. Arguments as for Euler and Maruyama's: V, a parameter pytree
     of the noise's shapes and dtype, T ≥ 0, h > 0.
@@ -43,7 +43,7 @@ def leimkuhler_matthews(potential: Potential, like: Params, *, temperature: floa
 
     def init(params: Params, task: PyTree) -> LeimkuhlerMatthewsState:
         refuse_task(task)
-        # ξ_0 = 0 instead of a normal: it only shortens the first step's kick, deep inside the burn-in.
+        # ζ_0 = 0 instead of a normal: it only shortens the first step's kick, deep inside the burn-in.
         return LeimkuhlerMatthewsState(params, jax.tree.map(jnp.zeros_like, params))
 
     def step(
@@ -61,7 +61,7 @@ def leimkuhler_matthews(potential: Potential, like: Params, *, temperature: floa
         return LeimkuhlerMatthewsState(position, noise), LangevinInfo()
 
     def mean_after(phi: Potential, state: LeimkuhlerMatthewsState, task: PyTree) -> Float[Array, ""]:
-        """φ(θ − h∇V + aξ_n) + ½ a² tr D²φ, a = √(hT/2)."""
+        """φ(θ − h∇V + aζ_n) + ½ a² tr D²φ, a = √(hT/2)."""
         refuse_task(task)
         gradient = jax.grad(potential)(state.position)
         drifted = jax.tree.map(
