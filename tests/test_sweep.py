@@ -169,6 +169,7 @@ def test_what_is_finished_is_skipped_and_what_failed_is_tried_again(swept, monke
     assert [row["reason"] for row in after[1::2]] == ["again"]
     said = capsys.readouterr()
     assert "1 of 2 members are done" in said.out
+    assert "side by side" not in said.out  # there is nothing yet that the run that is done could stand beside
     assert "error: member 2 of 2 (window = 50.0 60.0, beta = 5) failed: again" in said.err
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import as_completed
@@ -214,6 +215,9 @@ class _Told:
             self._say("no sweep.parquet, which needs pip install pyarrow")
         done = sum(outcome.status == "done" for outcome in self.outcomes.values())
         self._say(f"{done} of {len(self._members)} members are done; saved in {folder}")
+        if done > 1:
+            command = called(PROGRAM).removesuffix("sweep") + "compare"
+            self._say(f"side by side: {command} {shlex.quote(str(folder))}")
 
     def failed(self) -> int:
         """The exit code; a line on standard error for each member that has failed."""
