@@ -209,6 +209,14 @@ def outcome(c, laws=(("exact", 0.99), ("slice", 1.0))):
     return Outcome("done", f"uv-{c}", rows=(row | {f"{law}_c": value for law, value in laws},))
 
 
+def test_a_sweep_says_how_its_runs_are_set_beside_each_other(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(command, "work", lambda task: outcome(float(task.number)))
+    file = write(tmp_path / "sweep.toml", beta=[5, 6])
+    assert sweep.main([file, "--out", str(tmp_path / "out")]) == 0
+    (folder,) = (tmp_path / "out").glob("sweep-*")
+    assert f"side by side: python -m langevin_ib.compare {folder}\n" in capsys.readouterr().out
+
+
 def test_the_figure_has_a_series_for_each_other_setting_and_lines_where_laws_have_one_c():
     made = grid({"confine": ["stiff", "weight-decay"], "beta": [1, 5, 50]})
     laws = [(("exact", 0.99), ("slice", 1.0), ("pushforward", -1.0), ("fitted", 0.1 * number)) for number in range(6)]

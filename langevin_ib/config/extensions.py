@@ -133,6 +133,9 @@ def _imported(kind: Kind, name: str, module: str, attribute: str) -> Any:
     except LangevinIBError:
         raise
     except (Exception, SystemExit) as error:  # of a user's module
+        hint = _of_file(kind, name) if isinstance(error, ModuleNotFoundError) else ""
+        if hint:
+            raise ConfigError(setting, _spelt(kind), repr(name) + hint) from None
         raise ConfigError(setting, "in a module that can be imported", f"{name}: {one_line(error)}") from None
     if record is None:
         raise ConfigError(setting, f"{_spelt(kind, of=True)} {module}", f"{name}, of which there is none")
