@@ -6,6 +6,8 @@ from langevin_ib.output.blocks import Line
 from langevin_ib.runs.result import InvariantResult, Result, SgdDetails
 
 FREE = "fitted"  # the fitted law of which c is free too
+OWN = "sgd"  # law (S)
+LEADING = "(S) is the leading order in η"
 GOOD_TO = 2.0  # factor that an estimate to leading order in η may be off
 
 
@@ -56,6 +58,11 @@ def descent_lines(result: Result, details: SgdDetails) -> tuple[Line, ...]:
     lines.append(_charge(details))
     if details.law_error:
         lines.append(_own_error(result, details))
+    elif any(OWN in invariant.laws for invariant in result.invariants.values()):  # errors of all, or of none
+        lines.append(
+            f"{LEADING}: its own error is not estimated, for the noise {result.plan.config.noise} "
+            "does not give its cumulants"
+        )
     return tuple(map(Line, lines))
 
 
@@ -102,7 +109,7 @@ def _own_error(result: Result, details: SgdDetails) -> str:
         meaning = "compatible with that"
     of = f" of {name}" if len(rows) > 1 else ""
     return (
-        f"(S) is the leading order in η: its own error{of}, estimated to a factor of {GOOD_TO:g} from the moments of a "
+        f"{LEADING}: its own error{of}, estimated to a factor of {GOOD_TO:g} from the moments of a "
         f"step, is TV {error.tv:.4f} and {order}; the distance measured, {measured}, is {meaning}"
     )
 

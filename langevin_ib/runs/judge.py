@@ -71,9 +71,14 @@ def judge(prepared: Prepared, draws: Draws, details: Details | None = None) -> R
     joint = _joint(prepared, sample)
 
     every: list[Doubt] = []
+    process = type(plan.config.process)
     if not prepared.at_rest:
-        every = [*prepared.doubts, *absent, *convergence_doubts(mixing, step_check, reference, drifting=plan.drifting)]
-        every += [*health_doubts(sample), *getattr(details, "doubts", ())]
+        every = [
+            *prepared.doubts,
+            *absent,
+            *convergence_doubts(mixing, step_check, reference, drifting=plan.drifting, process=process),
+        ]
+        every += [*health_doubts(sample, process), *getattr(details, "doubts", ())]
         if not plan.drifting:  # else neither c nor the share of the slab is that of a stationary law
             own = [row for rows in laws.values() for row in rows.values() if row.about.role == "own"]
             every += contradictions(coefficient, own, step_check, reference, shares)
