@@ -67,6 +67,9 @@ def law(
     >>> round(float(jnp.exp(prior.log_prob(1.0))), 4)  # K₀(1)/π
     0.134
     """
+    if not isinstance(config, RunConfig | None):
+        wanted = "a RunConfig, or left out with settings by name, law(NAME, beta=10.0)"
+        raise ConfigError("config", wanted, f"a {type(config).__name__}")
     window = _window(window)
     config = RunConfig(**settings) if config is None else config.replace(**settings)
     if not config.process.gibbs:

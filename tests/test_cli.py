@@ -114,7 +114,12 @@ BAD = {
         ["--sampler", "sgd", "--model", "relu", "--set", "population=yes", "--noise", "minibatch"],
         "--noise must be fresh or none for relu here",
     ),
-    "unknown option": (["--kapa", "4"], "unrecognized arguments: --kapa 4"),
+    "unknown option": (["--kapa", "4"], "unrecognized arguments: --kapa 4; the nearest is --kappa"),
+    "a file for a model": (["--model", "mine.py"], "got 'mine.py'; of that file it is mine:FUNCTION"),
+    "several values": (
+        ["--beta", "10,20"],
+        "got 10,20 (several values are a sweep: python -m langevin_ib.sweep FILE)",
+    ),
     "option without value": (["--beta"], "--beta: expected one argument"),
     "no such file": (["--config", "missing.toml"], "--config must be a readable TOML file, got missing.toml"),
 }
@@ -162,6 +167,9 @@ def test_bad_input_is_one_clear_line_and_nothing_is_written(case, tmp_path, monk
         ("[model]\nname = 'uv'", "--model must be a name"),
         ("step_check = [1]", "--step-check must be yes, no or auto"),
         ("precision = 32.0", "--precision must be one of 32, 64"),
+        ("beta = [2, 5]", "run.toml; several values are a sweep: python -m langevin_ib.sweep "),
+        ('confine = ["stiff", "none"]', "run.toml; several values are a sweep: python -m langevin_ib.sweep "),
+        ("[options]\nsamples = [1, 2]", "run.toml; several values are a sweep: python -m langevin_ib.sweep "),
         ("chains = true", "--chains must be a whole number"),
     ],
 )
@@ -170,6 +178,11 @@ def test_a_bad_file_is_one_clear_line(text, message, tmp_path, capsys):
     assert sim.main(["--config", str(tmp_path / "run.toml"), "--out", str(tmp_path / "runs")]) == 2
     assert message in last_error(capsys)
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_list_that_is_one_value_is_no_sweep(capsys, tmp_path):
+    assert sim.main(["--laws", "exact", "nope", "--out", str(tmp_path)]) == 2
+    assert "sweep" not in last_error(capsys)
 
 
 def test_a_file_that_is_not_text_is_one_clear_line(tmp_path, capsys):

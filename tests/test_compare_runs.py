@@ -1,6 +1,7 @@
 """Runs beside each other: which setting is the axis, what the table and the pictures say, what is refused."""
 
 import dataclasses
+import itertools
 import json
 
 import numpy as np
@@ -11,6 +12,7 @@ from test_page import Page
 from langevin_ib import RunConfig
 from langevin_ib.cli import compare as command
 from langevin_ib.errors import UsageError
+from langevin_ib.output.blocks import Lines
 from langevin_ib.output.compare import Saved, compared, read_run, read_runs
 from langevin_ib.output.compare_report import (
     comparison_answer,
@@ -25,6 +27,7 @@ from langevin_ib.output.folders import write_partial
 from langevin_ib.output.plots import closed, line_style
 
 STIFF = {"confine": "stiff"}
+C = "c = 1.000 ± 0.050".replace(" ", "\N{NO-BREAK SPACE}")  # as a title has it
 
 
 def summary_of(c=1.0, verdicts=(), doubts=(), **settings):
@@ -109,8 +112,14 @@ def test_words_are_beside_each_other_without_a_line_between_them(tmp_path):
 
 def test_runs_at_one_place_are_series(tmp_path):
     given = [{"beta": beta, "kappa": kappa} for kappa in (1.0, 2.0) for beta in (2.0, 3.0, 4.0)]
-    above, _ = closed(comparison_figure(compared(runs(tmp_path, *given)))).axes
+    above, *below = closed(comparison_figure(compared(runs(tmp_path, *given)))).axes
     assert [bars.get_label() for bars in above.containers] == ["kappa = 1", "kappa = 2"]
+    assert [axes.get_legend().get_title().get_text() for axes in below] == ["kappa = 1", "kappa = 2"]
+    for axes in below:  # no law has two points at one place
+        assert [list(bars.lines[0].get_xdata()) for bars in axes.containers] == [[2, 3, 4]] * 2
+    settings = itertools.product((2.0, 3.0, 4.0, 5.0), (1.0, 2.0, 3.0), (1.0, 2.0, 3.0))
+    many = [dict(zip(("beta", "kappa", "target"), values, strict=True)) for values in settings]
+    assert len(closed(comparison_figure(compared(runs(tmp_path / "many", *many)))).axes) == 2
 
 
 def test_runs_without_c_have_distances_alone_and_runs_without_laws_c_alone(tmp_path):
@@ -133,7 +142,12 @@ ANSWERS = {
     "all": ([{"verdicts": {"exact": "agrees"}}] * 2, "The draws agree with exact in 2 of 2 runs."),
     "some": ([{"verdicts": {"exact": "agrees", "naive": "agrees"}}, {"verdicts": {"exact": "agrees"}}],
              "The draws agree with exact in 2, with naive in 1 of 2 runs."),
-    "none": ([{}, {}], "In none of the 2 runs is a law found to agree."),
+    "none": ([{"verdicts": {"exact": "differs"}}] * 2,
+             "In none of the 2 runs is a law found to agree; 2 differ from every law."),
+    "undecided is not none": ([*({"verdicts": {"exact": verdict}} for verdict in
+                                 ("undecided", "agrees", "undecided", "differs")), {"doubts": ["R-hat 2"]}],
+                              "The draws agree with exact in 1 of 5 runs; 2 are undecided (exact); 1 differs from "
+                              "every law; 1 is in doubt, without a verdict."),
     "a doubt": ([{"verdicts": {"exact": "agrees"}}, {"doubts": ["R-hat 2"]}],
                 "The draws agree with exact in 1 of 2 runs; 1 is in doubt, without a verdict."),
 }  # fmt: skip
@@ -151,16 +165,66 @@ def test_the_table_says_what_differs_what_holds_and_leads_to_each_page(tmp_path)
         {"beta": 3.0, "doubts": ["a", "b"], "page": 0},
     )
     table = runs_table(compared(found), tmp_path / "out" / "compare-1")
-    assert [column.title for column in table.columns] == [
-        "run", "model", "protocol", "beta", "laws that hold", "c ± s.e.", "TV", "doubts",
-    ]  # fmt: skip
+    titles = ["run", "beta", "c ± s.e.", "laws that hold (TV)", "doubts"]
+    assert [column.title for column in table.columns] == titles
     ((first, second),) = table.sections
     assert first[0].href == "../../runs/run%200/report.html"
     assert not hasattr(second[0], "href")  # it has no page
-    assert first[1:] == (
-        "uv", "langevin, 100|χ|²/2", "2", "exact", "1.000 ± 0.050", "exact 0.0123", "–",
-    )  # fmt: skip
-    assert second[4:] == ("no verdict", "1.000 ± 0.050", "exact 0.0123", "2")
+    assert first[1:] == ("2", "1.000 ± 0.050", "exact 0.0123", "–")
+    assert second[1:] == ("3", "1.000 ± 0.050", "no verdict", "2")
+
+
+STANDINGS = {
+    "agrees and undecided": ({"exact": "agrees", "naive": "undecided"}, "exact 0.0123; undecided: naive 0.3100"),
+    "undecided": ({"exact": "undecided", "naive": "differs"}, "undecided: exact 0.0123"),
+    "none": ({"exact": "differs", "naive": "differs"}, "none; nearest: exact 0.0123"),
+}
+
+
+@pytest.mark.parametrize(("verdicts", "said"), STANDINGS.values(), ids=STANDINGS)
+def test_none_holds_only_where_every_law_differs(tmp_path, verdicts, said):
+    table = runs_table(compared(runs(tmp_path, {"beta": 2.0, "verdicts": verdicts}, {"beta": 3.0})), tmp_path)
+    assert table.sections[0][0][3] == said
+
+
+def test_protocols_are_a_column_only_where_no_setting_in_the_table_says_them(tmp_path):
+    def with_protocols(given, *confinements):
+        found = runs(tmp_path / "".join(confinements), *given)
+        for run, confinement in zip(found, confinements, strict=True):
+            run.summary["protocol"]["confinement"] = confinement
+        comparison = compared(found)
+        lines = next(block for block in comparison_report(comparison, tmp_path).blocks if isinstance(block, Lines))
+        return [column.title for column in runs_table(comparison, tmp_path).columns][1:-3], lines.lines[0].text
+
+    by_beta = [{"beta": 2.0}, {"beta": 3.0}]
+    assert with_protocols(by_beta, "A", "A") == (["beta"], "protocol of all runs: langevin, A")
+    assert with_protocols(by_beta, "A", "B")[0] == ["beta", "protocol"]
+    by_name = [STIFF, {"confine": "weight-decay"}]
+    assert with_protocols(by_name, "A", "C") == (["confine"], "confine = stiff: langevin, A")
+
+
+def sweep_of(place, *rows):
+    """A folder of a sweep beside the folders of its runs."""
+    folder = place / "sweep-1"
+    folder.mkdir()
+    lines = ["member,folder,status,scalar", *(f"{number},{name},{status},z" for number, name, status in rows)]
+    (folder / "sweep.csv").write_text("\n".join(lines), encoding="utf-8")
+    return folder
+
+
+def test_a_sweep_stands_for_its_runs_that_are_done(tmp_path):
+    first, second, third = (saved(tmp_path, f"run {i}", beta=2.0 + i) for i in range(3))
+    folder = sweep_of(tmp_path, (1, "run 0", "done"), (1, "run 0", "done"), (2, "", "failed"), (3, "run 1", "done"))
+    assert [run.name for run in read_runs([folder])] == ["run 0", "run 1"]
+    assert [run.name for run in read_runs([folder, third, second])] == ["run 0", "run 1", "run 2"]
+    with pytest.raises(UsageError, match="is given twice"):
+        read_runs([folder, folder])
+    (folder / "sweep.csv").write_text("member\n1\n", encoding="utf-8")
+    with pytest.raises(UsageError, match=r"whose sweep\.csv is damaged"):
+        read_runs([folder, first])
+    alone = sweep_of(tmp_path / first.name, (1, first.name, "done"))
+    with pytest.raises(UsageError, match=r"of a run, got .*, which is not there"):
+        read_runs([alone])
 
 
 def test_a_law_has_the_colour_of_its_name_and_one_of_ones_own_another(tmp_path):
@@ -178,7 +242,7 @@ def test_the_panels_are_each_runs_histograms(tmp_path):
     found = runs(tmp_path, {"beta": 2.0}, {"beta": 3.0, "doubts": ["a"]})
     chart = comparison_chart(compared(found))
     assert [panel.title for panel in chart.panels] == [
-        "beta = 2, c = 1.000 ± 0.050", "beta = 3, c = 1.000 ± 0.050, in doubt",
+        f"beta = 2, {C}", f"beta = 3, {C}, in doubt",
     ]  # fmt: skip
     many = dataclasses.replace(found[0], summary=json.loads(json.dumps(found[0].summary)))
     one = many.summary["invariants"]["z"]
@@ -192,7 +256,7 @@ def test_the_command_writes_a_page_a_file_and_pictures(tmp_path, capsys):
     assert command.main([*folders, "--out", str(tmp_path / "out")]) == 0
     (folder,) = (tmp_path / "out").iterdir()
     said = capsys.readouterr().out
-    assert "2 runs, which differ in beta" in said
+    assert "2 runs of uv, which differ in beta" in said
     assert f"saved in {folder}" in said
     assert {path.name for path in folder.iterdir()} == {"compare.json", "compare.png", "histograms.png", "report.html"}
     written = json.loads((folder / "compare.json").read_text(encoding="utf-8"))

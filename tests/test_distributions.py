@@ -1,5 +1,6 @@
 """Laws as NumPyro distributions: normalised, the quantile the inverse of the distribution, draws of it, gradients."""
 
+import inspect
 import types
 
 import jax
@@ -285,6 +286,11 @@ def test_the_outermost_draws(built, x, monkeypatch):
 
 REFUSED = {
     "many coordinates": (lambda: law("exact", model="relu"), ConfigError, "of one coordinate"),
+    "a table of settings": (
+        lambda: inspect.unwrap(law)("exact", {"beta": 10}),
+        ConfigError,
+        "be a RunConfig, or left out",
+    ),
     "SGD": (lambda: law("exact", sampler="sgd", noise="label"), ConfigError, "a Gibbs measure"),
     "a prior without a window": (lambda: law("exact", loss=False), ConfigError, "where the loss is left out"),
     "a window that decreases": (lambda: law("slice", window=(2.0, 1.0)), ConfigError, "increasing"),

@@ -7,12 +7,14 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 from pages import PAGES, ROOT, Block, blocks, files, inline, ours, parted
 
 from langevin_ib.cli import run as run_command
+from langevin_ib.config.grid import grid
 
 BLOCKS = [one for page in PAGES for one in blocks(page)]
 FEW = ["--chains", "64"]
@@ -169,6 +171,12 @@ def test_python_of_a_page_runs(one, folder):
 @pytest.mark.parametrize("one", [one for one in BLOCKS if one.mark("same as")], ids=name_of)
 def test_a_file_that_a_page_shows_is_that_of_the_repository(one):
     assert one.text == (ROOT / one.mark("same as")).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(("number", "members"), [(0, 6), (1, 2)])
+def test_the_files_of_settings_on_the_page_of_runs_are_sweeps(number, members):
+    texts = [one.text for one in BLOCKS if one.page == "docs/running.md" and one.language == "toml"]
+    assert len(grid(tomllib.loads(texts[number])).members) == members
 
 
 ERRORS = [one for one in BLOCKS if one.language == "console"]

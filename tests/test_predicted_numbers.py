@@ -302,6 +302,12 @@ def test_the_sentence_follows_from_the_estimate():
     assert "is compatible with that" in text
     error = result.details.law_error["z"]
     details = dataclasses.replace(result.details, law_error={"z": error._replace(tv=error.tv / 10.0)})
+    unknown = dataclasses.replace(
+        result, details=dataclasses.replace(details, law_error={})
+    )  # a noise without cumulants
+    assert "(S) is the leading order in η: its own error is not estimated, for the noise fresh does not give its " in (
+        "\n".join(line for line, _ in findings(unknown))
+    )
     wrong = dataclasses.replace(result, details=details)
     assert "times that, which it does not explain" in "\n".join(line for line, _ in findings(wrong))
 

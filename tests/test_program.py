@@ -45,7 +45,12 @@ def test_an_unknown_command_is_one_line_with_the_nearest(capsys):
     assert line.startswith("langevin-ib: error: the command must be one of sim, sweep, ")
     assert line.endswith(", got swep; the nearest is sweep")
     assert refused(capsys, "atribute").endswith("the nearest is attribute")
-    assert "unrecognized arguments: --beta" in refused(capsys, "--beta", "10")
+    assert refused(capsys, "--beta", "10").endswith("unrecognized arguments: --beta 10")
+    assert refused(capsys, "sim", "--chain", "12").endswith(
+        "unrecognized arguments: --chain 12; the nearest is --chains"
+    )
+    assert refused(capsys, "run", "--law-draw=3").endswith("; the nearest is --law-draws")
+    assert refused(capsys, "run", "--beta", "2,3").endswith("(several values are a sweep: langevin-ib sweep FILE)")
 
 
 @pytest.mark.parametrize(

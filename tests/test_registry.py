@@ -178,6 +178,14 @@ def test_a_model_of_ones_own_is_imported_from_the_current_directory(own):
         ("own_models:", {}, "model must be module:function, got 'own_models:'"),
         (":f", {}, "model must be module:function, got ':f'"),
         (
+            "../mine/own_models.py:good",
+            {},
+            "model must be module:function, got '../mine/own_models.py:good'; of that file it is own_models:good, from "
+            "the folder ../mine",
+        ),
+        ("own_models.py:good", {}, "model must be module:function, got 'own_models.py:good'; of that file it is own_"),
+        (".own_models:good", {}, "model must be module:function, got '.own_models:good'"),
+        (
             "own_models:fails",
             {},
             "model must be a function that builds a model, got own_models:fails, which",

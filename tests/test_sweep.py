@@ -169,6 +169,7 @@ def test_what_is_finished_is_skipped_and_what_failed_is_tried_again(swept, monke
     assert [row["reason"] for row in after[1::2]] == ["again"]
     said = capsys.readouterr()
     assert "1 of 2 members are done" in said.out
+    assert "side by side" not in said.out  # there is nothing yet that the run that is done could stand beside
     assert "error: member 2 of 2 (window = 50.0 60.0, beta = 5) failed: again" in said.err
 
 
@@ -206,6 +207,14 @@ def outcome(c, laws=(("exact", 0.99), ("slice", 1.0))):
         "doubts": "",
     }
     return Outcome("done", f"uv-{c}", rows=(row | {f"{law}_c": value for law, value in laws},))
+
+
+def test_a_sweep_says_how_its_runs_are_set_beside_each_other(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(command, "work", lambda task: outcome(float(task.number)))
+    file = write(tmp_path / "sweep.toml", beta=[5, 6])
+    assert sweep.main([file, "--out", str(tmp_path / "out")]) == 0
+    (folder,) = (tmp_path / "out").glob("sweep-*")
+    assert f"side by side: python -m langevin_ib.compare {folder}\n" in capsys.readouterr().out
 
 
 def test_the_figure_has_a_series_for_each_other_setting_and_lines_where_laws_have_one_c():

@@ -7,6 +7,7 @@ import atexit
 import contextlib
 import difflib
 import gc
+import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -14,6 +15,7 @@ from contextvars import ContextVar
 from typing import Any, NamedTuple, NoReturn
 
 from langevin_ib import __version__, signals
+from langevin_ib.config.choices import flat_settings
 from langevin_ib.errors import (
     BreachError,
     ConfigError,
@@ -31,6 +33,8 @@ COLUMN = 32  # at which the texts of its options begin, at most
 # New objects at which Python's collector looks through them, and rounds of a generation before one of the next. Imports
 # and traces leave hundreds of thousands that stay, which at its own numbers it goes through again and again.
 COLLECTED_AT = (200_000, 10, 10)
+LIKE = 0.7  # of an option to one that is not known, from which it may have been meant
+VERBS = r"\b((?:raise|lower|higher|smaller|larger|wider) )(\w+(?: or \w+)*)"  # before what is to be set otherwise
 BAD_INPUT, FAILED_RUN, INTERRUPTED = 2, 3, 130
 
 
@@ -57,14 +61,22 @@ def called(program: str) -> str:
     return _CALLED.get() or program
 
 
-def near(word: str, known: Sequence[str]) -> str:
-    """The known word that is nearest to one that is not, as the end of an error.
+def beside(program: str, other: str) -> str:
+    """What another command is called, beside one as it was called.
 
-    >>> near("swep", ["sim", "sweep"])
-    '; the nearest is sweep'
+    >>> beside("python -m langevin_ib.sim", "sweep"), beside("langevin-ib run", "sweep")
+    ('python -m langevin_ib.sweep', 'langevin-ib sweep')
     """
-    (nearest,) = difflib.get_close_matches(word, known, n=1, cutoff=0.0)
-    return f"; the nearest is {nearest}"
+    return re.sub(r"\w+$", other, called(program))
+
+
+def near(word: str, known: Sequence[str], likeness: float = 0.0) -> str:
+    """The known word that is nearest to one that is not, as the end of an error; empty if none is as like as that.
+
+    >>> near("swep", ["sim", "sweep"]), near("--spread", ["--seeds"], 0.7)
+    ('; the nearest is sweep', '')
+    """
+    return "".join(f"; the nearest is {each}" for each in difflib.get_close_matches(word, known, n=1, cutoff=likeness))
 
 
 class Parser(argparse.ArgumentParser):
@@ -105,7 +117,10 @@ class Parser(argparse.ArgumentParser):
         return "\n".join([*parts, self.examples] if self.examples else parts)
 
     def error(self, message: str) -> NoReturn:
-        raise UsageError(message.replace("argument ", "", 1))
+        _, unknown, words = message.partition("unrecognized arguments: ")
+        options = [word.partition("=")[0] for word in words.split() if unknown and word.startswith("--")]
+        known = [option for action in self._actions for option in action.option_strings]
+        raise UsageError(message.replace("argument ", "", 1) + (near(options[0], known, LIKE) if options else ""))
 
 
 class _HelpAll(argparse.Action):
@@ -156,7 +171,8 @@ def guarded(program: str, work: Callable[[], int], *, interrupted: str | None = 
         if found is None:
             raise
         left = f"; {interrupted or signals.left()}" if isinstance(error, OSError) else ""
-        return _fail(program, found.line + left, found.code)
+        line = found.line if isinstance(error, ConfigError) else with_options(found.line)  # of a file, settings
+        return _fail(program, line + left, found.code)
 
 
 class Fault(NamedTuple):
@@ -203,6 +219,23 @@ def _seldom_collected() -> Iterator[None]:
 def flag(name: str) -> str:
     """The option of a setting."""
     return "--set" if name == "options" else "--" + name.replace("_", "-")
+
+
+def with_options(text: str) -> str:
+    """A sentence of a result in which settings, where it says what to do about them, are the options of a command.
+
+    Python and files spell them with underscores. One that is an English word too is an option after a verb alone.
+
+    >>> with_options("use a smaller step_size, or a lower beta; raise burn_in or steps; 400 steps")
+    'use a smaller --step-size, or a lower --beta; raise --burn-in or --steps; 400 steps'
+    """
+    known = {name for name, one in flat_settings().items() if one.option}
+
+    def spelled(words: str) -> str:
+        return re.sub(r"\w+", lambda word: flag(word[0]) if word[0] in known else word[0], words)
+
+    text = re.sub(VERBS, lambda found: found[1] + spelled(found[2]), text)
+    return re.sub(r"(?<![\w.:/-])[a-z]+_[a-z_]+(?![\w.:(/])", lambda found: spelled(found[0]), text)
 
 
 def own_output() -> contextlib.AbstractContextManager[Any]:

@@ -14,8 +14,12 @@ PROGRAM = "python -m langevin_ib.compare"
 
 def build_parser() -> Parser:
     """Folders, and where the page goes."""
-    parser = new_parser(PROGRAM, "Set the runs of some folders beside each other: which laws hold, c, distances.")
-    parser.add_argument("runs", metavar="RUN", nargs="+", help="folder of a run, as sim and sweep save it; two or more")
+    parser = new_parser(
+        PROGRAM, "Set the runs of some folders, or of a sweep, beside each other: which laws hold, c, distances."
+    )
+    parser.add_argument(
+        "runs", metavar="RUN", nargs="+", help="folder of a run, or of a sweep for all of its runs; two runs or more"
+    )
     parser.add_argument("--out", metavar="DIR", default="runs", help="where the folder goes [runs]")
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
     parser.add_argument("--json", action="store_true", help="print compare.json on standard output, not the table")

@@ -6,12 +6,12 @@ import contextlib
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 from langevin_ib import signals
-from langevin_ib.cli.command import own_output
+from langevin_ib.cli.command import own_output, with_options
 from langevin_ib.errors import FailedRunError
 from langevin_ib.stages import Progress, Stages
 
@@ -111,9 +111,20 @@ def execute(job: Job[R], output: Output, named: AbstractContextManager[None] | N
         from langevin_ib.output.progress import console  # noqa: PLC0415 - see above
         from langevin_ib.output.terminal import show  # noqa: PLC0415
 
-        show(done.report, console())
+        show(_with_options(done.report), console())
         console().print(f"saved in {done.folder}", soft_wrap=True)
     return 0
+
+
+def _with_options(report: Report) -> Report:
+    """As a command says it: what to do about a setting is what to do about its option."""
+    from langevin_ib.output.blocks import Lines  # noqa: PLC0415 - see above
+
+    def spelled(lines: Lines) -> Lines:
+        return replace(lines, lines=tuple(line._replace(text=with_options(line.text)) for line in lines.lines))
+
+    blocks = tuple(spelled(block) if isinstance(block, Lines) else block for block in report.blocks)
+    return replace(report, blocks=blocks, lead=with_options(report.lead))
 
 
 def perform(job: Job[R], output: Output, named: AbstractContextManager[None] | None = None) -> Done[R]:

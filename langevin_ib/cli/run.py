@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 from langevin_ib import signals
-from langevin_ib.cli.command import Parser, flag, guarded, new_parser, own_output
+from langevin_ib.cli.command import Parser, beside, flag, guarded, new_parser, own_output
 from langevin_ib.cli.job import Job, Output, execute
 from langevin_ib.cli.options import Origins, add_output, add_settings, list_choices, typed_settings
 from langevin_ib.cli.scheduler import add_scheduler, parse_scheduler
@@ -96,7 +97,7 @@ def _simulate(argv: Sequence[str]) -> int:
     typed = typed_settings(arguments, declared)
     # An error of the option --config is one about a name in the file.
     origins = Origins({*declared, "config"}, typed, {*settings, "config"}, f"from {path}")
-    with origins.named():
+    with _sweep_named(settings | typed, path), origins.named():
         config = RunConfig.from_dict(settings | typed)
     retained = _retained(settings, typed, declared)
     extends = None
@@ -202,12 +203,35 @@ def _choose(argv: Sequence[str]) -> _Chosen:
         with own_output():
             settings = reconciled(settings, typed)
         choices = {name: value for name, value in (settings | typed).items() if name in CHOICES}
-        with Origins(flat_settings(), typed, settings, f"from {path}").named(), own_output():
+        origins = Origins(flat_settings(), typed, settings, f"from {path}")
+        with _sweep_named(settings | typed, path), origins.named(), own_output():
             return _Chosen(choices, RunConfig.classes_of(settings | typed), path, settings)
     except LangevinIBError:
         if {"-h", "--help", "--help-all", "--version"} & set(argv):
             return _Chosen({}, {}, None, {})
         raise
+
+
+@contextlib.contextmanager
+def _sweep_named(values: Mapping[str, Any], path: str | None) -> Iterator[None]:
+    """Add to an error about a setting that has several values which command takes them."""
+    try:
+        yield
+    except ConfigError as error:
+        name = "options" if error.option == "set" else error.option
+        value, declared = values.get(name), flat_settings().get(name)
+        each = value.values() if isinstance(value, Mapping) else [value]
+        listed = name != "options" and declared is not None and declared.kind.many  # a list is its one value
+        if listed or not any(map(_is_several, each)):
+            raise
+        hint = f"several values are a sweep: {beside(PROGRAM, 'sweep')} {path or 'FILE'}"
+        raise error.said_of(f"{error.origin}; {hint}" if error.origin else hint) from None
+
+
+def _is_several(value: Any) -> bool:
+    """Whether it is a list, or words with commas between them."""
+    words = value if isinstance(value, list) else value.split(",") if isinstance(value, str) else []
+    return len(words) > 1 and all(words)
 
 
 def _is_plug_in(kind: extensions.Kind, chosen: Any) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import as_completed
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from langevin_ib import signals
-from langevin_ib.cli.command import FAILED_RUN, Parser, called, fault, guarded, new_parser
+from langevin_ib.cli.command import FAILED_RUN, Parser, beside, called, fault, guarded, new_parser
 from langevin_ib.cli.job import Output, perform
 from langevin_ib.cli.run import job_of
 from langevin_ib.cli.scheduler import add_scheduler, parse_scheduler
@@ -214,6 +215,8 @@ class _Told:
             self._say("no sweep.parquet, which needs pip install pyarrow")
         done = sum(outcome.status == "done" for outcome in self.outcomes.values())
         self._say(f"{done} of {len(self._members)} members are done; saved in {folder}")
+        if done > 1:
+            self._say(f"side by side: {beside(PROGRAM, 'compare')} {shlex.quote(str(folder))}")
 
     def failed(self) -> int:
         """The exit code; a line on standard error for each member that has failed."""

@@ -113,7 +113,9 @@ def of_others(chosen: Iterable[tuple[Kind, Any]]) -> list[str]:
 
 def unknown(kind: Kind, name: str) -> ConfigError:
     """The error of a name that nothing goes by."""
-    return ConfigError(SETTING[kind], f"one of {', '.join(names(kind))}, or {_spelt(kind)}", repr(name))
+    return ConfigError(
+        SETTING[kind], f"one of {', '.join(names(kind))}, or {_spelt(kind)}", repr(name) + _of_file(kind, name)
+    )
 
 
 def is_known(kind: Kind, name: str) -> bool:
@@ -123,14 +125,17 @@ def is_known(kind: Kind, name: str) -> bool:
 
 def _imported(kind: Kind, name: str, module: str, attribute: str) -> Any:
     setting = SETTING[kind]
-    if not (module and attribute.isidentifier()):
-        raise ConfigError(setting, _spelt(kind), repr(name))
+    if not (all(part.isidentifier() for part in module.split(".")) and attribute.isidentifier()):
+        raise ConfigError(setting, _spelt(kind), repr(name) + _of_file(kind, name))
     try:
         with current_directory():
             record = getattr(importlib.import_module(module), attribute, None)
     except LangevinIBError:
         raise
     except (Exception, SystemExit) as error:  # of a user's module
+        hint = _of_file(kind, name) if isinstance(error, ModuleNotFoundError) else ""
+        if hint:
+            raise ConfigError(setting, _spelt(kind), repr(name) + hint) from None
         raise ConfigError(setting, "in a module that can be imported", f"{name}: {one_line(error)}") from None
     if record is None:
         raise ConfigError(setting, f"{_spelt(kind, of=True)} {module}", f"{name}, of which there is none")
@@ -179,6 +184,22 @@ def _spelt(kind: Kind, of: bool = False) -> str:
     if of:
         return f"{'a' if kind == 'model' else 'an'} {what} of module"
     return f"module:{what}"
+
+
+def _of_file(kind: Kind, name: str) -> str:
+    """What goes by the name of a file, as the end of an error: its module, with the folder that it is found from.
+
+    >>> _of_file("model", "../mine/cubic.py:model")
+    '; of that file it is cubic:model, from the folder ../mine'
+    >>> _of_file("model", "ratio.py"), _of_file("model", "ratio")
+    ('; of that file it is ratio:FUNCTION', '')
+    """
+    place, _, attribute = name.partition(":")
+    file = Path(place)
+    if file.suffix != ".py" or not file.stem.isidentifier():
+        return ""
+    folder = "" if file.parent == Path() else f", from the folder {file.parent}"
+    return f"; of that file it is {file.stem}:{attribute or _spelt(kind).partition(':')[2].upper()}{folder}"
 
 
 def _stem(name: str) -> str:

@@ -27,11 +27,15 @@ class ProcessSettings(Settings):
         steps_by_rule: whether a rule of the plan sets the number of steps.
         gibbs: whether it samples exp(−(L + C)/T) dθ at the `temperature` of its settings. One that does can use every
             confinement; one that does not, those that are not `gibbs_only`.
+        mixing: what helps chains that hardly mix, beside more steps, as a doubt ends.
+        finer: what helps steps that are too large.
     """
 
     confine: ClassVar[str] = "stiff"
     steps_by_rule: ClassVar[bool] = False
     gibbs: ClassVar[bool] = True
+    mixing: ClassVar[str] = ""
+    finer: ClassVar[str] = "a smaller step_size"
 
     def settled(self, config: RunConfig) -> ProcessSettings:
         """With what the choices of the configuration imply filled in.
@@ -56,6 +60,8 @@ class ProcessSettings(Settings):
 @dataclass(frozen=True)
 class LangevinSettings(ProcessSettings):
     """Langevin dynamics at T = σ²/β."""
+
+    mixing: ClassVar[str] = ", a lower beta or a larger step_size"
 
     beta: float = setting(10.0, "inverse temperature β", POSITIVE, group="model")
     sigma: float = setting(1.0, "noise level σ; the temperature is T = σ²/β", POSITIVE, group="model")
@@ -131,6 +137,8 @@ class SgdSettings(ProcessSettings):
     confine: ClassVar[str] = "none"
     steps_by_rule: ClassVar[bool] = True  # it follows from how fast χ decays
     gibbs: ClassVar[bool] = False
+    mixing: ClassVar[str] = " or a larger lr, and where they collapse a smaller lr or less noise"
+    finer: ClassVar[str] = "a smaller lr"
 
     noise: str = setting(
         "label",

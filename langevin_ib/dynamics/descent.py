@@ -66,7 +66,7 @@ def sgd(
     """θ' = θ − η (ĝ(θ) + λθ), with heavy-ball momentum μ: m' = μ m + ĝ + λθ, θ' = θ − η m' (optax's).
 
     ĝ is the gradient of ½ w mean |f(θ, x_b) − y_b − s ε_b|² + penalty over the batch of a step, or what the noise's
-    kind says. With `noise.isotropized` it is ∇L + |ĝ − ∇L| ξ/|ξ|, ξ ~ N(0, I). A model without `training` can be run
+    kind says. With `noise.isotropized` it is ∇L + |ĝ − ∇L| ζ/|ζ|, ζ ~ N(0, I). A model without `training` can be run
     without noise only, on its loss.
 
     A chain's task is a `Task`, best in the precision of its parameters; without one it learns the model's own.
@@ -169,7 +169,7 @@ def _label_shape(source: Source) -> tuple[int, ...]:
 
 
 def _isotropized(gradient: Params, mean: Params, direction: Float[Array, " q"]) -> Params:
-    """mean + |gradient − mean| ξ/|ξ|."""
+    """mean + |gradient − mean| ζ/|ζ|."""
     drift, unravel = ravel_pytree(mean)
     length = jnp.linalg.norm(ravel_pytree(gradient)[0] - drift)
     return unravel(drift + length * direction / jnp.linalg.norm(direction))

@@ -3,7 +3,7 @@
 An integrator of weak order up to two keeps its order when its normals give way to any numbers with the same first five
 moments. Four points do with three bits: ±a with probability 3/8 each, ±b with 1/8 each,
 
-    a² = 1 − √(2/3),  b² = 1 + √6,  so that E ξ² = 1 and E ξ⁴ = 3,
+    a² = 1 − √(2/3),  b² = 1 + √6,  so that E ζ² = 1 and E ζ⁴ = 3,
 
 odd moments vanishing. One word of 32 bits holds ten. The order is one of smooth observables; what becomes of bins is
 measured (`sims/bench/increments.py`). Normals come in pairs, from two words (Box & Muller, Ann. Math. Stat. 29, 610

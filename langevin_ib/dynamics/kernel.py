@@ -36,7 +36,7 @@ class Smoothed:
 
     Attributes:
         values: θ ↦ φ(θ).
-        over_normals: (m, v) ↦ E φ(m + √v ξ), ξ ~ N(0, I), exact for any increments that share its first five moments:
+        over_normals: (m, v) ↦ E φ(m + √v ζ), ζ ~ N(0, I), exact for any increments that share its first five moments:
             of polynomials up to degree five.
         hessians: D²φ of those that are quadratic, in front; None where nobody asks.
     """
@@ -183,7 +183,7 @@ def kernel_kind(name: str) -> KernelKind:
 
 
 def gaussian_mean(phi: Callable[[Params], Float[Array, "..."]], mean: Params, variance: float) -> Float[Array, "..."]:
-    """E φ(m + √v ξ) = φ(m) + ½ v tr D²φ, ξ ~ N(0, I), of a quadratic φ; of a `Smoothed` as it says itself."""
+    """E φ(m + √v ζ) = φ(m) + ½ v tr D²φ, ζ ~ N(0, I), of a quadratic φ; of a `Smoothed` as it says itself."""
     if isinstance(phi, Smoothed):
         return phi.over_normals(mean, variance)
     flat, unravel = ravel_pytree(mean)

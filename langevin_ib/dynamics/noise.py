@@ -126,7 +126,11 @@ class Noise:
 class Source(NamedTuple):
     """What the steps of a noise are made from: its settings, a training, and shapes.
 
-    `like` are parameters and `task` a task whose shapes the noise takes.
+    Attributes:
+        noise: with its own `settings`.
+        training: of the model; its `predict` are the outputs, its `risk` is the loss on a task.
+        like: parameters of one chain.
+        task: whose shapes the noise takes: `x`, `y` and `weight` of a data set.
     """
 
     noise: Noise
@@ -146,14 +150,25 @@ class Source(NamedTuple):
 
 
 class Lesson(NamedTuple):
-    """What one chain learns: a task in the precision of its parameters, and L, the loss that follows from it."""
+    """What one chain learns.
+
+    Attributes:
+        task: in the precision of its parameters: `x`, `y` and `weight` of a data set.
+        loss: θ ↦ L(θ), which follows from it.
+    """
 
     task: Task
     loss: Callable[[Params], Float[Array, ""]]
 
 
 class Batch(NamedTuple):
-    """The examples of a step, their w, and what the chain remembers of it."""
+    """What a step sees.
+
+    Attributes:
+        examples: their `x` and `y`.
+        weight: w, of the loss w/2 |f − y|² of each.
+        memory: what the chain remembers of it.
+    """
 
     examples: Examples
     weight: Any
@@ -161,7 +176,15 @@ class Batch(NamedTuple):
 
 
 class Each(NamedTuple):
-    """At a point θ, per example: its probability, the Jacobian of its outputs, its w (one for all), its gradient."""
+    """What each example gives at a point θ, of n examples, o outputs and q parameters.
+
+    Attributes:
+        params: θ.
+        share: the probability with which a step draws it, 1/n of a data set.
+        jacobian: J_i, of its outputs.
+        weight: w, one for all.
+        gradients: g_i = w J_iᵀ(f_i − y_i), so that share @ gradients is ∇L without the penalty.
+    """
 
     params: Params
     share: Float[Array, " n"]
@@ -171,7 +194,13 @@ class Each(NamedTuple):
 
 
 class Along(NamedTuple):
-    """Along a direction e, per example: its probability, e·g_i, and the variance w² s² |J_i e|² of its label noise."""
+    """The same along a direction e.
+
+    Attributes:
+        share: as in `Each`.
+        gradient: e·g_i.
+        label: w² s² |J_i e|², the variance of its label noise.
+    """
 
     share: Float[Array, " n"]
     gradient: Float[Array, " n"]
@@ -179,7 +208,13 @@ class Along(NamedTuple):
 
 
 class Cumulants(NamedTuple):
-    """Second to fourth cumulant of the noise along a direction."""
+    """Cumulants of e·ĝ, the noise along a direction.
+
+    Attributes:
+        second: its variance.
+        third: its third central moment.
+        fourth: its fourth central moment, less three times the square of the second.
+    """
 
     second: Float[Array, ""]
     third: Float[Array, ""]

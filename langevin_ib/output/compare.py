@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -20,6 +21,7 @@ from langevin_ib.runs.result import GRAVITY, SCHEMA_VERSION
 
 FORM = 1  # of compare.json
 OPTIONS = "options"
+TABLE = "sweep.csv"  # in the folder of a sweep, whose `folder` column names its runs beside it
 BUDGET = ("dynamics", "comparison")  # groups of settings that do not say what is sampled
 FEWEST = 2
 
@@ -72,6 +74,11 @@ class Saved:
     def agreeing(self) -> list[str]:
         """Laws that its draws obey."""
         return [law for law, verdict in self.summary["verdicts"].items() if verdict == "agrees"]
+
+    @property
+    def undecided(self) -> list[str]:
+        """Laws on which it cannot decide."""
+        return [law for law, verdict in self.summary["verdicts"].items() if verdict == "undecided"]
 
     @cached_property
     def distances(self) -> dict[str, Distance]:
@@ -171,19 +178,41 @@ def _run_dict(comparison: Comparison, run: Saved) -> JsonObject:
 
 
 def read_runs(folders: Sequence[str | Path]) -> tuple[Saved, ...]:
-    """The runs of these folders.
+    """The runs of these folders; of a sweep's folder the runs that are done, which lie beside it.
 
     Raises:
         UsageError: there are too few, one is given twice, or one is not the folder of a whole run of this version.
     """
-    runs = tuple(map(read_run, folders))
-    places = [run.folder.resolve() for run in runs]
-    twice = next((run.folder for run, place in zip(runs, places, strict=True) if places.count(place) > 1), None)
+    given = list(map(Path, folders))
+    places = [folder.resolve() for folder in given]
+    twice = next((folder for folder, place in zip(given, places, strict=True) if places.count(place) > 1), None)
     if twice is not None:
         raise UsageError(f"every RUN must be a folder of its own, {twice} is given twice")
+    # A run of two sweeps, or of a sweep and by itself, is one run.
+    members = {folder.resolve(): folder for each in given for folder in members_of(each)}
+    runs = tuple(map(read_run, members.values()))
     if len(runs) < FEWEST:
         raise UsageError(f"RUN must be the folders of {FEWEST} runs or more, got {len(runs)}")
     return runs
+
+
+def members_of(folder: Path) -> list[Path]:
+    """The folders of the runs of a sweep that are done; of any other folder it alone.
+
+    Raises:
+        UsageError: the sweep's table is damaged.
+    """
+    if (folder / SUMMARY).exists() or not (folder / TABLE).exists():
+        return [folder]
+    try:
+        with (folder / TABLE).open(encoding="utf-8", newline="") as table:
+            rows = list(csv.DictReader(table))
+        names = dict.fromkeys(row["folder"] for row in rows if row["status"] == "done")
+    except (OSError, ValueError, KeyError, csv.Error):
+        raise UsageError(
+            f"RUN must be the folder of a run or a sweep, got {folder}, whose {TABLE} is damaged"
+        ) from None
+    return [folder.resolve().parent / name for name in names]
 
 
 def read_run(folder: str | Path) -> Saved:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from urllib.parse import quote
@@ -15,10 +15,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from langevin_ib.config.grid import is_number, spelled
+from langevin_ib.config.grid import is_number, label, spelled
 from langevin_ib.config.processes import LAWS
 from langevin_ib.output.blocks import Column, Line, Lines, Linked, Picture, Report, Table
-from langevin_ib.output.chart import Chart, Panel, chart_figure
+from langevin_ib.output.chart import Chart, Curve, Panel, chart_figure
 from langevin_ib.output.coefficients import (
     CONSTANT,
     Point,
@@ -36,7 +36,10 @@ from langevin_ib.output.plots import DOTTED, STYLE, LineStyle, legend, line_styl
 
 PAGE = "report.html"
 PANELS = 24  # above which a run is shown by one of its invariants
-WIDTH, HEIGHT = 4.6, 2.5  # of a panel, inches
+SERIES = 6  # with runs at one place of the axis, above which their distances share a panel
+SHOWN = 3  # protocols of a choice, above which they are not listed
+MOVERS = ("sampler", "confine", "noise")  # settings that say what moved the chains and what held them
+WIDTH, HEIGHT = 3.8, 2.3  # of a panel, inches: letters of 8 points can be read where it fills a phone's screen
 
 
 def save_comparison(comparison: Comparison, out: Path) -> Path:
@@ -62,12 +65,15 @@ def comparison_report(comparison: Comparison, folder: Path) -> Report:
     """The runs as a page of this folder, from which links to their own pages lead."""
     runs = comparison.runs
     what = "differ" if comparison.knobs else "have the same settings but for how they are drawn"
+    models = {str(run.settings["model"]) for run in runs}
+    of = f" of {models.pop()}" if len(models) == 1 else ""
     alt = f"c of each run and its distance from each law, against {comparison.axis}"
     small = partial(comparison_chart, comparison)
     histograms = Picture("histograms", "Histograms of all runs with each law", lambda: chart_figure(small()), small)
     notes = [f"{comparison.title(run)}: {doubt}" for run in runs for doubt in run.doubts]
     return Report(
-        title=f"{len(runs)} runs, which {what}" + (f" in {', '.join(comparison.knobs)}" if comparison.knobs else ""),
+        title=f"{len(runs)} runs{of}, which {what}"
+        + (f" in {', '.join(comparison.knobs)}" if comparison.knobs else ""),
         blocks=(
             Picture("compare", alt, partial(comparison_figure, comparison)),
             runs_table(comparison, folder),
@@ -89,48 +95,88 @@ def _rerun(runs: Sequence[Saved]) -> tuple[str, ...]:
 
 
 def comparison_answer(runs: Sequence[Saved]) -> str:
-    """Which laws hold in how many runs, from their verdicts."""
-    doubtful = sum(bool(run.doubts) for run in runs)
-    rest = "" if not doubtful else f"; {doubtful} {'is' if doubtful == 1 else 'are'} in doubt, without a verdict"
+    """Which laws hold in how many runs, and what the other runs came to; from their verdicts, every run counted."""
+    agreed: dict[str, int] = {}
+    for law in (law for run in runs for law in run.agreeing):
+        agreed[law] = agreed.get(law, 0) + 1
     by_count: dict[int, list[str]] = {}
-    for law in dict.fromkeys(law for run in runs for law in run.agreeing):
-        by_count.setdefault(sum(law in run.agreeing for run in runs), []).append(law)
-    if not by_count:
-        return f"In none of the {len(runs)} runs is a law found to agree{rest}."
+    for law, count in agreed.items():
+        by_count.setdefault(count, []).append(law)
     said = ", ".join(
         f"with {'each of ' if len(laws) > 1 else ''}{', '.join(laws)} in {count}"
         for count, laws in sorted(by_count.items(), reverse=True)
     )
-    return f"The draws agree {said} of {len(runs)} runs{rest}."
+    first = f"The draws agree {said} of {len(runs)} runs" if said else ""
+    return "; ".join([first or f"In none of the {len(runs)} runs is a law found to agree", *_rest(runs)]) + "."
+
+
+def _rest(runs: Sequence[Saved]) -> list[str]:
+    """How many of the runs in which no law agrees cannot decide, have no law that holds, have no law, are in doubt."""
+    without = [run for run in runs if not run.doubts and not run.agreeing]
+    undecided = [run for run in without if run.undecided]
+    differ = sum(bool(run.distances) and not run.undecided for run in without)
+    bare = sum(not run.distances for run in without)
+    doubtful = sum(bool(run.doubts) for run in runs)
+    between = ", ".join(dict.fromkeys(law for run in undecided for law in run.undecided))
+    parts = [
+        (len(undecided), f"{_are(len(undecided))} undecided ({between})"),
+        (differ, "differs from every law" if differ == 1 else "differ from every law"),
+        (bare, f"{'has' if bare == 1 else 'have'} no law to be held against"),
+        (doubtful, f"{_are(doubtful)} in doubt, without a verdict"),
+    ]
+    return [f"{count} {text}" for count, text in parts if count]
+
+
+def _are(count: int) -> str:
+    return "is" if count == 1 else "are"
 
 
 def runs_table(comparison: Comparison, folder: Path) -> Table:
     """A row for each run."""
-    model = [name for name in ("model",) if name not in comparison.knobs]
+    tells = _protocol_tells(comparison)
     columns = (
         Column("run", left=True),
-        *(Column("model", left=True, spare=2) for _ in model),
-        Column("protocol", left=True, spare=3),
         *(Column(name, left=not _is_number(comparison, name)) for name in comparison.knobs),
-        Column("laws that hold", left=True),
+        *([Column("protocol", left=True, spare=3)] if tells else []),
         Column("c ± s.e."),
-        Column("TV", left=True, spare=1),
-        Column("doubts"),
+        Column("laws that hold (TV)", left=True),
+        Column("doubts", spare=1),
     )
     rows = tuple(
         (
             _linked(run, folder),
-            *(str(run.settings[name]) for name in model),
-            run.protocol,
             *(spelled(run.settings[name]) if name in run.settings else "–" for name in comparison.knobs),
-            ", ".join(run.agreeing) or ("no verdict" if run.doubts else "none"),
+            *([run.protocol] if tells else []),
             _coefficient(run),
-            _distance(run),
+            _standing(run),
             str(len(run.doubts) or "–"),
         )
         for run in comparison.runs
     )
-    return Table(columns, (rows,), legend="TV: of the laws that hold, else the least; by the worst invariant")
+    return Table(columns, (rows,), legend="TV: of the invariant that is furthest off")
+
+
+def _protocol_tells(comparison: Comparison) -> bool:
+    """Whether protocols differ, and no setting in the table says already what held the chains and moved them."""
+    protocols = {run.protocol for run in comparison.runs}
+    return len(protocols) > 1 and not any(name in MOVERS for name in comparison.knobs)
+
+
+def _standing(run: Saved) -> str:
+    """The laws that hold and those on which the run cannot decide, each with its distance; else the nearest."""
+    if run.doubts:
+        return "no verdict"
+    parts = [_listed(run, run.agreeing)] if run.agreeing else []
+    if run.undecided:
+        parts.append(f"undecided: {_listed(run, run.undecided)}")
+    if parts:
+        return "; ".join(parts)
+    nearest = sorted(run.distances, key=lambda law: run.distances[law].tv)[:1]
+    return f"none; nearest: {_listed(run, nearest)}" if nearest else "–"
+
+
+def _listed(run: Saved, laws: Sequence[str]) -> str:
+    return ", ".join(f"{law} {run.distances[law].tv:.4f}" for law in laws)
 
 
 def _is_number(comparison: Comparison, name: str) -> bool:
@@ -152,13 +198,8 @@ def _coefficient(run: Saved) -> str:
     return f"{row['c']:z.3f} ± {row['c_se']:.3f}"
 
 
-def _distance(run: Saved) -> str:
-    shown = run.agreeing or sorted(run.distances, key=lambda law: run.distances[law].tv)[:1]
-    return ", ".join(f"{law} {run.distances[law].tv:.4f}" for law in shown) or "–"
-
-
 def _remarks(comparison: Comparison) -> list[str]:
-    lines = []
+    lines = _protocol_lines(comparison)
     for names, c in constant_coefficients(run.outcome for run in comparison.runs):
         which = "them" if len(names) > 1 else "it"
         lines.append(f"{', '.join(names)}: c = {c:z.2f}, to {CONSTANT:g}, in all runs that have {which}")
@@ -169,6 +210,21 @@ def _remarks(comparison: Comparison) -> list[str]:
     if _count(comparison) > PANELS:
         lines.append("of each run the first invariant alone is shown below")
     return lines
+
+
+def _protocol_lines(comparison: Comparison) -> list[str]:
+    """What held the chains and moved them, where no column says it."""
+    protocols = dict.fromkeys(run.protocol for run in comparison.runs)
+    if len(protocols) == 1:
+        return [f"protocol of all runs: {next(iter(protocols))}"]
+    if _protocol_tells(comparison):
+        return []
+    movers = [name for name in comparison.knobs if name in MOVERS]
+    of: dict[str, dict[str, None]] = {}
+    for run in comparison.runs:
+        chosen = label({name: run.settings[name] for name in movers if name in run.settings})
+        of.setdefault(chosen, {})[run.protocol] = None
+    return [f"{chosen}: {'; '.join(each)}" for chosen, each in of.items() if len(each) <= SHOWN]
 
 
 def _count(comparison: Comparison) -> int:
@@ -182,7 +238,12 @@ def comparison_chart(comparison: Comparison) -> Chart:
     for run in comparison.runs:
         invariants = run.summary["invariants"]
         c = _coefficient(run)
-        title = comparison.title(run) + ("" if c == "–" else f", c = {c}") + (", in doubt" if run.doubts else "")
+        c = c.replace(" ", "\N{NO-BREAK SPACE}")  # no line ends inside a number
+        title = (
+            comparison.title(run)
+            + ("" if c == "–" else f", c\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}{c}")
+            + (", in doubt" if run.doubts else "")
+        )
         for name in list(invariants)[: None if few else 1]:
             panels.append(Panel.of(title + (f", {name}" if len(invariants) > 1 else ""), name, invariants[name]))
     return Chart.of(panels, law_styles(comparison.runs), {})
@@ -205,11 +266,12 @@ def law_styles(runs: Sequence[Saved]) -> dict[str, LineStyle]:
 
 def comparison_figure(comparison: Comparison) -> Figure:
     """c and the distances of the laws against what differs, each where there is any."""
-    series = _series(comparison)
-    parts = [plot for plot, there in (
-        (partial(_plot_c, comparison, series), bool(series)),
-        (partial(_plot_distances, comparison), any(run.distances for run in comparison.runs)),
-    ) if there]  # fmt: skip
+    series, parts = _series(comparison), []
+    if series:
+        parts.append(partial(_plot_c, comparison, series))
+    if any(run.distances for run in comparison.runs):
+        styles = {curve.laws[0]: curve for curve in comparison_chart(comparison).curves}
+        parts += [partial(_plot_distances, comparison, styles, *group) for group in _groups(comparison).items()]
     with plt.rc_context(STYLE):
         count = max(len(parts), 1)
         picture, grid = plt.subplots(
@@ -221,6 +283,14 @@ def comparison_figure(comparison: Comparison) -> Figure:
         if not parts:
             grid[0, 0].set_title("there is neither c nor a law", fontsize=8)
     return picture
+
+
+def _groups(comparison: Comparison) -> dict[str, list[Saved]]:
+    """Runs by what tells those apart that stand at one place of the axis; all together where that are too many."""
+    groups: dict[str, list[Saved]] = {}
+    for run in comparison.runs:
+        groups.setdefault(comparison.others(run), []).append(run)
+    return groups if len(groups) <= SERIES else {"": list(comparison.runs)}
 
 
 def _series(comparison: Comparison) -> dict[str, list[Point]]:
@@ -243,25 +313,27 @@ def _plot_c(comparison: Comparison, series: dict[str, list[Point]], axes: Axes) 
     plot_coefficients(axes, series, laws, comparison.values())
 
 
-def _plot_distances(comparison: Comparison, axes: Axes) -> None:
-    """TV of each law with its 95% bounds, and the margin that verdicts go by."""
+def _plot_distances(
+    comparison: Comparison, curves: Mapping[str, Curve], title: str, runs: Sequence[Saved], axes: Axes
+) -> None:
+    """TV of each law from these runs with its 95% bounds, and the margin that verdicts go by."""
     values = comparison.values()
-    joined = len(values) == len(comparison.runs) and all(map(is_number, values))
-    for curve in comparison_chart(comparison).curves:
-        law, style = curve.laws[0], curve.style
-        shown = [(_place(comparison, run, values), *run.distances[law]) for run in comparison.runs
-                 if law in run.distances]  # fmt: skip
+    joined = len({_place(comparison, run, values) for run in runs}) == len(runs) and all(map(is_number, values))
+    for law, curve in curves.items():
+        shown = [(_place(comparison, run, values), *run.distances[law]) for run in runs if law in run.distances]
+        if not shown:
+            continue
         x, tv, low, high = np.array(sorted(shown)).T
         axes.errorbar(
-            x, tv, [np.maximum(tv - low, 0.0), np.maximum(high - tv, 0.0)], color=style.colour,
-            linestyle=style.dash if joined else "none", linewidth=1, marker="o",
+            x, tv, [np.maximum(tv - low, 0.0), np.maximum(high - tv, 0.0)], color=curve.style.colour,
+            linestyle=curve.style.dash if joined else "none", linewidth=1, marker="o",
             markersize=3, capsize=2, label=curve.label,
         )  # fmt: skip
     log_scale(axes)
-    margins = {run.settings.get("margin") for run in comparison.runs}
+    margins = {run.settings.get("margin") for run in runs}
     if len(margins) == 1 and (margin := margins.pop()) is not None:
         axes.axhline(margin, color="0.4", linestyle=DOTTED, linewidth=0.8)
         axes.annotate("margin", (1, margin), xycoords=("axes fraction", "data"), xytext=(4, 0),
                       textcoords="offset points", va="center", fontsize=7)  # fmt: skip
     axes.set_ylabel("TV from the law, 95%")
-    legend(axes, loc="lower left", bbox_to_anchor=(0, 1), ncols=3)
+    legend(axes, loc="lower left", bbox_to_anchor=(0, 1), ncols=2, title=title or None, alignment="left")

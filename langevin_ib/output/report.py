@@ -162,7 +162,8 @@ def _group_lines(result: Result) -> list[Line]:
         same = group.tv < SAME_LAW
         every = len(group.laws) == len(laws)
         what = "one law here" if same else f"within TV {group.tv:.2g} of each other, below the margin"
-        text = f"({mark}) {', '.join(group.laws)} are {what}: one verdict for them together, {group.verdict}"
+        over = " over all invariants" if len(result.invariants) > 1 else ""  # each row has that of its own
+        text = f"({mark}) {', '.join(group.laws)} are {what}: one verdict for them together{over}, {group.verdict}"
         if every and len(laws) > 1:
             text += "; these are all the laws, so that the run tells nothing between them"
             text += "" if same else " (a smaller margin, a higher temperature or a wider window would)"
@@ -250,12 +251,14 @@ def _slice_lines(slice_: SliceDepartures) -> list[Line]:
     if slice_.canonical_gap < CANONICAL:
         return []
     holds = "holds" if slice_.equation_40 < CANONICAL else f"fails, by {slice_.equation_40:.2g} of |G_χ|"
+    harmless = slice_.log_det_spread < CANONICAL
     text = (
-        f"the slice is not canonical, eq. (42) is off by {slice_.canonical_gap:.2g} of |H|: "
-        f"log det G_χ − log det H varies by {slice_.log_det_spread:.2g} over it, and the theorem's law with it; "
-        f"eq. (40) {holds}"
+        f"the slice is not canonical, for ∇χ is not the direction of the action: eq. (42) is off by "
+        f"{slice_.canonical_gap:.2g} of |H|, eq. (40) {holds}; log det G_χ − log det H varies by "
+        f"{slice_.log_det_spread:.2g} over it, "
+        + ("harmless here: the theorem's law is the same with either" if harmless else "and the theorem's law with it")
     )
-    return [Line(text, "yellow")]
+    return [Line(text, "" if harmless else "yellow")]
 
 
 def _of_worst(comparisons: Mapping[str, Comparison]) -> str:

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 FREE = "fitted"  # the fitted law of which c is free too
 SEEN = 1e-3  # share of a law below 1e-6 that is said
+OWN = "sgd"  # law (S)
+LEADING = "(S) is the leading order in η"
 GOOD_TO = 2.0  # factor that an estimate to leading order in η may be off
 
 
@@ -65,6 +67,11 @@ def descent_lines(result: Result, details: SgdDetails) -> tuple[Line, ...]:
         lines += _limit_error(result, details)
     elif details.law_error:
         lines.append(_own_error(result, details))
+    elif any(OWN in invariant.laws for invariant in result.invariants.values()):  # errors of all, or of none
+        lines.append(
+            f"{LEADING}: its own error is not estimated, for the noise {result.plan.config.noise} "
+            "does not give its cumulants"
+        )
     return tuple(map(Line, lines))
 
 
@@ -139,7 +146,7 @@ def _own_error(result: Result, details: SgdDetails) -> str:
         meaning = "compatible with that"
     of = f" of {name}" if len(rows) > 1 else ""
     return (
-        f"(S) is the leading order in η: its own error{of}, estimated to a factor of {GOOD_TO:g} from the moments of a "
+        f"{LEADING}: its own error{of}, estimated to a factor of {GOOD_TO:g} from the moments of a "
         f"step, is TV {error.tv:.4f} and {order}; the distance measured, {measured}, is {meaning}"
     )
 

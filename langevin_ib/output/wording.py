@@ -16,6 +16,7 @@ from functools import singledispatch
 from langevin_ib.output.blocks import Column, Line
 from langevin_ib.output.report_sgd import descent_lines, descent_subject, nearest_lines
 from langevin_ib.runs.result import Result, SgdDetails
+from langevin_ib.statistics.coefficient import Coefficient
 from langevin_ib.statistics.records import Absent
 
 LAW = (Column("law", left=True), Column("measure", left=True, spare=6))
@@ -41,7 +42,26 @@ def coefficient_lines(result: Result) -> tuple[Line, ...]:
     if isinstance(c, Absent):
         return (Line(f"c not estimated: {c.why}", "yellow"),)
     doubt = ", in doubt: see below" if result.doubts else ""
-    return (Line(f"c = {c} (95% interval {c.ci95[0]:z.3f} to {c.ci95[1]:z.3f}){doubt}", "bold"),)
+    return (
+        Line(f"c = {c} (95% interval {c.ci95[0]:z.3f} to {c.ci95[1]:z.3f}){doubt}", "bold"),
+        *map(Line, _outside(result, c)),
+    )
+
+
+def _outside(result: Result, c: Coefficient) -> list[str]:
+    """That the interval leaves out c of every law that agrees, and how often it does so by chance: that is no doubt."""
+    laws = next(iter(result.invariants.values())).laws
+    known = {name: laws[name].c for name, verdict in result.verdicts.items() if verdict == "agrees" and name in laws}
+    agreeing = {name: value for name, value in known.items() if value is not None}
+    (low, high), count = c.ci95, len(agreeing)
+    if not agreeing or any(low <= value <= high for value in agreeing.values()):
+        return []
+    nearest = min(agreeing, key=lambda name: abs(agreeing[name] - c.c))
+    which = "which agrees" if count == 1 else "the nearest of those that agree"
+    return [
+        f"the interval leaves out {agreeing[nearest]:z.3f}, the c of the law {nearest}, {which}: of runs that obey it "
+        "exactly one in 20 does so by chance, and runs with other seeds tell"
+    ]
 
 
 def thermal_caption(result: Result, sample: str) -> str:

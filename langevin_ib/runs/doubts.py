@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import scipy
 
+from langevin_ib.config.processes import LangevinSettings, ProcessSettings
 from langevin_ib.runs.result import Joint, LawResult, Mixing, Reference, StepCheck, WindowShare, worst_of
 from langevin_ib.statistics import compare
 from langevin_ib.statistics.coefficient import Coefficient
@@ -27,8 +28,9 @@ def convergence_doubts(
     reference: Reference | None = None,
     *,
     drifting: bool = False,
+    process: type[ProcessSettings] = LangevinSettings,
 ) -> list[Doubt]:
-    """Of chains, companion and reference, each with its number."""
+    """Of chains, companion and reference, each with its number, and with what helps a run of this process."""
     doubts = []
     drift = mixing.drift_p_value
     moves = drift is not None and drift < DRIFT_LEVEL
@@ -37,8 +39,8 @@ def convergence_doubts(
             more = (
                 "run more steps"
                 if mixing.r_hat <= STAYING or moves  # chains on their way are not yet chains that stay
-                else "chains hardly leave the parts of the space that they began in: it takes many times the steps, a "
-                "lower beta or a larger step_size"
+                else "chains hardly leave the parts of the space that they began in: it takes many times the steps"
+                f"{process.mixing}"
             )
             text = f"the chains have not mixed: R-hat {mixing.r_hat:.3f} > {R_HAT_LIMIT}; {more}"
             doubts.append(Doubt("r_hat", text, mixing.r_hat, R_HAT_LIMIT))
@@ -80,7 +82,7 @@ def convergence_doubts(
     return doubts
 
 
-def health_doubts(sample: Sample) -> list[Doubt]:
+def health_doubts(sample: Sample, process: type[ProcessSettings] = LangevinSettings) -> list[Doubt]:
     """Chains that stood still, and those whose proposals were hardly ever accepted; the worst is named."""
     doubts, width = [], sample.engine.width
     steps, until = (np.asarray(part) for part in sample.still)
@@ -90,7 +92,7 @@ def health_doubts(sample: Sample) -> list[Doubt]:
         text = (
             f"{frozen.size} of {steps.size} chains stood still for {FROZEN_STEPS} steps or more, the longest, chain "
             f"{worst} (block {worst // width}), for {steps[worst]} until step {until[worst]}: their steps are lost in "
-            "rounding, or their proposals are refused; use --precision 64, or a smaller step_size"
+            f"rounding, or their proposals are refused; use --precision 64, or {process.finer}"
         )
         doubts.append(Doubt("frozen", text, float(steps[worst]), float(FROZEN_STEPS)))
     accepted = sample.info.get("acceptance_rate")

@@ -73,9 +73,14 @@ def judge(prepared: Prepared, draws: Draws, details: Details | None = None) -> R
 
     identities = identities_of(sample.gaps)
     every: list[Doubt] = []
+    process = type(plan.config.process)
     if not prepared.at_rest:
-        every = [*prepared.doubts, *absent, *convergence_doubts(mixing, step_check, reference, drifting=plan.drifting)]
-        every += [*health_doubts(sample), *getattr(details, "doubts", ()), *identity_doubts(identities)]
+        every = [
+            *prepared.doubts,
+            *absent,
+            *convergence_doubts(mixing, step_check, reference, drifting=plan.drifting, process=process),
+        ]
+        every += [*health_doubts(sample, process), *getattr(details, "doubts", ()), *identity_doubts(identities)]
         for check in draws.checks:
             every += identity_doubts(identities_of(check.sample.gaps), f" of {_named(check)}")
         if not plan.drifting:  # else neither c nor the share of the slab is that of a stationary law

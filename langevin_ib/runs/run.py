@@ -119,5 +119,6 @@ def prepare_and_draw(config: RunConfig) -> tuple[Prepared, Draws, list[Doubt]]:
         prepared = process.prepare(config, session)
         draws = process.draw(prepared, session)
         mixing = mixing_of(draws.main, drifting=prepared.plan.drifting)
-        settled = convergence_doubts(mixing, drifting=prepared.plan.drifting)
-        return prepared, draws, [*prepared.doubts, *settled, *health_doubts(draws.main)]
+        settings = type(prepared.plan.config.process)
+        settled = convergence_doubts(mixing, drifting=prepared.plan.drifting, process=settings)
+        return prepared, draws, [*prepared.doubts, *settled, *health_doubts(draws.main, settings)]

@@ -37,7 +37,7 @@ class Arm:
         steps: their number.
         momentum: μ of heavy-ball momentum.
         weight_decay: λ.
-        temperature: T of normal kicks √(2hT) ξ on top, h = η; None without.
+        temperature: T of normal kicks √(2hT) ζ on top, h = η; None without.
         start_scale: standard deviation of the start; None for the problem's.
         start_factors: (parameter, factor) by which some parameters' start is larger than that.
 
@@ -116,7 +116,7 @@ def train(
 
 
 def kernel_of(problem: Problem, arm: Arm, like: Params, *, watch: Watch = nothing) -> Kernel:
-    """One step of an arm, θ' = θ − η ĝ, or with a temperature θ' = θ − h∇L_i(θ) + √(2hT) ξ, L_i the loss of seed i.
+    """One step of an arm, θ' = θ − η ĝ, or with a temperature θ' = θ − h∇L_i(θ) + √(2hT) ζ, L_i the loss of seed i.
 
     The latter is Euler and Maruyama's step; `euler_maruyama` takes one potential for all chains, and here each has its
     task, which `sgd` knows how to learn.

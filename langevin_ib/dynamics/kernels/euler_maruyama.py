@@ -31,7 +31,7 @@ class EulerMaruyamaState(NamedTuple):
 
 
 def euler_maruyama(potential: Potential, like: Params, *, temperature: float, step_size: float) -> Kernel:
-    """θ' = θ − h∇V(θ) + √(2hT) ξ, ξ ~ N(0, I); the stationary law is off by O(h).
+    """θ' = θ − h∇V(θ) + √(2hT) ζ, ζ ~ N(0, I); the stationary law is off by O(h).
 
     Args:
         potential: V.

@@ -34,7 +34,7 @@ class LeimkuhlerMatthewsState(NamedTuple):
 
 
 def leimkuhler_matthews(potential: Potential, like: Params, *, temperature: float, step_size: float) -> Kernel:
-    """θ' = θ − h∇V(θ) + √(hT/2) (ξ_n + ξ_{n+1}); one gradient a step, the stationary law is off by O(h²).
+    """θ' = θ − h∇V(θ) + √(hT/2) (ζ_n + ζ_{n+1}); one gradient a step, the stationary law is off by O(h²).
 
     Exact in the stationary law of a quadratic V. Arguments as for Euler and Maruyama's: V, a parameter pytree
     of the noise's shapes and dtype, T ≥ 0, h > 0.
@@ -46,7 +46,7 @@ def leimkuhler_matthews(potential: Potential, like: Params, *, temperature: floa
 
     def init(params: Params, task: PyTree) -> LeimkuhlerMatthewsState:
         refuse_task(task)
-        # ξ_0 = 0 instead of a normal: it only shortens the first step's kick, deep inside the burn-in.
+        # ζ_0 = 0 instead of a normal: it only shortens the first step's kick, deep inside the burn-in.
         return LeimkuhlerMatthewsState(params, jax.tree.map(jnp.zeros_like, params))
 
     def step(
@@ -68,7 +68,7 @@ def leimkuhler_matthews(potential: Potential, like: Params, *, temperature: floa
 
 
 def _mean_after(potential: Potential, temperature: float, step_size: float) -> MeanAfter:
-    """φ(θ − h∇V + aξ_n) + ½ a² tr D²φ, a² = hT/2, ξ_n the increment that the last step added.
+    """φ(θ − h∇V + aζ_n) + ½ a² tr D²φ, a² = hT/2, ζ_n the increment that the last step added.
 
     Of h and T by themselves: it shares no constant with the step that it is to be held to.
     """
@@ -98,7 +98,7 @@ def mean_after(settings: LeimkuhlerMatthewsSettings, target: Target, step_size: 
 
 
 def innovation(settings: LeimkuhlerMatthewsSettings, target: Target, step_size: float) -> Innovation:
-    """φ(θ) − E_ξ φ(θ − aξ_n + aξ): of a mean E[φ(θ′) | state] its part aDφ ξ_n is nearly all of the noise."""
+    """φ(θ) − E_ζ φ(θ − aζ_n + aζ): of a mean E[φ(θ′) | state] its part aDφ ζ_n is nearly all of the noise."""
     del settings
     variance = float(step_size) * target.temperature / 2.0
 

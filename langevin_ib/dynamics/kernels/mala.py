@@ -18,7 +18,7 @@ TUNING = ((0.98, 2000), (ACCEPTANCE, 1500), (ACCEPTANCE, 500))
 def mala(potential: Potential, *, temperature: float, step_size: float | Float[Array, ""]) -> Kernel:
     """Exact samples of exp(−V/T) dθ: the Euler–Maruyama proposal, accepted by Metropolis–Hastings.
 
-    blackjax writes its proposal as x + ε∇log p + √(2ε) ξ with log p = −V/T, so ε = hT makes it this project's Euler
+    blackjax writes its proposal as x + ε∇log p + √(2ε) ζ with log p = −V/T, so ε = hT makes it this project's Euler
     step of size h = `step_size`.
 
     Source: Roberts & Tweedie, Bernoulli 2(4), 341–363 (1996); blackjax.mcmc.mala.

@@ -48,7 +48,7 @@ class ConstrainedInfo(NamedTuple):
 def constrained_langevin(
     potential: Potential, moment_map: MomentMap, like: Params, *, temperature: float, step_size: float
 ) -> Kernel:
-    """Langevin dynamics on S: θ' = θ − h∇V(θ) + √(hT/2) (ξ_n + ξ_{n+1}) + Dχ(θ)ᵀλ, with λ ∈ R^m such that χ(θ') = 0.
+    """Langevin dynamics on S: θ' = θ − h∇V(θ) + √(hT/2) (ζ_n + ξ_{n+1}) + Dχ(θ)ᵀλ, with λ ∈ R^m such that χ(θ') = 0.
 
     As h → 0 the stationary law is exp(−V/T) dσ_S: the law c = 0. What decides it is that the projection is normal to S
     in the Euclidean metric: with the gradients at the new point in place of the old (the closest point of S) the limit
@@ -58,7 +58,7 @@ def constrained_langevin(
     (`confinements.hard_fixman`), added to V, gives c = 1.
 
     A weak scheme of order 2 where S is flat, and of order 1 where it is curved. The average of two steps' noise, taken
-    over from Leimkuhler & Matthews, costs nothing and was measured against plain √(2hT) ξ at h = 0.1, T = 0.1: on an
+    over from Leimkuhler & Matthews, costs nothing and was measured against plain √(2hT) ζ at h = 0.1, T = 0.1: on an
     ellipsoid in R³ the largest bias of four moments was 0.002 instead of 0.023, on the slice of uv below 0.001
     instead of 0.006.
 

@@ -212,7 +212,7 @@
       const { panel, svg } = this;
       this.width = Math.max(this.box.clientWidth, 200);
       const wide = this.width > BESIDE, shown = this.curves();
-      const left = 46, right = this.width - 8, top = 8, foot = 34;
+      const left = wide ? 46 : 54, right = this.width - 8, top = 8, foot = 34;
       const upper = Math.round(this.width * (wide ? 0.44 : 0.5)), gap = 12;
       const lower = Object.keys(panel.laws).length ? (wide ? 96 : 64) : 0;
       const height = top + upper + (lower ? gap + lower : 0) + foot;
@@ -278,7 +278,7 @@
         this.svg.append(make("text", { x: left - 5, y: y + 3.5, class: "tick end" }, plain(value)));
       }
       this.svg.append(make("path", { class: "axis", d: `M${left} ${top}L${left} ${bottom}L${right} ${bottom}` }));
-      const x = 10, y = 0.5 * (top + bottom), short = label.length * 5.6 > bottom - top ? label.split(",")[0] : label;
+      const x = 10, y = 0.5 * (top + bottom), short = label.length * 6.2 > bottom - top ? label.split(",")[0] : label;
       this.svg.append(make("text", { x, y, class: "tick middle", transform: `rotate(-90 ${x} ${y})` }, short));
     }
   }

@@ -32,7 +32,7 @@ def keyed(key: Any, like: Any) -> Any:
 
 
 def plain_jax(normals: Normals, job: Job) -> Stepwise:
-    """θ' = θ − h∇V(θ) + √(hT/2) (ξ_n + ξ_{n+1}) of all chains, (chain, q)."""
+    """θ' = θ − h∇V(θ) + √(hT/2) (ζ_n + ξ_{n+1}) of all chains, (chain, q)."""
     example = jax.tree.map(lambda leaf: leaf[0], job.starts(1, 0))
     unravel = ravel_pytree(example)[1]
     amplitude, h = math.sqrt(0.5 * job.step_size * job.temperature), job.step_size

@@ -16,7 +16,10 @@ class HeunState(NamedTuple):
 
 
 def heun(potential, like, *, temperature: float, step_size: float) -> Kernel:
-    """θ′ = θ − (h/2)(∇V(θ) + ∇V(θ̃)) + √(2hT) ξ, with the predictor θ̃ = θ − h∇V(θ) + √(2hT) ξ of the same ξ."""
+    """θ′ = θ − (h/2)(∇V(θ) + ∇V(θ̃)) + √(2hT) ζ.
+
+    The predictor θ̃ = θ − h∇V(θ) + √(2hT) ζ has the same ζ ~ N(0, I).
+    """
     step_size = float(step_size)
     amplitude = math.sqrt(2.0 * step_size * temperature)
 
@@ -26,13 +29,15 @@ def heun(potential, like, *, temperature: float, step_size: float) -> Kernel:
 
     def step(noise, state, task):
         refuse_task(task)
-        slope = jax.grad(potential)
-        here = slope(state.position)
-        there = slope(jax.tree.map(lambda x, g, n: x - step_size * g + amplitude * n, state.position, here, noise))
-        position = jax.tree.map(
-            lambda x, g, k, n: x - 0.5 * step_size * (g + k) + amplitude * n, state.position, here, there, noise
-        )
-        return HeunState(position), LangevinInfo()
+        slope, start = jax.grad(potential), state.position
+
+        def moved(x, g, n):
+            return x - step_size * g + amplitude * n
+
+        here = slope(start)
+        there = slope(jax.tree.map(moved, start, here, noise))
+        mean = jax.tree.map(lambda g, k: 0.5 * (g + k), here, there)
+        return HeunState(jax.tree.map(moved, start, mean, noise)), LangevinInfo()
 
     return Kernel(draw=normal_like(like), init=init, step=step)
 

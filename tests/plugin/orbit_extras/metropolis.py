@@ -1,4 +1,4 @@
-"""Random-walk Metropolis on the confined potential: no gradient, no bias of a step, the laws of Langevin dynamics."""
+"""Random-walk Metropolis on the confined potential: no gradient, no bias of a step."""
 
 import math
 import time
@@ -42,7 +42,7 @@ class WalkInfo(NamedTuple):
 
 
 def metropolis(potential, like, *, temperature: float, proposal: float) -> Kernel:
-    """θ′ = θ + δ ξ with probability min(1, exp(−(V(θ′) − V(θ))/T)), else θ; ξ ~ N(0, I)."""
+    """θ′ = θ + δ ζ with probability min(1, exp(−(V(θ′) − V(θ))/T)), else θ; ζ ~ N(0, I)."""
     normals = normal_like(like)
 
     def draw(key, chains):

@@ -26,7 +26,8 @@ def draw(source, key, chains):
 
 def batch(source, drawn, task, memory):
     """The data set with its labels of this step."""
-    return Batch(Examples(task["x"], task["y"] + source.noise.settings.move * drawn), task["weight"], memory)
+    moved = task["y"] + source.noise.settings.move * drawn
+    return Batch(Examples(task["x"], moved), task["weight"], memory)
 
 
 def covariance(noise, each):
@@ -35,4 +36,10 @@ def covariance(noise, each):
     return spread * jnp.einsum("i,ioq,iop->qp", each.share, each.jacobian, each.jacobian)
 
 
-SIGNS = NoiseKind(settings=SignsSettings, words="labels moved by a coin", covariance=covariance, batch=batch, draw=draw)
+SIGNS = NoiseKind(
+    settings=SignsSettings,
+    words="labels moved by a coin",
+    covariance=covariance,
+    batch=batch,
+    draw=draw,
+)
