@@ -31,7 +31,7 @@ CELLS = 128  # of the range of t, each integrated by Simpson's rule
 NEGLIGIBLE = 40.0  # the range ends where the log density has fallen by so much
 LADDER = np.geomspace(1e-7, 40.0, 81)  # distances from the slice at which that is looked for
 HALVINGS = 50  # of a cell, and of the range in which a point's own place on its orbit is looked for
-BATCH = 4096  # draws that are made at once
+BATCH = 256  # draws that are made at once
 PROBES, SAME = 32, 1e-6  # points at which symmetries and the reach of the orbits are looked at, and their accuracy
 
 

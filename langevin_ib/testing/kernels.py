@@ -27,7 +27,7 @@ ROUNDING = 1e-10
 NODES, MOST_NODES_IN = 6, 4  # Gauss–Hermite's, in each of a step's increments; of more of these it is draws
 VIRIAL = 0.003  # of hT(q − m) that counts as the same
 HELD, WEAKEST = (2000, 4096), 0.03  # steps and chains on a slice, and the error of T/T that is too large
-FULL_SPACE = 100, 4096  # steps, and draws of the first round
+FULL_SPACE = 100, 32768  # steps, and draws of the first round
 SECOND_ORDER = 0.35  # of what is left of a T = 0 step at half the step size
 BOUNDED = 2000, 64  # steps and chains at the bound hΛ
 
