@@ -1,8 +1,8 @@
 """A kit that tests samplers, models, kernels, noises and laws that are not ours.
 
 `effective_temperature` says at which temperature a sampler really samples, `check_invariance` whether a step leaves a
-law as it is, `exact_draws` gives it draws of a model's own measure on the plane; `check_model`, `check_kernel`, `check_noise`, `check_law`, `check_confinement` run the contract checks of
-a plug-in, and `parametrize_with_checks` makes tests of them.
+law as it is, for which `exact_draws` has draws of a model's own measure. `check_model`, `check_kernel`, `check_noise`,
+`check_law`, `check_confinement` run the contract checks of a plug-in; `parametrize_with_checks` makes tests of them.
 """
 
 from langevin_ib.testing.breach import ConformanceError

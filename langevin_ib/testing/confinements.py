@@ -63,9 +63,8 @@ def checks(name: str, **settings: Any) -> dict[str, Callable[[], None]]:
         assert kind.strengths is not None
         stated = kind.strengths(kind.settings(**settings))
         for model, point in ((uv(), (1.3, 0.4)), (uv(depth=3), (0.8, -1.1, 0.5))):
-            x, energy = jnp.array(point), built().energy
-            own = jax.grad(lambda params, model=model: energy(model, params))(x)
-            wanted = jax.grad(lambda params, model=model: stated.energy(model, params))(x)
+            x = jnp.array(point)
+            own, wanted = (jax.grad(of.energy, argnums=1)(model, x) for of in (built(), stated))
             off = float(jnp.max(jnp.abs(own - wanted)) / (jnp.max(jnp.abs(own)) + 1e-300))
             hold(off < 1e-9, f"the gradient of its energy is not that of {stated}: off by {off:.2g} of it")
 

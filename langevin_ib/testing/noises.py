@@ -53,9 +53,7 @@ class _Subject(NamedTuple):
         def component(drawn: Any) -> Any:
             return (point - ravel_pytree(kernel.step(drawn, start, None)[0].position)[0]) @ direction
 
-        return np.asarray(
-            jax.lax.map(component, kernel.draw(jax.random.key(seed), DRAWS), batch_size=DRAWS // BATCHES)
-        )
+        return np.asarray(jax.lax.map(component, kernel.draw(jax.random.key(seed), DRAWS), batch_size=DRAWS // BATCHES))
 
 
 def checks(name: str, **settings: Any) -> dict[str, Callable[[], None]]:
