@@ -36,7 +36,6 @@ from langevin_ib.testing.extrapolation import fit
 
 T = 0.1
 SMALL = {"temperature": T, "chains": 256, "steps": 800}
-KERNELS = "euler-maruyama", "leimkuhler-matthews", "mala", "projected"
 PLUGIN = Path(__file__).parent / "plugin"
 
 
@@ -177,25 +176,6 @@ def test_every_check_of_a_plug_in_runs_as_its_own_test_and_an_expected_failure_t
     marks = {param.values[0].name: param.marks for param in mark.args[1]}
     assert marks["cold"][0].kwargs["strict"]
     assert not marks["record"]
-
-
-@parametrize_with_checks(
-    *(("confinement", name) for name in ("stiff", "hard", "hard-fixman", "none", "weight-decay")),
-    *(check for check in checks_of("kernel", "euler-maruyama") if check.name != "weak order"),
-)
-def test_the_built_in_kinds_keep_their_contracts(check):
-    check()
-
-
-@pytest.mark.full
-@parametrize_with_checks(
-    *(check for name in KERNELS for check in checks_of("kernel", name)),
-    *(("law", name) for name in ("exact", "slice", "hard", "pushforward", "printed", "naive")),
-    *(("noise", name) for name in ("label", "minibatch", "bernoulli", "fresh")),
-    ("model", "uv"),
-)
-def test_the_built_in_kinds_keep_their_contracts_at_length(check):
-    check()
 
 
 def test_what_is_wrong_is_one_line(monkeypatch):

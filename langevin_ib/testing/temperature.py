@@ -313,9 +313,9 @@ def _wrong_clock(measured: _Measured) -> bool:
 
 def _sentences(measured: _Measured, precise: bool, right: bool, same: bool, timely: bool) -> list[str]:
     (T, error), h, clock = measured.fit.temperature, measured.step_size, measured.clock
-    head = f"T = {_pm(T, error)} for the claimed {measured.claimed:g}"
+    head = f"T = {plus_minus(T, error)} for the claimed {measured.claimed:g}"
     if measured.power:
-        at = f"{_pm(T, error)} at h = {h:g} for the claimed {measured.claimed:g}"
+        at = f"{plus_minus(T, error)} at h = {h:g} for the claimed {measured.claimed:g}"
         head = f"T depends on the step size, as h^{measured.power:g}: {at}"
     if not precise:
         return [f"{head}: undecided; more chains or a longer time are needed."]
@@ -327,14 +327,18 @@ def _sentences(measured: _Measured, precise: bool, right: bool, same: bool, time
         aside = "as an overdamped step, " if found and clock is None else ""
         lines = [f"{head}{factor}: {aside}{'; or '.join(found) if found else 'none of the usual mistakes fits'}."]
     if right and not same:
-        lines.append(f"Where the potential is no spring T = {_pm(*measured.elsewhere)}: its law is not exp(−V/T).")
+        lines.append(
+            f"Where the potential is no spring T = {plus_minus(*measured.elsewhere)}: its law is not exp(−V/T)."
+        )
     if clock is None:
         lines.append("It has no time scale of overdamped dynamics: h is not judged.")
     elif timely:
-        lines.append(f"Time runs as it should ({_pm(*clock)} of dθ = −∇V dt).")
+        lines.append(f"Time runs as it should ({plus_minus(*clock)} of dθ = −∇V dt).")
     else:
         found = suspects.clocks(clock, measured.claimed) if right else []
-        lines.append(f"Time runs at {_pm(*clock)} times the right rate{': ' + '; or '.join(found) if found else ''}.")
+        lines.append(
+            f"Time runs at {plus_minus(*clock)} times the right rate{': ' + '; or '.join(found) if found else ''}."
+        )
     return [*lines, _bias_line(measured), _stable_line(measured.stable)]
 
 
@@ -342,7 +346,7 @@ def _bias_line(measured: _Measured) -> str:
     bias, order, product = measured.bias, measured.fit.order, measured.product
     if order is None:
         return f"No bias of the step is seen: {_percent(bias)} at hΛ = {product:g}."
-    return f"The step's own bias at hΛ = {product:g} is {_percent(bias)}, of order {_pm(*order)} in h."
+    return f"The step's own bias at hΛ = {product:g} is {_percent(bias)}, of order {plus_minus(*order)} in h."
 
 
 def _stable_line(stable: float) -> str:
@@ -351,10 +355,10 @@ def _stable_line(stable: float) -> str:
     return f"It stays bounded up to hΛ = {stable:.2g}."
 
 
-def _pm(value: float, error: float) -> str:
+def plus_minus(value: float, error: float) -> str:
     """A number with its error to one digit: 0.2003 ± 0.0005.
 
-    >>> _pm(0.20034, 0.00052)
+    >>> plus_minus(0.20034, 0.00052)
     '0.2003 ± 0.0005'
     """
     digits = max(0, -math.floor(math.log10(error))) if error > 0 and math.isfinite(error) else 4
@@ -362,4 +366,4 @@ def _pm(value: float, error: float) -> str:
 
 
 def _percent(bias: Estimate) -> str:
-    return f"({_pm(100 * bias.value, 100 * bias.error)})%"
+    return f"({plus_minus(100 * bias.value, 100 * bias.error)})%"

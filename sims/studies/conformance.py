@@ -2,6 +2,8 @@
 
     python -m sims.conformance [--only NAME …] [--store]
 
+prints a line for each, and the table of `docs/testing.md`; `--store` writes both into `docs/results/conformance.json`.
+
 blackjax's SGLD and MALA, optax's noisy SGD, NumPyro's HMC, NUTS and BarkerMH, and a hand-written SGLD in NumPy, at
 T = 0.1. A row is a sampler, what was planted, and what `langevin_ib.testing.effective_temperature` said of it.
 """
@@ -18,11 +20,16 @@ from numpyro import infer
 
 from langevin_ib.devices import load_blackjax
 from langevin_ib.testing import EffectiveTemperature, Sampler, effective_temperature
+from langevin_ib.testing.temperature import plus_minus
 from sims import described
 from sims.numbers.stored import RESULTS, Number, Stored
 
 T = 0.1
 USUAL = {"chains": 256, "steps": 1500}  # so that all of it is minutes
+HEAD = (
+    "| sampler | planted | T̂ (where T goes as h: at h) | time scale | it says |",
+    "|---|---|---|---|---|",
+)
 SMALL = {"chains": 64, "steps": 500}  # of samplers whose step costs many gradients
 
 
@@ -167,13 +174,35 @@ def numbers(case: Case, answer: EffectiveTemperature) -> dict[str, Number]:
     return found
 
 
+def said(answer: EffectiveTemperature) -> str:
+    """What the verdict says of T where that is wrong, else of the time scale, word for word."""
+    if answer.passed:
+        return "right"
+    first, second = answer.verdict.split(". ")[:2]
+    words = re.sub(r"^T .*?for the claimed [\d.]+(, [\d.]+ times as much)?: ", "", first)
+    return words if words != "right" else second.partition("the right rate: ")[2]
+
+
+def row(case: Case, answer: EffectiveTemperature) -> str:
+    """A line of the table, its numbers with the marks of `sims.numbers`."""
+    cells = [
+        f"{plus_minus(number.value, number.error)} <!-- number: conformance.{name} -->"
+        for name, number in numbers(case, answer).items()
+        if number.value is not None and number.error is not None
+    ]
+    cells += ["–"] * (2 - len(cells))
+    return f"| {' | '.join([case.name, case.planted or '–', *cells, said(answer)])} |"
+
+
 def main() -> None:
     """Print a row for each, and how many answers are those wanted."""
     parser = described(__doc__)
     parser.add_argument("--only", nargs="+", metavar="NAME", help="samplers whose name has one of these in it")
     parser.add_argument("--store", action="store_true", help="write docs/results/conformance.json")
     given = parser.parse_args()
-    values, wanted, total = {}, 0, 0
+    if given.only and given.store:
+        parser.error("--store takes all samplers, got --only")
+    values, wanted, total, table = {}, 0, 0, list(HEAD)
     for case in cases():
         if given.only and not any(word in case.name for word in given.only):
             continue
@@ -182,10 +211,12 @@ def main() -> None:
         wanted, total = wanted + held(case, answer), total + 1
         print(f"{case.name}, {case.planted or 'right'}: {answer.verdict} [{mark}]", flush=True)
         values |= numbers(case, answer)
+        table.append(row(case, answer))
+    print(*table, sep="\n")
     print(f"{wanted} of {total} answers are those wanted")
     if given.store:
         values |= {"wanted": Number(wanted), "total": Number(total)}
-        Stored("python -m sims.conformance", 0, values).write(RESULTS / "conformance.json")
+        Stored("python -m sims.conformance", 0, values, more={"table": table}).write(RESULTS / "conformance.json")
 
 
 if __name__ == "__main__":
