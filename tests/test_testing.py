@@ -3,6 +3,7 @@
 Keys are fixed; a right sampler is refused with the probability `level`, 1e-3 by default.
 """
 
+import json
 import os
 import re
 import subprocess
@@ -192,6 +193,12 @@ def test_what_is_wrong_is_one_line(monkeypatch):
         with pytest.raises(ConfigError):
             check("bogus")
     assert str(Check("law", "mine", "mass", lambda: None)) == "law mine: mass"
+
+
+def test_the_table_of_the_page_is_that_of_its_command():
+    root = Path(__file__).parents[1]
+    table = json.loads((root / "docs/results/conformance.json").read_text(encoding="utf-8"))["table"]
+    assert "\n".join(table) in (root / "docs/testing.md").read_text(encoding="utf-8")
 
 
 def test_the_package_imports_neither_the_kit_nor_pytest():

@@ -27,8 +27,8 @@ def draws():
 def test_quantiles_along_an_orbit_are_those_of_quadrature(name, draws, x64):
     """Oracle: ∫ exp(−C(t)/T) dt by SciPy; on the orbits of uv dθ = dt dz."""
     shares, reduction = np.linspace(0.001, 0.999, 9), draws[name].reduction
-    quantile = jax.vmap(
-        lambda share, z: _quantile(lambda t: log_density_along(reduction, t, z), share), in_axes=(0, None)
+    quantile = jax.jit(
+        jax.vmap(lambda share, z: _quantile(lambda t: log_density_along(reduction, t, z), share), in_axes=(0, None))
     )
     for z in (0.02, 0.7, -1.6):
 
@@ -49,7 +49,7 @@ def test_draws_are_in_every_quadrant_and_have_the_virial_of_their_temperature(dr
     assert abs(quadrants[0] - quadrants[1]) < 0.02
     assert quadrants[0] > 0.4
     assert quadrants.min() > 0.001
-    heat = np.asarray(x * jax.vmap(jax.grad(draws["stiff"].loss))(x))
+    heat = np.asarray(x * jax.jit(jax.vmap(jax.grad(draws["stiff"].loss)))(x))
     assert np.all(np.abs(heat.mean(axis=0) - T) < 5 * heat.std(axis=0) / 200)
 
 
@@ -88,16 +88,16 @@ def walk(temperature):
 
 def test_a_step_in_numpy_moves_all_chains_or_one(draws, x64):
     law = draws["stiff"]
-    assert check_invariance(walk(T), law, key=1, steps=20, draws=2048, batched=True)
-    assert not check_invariance(walk(2 * T), law, key=1, steps=20, draws=2048, batched=True)
-    assert check_invariance(lambda rng, x: x * rng.choice([-1, 1]), law, key=1, draws=256)
-    assert not check_invariance(lambda rng, x: x * rng.choice([-1, 2]), law, key=1, draws=256)
+    assert check_invariance(walk(T), law, key=1, steps=20, draws=1024, batched=True)
+    assert not check_invariance(walk(2 * T), law, key=1, steps=20, draws=1024, batched=True)
+    assert check_invariance(lambda rng, x: x * rng.choice([-1, 1]), law, key=1, draws=1024)
+    assert not check_invariance(lambda rng, x: x * rng.choice([-1, 2]), law, key=1, draws=1024)
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"options": {"depth": 3}}, "model must be of one coordinate and a group of one dimension, on the plane"),
+        ({"depth": 3}, "model must be of one coordinate and a group of one dimension, on the plane"),
         ({"confine": "hard"}, "confine must be one that lets chains spread"),
         ({"confine": "none"}, "confine must be one that lets chains spread"),
     ],
