@@ -2,7 +2,8 @@
 
     python -m sims.conformance [--only NAME …] [--store]
 
-prints a line for each, and the table of `docs/testing.md`; `--store` writes both into `docs/results/conformance.json`.
+prints a line for each, and a table; `--store` writes `docs/results/conformance.json`, and the table into
+`docs/testing.md`, between its marks.
 
 blackjax's SGLD and MALA, optax's noisy SGD, NumPyro's HMC, NUTS and BarkerMH, and a hand-written SGLD in NumPy, at
 T = 0.1. A row is a sampler, what was planted, and what `langevin_ib.testing.effective_temperature` said of it.
@@ -19,13 +20,16 @@ import optax
 from numpyro import infer
 
 from langevin_ib.devices import load_blackjax
+from langevin_ib.files import write_whole
 from langevin_ib.testing import EffectiveTemperature, Sampler, effective_temperature
 from langevin_ib.testing.temperature import plus_minus
 from sims import described
-from sims.numbers.stored import RESULTS, Number, Stored
+from sims.numbers.stored import RESULTS, ROOT, Number, Stored
 
 T = 0.1
 USUAL = {"chains": 256, "steps": 1500}  # so that all of it is minutes
+PAGE = ROOT / "docs" / "testing.md"
+MARKS = "<!-- table: conformance -->", "<!-- end of table -->"
 HEAD = (
     "| sampler | planted | T̂ (where T goes as h: at h) | time scale | it says |",
     "|---|---|---|---|---|",
@@ -194,11 +198,23 @@ def row(case: Case, answer: EffectiveTemperature) -> str:
     return f"| {' | '.join([case.name, case.planted or '–', *cells, said(answer)])} |"
 
 
+def with_table(page: str, table: list[str]) -> str:
+    """A page with another table between its marks.
+
+    >>> with_table(f"before {MARKS[0]} old {MARKS[1]} after", ["| a |"]).split()[-2:]
+    ['-->', 'after']
+    """
+    before, rest = page.split(MARKS[0])
+    return "\n".join([before + MARKS[0], "", *table, "", MARKS[1] + rest.split(MARKS[1])[1]])
+
+
 def main() -> None:
     """Print a row for each, and how many answers are those wanted."""
     parser = described(__doc__)
     parser.add_argument("--only", nargs="+", metavar="NAME", help="samplers whose name has one of these in it")
-    parser.add_argument("--store", action="store_true", help="write docs/results/conformance.json")
+    parser.add_argument(
+        "--store", action="store_true", help="write docs/results/conformance.json and the table of docs/testing.md"
+    )
     given = parser.parse_args()
     if given.only and given.store:
         parser.error("--store takes all samplers, got --only")
@@ -217,6 +233,7 @@ def main() -> None:
     if given.store:
         values |= {"wanted": Number(wanted), "total": Number(total)}
         Stored("python -m sims.conformance", 0, values, more={"table": table}).write(RESULTS / "conformance.json")
+        write_whole(PAGE, with_table(PAGE.read_text(encoding="utf-8"), table).encode())
 
 
 if __name__ == "__main__":
