@@ -1,6 +1,7 @@
 """Exact draws on the plane against quadrature and MALA, and the checks of what kinds state of themselves."""
 
 import re
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -110,7 +111,7 @@ def test_what_has_no_exact_draws_is_refused_in_one_line(settings, message):
 
 def test_a_model_whose_orbits_do_not_fill_the_plane_is_refused(monkeypatch):
     """That of the plug-in has s > 0 only."""
-    monkeypatch.syspath_prepend("tests/plugin")
+    monkeypatch.syspath_prepend(str(Path(__file__).parent / "plugin"))
     with pytest.raises(ConfigError, match=r"up to signs of parameters, fill the plane, got boost, where \d+ of 32"):
         exact_draws(model="orbit_extras.boost:boost")
 
@@ -118,9 +119,9 @@ def test_a_model_whose_orbits_do_not_fill_the_plane_is_refused(monkeypatch):
 def test_a_step_that_fails_or_changes_its_shape_is_refused(draws):
     law = draws["stiff"]
     with pytest.raises(ConfigError, match=r"got one that fails: jax: .*; numpy: "):
-        check_invariance(lambda key, x: key.nothing, law, key=1)
+        check_invariance(lambda key, x: key.nothing, law, key=1, draws=64)
     with pytest.raises(ConfigError, match=re.escape("step must be one that keeps the position's shape (2,), got (1,)")):
-        check_invariance(lambda key, x: x[:1], law, key=1)
+        check_invariance(lambda key, x: x[:1], law, key=1, draws=64)
 
 
 FAULTS = [

@@ -103,6 +103,7 @@ def exact_draws(config: RunConfig | None = None, /, **settings: Any) -> ExactDra
 
     Raises:
         ConfigError: the model or the confinement is another, or there is a part of Θ that these orbits do not reach.
+        LawError: the law of z has no quadrature.
 
     >>> draws = exact_draws(beta=10.0, confine="stiff", kappa=10.0)
     >>> draws.sample(jax.random.key(0), (3,)).shape
@@ -119,9 +120,9 @@ def exact_draws(config: RunConfig | None = None, /, **settings: Any) -> ExactDra
             raise ConfigError("model", wanted, got)
         if reduction.confinement.orbit != "spread":
             raise ConfigError("confine", "one that lets chains spread, such as stiff or weight-decay", config.confine)
-        draws = ExactDraws(reduction, law("exact", config, window="all"), _signs(reduction))
-        _check_reach(draws)
-        return draws
+        signs = _signs(reduction)
+        _check_reach(reduction, signs)
+        return ExactDraws(reduction, law("exact", config, window="all"), signs)
 
 
 def log_density_along(reduction: Reduction, t: Float[Array, ""], z: Float[Array, ""]) -> Float[Array, ""]:
@@ -183,10 +184,9 @@ def _signs(reduction: Reduction) -> Float[np.ndarray, "n q"]:
     return every[kept]
 
 
-def _check_reach(draws: ExactDraws) -> None:
+def _check_reach(reduction: Reduction, signs: Float[np.ndarray, "n q"]) -> None:
     """Every point of the plane has to be one of exp(t)·s(z), up to signs: these points, brought to the slice, are."""
-    reduction, unravel = draws.reduction, _unravel(draws.reduction)
-    model = reduction.model
+    model, unravel = reduction.model, _unravel(reduction)
 
     def distance(x: Array) -> Array:
         def charge(t: Array) -> Array:
@@ -201,7 +201,7 @@ def _check_reach(draws: ExactDraws) -> None:
         t = jax.lax.fori_loop(0, HALVINGS, halve, (-LADDER[-1] + 0.0 * x[0], LADDER[-1] + 0.0 * x[0]))[0]
         found = ravel_pytree(model.act(t[None], unravel(x)))[0]
         wanted = ravel_pytree(reduction.chart.section(reduction.chart.of(unravel(x))))[0]
-        apart = jnp.linalg.norm(jnp.asarray(draws.signs) * wanted - found, axis=1)
+        apart = jnp.linalg.norm(jnp.asarray(signs) * wanted - found, axis=1)
         return jnp.min(apart) / jnp.linalg.norm(found)
 
     far = np.asarray(jax.jit(jax.vmap(distance))(_probes(reduction)))
