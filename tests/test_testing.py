@@ -3,7 +3,6 @@
 Keys are fixed; a right sampler is refused with the probability `level`, 1e-3 by default.
 """
 
-import json
 import os
 import re
 import subprocess
@@ -95,6 +94,51 @@ def test_a_step_in_jax_and_an_object_that_moves_itself():
     assert effective_temperature(step, **SMALL).passed
     answer = effective_temperature(stateful(Walk), temperature=T, chains=32, steps=600)
     assert "twice the variance" in answer.verdict
+
+
+def test_friction_that_enters_twice_is_named():
+    """OBABO with the decay of a whole step in each half, the noise that of a half: T/2 at small steps."""
+
+    def step(rng, state, gradient, h, twice=2.0):
+        x, p = state
+        kept, noise = np.exp(-twice * h / 2), np.sqrt(T * (1 - np.exp(-h)))
+        p = kept * p + noise * rng.normal(size=x.shape) - h / 2 * gradient(x)
+        x = x + h * p
+        return x, kept * (p - h / 2 * gradient(x)) + noise * rng.normal(size=x.shape)
+
+    def start(rng, x, gradient, h):
+        return x, T**0.5 * rng.normal(size=x.shape)
+
+    answer = effective_temperature(Sampler(step, start, lambda state: state[0], batched=True), **SMALL)
+    assert "in a kinetic sampler friction enters twice" in answer.verdict
+
+
+@pytest.mark.full
+def test_an_acceptance_without_the_ratio_of_proposals_is_named():
+    """Its law is exp(−2V/T), and it is bounded at every step."""
+
+    def step(key, x, loss, h):
+        move, coin = jax.random.split(key)
+        there = x - h * jax.grad(loss)(x) + jnp.sqrt(2 * h * T) * jax.random.normal(move, x.shape)
+        return jnp.where(jnp.log(jax.random.uniform(coin)) < (loss(x) - loss(there)) / T, there, x)
+
+    answer = effective_temperature(Sampler(step, gives="loss"), **SMALL)
+    assert "the acceptance leaves out the ratio of the proposals" in answer.verdict
+
+
+def test_a_noisy_lion_has_no_temperature():
+    """Its drift is a sign, its noise a Langevin step's."""
+
+    def step(rng, state, gradient, h):
+        x, m = state
+        slope = gradient(x)
+        moved = x - h * np.sign(0.9 * m + 0.1 * slope) + (2 * h * T) ** 0.5 * rng.normal(size=x.shape)
+        return moved, 0.99 * m + 0.01 * slope
+
+    lion = Sampler(step, lambda rng, x, gradient, h: (x, 0 * x), lambda state: state[0], batched=True)
+    answer = effective_temperature(lion, **SMALL, step_size=0.01)
+    assert not answer
+    assert answer.verdict.startswith("It has no temperature: T is ")
 
 
 def test_the_extrapolation_keeps_its_level():
@@ -193,12 +237,6 @@ def test_what_is_wrong_is_one_line(monkeypatch):
         with pytest.raises(ConfigError):
             check("bogus")
     assert str(Check("law", "mine", "mass", lambda: None)) == "law mine: mass"
-
-
-def test_the_table_of_the_page_is_that_of_its_command():
-    root = Path(__file__).parents[1]
-    table = json.loads((root / "docs/results/conformance.json").read_text(encoding="utf-8"))["table"]
-    assert "\n".join(table) in (root / "docs/testing.md").read_text(encoding="utf-8")
 
 
 def test_the_package_imports_neither_the_kit_nor_pytest():
