@@ -218,7 +218,8 @@ def main() -> None:
     given = parser.parse_args()
     if given.only and given.store:
         parser.error("--store takes all samplers, got --only")
-    values, wanted, total, table = {}, 0, 0, list(HEAD)
+    values, wanted, total = {}, 0, 0
+    table: list[str] = [*HEAD]
     for case in cases():
         if given.only and not any(word in case.name for word in given.only):
             continue
