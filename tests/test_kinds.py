@@ -8,7 +8,6 @@ import tomllib
 from pathlib import Path
 from types import SimpleNamespace
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -35,11 +34,13 @@ from langevin_ib.output.report import run_report
 from langevin_ib.output.terminal import show
 from langevin_ib.runs.plan import resolve
 from langevin_ib.runs.predictions import quadrature
+from langevin_ib.testing import checks_of, parametrize_with_checks
 
 T = 0.1
 CONFINEMENTS = ("hard", "hard-fixman", "none", "stiff", "weight-decay")
 KERNELS = ("euler-maruyama", "leimkuhler-matthews", "mala", "projected")
 LAWS = ("exact", "hard", "naive", "printed", "pushforward", "slice")
+NOISES = ("bernoulli", "fresh", "label", "minibatch", "none")
 
 
 def test_the_built_in_kinds_are_the_files_of_their_folders():
@@ -79,43 +80,49 @@ def test_a_file_more_among_the_laws_leaves_the_windows_as_they_are(monkeypatch):
     assert weighed_kinds() == [*before, more]
 
 
-@pytest.mark.parametrize("name", CONFINEMENTS)
-def test_each_confinement_says_all_that_rules_ask(name):
-    kind = confinement_kind(name)
-    built = kind.build(kind.settings(**{"kappa": 3.0} if name == "stiff" else {}), T)
-    assert (built.name, built.orbit == "held") == (name, kind.settings.held)
-    model = uv()
-    point = model.section({"z": jnp.asarray(0.7)})
-    assert np.isfinite([built.potential(model)(point), built.reduced(model, point)]).all()
-    assert law_kind(built.limit(model)).role == "limit"
-    assert (kind.without_symmetry == "refused") == kind.settings.held
-    assert (kind.slab is not None) == (built.orbit == "free")
+CHECKS = [
+    *(check for name in CONFINEMENTS for check in checks_of("confinement", name)),
+    *(check for name in KERNELS for check in checks_of("kernel", name)),
+    *(check for name in LAWS for check in checks_of("law", name)),
+    *(check for name in NOISES for check in checks_of("noise", name)),
+    *checks_of("model", "uv"),
+]
+# Seconds of simulation each, or the compilation of a law.
+LONG = {"weak order", "stability", "temperature", "virial", "invariance", "full space", "kicks", "cumulants"}
 
 
-@pytest.mark.parametrize("name", KERNELS)
-def test_each_kernel_says_all_that_rules_ask(name):
-    kind, model = kernel_kind(name), uv()
-    start = jnp.array([0.9, 0.9])
-    target = Target(stiff(3.0).potential(model), T, start, model.moment_map)
-    kernel = kind.build(kind.settings(), target, 0.01)
-    noise = jax.tree.map(lambda x: x[0], kernel.draw(jax.random.key(0), 1))
-    state, _ = kernel.step(noise, kernel.init(start, None), None)
-    assert np.isfinite(state.position).all()
-    assert (kind.weak_order is None) == kind.adjusted == (kind.tuning is not None)
-    assert kind.bias_factor == {None: 1.0, 1: 2.0, 2: 4 / 3}[kind.weak_order]
-    assert 0 < kind.stability <= 1
-    assert (kernel.mean_after is not None) == (name in ("euler-maruyama", "leimkuhler-matthews"))
+def is_long(check):
+    return check.name in LONG or check.kind in ("law", "model") or (check.kind == "noise" and check.name != "chains")
 
 
-@pytest.mark.parametrize("name", LAWS)
-def test_each_law_says_all_that_tables_ask(name):
-    kind, reduction = law_kind(name), Reduction(uv(), stiff(100.0), T)
-    law = kind.law(reduction)
-    assert kind.name == name == law.name
-    assert (kind.scalar is None) == (name != "exact")
-    about = kind.about(law if kind.scalar else kind.on(reduction))
-    assert all(about[:3])
-    assert (about.role == "own") == (name == "exact")
+@parametrize_with_checks(*(check for check in CHECKS if not is_long(check)))
+def test_the_built_in_kinds_keep_their_contracts(check):
+    check()
+
+
+@pytest.mark.full
+@parametrize_with_checks(*(check for check in CHECKS if is_long(check)))
+def test_the_built_in_kinds_keep_their_contracts_at_length(check):
+    check()
+
+
+def test_the_built_in_kinds_are_called_what_they_go_by():
+    for name in CONFINEMENTS:
+        kind = confinement_kind(name)
+        assert kind.build(kind.settings(**{"kappa": 3.0} if name == "stiff" else {}), T).name == name
+    for name in KERNELS:
+        kind = kernel_kind(name)
+        assert (kind.weak_order is None) == kind.adjusted == (kind.tuning is not None)
+        assert kind.bias_factor == {None: 1.0, 1: 2.0, 2: 4 / 3}[kind.weak_order]
+        assert (kind.mean_after is not None) == (name in ("euler-maruyama", "leimkuhler-matthews"))
+    reduction = Reduction(uv(), stiff(100.0), T)
+    for name in LAWS:
+        kind = law_kind(name)
+        law = kind.law(reduction)
+        assert kind.name == name == law.name
+        about = kind.about(law if kind.scalar else kind.on(reduction))
+        assert all(about[:3])
+        assert (about.role == "own") == (kind.scalar is not None) == (name == "exact")
 
 
 def test_no_two_laws_share_a_place_and_the_six_have_their_colours():
@@ -127,23 +134,6 @@ def test_no_two_laws_share_a_place_and_the_six_have_their_colours():
     }  # fmt: skip
     many = [*abouts, LawAbout("my exact", "", "", "own", 0), *(LawAbout(f"{i}", "", "", "control") for i in range(40))]
     assert len(set(styles(many).values())) == 47
-
-
-@pytest.mark.parametrize("name", ["euler-maruyama", "leimkuhler-matthews"])
-def test_the_mean_after_a_step_is_that_over_its_noise(name, x64):
-    """Of a quadratic φ the mean over ξ is the average over the 2q points ±√q e_i, exactly."""
-    model, q = uv(), 2
-    kind = kernel_kind(name)
-    like = jnp.array([1.3, 0.4])
-    kernel = kind.build(kind.settings(), Target(stiff(3.0).potential(model), T, like, model.moment_map), 0.05)
-    state = kernel.step(jnp.array([0.3, -1.1]), kernel.init(like, None), None)[0]
-
-    def phi(params):
-        return params @ jnp.array([[2.0, 0.5], [0.5, -1.0]]) @ params + params[0] - 3.0
-
-    noises = np.sqrt(q) * np.concatenate([np.eye(q), -np.eye(q)])
-    wanted = np.mean([float(phi(kernel.step(jnp.asarray(noise), state, None)[0].position)) for noise in noises])
-    assert float(kernel.mean_after(phi, state, None)) == pytest.approx(wanted, rel=1e-12)
 
 
 def test_a_law_of_ones_own_stands_beside_the_others(x64):

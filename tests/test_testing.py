@@ -36,7 +36,6 @@ from langevin_ib.testing.extrapolation import fit
 
 T = 0.1
 SMALL = {"temperature": T, "chains": 256, "steps": 800}
-KERNELS = "euler-maruyama", "leimkuhler-matthews", "mala", "projected"
 PLUGIN = Path(__file__).parent / "plugin"
 
 
@@ -95,6 +94,51 @@ def test_a_step_in_jax_and_an_object_that_moves_itself():
     assert effective_temperature(step, **SMALL).passed
     answer = effective_temperature(stateful(Walk), temperature=T, chains=32, steps=600)
     assert "twice the variance" in answer.verdict
+
+
+def test_friction_that_enters_twice_is_named():
+    """OBABO with the decay of a whole step in each half, the noise that of a half: T/2 at small steps."""
+
+    def step(rng, state, gradient, h, twice=2.0):
+        x, p = state
+        kept, noise = np.exp(-twice * h / 2), np.sqrt(T * (1 - np.exp(-h)))
+        p = kept * p + noise * rng.normal(size=x.shape) - h / 2 * gradient(x)
+        x = x + h * p
+        return x, kept * (p - h / 2 * gradient(x)) + noise * rng.normal(size=x.shape)
+
+    def start(rng, x, gradient, h):
+        return x, T**0.5 * rng.normal(size=x.shape)
+
+    answer = effective_temperature(Sampler(step, start, lambda state: state[0], batched=True), **SMALL)
+    assert "in a kinetic sampler friction enters twice" in answer.verdict
+
+
+@pytest.mark.full
+def test_an_acceptance_without_the_ratio_of_proposals_is_named():
+    """Its law is exp(−2V/T), and it is bounded at every step."""
+
+    def step(key, x, loss, h):
+        move, coin = jax.random.split(key)
+        there = x - h * jax.grad(loss)(x) + jnp.sqrt(2 * h * T) * jax.random.normal(move, x.shape)
+        return jnp.where(jnp.log(jax.random.uniform(coin)) < (loss(x) - loss(there)) / T, there, x)
+
+    answer = effective_temperature(Sampler(step, gives="loss"), **SMALL)
+    assert "the acceptance leaves out the ratio of the proposals" in answer.verdict
+
+
+def test_a_noisy_lion_has_no_temperature():
+    """Its drift is a sign, its noise a Langevin step's."""
+
+    def step(rng, state, gradient, h):
+        x, m = state
+        slope = gradient(x)
+        moved = x - h * np.sign(0.9 * m + 0.1 * slope) + (2 * h * T) ** 0.5 * rng.normal(size=x.shape)
+        return moved, 0.99 * m + 0.01 * slope
+
+    lion = Sampler(step, lambda rng, x, gradient, h: (x, 0 * x), lambda state: state[0], batched=True)
+    answer = effective_temperature(lion, **SMALL, step_size=0.01)
+    assert not answer
+    assert answer.verdict.startswith("It has no temperature: T is ")
 
 
 def test_the_extrapolation_keeps_its_level():
@@ -177,25 +221,6 @@ def test_every_check_of_a_plug_in_runs_as_its_own_test_and_an_expected_failure_t
     marks = {param.values[0].name: param.marks for param in mark.args[1]}
     assert marks["cold"][0].kwargs["strict"]
     assert not marks["record"]
-
-
-@parametrize_with_checks(
-    *(("confinement", name) for name in ("stiff", "hard", "hard-fixman", "none", "weight-decay")),
-    *(check for check in checks_of("kernel", "euler-maruyama") if check.name != "weak order"),
-)
-def test_the_built_in_kinds_keep_their_contracts(check):
-    check()
-
-
-@pytest.mark.full
-@parametrize_with_checks(
-    *(check for name in KERNELS for check in checks_of("kernel", name)),
-    *(("law", name) for name in ("exact", "slice", "hard", "pushforward", "printed", "naive")),
-    *(("noise", name) for name in ("label", "minibatch", "bernoulli", "fresh")),
-    ("model", "uv"),
-)
-def test_the_built_in_kinds_keep_their_contracts_at_length(check):
-    check()
 
 
 def test_what_is_wrong_is_one_line(monkeypatch):

@@ -58,4 +58,15 @@ def checks(name: str, **settings: Any) -> dict[str, Callable[[], None]]:
         rise = [float(confinement.energy(model, model.act(jnp.array([t]), point))) for t in (-6.0, 0.0, 6.0)]
         hold(min(rise[0], rise[2]) > rise[1] + 10 * T, "C does not rise along the orbit: no law can be normalised")
 
-    return {"record": record, "energy": energy, "limit": limit, "proper": proper}
+    def strengths() -> None:
+        """Its gradient is that of ½κ|χ|² + ½λ|θ|² with the constants that it states."""
+        assert kind.strengths is not None
+        stated = kind.strengths(kind.settings(**settings))
+        for model, point in ((uv(), (1.3, 0.4)), (uv(depth=3), (0.8, -1.1, 0.5))):
+            x = jnp.array(point)
+            own, wanted = (jax.grad(of.energy, argnums=1)(model, x) for of in (built(), stated))
+            off = float(jnp.max(jnp.abs(own - wanted)) / (jnp.max(jnp.abs(own)) + 1e-300))
+            hold(off < 1e-9, f"the gradient of its energy is not that of {stated}: off by {off:.2g} of it")
+
+    found = {"record": record, "energy": energy, "limit": limit, "proper": proper}
+    return found if kind.strengths is None else found | {"strengths": strengths}

@@ -80,6 +80,7 @@ def check_invariance(
     draws: int = 4096,
     statistics: Statistics | None = None,
     level: float = 1e-5,
+    batched: bool = False,
 ) -> Invariance:
     """Whether θ ~ law stays θ ~ law under k steps.
 
@@ -89,16 +90,18 @@ def check_invariance(
     shifts say how large the bias of k steps is.
 
     Args:
-        step: (key, θ) ↦ θ, of one chain, in JAX.
-        law: with `sample(key, (n,))`, exact and independent; with `log_prob` that is a statistic too, by default.
-        key: of all that is drawn.
+        step: (key, θ) ↦ θ, of one chain. If JAX cannot trace it, it is NumPy's, and its key a `numpy.random.Generator`.
+        law: with `sample(key, (n,))`, exact and independent, as from `exact_draws`; with `log_prob` that is a statistic
+            too, by default.
+        key: of all that is drawn; JAX's, or a whole number.
         steps: k.
         draws: chains of the first round; the others have four times as many.
         statistics: name ↦ function of one θ; by default its coordinates, their squares, and log p.
         level: the probability with which a right step is rejected, at most.
+        batched: whether a step in NumPy takes all chains at once, the first axis theirs: much faster.
 
     Raises:
-        ConfigError: a number is out of range, or the step fails.
+        ConfigError: a number is out of range, or the step fails or changes the shape of θ.
 
     >>> import numpyro.distributions as dist
     >>> def flip(key, x):
@@ -115,13 +118,22 @@ def check_invariance(
     exact = {"z": law.cdf} if statistics is None and hasattr(law, "cdf") else {}  # pyright: ignore[reportAttributeAccessIssue]
     share = level / ROUNDS
     passing, rejecting, size = share ** (1 / ROUNDS), share, draws
+    walk = _Numpy(step, steps, batched) if batched else _in_jax(step, steps)
+    key = jax.random.key(key) if isinstance(key, int) else key
     n = 0
     while True:
         n += 1
         key, own = jax.random.split(key)
-        before, after, fresh = _moved(step, law, own, (steps, size))
+        start_key, fresh_key, step_key = jax.random.split(own, 3)
+        before, fresh = law.sample(start_key, (size,)), law.sample(fresh_key, (size,))
+        if n == 1:
+            walk = _that_runs(walk, step, steps, (step_key, before[:2]))
+        after = walk(step_key, before)
         chosen = _statistics(law, before) if statistics is None else statistics
-        tables = [{name: np.asarray(jax.vmap(f)(x)) for name, f in chosen.items()} for x in (before, after, fresh)]
+        tables = [
+            {name: np.asarray(jax.vmap(f)(jnp.asarray(x))) for name, f in chosen.items()}
+            for x in (before, after, fresh)
+        ]
         p_values = {name: _p_value(tables[1][name], tables[2][name]) for name in chosen}
         if exact and np.ndim(after) == 1:
             p_values = {"z": float(stats.kstest(np.asarray(exact["z"](after)), "uniform").pvalue)} | p_values
@@ -137,24 +149,63 @@ def check_invariance(
     )
 
 
-def _moved(step: Callable, law: Draws, key: Any, size: tuple[int, int]) -> tuple[Any, Any, Any]:
-    """Draws, where k steps take them, and other draws."""
-    steps, chains = size
-    start_key, fresh_key, step_key = jax.random.split(key, 3)
-    before, fresh = law.sample(start_key, (chains,)), law.sample(fresh_key, (chains,))
+def _in_jax(step: Callable, steps: int) -> Callable[[Any, Any], Any]:
+    """(key, θ of all chains) ↦ where k steps take them."""
 
-    def walk(key: Any, start: Any) -> Any:
-        return jax.lax.fori_loop(
-            0, steps, lambda n, x: jnp.asarray(step(jax.random.fold_in(key, n), x), x.dtype), start
-        )
+    def one(key: Any, start: Any) -> Any:
+        def again(n: Any, x: Any) -> Any:
+            return _shaped(jnp.asarray(step(jax.random.fold_in(key, n), x), x.dtype), x)
 
-    try:
-        after = jax.jit(jax.vmap(walk))(jax.random.split(step_key, chains), before)
-    except Exception as error:  # of a user's function
-        raise ConfigError(
-            "step", "a function (key, position) ↦ position", f"one that fails: {one_line(error)}"
-        ) from error
-    return before, after, fresh
+        return jax.lax.fori_loop(0, steps, again, start)
+
+    walk = jax.jit(jax.vmap(one))
+    return lambda key, starts: walk(jax.random.split(key, len(starts)), starts)
+
+
+@dataclass(frozen=True)
+class _Numpy:
+    """The same of a step in NumPy."""
+
+    step: Callable
+    steps: int
+    batched: bool = False
+
+    def __call__(self, key: Any, starts: Any) -> np.ndarray:
+        starts = np.asarray(starts)
+        groups = [starts] if self.batched else list(starts)
+        rng = np.random.default_rng(np.asarray(jax.random.key_data(key)).tolist())
+        ends = []
+        for own, start in zip(rng.spawn(len(groups)), groups, strict=True):
+            x = np.array(start)
+            for _ in range(self.steps):
+                x = _shaped(np.asarray(self.step(own, x)), start)
+            ends.append(x)
+        return ends[0] if self.batched else np.stack(ends)
+
+
+def _shaped(moved: Any, x: Any) -> Any:
+    if np.shape(moved) != np.shape(x):
+        raise ConfigError("step", f"one that keeps the position's shape {np.shape(x)}", f"{np.shape(moved)}")
+    return moved
+
+
+def _that_runs(walk: Callable, step: Callable, steps: int, on: tuple[Any, Any]) -> Callable[[Any, Any], Any]:
+    """A walk that runs from some draws: the one that is given, else NumPy's, chain by chain.
+
+    Raises:
+        ConfigError: none does.
+    """
+    faults = []
+    for candidate in (walk,) if isinstance(walk, _Numpy) else (walk, _Numpy(step, steps)):
+        try:
+            candidate(*on)
+        except ConfigError:
+            raise
+        except Exception as error:  # of a user's function
+            faults.append(f"{'numpy' if isinstance(candidate, _Numpy) else 'jax'}: {one_line(error)}")
+        else:
+            return candidate
+    raise ConfigError("step", "a function (key, position) ↦ position", f"one that fails: {'; '.join(faults)}")
 
 
 def _statistics(law: Draws, draws: Array) -> Statistics:

@@ -64,6 +64,15 @@ CLOCKS: tuple[tuple[Callable[[float], float], str], ...] = (
     (lambda T: T, "its step size means hT"),
 )
 
+# T̂/T of samplers that are no explicit overdamped step: a momentum of its own, or an acceptance step.
+KINETIC: tuple[tuple[float, str], ...] = (
+    (0.5, "in a kinetic sampler friction enters twice, or the noise of the momenta has half the variance it should"),
+    (2.0, "in a kinetic sampler friction enters half, or the noise of the momenta has twice the variance it should"),
+)
+ACCEPTED: tuple[tuple[float, str], ...] = (
+    (0.5, "the acceptance leaves out the ratio of the proposals, q(x | x′)/q(x′ | x)"),
+)
+
 
 def near(measured: float, error: float, wanted: float, share: float = NEAR) -> bool:
     """Whether a number is a predicted one, within a share of it or four of its standard errors.
@@ -98,3 +107,19 @@ def named(
 def clocks(clock: tuple[float, float], temperature: float) -> list[str]:
     """Sentences on a time scale that is wrong by a known factor."""
     return [words for factor, words in CLOCKS if near(*clock, factor(temperature), CLOCK)]
+
+
+def otherwise(temperature: tuple[float, float], claimed: float, *, kinetic: bool, bounded: bool) -> list[str]:
+    """Sentences on a wrong T̂ of other samplers.
+
+    Args:
+        temperature: T̂ and its error.
+        claimed: T.
+        kinetic: whether no overdamped step has this T̂ and this time scale.
+        bounded: whether it stays bounded at every step, as only a sampler with an acceptance step does.
+
+    >>> otherwise((0.05, 0.0001), 0.1, kinetic=False, bounded=True)
+    ['the acceptance leaves out the ratio of the proposals, q(x | x′)/q(x′ | x)']
+    """
+    known = (*(KINETIC if kinetic else ()), *(ACCEPTED if bounded else ()))
+    return [words for factor, words in known if near(*temperature, factor * claimed)]

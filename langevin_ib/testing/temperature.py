@@ -19,6 +19,7 @@ from langevin_ib.testing.target import COPIES, Target, standard
 HALVINGS = 3  # runs at h, h/2, h/4
 BURN_IN = 0.2  # of a run
 WEAKEST = 0.05  # relative error of T beyond which nothing is said
+NO_FIT = 1e-6  # p-value of the extrapolation below which there is none, if the bias is as large as T itself
 POWER = 0.25  # of h in T, from which on T is said to depend on h
 TESTS = 3  # that share the level: T of springs, T elsewhere, the time scale
 FAR = 8.0  # standard deviations from which a relaxation starts
@@ -101,6 +102,12 @@ class _Measured(NamedTuple):
     stable: float
     chains: int
     level: float
+    span: tuple[float, float]
+
+    @property
+    def lawless(self) -> bool:
+        """Whether no temperature with a bias describes what was measured."""
+        return self.fit.p_value < NO_FIT and abs(self.bias.value) > 1.0
 
     @property
     def critical(self) -> float:
@@ -147,7 +154,7 @@ def effective_temperature(
     >>> def step(rng, x, gradient, h):
     ...     return x - h * gradient(x) + np.sqrt(4 * h * 0.1) * rng.normal(size=x.shape)
     >>> answer = effective_temperature(Sampler(step, batched=True), temperature=0.1, chains=128, steps=400)
-    >>> print(answer.verdict.partition(". ")[0][-70:])
+    >>> print(answer.verdict.partition(". ")[0].partition("as much: ")[2])
     the noise has twice the variance it should: √(4hT) for √(2hT)
     >>> answer.passed
     False
@@ -226,7 +233,8 @@ def _measured(rows: list[Row], claimed: float, step_size: float) -> _Measured:
     unit = (kappa == max(kappa)) & (h == step_size)
     T0, error0 = fitted.temperature
     bias = Estimate(float(values[unit][0] / T0 - 1), float(math.hypot(errors[unit][0], error0) / T0))
-    return _Measured(claimed, step_size, fitted, power, elsewhere, step_size * max(kappa), bias, None, math.inf, 0, 0.0)
+    product, span = step_size * max(kappa), (float(min(values)), float(max(values)))
+    return _Measured(claimed, step_size, fitted, power, elsewhere, product, bias, None, math.inf, 0, 0.0, span)
 
 
 def _clock(sampler: Sampler, target: Target, steps: list[float], size: _Size) -> Estimate | None:
@@ -283,7 +291,7 @@ def _stable(sampler: Sampler, temperature: float, step_size: float, seed: int) -
 
 def _judged(measured: _Measured, rows: tuple[Row, ...]) -> EffectiveTemperature:
     temperature, clock = measured.fit.temperature, measured.clock
-    precise = temperature.error <= WEAKEST * abs(temperature.value)
+    precise = temperature.error <= WEAKEST * abs(temperature.value) and not measured.lawless
     right = precise and measured.power == 0 and not measured.off(temperature, measured.claimed)
     same = not measured.off(measured.elsewhere, measured.claimed)
     timely = clock is None or not _wrong_clock(measured)
@@ -313,36 +321,58 @@ def _wrong_clock(measured: _Measured) -> bool:
 
 def _sentences(measured: _Measured, precise: bool, right: bool, same: bool, timely: bool) -> list[str]:
     (T, error), h, clock = measured.fit.temperature, measured.step_size, measured.clock
-    head = f"T = {_pm(T, error)} for the claimed {measured.claimed:g}"
+    head = f"T = {plus_minus(T, error)} for the claimed {measured.claimed:g}"
     if measured.power:
-        at = f"{_pm(T, error)} at h = {h:g} for the claimed {measured.claimed:g}"
+        at = f"{plus_minus(T, error)} at h = {h:g} for the claimed {measured.claimed:g}"
         head = f"T depends on the step size, as h^{measured.power:g}: {at}"
+    if measured.lawless:
+        low, high = measured.span
+        return [
+            f"It has no temperature: T is {low:.3g} to {high:.3g} over steps and stiffnesses, for the claimed "
+            f"{measured.claimed:g}, and neither a bias of the step nor a power of h fits that.",
+            _stable_line(measured.stable),
+        ]
     if not precise:
         return [f"{head}: undecided; more chains or a longer time are needed."]
     if right:
         lines = [f"{head}: right{'' if same else ' on springs'}."]
     else:
-        found = suspects.named((T, error), measured.power, clock, (h, measured.claimed))
+        found = "; or ".join(_found(measured)) or "none of the usual mistakes fits"
         factor = "" if measured.power else f", {T / measured.claimed:.3g} times as much"
-        aside = "as an overdamped step, " if found and clock is None else ""
-        lines = [f"{head}{factor}: {aside}{'; or '.join(found) if found else 'none of the usual mistakes fits'}."]
+        lines = [f"{head}{factor}: {found}."]
     if right and not same:
-        lines.append(f"Where the potential is no spring T = {_pm(*measured.elsewhere)}: its law is not exp(−V/T).")
+        lines.append(
+            f"Where the potential is no spring T = {plus_minus(*measured.elsewhere)}: its law is not exp(−V/T)."
+        )
     if clock is None:
         lines.append("It has no time scale of overdamped dynamics: h is not judged.")
     elif timely:
-        lines.append(f"Time runs as it should ({_pm(*clock)} of dθ = −∇V dt).")
+        lines.append(f"Time runs as it should ({plus_minus(*clock)} of dθ = −∇V dt).")
     else:
         found = suspects.clocks(clock, measured.claimed) if right else []
-        lines.append(f"Time runs at {_pm(*clock)} times the right rate{': ' + '; or '.join(found) if found else ''}.")
+        lines.append(
+            f"Time runs at {plus_minus(*clock)} times the right rate{': ' + '; or '.join(found) if found else ''}."
+        )
     return [*lines, _bias_line(measured), _stable_line(measured.stable)]
+
+
+def _found(measured: _Measured) -> list[str]:
+    """The mistakes that fit a wrong T̂; first those of samplers that are no explicit overdamped step."""
+    temperature, clock, claimed = measured.fit.temperature, measured.clock, measured.claimed
+    found = suspects.named(temperature, measured.power, clock, (measured.step_size, claimed))
+    aside = "" if clock is not None else "as an overdamped step, "
+    other: list[str] = []
+    if not measured.power:
+        kinetic, bounded = clock is None or not found, math.isinf(measured.stable)
+        other = suspects.otherwise(temperature, claimed, kinetic=kinetic, bounded=bounded)
+    return [*other, *(aside + words for words in found)]
 
 
 def _bias_line(measured: _Measured) -> str:
     bias, order, product = measured.bias, measured.fit.order, measured.product
     if order is None:
         return f"No bias of the step is seen: {_percent(bias)} at hΛ = {product:g}."
-    return f"The step's own bias at hΛ = {product:g} is {_percent(bias)}, of order {_pm(*order)} in h."
+    return f"The step's own bias at hΛ = {product:g} is {_percent(bias)}, of order {plus_minus(*order)} in h."
 
 
 def _stable_line(stable: float) -> str:
@@ -351,10 +381,10 @@ def _stable_line(stable: float) -> str:
     return f"It stays bounded up to hΛ = {stable:.2g}."
 
 
-def _pm(value: float, error: float) -> str:
+def plus_minus(value: float, error: float) -> str:
     """A number with its error to one digit: 0.2003 ± 0.0005.
 
-    >>> _pm(0.20034, 0.00052)
+    >>> plus_minus(0.20034, 0.00052)
     '0.2003 ± 0.0005'
     """
     digits = max(0, -math.floor(math.log10(error))) if error > 0 and math.isfinite(error) else 4
@@ -362,4 +392,4 @@ def _pm(value: float, error: float) -> str:
 
 
 def _percent(bias: Estimate) -> str:
-    return f"({_pm(100 * bias.value, 100 * bias.error)})%"
+    return f"({plus_minus(100 * bias.value, 100 * bias.error)})%"

@@ -2,6 +2,9 @@
 
     python -m sims.conformance [--only NAME …] [--store]
 
+prints a line for each, and a table; `--store` writes `docs/results/conformance.json`, and the table into
+`docs/testing.md`, between its marks.
+
 blackjax's SGLD and MALA, optax's noisy SGD, NumPyro's HMC, NUTS and BarkerMH, and a hand-written SGLD in NumPy, at
 T = 0.1. A row is a sampler, what was planted, and what `langevin_ib.testing.effective_temperature` said of it.
 """
@@ -17,12 +20,20 @@ import optax
 from numpyro import infer
 
 from langevin_ib.devices import load_blackjax
+from langevin_ib.files import write_whole
 from langevin_ib.testing import EffectiveTemperature, Sampler, effective_temperature
+from langevin_ib.testing.temperature import plus_minus
 from sims import described
-from sims.numbers.stored import RESULTS, Number, Stored
+from sims.numbers.stored import RESULTS, ROOT, Number, Stored
 
 T = 0.1
 USUAL = {"chains": 256, "steps": 1500}  # so that all of it is minutes
+PAGE = ROOT / "docs" / "testing.md"
+MARKS = "<!-- table: conformance -->", "<!-- end of table -->"
+HEAD = (
+    "| sampler | planted | T̂ (where T goes as h: at h) | time scale | it says |",
+    "|---|---|---|---|---|",
+)
 SMALL = {"chains": 64, "steps": 500}  # of samplers whose step costs many gradients
 
 
@@ -167,13 +178,48 @@ def numbers(case: Case, answer: EffectiveTemperature) -> dict[str, Number]:
     return found
 
 
+def said(answer: EffectiveTemperature) -> str:
+    """What the verdict says of T where that is wrong, else of the time scale, word for word."""
+    if answer.passed:
+        return "right"
+    first, second = answer.verdict.split(". ")[:2]
+    words = re.sub(r"^T .*?for the claimed [\d.]+(, [\d.]+ times as much)?: ", "", first)
+    return words if words != "right" else second.partition("the right rate: ")[2]
+
+
+def row(case: Case, answer: EffectiveTemperature) -> str:
+    """A line of the table, its numbers with the marks of `sims.numbers`."""
+    cells = [
+        f"{plus_minus(number.value, number.error)} <!-- number: conformance.{name} -->"
+        for name, number in numbers(case, answer).items()
+        if number.value is not None and number.error is not None
+    ]
+    cells += ["–"] * (2 - len(cells))
+    return f"| {' | '.join([case.name, case.planted or '–', *cells, said(answer)])} |"
+
+
+def with_table(page: str, table: list[str]) -> str:
+    """A page with another table between its marks.
+
+    >>> with_table(f"before {MARKS[0]} old {MARKS[1]} after", ["| a |"]).split()[-2:]
+    ['-->', 'after']
+    """
+    before, rest = page.split(MARKS[0])
+    return "\n".join([before + MARKS[0], "", *table, "", MARKS[1] + rest.split(MARKS[1])[1]])
+
+
 def main() -> None:
     """Print a row for each, and how many answers are those wanted."""
     parser = described(__doc__)
     parser.add_argument("--only", nargs="+", metavar="NAME", help="samplers whose name has one of these in it")
-    parser.add_argument("--store", action="store_true", help="write docs/results/conformance.json")
+    parser.add_argument(
+        "--store", action="store_true", help="write docs/results/conformance.json and the table of docs/testing.md"
+    )
     given = parser.parse_args()
+    if given.only and given.store:
+        parser.error("--store takes all samplers, got --only")
     values, wanted, total = {}, 0, 0
+    table: list[str] = [*HEAD]
     for case in cases():
         if given.only and not any(word in case.name for word in given.only):
             continue
@@ -182,10 +228,13 @@ def main() -> None:
         wanted, total = wanted + held(case, answer), total + 1
         print(f"{case.name}, {case.planted or 'right'}: {answer.verdict} [{mark}]", flush=True)
         values |= numbers(case, answer)
+        table.append(row(case, answer))
+    print(*table, sep="\n")
     print(f"{wanted} of {total} answers are those wanted")
     if given.store:
         values |= {"wanted": Number(wanted), "total": Number(total)}
-        Stored("python -m sims.conformance", 0, values).write(RESULTS / "conformance.json")
+        Stored("python -m sims.conformance", 0, values, more={"table": table}).write(RESULTS / "conformance.json")
+        write_whole(PAGE, with_table(PAGE.read_text(encoding="utf-8"), table).encode())
 
 
 if __name__ == "__main__":
