@@ -35,13 +35,13 @@ from langevin_ib.laws.step_map import Multiplies, StepMap, check_growth
 NAME, MEASURE = "map", "dz"
 FORMULA = "fixed point of SGD's own step z' = g(z, κ), κ = e·ĝ, on χ = 0, at this η"
 
-ROUGH = 480  # points of a grid that finds out where the law is
+ROUGH = 300  # points of a grid that finds out where the law is
 NEGLIGIBLE = 1e-13  # density over its top that the grids leave out
-POINTS = (640, 1280)  # of the coarser and the finer grid
-COUNTS = (16, 24)  # their kicks, as `kicks.KicksOf` counts
+POINTS = (400, 800)  # of the coarser and the finer grid
+COUNTS = (10, 14)  # their kicks, as `kicks.KicksOf` counts
 ACCURATE = 1e-3  # TV between the bin masses of two grids above which there is no law
 SETTLED = 2e-4  # the same, above which the grid is doubled again
-MOST_POINTS = 5120
+MOST_POINTS = 6400
 LEAK = 1e-9  # mass that may leave the grid, or the branch, in a step
 FALL = 60.0  # log of the density below its top at the lower end of the grid
 DEEPEST = 1e-7  # of |z| over its middle, where the grid begins at the latest
@@ -163,10 +163,10 @@ class MapLaw:
             LawError: the error is above 1e-3 on the finest grid, or the window has no mass.
         """
         edges = np.asarray(edges, np.float64)
-        error = self._error(edges)
+        error, count = self._error(edges), float(COUNTS[1])
         while error > SETTLED and 2 * len(self.fine.grid.x) <= MOST_POINTS:
-            finer = _narrowed(self.fine, 2 * len(self.fine.grid.x))
-            self.coarse, self.fine = self.fine, self._stationary(finer, COUNTS[1])
+            finer, count = _narrowed(self.fine, 2 * len(self.fine.grid.x)), 1.3 * count
+            self.coarse, self.fine = self.fine, self._stationary(finer, int(count))
             error = self._error(edges)
         if not error <= ACCURATE:
             raise LawError(
