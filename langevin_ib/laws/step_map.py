@@ -17,7 +17,7 @@ from langevin_ib.dynamics.kicks import AlongPlaces
 from langevin_ib.dynamics.noise import along_direction, gradient_noise
 from langevin_ib.errors import LawError
 from langevin_ib.laws.base import on_host
-from langevin_ib.laws.sgd import CollapseError, Descent
+from langevin_ib.laws.sgd import CollapseError, Descent, weaker
 from langevin_ib.models.base import LINE, Branch, Chart, Params
 
 FINE_COUNT = 128  # kicks, as `kicks.KicksOf` counts, at z = 0 alone
@@ -196,5 +196,5 @@ def check_growth(step: StepMap) -> None:
     raise CollapseError(
         f"law map: every chain ends at {step.name} = 0: near it E log |{step.name}'/{step.name}| of a step is "
         f"{near.growth:.3g} ≤ 0, so that |{step.name}| falls by a factor e in {-1.0 / min(near.growth, -1e-300):.3g} "
-        "steps, and there is no law to judge: use a smaller lr, or less noise"
+        f"steps, and there is no law to judge: {weaker(step.descent)}"
     )
