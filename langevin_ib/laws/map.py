@@ -29,6 +29,7 @@ import scipy.sparse.linalg
 from jaxtyping import Float
 
 from langevin_ib.errors import LawError
+from langevin_ib.laws.base import Law
 from langevin_ib.laws.sgd import Coordinate
 from langevin_ib.laws.step_map import Multiplies, StepMap, check_growth
 
@@ -47,6 +48,7 @@ FALL = 60.0  # log of the density below its top at the lower end of the grid
 DEEPEST = 1e-7  # of |z| over its middle, where the grid begins at the latest
 TINY = 1e-6  # |z| below which chains are said to have collapsed
 STENCIL = 6
+KNOWN, NEAR_ZERO = 1e-9, 1e-6  # of a density's top, and of a radius' range: where `log_density` begins
 
 
 class AboutMap(NamedTuple):
@@ -130,6 +132,38 @@ class Stationary:
         beyond = self._above(last) - self._above(np.clip(x, first, last))
         return beyond + self.rest * -np.expm1(self.power * np.minimum(x - first, 0.0))
 
+    @cached_property
+    def known(self) -> tuple[float, float]:
+        """Between which z, in increasing order, the density is known: within 1e-9 of its top."""
+        x = self._log_density.t[[5, -6]]
+        if self.grid.even:
+            x = np.array([NEAR_ZERO * x[1], x[1]])
+        z = self.sign * np.exp(x) if self.grid.log else self.sign * x if self.grid.even else x
+        return float(z.min()), float(z.max())
+
+    def log_density(self, z: Float[np.ndarray, " m"]) -> Float[np.ndarray, " m"]:
+        """log p(z), of all z, where it is known."""
+        if self.grid.log:
+            x = np.log(np.abs(z))
+            return self._log_density(x) - x
+        return self._log_density(np.abs(z) if self.grid.even else z)
+
+    @cached_property
+    def _log_density(self) -> scipy.interpolate.BSpline:
+        """Of the density in x."""
+        density, x = self.weights / self.grid.spacing, self.grid.x
+        if self.grid.even:
+            density, x = (
+                np.concatenate([density[:0:-1], [2.0 * density[0]], density[1:]]),
+                np.concatenate([-x[:0:-1], x]),
+            )
+        top = int(density.argmax())
+        small = np.flatnonzero(density < KNOWN * density[top])
+        # Interpolation at the ends of a grid is one-sided, and weights there are no densities.
+        first = max([STENCIL, *(small[small < top] + 1)])
+        last = min([len(x) - STENCIL, *small[small > top]])
+        return scipy.interpolate.make_interp_spline(x[first:last], np.log(density[first:last]), k=5)
+
 
 class MapLaw:
     """The stationary law of a `StepMap`, on two grids.
@@ -181,6 +215,11 @@ class MapLaw:
     def below(self, z: float) -> float:
         """The mass nearer to 0 than z, on a half-line; on the line that below z."""
         return float(np.clip(1.0 - self.fine.above(np.array([z]))[0], 0.0, 1.0))
+
+    @property
+    def law(self) -> Law:
+        """Its density; good on `fine.known`."""
+        return Law(NAME, MEASURE, FORMULA, self.fine.log_density)
 
     def window(self, share: float) -> tuple[float, float]:
         """The range that leaves out `share` of the law at either end."""
