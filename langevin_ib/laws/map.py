@@ -41,8 +41,9 @@ NEGLIGIBLE = 1e-13  # density over its top that the grids leave out
 POINTS = (400, 800)  # of the coarser and the finer grid
 COUNTS = (10, 14)  # their kicks, as `kicks.KicksOf` counts
 ACCURATE = 1e-3  # TV between the bin masses of two grids above which there is no law
-SETTLED = 2e-4  # the same, above which the grid is doubled again
-MOST_POINTS = 6400
+SETTLED = 1e-4  # the same, above which both are refined again
+FINER = 2.0**0.5  # points and count of the next grid
+MOST_POINTS, MOST_COUNT = 3200, 28
 LEAK = 1e-9  # mass that may leave the grid, or the branch, in a step
 FALL = 60.0  # log of the density below its top at the lower end of the grid
 DEEPEST = 1e-7  # of |z| over its middle, where the grid begins at the latest
@@ -197,14 +198,15 @@ class MapLaw:
             LawError: the error is above 1e-3 on the finest grid, or the window has no mass.
         """
         edges = np.asarray(edges, np.float64)
-        error, count = self._error(edges), float(COUNTS[1])
-        while error > SETTLED and 2 * len(self.fine.grid.x) <= MOST_POINTS:
-            finer, count = _narrowed(self.fine, 2 * len(self.fine.grid.x)), 1.3 * count
-            self.coarse, self.fine = self.fine, self._stationary(finer, int(count))
+        error, count = self._error(edges), COUNTS[1]
+        while error > SETTLED and FINER * len(self.fine.grid.x) <= MOST_POINTS:
+            finer = _narrowed(self.fine, round(FINER * len(self.fine.grid.x)))
+            count = min(round(FINER * count), MOST_COUNT)
+            self.coarse, self.fine = self.fine, self._stationary(finer, count)
             error = self._error(edges)
         if not error <= ACCURATE:
             raise LawError(
-                f"law map: its bin masses change by TV {error:.2g} on a grid twice as fine, above {ACCURATE:g}: "
+                f"law map: its bin masses change by TV {error:.2g} on a finer grid, above {ACCURATE:g}: "
                 "the noise has too few outcomes, or the steps are too large"
             )
         return _within(self.fine, edges), error
