@@ -9,7 +9,7 @@ line; in |z|, even, for a radius, which a step may carry across 0) and interpola
 degree. The mean over κ is a sum over the kicks of the noise, `dynamics.kicks`. That makes a sparse matrix whose left
 null vector is π by quadrature weights: no map has to be inverted, and none to be monotone. Below the grid of a product
 steps are a random walk in log |z|, the density is like |z|^α with E |z'/z|^−α = 1, and all of that is one more state.
-Bin masses are integrals of a cubic spline through the density. The same on a grid of half as many points and coarser
+Bin masses are integrals of a cubic spline through the density. The same on a coarser grid with coarser
 kicks says how good they are.
 
 Source: Ulam, A Collection of Mathematical Problems, section VI.4, for the operator on bins; Kesten, Acta Math. 131

@@ -124,6 +124,8 @@ def said(lr: float, strength: float) -> tuple[str, float | None]:
             resolved: ResolvedDescent = process_of(config).prepare(config, session).own
         except LawError as error:
             return str(error), None
+    if not resolved.own.about:  # at the largest η chains run away, over the top of the well
+        return "; ".join(resolved.missing), None
     about = resolved.own.about["z"]
     return near_collapse("z", about), about.below_tiny
 
@@ -144,7 +146,7 @@ def collapse(lr: float) -> dict[str, Number]:
         chains = simulate(lr, strength, int(RELAXATIONS * variance / near.growth**2))
         print(
             f"  {side}, ηs² = {strength:.4f}: {words}\n"
-            f"    chains below 1e-6: {chains.share:.3f} ± {chains.share_se:.3f}, map: {share if share else 1.0:.3f}; "
+            f"    chains below 1e-6: {chains.share:.3f} ± {chains.share_se:.3f}, map: {'no law' if share is None else f'{share:.3f}'}; "
             f"rate of log z in the second half {chains.rate:.5f} ± {chains.rate_se:.5f}, exponent {near.growth:.5f}",
             flush=True,
         )
