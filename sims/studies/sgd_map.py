@@ -143,10 +143,11 @@ def collapse(lr: float) -> dict[str, Number]:
             near = near_zero(lr, strength)
         variance = float(near.weights @ (np.log(near.ratios) - near.growth) ** 2)
         words, share = said(lr, strength)
+        predicted = "no law" if share is None else f"{share:.3f}"
         chains = simulate(lr, strength, int(RELAXATIONS * variance / near.growth**2))
         print(
             f"  {side}, ηs² = {strength:.4f}: {words}\n"
-            f"    chains below 1e-6: {chains.share:.3f} ± {chains.share_se:.3f}, map: {'no law' if share is None else f'{share:.3f}'}; "
+            f"    chains below 1e-6: {chains.share:.3f} ± {chains.share_se:.3f}, map: {predicted}; "
             f"rate of log z in the second half {chains.rate:.5f} ± {chains.rate_se:.5f}, exponent {near.growth:.5f}",
             flush=True,
         )
