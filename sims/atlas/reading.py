@@ -100,7 +100,7 @@ class Cell:
         if self.doubted:
             return "in doubt, no verdict" if self.c else "no verdict"
         if self.law == "map" and self.decided and "tv_sgd" in self.values:
-            return f"map: TV {distance(self.values['tv_map'])}; (S) {distance(self.values['tv_sgd'])}"
+            return f"TV {distance(self.values['tv_map'])}; (S) {distance(self.values['tv_sgd'])}"
         if self.law and self.decided:
             return f"{title(self.law)}: TV {distance(self.values[f'tv_{self.law}'])}"
         if self.law:

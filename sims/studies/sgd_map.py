@@ -133,7 +133,8 @@ def said(lr: float, strength: float) -> tuple[str, float | None]:
 def collapse(lr: float) -> dict[str, Number]:
     """Both sides of the threshold."""
     with jax.enable_x64(True):
-        threshold = float(scipy.optimize.brentq(lambda each: near_zero(lr, each).growth, 1.4, 1.999, xtol=1e-5))
+        found = scipy.optimize.root_scalar(lambda each: near_zero(lr, each).growth, bracket=(1.4, 1.999), xtol=1e-5)
+        threshold = float(found.root)
     key = f"collapse_{100 * lr:02.0f}"
     values = {f"{key}_threshold": Number(threshold)}
     print(f"{key}: threshold ηs² = {threshold:.4f}", flush=True)
