@@ -8,18 +8,23 @@ from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array
 from numpyro.distributions import Distribution, constraints
 
 from langevin_ib.config.run import AUTO, RunConfig
-from langevin_ib.errors import ConfigError
+from langevin_ib.errors import ConfigError, LawError
 from langevin_ib.geometry import contract
 from langevin_ib.laws.family import Reduction
 from langevin_ib.laws.law import law_kind
-from langevin_ib.laws.table import Piece, Stretch, Table, tabulate
+from langevin_ib.laws.map import NAME
+from langevin_ib.laws.table import Piece, Stretch, Table, tabulate, tabulate_known
 from langevin_ib.models.base import Model
+from langevin_ib.runs.descent_laws import build_laws
 from langevin_ib.runs.plan import build_reduction, resolve
 from langevin_ib.runs.processes.langevin import without_symmetry
+from langevin_ib.runs.processes.sgd import TAIL, at_minimum
+from langevin_ib.runs.windows import rounded_window, scalar_window
 from langevin_ib.session import Session, key_of
 
 ROUNDS = 60  # of bisection and Newton within a panel, at most
@@ -41,8 +46,9 @@ def law(
     tabulated here.
 
     Args:
-        name: as in `--laws`: `exact`, `slice`, `hard`, `pushforward`, `printed`, `naive`, or one of your own.
-        config: settings of a run of Langevin dynamics; by default those of `RunConfig()`.
+        name: as in `--laws`: `exact`, `slice`, `hard`, `pushforward`, `printed`, `naive`, or one of your own; or `map`,
+            the stationary law of SGD at its learning rate, known to about 1e-5 of TV, and within 1e-9 of its top.
+        config: settings of a run of Langevin dynamics, of `map` of one of SGD; by default those of `RunConfig()`.
         window: where z lies: `auto`, the window of the run; `branch`, all of the branch that the laws are written on;
             `all`, all branches; or two numbers, which may be infinite.
         loss: whether ℓ is in it. False leaves it out: what symmetry, noise and confinement prefer by themselves, a
@@ -71,7 +77,11 @@ def law(
         wanted = "a RunConfig, or left out with settings by name, law(NAME, beta=10.0)"
         raise ConfigError("config", wanted, f"a {type(config).__name__}")
     window = _window(window)
+    if name == NAME and "sampler" not in settings and config is None:
+        settings["sampler"] = "sgd"
     config = RunConfig(**settings) if config is None else config.replace(**settings)
+    if name == NAME:
+        return _of_descent(config, window, loss)
     if not config.process.gibbs:
         raise ConfigError("sampler", "one whose laws are those of a Gibbs measure, such as langevin", config.sampler)
     kind = law_kind(name)
@@ -95,6 +105,32 @@ def law(
         density = kind.law(reduction)
         stretches = _stretches(reduction, window)
         return LawDistribution(tabulate(density, reduction, stretches), density.name, density.measure, density.formula)
+
+
+def _of_descent(config: RunConfig, window: Window, loss: bool) -> LawDistribution:
+    """The law `map` of a run of SGD."""
+    if config.sampler != "sgd":
+        raise ConfigError("sampler", f"sgd for the law {NAME}", config.sampler)
+    if not loss:
+        raise ConfigError("laws", f"others than {NAME} where the loss is left out, for it is what steps follow", NAME)
+    with Session().open():
+        at = at_minimum(config)
+        chart = at.reduction.chart
+        if chart.dim != 1:
+            wanted = f"of one coordinate, for a distribution (of {chart.dim} coordinates a run has draws)"
+            raise ConfigError("model", wanted, config.model_name)
+        own = build_laws(at.descent, at.middle, plain=not config.momentum)
+        if own.maps is None or own.windowed is None:
+            raise LawError("; ".join(own.missing))
+        scalar = chart.scalar_names[0]
+        exact, usual = own.maps[scalar], rounded_window(*own.windowed[scalar].window(TAIL))
+        exact.masses(np.linspace(*usual, at.config.bins + 1))  # raises where it is not known well
+        if window == AUTO:
+            window = usual if at.config.window == AUTO else scalar_window(at.config, at.reduction).window
+        if window == "all":
+            window = "branch"  # no step leaves it
+        table = tabulate_known(exact.law, _stretches(at.reduction, window), exact.fine.known)
+        return LawDistribution(table, exact.law.name, exact.law.measure, exact.law.formula)
 
 
 def _window(window: Any) -> Window:

@@ -3,9 +3,10 @@
 import jax
 import numpy as np
 import pytest
+from scipy import stats
 
 import langevin_ib
-from langevin_ib import LawError, RunConfig
+from langevin_ib import ConfigError, LawError, RunConfig
 from langevin_ib.dynamics.confinements.none import unconfined
 from langevin_ib.dynamics.confinements.weight_decay import weight_decay
 from langevin_ib.dynamics.kicks import AlongPlaces, Kicks, batch_kicks, coin_kicks, compressed
@@ -103,6 +104,24 @@ def test_rotation_is_half_normal_at_any_rate(x64):
 
 
 @pytest.mark.full
+def test_it_is_a_distribution(x64):
+    """Of rotation in closed form, on the branch; of uv that of the bins."""
+    settings = {"sampler": "sgd", "noise": "label", "label_noise": 2.0}
+    radius = langevin_ib.law("map", model="rotation", lr=0.3, window="branch", **settings)
+    r = np.linspace(0.0, 4.0, 17)
+    wanted = stats.halfnorm(scale=np.sqrt(0.3 * 4.0 / 1.7))
+    np.testing.assert_allclose(radius.cdf(r), wanted.cdf(r), atol=3e-5)
+    np.testing.assert_allclose(radius.log_prob(r[1:]), wanted.logpdf(r[1:]), atol=2e-3)
+    product = langevin_ib.law("map", RunConfig(lr=0.05, **settings))
+    edges = np.linspace(*product.window, 21)
+    mass, _ = law_of(labels(2.0), 0.05).masses(edges)
+    np.testing.assert_allclose(np.diff(product.cdf(edges)), mass, atol=1e-5)
+    for wrong in ({"sampler": "langevin"}, {**settings, "momentum": 0.5}, {**settings, "model": "hadamard"}):
+        with pytest.raises((ConfigError, LawError)):
+            langevin_ib.law("map", RunConfig(**wrong))
+
+
+@pytest.mark.full
 def test_for_small_steps_it_is_law_s(x64):
     """The distance from the Gamma law falls like η at fixed ηs²."""
     far = []
@@ -146,7 +165,12 @@ def test_collapse_has_its_threshold_where_the_lyapunov_exponent_changes_sign(lr,
 
     assert growth(threshold - 0.001) > 0.0 > growth(threshold + 0.001)
     config = RunConfig(sampler="sgd", lr=lr, label_noise=float(np.sqrt(1.02 * threshold / lr)), chains=16, steps=200)
-    with pytest.raises(CollapseError, match=r"every chain ends at z = 0: near it E log \|z'/z\| of a step is -"):
+    with pytest.raises(CollapseError, match="chains collapse to z = 0: use a smaller --lr or --label-noise"):
+        langevin_ib.run(config.replace(momentum=0.5, lr=2.0 * lr))
+    with pytest.raises(
+        CollapseError,
+        match=r"every chain ends at z = 0: near it E log \|z'/z\| of a step is -.* use a smaller --lr or --label-noise",
+    ):
         langevin_ib.run(config)
 
 

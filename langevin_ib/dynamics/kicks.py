@@ -96,10 +96,10 @@ def on_lattice(
     """A distribution of mean 0 from its characteristic function, shifted to `mean`, within 16 standard deviations."""
     points = 2 * count**2
     scale = np.sqrt(variance)[:, None]
-    frequencies = np.pi / REACH * np.fft.fftfreq(points, 1.0 / points)
+    frequencies = np.pi / REACH * np.arange(count**2 + 1)  # at negative ones it is the conjugate
     unit = np.where(scale > 0.0, scale, 1.0)
-    values = cf(frequencies / unit) * np.exp(-36.0 * (np.abs(frequencies) / np.abs(frequencies).max()) ** 8)
-    weights = np.fft.fftshift(np.fft.fft(values, axis=1).real, axes=1) / points
+    values = cf(frequencies / unit) * np.exp(-36.0 * (frequencies / frequencies[-1]) ** 8)
+    weights = np.fft.fftshift(np.fft.hfft(values, points, axis=1), axes=1) / points
     lattice = REACH * (2.0 * np.arange(points) / points - 1.0)
     return Kicks(mean[:, None] + scale * lattice, weights / weights.sum(axis=1, keepdims=True))
 

@@ -9,7 +9,7 @@ line; in |z|, even, for a radius, which a step may carry across 0) and interpola
 degree. The mean over κ is a sum over the kicks of the noise, `dynamics.kicks`. That makes a sparse matrix whose left
 null vector is π by quadrature weights: no map has to be inverted, and none to be monotone. Below the grid of a product
 steps are a random walk in log |z|, the density is like |z|^α with E |z'/z|^−α = 1, and all of that is one more state.
-Bin masses are integrals of a cubic spline through the density. The same on a grid of half as many points and coarser
+Bin masses are integrals of a cubic spline through the density. The same on a coarser grid with coarser
 kicks says how good they are.
 
 Source: Ulam, A Collection of Mathematical Problems, section VI.4, for the operator on bins; Kesten, Acta Math. 131
@@ -29,24 +29,27 @@ import scipy.sparse.linalg
 from jaxtyping import Float
 
 from langevin_ib.errors import LawError
+from langevin_ib.laws.base import Law
 from langevin_ib.laws.sgd import Coordinate
 from langevin_ib.laws.step_map import Multiplies, StepMap, check_growth
 
 NAME, MEASURE = "map", "dz"
 FORMULA = "fixed point of SGD's own step z' = g(z, κ), κ = e·ĝ, on χ = 0, at this η"
 
-ROUGH = 480  # points of a grid that finds out where the law is
+ROUGH = 300  # points of a grid that finds out where the law is
 NEGLIGIBLE = 1e-13  # density over its top that the grids leave out
-POINTS = (640, 1280)  # of the coarser and the finer grid
-COUNTS = (16, 24)  # their kicks, as `kicks.KicksOf` counts
+POINTS = (400, 800)  # of the coarser and the finer grid
+COUNTS = (10, 14)  # their kicks, as `kicks.KicksOf` counts
 ACCURATE = 1e-3  # TV between the bin masses of two grids above which there is no law
-SETTLED = 2e-4  # the same, above which the grid is doubled again
-MOST_POINTS = 5120
+SETTLED = 1e-4  # the same, above which both are refined again
+FINER = 2.0**0.5  # points and count of the next grid
+MOST_POINTS, MOST_COUNT = 3200, 28
 LEAK = 1e-9  # mass that may leave the grid, or the branch, in a step
 FALL = 60.0  # log of the density below its top at the lower end of the grid
 DEEPEST = 1e-7  # of |z| over its middle, where the grid begins at the latest
 TINY = 1e-6  # |z| below which chains are said to have collapsed
 STENCIL = 6
+KNOWN, NEAR_ZERO = 1e-9, 1e-6  # of a density's top, and of a radius' range: where `log_density` begins
 
 
 class AboutMap(NamedTuple):
@@ -130,6 +133,38 @@ class Stationary:
         beyond = self._above(last) - self._above(np.clip(x, first, last))
         return beyond + self.rest * -np.expm1(self.power * np.minimum(x - first, 0.0))
 
+    @cached_property
+    def known(self) -> tuple[float, float]:
+        """Between which z, in increasing order, the density is known: within 1e-9 of its top."""
+        x = self._log_density.t[[5, -6]]
+        if self.grid.even:
+            x = np.array([NEAR_ZERO * x[1], x[1]])
+        z = self.sign * np.exp(x) if self.grid.log else self.sign * x if self.grid.even else x
+        return float(z.min()), float(z.max())
+
+    def log_density(self, z: Float[np.ndarray, " m"]) -> Float[np.ndarray, " m"]:
+        """log p(z), of all z, where it is known."""
+        if self.grid.log:
+            x = np.log(np.abs(z))
+            return self._log_density(x) - x
+        return self._log_density(np.abs(z) if self.grid.even else z)
+
+    @cached_property
+    def _log_density(self) -> scipy.interpolate.BSpline:
+        """Of the density in x."""
+        density, x = self.weights / self.grid.spacing, self.grid.x
+        if self.grid.even:
+            density, x = (
+                np.concatenate([density[:0:-1], [2.0 * density[0]], density[1:]]),
+                np.concatenate([-x[:0:-1], x]),
+            )
+        top = int(density.argmax())
+        small = np.flatnonzero(density < KNOWN * density[top])
+        # Interpolation at the ends of a grid is one-sided, and weights there are no densities.
+        first = max([STENCIL, *(small[small < top] + 1)])
+        last = min([len(x) - STENCIL, *small[small > top]])
+        return scipy.interpolate.make_interp_spline(x[first:last], np.log(density[first:last]), k=5)
+
 
 class MapLaw:
     """The stationary law of a `StepMap`, on two grids.
@@ -163,14 +198,15 @@ class MapLaw:
             LawError: the error is above 1e-3 on the finest grid, or the window has no mass.
         """
         edges = np.asarray(edges, np.float64)
-        error = self._error(edges)
-        while error > SETTLED and 2 * len(self.fine.grid.x) <= MOST_POINTS:
-            finer = _narrowed(self.fine, 2 * len(self.fine.grid.x))
-            self.coarse, self.fine = self.fine, self._stationary(finer, COUNTS[1])
+        error, count = self._error(edges), COUNTS[1]
+        while error > SETTLED and FINER * len(self.fine.grid.x) <= MOST_POINTS:
+            finer = _narrowed(self.fine, round(FINER * len(self.fine.grid.x)))
+            count = min(round(FINER * count), MOST_COUNT)
+            self.coarse, self.fine = self.fine, self._stationary(finer, count)
             error = self._error(edges)
         if not error <= ACCURATE:
             raise LawError(
-                f"law map: its bin masses change by TV {error:.2g} on a grid twice as fine, above {ACCURATE:g}: "
+                f"law map: its bin masses change by TV {error:.2g} on a finer grid, above {ACCURATE:g}: "
                 "the noise has too few outcomes, or the steps are too large"
             )
         return _within(self.fine, edges), error
@@ -181,6 +217,11 @@ class MapLaw:
     def below(self, z: float) -> float:
         """The mass nearer to 0 than z, on a half-line; on the line that below z."""
         return float(np.clip(1.0 - self.fine.above(np.array([z]))[0], 0.0, 1.0))
+
+    @property
+    def law(self) -> Law:
+        """Its density; good on `fine.known`."""
+        return Law(NAME, MEASURE, FORMULA, self.fine.log_density)
 
     def window(self, share: float) -> tuple[float, float]:
         """The range that leaves out `share` of the law at either end."""

@@ -155,6 +155,13 @@ def check_closed(descent: Descent) -> None:
         )
 
 
+def weaker(descent: Descent) -> str:
+    """What to do where the noise is too strong for a law, in the options of a run."""
+    if descent.noise.label_noise:
+        return "use a smaller --lr or --label-noise"
+    return "use a smaller --lr" + (" or a larger --batch-size" if descent.noise.batch_size else "")
+
+
 class TailError(LawError):
     """Law (S) cannot be normalised at an end of the branch."""
 
@@ -295,7 +302,7 @@ class Coordinate:
             steepness = (length / jnp.abs(z) if self.multiplies else length) ** 2
             return moments(noise.third), moments(jnp.zeros_like(fourth)), steepness, noise.second, noise.third
 
-        self._lr = descent.lr
+        self._lr, self._remedy = descent.lr, weaker(descent)
         self._drift_and_diffusion, self._increment = on_host(at), on_host(increment)
         self._check_exists()
         # Whether near 0 a step multiplies z, as for a product, or crosses 0, as for a radius.
@@ -345,7 +352,8 @@ class Coordinate:
         if growth <= 0:
             raise CollapseError(
                 f"law sgd: (S) can be normalised, but steps of this size collapse: near {self.name} = 0 "
-                f"E log |{self.name}'/{self.name}| of a step is {growth:.2g}, and chains end at {self.name} = 0"
+                f"E log |{self.name}'/{self.name}| of a step is {growth:.2g}, and chains end at {self.name} = 0: "
+                f"{self._remedy}"
             )
 
     def error(self, edges: Float[np.ndarray, " edges"], momentum: float = 0.0) -> OwnError:
@@ -436,7 +444,9 @@ class Coordinate:
             powers.append(float(pull.mean() - (log_noise[1] - log_noise[0]) + 1.0))
         for power, bad, where in ((powers[0], powers[0] <= 0, "0"), (powers[1], powers[1] >= 0, "infinity")):
             if bad:
-                meaning = f": the noise is too strong, and chains collapse to {self.name} = 0" if where == "0" else ""
+                meaning = ""
+                if where == "0":
+                    meaning = f": the noise is too strong, and chains collapse to {self.name} = 0: {self._remedy}"
                 raise (CollapseError if where == "0" else TailError)(
                     f"law sgd: it cannot be normalised at {self.name} = {where}, where its density is like "
                     f"|{self.name}|^({power - 1:.3g}){meaning}"

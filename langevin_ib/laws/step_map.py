@@ -17,7 +17,7 @@ from langevin_ib.dynamics.kicks import AlongPlaces
 from langevin_ib.dynamics.noise import along_direction, gradient_noise
 from langevin_ib.errors import LawError
 from langevin_ib.laws.base import on_host
-from langevin_ib.laws.sgd import CollapseError, Descent
+from langevin_ib.laws.sgd import CollapseError, Descent, weaker
 from langevin_ib.models.base import LINE, Branch, Chart, Params
 
 FINE_COUNT = 128  # kicks, as `kicks.KicksOf` counts, at z = 0 alone
@@ -156,23 +156,28 @@ def _departure(descent: Descent, coordinates: int, keys: Key[Array, " 3"]) -> Fl
     kick = covariance @ jax.random.normal(keys[2], flat.shape, flat.dtype)
     kick = kick * jnp.sqrt(jnp.trace(covariance)) / (jnp.linalg.norm(kick) + 1e-300)
     after = unravel(flat - descent.lr * (slope + kick))
-    wrong = [jnp.abs(model.moment_map(after)).max() / (jnp.sum(ravel_pytree(after)[0] ** 2) + 1e-300)]
-    for i in range(coordinates):
-        along = kick @ _normal(chart, point, i)
-        parts = []
-        for place in (x, other.at[i].set(x[i])):
-            here = chart.section(place)
-            normal = _normal(chart, here, i)
-            pull = ravel_pytree(jax.grad(potential)(here))[0]
-            moved = unravel(ravel_pytree(here)[0] - descent.lr * (pull + along * normal))
-            wrong.append(jnp.abs(chart.of(after)[i] - chart.of(moved)[i]) / (1.0 + jnp.abs(x[i])))
-            own = along_direction(training, noise, here, normal)
-            parts.append(jnp.concatenate([own.gradient, own.label]))
-        wrong.append(jnp.abs(parts[0] - parts[1]).max() / (jnp.abs(parts[0]).max() + 1e-300))
-    return jnp.stack(wrong).max()
+    leaves = jnp.abs(model.moment_map(after)).max() / (jnp.sum(ravel_pytree(after)[0] ** 2) + 1e-300)
+
+    def alone(place, i):
+        """Where a coordinate goes by its own part of the kick, from one place; and each example's part there."""
+        here = chart.section(place)
+        normal = _normal(chart, here, i)
+        pull = ravel_pytree(jax.grad(potential)(here))[0]
+        moved = unravel(ravel_pytree(here)[0] - descent.lr * (pull + (kick @ _normal(chart, point, i)) * normal))
+        own = along_direction(training, noise, here, normal)
+        return chart.of(moved)[i], jnp.concatenate([own.gradient, own.label])
+
+    # In one traced program, for each coordinate: from x, and from where all others are elsewhere.
+    index = jnp.arange(coordinates)
+    places = jnp.concatenate([jnp.tile(x, (coordinates, 1)), jax.vmap(lambda i: other.at[i].set(x[i]))(index)])
+    found = jax.lax.map(lambda each: alone(*each), (places, jnp.tile(index, 2)))
+    moved, parts = (part.reshape(2, coordinates, *part.shape[1:]) for part in found)
+    off = jnp.abs(chart.of(after)[:coordinates] - moved) / (1.0 + jnp.abs(x[:coordinates]))
+    unlike = jnp.abs(parts[0] - parts[1]).max(axis=1) / (jnp.abs(parts[0]).max(axis=1) + 1e-300)
+    return jnp.concatenate([leaves[None], off.ravel(), unlike]).max()
 
 
-def _normal(chart: Chart, point: Params, index: int) -> Float[Array, " q"]:
+def _normal(chart: Chart, point: Params, index: int | Array) -> Float[Array, " q"]:
     """The unit normal of a coordinate at a point."""
     flat, unravel = ravel_pytree(point)
     normal = jax.grad(lambda p: chart.of(unravel(p))[index])(flat)
@@ -191,5 +196,5 @@ def check_growth(step: StepMap) -> None:
     raise CollapseError(
         f"law map: every chain ends at {step.name} = 0: near it E log |{step.name}'/{step.name}| of a step is "
         f"{near.growth:.3g} ≤ 0, so that |{step.name}| falls by a factor e in {-1.0 / min(near.growth, -1e-300):.3g} "
-        "steps, and there is no law to judge: use a smaller lr, or less noise"
+        f"steps, and there is no law to judge: {weaker(step.descent)}"
     )

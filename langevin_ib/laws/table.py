@@ -23,6 +23,7 @@ from langevin_ib.laws.family import Reduction
 
 DEGREE = 16
 PANELS, MOST_PANELS = 8, 4096
+KNOWN_PANELS = 48  # of a law that is known on a grid
 SETTLED_LOG, SETTLED_MASS = 1e-8, 1e-11  # of a log density within `DROP` of its top; further down relative to how far
 ROUNDING = 1e-14  # relative, of a log density
 DROP = 30.0  # log density (in x) below its top at which the bulk ends
@@ -164,7 +165,20 @@ def tabulate(law: Law, reduction: Reduction, stretches: Sequence[Stretch]) -> Ta
     Raises:
         LawError: it cannot be normalised there, or the table does not settle.
     """
-    panels = [_panels(law, reduction, stretch) for stretch in stretches]
+    return _assembled(law, [_panels(law, reduction, stretch) for stretch in stretches], stretches)
+
+
+def tabulate_known(law: Law, stretches: Sequence[Stretch], ends: tuple[float, float]) -> Table:
+    """A law that is known between two z only, a straight line in x beyond; on even panels, whatever its accuracy.
+
+    Raises:
+        LawError: a stretch does not overlap with where it is known, or it cannot be normalised.
+    """
+    return _assembled(law, [_known_panels(law, stretch, ends) for stretch in stretches], stretches)
+
+
+def _assembled(law: Law, panels: Sequence[_Panels], stretches: Sequence[Stretch]) -> Table:
+    """Stretches side by side, normalised together."""
     top = max(float(one.logs.max()) for one in panels)
     parts = [_integrated(one, top) for one in panels]
     total = sum(float(masses.sum()) + sum(tails) for _, masses, tails in parts)
@@ -214,11 +228,29 @@ def _panels(law: Law, reduction: Reduction, stretch: Stretch) -> _Panels:
     starts, widths, logs = _refined(law, stretch, np.array(panels), top)
     short = starts[0] - low, high - (starts[-1] + widths[-1])
     is_open = bool(open_low or short[0] > 0.0), bool(open_high or short[1] > SETTLED_LOG * widths[-1])
-    slopes = _slopes(logs, widths, is_open)
+    return _Panels(starts, widths, logs, _falling(law, stretch, _slopes(logs, widths, is_open)), is_open)
+
+
+def _known_panels(law: Law, stretch: Stretch, ends: tuple[float, float]) -> _Panels:
+    low, high, open_low, open_high = stretch.range(FAR)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        known = [float(stretch.place(np.float64(end))) for end in ends]
+    first, last = max(low, known[0]), min(high, known[1])
+    if not first < last:
+        raise LawError(f"law {law.label}: none of its mass lies in ({stretch.low:g}, {stretch.high:g})")
+    corners = np.linspace(first, last, KNOWN_PANELS + 1)
+    starts, widths = corners[:-1], np.diff(corners)
+    logs = _at_nodes(law, stretch, np.column_stack([starts, widths]))
+    is_open = bool(open_low or first > low), bool(open_high or last < high)
+    return _Panels(starts, widths, logs, _falling(law, stretch, _slopes(logs, widths, is_open)), is_open)
+
+
+def _falling(law: Law, stretch: Stretch, slopes: tuple[float, float]) -> tuple[float, float]:
+    """Slopes, where the law can be normalised with them."""
     for slope, end in zip(slopes, (stretch.low, stretch.high), strict=True):
         if not slope > SLOPE:
             raise LawError(f"law {law.label}: it cannot be normalised towards {end:g}; give it a window")
-    return _Panels(starts, widths, logs, slopes, is_open)
+    return slopes
 
 
 def _outwards(

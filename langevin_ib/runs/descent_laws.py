@@ -72,17 +72,17 @@ def build_laws(descent: Descent, middle: np.ndarray, plain: bool) -> OwnLaws:
         plain: whether steps have no momentum.
 
     Raises:
-        CollapseError: every chain ends at 0, whatever (S) says.
+        CollapseError: every chain ends at 0, by `map`; or by (S), where there is no `map`.
     """
     try:
         check_closed(descent)
     except LawError as error:
         return OwnLaws(None, None, [str(error)])
-    coordinates, missing, tails = _coordinates(descent, middle)
+    coordinates, missing, tail = _coordinates(descent, middle)
     maps: dict[str, MapLaw] | None = None
     if not plain:
         missing.append(WITH_MOMENTUM)
-    elif coordinates is not None or tails:
+    elif coordinates is not None or tail is not None:
         try:
             maps = _maps(descent, middle, coordinates or {})
         except CollapseError:
@@ -92,17 +92,21 @@ def build_laws(descent: Descent, middle: np.ndarray, plain: bool) -> OwnLaws:
             if descent.noise.record.cumulants is not None and coordinates is not None:
                 coordinates, more = _expanded(coordinates)
                 missing += more
+    if maps is None and isinstance(tail, CollapseError):
+        raise tail
     return OwnLaws(coordinates, maps, missing)
 
 
-def _coordinates(descent: Descent, middle: np.ndarray) -> tuple[dict[str, Coordinate] | None, list[str], bool]:
-    """The coordinates with a law (S), or why there are none; and whether that is because of a tail alone."""
+def _coordinates(
+    descent: Descent, middle: np.ndarray
+) -> tuple[dict[str, Coordinate] | None, list[str], TailError | None]:
+    """The coordinates with a law (S), or why there are none; and the tail, if that alone is why."""
     chart, model = descent.chart, descent.model
     try:
         found = {name: Coordinate(descent, i, middle, model.home_of(name)) for i, name in enumerate(chart.scalar_names)}
     except LawError as error:
-        return None, [str(error)], isinstance(error, TailError)
-    return found, [], False
+        return None, [str(error)], error if isinstance(error, TailError) else None
+    return found, [], None
 
 
 def _maps(descent: Descent, middle: np.ndarray, coordinates: Mapping[str, Coordinate]) -> dict[str, MapLaw]:

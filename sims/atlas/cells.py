@@ -56,8 +56,10 @@ COLUMNS = {
     "decay": Column(("weight decay", "λ|θ|²/2"), "--confine weight-decay", "c → 0 once λ|s|² ≫ T"),
     "slab": Column(("slab", "|χ| < ε"), "--confine none", "c → 1 as ε → 0"),
     "unconfined": Column(("unconfined", "plain marginal"), "--confine none", "drifts towards c = −1"),
-    "label": Column(("SGD", "label noise"), "--sampler sgd --noise label", "(S), where it exists", sgd=True),
-    "minibatch": Column(("SGD", "minibatches"), "--sampler sgd --noise minibatch", "(S), where it exists", sgd=True),
+    "label": Column(("SGD", "label noise"), "--sampler sgd --noise label", "map and (S), where they exist", sgd=True),
+    "minibatch": Column(
+        ("SGD", "minibatches"), "--sampler sgd --noise minibatch", "map and (S), where they exist", sgd=True
+    ),
 }
 # Known before the runs, with the reason that the page gives.
 CHANGES = {
@@ -180,7 +182,7 @@ def _drifting(summary: Mapping[str, Any]) -> dict[str, Number]:
 
 
 def _why(summary: Mapping[str, Any], drift: bool) -> str:
-    """Why there is no c, if there is none; of SGD, which has none, why there is no law (S)."""
+    """Why there is no c, if there is none; of SGD, which has none, why a law of its own is missing."""
     if drift:
         stretches = summary["drift"] and summary["drift"]["stretches"]
         return stretches[-1]["correction"].get("why", "") if stretches else "no stretch of time was recorded"

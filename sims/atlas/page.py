@@ -25,11 +25,12 @@ that fail, are refused, stay undecided or have doubts are shown as they are. {ra
   the unit. The theorem of the paper is c = 1, eq. (8); a chain held on the slice has c = 0; the plain marginal tends to
   c = −1.
 - **The law** is the run's own verdict: it *agrees* if the 95% upper bound of its total-variation distance TV is below
-  the margin, 0.01. Of laws that agree, a limit of theory (slice, hard, pushforward) or SGD's own law (S) is named
-  before `exact`, which is the marginal at the run's finite κ, λ or slab; a limit only if its c (1, 0, −1) lies in the
-  95% interval of the run's, where `exact` agrees too: at a distance below the margin a limit can have another c than
-  the draws. The distance is that of the invariant that is furthest from the law. *Undecided* with one law: it neither
-  agrees nor differs, and of the other laws of a protocol at most `exact` does not differ either.
+  the margin, 0.01. Of laws that agree, a limit of theory (slice, hard, pushforward) or SGD's own law (`map`, at its
+  learning rate; (S), its limit, where there is no `map`) is named before `exact`, which is the marginal at the run's
+  finite κ, λ or slab; a limit only if its c (1, 0, −1) lies in the 95% interval of the run's, where `exact` agrees too:
+  at a distance below the margin a limit can have another c than the draws. The distance is that of the invariant that
+  is furthest from the law. *Undecided* with one law: it neither agrees nor differs, and of the other laws of a protocol
+  at most `exact` does not differ either.
 - **≠ (6)**: the draws differ from eq. (6) of the paper as it is printed, exp(−ℓ/T) det G^(−1/2) read against dz.
   **≠ (8)**: they differ from its theorem, the same against the slice's surface measure; under SGD, at the temperature
   that fits them best. Of an unconfined marginal, which has no law to be judged: the 95% interval of its c leaves out 1.
@@ -97,6 +98,8 @@ def _entries(cell: Cell, column: str) -> list[str]:
         mark = f"<!-- number: atlas/{cell.name}.tv_{cell.law} -->"
         name = title(cell.law) + ("" if cell.decided else " undecided")
         law = f"{name}, TV {distance(cell.values[f'tv_{cell.law}'])} {mark}"
+        if cell.law == "map" and "tv_sgd" in cell.values:
+            law += f"; (S), TV {distance(cell.values['tv_sgd'])} <!-- number: atlas/{cell.name}.tv_sgd -->"
     against = f"**≠ ({'), ('.join(cell.against)})**" if cell.against else ""
     return [f"[{words}](results/atlas/{cell.name}.json)", about.theory, c, law, against]
 

@@ -25,8 +25,8 @@ GAP = 0.07
 STRIP, FOOT = 0.22, 0.2
 INK, GREY, EDGE = "#1a1a1a", "#6b6b6b", "#c4c4c4"
 # Told apart by any eye, and by their names beside; `exact` holds at a finite κ, λ or slab, between the limits.
-COLOURS = {"slice": BLUE, "hard": ORANGE, "pushforward": GREEN, "exact": "#3a3a3a", "sgd": "#E69F00"}
-DARK_TEXT = {"sgd"}  # strips that are too light for white letters
+COLOURS = {"slice": BLUE, "hard": ORANGE, "pushforward": GREEN, "exact": "#3a3a3a", "map": "#E69F00", "sgd": "#E69F00"}
+DARK_TEXT = {"map", "sgd"}  # strips that are too light for white letters
 PAPERS = {"printed": PURPLE, "slice": BLUE}
 DASHED: Any = (0, (3, 1.4))
 MEANING = {
@@ -34,7 +34,7 @@ MEANING = {
     "hard": "hard, c = 0",
     "pushforward": "pushforward, c = −1: where plain marginals drift to",
     "exact": "exact, at the run's finite κ, λ or slab: no limit is near enough",
-    "sgd": "(S), SGD's own law",
+    "map": "SGD's own law: map, at its learning rate, or (S), its limit",
 }
 PLAIN: Any = {"text.parse_math": False, "font.size": 8, "hatch.linewidth": 0.6, "font.family": "DejaVu Sans"}
 
@@ -120,7 +120,7 @@ def _histogram(axes: Axes, cell: Cell) -> None:
     draws = np.array(found["draws"]) / widths
     axes.stairs(draws, edges, fill=True, color="#bdbdbd", linewidth=0)
     centres = 0.5 * (edges[1:] + edges[:-1])
-    own = cell.law or next((law for law in ("exact", "sgd") if law in found), None)
+    own = cell.law or next((law for law in ("exact", "map", "sgd") if law in found), None)
     lines = [(law, PAPERS[law], DASHED, 1.1) for law, equation in EQUATIONS.items() if equation in cell.against]
     if own is not None:
         lines.append((own, COLOURS[own] if cell.law else GREY, SOLID, 1.3))

@@ -13,10 +13,12 @@ from sims.atlas import cells
 from sims.numbers import stored
 from sims.numbers.stored import Number, Stored
 
-# A cell is named after the first of these that agrees: limits of theory whose c is that of the draws, SGD's own law,
+# A cell is named after the first of these that agrees: limits of theory whose c is that of the draws, SGD's own law
+# (`map`, at its learning rate; else its limit (S)),
 # then what the protocol's finite κ, λ or slab makes of them. `printed` and `naive` are the paper's formula and a
 # control, no law of a protocol.
-LAWS = "slice", "hard", "pushforward", "sgd", "exact"
+LAWS = "slice", "hard", "pushforward", "map", "sgd", "exact"
+OWN = {"exact", "map"}  # of a process as it is, of which the other laws are limits; (S) is that of `map`
 LIMITS = {"slice": 1.0, "hard": 0.0, "pushforward": -1.0}  # their c
 EQUATIONS = {"printed": "6", "slice": "8"}  # of the paper
 AGREES, DIFFERS = "agrees", "differs"
@@ -97,6 +99,8 @@ class Cell:
             return "drifts, no law" if self.c else self.reason
         if self.doubted:
             return "in doubt, no verdict" if self.c else "no verdict"
+        if self.law == "map" and self.decided and "tv_sgd" in self.values:
+            return f"TV {distance(self.values['tv_map'])}; (S) {distance(self.values['tv_sgd'])}"
         if self.law and self.decided:
             return f"{title(self.law)}: TV {distance(self.values[f'tv_{self.law}'])}"
         if self.law:
@@ -142,7 +146,7 @@ def read_cell(name: str, file: Stored | None) -> Cell:
     open_laws = [law for law in LAWS if law in verdicts and verdicts[law] != DIFFERS]
     agreeing = [law for law in open_laws if verdicts[law] == AGREES]
     # Undecided laws are one answer only if they are the protocol's own law and at most one limit.
-    single = len([law for law in open_laws if law != "exact"]) <= 1
+    single = len([law for law in open_laws if law not in OWN]) <= 1
     candidates = agreeing or (open_laws if single else [])
     law = next((law for law in candidates if _has_c(file, law)), candidates[0] if candidates else None)
     doubted = bool(more.get("doubts"))
