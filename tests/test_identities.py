@@ -135,7 +135,7 @@ def run(**settings):
 HEALTHY = {
     "leimkuhler-matthews": SMALL,
     "euler-maruyama": SMALL | {"integrator": "euler-maruyama"},
-    "mala": {"chains": 256, "steps": 4000, "reference": "none", "integrator": "mala", "step_size": 0.01},
+    "mala": {"chains": 256, "steps": 4000, "reference": "none", "integrator": "mala"},
     "hard": SMALL | {"confine": "hard"},
     "hard, curved": SMALL | {"confine": "hard", "model": "relu", "law_draws": 20_000},
     "weight-decay": SMALL | {"confine": "weight-decay"},

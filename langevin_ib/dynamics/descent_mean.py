@@ -68,7 +68,8 @@ class DescentClaim:
         mean = jax.tree.map(lambda x, m: x - self.lr * m, state.position, self.mean_velocity(state))
         covariance = self.covariance(state.position)
         spread = jnp.einsum("kij,ij->k", phi.hessians.astype(covariance.dtype), covariance)
-        return phi(mean).at[: len(spread)].add(self.lr**2 / 2.0 * spread)
+        moved = phi(mean)
+        return moved + jnp.pad(self.lr**2 / 2.0 * spread, (0, moved.size - spread.size))
 
     def velocity_gap(self, state: SGDState) -> Float[Array, ""]:
         """½ E[|m′|² | state] − ½|m|² = ½|μm + ∇V|² + ½ tr Σ − ½|m|²."""

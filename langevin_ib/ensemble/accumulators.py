@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Num
@@ -164,12 +165,14 @@ class GapTotal(NamedTuple):
 
 
 class _Telescope(NamedTuple):
-    """`seen` draws of this stretch; θ₀ and the last draw's gap; the sum, of all stretches."""
+    """`seen` draws of this stretch; θ₀, the last draw's gap and value, the sum of all stretches, number by number."""
 
     seen: Int[Array, ""]
+    n: Int[Array, ""]
     centre: Float[Array, " q"]
-    gap: Float[Array, " k"]
-    sums: GapTotal
+    gap: tuple[Float[Array, ""], ...]
+    value: tuple[Float[Array, ""], ...]
+    total: tuple[Float[Array, ""], ...]
 
 
 def telescoped_gaps(q: int, k: int, thin: int) -> Accumulator:
@@ -186,35 +189,38 @@ def telescoped_gaps(q: int, k: int, thin: int) -> Accumulator:
     """
 
     def init() -> _Telescope:
-        zeros, none = jnp.zeros(k, jnp.float64), jnp.zeros((), jnp.int64)
-        return _Telescope(none, jnp.zeros(q, jnp.float64), zeros, GapTotal(none, zeros, zeros))
+        zeros, none = (jnp.zeros((), jnp.float64),) * k, jnp.zeros((), jnp.int64)
+        return _Telescope(none, none, jnp.zeros(q, jnp.float64), zeros, zeros, zeros)
 
     def update(acc: _Telescope, draw: GapDraw) -> _Telescope:
-        position, drift, gap, value = (part.astype(jnp.float64) for part in draw)
-        sums = acc.sums
+        # Numbers apart, not arrays of k: XLA goes through an array of chains by k element by element on a CPU.
+        gap, value = ([part[i].astype(jnp.float64) for i in range(k)] for part in (draw.gap, draw.value))
         if not thin:
-            return acc._replace(sums=GapTotal(sums.n + 1, sums.total + gap, value))
+            total = tuple(map(jnp.add, acc.total, gap))
+            return acc._replace(n=acc.n + 1, value=tuple(value), total=total)
+        position, drift = draw.position.astype(jnp.float64), draw.drift.astype(jnp.float64)
         centre = jnp.where(acc.seen > 0, acc.centre, position)
         if q:
-            gap = gap.at[0].add(jnp.sum((position - centre) * drift))
-            value = value.at[0].add(-jnp.sum(centre * position))
-        step = acc.gap if thin == 1 else 0.5 * (acc.gap + gap)
+            gap[0] += jnp.sum((position - centre) * drift)
+            value[0] -= jnp.sum(centre * position)
         counts = acc.seen > 1
-        added = jnp.where(counts, step - (value - sums.value) / thin, 0.0)
-        return _Telescope(
-            acc.seen + 1, centre, gap, GapTotal(sums.n + counts.astype(jnp.int64), sums.total + added, value)
-        )
+        total = []
+        for i in range(k):
+            step = acc.gap[i] if thin == 1 else 0.5 * (acc.gap[i] + gap[i])
+            total.append(acc.total[i] + jnp.where(counts, step - (value[i] - acc.value[i]) / thin, 0.0))
+        n = acc.n + counts.astype(jnp.int64)
+        return _Telescope(acc.seen + 1, n, centre, tuple(gap), tuple(value), tuple(total))
 
     def merge(a: _Telescope, b: _Telescope) -> _Telescope:
         # Stretches about centres of their own: what lies between them is left out.
-        def latest(x: Array, y: Array) -> Array:
-            return jnp.where(b.seen + b.sums.n > 0, y, x)
+        began = b.seen + b.n > 0
+        latest = jax.tree.map(lambda x, y: jnp.where(began, y, x), a, b)
+        return latest._replace(n=a.n + b.n, total=tuple(map(jnp.add, a.total, b.total)))
 
-        value = latest(a.sums.value, b.sums.value)
-        sums = GapTotal(a.sums.n + b.sums.n, a.sums.total + b.sums.total, value)
-        return _Telescope(latest(a.seen, b.seen), latest(a.centre, b.centre), latest(a.gap, b.gap), sums)
+    def finalize(acc: _Telescope) -> GapTotal:
+        return GapTotal(acc.n, jnp.stack(acc.total), jnp.stack(acc.value))
 
-    return Accumulator(init, update, merge, lambda acc: acc.sums)
+    return Accumulator(init, update, merge, finalize)
 
 
 def product(parts: Mapping[str, Accumulator]) -> Accumulator:
