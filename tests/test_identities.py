@@ -37,6 +37,8 @@ WITHIN = 4.0  # standard errors; of a healthy identity once in 16 000 times
 SMALL = {"chains": 256, "steps": 8000, "step_check": False, "reference": "none"}
 DESCENT = {"sampler": "sgd", "chains": 256, "steps": 12_000, "burn_in": 4000}
 EXAMPLES = {"noise": "minibatch", "batch_size": 2, "options": {"samples": 16, "scatter": 2.0}}
+RELU = DESCENT | {"model": "relu", "options": {"samples": 16}, "law_draws": 20_000}
+MAIN = {"beta": 10.0, "step_check": False, "reference": "none"}
 WORDS = Words("heat", "balance", "spread")
 
 
@@ -141,16 +143,30 @@ HEALTHY = {
     "weight-decay": SMALL | {"confine": "weight-decay"},
     "unconfined": SMALL | {"confine": "none"},
     "hadamard": SMALL | {"model": "hadamard", "options": {"dim": 2}, "law_draws": 20_000},
+    "relu": SMALL | {"model": "relu", "law_draws": 20_000},
+    "matrix": SMALL | {"model": "matrix", "law_draws": 20_000},
+    "slab": SMALL | {"confine": "none", "slab": 0.5},
     "label noise": DESCENT,
+    "sgd, relu": RELU,
     "minibatch": DESCENT | EXAMPLES,
     "momentum": DESCENT | {"momentum": 0.8},
     "decay": DESCENT | {"confine": "weight-decay", "weight_decay": 0.1},
     "isotropic": DESCENT | {"noise": "isotropic", "confine": "weight-decay"},
 }
-TESTED = {"hard": 1, "hard, curved": 1, "unconfined": 2, "hadamard": 5, "momentum": 3}
+TESTED = {
+    "matrix": 5,
+    "relu": 5,
+    "sgd, relu": 3,
+    "slab": 2,
+    "hard": 1,
+    "hard, curved": 1,
+    "unconfined": 2,
+    "hadamard": 5,
+    "momentum": 3,
+}
 
 
-@pytest.mark.full(only=["leimkuhler-matthews"])
+@pytest.mark.full(but=["leimkuhler-matthews"])
 @pytest.mark.parametrize("name", HEALTHY)
 def test_the_identities_of_a_healthy_run_are_zero(name):
     """Each within four standard errors: all of a run's once in 3000 times or more seldom."""
@@ -181,6 +197,8 @@ def altered(monkeypatch, **factors):
 
     def wrong(model, like, *, noise, lr, momentum, weight_decay):
         momentum *= factors.get("mu", 1.0)
+        lr *= factors.get("eta", 1.0)
+        noise = replace(noise, label_noise=factors.get("s", 1.0) * noise.label_noise)
         decay = weight_decay * factors.get("decay", 1.0)
         return sgd(model, like, noise=noise, lr=lr, momentum=momentum, weight_decay=decay)
 
@@ -189,13 +207,19 @@ def altered(monkeypatch, **factors):
 
 FAULTS = {
     "T": (hotter, {"factor": 1.03}, SMALL),
+    "T by a hundredth": (hotter, {"factor": 1.01}, MAIN),
+    "s": (altered, {"s": 1.1}, DESCENT),
+    "η": (altered, {"eta": 1.1}, DESCENT),
+    "η, minibatch": (altered, {"eta": 1.1}, DESCENT | EXAMPLES),
+    "s, relu": (altered, {"s": 1.1}, RELU),
+    "η, relu": (altered, {"eta": 1.1}, RELU),
     "κ": (stiffer, {"factor": 1.05}, SMALL),
     "μ": (altered, {"mu": 0.9}, DESCENT | {"momentum": 0.8}),
     "λ": (altered, {"decay": 1.2}, HEALTHY["decay"]),
 }
 
 
-@pytest.mark.full(only=["T"])
+@pytest.mark.full(but=["T"])
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_run_that_is_not_what_it_says_is_in_doubt(name, monkeypatch):
     """The same code and sample size as of the healthy ones."""

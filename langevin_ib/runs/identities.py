@@ -57,6 +57,11 @@ class Words(NamedTuple):
 THERMAL = Words(
     "T, the noise's strength, the drift's scale", "the confinement, the noise along the orbits", "κ or λ against T"
 )
+STATIONARY = Words(
+    "T, the drift's scale; or chains have not reached their law",
+    "the confinement; or chains have not reached their law",
+    "κ or λ against T; or chains have not reached their law",
+)
 DESCENT = Words(
     "η, the covariance of the noise", "that the noise lies across the orbits, and balances on them: E χ(ĝ) = 0"
 )
@@ -190,7 +195,8 @@ def langevin_claims(plan: Plan, kernel: KernelKind, step_size: float, schedule: 
     if kernel.held:
         return _held_claims(plan, kernel, target, step_size, thin)
     fourth = reduction.proper and (kernel.adjusted or kernel.mean_after is not None)
-    functions, absent = _functions(reduction.model, like, THERMAL, fourth=fourth)
+    words = STATIONARY if kernel.adjusted else THERMAL
+    functions, absent = _functions(reduction.model, like, words, fourth=fourth)
     if kernel.adjusted:
         if not reduction.proper:
             return nothing(f"{config.integrator} tells its mean in a stationary law only, which there is none of here")

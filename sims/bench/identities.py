@@ -23,7 +23,7 @@ from langevin_ib.runs.processes import sgd
 from langevin_ib.runs.run import process_of
 from langevin_ib.session import Session
 
-TURNS = 30
+TURNS = 12
 SMALL = {"law_draws": 20_000, "chains": 128, "steps": 8000}
 EXAMPLES = {"options": {"samples": 16}}
 CASES: dict[str, dict] = {
