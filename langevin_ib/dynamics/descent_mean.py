@@ -66,8 +66,10 @@ class DescentClaim:
         if not isinstance(phi, Smoothed) or phi.hessians is None:
             raise ValueError("phi must have its hessians: noise that differs by direction needs more than their traces")
         mean = jax.tree.map(lambda x, m: x - self.lr * m, state.position, self.mean_velocity(state))
-        spread = jnp.einsum("kij,ij->k", phi.hessians, self.covariance(state.position))
-        return phi(mean) + self.lr**2 / 2.0 * spread
+        covariance = self.covariance(state.position)
+        spread = jnp.einsum("kij,ij->k", phi.hessians.astype(covariance.dtype), covariance)
+        moved = phi(mean)
+        return moved + jnp.pad(self.lr**2 / 2.0 * spread, (0, moved.size - spread.size))
 
     def velocity_gap(self, state: SGDState) -> Float[Array, ""]:
         """½ E[|m′|² | state] − ½|m|² = ½|μm + ∇V|² + ½ tr Σ − ½|m|²."""

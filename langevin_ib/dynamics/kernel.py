@@ -38,7 +38,7 @@ class Smoothed:
         values: θ ↦ φ(θ).
         over_normals: (m, v) ↦ E φ(m + √v ζ), ζ ~ N(0, I), exact for any increments that share its first five moments:
             of polynomials up to degree five.
-        hessians: D²φ of those that are quadratic, in front; None where nobody asks.
+        hessians: D²φ of those in front, the others being linear; None where nobody asks.
     """
 
     values: Callable[[Params], Float[Array, " k"]]

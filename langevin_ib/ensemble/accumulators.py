@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Num
@@ -139,31 +140,87 @@ def masked_sum() -> Accumulator:
     )
 
 
-class EndedSum(NamedTuple):
-    """Count and sum of the first row of one chain's draws, and the first and the last draw whole."""
+class GapDraw(NamedTuple):
+    """What a draw gives for identities of a step: E[φ_i(θ′) | state] − φ_i(θ), φ_0 = |θ − θ₀|²/2 about any θ₀.
+
+    Attributes:
+        position: θ, flat; empty where θ₀ = 0 has to do.
+        drift: E[θ′ | state] − θ, of its size.
+        gap: of each φ; in front E[|θ′ − θ|² | state]/2, or where θ₀ = 0 all of φ_0's.
+        value: of each φ, in front |θ|²/2.
+    """
+
+    position: Float[Array, " q"]
+    drift: Float[Array, " q"]
+    gap: Float[Array, " k"]
+    value: Float[Array, " k"]
+
+
+class GapTotal(NamedTuple):
+    """Of one chain: how many terms were added, their sum, and the last values of φ, for the size of rounding."""
 
     n: Int[Array, ""]
     total: Float[Array, " k"]
-    first: Float[Array, "two k"]
-    last: Float[Array, "two k"]
+    value: Float[Array, " k"]
 
 
-def ended_sum(k: int) -> Accumulator:
-    """Σ of the first row of draws (2, k), and the draws at both ends: for sums that telescope, gaps and values."""
+class _Telescope(NamedTuple):
+    """`seen` draws of this stretch; θ₀, the last draw's gap and value, the sum of all stretches, number by number."""
 
-    def init() -> EndedSum:
-        zeros = jnp.zeros((2, k), jnp.float64)
-        return EndedSum(jnp.zeros((), jnp.int64), zeros[0], zeros, zeros)
+    seen: Int[Array, ""]
+    n: Int[Array, ""]
+    centre: Float[Array, " q"]
+    gap: tuple[Float[Array, ""], ...]
+    value: tuple[Float[Array, ""], ...]
+    total: tuple[Float[Array, ""], ...]
 
-    def update(acc: EndedSum, draw: Float[Array, "two k"]) -> EndedSum:
-        draw = draw.astype(jnp.float64)
-        return EndedSum(acc.n + 1, acc.total + draw[0], jnp.where(acc.n > 0, acc.first, draw), draw)
 
-    def merge(a: EndedSum, b: EndedSum) -> EndedSum:
-        first, last = jnp.where(a.n > 0, a.first, b.first), jnp.where(b.n > 0, b.last, a.last)
-        return EndedSum(a.n + b.n, a.total + b.total, first, last)
+def telescoped_gaps(q: int, k: int, thin: int) -> Accumulator:
+    """Σ of the gaps of draws less the change of φ between them, a martingale's increments over the steps.
 
-    return Accumulator(init, update, merge, lambda acc: acc)
+    θ₀ is the first draw of a stretch and the sum begins at the second: what follows is then a martingale about a point
+    of its past, with the noise of |θ − θ₀| and not of |θ|. The gaps of the `thin` steps between two draws are estimated
+    by the first of them for one step (then nothing is estimated), else by the trapezoidal rule.
+
+    Args:
+        q: size of positions; 0 leaves φ_0 about 0.
+        k: how many φ.
+        thin: steps between draws; 0 sums gaps alone, of every draw.
+    """
+
+    def init() -> _Telescope:
+        zeros, none = (jnp.zeros((), jnp.float64),) * k, jnp.zeros((), jnp.int64)
+        return _Telescope(none, none, jnp.zeros(q, jnp.float64), zeros, zeros, zeros)
+
+    def update(acc: _Telescope, draw: GapDraw) -> _Telescope:
+        # Numbers apart, not arrays of k: XLA goes through an array of chains by k element by element on a CPU.
+        gap, value = ([part[i].astype(jnp.float64) for i in range(k)] for part in (draw.gap, draw.value))
+        if not thin:
+            total = tuple(map(jnp.add, acc.total, gap))
+            return acc._replace(n=acc.n + 1, value=tuple(value), total=total)
+        position, drift = draw.position.astype(jnp.float64), draw.drift.astype(jnp.float64)
+        centre = jnp.where(acc.seen > 0, acc.centre, position)
+        if q:
+            gap[0] += jnp.sum((position - centre) * drift)
+            value[0] -= jnp.sum(centre * position)
+        counts = acc.seen > 1
+        total = []
+        for i in range(k):
+            step = acc.gap[i] if thin == 1 else 0.5 * (acc.gap[i] + gap[i])
+            total.append(acc.total[i] + jnp.where(counts, step - (value[i] - acc.value[i]) / thin, 0.0))
+        n = acc.n + counts.astype(jnp.int64)
+        return _Telescope(acc.seen + 1, n, centre, tuple(gap), tuple(value), tuple(total))
+
+    def merge(a: _Telescope, b: _Telescope) -> _Telescope:
+        # Stretches about centres of their own: what lies between them is left out.
+        began = b.seen + b.n > 0
+        latest = jax.tree.map(lambda x, y: jnp.where(began, y, x), a, b)
+        return latest._replace(n=a.n + b.n, total=tuple(map(jnp.add, a.total, b.total)))
+
+    def finalize(acc: _Telescope) -> GapTotal:
+        return GapTotal(acc.n, jnp.stack(acc.total), jnp.stack(acc.value))
+
+    return Accumulator(init, update, merge, finalize)
 
 
 def product(parts: Mapping[str, Accumulator]) -> Accumulator:

@@ -8,7 +8,7 @@ strengths, a kernel's mean after a step, η, μ and Σ of SGD. A fault in one of
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import jax
@@ -17,7 +17,6 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
-from langevin_ib.config.kernels import KernelSettings
 from langevin_ib.dynamics.confinement import claimed_potential
 from langevin_ib.dynamics.descent_mean import (
     QUADRATURE,
@@ -35,6 +34,7 @@ from langevin_ib.dynamics.kernel import (
     kernel_kind,
 )
 from langevin_ib.dynamics.noise import Noise
+from langevin_ib.ensemble.accumulators import GapDraw
 from langevin_ib.ensemble.records import Schedule
 from langevin_ib.models.base import Model, Params
 from langevin_ib.runs.plan import Plan
@@ -43,7 +43,7 @@ from langevin_ib.statistics.records import Absent
 
 VIRIAL, WARD, SPREAD, VELOCITY = "virial", "Ward", "spread", "velocity"
 CONSTANT = 1e-8  # relative change of D²χ between two points that counts as rounding
-Gap = Callable[[Any], Float[Array, " k"]]
+Observe = Callable[[Any], GapDraw]
 
 
 class Words(NamedTuple):
@@ -56,6 +56,11 @@ class Words(NamedTuple):
 
 THERMAL = Words(
     "T, the noise's strength, the drift's scale", "the confinement, the noise along the orbits", "κ or λ against T"
+)
+STATIONARY = Words(
+    "T, the drift's scale; or chains have not reached their law",
+    "the confinement; or chains have not reached their law",
+    "κ or λ against T; or chains have not reached their law",
 )
 DESCENT = Words(
     "η, the covariance of the noise", "that the noise lies across the orbits, and balances on them: E χ(ĝ) = 0"
@@ -71,39 +76,105 @@ class Moved(NamedTuple):
 
 @dataclass(frozen=True)
 class Claims:
-    """What is computed of each draw for the identities, in float64.
+    """What is computed of each draw for the identities.
 
     Attributes:
         tested: their names.
-        gap: state ↦ E[φ(θ′) | state] − φ(θ), of each; None where there is nothing to test.
-        values: state ↦ φ.
+        observe: state ↦ what a draw gives for them; None where there is nothing to test.
         thin: steps between draws; 0 where the gap's mean is zero in a stationary law, and nothing telescopes.
+        size: of the positions of its draws; 0 where |θ|²/2 is taken about 0.
         absent: what is not tested, and why.
     """
 
     tested: tuple[About, ...]
-    gap: Gap | None
-    values: Gap | None
+    observe: Observe | None
     thin: int
+    size: int = 0
     absent: tuple[Absent, ...] = ()
 
-    def observe(self, state: Any) -> Float[Array, "two k"]:
-        """Gap and φ."""
-        assert self.gap is not None
-        assert self.values is not None
-        # Else XLA makes a state that is read off random words anew in every fusion that reads it.
-        precise = jax.tree.map(_precise, jax.lax.optimization_barrier(state))
-        return jnp.stack([self.gap(precise), self.values(precise)])
+
+@dataclass(frozen=True, eq=False)
+class Functions:
+    """The φ of a model: |θ|²/2, each component of χ if it is quadratic and, with `fourth`, half its square.
+
+    Attributes:
+        model: gives χ.
+        like: its parameters.
+        tested: what each of them tests.
+        curvature: D²χ; None where χ is not quadratic or there is none.
+        fourth: whether with the squares.
+    """
+
+    model: Model
+    like: Params
+    tested: tuple[About, ...]
+    curvature: Float[np.ndarray, "m q q"] | None
+    fourth: bool = False
+
+    @property
+    def size(self) -> int:
+        """q."""
+        return ravel_pytree(self.like)[0].size
+
+    @property
+    def hessians(self) -> Float[np.ndarray, "k q q"]:
+        """D²φ of |θ|²/2 and of χ."""
+        identity = np.eye(self.size)[None]
+        return identity if self.curvature is None else np.concatenate([identity, self.curvature])
+
+    def values(self, params: Params) -> Float[Array, " k"]:
+        """φ(θ)."""
+        parts = [_square(params)[None]]
+        if self.curvature is not None:
+            charge = self.model.moment_map(params)
+            parts += [charge, 0.5 * charge**2] if self.fourth else [charge]
+        return jnp.concatenate(parts)
+
+    def about(self, here: Params) -> Smoothed:
+        """x ↦ |x − θ|²/2 and the changes φ(x) − φ(θ) of the others, then x − θ: nothing that cancels in float32.
+
+        With χ(m + √v ξ) = χ + √v Dχ ξ + ½ v ξᵀAξ, E χ² = (χ + ½ v tr A)² + v|Dχ|² + ½ v² tr A².
+        """
+        start, unravel = ravel_pytree(here)
+
+        def charge(x: Array) -> Array:
+            return self.model.moment_map(unravel(x))
+
+        def change(x: Params, v: Any) -> Float[Array, " k"]:
+            move = ravel_pytree(x)[0] - start
+            parts = [(0.5 * jnp.sum(move**2) + 0.5 * v * start.size)[None]]
+            if self.curvature is None:
+                return jnp.concatenate([*parts, move])
+            trace = np.trace(self.curvature, axis1=1, axis2=2).astype(start.dtype)
+            moved = jax.jvp(charge, (start + 0.5 * move,), (move,))[1] + 0.5 * v * trace
+            parts.append(moved)
+            if self.fourth:
+                square = np.sum(self.curvature**2, axis=(1, 2)).astype(start.dtype)
+                slopes = jnp.sum(jax.jacrev(charge)(start + move) ** 2, axis=1)
+                parts.append(charge(start) * moved + 0.5 * (moved**2 + v * slopes + 0.5 * v**2 * square))
+            return jnp.concatenate([*parts, move])
+
+        return Smoothed(lambda x: change(x, 0.0), change, self.hessians)
+
+    def draw(self, params: Params, change: Float[Array, " k_q"]) -> GapDraw:
+        """From the mean of what `about` gives."""
+        k = len(self.tested)
+        return GapDraw(ravel_pytree(params)[0], change[k:], change[:k], self.values(params))
+
+    def alone(self, params: Params, gap: Float[Array, " k"]) -> GapDraw:
+        """From gaps whose |θ|²/2 is about 0."""
+        none = jnp.zeros(0, gap.dtype)
+        return GapDraw(none, none, gap, self.values(params))
 
 
-def _precise(leaf: Any) -> Any:
-    """In float64: the gap is a small difference of two φ."""
-    return leaf.astype(jnp.float64) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
+def _read_once(observe: Observe) -> Observe:
+    """Else XLA makes a state that is read off random words anew in every fusion that reads it."""
+    return lambda state: observe(jax.lax.optimization_barrier(state))
 
 
 def nothing(why: str) -> Claims:
     """No identity."""
-    return Claims((), None, None, 0, (Absent("identities", why),))
+    return Claims((), None, 0, absent=(Absent("identities", why),))
 
 
 def langevin_claims(plan: Plan, kernel: KernelKind, step_size: float, schedule: Schedule | None) -> Claims:
@@ -122,21 +193,23 @@ def langevin_claims(plan: Plan, kernel: KernelKind, step_size: float, schedule: 
     target, settings = Target(potential, temperature, like, reduction.model.moment_map), config.settings_of("kernel")
     thin = 0 if schedule is None else schedule.thin
     if kernel.held:
-        return _held_claims(kernel, settings, target, step_size, thin)
+        return _held_claims(plan, kernel, target, step_size, thin)
     fourth = reduction.proper and (kernel.adjusted or kernel.mean_after is not None)
-    phi, tested, absent = _functions(reduction.model, like, THERMAL, fourth=fourth)
+    words = STATIONARY if kernel.adjusted else THERMAL
+    functions, absent = _functions(reduction.model, like, words, fourth=fourth)
     if kernel.adjusted:
         if not reduction.proper:
             return nothing(f"{config.integrator} tells its mean in a stationary law only, which there is none of here")
-        return Claims(tested, _generator_gap(phi, potential, temperature), phi_of(phi), 0, absent)
+        observe = _generator_gap(functions, potential, temperature)
+        return Claims(functions.tested, _read_once(observe), 0, absent=absent)
     mean_after = kernel.claimed(settings, target, step_size)
     if mean_after is None:
         return nothing(f"unchecked: integrator {config.integrator} does not state the mean after a step (mean_after)")
     innovation = None if kernel.innovation is None else kernel.innovation(settings, target, step_size)
-    return _claims(tested, phi, Moved(mean_after, innovation), thin, absent)
+    return _claims(functions, Moved(mean_after, innovation), thin, absent)
 
 
-def _held_claims(kernel: KernelKind, settings: KernelSettings, target: Target, step_size: float, thin: int) -> Claims:
+def _held_claims(plan: Plan, kernel: KernelKind, target: Target, step_size: float, thin: int) -> Claims:
     """Of chains on the slice: of |θ|²/2, whose gradient lies along the slice of a homogeneous quadratic χ."""
     flat, unravel = ravel_pytree(target.like)
 
@@ -151,11 +224,10 @@ def _held_claims(kernel: KernelKind, settings: KernelSettings, target: Target, s
         return nothing("unchecked: the integrator does not state a mean on the slice (virial)")
     if any(np.abs(gap).max() > CONSTANT * float(flat @ flat) for gap in gaps):
         return nothing("on the slice of a χ that is not a quadratic form the mean of a step has no formula")
-    gap = kernel.virial(settings, target, step_size)
-    absent = (Absent(WARD, "χ = 0 is held"),)
-    return Claims(
-        (About(VIRIAL, THERMAL.heat),), lambda s: gap(s)[None], lambda s: _square(s.position)[None], thin, absent
-    )
+    gap = kernel.virial(plan.config.settings_of("kernel"), target, step_size)
+    functions = Functions(plan.reduction.model, target.like, (About(VIRIAL, THERMAL.heat),), None)
+    observe = _read_once(lambda state: functions.alone(state.position, gap(state)[None]))
+    return Claims(functions.tested, observe, thin, absent=(Absent(WARD, "χ = 0 is held"),))
 
 
 def descent_claims(plan: Plan, noise: Noise, point: Params) -> Claims:
@@ -178,53 +250,59 @@ def descent_claims(plan: Plan, noise: Noise, point: Params) -> Claims:
     if noise.record.constant:
         temperature = isotropic_temperature(model.training, noise, point, lr)
         words = Words("η and the noise's strength", "decay, the noise along the orbits")
-        phi, tested, absent = _functions(model, like, words)
+        functions, absent = _functions(model, like, words)
         kernel, target = kernel_kind("euler-maruyama"), Target(potential, temperature, like, model.moment_map)
         mean_after = kernel.claimed(kernel.settings(), target, lr)
         assert mean_after is not None
-        return _claims(tested, phi, Moved(mean_after), plan.schedule.thin, absent)
+        return _claims(functions, Moved(mean_after), plan.schedule.thin, absent)
     error = error_of_population(model.training, noise, like)
     if error > QUADRATURE:
         why = f"the covariance of fresh examples of {model.name} is known by quadrature to {error:.0e} of ∇L only"
         return nothing(why)
     claim = DescentClaim(potential, model.training, noise, lr, momentum)
-    phi, tested, absent = _functions(model, like, DESCENT, with_hessians=True)
-    thin = plan.schedule.thin
-    if not momentum:
-        return _claims(tested, phi, Moved(claim.mean_after), thin, absent)
-
-    def gap(state: Any) -> Float[Array, " k"]:
-        moved = claim.mean_after(phi, state, None) - phi(state.position)
-        return jnp.append(moved, claim.velocity_gap(state))
-
-    def values(state: Any) -> Float[Array, " k"]:
-        return jnp.append(phi(state.position), claim.velocity_square(state))
-
-    return Claims((*tested, About(VELOCITY, "μ and the covariance of the noise")), gap, values, thin, absent)
+    functions, absent = _functions(model, like, DESCENT)
+    claims = _claims(functions, Moved(claim.mean_after), plan.schedule.thin, absent)
+    return _with_velocity(claims, claim) if momentum else claims
 
 
-def phi_of(phi: Smoothed) -> Gap:
-    """state ↦ φ(θ)."""
-    return lambda state: phi(state.position)
+def _with_velocity(claims: Claims, claim: DescentClaim) -> Claims:
+    """With |m|²/2 besides."""
+    assert claims.observe is not None
+    others = claims.observe
+
+    def observe(state: Any) -> GapDraw:
+        draw = others(state)
+        return draw._replace(
+            gap=jnp.append(draw.gap, claim.velocity_gap(state)),
+            value=jnp.append(draw.value, claim.velocity_square(state)),
+        )
+
+    about = About(VELOCITY, "μ and the covariance of the noise")
+    return replace(claims, tested=(*claims.tested, about), observe=observe)
 
 
-def _claims(tested: tuple[About, ...], phi: Smoothed, moved: Moved, thin: int, absent: tuple[Absent, ...]) -> Claims:
-    def gap(state: Any) -> Float[Array, " k"]:
-        change = moved.mean_after(phi, state, None) - phi(state.position)
-        return change if moved.innovation is None else change - moved.innovation(phi, state)
+def _claims(functions: Functions, moved: Moved, thin: int, absent: tuple[Absent, ...]) -> Claims:
+    def observe(state: Any) -> GapDraw:
+        phi = functions.about(state.position)
+        change = moved.mean_after(phi, state, None)
+        return functions.draw(
+            state.position, change if moved.innovation is None else change - moved.innovation(phi, state)
+        )
 
-    return Claims(tested, gap, phi_of(phi), thin, absent)
+    return Claims(functions.tested, _read_once(observe), thin, functions.size, absent)
 
 
-def _generator_gap(phi: Smoothed, potential: Potential, temperature: float) -> Gap:
+def _generator_gap(functions: Functions, potential: Potential, temperature: float) -> Observe:
     """𝓛φ = TΔφ − ∇φ·∇V, whose mean in exp(−V/T) dθ is zero."""
 
-    def gap(state: Any) -> Float[Array, " k"]:
-        slope = jax.grad(potential)(state.position)
-        half_laplacian = jax.jvp(lambda v: phi.over_normals(state.position, v), (0.0,), (1.0,))[1]
-        return 2.0 * temperature * half_laplacian - jax.jvp(phi.values, (state.position,), (slope,))[1]
+    def observe(state: Any) -> GapDraw:
+        here, k = state.position, len(functions.tested)
+        slope, phi = jax.grad(potential)(here), functions.about(here)
+        half_laplacian = jax.jvp(lambda v: phi.over_normals(here, v)[:k], (0.0,), (1.0,))[1]
+        from_zero = jax.jvp(functions.values, (here,), (slope,))[1]
+        return functions.alone(here, 2.0 * temperature * half_laplacian - from_zero)
 
-    return gap
+    return observe
 
 
 def _claimed_temperature(plan: Plan) -> float:
@@ -241,45 +319,18 @@ def _like(model: Model) -> Params:
 
 
 def _functions(
-    model: Model, like: Params, words: Words, *, with_hessians: bool = False, fourth: bool = False
-) -> tuple[Smoothed, tuple[About, ...], tuple[Absent, ...]]:
-    """|θ|²/2, each component of χ if it is quadratic and, with `fourth`, half its square.
-
-    With χ(m + √v ξ) = χ + √v Dχ ξ + ½ v ξᵀAξ, E χ² = (χ + ½ v tr A)² + v|Dχ|² + ½ v² tr A².
-    """
-    flat, unravel = ravel_pytree(like)
+    model: Model, like: Params, words: Words, *, fourth: bool = False
+) -> tuple[Functions, tuple[Absent, ...]]:
+    """The φ of a model that identities are tested of, and what is not."""
     tested: tuple[About, ...] = (About(VIRIAL, words.heat),)
-    curvature = _curvature(model, flat, unravel) if model.group_dim else None
+    curvature = _curvature(model, *ravel_pytree(like)) if model.group_dim else None
     if curvature is None:
         absent = (Absent(WARD, "χ is not quadratic in the parameters"),) if model.group_dim else ()
-        return (
-            Smoothed(
-                lambda params: _square(params)[None],
-                lambda params, v: (_square(params) + 0.5 * v * flat.size)[None],
-                np.eye(flat.size)[None] if with_hessians else None,
-            ),
-            tested,
-            absent,
-        )
-    trace, square = np.trace(curvature, axis1=1, axis2=2), np.sum(curvature**2, axis=(1, 2))
-    tested += tuple(About(name, words.balance) for name in _numbered(WARD, trace.size))
+        return Functions(model, like, tested, None), absent
+    tested += tuple(About(name, words.balance) for name in _numbered(WARD, len(curvature)))
     if fourth:
-        tested += tuple(About(name, words.spread) for name in _numbered(SPREAD, trace.size))
-
-    def values(params: Params) -> Float[Array, " k"]:
-        charge = model.moment_map(params)
-        return jnp.concatenate([_square(params)[None], charge, *([0.5 * charge**2] if fourth else [])])
-
-    def over_normals(params: Params, v: Any) -> Float[Array, " k"]:
-        mean = model.moment_map(params) + 0.5 * v * trace
-        parts = [(_square(params) + 0.5 * v * flat.size)[None], mean]
-        if fourth:
-            slopes = jax.jacrev(lambda x: model.moment_map(unravel(x)))(ravel_pytree(params)[0])
-            parts.append(0.5 * (mean**2 + v * jnp.sum(slopes**2, axis=1) + 0.5 * v**2 * square))
-        return jnp.concatenate(parts)
-
-    hessians = np.concatenate([np.eye(flat.size)[None], curvature]) if with_hessians else None
-    return Smoothed(values, over_normals, hessians), tested, ()
+        tested += tuple(About(name, words.spread) for name in _numbered(SPREAD, len(curvature)))
+    return Functions(model, like, tested, curvature, fourth), ()
 
 
 def _square(params: Params) -> Float[Array, ""]:

@@ -77,9 +77,9 @@ def build_observer(
     cut = {name: (np.float64(e[0]), np.float64(e[-1])) for name, e in edges.items() if name in model.cut}
     windows = _Windows(tuple(edges), cut)
     parts = _parts(edges, model.group_dim, slab is not None)
-    held_to = claims if claims is not None and claims.gap is not None else None
-    if held_to is not None:
-        parts["identities"] = accumulators.ended_sum(len(held_to.tested))
+    held_to = None if claims is None else claims.observe
+    if claims is not None and held_to is not None:
+        parts["identities"] = accumulators.telescoped_gaps(claims.size, len(claims.tested), claims.thin)
 
     def observe(state):
         params = state.position
@@ -96,7 +96,7 @@ def build_observer(
             "potential": terms.energy,
         }
         if held_to is not None:
-            draw["identities"] = held_to.observe(state)
+            draw["identities"] = held_to(state)
         return draw if slab is None else draw | {"marginal": windows.counted(scalars, terms, home)}
 
     return Observer(
@@ -134,7 +134,7 @@ def sample_of(
     gaps = None
     if claims is not None:
         sums = stretches[0].get("identities")
-        gaps = Gaps(claims.tested, None if sums is None else GapSums(*sums), claims.thin, claims.absent)
+        gaps = Gaps(claims.tested, None if sums is None else GapSums(*sums), claims.absent)
     return Sample(
         scalars, tuple(parts), whole, result.trace, result.info, result.position, result.still, result.engine, gaps
     )

@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 from langevin_ib.statistics.records import Absent, Doubt
 
 ERRORS = 5.0  # standard errors of a normal mean, whose two-sided level is that of a doubt
-FEWEST = 3  # draws of a chain between whose ends a change is taken off
+ROUNDING = 1e-6  # of a φ in single precision, in a step
 LEVEL = float(2.0 * scipy.stats.norm.sf(ERRORS))
 
 
@@ -28,12 +28,11 @@ class About(NamedTuple):
 
 
 class GapSums(NamedTuple):
-    """Of each chain: draws, Σ of the gaps E[φ(θ′) | state] − φ(θ), gap and φ at the first and the last draw."""
+    """Of each chain: terms, Σ of the gaps E[φ(θ′) | state] − φ(θ) less the changes of φ a step, and φ at the end."""
 
     n: Int[np.ndarray, " chain"]
     total: Float[np.ndarray, "chain k"]
-    first: Float[np.ndarray, "chain two k"]
-    last: Float[np.ndarray, "chain two k"]
+    value: Float[np.ndarray, "chain k"]
 
 
 class Gaps(NamedTuple):
@@ -42,14 +41,11 @@ class Gaps(NamedTuple):
     Attributes:
         tested: names, in the order of the last axis of the sums.
         sums: of each chain; None where nothing is tested.
-        thin: steps from one draw to the next, for the change of φ that is taken off; 0 where the mean is zero by
-            itself.
         absent: identities that there are none of, and why.
     """
 
     tested: tuple[About, ...]
     sums: GapSums | None
-    thin: int
     absent: tuple[Absent, ...] = ()
 
 
@@ -71,20 +67,6 @@ class Identity(NamedTuple):
     p_value: float
 
 
-def chain_means(sums: GapSums, thin: int) -> Float[np.ndarray, "chain k"]:
-    """Mean gap of each chain, less its change of φ a step.
-
-    The sum over all steps from the first draw to the last is estimated from the draws, every `thin` steps: by all but
-    the last for each step (then nothing is estimated), else by the trapezoidal rule.
-    """
-    n = np.asarray(sums.n, float)[:, None]
-    if not thin:
-        return np.asarray(sums.total) / n
-    (gap, value), (last_gap, last_value) = np.moveaxis(sums.first, 1, 0), np.moveaxis(sums.last, 1, 0)
-    ends = last_gap if thin == 1 else 0.5 * (gap + last_gap)
-    return (sums.total - ends - (last_value - value) / thin) / (n - 1.0)
-
-
 def identities_of(gaps: Gaps | None) -> tuple[Identity | Absent, ...]:
     """Each identity tested, and each that could not be.
 
@@ -93,14 +75,15 @@ def identities_of(gaps: Gaps | None) -> tuple[Identity | Absent, ...]:
     if gaps is None:
         return (Absent("identities", "unchecked: this process names none"),)
     results: list[Identity | Absent] = []
-    if gaps.sums is not None and np.min(gaps.sums.n) < FEWEST:
-        results.append(Absent("identities", f"a chain has fewer than {FEWEST} draws"))
+    if gaps.sums is not None and np.min(gaps.sums.n) < 1:
+        results.append(Absent("identities", "there are too few draws to follow a chain along"))
     elif gaps.sums is not None:
-        means = chain_means(gaps.sums, gaps.thin)
-        sizes = np.abs(np.asarray(gaps.sums.last)[:, 1]).mean(axis=0)
+        terms = np.asarray(gaps.sums.n, float)
+        means = np.asarray(gaps.sums.total) / terms[:, None]
+        rounding = ROUNDING * np.abs(gaps.sums.value).mean(axis=0) / np.sqrt(terms.sum())
         for i, tested in enumerate(gaps.tested):
             mean, se = float(means[:, i].mean()), float(scipy.stats.sem(means[:, i]))
-            if not (np.isfinite(mean) and se > 1e-14 * sizes[i]):
+            if not (np.isfinite(mean) and se > rounding[i]):
                 results.append(Absent(tested.name, "its sums do not scatter between chains, or are not finite"))
                 continue
             errors = mean / se
