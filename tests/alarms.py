@@ -254,9 +254,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--runs", type=int, default=500, metavar="N", help="of all parts together [500]")
     parser.add_argument("--part", default="0/1", metavar="I/N", help="every N-th run, from number I on [0/1]")
     parser.add_argument("--show", action="store_true", help="run nothing, print the shares over the files")
-    parser.add_argument(
-        "--store", action="store_true", help="write docs/results/alarms.json and its table"
-    )
+    parser.add_argument("--store", action="store_true", help="write docs/results/alarms.json and its table")
     given = parser.parse_args(arguments)
     first, _, parts = given.part.partition("/")
     if not (first.isdigit() and parts.isdigit() and int(first) < int(parts)):

@@ -86,11 +86,16 @@ def stored_of(rows: Sequence[Row], command: str) -> Stored:
 def lines_of(kept: Stored) -> list[str]:
     """The table of the page, each line with the mark that holds it to the result file; then the runs."""
     rows: Any = kept.more["faults"]
-    table = ["| fault | in | run | first line against it | seen by nothing but |", "|---|---|---|---|---|"]
+    table = [
+        _counted(kept),
+        "",
+        "| fault | in | run | first line against it | seen by nothing but |",
+        "|---|---|---|---|---|",
+    ]
     for name, about in rows.items():
         kind = alone(Row(name, about["run"], about["line"], tuple(about["by"])))
         where = about["function"].removeprefix("langevin_ib.").replace(".", ".<wbr>")
-        shown = _escaped(about["line"])
+        shown = about["line"].replace("|", "\\|")  # as `python -m sims.numbers` looks for it
         table.append(f"| {name} | {where} | {about['run']} | {shown} <!-- words: faults --> | {kind or '–'} |")
     used = {run for about in rows.values() for run in about["run"].split(", ")}
     runs = ["| run | settings |", "|---|---|"]
@@ -98,15 +103,22 @@ def lines_of(kept: Stored) -> list[str]:
     return [*table, "", *runs]
 
 
+def _counted(kept: Stored) -> str:
+    """The counts, in a sentence."""
+
+    def number(name: str) -> str:
+        return f"{kept.values[name].value} <!-- number: faults.{name} -->"
+
+    return (
+        f"{number('caught')} of {number('planted')} faults that a run can see were caught: "
+        f"{number('identity_alone')} by identities alone, {number('independence_alone')} by the independence of chains "
+        f"alone, {number('books_alone')} by what is counted twice alone, {number('verdict_alone')} by the verdict "
+        f"alone. An identity was off in {number('with_identity')}."
+    )
+
+
 def _typed(settings: Mapping[str, Any]) -> str:
     return f"RunConfig({', '.join(f'{name}={value!r}' for name, value in settings.items())})"
-
-
-def _escaped(line: str) -> str:
-    """A cell of a table: bars are no borders, brackets no links, and a line that is long is not broken by MyST."""
-    for mark in "|*[]<>":
-        line = line.replace(mark, f"\\{mark}")
-    return line
 
 
 def put(page: str, name: str, lines: Sequence[str]) -> str:
