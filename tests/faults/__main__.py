@@ -1,6 +1,6 @@
 """Run the main runs under each planted fault, and print which line of a run's own output caught it.
 
-    python -m tests.faults [FAULT …] [--list] [--json FILE] [--store] [--jobs N] [--no-control]
+    python -m tests.faults [FAULT …] [--list] [--json FILE] [--store] [--draw] [--jobs N] [--no-control]
 
 A fault is caught by a doubt, by a verdict of the run's own law that is not `agrees`, or by a run that fails with a line
 that says why. First the runs are made without a fault, as a control: each has to be healthy. Every fault has a process
@@ -26,7 +26,7 @@ from typing import Any
 
 from . import one
 from .catalogue import FAULTS, RUNS
-from .table import CRASHED, FILE, Row, lines_of, outcome_of, stored_of, write
+from .table import CRASHED, Row, draw, outcome_of, store
 
 LONGEST = 900  # seconds of one process
 SLOW = ("jax", "jax.numpy", "optax", "scipy.stats", "scipy.optimize", "arviz", "xarray")  # none of which starts JAX
@@ -108,6 +108,7 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--list", action="store_true", help="print the faults, and run nothing")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the table there, too")
     parser.add_argument("--store", action="store_true", help="write docs/results/faults.json and the page's table")
+    parser.add_argument("--draw", action="store_true", help="run nothing, write the page's table from the result file")
     parser.add_argument("--jobs", type=int, default=2, metavar="N", help="processes at a time [2]")
     parser.add_argument("--no-control", action="store_true", help="without the runs that have no fault")
     given = parser.parse_args(arguments)
@@ -128,6 +129,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             unseen = f"; not seen: {fault.unseen}" if fault.unseen else ""
             print(f"{fault.name:<40} {fault.module}.{fault.function} [{', '.join(fault.runs)}{unseen}]")
         return 0
+    if given.draw:
+        draw()
+        return 0
     began = time.perf_counter()
     runs = [run for run in RUNS if any(run in fault.runs for fault in chosen.values())]
     healthy = given.no_control or control(runs, given.jobs)
@@ -138,8 +142,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if given.json is not None:
             given.json.write_text(json.dumps([row._asdict() for row in rows]))
     if given.store:
-        kept = stored_of(rows, shlex.join(["python", "-m", "tests.faults", *given.faults, "--store"]))
-        write(kept, FILE, "faults", lines_of(kept))
+        store(rows, shlex.join(["python", "-m", "tests.faults", *given.faults, "--store"]))
     unlike = [row.fault for row in rows if row.missed != bool(chosen[row.fault].unseen)]
     seconds = time.perf_counter() - began
     print(

@@ -42,7 +42,7 @@ def caught_by(settings: dict[str, Any]) -> Said:
     }
     numbers = {name: [row.verdict, round(row.tv, 4), row.p_value] for name, row in rows.items()}
     by = tuple(sorted({doubt.about for doubt in result.doubts}))
-    if any(row.tv_upper95 >= result.config.margin for row in rows.values()):
+    if any(row.tv_upper95 >= result.plan.config.margin for row in rows.values()):
         by += ("verdict",)
     if result.doubts:
         return Said(f"doubt [{result.doubts[0].about}]: {result.doubts[0]}", by, numbers)

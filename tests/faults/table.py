@@ -71,6 +71,7 @@ def stored_of(rows: Sequence[Row], command: str) -> Stored:
     order = {name: place for place, name in enumerate(known)}
     faults = {
         row.fault: {
+            "fault": row.fault,  # once more: `python -m sims.numbers` looks for words in what stands behind keys
             "function": f"{known[row.fault].module}.{known[row.fault].function}",
             "old": known[row.fault].old,
             "new": known[row.fault].new,
@@ -142,3 +143,16 @@ def write(kept: Stored, file: Path, name: str, lines: Sequence[str]) -> None:
     """Result file and page."""
     kept.write(file)
     PAGE.write_text(put(PAGE.read_text(encoding="utf-8"), name, lines), encoding="utf-8")
+
+
+def store(rows: Sequence[Row], command: str) -> None:
+    """The result file, and the table from it."""
+    kept = stored_of(rows, command)
+    write(kept, FILE, "faults", lines_of(kept))
+
+
+def draw() -> None:
+    """The table anew, from the result file alone."""
+    from sims.numbers.stored import read  # noqa: PLC0415 - as above
+
+    PAGE.write_text(put(PAGE.read_text(encoding="utf-8"), "faults", lines_of(read(FILE.stem))), encoding="utf-8")
