@@ -41,7 +41,7 @@ def test_counts_of_a_table_are_by_kind():
         table.Row("keys-reused-between-blocks", "uv", "doubt [independence]: …", ("independence",)),
         table.Row("bins-shifted", "uv", "doubt [trace]: …", ("trace",)),
         table.Row("kappa-10%", "uv", table.MISSED),
-        table.Row("loss-10%", "uv, uv-mala", f"{table.MISSED}: the law is made of the same loss"),
+        table.Row("target-10%", "uv", f"{table.MISSED}: the law is made of the same loss"),
     ]
     values = {name: number.value for name, number in table.stored_of(rows, "").values.items()}
     assert (values["planted"], values["caught"], values["with_identity"]) == (5, 4, 2)

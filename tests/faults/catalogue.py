@@ -112,14 +112,16 @@ _SGD_FAULTS = (
         "low + jnp.floor(uniform * (high - low - 1))", ("minibatch",)),
 )  # fmt: skip
 
-# Of what steps are held against, which is a fault of the check alone; and of what both of its columns are made of.
+# Of what steps are held against, which is a fault of the check alone; and of what both of its columns and the law are made of.
 _STATED = (
     Fault("stated-temperature-3%", _LM, "_mean_after", "step_size * temperature / 2.0",
         "1.03 * step_size * temperature / 2.0", ("uv",)),
     Fault("stated-kappa-10%", "langevin_ib.dynamics.confinement", "claimed_potential",
         "model.loss(params) + strengths.energy", "model.loss(params) + 1.1 * strengths.energy", ("uv",)),
     Fault("loss-10%", "langevin_ib.models.families.uv", "uv", "0.5 * (product(params) - target) ** 2",
-        "0.55 * (product(params) - target) ** 2", ("uv", "uv-mala"), unseen="the law is made of the same loss"),
+        "0.55 * (product(params) - target) ** 2", ("uv",)),
+    Fault("target-10%", "langevin_ib.models.families.uv", "uv", 'at_least("depth", depth, 2)',
+        'target = 1.1 * target\n    at_least("depth", depth, 2)', ("uv",), unseen="the law is made of the same loss"),
 )  # fmt: skip
 
 # Of the ensemble: keys, schedules, sums.
