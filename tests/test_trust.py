@@ -45,7 +45,7 @@ def test_counts_of_a_table_are_by_kind():
     ]
     values = {name: number.value for name, number in table.stored_of(rows, "").values.items()}
     assert (values["planted"], values["caught"], values["with_identity"]) == (5, 4, 2)
-    assert [values[f"{kind}_alone"] for kind in ("identity", "independence", "books", "verdict")] == [1, 1, 1, 0]
+    assert [values[f"{kind}_alone"] for kind in table.ALONE] == [1, 1, 1, 0]
 
 
 def test_shares_of_alarms_have_binomial_errors():

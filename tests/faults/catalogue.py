@@ -112,7 +112,7 @@ _SGD_FAULTS = (
         "low + jnp.floor(uniform * (high - low - 1))", ("minibatch",)),
 )  # fmt: skip
 
-# Of what steps are held against, which is a fault of the check alone; and of what both of its columns and the law are made of.
+# Of what steps are held against, which is a fault of the check alone; and of what chains, check and laws are made of.
 _STATED = (
     Fault("stated-temperature-3%", _LM, "_mean_after", "step_size * temperature / 2.0",
         "1.03 * step_size * temperature / 2.0", ("uv",)),

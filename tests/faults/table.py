@@ -18,7 +18,8 @@ MISSED, CRASHED = "MISSED", "crashed"
 ALONE = {  # kinds of doubt that were the only ones to see a fault, and what that is called on the page
     "identity": ("identity",),
     "independence": ("independence", "starts"),
-    "books": ("counts", "trace", "clock", "errors", "settings", "law"),
+    "books": ("counts", "trace", "clock", "errors", "settings"),
+    "law": ("law", "verdict", "c", "share", "mala", "joint"),
 }
 
 
@@ -66,7 +67,6 @@ def stored_of(rows: Sequence[Row], command: str) -> Stored:
         "caught": Number(sum(not row.missed for row in seen)),
         "with_identity": Number(sum("identity" in row.by for row in seen)),
         **{f"{kind}_alone": Number(sum(alone(row) == kind for row in seen)) for kind in ALONE},
-        "verdict_alone": Number(sum(row.by == ("verdict",) for row in seen)),
     }
     order = {name: place for place, name in enumerate(known)}
     faults = {
@@ -113,8 +113,7 @@ def _counted(kept: Stored) -> str:
     return (
         f"{number('caught')} of {number('planted')} faults that a run can see were caught: "
         f"{number('identity_alone')} by identities alone, {number('independence_alone')} by the independence of chains "
-        f"alone, {number('books_alone')} by what is counted twice alone, {number('verdict_alone')} by the verdict "
-        f"alone. An identity was off in {number('with_identity')}."
+        f"alone, {number('books_alone')} by what is counted twice alone, {number('law_alone')} by a law alone. An identity was off in {number('with_identity')}."
     )
 
 
