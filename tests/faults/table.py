@@ -113,7 +113,8 @@ def _counted(kept: Stored) -> str:
     return (
         f"{number('caught')} of {number('planted')} faults that a run can see were caught: "
         f"{number('identity_alone')} by identities alone, {number('independence_alone')} by the independence of chains "
-        f"alone, {number('books_alone')} by what is counted twice alone, {number('law_alone')} by a law alone. An identity was off in {number('with_identity')}."
+        f"alone, {number('books_alone')} by what is counted twice alone, {number('law_alone')} by a law alone. "
+        f"An identity was off in {number('with_identity')}."
     )
 
 
