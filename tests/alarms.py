@@ -194,7 +194,7 @@ def report(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def stored_of(rows: Sequence[dict[str, Any]], command: str) -> Stored:
-    """The result file: shares in percent with their binomial errors, of all runs and by kind of case."""
+    """The result file: shares with their binomial errors, of all runs and by kind of case."""
     from sims.numbers.stored import Number, Stored  # noqa: PLC0415 - JAX, which `--show` does not need
 
     values: dict[str, Number] = {}
@@ -204,9 +204,9 @@ def stored_of(rows: Sequence[dict[str, Any]], command: str) -> Stored:
         for name, (hits, of) in numbers(members).items():
             values[f"{kind}_{name}"] = Number(hits)
             values[f"{kind}_{name}_of"] = Number(of)
-            part = 100.0 * hits / max(of, 1)
-            error = math.sqrt(part * (100.0 - part) / of) if of else None
-            values[f"{kind}_{name}_percent"] = Number(part if of else None, error)
+            part = hits / max(of, 1)
+            error = math.sqrt(part * (1.0 - part) / of) if of else None
+            values[f"{kind}_{name}_share"] = Number(part if of else None, error)
     words = [f"run {row['index']}, {row['case']}: {text}" for row in rows for _, text in row.get("doubts", [])]
     return Stored(command, FIRST_SEED, values, more={"words": words})
 
@@ -231,13 +231,14 @@ def _marked(kept: Stored, name: str) -> str:
 
 def _share_of(kept: Stored, name: str) -> str:
     """`1.2 ± 0.5%` of how many; of none of them the count alone, whose binomial error says nothing."""
-    percent = kept.values[f"{name}_percent"]
-    if percent.value is None:
+    part = kept.values[f"{name}_share"]
+    if part.value is None:
         return "–"
     of = f"{kept.values[f'{name}_of'].value} <!-- number: alarms.{name}_of -->"
     if not kept.values[name].value:
         return f"{_marked(kept, name)} of {of}"
-    return f"{percent.value:.1f} ± {percent.error:.1f}% <!-- number: alarms.{name}_percent --> of {of}"
+    error = "" if part.error is None else f" ± {100.0 * part.error:.1f}"
+    return f"{100.0 * part.value:.1f}{error}% <!-- number: alarms.{name}_share --> of {of}"
 
 
 def rows_of(path: Path) -> list[dict[str, Any]]:

@@ -51,10 +51,11 @@ def test_counts_of_a_table_are_by_kind():
 def test_shares_of_alarms_have_binomial_errors():
     row = {"case": "uv, stiff", "doubts": [["c", "c is off"]], "verdicts": ["agrees"], "p": [0.5, 0.01, 0.2, 0.9]}
     kept = alarms.stored_of([row | {"index": 0}, {"case": "uv, hard", "index": 1, "failed": "LawError: none"}], "")
-    assert kept.values["all_rejects_percent"] == stored.Number(25.0, pytest.approx(21.65, abs=0.01))
+    part = kept.values["all_rejects_share"]
+    assert (part.value, part.error) == (0.25, pytest.approx(0.2165, abs=1e-4))
     assert (kept.values["all_failed"].value, kept.values["all_runs"].value) == (1, 2)
     text = "\n".join(alarms.lines_of(kept))
-    assert "25.0 ± 21.7% <!-- number: alarms.all_rejects_percent --> of 4" in text
+    assert "25.0 ± 21.7% <!-- number: alarms.all_rejects_share --> of 4" in text
     assert "- run 0, uv, stiff: c is off <!-- words: alarms -->" in text
     json.dumps(kept.more)
 
