@@ -95,7 +95,7 @@ def lines_of(kept: Stored) -> list[str]:
     ]
     for name, about in rows.items():
         kind = alone(Row(name, about["run"], about["line"], tuple(about["by"])))
-        where = about["function"].removeprefix("langevin_ib.").replace(".", ".<wbr>")
+        where = ".<wbr>".join(about["function"].split(".")[-2:]).replace("_", "_<wbr>")  # so that it fits a phone
         shown = about["line"].replace("|", "\\|")  # as `python -m sims.numbers` looks for it
         table.append(f"| {name} | {where} | {about['run']} | {shown} <!-- words: faults --> | {kind or '–'} |")
     used = {run for about in rows.values() for run in about["run"].split(", ")}
@@ -108,7 +108,7 @@ def _counted(kept: Stored) -> str:
     """The counts, in a sentence."""
 
     def number(name: str) -> str:
-        return f"{kept.values[name].value} <!-- number: faults.{name} -->"
+        return f"{kept.values[name].value}<!-- number: faults.{name} -->"
 
     return (
         f"{number('caught')} of {number('planted')} faults that a run can see were caught: "
