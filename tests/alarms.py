@@ -1,10 +1,11 @@
 """No false alarm: many healthy small runs, each with a seed of its own, and how often any of them complains.
 
-    python -m tests.alarms FILE [--runs N] [--part I/N]
+    python -m tests.alarms FILE [--runs N] [--part I/N] [--show] [--store]
 
 Runs go round over kernels, confinements, noises and models; each writes a line of JSON to FILE, which is resumed where
 it stands. Of two processes, one takes `--part 0/2` and the other `--part 1/2`, each with a file of its own; `--show`
-prints the shares over any number of files.
+runs nothing, and prints the shares over any number of files. `--store` writes docs/results/alarms.json
+from them, and the table into docs/trust.md.
 """
 
 from __future__ import annotations
@@ -17,7 +18,13 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from tests.faults.plant import ROOT
+from tests.faults.table import write
+
+if TYPE_CHECKING:
+    from sims.numbers.stored import Stored
 
 FIRST_SEED = 1000
 REJECTS = 0.05  # the level of a test, of which so many reject where all is well
@@ -125,10 +132,40 @@ def share(hits: int, of: int) -> str:
     return f"{part:.1%} ± {math.sqrt(part * (1 - part) / of):.1%} ({hits} of {of})"
 
 
+# Of the table of docs/trust.md: what stands in the name of a case, the first that does.
+KINDS = {"sgd": ("SGD", "gradient descent"), "other": ("hard,", "hard-", "decay", "slab", "none"), "stiff": ("",)}
+CALLED = {
+    "all": "all",
+    "stiff": "stiff confinement: kernels, increments, κ, depth, precision, metric, models",
+    "other": "weight decay, hard constraints, a slab, a compact group",
+    "sgd": "SGD by its noises, momentum, decay; gradient descent",
+}
+
+
+def kind_of(case: str) -> str:
+    """The kind of a case.
+
+    >>> [kind_of(case) for case in ("uv, MALA", "uv, hard", "uv, SGD by coins")]
+    ['stiff', 'other', 'sgd']
+    """
+    return next(kind for kind, words in KINDS.items() if any(word in f"{case}," for word in words))
+
+
+def numbers(rows: Sequence[dict[str, Any]]) -> dict[str, tuple[int, int]]:
+    """Hits and how many there are: of runs with a doubt, whose own law differs, that failed; of tests that reject."""
+    done = [row for row in rows if "failed" not in row]
+    p_values = [p for row in done for p in row["p"]]
+    return {
+        "doubt": (sum(bool(row["doubts"]) for row in done), len(done)),
+        "differs": (sum("differs" in row["verdicts"] for row in done), len(done)),
+        "rejects": (sum(p < REJECTS for p in p_values), len(p_values)),
+        "failed": (len(rows) - len(done), len(rows)),
+    }
+
+
 def report(rows: Sequence[dict[str, Any]]) -> str:
     """The shares over runs, and each run that complained."""
     done = [row for row in rows if "failed" not in row]
-    p_values = [p for row in done for p in row["p"]]
     by_case = collections.defaultdict(list)
     for row in done:
         by_case[row["case"]] += row["p"]
@@ -143,16 +180,65 @@ def report(rows: Sequence[dict[str, Any]]) -> str:
         for case, ps in by_case.items()
         if ps
     ]
-    wrong = sum("differs" in row["verdicts"] for row in done)
+    shares = numbers(rows)
+    failed, runs = shares["failed"]
     return "\n".join(
         [
             *lines,
-            f"with a doubt: {share(sum(bool(row['doubts']) for row in done), len(done))}",
-            f"own law differs: {share(wrong, len(done))}",
-            f"tests at 5% that reject: {share(sum(p < REJECTS for p in p_values), len(p_values))}",
-            f"failed: {len(rows) - len(done)} of {len(rows)}",
+            f"with a doubt: {share(*shares['doubt'])}",
+            f"own law differs: {share(*shares['differs'])}",
+            f"tests at 5% that reject: {share(*shares['rejects'])}",
+            f"failed: {failed} of {runs}",
         ]
     )
+
+
+def stored_of(rows: Sequence[dict[str, Any]], command: str) -> Stored:
+    """The result file: shares with their binomial errors, of all runs and by kind of case."""
+    from sims.numbers.stored import Number, Stored  # noqa: PLC0415 - JAX, which `--show` does not need
+
+    values: dict[str, Number] = {}
+    for kind in CALLED:
+        members = [row for row in rows if kind in ("all", kind_of(row["case"]))]
+        values[f"{kind}_runs"] = Number(len(members))
+        for name, (hits, of) in numbers(members).items():
+            values[f"{kind}_{name}"] = Number(hits)
+            values[f"{kind}_{name}_of"] = Number(of)
+            part = hits / max(of, 1)
+            error = math.sqrt(part * (1.0 - part) / of) if of else None
+            values[f"{kind}_{name}_share"] = Number(part if of else None, error)
+    words = [f"run {row['index']}, {row['case']}: {text}" for row in rows for _, text in row.get("doubts", [])]
+    return Stored(command, FIRST_SEED, values, more={"words": words})
+
+
+def lines_of(kept: Stored) -> list[str]:
+    """The table of the page, and each doubt that a healthy run has had."""
+    head = "| healthy runs | number | failed | with a doubt | own law differs | tests at 5% that reject |"
+    lines = [head, "|---|---|---|---|---|---|"]
+    for kind, called in CALLED.items():
+        if not kept.values[f"{kind}_runs"].value:
+            continue
+        entries = [called, *(_marked(kept, f"{kind}_{name}") for name in ("runs", "failed"))]
+        entries += [_share_of(kept, f"{kind}_{name}") for name in ("doubt", "differs", "rejects")]
+        lines.append(f"| {' | '.join(entries)} |")
+    words: Any = kept.more["words"]
+    return lines + (["", *(f"- {text} <!-- words: alarms -->" for text in words)] if words else [])
+
+
+def _marked(kept: Stored, name: str) -> str:
+    return f"{kept.values[name].value} <!-- number: alarms.{name} -->"
+
+
+def _share_of(kept: Stored, name: str) -> str:
+    """`1.2 ± 0.5%` of how many; of none of them the count alone, whose binomial error says nothing."""
+    part = kept.values[f"{name}_share"]
+    if part.value is None:
+        return "–"
+    of = f"{kept.values[f'{name}_of'].value} <!-- number: alarms.{name}_of -->"
+    if not kept.values[name].value:
+        return f"{_marked(kept, name)} of {of}"
+    error = "" if part.error is None else f" ± {100.0 * part.error:.1f}"
+    return f"{100.0 * part.value:.1f}{error}% <!-- number: alarms.{name}_share --> of {of}"
 
 
 def rows_of(path: Path) -> list[dict[str, Any]]:
@@ -169,6 +255,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--runs", type=int, default=500, metavar="N", help="of all parts together [500]")
     parser.add_argument("--part", default="0/1", metavar="I/N", help="every N-th run, from number I on [0/1]")
     parser.add_argument("--show", action="store_true", help="run nothing, print the shares over the files")
+    parser.add_argument("--store", action="store_true", help="write docs/results/alarms.json and its table")
     given = parser.parse_args(arguments)
     first, _, parts = given.part.partition("/")
     if not (first.isdigit() and parts.isdigit() and int(first) < int(parts)):
@@ -184,7 +271,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 with path.open("a") as file:
                     file.write(line + "\n")
                 print(line, flush=True)
-    print(report([row for path in given.files for row in rows_of(path)]))
+    rows = [row for path in given.files for row in rows_of(path)]
+    print(report(rows))
+    if given.store:
+        if not rows:
+            parser.error(f"FILE must be files with runs, got none in {', '.join(map(str, given.files))}")
+        kept = stored_of(sorted(rows, key=lambda row: row["index"]), f"python -m tests.alarms FILE --runs {len(rows)}")
+        write(kept, ROOT / "docs" / "results" / "alarms.json", "alarms", lines_of(kept))
 
 
 if __name__ == "__main__":

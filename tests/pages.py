@@ -6,6 +6,7 @@ A mark before a block, in a comment of the page, says what is done with it:
     <!-- long -->               commands are only parsed; Python and errors, else in the quick tier, run with --full
     <!-- file: NAME -->         is (the next part of) a file in the folder in which the page's blocks run
     <!-- same as: PATH -->      is the file of the repository, letter for letter
+    <!-- doubt -->              the line is one of those that the run prints, which ends well, and has a doubt
     <!-- after: PAGE -->        needs the files of another page
 """
 

@@ -179,7 +179,8 @@ def test_the_files_of_settings_on_the_page_of_runs_are_sweeps(number, members):
     assert len(grid(tomllib.loads(texts[number])).members) == members
 
 
-ERRORS = [one for one in BLOCKS if one.language == "console"]
+ERRORS = [one for one in BLOCKS if one.language == "console" and "doubt" not in one.marks]
+DOUBTS = [one for one in BLOCKS if "doubt" in one.marks]
 
 
 @pytest.mark.full(only=[name_of(one) for one in ERRORS if one.is_long])
@@ -191,6 +192,19 @@ def test_an_error_that_a_page_shows_is_what_the_command_says(one, folder, capsys
     assert run_command.main(parted(command.removeprefix("$ ")).arguments) in (2, 3)
     last = capsys.readouterr().err.splitlines()[-1]
     assert re.fullmatch(".*".join(map(re.escape, shown.split("…"))), last), last
+
+
+@pytest.mark.full(only=[name_of(one) for one in DOUBTS if one.is_long])
+@pytest.mark.parametrize("one", DOUBTS, ids=name_of)
+def test_a_doubt_that_a_page_shows_is_what_the_run_says(one, folder, capsys, monkeypatch):
+    """Letter for letter, but for what … stands for."""
+    folder(one.page)
+    monkeypatch.setenv("COLUMNS", "400")
+    command, shown = one.text.splitlines()
+    assert run_command.main(parted(command.removeprefix("$ ")).arguments) == 0
+    pattern = ".*".join(map(re.escape, shown.split("…")))
+    out = capsys.readouterr().out
+    assert any(re.fullmatch(pattern, line.strip()) for line in out.splitlines()), out
 
 
 @pytest.mark.parametrize("page", PAGES)

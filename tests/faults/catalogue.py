@@ -32,7 +32,6 @@ RUNS: dict[str, dict[str, Any]] = {
     "sgd-decay": {**_SGD, "label_noise": 1.0, "momentum": 0.5, "confine": "weight-decay", "weight_decay": 0.3},
 }
 
-IDENTITIES = "identities"
 _KERNELS = "langevin_ib.dynamics.kernels"
 _LM, _LM_NOISE = f"{_KERNELS}.leimkuhler_matthews", "math.sqrt(0.5 * step_size * temperature)"
 _DESCENT, _MINIBATCH = "langevin_ib.dynamics.descent", "langevin_ib.dynamics.noises.minibatch"
@@ -55,27 +54,27 @@ _DYNAMICS = (
     Fault("noise-halved", _LM, "leimkuhler_matthews", _LM_NOISE, "math.sqrt(0.25 * step_size * temperature)", ("uv",)),
     Fault(
         "temperature-1%", _LM, "leimkuhler_matthews", _LM_NOISE, "math.sqrt(0.505 * step_size * temperature)",
-        ("uv-mala", "decay"), IDENTITIES,
+        ("uv-mala", "decay")
     ),
     Fault(
         "temperature-3%", _LM, "leimkuhler_matthews", _LM_NOISE, "math.sqrt(0.515 * step_size * temperature)",
-        ("uv-mala", "decay"), IDENTITIES,
+        ("uv-mala", "decay")
     ),
     Fault("temperature-twice", _SAMPLING, "Sampler._by_rule", "config.temperature, like", "config.temperature**2, like",
         ("uv",)),
     Fault("temperature-of-mala-3%", f"{_KERNELS}.mala", "mala", "potential(params) / temperature",
-        "potential(params) / (1.03 * temperature)", ("mala", "uv-mala"), IDENTITIES),
+        "potential(params) / (1.03 * temperature)", ("mala", "uv-mala")),
     Fault("stale-increment", _LM, "leimkuhler_matthews", "LeimkuhlerMatthewsState(position, noise)",
         "LeimkuhlerMatthewsState(position, state.last_noise)", ("uv",)),
     Fault("euler-for-leimkuhler-matthews", _LM, "leimkuhler_matthews", "amplitude * (old + new)",
-        "amplitude * 2.0 * new", ("uv", "decay"), IDENTITIES),
+        "amplitude * 2.0 * new", ("uv", "decay")),
     Fault("gradient-halved", _LM, "leimkuhler_matthews",
         "gradient = jax.grad(potential)(state.position)\n        position",
         "gradient = jax.tree.map(lambda g: 0.5 * g, jax.grad(potential)(state.position))\n        position", ("uv",)),
     Fault("kappa-10%", "langevin_ib.dynamics.confinements.stiff", "stiff", "lambda model, params: 0.5 * kappa",
-        "lambda model, params: 0.55 * kappa", ("uv",), IDENTITIES),
+        "lambda model, params: 0.55 * kappa", ("uv",)),
     Fault("lambda-10%", "langevin_ib.dynamics.confinements.weight_decay", "weight_decay", "return 0.5 * lam *",
-        "return 0.55 * lam *", ("decay",), IDENTITIES),
+        "return 0.55 * lam *", ("decay",)),
     Fault("confinement-left-out", "langevin_ib.dynamics.confinement", "Confinement.potential",
         "model.loss(params) + self.energy(model, params)", "model.loss(params) + 0.0 * self.energy(model, params)",
         ("uv",)),
@@ -95,7 +94,7 @@ _SGD_FAULTS = (
         "examples.y + 1.1 * noise.label_noise * noise_draw.labels", ("label",)),
     Fault("label-noise-twice", _DESCENT, "_gradient_of", "examples.y + noise.label_noise * noise_draw.labels",
         "examples.y + 2.0 * noise.label_noise * noise_draw.labels", ("label",)),
-    Fault("eta-10%", _DESCENT, "sgd", "optax.sgd(lr,", "optax.sgd(1.1 * lr,", ("label", "minibatch"), IDENTITIES),
+    Fault("eta-10%", _DESCENT, "sgd", "optax.sgd(lr,", "optax.sgd(1.1 * lr,", ("label", "minibatch")),
     Fault("mu-20%", _DESCENT, "sgd", "momentum=float(momentum)", "momentum=0.8 * float(momentum)", ("minibatch",)),
     Fault("weight-decay-twice", _DESCENT, "sgd", "optax.add_decayed_weights(float(weight_decay))",
         "optax.add_decayed_weights(2.0 * float(weight_decay))", ("sgd-decay",)),
@@ -111,6 +110,18 @@ _SGD_FAULTS = (
         "/ float(noise.batch_size or each.share.size)", "/ 1.0", ("minibatch",)),
     Fault("examples-left-out", _MINIBATCH, "_index", "low + jnp.floor(uniform * (high - low))",
         "low + jnp.floor(uniform * (high - low - 1))", ("minibatch",)),
+)  # fmt: skip
+
+# Of what steps are held against, which is a fault of the check alone; and of what chains, check and laws are made of.
+_STATED = (
+    Fault("stated-temperature-3%", _LM, "_mean_after", "step_size * temperature / 2.0",
+        "1.03 * step_size * temperature / 2.0", ("uv",)),
+    Fault("stated-kappa-10%", "langevin_ib.dynamics.confinement", "claimed_potential",
+        "model.loss(params) + strengths.energy", "model.loss(params) + 1.1 * strengths.energy", ("uv",)),
+    Fault("loss-10%", "langevin_ib.models.families.uv", "uv", "0.5 * (product(params) - target) ** 2",
+        "0.55 * (product(params) - target) ** 2", ("uv",)),
+    Fault("target-10%", "langevin_ib.models.families.uv", "uv", 'at_least("depth", depth, 2)',
+        'target = 1.1 * target\n    at_least("depth", depth, 2)', ("uv",), unseen="the law is made of the same loss"),
 )  # fmt: skip
 
 # Of the ensemble: keys, schedules, sums.
@@ -186,4 +197,4 @@ _JUDGED = (
         "-jacobian @ slope + 0.5 * self.lr * second", "-jacobian @ slope + 0.0 * self.lr * second", ("label",)),
 )  # fmt: skip
 
-FAULTS: tuple[Fault, ...] = (*_DYNAMICS, *_SGD_FAULTS, *_ENSEMBLE, *_JUDGED)
+FAULTS: tuple[Fault, ...] = (*_DYNAMICS, *_STATED, *_SGD_FAULTS, *_ENSEMBLE, *_JUDGED)

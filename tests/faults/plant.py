@@ -23,7 +23,7 @@ class Fault:
         function: its name, `Class.method` for a method.
         old, new: what is replaced, and by what; `old` stands exactly once in the function.
         runs: the names of main runs that may show it, the likeliest first.
-        waits: what has to be built before a run can see it; empty for a fault that a run sees.
+        unseen: why no run can see it; empty for a fault that a run sees.
     """
 
     name: str
@@ -32,7 +32,7 @@ class Fault:
     old: str
     new: str
     runs: tuple[str, ...]
-    waits: str = ""
+    unseen: str = ""
 
     @property
     def path(self) -> Path:
