@@ -90,15 +90,27 @@ def test_two_temperatures_have_the_ensembles_ratio(case):
 # ---- laws as distributions, by NumPyro's tests ----
 
 
+def fits(p):
+    """Whether a p-value of NumPyro's is neither too small nor too near 1.
+
+    Its χ² distribution is a series of a hundred terms, so that from a χ² of about 200 to 2000 it returns up to 1.0 for
+    what should be 0: draws that are far off would pass a one-sided limit.
+    """
+    return FALSE_POSITIVE / 2 < p < 1.0 - FALSE_POSITIVE / 2
+
+
 @pytest.mark.full(but=["slice"])
 @pytest.mark.parametrize("name", LAWS)
 def test_draws_of_a_law_have_its_density(name, x64):
-    """Gaps between neighbours against the density; the control's c is off by one: p det G^{−½}, det G ∝ z."""
+    """Gaps between neighbours against the density; the control's c is off by two: p/det G, det G ∝ z.
+
+    The test is a weak one: of 2¹⁸ draws it sees a density by the square of the relative variance of its error.
+    """
     one = law(name, beta=10.0)
     draws = np.asarray(one.sample(jax.random.key(1), (1 << 18,)))
-    density, factor = np.exp(np.asarray(one.log_prob(draws))), draws**-0.5
-    assert auto_goodness_of_fit(draws, density) > FALSE_POSITIVE
-    assert auto_goodness_of_fit(draws, density * factor / factor.mean()) < FALSE_POSITIVE
+    density, factor = np.exp(np.asarray(one.log_prob(draws))), 1.0 / draws
+    assert fits(auto_goodness_of_fit(draws, density))
+    assert not fits(auto_goodness_of_fit(draws, density * factor / factor.mean()))
 
 
 @pytest.mark.full
@@ -108,8 +120,8 @@ def test_draws_of_a_run_have_the_law_of_their_protocol(x64):
     exact, half = (law(name, beta=1.0 / COLD) for name in ("exact", "extra_kinds:HALF"))
     low, high = exact.window
     draws = draws[(draws > low) & (draws < high)]
-    assert unif01_goodness_of_fit(np.asarray(exact.cdf(draws))) > FALSE_POSITIVE
-    assert unif01_goodness_of_fit(np.asarray(half.cdf(draws))) < FALSE_POSITIVE
+    assert fits(unif01_goodness_of_fit(np.asarray(exact.cdf(draws))))
+    assert not fits(unif01_goodness_of_fit(np.asarray(half.cdf(draws))))
 
 
 # ---- drift and diffusion of SGD, from its paths alone ----
@@ -137,12 +149,17 @@ def paths(lr):
     ).trace["z"]
 
 
-def to_the_claim(path):
-    """Drift and diffusion of a path over those of law (S), ηa and ηb² a step: least squares, and a ratio of means."""
-    (weight, first, second), (centres,) = km(path, bins=[EDGES], powers=[0, 1, 2], bw=BANDWIDTH)
+def claimed():
+    """ηa and ηb² of law (S), at the middles of the bins."""
     descent = Descent(uv(), unconfined(), Noise("label", None, 2.0), CLAIMED)
-    process = jax.vmap(descent.process)(jnp.asarray(centres)[:, None])
-    drift, diffusion = CLAIMED * process.drift[:, 0], CLAIMED * process.diffusion[:, 0, 0]
+    centres = jnp.asarray(0.5 * (EDGES[1:] + EDGES[:-1]))
+    process = jax.jit(jax.vmap(descent.process))(centres[:, None])
+    return CLAIMED * np.asarray(process.drift)[:, 0], CLAIMED * np.asarray(process.diffusion)[:, 0, 0]
+
+
+def to_the_claim(path, drift, diffusion):
+    """Drift and diffusion of a path over those: least squares, and a ratio of means."""
+    (weight, first, second), _ = km(path, bins=[EDGES], powers=[0, 1, 2], bw=BANDWIDTH)
     spread = 2.0 * second - first**2  # the package divides a moment of order k by k!
     of_drift = np.sum(weight * first * drift) / np.sum(weight * drift**2)
     return of_drift, np.sum(weight * spread) / np.sum(weight * diffusion)
@@ -150,9 +167,9 @@ def to_the_claim(path):
 
 def test_paths_of_sgd_have_the_drift_and_the_diffusion_of_law_s(x64):
     """A t-test over chains, of either; paths at an η that is 10% larger have 1.1 of the one and 1.21 of the other."""
-    limit = stats.t.isf(FALSE_POSITIVE / 2, 15)
+    limit, claim = stats.t.isf(FALSE_POSITIVE / 2, 15), claimed()
     for lr, wanted in ((CLAIMED, True), (1.1 * CLAIMED, False)):
-        ratios = np.array([to_the_claim(path) for path in paths(lr)])
+        ratios = np.array([to_the_claim(path, *claim) for path in paths(lr)])
         off = np.abs(ratios.mean(axis=0) - 1.0)
         reach = limit * ratios.std(axis=0, ddof=1) / 4.0 + FIRST_ORDER
         assert reach.max() < 0.06
@@ -163,7 +180,7 @@ def test_paths_of_sgd_have_the_drift_and_the_diffusion_of_law_s(x64):
 
 STILL = {"beta": 40.0, "steps": 40_000}  # of one well: at β = 10 chains stay near 0 for long
 RUNS = {
-    "Euler and Maruyama": {"integrator": "euler-maruyama", **STILL},
+    "Euler and Maruyama": {"integrator": "euler-maruyama", "kappa": 20.0, **STILL | {"steps": 400_000}},
     "MALA": {"integrator": "mala", **STILL},
     "SGD": {"sampler": "sgd", "noise": "label", "lr": 0.01, "label_noise": 2.0},
     "hard": {"confine": "hard"},
@@ -188,10 +205,10 @@ def small_run(settings):
     return run(RunConfig(**{"chains": 64, "steps": 20_000} | gibbs | settings))
 
 
-@pytest.mark.full(but=["stiff"])
+@pytest.mark.full(but=["rotation"])
 @pytest.mark.parametrize("kind", RUNS)
 def test_arviz_finds_the_runs_own_numbers_in_its_file(kind, tmp_path):
-    """R-hat and bulk ESS are the run's; its standard error of the mean, from 64 chains, is ArviZ's MCSE of the same draws.
+    """R-hat and bulk ESS are the run's; its standard error of the mean, from 64 chains, is ArviZ's MCSE.
 
     The chains' scatter knows it to 9%, autocorrelations to less; where a trace has fewer draws its error is larger.
     """
