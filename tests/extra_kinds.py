@@ -58,6 +58,6 @@ def slowed(settings, target, step_size):
 
 SLOWED = KernelKind(SlowedSettings, slowed, stability=0.2, weak_order=1)
 
-HALF = LawKind("half", "limit", lambda reduction: family_formula(0.5, "c = 1/2"))
+HALF = LawKind("half", "limit", lambda reduction: family_formula(0.5, "c = 1/2"), c=0.5)
 SAME = LawKind("slice", "limit", HALF.formula)
 NOT_A_RECORD = 3

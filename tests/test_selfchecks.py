@@ -137,3 +137,13 @@ def test_a_run_that_counts_as_it_planned_has_nothing_against_itself():
         given = {name: value for name, value in (SMALL | changes).items() if value is not None}
         doubts = run(RunConfig(**given)).doubts
         assert not own & {doubt.about for doubt in doubts}
+
+
+def test_a_law_of_the_family_is_held_against_the_c_that_it_stands_for(healthy):
+    prepared, draws = healthy
+    candidates = tuple(
+        dataclasses.replace(law, about=law.about._replace(c=1.01)) if law.about.name == "slice" else law
+        for law in prepared.candidates
+    )
+    (doubt,) = self_doubts(dataclasses.replace(prepared, candidates=candidates), draws)
+    assert str(doubt) == "law slice stands for c = 1.01, and its own density has c = 1.000"

@@ -25,6 +25,7 @@ class LawAbout(NamedTuple):
         formula: the density against it.
         role: own (what the protocol obeys), limit, control, or fitted to the draws that it is then compared with.
         place: among the laws, from which colour and dash follow; None: after those that have one.
+        c: of a member of the family, whatever the model; None of others.
     """
 
     name: str
@@ -32,6 +33,7 @@ class LawAbout(NamedTuple):
     formula: str
     role: Role
     place: int | None = None
+    c: float | None = None
 
 
 class Masses(NamedTuple):

@@ -28,6 +28,8 @@ class LawKind:
         formula: reduction ↦ the law, in any number of coordinates; raises a LawError where there is none.
         scalar: reduction ↦ its density on a quotient of one coordinate, where that is not `formula` at a point.
         place: among the laws; from it follow colour and dash. None: after those that have one.
+        c: of a member of the family exp(−ℓ/T) det G^(−c/2) dσ_S, whatever the model; a run holds its density against
+            it. None of others, of `pushforward` too, which is a member where χ is canonical.
     """
 
     name: str
@@ -35,6 +37,7 @@ class LawKind:
     formula: Callable[[Reduction], Formula]
     scalar: Callable[[Reduction], Law] | None = None
     place: int | None = None
+    c: float | None = None
 
     def __post_init__(self) -> None:
         if not self.name.strip():
@@ -63,7 +66,7 @@ class LawKind:
     def about(self, law: Law | Formula) -> LawAbout:
         """What tables say of it, as resolved for one run."""
         text = law.formula if isinstance(law, Law) else law.text
-        return LawAbout(self.name, law.measure, text, self.role, self.place)
+        return LawAbout(self.name, law.measure, text, self.role, self.place, self.c)
 
 
 def law_kind(name: str) -> LawKind:

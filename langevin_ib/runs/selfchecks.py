@@ -34,8 +34,7 @@ ROUNDED_SUM = 1e-8
 ERROR_FACTOR = 1.5  # of an error bar's variance to its jackknife, which agree up to one over the number of chains
 CLOCK = 0.05  # of a correlation; two step sizes differ by less
 EXACT = 1e-9
-FAMILY_C = {"slice": 1.0, "hard": 0.0}  # laws of the family, which have their own c
-FAMILY_ACCURACY = 1e-3
+FAMILY_ACCURACY = 1e-3  # of the c of a law of the family that is integrated
 
 
 def self_doubts(prepared: Prepared, draws: Draws) -> list[Doubt]:
@@ -74,7 +73,7 @@ def _laws(prepared: Prepared) -> list[Doubt]:
     """That the laws of the family, where they are integrated, have the c that they stand for."""
     doubts = []
     for law in prepared.candidates:
-        wanted = FAMILY_C.get(law.about.name) if law.about.role == "limit" and isinstance(law, KnownLaw) else None
+        wanted = law.about.c
         if wanted is None or not isinstance(law, KnownLaw):
             continue
         for masses in law.known.values():

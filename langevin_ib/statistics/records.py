@@ -17,8 +17,8 @@ class Doubt(NamedTuple):
 
     Attributes:
         about: which number: "r_hat", "drift", "step", "mala", "c", "share", "coverage", "joint", "law",
-            "identity", "settings", "counts", "starts", "trace", "independence",
-            "errors", "clock"; of SGD "charge", "epochs".
+            "identity", "settings", "counts", "starts", "trace", "independence", "errors", "clock"; of SGD "charge",
+            "epochs".
         text: the sentence, with the number in it.
         number: what was measured, as the text has it: a p-value, a distance, R-hat; None where it is no single one.
         limit: what it was compared with.

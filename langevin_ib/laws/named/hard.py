@@ -5,4 +5,4 @@ from __future__ import annotations
 from langevin_ib.laws.family import family_formula
 from langevin_ib.laws.law import LawKind
 
-LAW = LawKind("hard", "limit", lambda reduction: family_formula(0.0, "hard"), place=2)
+LAW = LawKind("hard", "limit", lambda reduction: family_formula(0.0, "hard"), place=2, c=0.0)

@@ -5,4 +5,4 @@ from __future__ import annotations
 from langevin_ib.laws.family import family_formula
 from langevin_ib.laws.law import LawKind
 
-LAW = LawKind("slice", "limit", lambda reduction: family_formula(1.0, "slice"), place=1)
+LAW = LawKind("slice", "limit", lambda reduction: family_formula(1.0, "slice"), place=1, c=1.0)

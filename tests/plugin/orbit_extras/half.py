@@ -3,4 +3,4 @@
 from langevin_ib.laws.family import family_formula
 from langevin_ib.laws.law import LawKind
 
-HALF = LawKind("half", "control", lambda reduction: family_formula(0.5, "half"))
+HALF = LawKind("half", "control", lambda reduction: family_formula(0.5, "half"), c=0.5)
