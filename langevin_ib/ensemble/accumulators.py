@@ -8,7 +8,7 @@ caller has x64 enabled.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -223,11 +223,18 @@ def telescoped_gaps(q: int, k: int, thin: int) -> Accumulator:
     return Accumulator(init, update, merge, finalize)
 
 
-def product(parts: Mapping[str, Accumulator]) -> Accumulator:
-    """Several accumulators side by side; a draw is a mapping with the same names."""
+def product(parts: Mapping[str, Accumulator], rare: Collection[str] = ()) -> Accumulator:
+    """Several accumulators side by side; a draw is a mapping with the same names, of which `rare` may be left out."""
+
+    def update(acc: dict[str, Any], draw: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            name: acc[name] if name in rare and name not in draw else part.update(acc[name], draw[name])
+            for name, part in parts.items()
+        }
+
     return Accumulator(
         init=lambda: {name: part.init() for name, part in parts.items()},
-        update=lambda acc, draw: {name: part.update(acc[name], draw[name]) for name, part in parts.items()},
+        update=update,
         merge=lambda a, b: {name: part.merge(a[name], b[name]) for name, part in parts.items()},
         finalize=lambda acc: {name: part.finalize(acc[name]) for name, part in parts.items()},
     )

@@ -18,7 +18,7 @@ from jaxtyping import Array, Bool, Key, PyTree
 
 from langevin_ib.dynamics.kernel import Kernel
 from langevin_ib.ensemble.drivers import Driver, Moving, driver_of
-from langevin_ib.ensemble.records import Limit, Observer, Schedule
+from langevin_ib.ensemble.records import Limit, Observer, Rare, Schedule
 from langevin_ib.models.base import Params
 
 ENGINE = "2"  # to be raised with every change of what drives chains, of its order, or of what a block's state holds
@@ -186,9 +186,10 @@ class BlockProgram:
                 trace,
                 jax.vmap(observer.traced)(draw),
             )
+            accumulated = jax.vmap(observer.accumulator.update)(carry.accumulated, draw)
             return Carry(
                 **moving._asdict(),
-                accumulated=jax.vmap(observer.accumulator.update)(carry.accumulated, draw),
+                accumulated=accumulated if observer.rare is None else _rarely(observer.rare, accumulated, moving, r),
                 first_bad=self._mark(moving.state, carry.first_bad, first + steps),
                 still=_still(carry.still, carry.state.position, moving.state.position, first + steps),
             ), trace
@@ -203,6 +204,17 @@ class BlockProgram:
     def _mark(self, state: Any, first_bad: Array, step: Any) -> Array:
         bad = jax.vmap(lambda x: ~_finite(x) | self.limit.escaped(x))(state.position)
         return jnp.where(bad & (first_bad < 0), step, first_bad)
+
+
+def _rarely(rare: Rare, accumulated: Any, moving: Moving, record: Any) -> Any:
+    """The sums of all chains after what only some records are asked for."""
+
+    def update(sums: Any, state: Any) -> Any:
+        return jax.vmap(rare.update)(sums, jax.vmap(rare.observe)(state))
+
+    due = record % rare.every == 0
+    sums = jax.lax.cond(due, update, lambda sums, state: sums, accumulated[rare.name], moving.state)
+    return accumulated | {rare.name: sums}
 
 
 def _still(still: Still, before: Params, after: Params, step: Any) -> Still:

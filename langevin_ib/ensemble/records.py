@@ -53,12 +53,28 @@ def octaves(records: int) -> tuple[int, ...]:
     return (*(end for end in ends if end < records), records)
 
 
+class Rare(NamedTuple):
+    """What only every so many records are asked for, from the first on: it costs more than it would be worth at each.
+
+    Attributes:
+        name: of its sums, a part of the observer's accumulator, which is a product.
+        observe: state ↦ what a draw gives for them.
+        update: (sums, what a draw gives) ↦ sums.
+        every: records from one to the next, a power of two, so that stretches begin alike in runs of any length.
+    """
+
+    name: str
+    observe: Callable[[Any], Any]
+    update: Callable[[Any, Any], Any]
+    every: int
+
+
 @dataclass(frozen=True)
 class Observer:
     """What is measured on one chain: its state ↦ a draw, the draws' accumulator, and the part of a draw that is traced.
 
     The state is the kernel's: parameters as `state.position`, beside it what the kernel remembers, as an optimiser's
-    momentum. Of `trace_chains` chains at most, `trace_rows` draws at most are kept.
+    momentum. Of `trace_chains` chains at most, `trace_rows` draws at most are kept. What is `rare` is not in a draw.
     """
 
     observe: Callable[[Any], Any]
@@ -66,6 +82,7 @@ class Observer:
     traced: Callable[[Any], dict[str, Float[Array, "..."]]]
     trace_chains: int = TRACE_CHAINS
     trace_rows: int = TRACE_ROWS
+    rare: Rare | None = None
 
     def stride(self, schedule: Schedule) -> int:
         """Records from one row of the trace to the next: a power of two, so that a longer run has rows of a shorter."""

@@ -139,7 +139,12 @@ def _content(program: BlockProgram, given: PyTree) -> str:
     def observed(state: Any) -> Any:
         draw = observer.observe(state)
         updated = observer.accumulator.update(observer.accumulator.init(), draw)
-        return updated, observer.traced(draw), program.limit.escaped(state.position)
+        rare = (
+            None
+            if observer.rare is None
+            else observer.rare.update(updated[observer.rare.name], observer.rare.observe(state))
+        )
+        return updated, rare, observer.traced(draw), program.limit.escaped(state.position)
 
     def computed(params: Params, task: PyTree, key: Key[Array, ""]) -> Any:
         state = kernel.init(params, task)
@@ -149,6 +154,8 @@ def _content(program: BlockProgram, given: PyTree) -> str:
     computes = content_of(computed, *program.like, program.key)
     schedule = program.schedule
     about = f"{schedule.burn_in} {schedule.thin} {program.width} {kernel.source} {computes}"
+    if observer.rare is not None:
+        about += f" {observer.rare.every}"
     digest = hashlib.sha256(about.encode())
     for values in (np.asarray(jax.random.key_data(program.key)), *jax.tree.leaves(given)):
         digest.update(f"{values.dtype} {values.shape}".encode() + values.tobytes())

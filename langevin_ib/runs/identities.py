@@ -83,6 +83,7 @@ class Claims:
         observe: state ↦ what a draw gives for them; None where there is nothing to test.
         thin: steps between draws; 0 where the gap's mean is zero in a stationary law, and nothing telescopes.
         size: of the positions of its draws; 0 where |θ|²/2 is taken about 0.
+        every: records from one draw that is asked for them to the next.
         absent: what is not tested, and why.
     """
 
@@ -91,6 +92,7 @@ class Claims:
     thin: int
     size: int = 0
     absent: tuple[Absent, ...] = ()
+    every: int = 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -327,9 +329,9 @@ def _functions(
     if curvature is None:
         absent = (Absent(WARD, "χ is not quadratic in the parameters"),) if model.group_dim else ()
         return Functions(model, like, tested, None), absent
-    tested += tuple(About(name, words.balance) for name in _numbered(WARD, len(curvature)))
+    tested += tuple(About(name, words.balance, 1) for name in _numbered(WARD, len(curvature)))
     if fourth:
-        tested += tuple(About(name, words.spread) for name in _numbered(SPREAD, len(curvature)))
+        tested += tuple(About(name, words.spread, 2) for name in _numbered(SPREAD, len(curvature)))
     return Functions(model, like, tested, curvature, fourth), ()
 
 

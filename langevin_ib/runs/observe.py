@@ -14,13 +14,14 @@ from jaxtyping import Array, Bool, Float
 
 from langevin_ib.background import FAST
 from langevin_ib.ensemble import accumulators
-from langevin_ib.ensemble.records import EnsembleResult, Observer
+from langevin_ib.ensemble.records import EnsembleResult, Observer, Rare
 from langevin_ib.laws.family import DrawTerms, Reduction
 from langevin_ib.runs.identities import Claims
 from langevin_ib.statistics.identities import Gaps, GapSums
 from langevin_ib.statistics.sample import Counted, Moments, Sample, Stretch, Sums, WindowCounts
 
 SUMS = ("statistic", "energy")  # over the draws that count
+IDENTITIES = "identities"
 
 
 @dataclass(frozen=True)
@@ -77,9 +78,11 @@ def build_observer(
     cut = {name: (np.float64(e[0]), np.float64(e[-1])) for name, e in edges.items() if name in model.cut}
     windows = _Windows(tuple(edges), cut)
     parts = _parts(edges, model.group_dim, slab is not None)
-    held_to = None if claims is None else claims.observe
-    if claims is not None and held_to is not None:
-        parts["identities"] = accumulators.telescoped_gaps(claims.size, len(claims.tested), claims.thin)
+    rare = None
+    if claims is not None and claims.observe is not None:
+        sums = accumulators.telescoped_gaps(claims.size, len(claims.tested), claims.thin * claims.every)
+        parts[IDENTITIES] = sums
+        rare = Rare(IDENTITIES, claims.observe, sums.update, claims.every)
 
     def observe(state):
         params = state.position
@@ -95,14 +98,13 @@ def build_observer(
             "energy": terms.loss,
             "potential": terms.energy,
         }
-        if held_to is not None:
-            draw["identities"] = held_to(state)
         return draw if slab is None else draw | {"marginal": windows.counted(scalars, terms, home)}
 
     return Observer(
         observe,
-        accumulators.product(parts),
+        accumulators.product(parts, rare=[IDENTITIES]),
         lambda draw: {name: draw[name] for name in ("value", "charge", "energy", "potential", "counts")},
+        rare=rare,
     )
 
 
@@ -133,7 +135,7 @@ def sample_of(
     whole, *parts = map(_stretch, stretches)
     gaps = None
     if claims is not None:
-        sums = stretches[0].get("identities")
+        sums = stretches[0].get(IDENTITIES)
         gaps = Gaps(claims.tested, None if sums is None else GapSums(*sums), claims.absent)
     return Sample(
         scalars, tuple(parts), whole, result.trace, result.info, result.position, result.still, result.engine, gaps

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from langevin_ib.config.kernels import NORMAL
+from langevin_ib.config.kernels import FOUR_POINT, NORMAL
 from langevin_ib.dynamics.kernel import KernelKind, Target, kernel_kind
 from langevin_ib.ensemble.records import Limit, Schedule, Stage
 from langevin_ib.ensemble.runner import Ensemble, starting_points
@@ -28,6 +28,7 @@ RUNAWAY_STARTS = 1e3
 # by a kernel that is not dear: their steps are several times as dear, and they are to bound a bias by the margin.
 CHECK_SHARE = {False: 4, True: 16}
 LEAST_CHECK = 256
+SELDOM = 8  # records from one that is held against the identities to the next, where steps cost next to nothing
 CHECK_WIDTH = 64  # of a block, so that so few chains use several cores
 
 
@@ -71,6 +72,8 @@ class Sampler:
         if self.kernel.tuning is None:
             step_size = float(plan.config.step_size)
             claims = langevin_claims(plan, self.kernel, step_size, plan.schedule)
+            if plan.config.increments == FOUR_POINT:
+                claims = replace(claims, every=SELDOM)
             chains = Chains("chains", str(plan.config.increments), step_size, plan.config.chains, plan.schedule)
             return self._by_rule(self._stage("sampling"), chains, claims)
         settings = plan.config.settings_of("kernel")

@@ -21,10 +21,16 @@ LEVEL = float(2.0 * scipy.stats.norm.sf(ERRORS))
 
 
 class About(NamedTuple):
-    """An identity by its name, and what it tests, in a phrase."""
+    """An identity by its name, and what it tests, in a phrase.
+
+    Attributes:
+        name, tests: these.
+        charges: how many χ its φ has as factors, whose rounding is that of |θ|²/2, the first φ.
+    """
 
     name: str
     tests: str
+    charges: int = 0
 
 
 class GapSums(NamedTuple):
@@ -80,16 +86,25 @@ def identities_of(gaps: Gaps | None) -> tuple[Identity | Absent, ...]:
     elif gaps.sums is not None:
         terms = np.asarray(gaps.sums.n, float)
         means = np.asarray(gaps.sums.total) / terms[:, None]
-        rounding = ROUNDING * np.abs(gaps.sums.value).mean(axis=0) / np.sqrt(terms.sum())
+        sizes = np.abs(gaps.sums.value).mean(axis=0)
+        scales = np.array([_scale(about, size, sizes[0]) for about, size in zip(gaps.tested, sizes, strict=True)])
+        rounding = ROUNDING * scales / np.sqrt(terms.sum())
         for i, tested in enumerate(gaps.tested):
             mean, se = float(means[:, i].mean()), float(scipy.stats.sem(means[:, i]))
             if not (np.isfinite(mean) and se > rounding[i]):
-                results.append(Absent(tested.name, "its sums do not scatter between chains, or are not finite"))
+                results.append(
+                    Absent(tested.name, "its sums do not scatter between chains beyond rounding, or are not finite")
+                )
                 continue
             errors = mean / se
             p_value = float(2.0 * scipy.stats.t.sf(abs(errors), len(means) - 1))
-            results.append(Identity(*tested, mean, se, errors, p_value))
+            results.append(Identity(tested.name, tested.tests, mean, se, errors, p_value))
     return (*results, *gaps.absent)
+
+
+def _scale(about: About, size: float, square: float) -> float:
+    """Of what is rounded in a φ: of a χ that is next to zero, the |θ|²/2 whose parts cancel in it."""
+    return max(size, (0.0, square, float(np.sqrt(2.0 * size)) * square)[about.charges])
 
 
 def identity_doubts(results: Sequence[Identity | Absent], whose: str = "") -> list[Doubt]:
