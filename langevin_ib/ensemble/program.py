@@ -186,16 +186,27 @@ class BlockProgram:
                 trace,
                 jax.vmap(observer.traced)(draw),
             )
-            accumulated = jax.vmap(observer.accumulator.update)(carry.accumulated, draw)
             return Carry(
                 **moving._asdict(),
-                accumulated=accumulated if observer.rare is None else _rarely(observer.rare, accumulated, moving, r),
+                accumulated=jax.vmap(observer.accumulator.update)(carry.accumulated, draw),
                 first_bad=self._mark(moving.state, carry.first_bad, first + steps),
                 still=_still(carry.still, carry.state.position, moving.state.position, first + steps),
             ), trace
 
         trace = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), self.shapes[1])
-        return jax.lax.fori_loop(numbers.first_record, last, make_record, (carry, trace))
+        begun = (numbers.first_record, (carry, trace))
+        if observer.rare is None:
+            return jax.lax.fori_loop(numbers.first_record, last, make_record, begun[1])
+        rare = observer.rare
+
+        # A loop of its own up to each such record: a condition at every record costs more than what it spares.
+        def make_records(at: tuple[Any, tuple[Carry, PyTree]]) -> tuple[Any, tuple[Carry, PyTree]]:
+            r, carried = at
+            end = jnp.minimum((r // rare.every + 1) * rare.every, last)
+            carry, trace = jax.lax.fori_loop(r, end, make_record, carried)
+            return end, (_rarely(rare, carry, end % rare.every == 0), trace)
+
+        return jax.lax.while_loop(lambda at: at[0] < last, make_records, begun)[1]
 
     def _fresh_accumulators(self) -> Any:
         empty = self.observer.accumulator.init()
@@ -206,15 +217,14 @@ class BlockProgram:
         return jnp.where(bad & (first_bad < 0), step, first_bad)
 
 
-def _rarely(rare: Rare, accumulated: Any, moving: Moving, record: Any) -> Any:
-    """The sums of all chains after what only some records are asked for."""
+def _rarely(rare: Rare, carry: Carry, due: Any) -> Carry:
+    """After what only some records are asked for."""
 
     def update(sums: Any, state: Any) -> Any:
         return jax.vmap(rare.update)(sums, jax.vmap(rare.observe)(state))
 
-    due = record % rare.every == 0
-    sums = jax.lax.cond(due, update, lambda sums, state: sums, accumulated[rare.name], moving.state)
-    return accumulated | {rare.name: sums}
+    sums = jax.lax.cond(due, update, lambda sums, state: sums, carry.accumulated[rare.name], carry.state)
+    return carry._replace(accumulated=carry.accumulated | {rare.name: sums})
 
 
 def _still(still: Still, before: Params, after: Params, step: Any) -> Still:

@@ -54,7 +54,7 @@ def octaves(records: int) -> tuple[int, ...]:
 
 
 class Rare(NamedTuple):
-    """What only every so many records are asked for, from the first on: it costs more than it would be worth at each.
+    """What only every so many records are asked for, the last of so many: it costs more than it would be worth at each.
 
     Attributes:
         name: of its sums, a part of the observer's accumulator, which is a product.
