@@ -203,7 +203,9 @@ def test_kicks_have_the_cumulants_of_batches(size, label):
     rng = np.random.default_rng(1)
     h = rng.normal(size=(2, 12)) ** 3
     kicks = batch_kicks(
-        Noise("minibatch", size, label), AlongPlaces(np.full(h.shape, 1 / 12), h, np.full(h.shape, label**2)), 16
+        Noise("minibatch", size, label),
+        AlongPlaces(np.full(h.shape, 1 / 12), h, np.full(h.shape, label**2), h[..., None]),
+        16,
     )
     away = kicks.values - h.mean(axis=1, keepdims=True)
     spread = h - h.mean(axis=1, keepdims=True)
@@ -217,7 +219,9 @@ def test_kicks_have_the_cumulants_of_batches(size, label):
 @pytest.mark.parametrize("examples", [4, 16])
 def test_coins_have_the_variance_of_their_examples(examples):
     h = np.random.default_rng(2).normal(size=(2, examples))
-    kicks = coin_kicks(Noise("bernoulli"), AlongPlaces(np.full(h.shape, 1 / examples), h, np.zeros(h.shape)), 16)
+    kicks = coin_kicks(
+        Noise("bernoulli"), AlongPlaces(np.full(h.shape, 1 / examples), h, np.zeros(h.shape), h[..., None]), 16
+    )
     away = kicks.values - h.mean(axis=1, keepdims=True)
     np.testing.assert_allclose((kicks.weights * away).sum(axis=1), 0.0, atol=1e-10)
     np.testing.assert_allclose((kicks.weights * away**2).sum(axis=1), (h**2).sum(axis=1) / examples**2, rtol=1e-8)

@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 import json
 from functools import partial
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -27,6 +28,7 @@ from langevin_ib.sim import main
 
 WEIGHTS = Noise("odd_noises:WEIGHTS")
 OWN = {"sampler": "sgd", "noise": "odd_noises:WEIGHTS", "options": {"samples": 8}, "lr": 0.02, "chains": 32, "bins": 8}
+PLUGIN = Path(__file__).parent / "plugin"
 SMALL = ("relu", {"samples": 3, "width": 2, "inputs": 2})
 
 
@@ -67,6 +69,42 @@ def test_cumulants_are_those_of_all_subsets(name, x64):
     np.testing.assert_allclose(cumulants(model.training, noise, params, direction), wanted, rtol=1e-9, atol=1e-14)
     other = cumulants(model.training, Noise("minibatch", 3), params, direction)
     assert abs(float(other.fourth) - wanted[2]) > 0.1 * abs(wanted[2])
+
+
+def test_cumulants_of_coins_on_labels_are_those_of_all_their_outcomes(x64, monkeypatch):
+    """The plug-in's: 2³ moves of three labels; by those of normal moves the fourth is the control."""
+    monkeypatch.syspath_prepend(str(PLUGIN))
+    model = build_model(*SMALL)
+    (params,) = starts(model, 1)
+    noise = Noise("orbit_extras.signs:SIGNS")
+    task, training = model.training.task, model.training
+    moves = jnp.asarray(list(itertools.product([-1.0, 1.0], repeat=3)))
+
+    def moved(move):
+        return ravel_pytree(jax.grad(partial(training.risk, {**task, "y": task["y"] + move}))(params))[0]
+
+    values, direction = along(np.asarray(jax.lax.map(moved, moves.reshape(-1, *task["y"].shape))))
+    wanted = of_list(values)
+    np.testing.assert_allclose(cumulants(training, noise, params, direction), wanted, rtol=1e-9, atol=1e-14)
+    normal = cumulants(training, Noise("label", label_noise=1.0), params, direction)
+    assert float(normal.second) == pytest.approx(wanted[0])
+    assert abs(float(normal.fourth) - wanted[2]) > 0.1 * abs(wanted[2])
+
+
+def test_a_noise_is_given_the_outputs_of_each_example(x64, monkeypatch):
+    """As an own covariance sees them, n × o."""
+    model = build_model(*SMALL)
+    (params,) = starts(model, 1)
+    seen = []
+
+    def covariance(noise, each):
+        seen.append(each.outputs)
+        return jnp.zeros((each.jacobian.shape[2],) * 2)
+
+    monkeypatch.setattr(Noise, "record", dataclasses.replace(WEIGHTS.record, covariance=covariance))
+    gradient_noise(model.training, WEIGHTS, params)
+    wanted = model.training.predict(params, model.training.task["x"])
+    np.testing.assert_allclose(seen[0], np.reshape(wanted, (3, -1)), rtol=1e-12)
 
 
 @pytest.mark.full

@@ -34,11 +34,12 @@ class Kicks(NamedTuple):
 
 
 class AlongPlaces(NamedTuple):
-    """`noise.Along` at each place: the probability of each example, its e·g, and the variance of its label noise."""
+    """`noise.Along` at each place: of each example its probability, e·g, variance of label noise, and response."""
 
     share: Float[np.ndarray, "z n"]
     gradient: Float[np.ndarray, "z n"]
     label: Float[np.ndarray, "z n"]
+    response: Float[np.ndarray, "z n o"]
 
 
 def normal_kicks(mean: Float[np.ndarray, " z"], variance: Float[np.ndarray, " z"], count: int) -> Kicks:

@@ -184,6 +184,7 @@ class Each(NamedTuple):
         jacobian: J_i, of its outputs.
         weight: w, one for all.
         gradients: g_i = w J_iᵀ(f_i − y_i), so that share @ gradients is ∇L without the penalty.
+        outputs: f_i.
     """
 
     params: Params
@@ -191,6 +192,7 @@ class Each(NamedTuple):
     jacobian: Float[Array, "n o q"]
     weight: Any
     gradients: Float[Array, "n q"]
+    outputs: Float[Array, "n o"]
 
 
 class Along(NamedTuple):
@@ -200,11 +202,13 @@ class Along(NamedTuple):
         share: as in `Each`.
         gradient: e·g_i.
         label: w² s² |J_i e|², the variance of its label noise.
+        response: w J_i e: a label that is moved by δ takes that times δ from e·g_i.
     """
 
     share: Float[Array, " n"]
     gradient: Float[Array, " n"]
     label: Float[Array, " n"]
+    response: Float[Array, "n o"]
 
 
 class Cumulants(NamedTuple):
@@ -404,8 +408,9 @@ def along_direction(training: Training, noise: Noise, params: Params, direction:
 
 
 def _along(noise: Noise, each: Each, direction: Float[Array, " q"]) -> Along:
-    label = (each.weight * noise.label_noise) ** 2 * jnp.sum((each.jacobian @ direction) ** 2, axis=1)
-    return Along(each.share, each.gradients @ direction, label)
+    slope = each.jacobian @ direction
+    label = (each.weight * noise.label_noise) ** 2 * jnp.sum(slope**2, axis=1)
+    return Along(each.share, each.gradients @ direction, label, each.weight * slope)
 
 
 def batch_cumulants(noise: Noise, along: Along) -> Cumulants:
@@ -434,13 +439,16 @@ def _each(training: Training, noise: Noise, params: Params, task: Task | None, n
     examples, share, weight = _population(training, noise, task, params, nodes)
     flat, unravel = ravel_pytree(params)
 
-    def error(theta, x, y):
-        batch = jax.tree.map(lambda leaf: leaf[None], x)
-        return jnp.ravel(training.predict(unravel(theta), batch)[0] - y)
+    def output(theta, x):
+        return training.predict(unravel(theta), jax.tree.map(lambda leaf: leaf[None], x))[0]
 
-    outputs = jax.vmap(error, in_axes=(None, 0, 0))(flat, *examples)
+    def error(theta, x, y):
+        return jnp.ravel(output(theta, x) - y)
+
+    outputs = jax.vmap(lambda x: jnp.ravel(output(flat, x)))(examples[0])
+    errors = jax.vmap(error, in_axes=(None, 0, 0))(flat, *examples)
     jacobian = jax.vmap(jax.jacrev(error), in_axes=(None, 0, 0))(flat, *examples)
-    return Each(params, share, jacobian, weight, weight * jnp.einsum("io,ioq->iq", outputs, jacobian))
+    return Each(params, share, jacobian, weight, weight * jnp.einsum("io,ioq->iq", errors, jacobian), outputs)
 
 
 def memory_factor(noise: Noise, size: int, momentum: float) -> float:

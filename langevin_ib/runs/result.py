@@ -642,6 +642,10 @@ class Result:
 
         Its dimensions are (chain, draw), and (chain, draw, generator) of χ. ArviZ's statistics take the group's
         dataset, in 0.x and 1.x alike: `arviz.rhat(result.to_xarray()["posterior"].to_dataset())`.
+
+        These are all draws, whether or not they lie in the window, inside which alone the laws are normalised and
+        judged. Cut them before they are held against a law, with `low, high = langevin_ib.law("exact", config).window`:
+        `draws.where((draws > low) & (draws < high))`. Those of an unconfined run belong to the slab |χ| < ε as well.
         """
         from langevin_ib.output.dataset import draws  # noqa: PLC0415 - with xarray
 

@@ -74,6 +74,8 @@ CHANGES = {
         "a data set of 16 examples, for with the one of the default a batch is all of the data",
     ),
 }
+# Where it is not that of the column.
+THEORY = {("relu", "unconfined"): "no limit known: the group changes volume"}
 NAMES = [f"{row}-{column}" for row in ROWS for column in COLUMNS]
 
 
@@ -104,6 +106,12 @@ def parts(name: str) -> tuple[str, str]:
     if row not in ROWS or column not in COLUMNS:
         raise UsageError(f"no cell {name!r}: rows {', '.join(ROWS)}, columns {', '.join(COLUMNS)}")
     return row, column
+
+
+def theory(name: str) -> str:
+    """What c of a cell is by theory, in words."""
+    row, column = parts(name)
+    return THEORY.get((row, column), COLUMNS[column].theory)
 
 
 def note(name: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sims.atlas.cells import COLUMNS, ROWS
+from sims.atlas.cells import CHANGES, COLUMNS, ROWS, theory
 from sims.atlas.reading import Cell, distance, title, with_error
 
 HEAD = """# The atlas
@@ -23,7 +23,7 @@ that fail, are refused, stay undecided or have doubts are shown as they are. {ra
 
 - **c** is the exponent of exp(−ℓ/T) det G^(−c/2) dσ_S that fits the draws best, ± one standard error, with chains as
   the unit. The theorem of the paper is c = 1, eq. (8); a chain held on the slice has c = 0; the plain marginal tends to
-  c = −1.
+  c = −1 where the group preserves volume, which that of ReLU neurons does not.
 - **The law** is the run's own verdict: it *agrees* if the 95% upper bound of its total-variation distance TV is below
   the margin, 0.01. Of laws that agree, a limit of theory (slice, hard, pushforward) or SGD's own law (`map`, at its
   learning rate; (S), its limit, where there is no `map`) is named before `exact`, which is the marginal at the run's
@@ -44,7 +44,9 @@ that fail, are refused, stay undecided or have doubts are shown as they are. {ra
 SETTINGS = """
 ## Settings
 
-Shorter runs than the default's are marked with what was changed. They make error bars wider, and verdicts undecided.
+A cell's command is `python -m langevin_ib.sim` with the options of its row, of its column, and of the third table; its
+file has it in one piece. What is below under *shorter* is there for a run to last about a minute. Shorter runs make
+error bars wider, and verdicts undecided.
 The settings of ReLU, attention and matrix under protocols were changed after first runs: draws of the laws from
 32 000 to 256 000, because first runs of ReLU and attention with an eighth of the default or less were in doubt (halves
 of those draws differed); with them chains from 256 to 512, and attention's steps from 10 000 to 20 000. SGD of
@@ -68,11 +70,28 @@ def page(cells: Mapping[str, Cell]) -> str:
         lines += [_row(_entries(cells[f"{row}-{column}"], column)) for column in COLUMNS]
         lines.append("")
     lines.append(SETTINGS.lstrip())
-    lines += [_row(["cell", "command", "changed, and why"]), _row(["---"] * 3)]
-    lines += [_row([_link(cell), f"`{cell.file.command}`", cell.more["note"]]) for cell in ran if cell.file]
+    lines += _settings()
     lines += [REASONS, _row(["cell", "in the run's words"]), _row(["---"] * 2)]
     lines += [_row([_link(cell), words]) for cell in ran if (words := _words(cell))]
     return "\n".join(lines) + "\n"
+
+
+def _settings() -> list[str]:
+    """What rows, columns and single cells add to the command."""
+    lines = [_row(["row", "options", "shorter, under protocols", "shorter, under SGD"]), _row(["---"] * 4)]
+    for row in ROWS.values():
+        lines.append(_row([row.title, *(_code(words) for words in (row.options, row.shorter, row.shorter_sgd))]))
+    lines += ["", _row(["column", "options"]), _row(["---"] * 2)]
+    lines += [_row([", ".join(column.title), _code(column.options)]) for column in COLUMNS.values()]
+    lines += ["", _row(["cell", "options", "why"]), _row(["---"] * 3)]
+    for (row, column), (options, why) in CHANGES.items():
+        lines.append(_row([f"{row}-{column}", _code(options), why]))
+    return lines
+
+
+def _code(words: str) -> str:
+    """Options as they are typed; nothing for none."""
+    return f"`{words}`" if words else ""
 
 
 def _row(entries: list[str]) -> str:
@@ -90,7 +109,7 @@ def _entries(cell: Cell, column: str) -> list[str]:
     about = COLUMNS[column]
     words = ", ".join(about.title)
     if cell.file is None:
-        return [words, about.theory, "not run", "", ""]
+        return [words, theory(cell.name), "not run", "", ""]
     c = f"{with_error(cell.values['c'])} <!-- number: atlas/{cell.name}.c -->" if cell.c else "–"
     if cell.law is None or cell.drifts:
         law = cell.verdict if cell.c else f"{cell.headline}: {cell.verdict}"
@@ -101,7 +120,7 @@ def _entries(cell: Cell, column: str) -> list[str]:
         if cell.law == "map" and "tv_sgd" in cell.values:
             law += f"; (S), TV {distance(cell.values['tv_sgd'])} <!-- number: atlas/{cell.name}.tv_sgd -->"
     against = f"**≠ ({'), ('.join(cell.against)})**" if cell.against else ""
-    return [f"[{words}](results/atlas/{cell.name}.json)", about.theory, c, law, against]
+    return [f"[{words}](results/atlas/{cell.name}.json)", theory(cell.name), c, law, against]
 
 
 def _words(cell: Cell) -> str:

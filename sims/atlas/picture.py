@@ -32,7 +32,7 @@ DASHED: Any = (0, (3, 1.4))
 MEANING = {
     "slice": "slice, c = 1: the paper's theorem, eq. (8)",
     "hard": "hard, c = 0",
-    "pushforward": "pushforward, c = −1: where plain marginals drift to",
+    "pushforward": "pushforward, c = −1: where plain marginals drift to, but ReLU's",
     "exact": "exact, at the run's finite κ, λ or slab: no limit is near enough",
     "map": "SGD's own law: map, at its learning rate, or (S), its limit",
 }
@@ -103,7 +103,8 @@ def _foot(figure: Figure, cell: Cell, box: tuple[float, float, float, float]) ->
     has_picture = bool(cell.more.get("histogram") or cell.more.get("drift"))
     if has_picture:
         words = cell.verdict.removesuffix(", undecided")  # which the hatching says
-        _text(figure, left + 0.06, low + 1.5 * FOOT - 0.03, words, size=7.3, colour=INK)
+        size = 7.3 if len(words) <= 22 else 6.7  # to end before the border
+        _text(figure, left + 0.06, low + 1.5 * FOOT - 0.03, words, size=size, colour=INK)
     if cell.against:
         words = "≠ eq. " + ", ".join(f"({equation})" for equation in cell.against)
         _text(figure, left + 0.06, low + 0.5 * FOOT, words, size=7.3, weight="bold", colour="#8c1d4f")
@@ -137,14 +138,14 @@ def _drift(axes: Axes, stretches: list[list[float]]) -> None:
     """c of the plain marginal against time (logarithmic), between the theorem's 1 and −1."""
     start, end, c, error = np.array(stretches).T
     middle = np.sqrt(np.maximum(start, 1e-3 * end) * end)
-    for level, colour in ((1.0, COLOURS["slice"]), (-1.0, COLOURS["pushforward"])):
+    for level, colour, side in ((1.0, COLOURS["slice"], "bottom"), (-1.0, COLOURS["pushforward"], "top")):
         axes.axhline(level, color=colour, linewidth=1.0, linestyle=DASHED)
-        words = f"c = {level:.0f}".replace("-", "−")
-        axes.text(0.01, level - 0.16, words, fontsize=7, color=colour, va="top", transform=axes.get_yaxis_transform())
+        words, at = f"c = {level:.0f}".replace("-", "−"), level + np.copysign(0.16, level)  # not between the lines
+        axes.text(0.01, at, words, fontsize=7, color=colour, va=side, transform=axes.get_yaxis_transform())
     axes.errorbar(middle, c, 2.0 * error, color=INK, marker="o", markersize=2.6, linewidth=1.0, elinewidth=0.8)
     axes.set_xscale("log")
     axes.margins(x=0.08)
-    axes.set_ylim(min(-2.1, float(np.min(c - 2.0 * error))), max(1.2, float(np.max(c + 2.0 * error))))
+    axes.set_ylim(min(-2.1, float(np.min(c - 2.0 * error))), max(2.1, float(np.max(c + 2.0 * error))))
 
 
 def _legend(figure: Figure) -> None:

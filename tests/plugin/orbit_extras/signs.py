@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from langevin_ib.config.kinds import POSITIVE
 from langevin_ib.config.noises import NoiseSettings
 from langevin_ib.config.settings import setting
-from langevin_ib.dynamics.noise import Batch, NoiseKind
+from langevin_ib.dynamics.noise import Batch, Cumulants, NoiseKind
 from langevin_ib.models import Examples
 
 
@@ -36,10 +36,19 @@ def covariance(noise, each):
     return spread * jnp.einsum("i,ioq,iop->qp", each.share, each.jacobian, each.jacobian)
 
 
+def cumulants(noise, along):
+    """Of a coin they are 1, 0 and −2, and a sum's are the sum of its parts'; label noise on top is normal."""
+    n = along.share.size
+    pushes = noise.settings.move * along.response / n
+    second = jnp.sum(pushes**2) + along.share @ along.label / n
+    return Cumulants(second, jnp.zeros_like(second), -2.0 * jnp.sum(pushes**4))
+
+
 SIGNS = NoiseKind(
     settings=SignsSettings,
     words="labels moved by a coin",
     covariance=covariance,
     batch=batch,
     draw=draw,
+    cumulants=cumulants,
 )
