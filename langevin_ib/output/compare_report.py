@@ -97,29 +97,30 @@ def _rerun(runs: Sequence[Saved]) -> tuple[str, ...]:
 def comparison_answer(runs: Sequence[Saved]) -> str:
     """Which laws hold in how many runs, and what the other runs came to; from their verdicts, every run counted."""
     agreed: dict[str, int] = {}
-    for law in (law for run in runs for law in run.agreeing):
+    for law in (law for run in runs for law in run.holding):
         agreed[law] = agreed.get(law, 0) + 1
-    by_count: dict[int, list[str]] = {}
-    for law, count in agreed.items():
-        by_count.setdefault(count, []).append(law)
-    said = ", ".join(
-        f"with {'each of ' if len(laws) > 1 else ''}{', '.join(laws)} in {count}"
-        for count, laws in sorted(by_count.items(), reverse=True)
-    )
+    most_first = sorted(agreed.items(), key=lambda item: -item[1])
+    said = ", ".join(f"with {law} in {count}" for law, count in most_first)
     first = f"The draws agree {said} of {len(runs)} runs" if said else ""
     return "; ".join([first or f"In none of the {len(runs)} runs is a law found to agree", *_rest(runs)]) + "."
 
 
 def _rest(runs: Sequence[Saved]) -> list[str]:
-    """How many of the runs in which no law agrees cannot decide, have no law that holds, have no law, are in doubt."""
-    without = [run for run in runs if not run.doubts and not run.agreeing]
+    """How many of the runs in which no law agrees cannot decide, have no law that holds, have no law, are in doubt.
+
+    And how many lie within the margin of a law that has another c.
+    """
+    without = [run for run in runs if not run.doubts and not run.holding]
     undecided = [run for run in without if run.undecided]
-    differ = sum(bool(run.distances) and not run.undecided for run in without)
+    differ = sum(bool(run.distances) and not (run.undecided or run.of_another_c) for run in without)
+    other = [run for run in runs if run.of_another_c]
+    whose = ", ".join(dict.fromkeys(law for run in other for law in run.of_another_c))
     bare = sum(not run.distances for run in without)
     doubtful = sum(bool(run.doubts) for run in runs)
     between = ", ".join(dict.fromkeys(law for run in undecided for law in run.undecided))
     parts = [
         (len(undecided), f"{_are(len(undecided))} undecided ({between})"),
+        (len(other), f"{_are(len(other))} within the margin of a law whose c is not theirs ({whose})"),
         (differ, "differs from every law" if differ == 1 else "differ from every law"),
         (bare, f"{'has' if bare == 1 else 'have'} no law to be held against"),
         (doubtful, f"{_are(doubtful)} in doubt, without a verdict"),
@@ -163,10 +164,15 @@ def _protocol_tells(comparison: Comparison) -> bool:
 
 
 def _standing(run: Saved) -> str:
-    """The laws that hold and those on which the run cannot decide, each with its distance; else the nearest."""
+    """The laws that hold and those on which the run cannot decide, each with its distance; else the nearest.
+
+    Apart from them those within the margin that have another c.
+    """
     if run.doubts:
         return "no verdict"
-    parts = [_listed(run, run.agreeing)] if run.agreeing else []
+    parts = [_listed(run, run.holding)] if run.holding else []
+    if run.of_another_c:
+        parts.append(f"c not theirs: {_listed(run, run.of_another_c)}")
     if run.undecided:
         parts.append(f"undecided: {_listed(run, run.undecided)}")
     if parts:
@@ -195,14 +201,14 @@ def _coefficient(run: Saved) -> str:
     row = run.outcome.rows[0]
     if not isinstance(row["c"], float | int):
         return "–"
-    return f"{row['c']:z.3f} ± {row['c_se']:.3f}"
+    return f"{row['c']:z.3f} ± {row['c_se']:.3f}".replace("-", "−")
 
 
 def _remarks(comparison: Comparison) -> list[str]:
     lines = _protocol_lines(comparison)
     for names, c in constant_coefficients(run.outcome for run in comparison.runs):
         which = "them" if len(names) > 1 else "it"
-        lines.append(f"{', '.join(names)}: c = {c:z.2f}, to {CONSTANT:g}, in all runs that have {which}")
+        lines.append(f"{', '.join(names)}: c = {c:z.2f}, to {CONSTANT:g}, in all runs that have {which}".replace("c = -", "c = −"))
     why = {str(run.outcome.rows[0]["reason"]): None for run in comparison.runs if run.outcome.rows[0]["reason"]}
     lines += [f"c is not estimated: {reason}" for reason in why]
     if comparison.followers:
