@@ -15,7 +15,7 @@ from contextvars import ContextVar
 from typing import Any, NamedTuple, NoReturn
 
 from langevin_ib import __version__, signals
-from langevin_ib.config.choices import LIKE, TEMPERATURE, WORDS_OF_T, flat_settings
+from langevin_ib.config.choices import LIKE, WORDS_OF_T, flat_settings
 from langevin_ib.errors import (
     BreachError,
     ConfigError,
@@ -128,7 +128,7 @@ class Parser(argparse.ArgumentParser):
         if not options:
             return self.several and f"; {self.several}"
         if options[0].lstrip("-") in WORDS_OF_T and "--beta" in known:
-            return f"; {with_options(TEMPERATURE)}"
+            return "; T is sigma²/beta: give --beta 1/T"
         return near(options[0], known, LIKE)
 
 

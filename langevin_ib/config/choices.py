@@ -39,7 +39,6 @@ CORE = (ChoiceSettings, ChainSettings, ComparisonSettings)  # of every run
 OPTIONS = {"chunk", "config", "help", "json", "out", "quiet", "set", "version"}  # of the command line, no settings
 LIKE = 0.7  # of a name to one that is not known, from which it may have been meant
 WORDS_OF_T = "temperature", "T"
-TEMPERATURE = "T is sigma²/beta: give beta = 1/T"
 
 Classes = Mapping[extensions.Kind, type[Settings]]
 
@@ -227,8 +226,8 @@ def check_known(values: Mapping[str, object], known: Mapping[str, Setting]) -> N
     for name in values:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1, cutoff=LIKE)
-            hint = f"; {TEMPERATURE}" if name in WORDS_OF_T else "".join(f"; the nearest is {each}" for each in near)
-            raise ConfigError("config", "made of known settings", f"{name!r}{hint}; known are {', '.join(sorted(known))}")
+            hint = "; T is sigma²/beta: give beta = 1/T" if name in WORDS_OF_T else "".join(f"; the nearest is {each}" for each in near)
+            raise ConfigError("config", "made of known settings", f"{name!r}{hint}; the settings are {', '.join(sorted(known))}")
 
 
 def check_left_out(given: Mapping[str, object], classes: Classes) -> None:
