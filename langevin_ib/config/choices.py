@@ -226,8 +226,14 @@ def check_known(values: Mapping[str, object], known: Mapping[str, Setting]) -> N
     for name in values:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1, cutoff=LIKE)
-            hint = "; T is sigma²/beta: give beta = 1/T" if name in WORDS_OF_T else "".join(f"; the nearest is {each}" for each in near)
-            raise ConfigError("config", "made of known settings", f"{name!r}{hint}; the settings are {', '.join(sorted(known))}")
+            hint = (
+                "; T is sigma²/beta: give beta = 1/T"
+                if name in WORDS_OF_T
+                else "".join(f"; the nearest is {each}" for each in near)
+            )
+            raise ConfigError(
+                "config", "made of known settings", f"{name!r}{hint}; the settings are {', '.join(sorted(known))}"
+            )
 
 
 def check_left_out(given: Mapping[str, object], classes: Classes) -> None:

@@ -259,9 +259,7 @@ def read_run(folder: str | Path) -> Saved:
     try:
         _ = run.settings, run.outcome.rows[0], run.distances, run.protocol, run.doubts, run.holding
     except (KeyError, TypeError, IndexError, AttributeError, ValueError):
-        raise UsageError(
-            f"RUN must be the folder of a run, got {folder}, which {DAMAGED}"
-        ) from None
+        raise UsageError(f"RUN must be the folder of a run, got {folder}, which {DAMAGED}") from None
     return run
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from urllib.parse import quote
@@ -54,8 +54,8 @@ def save_comparison(comparison: Comparison, out: Path) -> Path:
     def fill(fresh: Path) -> None:
         write(fresh / "compare.json", summary_json(comparison.to_dict()))
         pictures = {picture.name: png(picture.draw()) for picture in report.pictures}
-        for name, content in pictures.items():
-            write(fresh / f"{name}.png", content)
+        write(fresh / "compare.png", png(comparison_figure(comparison)))
+        write(fresh / "histograms.png", pictures["histograms"])
         write(fresh / PAGE, page(report, pictures))
 
     return write_folder(folder, fill)
@@ -67,7 +67,12 @@ def comparison_report(comparison: Comparison, folder: Path) -> Report:
     what = "differ" if comparison.knobs else "have the same settings but for how they are drawn"
     models = {str(run.settings["model"]) for run in runs}
     of = f" of {models.pop()}" if len(models) == 1 else ""
-    alt = f"c of each run and its distance from each law, against {comparison.axis}"
+    # One picture for each plot, so that a page has as many beside each other as it has room for.
+    parts = _parts(comparison)
+    curves = [
+        Picture(f"curve-{place}", f"{what} against {comparison.axis}", partial(_figure, comparison, [part]))
+        for place, (what, part) in enumerate(parts, 1)
+    ] or [Picture("curve-1", "neither c nor a law", partial(comparison_figure, comparison))]
     small = partial(comparison_chart, comparison)
     histograms = Picture("histograms", "Histograms of all runs with each law", lambda: chart_figure(small()), small)
     notes = [f"{comparison.title(run)}: {doubt}" for run in runs for doubt in run.doubts]
@@ -75,10 +80,10 @@ def comparison_report(comparison: Comparison, folder: Path) -> Report:
         title=f"{len(runs)} runs{of}, which {what}"
         + (f" in {', '.join(comparison.knobs)}" if comparison.knobs else ""),
         blocks=(
-            Picture("compare", alt, partial(comparison_figure, comparison)),
+            *curves,
             runs_table(comparison, folder),
-            Lines(tuple(Line(line) for line in _remarks(comparison)), "Beside each other"),
             histograms,
+            Lines(tuple(Line(line) for line in _remarks(comparison)), "Beside each other"),
         ),
         appendix=(Lines(tuple(Line(note, "yellow") for note in notes), "Doubts"),) if notes else (),
         lead=comparison_answer(runs),
@@ -169,7 +174,7 @@ def _standing(run: Saved) -> str:
     Apart from them those within the margin that have another c.
     """
     if run.doubts:
-        return "no verdict"
+        return f"no verdict, {len(run.doubts)} doubt{'s' * (len(run.doubts) > 1)}"  # where its column has no room
     parts = [_listed(run, run.holding)] if run.holding else []
     if run.of_another_c:
         parts.append(f"c not theirs: {_listed(run, run.of_another_c)}")
@@ -208,7 +213,11 @@ def _remarks(comparison: Comparison) -> list[str]:
     lines = _protocol_lines(comparison)
     for names, c in constant_coefficients(run.outcome for run in comparison.runs):
         which = "them" if len(names) > 1 else "it"
-        lines.append(f"{', '.join(names)}: c = {c:z.2f}, to {CONSTANT:g}, in all runs that have {which}".replace("c = -", "c = −"))
+        lines.append(
+            f"{', '.join(names)}: c = {c:z.2f}, to {CONSTANT:g}, in all runs that have {which}".replace(
+                "c = -", "c = −"
+            )
+        )
     why = {str(run.outcome.rows[0]["reason"]): None for run in comparison.runs if run.outcome.rows[0]["reason"]}
     lines += [f"c is not estimated: {reason}" for reason in why]
     if comparison.followers:
@@ -271,13 +280,24 @@ def law_styles(runs: Sequence[Saved]) -> dict[str, LineStyle]:
 
 
 def comparison_figure(comparison: Comparison) -> Figure:
-    """c and the distances of the laws against what differs, each where there is any."""
+    """c and the distances of the laws against what differs, each where there is any, above each other."""
+    return _figure(comparison, [part for _, part in _parts(comparison)])
+
+
+def _parts(comparison: Comparison) -> list[tuple[str, Callable[[Axes], None]]]:
+    """What is plotted, in words, and what plots it."""
     series, parts = _series(comparison), []
     if series:
-        parts.append(partial(_plot_c, comparison, series))
+        parts.append(("c of each run", partial(_plot_c, comparison, series)))
     if any(run.distances for run in comparison.runs):
         styles = {curve.laws[0]: curve for curve in comparison_chart(comparison).curves}
-        parts += [partial(_plot_distances, comparison, styles, *group) for group in _groups(comparison).items()]
+        for title, runs in _groups(comparison).items():
+            of = f" of runs with {title}" if title else " of each run"
+            parts.append((f"distance from each law{of}", partial(_plot_distances, comparison, styles, title, runs)))
+    return parts
+
+
+def _figure(comparison: Comparison, parts: Sequence[Callable[[Axes], None]]) -> Figure:
     with plt.rc_context(STYLE):
         count = max(len(parts), 1)
         picture, grid = plt.subplots(
