@@ -193,14 +193,14 @@ def with_c_of(run, **cs):
         exact = invariant["laws"]["exact"]
         invariant["laws"] |= {law: exact | {"c": c, "verdict": "agrees"} for law, c in cs.items()}
     run.summary["verdicts"] |= dict.fromkeys(cs, "agrees")
-    return run
+    return Saved(run.folder, run.summary)
 
 
 def test_a_law_within_the_margin_that_has_another_c_is_none_that_holds(tmp_path):
     """c = 1 ± 0.05; `slice`, which has c = 1, is the control."""
     agrees = {"verdicts": {"exact": "agrees"}}
     first, second = runs(tmp_path, {"beta": 2.0} | agrees, {"beta": 3.0} | agrees)
-    with_c_of(first, hard=0.0, slice=1.0)
+    first = with_c_of(first, hard=0.0, slice=1.0)
     assert (first.holding, first.of_another_c) == (["exact", "slice"], ["hard"])
     assert comparison_answer([first, second]) == (
         "The draws agree with exact in 2, with slice in 1 of 2 runs; 1 is within the margin of a law whose c is not "
@@ -313,12 +313,13 @@ def test_what_is_no_run_is_refused_in_one_line_and_nothing_is_written(tmp_path, 
     (lacking / "summary.json").write_text(json.dumps({"schema_version": 4, "config": {}}))
     (tmp_path / "file").write_text("x")
     (tmp_path / "empty").mkdir()
+    saved(tmp_path / "runs", "uv-1")
     write_partial(tmp_path / "partial", tmp_path / "states", {"partial": True})
     wrong = {
         "nowhere": "which is not there",
         "file": "which is a file",
         "empty": "which has no summary.json\n",
-        ".": f"which has no summary.json itself: give {tmp_path}/uv-*",
+        "runs": f"which has no summary.json itself: give {tmp_path}/runs/uv-*\n",
         "damaged": "which has a summary.json that is damaged",
         "lacking": "which has a summary.json that is damaged",
         "partial": "must be the folder of a whole run, got",

@@ -184,7 +184,7 @@ def test_a_run_that_python_has_saved_is_a_finished_one_if_it_is_whole(tmp_path):
     assert (found.status, found.folder) == ("done", folder.name)
     assert finished(tmp_path, config) == found  # by the note that is kept now
     assert command._saved_elsewhere(config.replace(beta=3.0), task) is None
-    write_partial(folder, tmp_path / "states", {"partial": True})
+    (folder / "summary.json").write_text("{")
     assert command._saved_elsewhere(config, task) is None
 
 

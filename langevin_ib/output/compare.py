@@ -265,9 +265,9 @@ def read_run(folder: str | Path) -> Saved:
 
 def _within(folder: Path) -> str:
     """Of a folder of run folders: what may be given in its place."""
-    runs = {file.parent.name.rpartition("-")[0] for file in folder.glob(f"*/{SUMMARY}")}
-    sweeps = {file.parent.name.rpartition("-")[0] for file in folder.glob(f"*/{TABLE}")}
-    patterns = [str(folder / f"{name}-*") for name in (*sorted(runs), *sorted(sweeps))]
+    names = [sorted({file.parent.name for file in folder.glob(f"*/{each}")}) for each in (SUMMARY, TABLE)]
+    models = dict.fromkeys(name.rpartition("-")[0] for each in names for name in each if "-" in name)
+    patterns = [str(folder / f"{name}-*") for name in models]
     return f" itself: give {' or '.join(patterns)}" if patterns else ""
 
 

@@ -133,8 +133,8 @@ def say_slice(config: RunConfig, reduction: Reduction) -> None:
     if seen.canonical_gap < CANONICAL or seen.log_det_spread < CANONICAL:
         return
     log.info(
-        "the slice is not canonical: eq. (42) is off by %.2g of |H| at the model's starts, and law slice is that of this χ "
-        "alone; unless it is meant, compare ∇χ with ξ, the derivative of act at t = 0",
+        "the slice is not canonical: eq. (42) is off by %.2g of |H| at the model's starts, and law slice is that of "
+        "this χ alone; unless it is meant, compare ∇χ with ξ, the derivative of act at t = 0",
         float(seen.canonical_gap),
     )
 
