@@ -18,6 +18,7 @@ from langevin_ib.geometry import contract
 from langevin_ib.laws.family import Reduction
 from langevin_ib.laws.law import law_kind
 from langevin_ib.laws.map import NAME
+from langevin_ib.laws.moments import moments
 from langevin_ib.laws.table import Piece, Stretch, Table, tabulate, tabulate_known
 from langevin_ib.models.base import Model
 from langevin_ib.runs.descent_laws import build_laws
@@ -92,8 +93,9 @@ def law(
             config = without_symmetry(config)
             reduction = build_reduction(config)
         if reduction.chart.dim != 1:
-            wanted = f"of one coordinate, for a distribution (of {reduction.chart.dim} coordinates a run has draws)"
-            raise ConfigError("model", wanted, config.model_name)
+            got = f"{config.model_name}, which has {reduction.chart.dim}"
+            got += ": langevin_ib.run(config).to_xarray() has draws of it"
+            raise ConfigError("model", "of one coordinate, for its law to be a distribution", got)
         if window == AUTO:
             if not loss:
                 raise ConfigError("window", "given, branch or all, where the loss is left out", AUTO)
@@ -198,11 +200,11 @@ class LawDistribution(Distribution):
 
     arg_constraints: ClassVar[dict[str, Any]] = {}  # pyright: ignore[reportIncompatibleVariableOverride]
     pytree_data_fields = ("_arrays",)
-    pytree_aux_fields = ("_pieces", "name", "measure", "formula")
+    pytree_aux_fields = ("_pieces", "_moments", "name", "measure", "formula")
 
     def __init__(self, table: Table, name: str, measure: str, formula: str, *, validate_args: bool | None = None):
         self._arrays = table.log_density, table.mass, table.below, table.starts, table.widths
-        self._pieces = table.pieces
+        self._pieces, self._moments = table.pieces, moments(table)
         self.name, self.measure, self.formula = name, measure, formula
         super().__init__(batch_shape=(), event_shape=(), validate_args=validate_args)
 
@@ -223,6 +225,22 @@ class LawDistribution(Distribution):
         if math.isinf(high):
             return constraints.greater_than(low)
         return constraints.less_than(high) if math.isinf(low) else constraints.interval(low, high)
+
+    @property
+    def mean(self) -> Array:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """E z, by quadrature; ±∞ where the integral is, NaN where it is infinite on both sides.
+
+        >>> import langevin_ib
+        >>> slice_law = langevin_ib.law("slice", beta=10.0)
+        >>> print(f"{slice_law.mean:.4f} {slice_law.variance:.5f}")
+        0.8937 0.10065
+        """
+        return jnp.asarray(self._moments[0])
+
+    @property
+    def variance(self) -> Array:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """E (z − E z)², by quadrature; ∞ where that is infinite."""
+        return jnp.asarray(self._moments[1])
 
     def log_prob(self, value: Any) -> Array:  # pyright: ignore[reportIncompatibleMethodOverride]
         """log p(z), the density being that in dz whatever the measure of the formula; −∞ outside of the window.

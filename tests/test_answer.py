@@ -151,3 +151,27 @@ def test_a_group_stands_as_one():
     groups = [Group(("exact", "slice"), 1e-3, "undecided")]
     standing = standing_of({"exact": "differs", "slice": "undecided", "hard": "differs"}, groups)
     assert standing == ((), (("hard",),), (("exact", "slice"),))
+
+
+def with_c(result, **cs):
+    """The same, with what the laws' c are."""
+    invariants = {
+        name: dataclasses.replace(
+            seen, laws={law: dataclasses.replace(row, c=cs.get(law)) for law, row in seen.laws.items()}
+        )
+        for name, seen in result.invariants.items()
+    }
+    return dataclasses.replace(result, invariants=invariants)
+
+
+def test_a_limit_within_the_margin_whose_c_is_another_is_not_said_to_be_obeyed():
+    """c = 1.02 ± 0.05; the control: a c inside the interval, and a law of the protocol's own."""
+    verdicts, group = {"exact": "agrees", "slice": "agrees", "printed": "differs"}, Group(NAMES[:2], 4e-4, "agrees")
+    result = result_of(verdicts, [group])
+    said_of = f"The draws obey the exact law {WITHIN} {C}, not the printed law; the slice law is as near, but its c"
+    assert answer(with_c(result, slice=0.0)) == f"{said_of} is not theirs."
+    assert answer(with_c(result, slice=1.0)) == answer(result)
+    alone = with_c(result_of({"slice": "agrees", "printed": "differs"}), slice=0.0)
+    assert answer(alone) == (
+        f"The slice law is that of the draws {WITHIN}, but its c is not theirs {C}; they do not obey the printed law."
+    )

@@ -115,6 +115,11 @@ BAD = {
         "--noise must be fresh or none for relu here",
     ),
     "unknown option": (["--kapa", "4"], "unrecognized arguments: --kapa 4; the nearest is --kappa"),
+    "T is no setting": (["--temperature", "0.1"], "arguments: --temperature 0.1; T is sigma²/beta: give --beta 1/T"),
+    "values with blanks": (
+        ["--beta", "5", "10"],
+        "unrecognized arguments: 10; several values are a sweep: python -m langevin_ib.sweep FILE",
+    ),
     "a file for a model": (["--model", "mine.py"], "got 'mine.py'; of that file it is mine:FUNCTION"),
     "several values": (
         ["--beta", "10,20"],

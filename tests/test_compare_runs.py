@@ -171,7 +171,7 @@ def test_the_table_says_what_differs_what_holds_and_leads_to_each_page(tmp_path)
     assert first[0].href == "../../runs/run%200/report.html"
     assert not hasattr(second[0], "href")  # it has no page
     assert first[1:] == ("2", "1.000 ± 0.050", "exact 0.0123", "–")
-    assert second[1:] == ("3", "1.000 ± 0.050", "no verdict", "2")
+    assert second[1:] == ("3", "1.000 ± 0.050", "no verdict, 2 doubts", "2")
 
 
 STANDINGS = {
@@ -185,6 +185,36 @@ STANDINGS = {
 def test_none_holds_only_where_every_law_differs(tmp_path, verdicts, said):
     table = runs_table(compared(runs(tmp_path, {"beta": 2.0, "verdicts": verdicts}, {"beta": 3.0})), tmp_path)
     assert table.sections[0][0][3] == said
+
+
+def with_c_of(run, **cs):
+    """Laws of the run renamed, with these c."""
+    for invariant in run.summary["invariants"].values():
+        exact = invariant["laws"]["exact"]
+        invariant["laws"] |= {law: exact | {"c": c, "verdict": "agrees"} for law, c in cs.items()}
+    run.summary["verdicts"] |= dict.fromkeys(cs, "agrees")
+    return Saved(run.folder, run.summary)
+
+
+def test_a_law_within_the_margin_that_has_another_c_is_none_that_holds(tmp_path):
+    """c = 1 ± 0.05; `slice`, which has c = 1, is the control."""
+    agrees = {"verdicts": {"exact": "agrees"}}
+    first, second = runs(tmp_path, {"beta": 2.0} | agrees, {"beta": 3.0} | agrees)
+    first = with_c_of(first, hard=0.0, slice=1.0)
+    assert (first.holding, first.of_another_c) == (["exact", "slice"], ["hard"])
+    assert comparison_answer([first, second]) == (
+        "The draws agree with exact in 2, with slice in 1 of 2 runs; 1 is within the margin of a law whose c is not "
+        "theirs (hard)."
+    )
+    comparison = compared([first, second])
+    held = "exact 0.0123, slice 0.0123; c not theirs: hard 0.0123"
+    assert runs_table(comparison, tmp_path).sections[0][0][3] == held
+    assert comparison.to_dict()["runs"][0]["of_another_c"] == ["hard"]
+
+
+def test_a_negative_c_has_a_minus_sign(tmp_path):
+    comparison = compared(runs(tmp_path, {"beta": 2.0, "c": -0.1}, {"beta": 3.0}))
+    assert runs_table(comparison, tmp_path).sections[0][0][2] == "−0.100 ± 0.050"
 
 
 def test_protocols_are_a_column_only_where_no_setting_in_the_table_says_them(tmp_path):
@@ -283,16 +313,18 @@ def test_what_is_no_run_is_refused_in_one_line_and_nothing_is_written(tmp_path, 
     (lacking / "summary.json").write_text(json.dumps({"schema_version": 4, "config": {}}))
     (tmp_path / "file").write_text("x")
     (tmp_path / "empty").mkdir()
+    saved(tmp_path / "runs", "uv-1")
     write_partial(tmp_path / "partial", tmp_path / "states", {"partial": True})
     wrong = {
         "nowhere": "which is not there",
         "file": "which is a file",
-        "empty": "which has no summary.json",
+        "empty": "which has no summary.json\n",
+        "runs": f"which has no summary.json itself: give {tmp_path}/runs/uv-*\n",
         "damaged": "which has a summary.json that is damaged",
         "lacking": "which has a summary.json that is damaged",
         "partial": "must be the folder of a whole run, got",
         "study": "which is that of a study, fig5",
-        "old": "must have a summary.json of version 3, got",
+        "old": "must have a summary.json of version 4, got",
     }
     for name, said in wrong.items():
         assert command.main([str(good), str(tmp_path / name), "--out", str(tmp_path / "out")]) == 2

@@ -51,6 +51,10 @@ def test_integers_are_taken_where_a_real_number_is_wanted():
     [
         ({"beta": 0.0}, "beta must be a positive number, got 0.0"),
         ({"beta": "ten"}, "beta must be a positive number, got ten"),
+        ({"beta": "10"}, "beta must be a positive number, got '10'"),
+        ({"steps": "100"}, "steps must be a whole number from 10 to 2147483647 (or auto), got '100'"),
+        ({"temperature": 0.1}, "config must be made of known settings, got 'temperature'; T is sigma²/beta: give beta"),
+        ({"bta": 3.0}, "config must be made of known settings, got 'bta'; the nearest is beta; the settings are "),
         ({"chains": 3.5}, "chains must be a whole number from 16"),
         ({"kappa": 4.0, "confine": "none"}, "kappa must be left out unless confine is stiff, got 4"),
         ({"window": (2.0, 1.0)}, "window must be two finite numbers LO < HI (or auto), got 2.0 1.0"),

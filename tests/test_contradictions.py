@@ -17,15 +17,16 @@ from langevin_ib.laws.candidates import LawAbout
 from langevin_ib.laws.support import share_in_window
 from langevin_ib.models import Model, uv
 from langevin_ib.output.report import _remedy, findings
-from langevin_ib.runs.doubts import contradictions
+from langevin_ib.runs.doubts import by_cause, contradictions
 from langevin_ib.runs.judge import group_of, laws_alike
+from langevin_ib.runs.plan import build_reduction, say_slice
 from langevin_ib.runs.processes.langevin import prepare
 from langevin_ib.runs.result import Difference, LawResult, Mixing, Reference, StepCheck, WindowShare
 from langevin_ib.session import Session
 from langevin_ib.statistics import compare
 from langevin_ib.statistics.coefficient import Coefficient
 from langevin_ib.statistics.compare import Comparison
-from langevin_ib.statistics.records import Absent
+from langevin_ib.statistics.records import Absent, Doubt
 from langevin_ib.statistics.sample import Sums
 
 SMALL = {"chains": 1024, "steps": 20_000, "kappa": 20.0, "reference": "none"}
@@ -220,6 +221,23 @@ def test_groups_are_said_before_sampling_and_have_one_verdict(caplog):
     assert any("the run tells nothing between them" in line for line, _ in findings(result))
 
 
+def test_a_slice_that_is_not_canonical_is_said_before_sampling(caplog):
+    """χ = ½(u⁴ − v⁴) on uv has the slice of uv's own χ and another G; the control: its own χ, in another object."""
+
+    def said(model):
+        caplog.clear()
+        with caplog.at_level(logging.INFO, logger="langevin_ib"):
+            config = RunConfig(model)
+            say_slice(config, build_reduction(config))
+        return caplog.messages
+
+    own = dataclasses.replace(uv(), name="mine")
+    (line,) = said(dataclasses.replace(own, moment_map=lambda p: (p[0] ** 4 - p[1] ** 4)[None] / 2, slice_terms=None))
+    assert line.startswith("the slice is not canonical: eq. (42) is off by ")
+    assert "compare ∇χ with ξ" in line
+    assert said(own) == said("uv") == []
+
+
 def test_a_group_agrees_with_one_of_its_laws_and_differs_with_all():
     def verdict(*each):
         names = [f"law{i}" for i in range(len(each))]
@@ -316,3 +334,19 @@ def test_the_advice_names_the_budget_that_dominates_the_error():
     assert "75%" in _remedy(0.75)
     assert "raise law_draws" not in _remedy(0.25)
     assert "more steps" in _remedy(0.25)
+
+
+def test_where_chains_have_not_mixed_that_comes_first_and_alone_has_a_cure():
+    """Nothing is lost: as many doubts, with their numbers; what is no consequence keeps its words; the control."""
+    off = contradictions(measured(1.5), [row()], halved(0.5), None, {})
+    law = Doubt("law", "MALA has not mixed on the law slice", 2.0, 1.1)
+    mixed = Doubt("r_hat", "the chains have not mixed: R-hat 2 > 1.1; run more steps", 2.0, 1.1)
+    assert len(off) == 2
+    assert all(doubt.text.endswith(doubt.cure) and doubt.cure for doubt in off)
+    assert by_cause([law, *off]) == [law, *off]
+    first, second, *rest = by_cause([law, *off, mixed])
+    assert (first, second) == (mixed, law)
+    for before, after in zip(off, rest, strict=True):
+        assert after.text == before.text.removesuffix(before.cure) + "; probably the same cause"
+        assert after[:1] + after[2:4] == before[:1] + before[2:4]
+        assert "step_size" not in after.text

@@ -16,7 +16,8 @@ from scipy import stats
 from langevin_ib import ConfigError, LawError, RunConfig, law
 from langevin_ib.distributions import LawDistribution, _window
 from langevin_ib.laws import Law, bin_masses, law_kind
-from langevin_ib.laws.table import Stretch, tabulate
+from langevin_ib.laws.moments import moments
+from langevin_ib.laws.table import Piece, Stretch, Table, tabulate
 from langevin_ib.runs.plan import build_reduction, resolve
 
 FALSE_POSITIVE = 1e-3  # of each statistical test, at its fixed key
@@ -327,3 +328,30 @@ def test_a_window_without_order_is_refused():
     for window in ((np.nan, 1.0), (1.0, 1.0)):
         with pytest.raises(ConfigError, match="window must be two increasing numbers, got "):
             _window(window)
+
+
+def test_moments_are_those_of_known_laws_and_of_another_quadrature(x64):
+    """K₀ with λ = T is the law of a product of two normals: variance 1; its pushforward is Laplace's: variance 2."""
+    prior = {"confine": "weight-decay", "weight_decay": 0.1, "loss": False, "window": "all"}
+    for name, variance in (("exact", 1.0), ("pushforward", 2.0)):
+        made = law(name, **prior)
+        assert float(made.mean) == pytest.approx(0.0, abs=1e-8)
+        assert float(made.variance) == pytest.approx(variance, rel=1e-8)
+    made = law("slice", beta=10.0)
+    z = np.linspace(*made.window, 20_001)
+    p = np.exp(np.asarray(made.log_prob(z)))
+    mean = scipy.integrate.trapezoid(p * z, z)
+    assert float(made.mean) == pytest.approx(mean, abs=1e-7)
+    assert float(made.variance) == pytest.approx(scipy.integrate.trapezoid(p * (z - mean) ** 2, z), abs=1e-7)
+    assert abs(float(made.mean) - float(law("hard", beta=10.0).mean)) > 0.01
+
+
+@pytest.mark.parametrize(("slope", "finite"), [(0.5, (False, False)), (1.5, (True, False)), (2.5, (True, True))])
+def test_a_tail_decides_which_moments_are_finite(slope, finite):
+    """All mass beyond z = e, where p ∝ z^(−1−s) as Pareto's: the mean is e s/(s − 1) for s > 1."""
+    piece = Piece(Stretch(0.0, np.inf, True, True), 0, 1, 1.0, 1.0, 1.0, (1.0, slope), (0.0, 1.0), 0.0, 1.0, (0.0, 0.0))
+    panels = np.full((1, 17), 0.0), np.zeros((1, 18)), np.zeros(1), np.ones(1), np.zeros(1)  # one of no width
+    found = moments(Table(*panels, (piece,)))
+    assert tuple(np.isfinite(found)) == finite
+    if finite[0]:
+        assert found[0] == pytest.approx(np.e * slope / (slope - 1))

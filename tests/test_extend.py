@@ -183,6 +183,19 @@ def test_settings_that_were_not_asked_for_are_those_of_another_run(runs, tmp_pat
     assert finished(RunConfig.from_dict(longer(theirs, 700).to_dict() | {"steps": 1300}), runs[0]) == theirs
 
 
+def test_of_a_run_without_a_state_that_is_said_and_not_that_there_is_none(runs, tmp_path, capsys):
+    """As `result.save()` writes it; typed settings find it, and others do not."""
+    folder = tmp_path / "runs"
+    shutil.copytree(runs[0], folder)
+    (chosen,) = folder.iterdir()
+    shutil.rmtree(chosen / "state")
+    assert command(folder, "--steps", "1300", "--extend", "700") == 2
+    said = f"--extend must be a run that keeps where its chains ended, got {chosen}, which has no state/"
+    assert said in capsys.readouterr().err
+    assert command(folder, "--steps", "1300", "--kappa", "3", "--extend", "700") == 2
+    assert "--extend must be a finished run of these settings in" in capsys.readouterr().err
+
+
 def test_a_state_that_is_gone_is_said(tmp_path):
     earlier = tmp_path / "earlier.npz"
     ensemble("langevin", 16, Checkpoint(tmp_path / "here.npz", {"run": "one"}, earlier=earlier))

@@ -327,7 +327,7 @@ def test_help_shows_the_options_of_a_plug_in_that_is_named_and_lists_what_can_be
             "--lr must be a positive number (or auto), got -1",
         ),
         (["--config", "gone.toml"], "gone:C: ModuleNotFoundError: No module named 'gone' (from gone.toml)"),
-        (["--config", "rate.toml", "--noise", "label"], ", got 'rate' (from rate.toml)"),
+        (["--config", "rate.toml", "--noise", "label"], ", got 'rate'; the settings are "),
         (["--config", "stiff.toml", "--confine", "auto", "--beta", "-1"], "--beta must be a positive number, got -1"),
         (["--config", "flawed.json"], "--config must be valid JSON, got flawed.json"),
     ],

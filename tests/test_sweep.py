@@ -13,7 +13,7 @@ import pytest
 import tomli_w
 from test_session import TINY
 
-from langevin_ib import sim, sweep
+from langevin_ib import RunConfig, run, sim, sweep
 from langevin_ib.cli import scheduler
 from langevin_ib.cli import sweep as command
 from langevin_ib.config.grid import grid
@@ -171,6 +171,21 @@ def test_what_is_finished_is_skipped_and_what_failed_is_tried_again(swept, monke
     assert "1 of 2 members are done" in said.out
     assert "side by side" not in said.out  # there is nothing yet that the run that is done could stand beside
     assert "error: member 2 of 2 (window = 50.0 60.0, beta = 5) failed: again" in said.err
+
+
+def test_a_run_that_python_has_saved_is_a_finished_one_if_it_is_whole(tmp_path):
+    """Its folder goes by what rules make of the settings, and has neither a note nor a state."""
+    config = RunConfig(**GIVEN)
+    folder = run(config).save(tmp_path)
+    task = command.Task(1, config.given, str(tmp_path), fresh=False, quiet=True, compilation_cache=True)
+    assert finished(tmp_path, config) is None
+    found = command._saved_elsewhere(config, task)
+    assert found is not None
+    assert (found.status, found.folder) == ("done", folder.name)
+    assert finished(tmp_path, config) == found  # by the note that is kept now
+    assert command._saved_elsewhere(config.replace(beta=3.0), task) is None
+    (folder / "summary.json").write_text("{")
+    assert command._saved_elsewhere(config, task) is None
 
 
 def test_a_stopped_sweep_leaves_the_table_of_what_is_finished(swept, monkeypatch, capsys):

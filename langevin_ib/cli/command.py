@@ -15,7 +15,7 @@ from contextvars import ContextVar
 from typing import Any, NamedTuple, NoReturn
 
 from langevin_ib import __version__, signals
-from langevin_ib.config.choices import flat_settings
+from langevin_ib.config.choices import LIKE, WORDS_OF_T, flat_settings
 from langevin_ib.errors import (
     BreachError,
     ConfigError,
@@ -33,7 +33,6 @@ COLUMN = 32  # at which the texts of its options begin, at most
 # New objects at which Python's collector looks through them, and rounds of a generation before one of the next. Imports
 # and traces leave hundreds of thousands that stay, which at its own numbers it goes through again and again.
 COLLECTED_AT = (200_000, 10, 10)
-LIKE = 0.7  # of an option to one that is not known, from which it may have been meant
 VERBS = r"\b((?:raise|lower|higher|smaller|larger|wider) )(\w+(?: or \w+)*)"  # before what is to be set otherwise
 BAD_INPUT, FAILED_RUN, INTERRUPTED = 2, 3, 130
 
@@ -86,11 +85,13 @@ class Parser(argparse.ArgumentParser):
         appendix: what is put under its whole help, made when that is printed.
         leading: the options of its short help, by the names of their values; None where all are shown.
         examples: below the short help.
+        several: what is said of a word too many, which may be one of several values.
     """
 
     appendix: Callable[[], str] = staticmethod(lambda: "")
     leading: tuple[str, ...] | None = None
     examples: str = ""
+    several: str = ""
 
     def lead_with(self, leading: Sequence[str], examples: str = "") -> None:
         """Let `--help` show these options and examples alone, and `--help-all` everything."""
@@ -118,9 +119,17 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         _, unknown, words = message.partition("unrecognized arguments: ")
-        options = [word.partition("=")[0] for word in words.split() if unknown and word.startswith("--")]
+        raise UsageError(message.replace("argument ", "", 1) + (self._meant(words.split()) if unknown else ""))
+
+    def _meant(self, words: Sequence[str]) -> str:
+        """What may have been meant by words that nothing takes, as the end of an error."""
+        options = [word.partition("=")[0] for word in words if word.startswith("-")]
         known = [option for action in self._actions for option in action.option_strings]
-        raise UsageError(message.replace("argument ", "", 1) + (near(options[0], known, LIKE) if options else ""))
+        if not options:
+            return self.several and f"; {self.several}"
+        if options[0].lstrip("-") in WORDS_OF_T and "--beta" in known:
+            return "; T is sigma²/beta: give --beta 1/T"
+        return near(options[0], known, LIKE)
 
 
 class _HelpAll(argparse.Action):

@@ -78,6 +78,7 @@ def build_parser(choices: Mapping[str, Any] | None = None, classes: Classes | No
     add_scheduler(output, "blocks of chains go")
     add_output(output)
     list_choices(parser, declared)
+    parser.several = _several_values("FILE")
     parser.lead_with(LEADING, EXAMPLES.format(program=parser.prog))
     return parser
 
@@ -224,8 +225,12 @@ def _sweep_named(values: Mapping[str, Any], path: str | None) -> Iterator[None]:
         listed = name != "options" and declared is not None and declared.kind.many  # a list is its one value
         if listed or not any(map(_is_several, each)):
             raise
-        hint = f"several values are a sweep: {beside(PROGRAM, 'sweep')} {path or 'FILE'}"
+        hint = _several_values(path or "FILE")
         raise error.said_of(f"{error.origin}; {hint}" if error.origin else hint) from None
+
+
+def _several_values(file: str) -> str:
+    return f"several values are a sweep: {beside(PROGRAM, 'sweep')} {file}"
 
 
 def _is_several(value: Any) -> bool:

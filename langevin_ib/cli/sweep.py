@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from langevin_ib import signals
-from langevin_ib.cli.command import FAILED_RUN, Parser, beside, called, fault, guarded, new_parser
+from langevin_ib.cli.command import FAILED_RUN, Parser, beside, called, fault, guarded, new_parser, own_output
 from langevin_ib.cli.job import Output, perform
 from langevin_ib.cli.run import job_of
 from langevin_ib.cli.scheduler import add_scheduler, parse_scheduler
@@ -178,13 +178,35 @@ def _worked(task: Task) -> Outcome:
 
     config, out = RunConfig.from_dict(task.settings), Path(task.out)
     with alone(out / MEMBERS / config.run_name, wait=True):
-        found = None if task.fresh else finished(out, config)
+        found = None if task.fresh else finished(out, config) or _saved_elsewhere(config, task)
         if found is not None:
             return found
         output = Output(task.out, task.quiet, False, task.fresh, compilation_cache=task.compilation_cache)
         folder = perform(job_of(config, output), output).folder
         note_folder(out, config, folder)
         return outcome_of(folder)
+
+
+def _saved_elsewhere(config: RunConfig, task: Task) -> Outcome | None:
+    """The run of these settings that something else has saved here, such as `result.save()`, of which no note is kept.
+
+    Its folder goes by what rules make of the settings: they are asked only where a folder is there that can be it.
+    """
+    from langevin_ib.output.extension import may_be  # noqa: PLC0415
+    from langevin_ib.output.folders import CONFIG  # noqa: PLC0415
+    from langevin_ib.output.sweep import finished, note_folder  # noqa: PLC0415
+    from langevin_ib.runs.run import resolved  # noqa: PLC0415
+
+    out = Path(task.out)
+    model = config.run_name.rpartition("-")[0]
+    if not any(may_be(config, file.parent) for file in out.glob(f"{model}-*/{CONFIG}")):
+        return None
+    with own_output():
+        whole = resolved(config, compilation_cache=task.compilation_cache)
+    found = finished(out, whole)
+    if found is not None:
+        note_folder(out, config, out / found.folder)
+    return found
 
 
 class _Told:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cache
 from typing import Any, NamedTuple, cast
@@ -36,6 +37,8 @@ BASES: dict[extensions.Kind, type[Settings]] = {
 }
 CORE = (ChoiceSettings, ChainSettings, ComparisonSettings)  # of every run
 OPTIONS = {"chunk", "config", "help", "json", "out", "quiet", "set", "version"}  # of the command line, no settings
+LIKE = 0.7  # of a name to one that is not known, from which it may have been meant
+WORDS_OF_T = "temperature", "T"
 
 Classes = Mapping[extensions.Kind, type[Settings]]
 
@@ -222,7 +225,15 @@ def check_known(values: Mapping[str, object], known: Mapping[str, Setting]) -> N
     """Refuse what is no setting."""
     for name in values:
         if name not in known:
-            raise ConfigError("config", f"made of known settings ({', '.join(sorted(known))})", repr(name))
+            near = difflib.get_close_matches(name, known, n=1, cutoff=LIKE)
+            hint = (
+                "; T is sigma²/beta: give beta = 1/T"
+                if name in WORDS_OF_T
+                else "".join(f"; the nearest is {each}" for each in near)
+            )
+            raise ConfigError(
+                "config", "made of known settings", f"{name!r}{hint}; the settings are {', '.join(sorted(known))}"
+            )
 
 
 def check_left_out(given: Mapping[str, object], classes: Classes) -> None:

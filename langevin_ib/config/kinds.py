@@ -62,7 +62,7 @@ class Real(Kind):
     def check(self, name: str, value: Any, auto: str) -> float:
         real = finite(value)
         if real is None or not self.allows(real):
-            raise ConfigError(name, self.wanted + auto, value)
+            raise ConfigError(name, self.wanted + auto, _quoted(value))
         return real
 
     def schema(self) -> JsonObject:
@@ -89,7 +89,7 @@ class Whole(Kind):
 
     def check(self, name: str, value: Any, auto: str) -> int:
         if isinstance(value, bool) or not isinstance(value, int) or not self.low <= value <= self.high:
-            raise ConfigError(name, f"a whole number from {self.low} to {self.high}{auto}", value)
+            raise ConfigError(name, f"a whole number from {self.low} to {self.high}{auto}", _quoted(value))
         return value
 
     def schema(self) -> JsonObject:
@@ -341,6 +341,11 @@ class Options(Kind):
                 raise ConfigError("set", "NAME=VALUE pairs", pair)
             table[name] = {"yes": True, "no": False}.get(value, number(value))
         return table
+
+
+def _quoted(value: Any) -> Any:
+    """As it is; a number that came as a word in quotes, without which the error would look like none."""
+    return repr(value) if isinstance(value, str) and not isinstance(number(value), str) else value
 
 
 def number(text: str) -> Any:

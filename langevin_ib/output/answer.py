@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from langevin_ib.runs.result import Group, Result
-from langevin_ib.statistics.coefficient import Coefficient
+from langevin_ib.statistics.coefficient import Coefficient, can_be
 from langevin_ib.statistics.compare import Verdict
 from langevin_ib.statistics.records import Absent, Doubt
 
@@ -25,6 +25,7 @@ def answer(result: Result) -> str:
     """One sentence on which law the draws obey. It says no more than the verdicts do, and none where there are doubts.
 
     Laws with one verdict together are joined by "or": the draws obey one of them, and the margin does not tell which.
+    A limit that agrees within the margin, and whose c the draws' interval leaves out, is not said to be obeyed.
     """
     if result.doubts:
         return _of_doubts(result.doubts)
@@ -38,7 +39,7 @@ def answer(result: Result) -> str:
     draws = f"the draws with {condition}" if condition else "the draws"
     c = _measured(result.coefficient)
     if standing.agree:
-        text = _of_agreement(draws, standing, within, c)
+        text = _of_agreement(draws, standing, within, c, of_another_c(result))
     elif not standing.undecided:
         text = _of_none(draws, result, within, c)
     elif standing.differ:
@@ -67,15 +68,32 @@ def standing_of(verdicts: Mapping[str, Verdict], groups: Sequence[Group]) -> Sta
     return Standing(*(tuple(laws for laws, each in units.items() if each == wanted) for wanted in VERDICTS))
 
 
-def _of_agreement(draws: str, standing: Standing, within: str, c: str) -> str:
-    laws = [law for unit in standing.agree for law in unit]
-    alone = not (standing.differ or standing.undecided)
+def of_another_c(result: Result) -> list[str]:
+    """Limits and controls that agree within the margin while the 95% interval of the draws' c leaves theirs out."""
+    laws = next(iter(result.invariants.values())).laws
+    if isinstance(result.coefficient, Absent):
+        return []
+    agreeing = [law for unit in standing_of(result.verdicts, result.groups).agree for law in unit if law in laws]
+    held = [law for law in agreeing if laws[law].about.role in ("limit", "control")]
+    return [law for law in held if not can_be(laws[law].c, *result.coefficient.ci95)]
+
+
+def _of_agreement(draws: str, standing: Standing, within: str, c: str, other: Sequence[str]) -> str:
+    units = [tuple(law for law in unit if law not in other) for unit in standing.agree]
+    units = [unit for unit in units if unit]
+    laws = [law for unit in units for law in unit]
+    alone = not (standing.differ or standing.undecided or other)
     if alone and len(laws) > 1:
         return f"{draws} obey every law here {within}{c}, so that the run tells nothing between them"
-    apart = ", which does not tell these apart" if len(laws) > 1 else ""
-    text = f"{draws} obey {' as well as '.join(_joined(unit) for unit in standing.agree)} {within}{apart}{c}"
+    if not laws:
+        text = f"{_joined(other)} is that of {draws} {within}, but its c is not theirs{c}"
+    else:
+        apart = ", which does not tell these apart" if len(laws) > 1 else ""
+        text = f"{draws} obey {' as well as '.join(map(_joined, units))} {within}{apart}{c}"
     if standing.differ:
-        text += f", not {_listed(standing.differ)}"
+        text += f", not {_listed(standing.differ)}" if laws else f"; they do not obey {_listed(standing.differ)}"
+    if laws and other:
+        text += f"; {_joined(other)} is as near, but its c is not theirs"
     if standing.undecided:
         text += f"; whether they obey {_listed(standing.undecided)} too, this run cannot decide"
     return text

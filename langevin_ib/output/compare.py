@@ -13,17 +13,20 @@ from typing import Any, NamedTuple
 
 from langevin_ib.config.choices import flat_settings
 from langevin_ib.config.grid import is_number, label
+from langevin_ib.config.processes import LAWS
 from langevin_ib.errors import UsageError
 from langevin_ib.output.coefficients import BETWEEN, Outcome, rows_of_summary
 from langevin_ib.output.folders import SUMMARY
 from langevin_ib.plain import JsonObject
 from langevin_ib.runs.result import GRAVITY, SCHEMA_VERSION
+from langevin_ib.statistics.coefficient import can_be
 
-FORM = 1  # of compare.json
+FORM = 2  # of compare.json
 OPTIONS = "options"
 TABLE = "sweep.csv"  # in the folder of a sweep, whose `folder` column names its runs beside it
 BUDGET = ("dynamics", "comparison")  # groups of settings that do not say what is sampled
 FEWEST = 2
+DAMAGED = "has a summary.json that is damaged"
 
 
 class Distance(NamedTuple):
@@ -72,8 +75,21 @@ class Saved:
 
     @property
     def agreeing(self) -> list[str]:
-        """Laws that its draws obey."""
+        """Laws within the margin of its draws."""
         return [law for law, verdict in self.summary["verdicts"].items() if verdict == "agrees"]
+
+    @property
+    def of_another_c(self) -> list[str]:
+        """Those of them whose c the 95% interval of the draws' leaves out; `exact` has no c of its own."""
+        row = self.outcome.rows[0]
+        limits = [law for law in self.agreeing if law in LAWS and law != "exact"]
+        return [law for law in limits if not can_be(row[f"{law}_c"], row["c_low"], row["c_high"])]
+
+    @property
+    def holding(self) -> list[str]:
+        """Laws that its draws obey: the rest."""
+        other = self.of_another_c
+        return [law for law in self.agreeing if law not in other]
 
     @property
     def undecided(self) -> list[str]:
@@ -167,6 +183,7 @@ def _run_dict(comparison: Comparison, run: Saved) -> JsonObject:
         "protocol": run.protocol,
         "settings": {name: run.settings.get(name) for name in (*comparison.knobs, *comparison.followers)},
         "agree": run.agreeing,
+        "of_another_c": run.of_another_c,
         "verdicts": dict(run.summary["verdicts"]),
         "c": first["c"],
         "c_se": first["c_se"],
@@ -227,10 +244,10 @@ def read_run(folder: str | Path) -> Saved:
     try:
         summary = json.loads((folder / SUMMARY).read_bytes())
     except (OSError, ValueError) as error:
-        why = "has no summary.json" if isinstance(error, FileNotFoundError) else "has a summary.json that is damaged"
+        why = f"has no {SUMMARY}{_within(folder)}" if isinstance(error, FileNotFoundError) else DAMAGED
         raise UsageError(f"RUN must be the folder of a run, got {folder}, which {why}") from None
     if not isinstance(summary, dict):
-        raise UsageError(f"RUN must be the folder of a run, got {folder}, which has a summary.json that is damaged")
+        raise UsageError(f"RUN must be the folder of a run, got {folder}, which {DAMAGED}")
     if summary.get("partial"):
         raise UsageError(f"RUN must be the folder of a whole run, got {folder}, which was interrupted")
     if "study" in summary:
@@ -240,12 +257,18 @@ def read_run(folder: str | Path) -> Saved:
         raise UsageError(f"RUN must have a summary.json of version {SCHEMA_VERSION}, got {folder}, of version {got}")
     run = Saved(folder, summary)
     try:
-        _ = run.settings, run.outcome.rows[0], run.distances, run.protocol, run.doubts, run.agreeing
+        _ = run.settings, run.outcome.rows[0], run.distances, run.protocol, run.doubts, run.holding
     except (KeyError, TypeError, IndexError, AttributeError, ValueError):
-        raise UsageError(
-            f"RUN must be the folder of a run, got {folder}, which has a summary.json that is damaged"
-        ) from None
+        raise UsageError(f"RUN must be the folder of a run, got {folder}, which {DAMAGED}") from None
     return run
+
+
+def _within(folder: Path) -> str:
+    """Of a folder of run folders: what may be given in its place."""
+    names = [sorted({file.parent.name for file in folder.glob(f"*/{each}")}) for each in (SUMMARY, TABLE)]
+    models = dict.fromkeys(name.rpartition("-")[0] for each in names for name in each if "-" in name)
+    patterns = [str(folder / f"{name}-*") for name in models]
+    return f" itself: give {' or '.join(patterns)}" if patterns else ""
 
 
 def _instead(folder: Path) -> str:

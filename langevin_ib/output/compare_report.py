@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from urllib.parse import quote
@@ -54,8 +54,8 @@ def save_comparison(comparison: Comparison, out: Path) -> Path:
     def fill(fresh: Path) -> None:
         write(fresh / "compare.json", summary_json(comparison.to_dict()))
         pictures = {picture.name: png(picture.draw()) for picture in report.pictures}
-        for name, content in pictures.items():
-            write(fresh / f"{name}.png", content)
+        write(fresh / "compare.png", png(comparison_figure(comparison)))
+        write(fresh / "histograms.png", pictures["histograms"])
         write(fresh / PAGE, page(report, pictures))
 
     return write_folder(folder, fill)
@@ -67,7 +67,12 @@ def comparison_report(comparison: Comparison, folder: Path) -> Report:
     what = "differ" if comparison.knobs else "have the same settings but for how they are drawn"
     models = {str(run.settings["model"]) for run in runs}
     of = f" of {models.pop()}" if len(models) == 1 else ""
-    alt = f"c of each run and its distance from each law, against {comparison.axis}"
+    # One picture for each plot, so that a page has as many beside each other as it has room for.
+    parts = _parts(comparison)
+    curves = [
+        Picture(f"curve-{place}", f"{what} against {comparison.axis}", partial(_figure, comparison, [part]))
+        for place, (what, part) in enumerate(parts, 1)
+    ] or [Picture("curve-1", "neither c nor a law", partial(comparison_figure, comparison))]
     small = partial(comparison_chart, comparison)
     histograms = Picture("histograms", "Histograms of all runs with each law", lambda: chart_figure(small()), small)
     notes = [f"{comparison.title(run)}: {doubt}" for run in runs for doubt in run.doubts]
@@ -75,10 +80,10 @@ def comparison_report(comparison: Comparison, folder: Path) -> Report:
         title=f"{len(runs)} runs{of}, which {what}"
         + (f" in {', '.join(comparison.knobs)}" if comparison.knobs else ""),
         blocks=(
-            Picture("compare", alt, partial(comparison_figure, comparison)),
+            *curves,
             runs_table(comparison, folder),
-            Lines(tuple(Line(line) for line in _remarks(comparison)), "Beside each other"),
             histograms,
+            Lines(tuple(Line(line) for line in _remarks(comparison)), "Beside each other"),
         ),
         appendix=(Lines(tuple(Line(note, "yellow") for note in notes), "Doubts"),) if notes else (),
         lead=comparison_answer(runs),
@@ -97,29 +102,30 @@ def _rerun(runs: Sequence[Saved]) -> tuple[str, ...]:
 def comparison_answer(runs: Sequence[Saved]) -> str:
     """Which laws hold in how many runs, and what the other runs came to; from their verdicts, every run counted."""
     agreed: dict[str, int] = {}
-    for law in (law for run in runs for law in run.agreeing):
+    for law in (law for run in runs for law in run.holding):
         agreed[law] = agreed.get(law, 0) + 1
-    by_count: dict[int, list[str]] = {}
-    for law, count in agreed.items():
-        by_count.setdefault(count, []).append(law)
-    said = ", ".join(
-        f"with {'each of ' if len(laws) > 1 else ''}{', '.join(laws)} in {count}"
-        for count, laws in sorted(by_count.items(), reverse=True)
-    )
+    most_first = sorted(agreed.items(), key=lambda item: -item[1])
+    said = ", ".join(f"with {law} in {count}" for law, count in most_first)
     first = f"The draws agree {said} of {len(runs)} runs" if said else ""
     return "; ".join([first or f"In none of the {len(runs)} runs is a law found to agree", *_rest(runs)]) + "."
 
 
 def _rest(runs: Sequence[Saved]) -> list[str]:
-    """How many of the runs in which no law agrees cannot decide, have no law that holds, have no law, are in doubt."""
-    without = [run for run in runs if not run.doubts and not run.agreeing]
+    """How many of the runs in which no law agrees cannot decide, have no law that holds, have no law, are in doubt.
+
+    And how many lie within the margin of a law that has another c.
+    """
+    without = [run for run in runs if not run.doubts and not run.holding]
     undecided = [run for run in without if run.undecided]
-    differ = sum(bool(run.distances) and not run.undecided for run in without)
+    differ = sum(bool(run.distances) and not (run.undecided or run.of_another_c) for run in without)
+    other = [run for run in runs if run.of_another_c]
+    whose = ", ".join(dict.fromkeys(law for run in other for law in run.of_another_c))
     bare = sum(not run.distances for run in without)
     doubtful = sum(bool(run.doubts) for run in runs)
     between = ", ".join(dict.fromkeys(law for run in undecided for law in run.undecided))
     parts = [
         (len(undecided), f"{_are(len(undecided))} undecided ({between})"),
+        (len(other), f"{_are(len(other))} within the margin of a law whose c is not theirs ({whose})"),
         (differ, "differs from every law" if differ == 1 else "differ from every law"),
         (bare, f"{'has' if bare == 1 else 'have'} no law to be held against"),
         (doubtful, f"{_are(doubtful)} in doubt, without a verdict"),
@@ -163,10 +169,15 @@ def _protocol_tells(comparison: Comparison) -> bool:
 
 
 def _standing(run: Saved) -> str:
-    """The laws that hold and those on which the run cannot decide, each with its distance; else the nearest."""
+    """The laws that hold and those on which the run cannot decide, each with its distance; else the nearest.
+
+    Apart from them those within the margin that have another c.
+    """
     if run.doubts:
-        return "no verdict"
-    parts = [_listed(run, run.agreeing)] if run.agreeing else []
+        return f"no verdict, {len(run.doubts)} doubt{'s' * (len(run.doubts) > 1)}"  # where its column has no room
+    parts = [_listed(run, run.holding)] if run.holding else []
+    if run.of_another_c:
+        parts.append(f"c not theirs: {_listed(run, run.of_another_c)}")
     if run.undecided:
         parts.append(f"undecided: {_listed(run, run.undecided)}")
     if parts:
@@ -195,14 +206,18 @@ def _coefficient(run: Saved) -> str:
     row = run.outcome.rows[0]
     if not isinstance(row["c"], float | int):
         return "–"
-    return f"{row['c']:z.3f} ± {row['c_se']:.3f}"
+    return f"{row['c']:z.3f} ± {row['c_se']:.3f}".replace("-", "−")
 
 
 def _remarks(comparison: Comparison) -> list[str]:
     lines = _protocol_lines(comparison)
     for names, c in constant_coefficients(run.outcome for run in comparison.runs):
         which = "them" if len(names) > 1 else "it"
-        lines.append(f"{', '.join(names)}: c = {c:z.2f}, to {CONSTANT:g}, in all runs that have {which}")
+        lines.append(
+            f"{', '.join(names)}: c = {c:z.2f}, to {CONSTANT:g}, in all runs that have {which}".replace(
+                "c = -", "c = −"
+            )
+        )
     why = {str(run.outcome.rows[0]["reason"]): None for run in comparison.runs if run.outcome.rows[0]["reason"]}
     lines += [f"c is not estimated: {reason}" for reason in why]
     if comparison.followers:
@@ -265,13 +280,24 @@ def law_styles(runs: Sequence[Saved]) -> dict[str, LineStyle]:
 
 
 def comparison_figure(comparison: Comparison) -> Figure:
-    """c and the distances of the laws against what differs, each where there is any."""
+    """c and the distances of the laws against what differs, each where there is any, above each other."""
+    return _figure(comparison, [part for _, part in _parts(comparison)])
+
+
+def _parts(comparison: Comparison) -> list[tuple[str, Callable[[Axes], None]]]:
+    """What is plotted, in words, and what plots it."""
     series, parts = _series(comparison), []
     if series:
-        parts.append(partial(_plot_c, comparison, series))
+        parts.append(("c of each run", partial(_plot_c, comparison, series)))
     if any(run.distances for run in comparison.runs):
         styles = {curve.laws[0]: curve for curve in comparison_chart(comparison).curves}
-        parts += [partial(_plot_distances, comparison, styles, *group) for group in _groups(comparison).items()]
+        for title, runs in _groups(comparison).items():
+            of = f" of runs with {title}" if title else " of each run"
+            parts.append((f"distance from each law{of}", partial(_plot_distances, comparison, styles, title, runs)))
+    return parts
+
+
+def _figure(comparison: Comparison, parts: Sequence[Callable[[Axes], None]]) -> Figure:
     with plt.rc_context(STYLE):
         count = max(len(parts), 1)
         picture, grid = plt.subplots(

@@ -6,7 +6,7 @@ import contextlib
 import json
 from pathlib import Path
 
-from langevin_ib.config.run import RunConfig
+from langevin_ib.config.run import AUTO, RunConfig
 from langevin_ib.config.settings import read_settings
 from langevin_ib.errors import ConfigError
 from langevin_ib.output.folders import CONFIG
@@ -42,13 +42,25 @@ def finished(config: RunConfig, out: Path) -> Path:
     """
     name = f"{config.run_name.rpartition('-')[0]}-*"
     asked = config.to_dict()
-    fitting = [file.parent for file in sorted(out.glob(f"{name}/{CONFIG}")) if asked in _settings_of(file.parent)]
+    folders = [file.parent for file in sorted(out.glob(f"{name}/{CONFIG}"))]
+    fitting = [folder for folder in folders if asked in _settings_of(folder)]
+    # One that keeps no state does not say what it was asked for: it is refused by what it lacks.
+    fitting = fitting or [folder for folder in folders if not (folder / STATE).exists() and may_be(config, folder)]
     if not fitting:
         raise ConfigError("extend", f"{WANTED} in {out}", "none there (without --extend this command makes it)")
     if len(fitting) > 1:
         named = ", ".join(str(folder) for folder in fitting)
         raise ConfigError("extend", f"settings of one finished run (--config RUN/{CONFIG})", f"those of {named}")
     return fitting[0]
+
+
+def may_be(config: RunConfig, folder: Path) -> bool:
+    """Whether the run in a folder can be what rules make of these settings: it has all that are none of theirs."""
+    try:
+        has = _config_of(folder).to_dict()
+    except ConfigError:  # of another version, or of a plug-in that is not here
+        return False
+    return all(value == AUTO or has.get(name) == value for name, value in config.to_dict().items())
 
 
 def _settings_of(folder: Path) -> list[JsonObject]:

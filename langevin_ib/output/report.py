@@ -8,6 +8,7 @@ from functools import partial
 
 from langevin_ib.config.kernels import KernelSettings
 from langevin_ib.config.run import RunConfig
+from langevin_ib.geometry.gram import CANONICAL
 from langevin_ib.output.answer import answer
 from langevin_ib.output.blocks import Column, Line, Lines, Picture, Report, Table
 from langevin_ib.output.chart import Chart, Panel
@@ -32,7 +33,6 @@ from langevin_ib.statistics.identities import Identity
 from langevin_ib.statistics.records import Absent
 
 EQUALITY_LEVEL = 1e-3
-CANONICAL = 1e-6  # relative departure from eqs. (40) and (42) that counts as none
 
 LawRows = Mapping[tuple[str, str], LawResult]  # by (invariant, law)
 CHECKED = {

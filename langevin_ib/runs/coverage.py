@@ -134,16 +134,18 @@ def coverage_doubts(predictions: SampledPredictions | None, sample: Sample, refe
                 if tail.law_misses < level:
                     text = (
                         f"the draws of the law {name} have {tail.law.value:.2%} of their mass at {what}, {who} "
-                        f"{tail.other.value:.2%}: the law's sampler does not reach there"
+                        f"{tail.other.value:.2%}"
                     )
-                    doubts.append(Doubt("coverage", text, tail.law_misses, level))
+                    cure = ": the law's sampler does not reach there"
+                    doubts.append(Doubt("coverage", text + cure, tail.law_misses, level, cure))
                 # MALA sticks in tails, and is no measure of what the law may have there.
                 elif exact and drawn is sample and tail.other_misses < level:
                     text = (
                         f"the run has {tail.other.value:.2%} of its draws at {what}, the law {name} "
-                        f"{tail.law.value:.2%}: the chains do not reach there; raise burn_in or steps"
+                        f"{tail.law.value:.2%}"
                     )
-                    doubts.append(Doubt("coverage", text, tail.other_misses, level))
+                    cure = ": the chains do not reach there; raise burn_in or steps"
+                    doubts.append(Doubt("coverage", text + cure, tail.other_misses, level, cure))
             if exact and scalar not in predictions.cut:
                 doubts += _window_doubts(predictions, name, drawn, scalar, who, level)
     return doubts
@@ -161,7 +163,7 @@ def _window_doubts(
     if not gap - float(scipy.stats.norm.isf(level)) * se > predictions.margin:
         return []
     text = (
-        f"{scalar} in [{edges[0]:g}, {edges[-1]:g}] holds {law.value:.2%} of the law {name}, {own.value:.2%} of {who}: "
-        "one of them does not reach all that the other does"
+        f"{scalar} in [{edges[0]:g}, {edges[-1]:g}] holds {law.value:.2%} of the law {name}, {own.value:.2%} of {who}"
     )
-    return [Doubt("coverage", text, gap, predictions.margin)]
+    cure = ": one of them does not reach all that the other does"
+    return [Doubt("coverage", text + cure, gap, predictions.margin, cure)]

@@ -19,7 +19,31 @@ from langevin_ib.statistics.sample import Sample
 CONTRADICTION_LEVEL = 1e-4  # false-positive rate of each of the comparisons that `contradictions` makes
 FROZEN_STEPS = 100  # of a kernel that accepts half of its proposals, once in 10³⁰ times
 LEAST_ACCEPTANCE = 0.05
+OF_MIXING = "drift", "step", "mala", "c", "share", "coverage", "joint"  # what doubts are about that follow from it
+SAME_CAUSE = "; probably the same cause"
 STAYING = 1.5  # R-hat above which chains hardly leave the parts of the space that they began in
+
+
+def by_cause(doubts: Sequence[Doubt]) -> list[Doubt]:
+    """Where chains have not mixed: that first, with its cure, and of what follows from it no cure of its own.
+
+    Cures of one cause contradict each other otherwise: a larger step for chains that stay, a smaller one for draws that
+    differ from those of MALA. Chains that have not mixed differ from every law and from each other.
+    """
+    first = [doubt for doubt in doubts if doubt.about == "r_hat"]
+    if not first:
+        return list(doubts)
+    return first + [
+        doubt._replace(text=doubt.text.removesuffix(doubt.cure) + SAME_CAUSE, cure="")
+        if doubt.about in OF_MIXING
+        else doubt
+        for doubt in doubts
+        if doubt.about != "r_hat"
+    ]
+
+
+def _with_cure(about: str, text: str, cure: str, number: float | None, limit: float | None = None) -> Doubt:
+    return Doubt(about, text + cure, number, limit, cure)
 
 
 def convergence_doubts(
@@ -45,11 +69,8 @@ def convergence_doubts(
             text = f"the chains have not mixed: R-hat {mixing.r_hat:.3f} > {R_HAT_LIMIT}; {more}"
             doubts.append(Doubt("r_hat", text, mixing.r_hat, R_HAT_LIMIT))
         if moves:
-            text = (
-                f"the histogram still moves between earlier and later parts of the run ({p_is(drift)}); raise burn_in "
-                "or steps"
-            )
-            doubts.append(Doubt("drift", text, drift, DRIFT_LEVEL))
+            text = f"the histogram still moves between earlier and later parts of the run ({p_is(drift)})"
+            doubts.append(_with_cure("drift", text, "; raise burn_in or steps", drift, DRIFT_LEVEL))
     elif moves:
         text = (
             "on the slab the histogram of the last octave of time is not that of the time before "
@@ -59,26 +80,21 @@ def convergence_doubts(
     if isinstance(step_check, StepCheck):
         step = worst_of(step_check.comparisons)
         if step.verdict == "differs":
-            text = (
-                f"the draws change by TV {step.tv:.4f} when the step is halved, more than the margin allows; "
-                "use a smaller step_size"
-            )
-            doubts.append(Doubt("step", text, step.tv))
+            text = f"the draws change by TV {step.tv:.4f} when the step is halved, more than the margin allows"
+            doubts.append(_with_cure("step", text, "; use a smaller step_size", step.tv))
     if reference is not None:
         if not reference.mixing.r_hat <= R_HAT_LIMIT:
             text = f"the reference has not mixed: R-hat {reference.mixing.r_hat:.3f} > {R_HAT_LIMIT}"
             doubts.append(Doubt("mala", text, reference.mixing.r_hat, R_HAT_LIMIT))
         draws = worst_of(reference.comparisons)
         if draws.verdict == "differs":
-            text = (
-                f"the draws and MALA differ by TV {draws.tv:.4f} ({p_is(draws.p_value)}), more "
-                "than the margin: the step is too large or the chains have not settled"
-            )
-            doubts.append(Doubt("mala", text, draws.tv))
+            text = f"the draws and MALA differ by TV {draws.tv:.4f} ({p_is(draws.p_value)}), more than the margin"
+            cure = ": the step is too large or the chains have not settled"
+            doubts.append(_with_cure("mala", text, cure, draws.tv))
         exact = None if reference.against_exact is None else worst_of(reference.against_exact)
         if exact is not None and exact.verdict == "differs":
-            text = f"MALA and the exact law disagree (TV {exact.tv:.4f}): one of them is wrong"
-            doubts.append(Doubt("mala", text, exact.tv))
+            text = f"MALA and the exact law disagree (TV {exact.tv:.4f})"
+            doubts.append(_with_cure("mala", text, ": one of them is wrong", exact.tv))
     return doubts
 
 
@@ -130,20 +146,15 @@ def contradictions(
     exact_c = laws[0].c if laws else None
     p_value = _p_below(coefficient, exact_c)
     if p_value is not None:
-        text = (
-            f"c of the draws is {coefficient} and that of the exact law {exact_c:z.3f} ({p_is(p_value)}): "
-            "the chains have not settled, or the step is too large"
-        )
-        doubts.append(Doubt("c", text, p_value, CONTRADICTION_LEVEL))
+        text = f"c of the draws is {coefficient} and that of the exact law {exact_c:z.3f} ({p_is(p_value)})"
+        cure = ": the chains have not settled, or the step is too large"
+        doubts.append(_with_cure("c", text, cure, p_value, CONTRADICTION_LEVEL))
     if isinstance(step_check, StepCheck) and step_check.c_difference is not None:
         change = step_check.c_difference
         p_value = compare.p_value_of_difference(*change)
         if p_value is not None and p_value < CONTRADICTION_LEVEL:
-            text = (
-                f"c changes by {change.value:+z.3f} ± {change.se:.3f} when the step is halved "
-                f"({p_is(p_value)}); use a smaller step_size"
-            )
-            doubts.append(Doubt("c", text, p_value, CONTRADICTION_LEVEL))
+            text = f"c changes by {change.value:+z.3f} ± {change.se:.3f} when the step is halved ({p_is(p_value)})"
+            doubts.append(_with_cure("c", text, "; use a smaller step_size", p_value, CONTRADICTION_LEVEL))
     # Chains of MALA that stick have no error bars to be held against anything.
     if reference is not None and worst_of(reference.comparisons).p_value is not None:
         doubts += _against_mala(coefficient, exact_c, laws, reference)
@@ -151,10 +162,10 @@ def contradictions(
         if share is not None and share.p_value is not None and share.p_value < CONTRADICTION_LEVEL:
             text = (
                 f"{share.measured:.2%} of the draws of {scalar} lie in the window, where the exact law has "
-                f"{share.share:.2%} of its mass ({p_is(share.p_value)}): chains do not reach all of it, or "
-                "have not settled there"
+                f"{share.share:.2%} of its mass ({p_is(share.p_value)})"
             )
-            doubts.append(Doubt("share", text, share.p_value, CONTRADICTION_LEVEL))
+            cure = ": chains do not reach all of it, or have not settled there"
+            doubts.append(_with_cure("share", text, cure, share.p_value, CONTRADICTION_LEVEL))
     return doubts
 
 
@@ -165,12 +176,12 @@ def _against_mala(
     if not isinstance(mala, Absent):
         p_value = _p_below(coefficient, mala.c, mala)
         if p_value is not None:
-            text = f"c of the draws is {coefficient} and that of MALA {mala} ({p_is(p_value)}): use a smaller step_size"
-            doubts.append(Doubt("c", text, p_value, CONTRADICTION_LEVEL))
+            text = f"c of the draws is {coefficient} and that of MALA {mala} ({p_is(p_value)})"
+            doubts.append(_with_cure("c", text, ": use a smaller step_size", p_value, CONTRADICTION_LEVEL))
     p_value = _p_below(mala, exact_c)
     if p_value is not None:
-        text = f"c of MALA is {mala} and that of the exact law {exact_c:z.3f} ({p_is(p_value)}): one of them is wrong"
-        doubts.append(Doubt("c", text, p_value, CONTRADICTION_LEVEL))
+        text = f"c of MALA is {mala} and that of the exact law {exact_c:z.3f} ({p_is(p_value)})"
+        doubts.append(_with_cure("c", text, ": one of them is wrong", p_value, CONTRADICTION_LEVEL))
     exact = None if reference.against_exact is None else worst_of(reference.against_exact)
     draws = worst_of(reference.comparisons).p_value
     if exact is None or exact.p_value is None or draws is None:
@@ -179,9 +190,10 @@ def _against_mala(
     if exact.p_value >= CONTRADICTION_LEVEL and max(draws, least) < CONTRADICTION_LEVEL:
         text = (
             f"MALA fits the exact law ({p_is(exact.p_value)}) and the draws fit neither it ("
-            f"{p_is(draws)}) nor the law ({p_is(least)}): the draws are biased; use a smaller step_size"
+            f"{p_is(draws)}) nor the law ({p_is(least)})"
         )
-        doubts.append(Doubt("mala", text, least, CONTRADICTION_LEVEL))
+        cure = ": the draws are biased; use a smaller step_size"
+        doubts.append(_with_cure("mala", text, cure, least, CONTRADICTION_LEVEL))
     return doubts
 
 
@@ -215,10 +227,10 @@ def joint_doubts(
     if pair.p_value < DRIFT_LEVEL and gap - scipy.stats.norm.ppf(compare.LEVEL) * pair.se > np.pi * margin:
         text = (
             f"{first} and {second} depend on each other otherwise than in the law {joint.law}, with a correlation of "
-            f"normal scores of {pair.first:.3f} against {pair.second:.3f} ({p_is(pair.p_value)}): "
-            "the step is too large, the chains have not settled, or the law's draws are not of it"
+            f"normal scores of {pair.first:.3f} against {pair.second:.3f} ({p_is(pair.p_value)})"
         )
-        doubts.append(Doubt("joint", text, pair.p_value, DRIFT_LEVEL))
+        cure = ": the step is too large, the chains have not settled, or the law's draws are not of it"
+        doubts.append(_with_cure("joint", text, cure, pair.p_value, DRIFT_LEVEL))
     if joint.test.p_value < DRIFT_LEVEL:
         text = (
             f"all invariants and ℓ/T together are not those of the law exact (energy distance "

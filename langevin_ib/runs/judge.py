@@ -13,7 +13,7 @@ from langevin_ib import geometry
 from langevin_ib.config.run import MIN_CHAINS
 from langevin_ib.laws.candidates import Candidate, KnownLaw, LawAbout, Masses
 from langevin_ib.runs.coverage import coverage_doubts
-from langevin_ib.runs.doubts import contradictions, convergence_doubts, health_doubts, joint_doubts
+from langevin_ib.runs.doubts import by_cause, contradictions, convergence_doubts, health_doubts, joint_doubts
 from langevin_ib.runs.plan import Plan
 from langevin_ib.runs.process import Check, Draws, Prepared
 from langevin_ib.runs.result import (
@@ -88,6 +88,7 @@ def judge(prepared: Prepared, draws: Draws, details: Details | None = None) -> R
             every += contradictions(coefficient, own, step_check, reference, shares)
             full = next((check.sample for check in draws.checks if check.reference and not check.sample.empty), None)
             every += coverage_doubts(prepared.sampled, sample, full) + joint_doubts(laws, joint, plan.config.margin)
+    every = by_cause(every)
     if every:
         laws = _withheld(laws)
     verdicts = overall(laws)

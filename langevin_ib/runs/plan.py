@@ -26,12 +26,14 @@ import jax
 import numpy as np
 
 from langevin_ib import devices, geometry
+from langevin_ib.config.extensions import is_built_in
 from langevin_ib.config.kernels import FOUR_POINT, NORMAL
 from langevin_ib.config.run import AUTO, RunConfig
 from langevin_ib.dynamics.confinement import build_confinement, confinement_kind
 from langevin_ib.dynamics.kernel import KernelKind, kernel_kind
 from langevin_ib.ensemble.records import Schedule, octaves
 from langevin_ib.errors import ConfigError, LangevinIBError, ModelError, one_line
+from langevin_ib.geometry.gram import CANONICAL
 from langevin_ib.laws.base import on_host
 from langevin_ib.laws.family import Reduction
 from langevin_ib.models import Chart
@@ -40,6 +42,8 @@ from langevin_ib.runs.steps import POINTS, check_precision, check_spacing, check
 from langevin_ib.runs.windows import Minimum, Wells, Window, rounded, scalar_window
 
 log = logging.getLogger(__name__)
+
+LOOKED_AT = 4  # starts at whose orbits a model's slice is held against the action
 
 THIN_INTERVAL = {True: 0.25, False: 0.05}  # by whether the measure is proper: a visit to a slab is short
 BURN_IN_SHARE = {True: 1 / 5, False: 1 / 32}
@@ -114,6 +118,25 @@ def _restored(config: RunConfig, temperature: float | None, *rest: Any) -> Plan:
     for name, value in zip(names, (config, *rest, temperature), strict=True):
         object.__setattr__(plan, name, value)
     return plan
+
+
+def say_slice(config: RunConfig, reduction: Reduction) -> None:
+    """Log, before the first draw, that χ of a model of someone's own is not canonical, where its law is another's then.
+
+    Chains and laws of such a χ may take minutes, and it is seldom meant. At the draws it is measured again.
+    """
+    model = reduction.model
+    if model.group_dim == 0 or is_built_in("model", config.model_name):
+        return
+    keys = jax.random.split(jax.random.key(0), LOOKED_AT)
+    seen = geometry.slice_report(model, jax.vmap(model.init)(keys))
+    if seen.canonical_gap < CANONICAL or seen.log_det_spread < CANONICAL:
+        return
+    log.info(
+        "the slice is not canonical: eq. (42) is off by %.2g of |H| at the model's starts, and law slice is that of "
+        "this χ alone; unless it is meant, compare ∇χ with ξ, the derivative of act at t = 0",
+        float(seen.canonical_gap),
+    )
 
 
 def build_reduction(config: RunConfig, temperature: float | None = None) -> Reduction:

@@ -104,6 +104,16 @@ def _run(config: RunConfig, session: Session) -> Result:
     return replace(result, run=info, checkpoints=session.checkpoints)
 
 
+def resolved(config: RunConfig, *, compilation_cache: bool = True) -> RunConfig:
+    """The configuration with every `auto` filled in, as that of the result of `run`; of the chains no draw is made.
+
+    Raises:
+        ConfigError, ModelError, LawError, BreachError, ProcessError: as `run`.
+    """
+    with Session(compilation_cache=compilation_cache).open() as session, named_origins(config):
+        return process_of(config).prepare(config, session).plan.config
+
+
 def prepare_and_draw(config: RunConfig) -> tuple[Prepared, Draws, list[Doubt]]:
     """A run's laws, its draws, and the doubts about either, for studies that hold laws of their own against them.
 

@@ -111,6 +111,17 @@ def estimate_correction_by_reweighting(
     return Coefficient(c, se, (c - half, c + half), int(np.count_nonzero(draws)))
 
 
+def can_be(of_law: float | None, low: float | None, high: float | None) -> bool:
+    """Whether a law's c lies in the 95% interval of the draws'; true where there is none to be held against another.
+
+    A distance can be below the margin at another c: that of `hard` under weight decay is, at c = −0.1.
+
+    >>> can_be(1.0, 0.99, 1.02), can_be(0.0, -0.107, -0.095), can_be(None, 0.9, 1.1)
+    (True, False, True)
+    """
+    return of_law is None or low is None or high is None or low <= of_law <= high
+
+
 def is_constant(statistic: Float[np.ndarray, "*shape"]) -> bool:
     """Whether log det G varies by no more than rounding, so that the laws of all c are one law.
 

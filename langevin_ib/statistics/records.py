@@ -22,12 +22,14 @@ class Doubt(NamedTuple):
         text: the sentence, with the number in it.
         number: what was measured, as the text has it: a p-value, a distance, R-hat; None where it is no single one.
         limit: what it was compared with.
+        cure: the end of the text that says what to do, where that is one of its own.
     """
 
     about: str
     text: str
     number: float | None = None
     limit: float | None = None
+    cure: str = ""
 
     def __str__(self) -> str:
         return self.text

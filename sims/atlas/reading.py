@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from langevin_ib.errors import UsageError
+from langevin_ib.statistics.coefficient import can_be
 from sims.atlas import cells
 from sims.numbers import stored
 from sims.numbers.stored import Number, Stored
@@ -154,14 +155,11 @@ def read_cell(name: str, file: Stored | None) -> Cell:
 
 
 def _has_c(file: Stored | None, law: str) -> bool:
-    """Whether a limit's c lies in the 95% interval of the measured one; true where there is none to be held against.
-
-    TV can be below the margin at another c, as that of `hard` under weight decay at c = −0.1, where `exact` holds.
-    """
+    """Whether a limit's c can be the measured one, by the rule of runs and of their comparison."""
     c = None if file is None else file.values.get("c")
-    if law not in LIMITS or c is None or c.value is None or c.error is None:
+    if c is None or c.value is None or c.error is None:
         return True
-    return abs(c.value - LIMITS[law]) <= NORMAL95 * c.error
+    return can_be(LIMITS.get(law), c.value - NORMAL95 * c.error, c.value + NORMAL95 * c.error)
 
 
 def _against(file: Stored | None, verdicts: Mapping[str, str]) -> tuple[str, ...]:

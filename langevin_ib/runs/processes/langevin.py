@@ -26,7 +26,7 @@ from langevin_ib.laws import Formula, Reduction
 from langevin_ib.laws.draws import LawDraws
 from langevin_ib.laws.law import LawKind, law_kind, law_kinds, weighed_kinds
 from langevin_ib.runs.judge import say_alike
-from langevin_ib.runs.plan import Plan, build_reduction, resolve, resolve_many
+from langevin_ib.runs.plan import Plan, build_reduction, resolve, resolve_many, say_slice
 from langevin_ib.runs.predictions import Predictions, SampledPredictions, quadrature, sampled
 from langevin_ib.runs.process import Check, Draws, Prepared, Process
 from langevin_ib.runs.quotient import sample_mala, sample_nuts
@@ -52,6 +52,7 @@ def prepare(config: RunConfig, session: Session) -> Prepared:
     reduction = build_reduction(config)
     _compile_ahead(config, reduction)
     contract.check_model(reduction.model, key_of(config, "check"))
+    say_slice(config, reduction)
     if reduction.model.group_dim == 0:
         config = without_symmetry(config)
         reduction = build_reduction(config)

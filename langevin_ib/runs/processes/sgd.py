@@ -49,7 +49,7 @@ from langevin_ib.runs.descent_laws import (
 )
 from langevin_ib.runs.identities import descent_claims
 from langevin_ib.runs.observe import build_observer, sample_of
-from langevin_ib.runs.plan import Plan, build_reduction
+from langevin_ib.runs.plan import Plan, build_reduction, say_slice
 from langevin_ib.runs.process import Draws, Prepared, Process
 from langevin_ib.runs.quotient import sample_mala
 from langevin_ib.runs.result import ChargeSummary, SgdDetails
@@ -284,6 +284,7 @@ def at_minimum(config: RunConfig) -> AtMinimum:
     """
     reduction = build_reduction(config, temperature=1.0)
     contract.check_model(reduction.model, key_of(config, "check"))
+    say_slice(config, reduction)
     if reduction.model.group_dim == 0:
         raise ConfigError("sampler", "langevin for a model without a symmetry, which has no χ to decay", config.sampler)
     lowest = minimum(reduction)
