@@ -33,7 +33,6 @@ from langevin_ib.dynamics.confinement import build_confinement, confinement_kind
 from langevin_ib.dynamics.kernel import KernelKind, kernel_kind
 from langevin_ib.ensemble.records import Schedule, octaves
 from langevin_ib.errors import ConfigError, LangevinIBError, ModelError, one_line
-from langevin_ib.geometry.gram import CANONICAL
 from langevin_ib.laws.base import on_host
 from langevin_ib.laws.family import Reduction
 from langevin_ib.models import Chart
@@ -43,6 +42,7 @@ from langevin_ib.runs.windows import Minimum, Wells, Window, rounded, scalar_win
 
 log = logging.getLogger(__name__)
 
+CANONICAL = 1e-6  # relative departure from eqs. (40) and (42) that counts as none
 LOOKED_AT = 4  # starts at whose orbits a model's slice is held against the action
 
 THIN_INTERVAL = {True: 0.25, False: 0.05}  # by whether the measure is proper: a visit to a slab is short
