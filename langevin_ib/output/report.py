@@ -14,8 +14,8 @@ from langevin_ib.output.chart import Chart, Panel
 from langevin_ib.output.histogram import figure, styles, verdicts
 from langevin_ib.output.law_table import MARKS, law_table
 from langevin_ib.output.wording import wording_of
-from langevin_ib.runs.plan import CANONICAL
 from langevin_ib.runs.result import (
+    CANONICAL,
     DriftStretch,
     Joint,
     LawReference,

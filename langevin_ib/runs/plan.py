@@ -37,12 +37,12 @@ from langevin_ib.laws.base import on_host
 from langevin_ib.laws.family import Reduction
 from langevin_ib.models import Chart
 from langevin_ib.models.transforms import with_metric
+from langevin_ib.runs.result import CANONICAL
 from langevin_ib.runs.steps import POINTS, check_precision, check_spacing, check_travel, settling_rate, step_size_of
 from langevin_ib.runs.windows import Minimum, Wells, Window, rounded, scalar_window
 
 log = logging.getLogger(__name__)
 
-CANONICAL = 1e-6  # relative departure from eqs. (40) and (42) that counts as none
 LOOKED_AT = 4  # starts at whose orbits a model's slice is held against the action
 
 THIN_INTERVAL = {True: 0.25, False: 0.05}  # by whether the measure is proper: a visit to a slab is short
