@@ -136,9 +136,6 @@ def reduced_curvatures(chart: Chart, x: Float[Array, " k"], potential=None) -> F
     return jnp.linalg.eigvalsh(across @ hessian @ across.T)
 
 
-CANONICAL = 1e-6  # relative departure from eqs. (40) and (42) that counts as none
-
-
 class SliceReport(NamedTuple):
     """Relation of a slice to the orbits, over some of its points; see `slice_report`."""
 

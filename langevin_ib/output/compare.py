@@ -81,7 +81,7 @@ class Saved:
     @property
     def of_another_c(self) -> list[str]:
         """Those of them whose c the 95% interval of the draws' leaves out; `exact` has no c of its own."""
-        row = self.outcome.rows[0]
+        row: dict[str, Any] = dict(self.outcome.rows[0])
         limits = [law for law in self.agreeing if law in LAWS and law != "exact"]
         return [law for law in limits if not can_be(row[f"{law}_c"], row["c_low"], row["c_high"])]
 

@@ -8,7 +8,6 @@ from functools import partial
 
 from langevin_ib.config.kernels import KernelSettings
 from langevin_ib.config.run import RunConfig
-from langevin_ib.geometry.gram import CANONICAL
 from langevin_ib.output.answer import answer
 from langevin_ib.output.blocks import Column, Line, Lines, Picture, Report, Table
 from langevin_ib.output.chart import Chart, Panel
@@ -16,6 +15,7 @@ from langevin_ib.output.histogram import figure, styles, verdicts
 from langevin_ib.output.law_table import MARKS, law_table
 from langevin_ib.output.wording import wording_of
 from langevin_ib.runs.result import (
+    CANONICAL,
     DriftStretch,
     Joint,
     LawReference,

@@ -33,11 +33,11 @@ from langevin_ib.dynamics.confinement import build_confinement, confinement_kind
 from langevin_ib.dynamics.kernel import KernelKind, kernel_kind
 from langevin_ib.ensemble.records import Schedule, octaves
 from langevin_ib.errors import ConfigError, LangevinIBError, ModelError, one_line
-from langevin_ib.geometry.gram import CANONICAL
 from langevin_ib.laws.base import on_host
 from langevin_ib.laws.family import Reduction
 from langevin_ib.models import Chart
 from langevin_ib.models.transforms import with_metric
+from langevin_ib.runs.result import CANONICAL
 from langevin_ib.runs.steps import POINTS, check_precision, check_spacing, check_travel, settling_rate, step_size_of
 from langevin_ib.runs.windows import Minimum, Wells, Window, rounded, scalar_window
 

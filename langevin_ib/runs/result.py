@@ -72,6 +72,9 @@ class Elsewhere(NamedTuple):
     height: float
 
 
+CANONICAL = 1e-6  # relative departure from eqs. (40) and (42) that counts as none
+
+
 class SliceDepartures(NamedTuple):
     """How far χ is from eqs. (40) and (42), relative, and what the second changes in log det G; see `geometry`."""
 
