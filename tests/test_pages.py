@@ -25,7 +25,17 @@ MAINS = {  # of rooms, which have theirs elsewhere
     "sims.numbers": "sims.numbers.__main__",
 }
 WITHOUT_OPTIONS = "sims.vector_pair", "sims.bench.steps", "sims.bench.throughput", "sims.bench.training"
-INSTALLED = "pip ", "dask ", "git ", "python -m venv", "python -m pytest", "python -m sphinx", "ruff ", "python docs/"
+INSTALLED = (
+    "pip ",
+    "dask ",
+    "git ",
+    "python -m venv",
+    "python -m pytest",
+    "python -m tests.",
+    "python -m sphinx",
+    "ruff ",
+    "python docs/",
+)
 
 
 class Parsed(Exception):  # noqa: N818 - it is none
