@@ -154,6 +154,8 @@ HEALTHY = {
     "isotropic": DESCENT | {"noise": "isotropic", "confine": "weight-decay"},
 }
 TESTED = {
+    "minibatch": 1,  # χ is rounding there
+    "decay": 1,
     "matrix": 5,
     "relu": 5,
     "sgd, relu": 3,
@@ -172,7 +174,7 @@ def test_the_identities_of_a_healthy_run_are_zero(name):
     """Each within four standard errors: all of a run's once in 3000 times or more seldom."""
     result = run(**HEALTHY[name])
     errors = errors_of(result)
-    assert len(errors) == TESTED.get(name, 2 if name in ("label noise", "minibatch", "decay", "isotropic") else 3)
+    assert len(errors) == TESTED.get(name, 2 if name in ("label noise", "isotropic") else 3)
     assert np.abs(list(errors.values())).max() < WITHIN
     assert not [doubt for doubt in result.doubts if doubt.about == "identity"]
 
@@ -214,9 +216,8 @@ FAULTS = {
     "η, minibatch": (altered, {"eta": 1.1}, DESCENT | EXAMPLES),
     "s, relu": (altered, {"s": 1.1}, RELU),
     "η, relu": (altered, {"eta": 1.1}, RELU),
-    "κ": (stiffer, {"factor": 1.05}, SMALL),
+    "κ": (stiffer, {"factor": 1.05}, SMALL | {"increments": "normal"}),
     "μ": (altered, {"mu": 0.9}, DESCENT | {"momentum": 0.8}),
-    "λ": (altered, {"decay": 1.2}, HEALTHY["decay"]),
 }
 
 

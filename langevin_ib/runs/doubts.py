@@ -19,26 +19,31 @@ from langevin_ib.statistics.sample import Sample
 CONTRADICTION_LEVEL = 1e-4  # false-positive rate of each of the comparisons that `contradictions` makes
 FROZEN_STEPS = 100  # of a kernel that accepts half of its proposals, once in 10³⁰ times
 LEAST_ACCEPTANCE = 0.05
-OF_MIXING = "drift", "step", "mala", "c", "share", "coverage", "joint"  # what doubts are about that follow from it
+# What doubts are about that may follow from chains that have not settled: identities of four-point runs are summed over
+# many records at a time, and the trace and the chains' independence are held against those of a stationary run.
+OF_MIXING = (
+    "drift", "step", "mala", "c", "share", "coverage", "joint", "identity", "trace", "independence", "clock",
+)  # fmt: skip
 SAME_CAUSE = "; probably the same cause"
 STAYING = 1.5  # R-hat above which chains hardly leave the parts of the space that they began in
 
 
 def by_cause(doubts: Sequence[Doubt]) -> list[Doubt]:
-    """Where chains have not mixed: that first, with its cure, and of what follows from it no cure of its own.
+    """Where chains have not mixed, or move still: that first, with its cure, and of what follows no cure of its own.
 
     Cures of one cause contradict each other otherwise: a larger step for chains that stay, a smaller one for draws that
     differ from those of MALA. Chains that have not mixed differ from every law and from each other.
     """
-    first = [doubt for doubt in doubts if doubt.about == "r_hat"]
-    if not first:
+    cause = next((about for about in ("r_hat", "drift") if any(doubt.about == about for doubt in doubts)), None)
+    if cause is None:
         return list(doubts)
+    first = [doubt for doubt in doubts if doubt.about == cause]
     return first + [
         doubt._replace(text=doubt.text.removesuffix(doubt.cure) + SAME_CAUSE, cure="")
         if doubt.about in OF_MIXING
         else doubt
         for doubt in doubts
-        if doubt.about != "r_hat"
+        if doubt.about != cause
     ]
 
 
