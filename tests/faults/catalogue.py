@@ -104,6 +104,8 @@ _SGD_FAULTS = (
     Fault("mu-20%", _DESCENT, "sgd", "momentum=float(momentum)", "momentum=0.8 * float(momentum)", ("minibatch",)),
     Fault("weight-decay-twice", _DESCENT, "sgd", "optax.add_decayed_weights(float(weight_decay))",
         "optax.add_decayed_weights(2.0 * float(weight_decay))", ("sgd-decay",)),
+    Fault("weight-decay-10%", _DESCENT, "sgd", "optax.add_decayed_weights(float(weight_decay))",
+        "optax.add_decayed_weights(1.1 * float(weight_decay))", ("sgd-decay",)),
     Fault("weight-decay-behind-momentum", _DESCENT, "sgd",
         "optax.chain(*steps, optax.sgd(lr, momentum=float(momentum) if momentum else None))",
         "optax.chain(optax.trace(float(momentum)), *steps, optax.scale(-lr))", ("sgd-decay",)),

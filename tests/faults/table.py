@@ -128,8 +128,8 @@ def _counted(kept: Stored) -> str:
         return f"{kept.values[name].value}<!-- number: faults.{name} -->"
 
     return (
-        f"{number('caught')} of {number('planted')} faults were caught; not seen: {number('missed')}, and the table says "
-        f"why. Of those caught, {number('missed_by_a_run')} were missed by another run before. Seen "
+        f"{number('caught')} of {number('planted')} faults were caught; {number('missed')} are not seen, and the table "
+        f"says why. Of those caught, {number('missed_by_a_run')} were missed by another run before. Seen "
         f"{number('identity_alone')} by identities alone, {number('independence_alone')} by the independence of chains "
         f"alone, {number('books_alone')} by what is counted twice alone, {number('law_alone')} by a law alone. "
         f"An identity was off in {number('with_identity')}."
