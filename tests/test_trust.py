@@ -30,22 +30,39 @@ def test_the_file_of_faults_is_of_faults_that_are_planted():
     assert set(faults) <= set(known)
     for name, about in faults.items():
         assert about["new"] == known[name].new
-        assert set(about["run"].split(", ")) <= set(known[name].runs)
+        assert {*about["run"].split(", "), *about["missed_by"]} <= set(known[name].runs)
         assert about["line"].startswith(table.MISSED) == (not about["by"])
 
 
 def test_counts_of_a_table_are_by_kind():
     rows = [
         table.Row("noise-halved", "uv", "doubt [identity]: …", ("identity", "verdict")),
-        table.Row("temperature-1%", "uv", "doubt [identity]: …", ("identity",)),
+        table.Row("temperature-1%", "decay", "doubt [identity]: …", ("identity",), ("uv-mala",)),
         table.Row("keys-reused-between-blocks", "uv", "doubt [independence]: …", ("independence",)),
         table.Row("bins-shifted", "uv", "doubt [trace]: …", ("trace",)),
-        table.Row("kappa-10%", "uv", table.MISSED),
-        table.Row("target-10%", "uv", f"{table.MISSED}: the law is made of the same loss"),
+        table.Row("kappa-10%", "uv", table.MISSED, missed_by=("uv",)),
+        table.Row("target-10%", "uv", f"{table.MISSED}: the law is made of the same loss", missed_by=("uv",)),
     ]
-    values = {name: number.value for name, number in table.stored_of(rows, "").values.items()}
-    assert (values["planted"], values["caught"], values["with_identity"]) == (5, 4, 2)
+    kept = table.stored_of(rows, "")
+    values = {name: number.value for name, number in kept.values.items()}
+    assert (values["planted"], values["caught"], values["missed"], values["with_identity"]) == (6, 4, 2, 2)
+    assert values["missed_by_a_run"] == 1
+    cells = {line.split(" | ")[0]: line.split(" | ")[2:4] for line in table.lines_of(kept) if line.startswith("| ")}
+    assert cells["| temperature-1%"] == ["decay", "uv-mala"]
+    assert cells["| target-10%"] == ["–", "uv"]
     assert [values[f"{kind}_alone"] for kind in table.ALONE] == [1, 1, 1, 0]
+
+
+def test_the_runs_before_the_one_that_catches_a_fault_have_missed_it():
+    fault = next(fault for fault in FAULTS if fault.name == "temperature-1%")
+    nothing, seen = (
+        {"run": run, "caught": line, "by": ["share"]} for run, line in zip(fault.runs, (None, "doubt …"), strict=True)
+    )
+    assert table.outcome_of(fault, [nothing, seen])[1:] == ("decay", "doubt …", ("share",), ("uv-mala",))
+    crashed = table.outcome_of(fault, [nothing, {"run": "decay", "caught": None, table.CRASHED: "killed"}])
+    assert (crashed.missed, crashed.missed_by) == (True, ("uv-mala",))
+    neither = table.outcome_of(fault, [nothing, seen | {"caught": None}])
+    assert (neither.missed, neither.missed_by) == (True, fault.runs)
 
 
 def test_shares_of_alarms_have_binomial_errors():

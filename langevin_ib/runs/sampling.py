@@ -28,7 +28,7 @@ RUNAWAY_STARTS = 1e3
 # by a kernel that is not dear: their steps are several times as dear, and they are to bound a bias by the margin.
 CHECK_SHARE = {False: 4, True: 16}
 LEAST_CHECK = 256
-SELDOM = 16  # records from one that is held against the identities to the next, where steps cost next to nothing
+SELDOM = 16  # records from one with an identity to the next, on four points, where steps cost next to nothing
 CHECK_WIDTH = 64  # of a block, so that so few chains use several cores
 
 

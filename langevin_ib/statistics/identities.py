@@ -1,7 +1,10 @@
 """Exact identities of a step: sums of E[φ(θ′) | state] − φ(θ) over the draws of each chain, from host arrays alone.
 
 A stationary chain has mean zero at any step size. One that is not has it once the change of φ is taken off,
-Σ_n (E[φ(θ_{n+1}) | θ_n] − φ(θ_n)) = φ(end) − φ(start) + a martingale, so that neither settling nor drift shows.
+Σ_n (E[φ(θ_{n+1}) | θ_n] − φ(θ_n)) = φ(end) − φ(start) + a martingale. That is exact where every step has its gap. Where
+draws with a gap lie several steps apart, those between are estimated by the trapezoidal rule: without bias in the
+stationary law, but a run that has not settled may show here too. Identities of an adjusted kernel hold in the
+stationary law only.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""One fault in one process: the main runs under it, and what each says; a line of JSON for each run."""
+"""One fault in one process: the main runs under it, and what each says; a line of JSON for each run.
+
+It ends with the first run that catches the fault: the runs before it have missed it, those behind it are not made.
+"""
 
 from __future__ import annotations
 

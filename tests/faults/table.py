@@ -24,12 +24,21 @@ ALONE = {  # kinds of doubt that were the only ones to see a fault, and what tha
 
 
 class Row(NamedTuple):
-    """A fault, the run that caught it, its first line, each kind of what spoke against it; or that it was missed."""
+    """A fault, and what runs said of it.
+
+    Attributes:
+        fault: its name.
+        run: the first run that caught it; of a fault that is missed all that were made.
+        line: the first that speaks against that run; or that the fault was missed.
+        by: each kind of what spoke against it.
+        missed_by: the runs that were made and said nothing.
+    """
 
     fault: str
     run: str
     line: str
     by: tuple[str, ...] = ()
+    missed_by: tuple[str, ...] = ()
 
     @property
     def missed(self) -> bool:
@@ -39,12 +48,15 @@ class Row(NamedTuple):
 
 def outcome_of(fault: Fault, told: Sequence[Mapping[str, Any]]) -> Row:
     """Of a fault, from what its runs said."""
+    missed: tuple[str, ...] = ()
     for said in told:
         if said["caught"] is not None:
-            return Row(fault.name, said["run"], said["caught"], tuple(said["by"]))
+            return Row(fault.name, said["run"], said["caught"], tuple(said["by"]), missed)
         if CRASHED in said:
-            return Row(fault.name, said["run"], f"{CRASHED}: {said[CRASHED]}")
-    return Row(fault.name, ", ".join(fault.runs), f"{MISSED}: {fault.unseen}" if fault.unseen else MISSED)
+            return Row(fault.name, said["run"], f"{CRASHED}: {said[CRASHED]}", missed_by=missed)
+        missed += (said["run"],)
+    line = f"{MISSED}: {fault.unseen}" if fault.unseen else MISSED
+    return Row(fault.name, ", ".join(missed), line, missed_by=missed)
 
 
 def alone(row: Row) -> str:
@@ -61,12 +73,13 @@ def stored_of(rows: Sequence[Row], command: str) -> Stored:
     from sims.numbers.stored import Number, Stored  # noqa: PLC0415 - it imports modules that faults are planted in
 
     known = {fault.name: fault for fault in FAULTS}
-    seen = [row for row in rows if not known[row.fault].unseen]
     values = {
-        "planted": Number(len(seen)),
-        "caught": Number(sum(not row.missed for row in seen)),
-        "with_identity": Number(sum("identity" in row.by for row in seen)),
-        **{f"{kind}_alone": Number(sum(alone(row) == kind for row in seen)) for kind in ALONE},
+        "planted": Number(len(rows)),
+        "caught": Number(sum(not row.missed for row in rows)),
+        "missed": Number(sum(row.missed for row in rows)),
+        "missed_by_a_run": Number(sum(bool(row.missed_by) and not row.missed for row in rows)),
+        "with_identity": Number(sum("identity" in row.by for row in rows)),
+        **{f"{kind}_alone": Number(sum(alone(row) == kind for row in rows)) for kind in ALONE},
     }
     order = {name: place for place, name in enumerate(known)}
     faults = {
@@ -77,6 +90,7 @@ def stored_of(rows: Sequence[Row], command: str) -> Stored:
             "new": known[row.fault].new,
             "run": row.run,
             "by": list(row.by),
+            "missed_by": list(row.missed_by),
             "line": row.line,
         }
         for row in sorted(rows, key=lambda row: order[row.fault])
@@ -90,15 +104,18 @@ def lines_of(kept: Stored) -> list[str]:
     table = [
         _counted(kept),
         "",
-        "| fault | in | run | first line against it | seen by nothing but |",
-        "|---|---|---|---|---|",
+        "| fault | in | caught in | missed by | first line against it | seen by nothing but |",
+        "|---|---|---|---|---|---|",
     ]
     for name, about in rows.items():
         kind = alone(Row(name, about["run"], about["line"], tuple(about["by"])))
         where = ".<wbr>".join(about["function"].split(".")[-2:]).replace("_", "_<wbr>")  # so that it fits a phone
         shown = about["line"].replace("|", "\\|")  # as `python -m sims.numbers` looks for it
-        table.append(f"| {name} | {where} | {about['run']} | {shown} <!-- words: faults --> | {kind or '–'} |")
-    used = {run for about in rows.values() for run in about["run"].split(", ")}
+        missed = ", ".join(about["missed_by"])
+        caught = about["run"] if about["run"] != missed else ""
+        cells = [name, where, caught or "–", missed or "–", f"{shown} <!-- words: faults -->", kind or "–"]
+        table.append(f"| {' | '.join(cells)} |")
+    used = {run for about in rows.values() for run in (*about["run"].split(", "), *about["missed_by"])}
     runs = ["| run | settings |", "|---|---|"]
     runs += [f"| {run} | `{_typed(settings)}` |" for run, settings in RUNS.items() if run in used]
     return [*table, "", *runs]
@@ -111,7 +128,8 @@ def _counted(kept: Stored) -> str:
         return f"{kept.values[name].value}<!-- number: faults.{name} -->"
 
     return (
-        f"{number('caught')} of {number('planted')} faults that a run can see were caught: "
+        f"{number('caught')} of {number('planted')} faults were caught; {number('missed')} are not seen, and the table "
+        f"says why. Of those caught, {number('missed_by_a_run')} were missed by another run before. Seen "
         f"{number('identity_alone')} by identities alone, {number('independence_alone')} by the independence of chains "
         f"alone, {number('books_alone')} by what is counted twice alone, {number('law_alone')} by a law alone. "
         f"An identity was off in {number('with_identity')}."

@@ -48,7 +48,7 @@ class ConstrainedInfo(NamedTuple):
 def constrained_langevin(
     potential: Potential, moment_map: MomentMap, like: Params, *, temperature: float, step_size: float
 ) -> Kernel:
-    """Langevin dynamics on S: θ' = θ − h∇V(θ) + √(hT/2) (ζ_n + ξ_{n+1}) + Dχ(θ)ᵀλ, with λ ∈ R^m such that χ(θ') = 0.
+    """Langevin dynamics on S: θ' = θ − h∇V(θ) + √(hT/2) (ζ_n + ζ_{n+1}) + Dχ(θ)ᵀλ, with λ ∈ R^m such that χ(θ') = 0.
 
     As h → 0 the stationary law is exp(−V/T) dσ_S: the law c = 0. What decides it is that the projection is normal to S
     in the Euclidean metric: with the gradients at the new point in place of the old (the closest point of S) the limit
@@ -125,9 +125,9 @@ def virial(
 ) -> Callable[[ConstrainedState], Float[Array, ""]]:
     """E[|θ′|²/2 | state] − |θ|²/2 on the slice of χ_a = ½θᵀA_aθ, by h and T alone.
 
-    There ∇χ_a ⟂ θ, so that θ·(θ′ − θ) = θ·d, d = −h∇V + a(ξ_n + ξ), a² = hT/2. And θ′ − θ = t + n, t = Pd along the
-    slice, n across it with Dχ n = −χ(t + n): E|t|² = |P(aξ_n − h∇V)|² + a²(q − m), and |n|² = χ(t)ᵀG⁻¹χ(t) up to
-    terms smaller by |t|²/|θ|², whose mean over ξ takes four moments. A step that is rejected is none of these.
+    There ∇χ_a ⟂ θ, so that θ·(θ′ − θ) = θ·d, d = −h∇V + a(ζ_n + ζ), a² = hT/2. And θ′ − θ = t + n, t = Pd along the
+    slice, n across it with Dχ n = −χ(t + n): E|t|² = |P(aζ_n − h∇V)|² + a²(q − m), and |n|² = χ(t)ᵀG⁻¹χ(t) up to
+    terms smaller by |t|²/|θ|², whose mean over ζ takes four moments. A step that is rejected is none of these.
     """
     del settings
     variance = float(step_size) * target.temperature / 2.0
