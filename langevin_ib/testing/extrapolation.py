@@ -25,11 +25,13 @@ class Fit(NamedTuple):
         temperature: T₀.
         order: the slope of log |T − T₀| against log x; None where T does not change with x beyond its errors.
         p_value: of the residuals: small where T depends on more than x.
+        worst: the largest residual over the error of its measurement.
     """
 
     temperature: Estimate
     order: Estimate | None
     p_value: float
+    worst: float
 
 
 def fit(x: np.ndarray, values: np.ndarray, errors: np.ndarray) -> Fit:
@@ -40,12 +42,29 @@ def fit(x: np.ndarray, values: np.ndarray, errors: np.ndarray) -> Fit:
     >>> round(euler.temperature.value, 4), round(euler.order.value, 1)
     (0.1, 1.1)
     """
-    found, covariance, p_value = _least_squares(x[:, None] ** POWERS, values, errors)
+    design = x[:, None] ** POWERS
+    found, covariance, p_value = _least_squares(design, values, errors)
+    worst = float(np.max(np.abs(values - design @ found) / errors))
     temperature = Estimate(float(found[0]), float(covariance[0, 0] ** 0.5))
     _, _, p_flat = _least_squares(np.ones((x.size, 1)), values, errors)
     flat = p_flat > FLAT
     order = None if flat else _order(x, values - temperature.value, np.hypot(errors, temperature.error))
-    return Fit(temperature, order, p_value)
+    return Fit(temperature, order, p_value, worst)
+
+
+def power(steps: np.ndarray, values: np.ndarray, errors: np.ndarray) -> Estimate:
+    """d log T/d log h over steps of sizes h, h/2, h/4, …, largest first, and its standard error.
+
+    The weights are those of equal relative errors, not of the measured ones: where these come from few chains, they
+    are correlated with the values, and would pull the slope.
+
+    >>> round(power(np.array([0.1, 0.05, 0.025]), np.array([0.2, 0.1, 0.05]), np.full(3, 1e-3)).value, 9)
+    1.0
+    """
+    weights = np.log(steps) - np.mean(np.log(steps))
+    weights /= np.sum(weights**2)
+    value = float(weights @ np.log(values))
+    return Estimate(value, float(np.linalg.norm(weights * errors / values)))
 
 
 def _order(x: np.ndarray, bias: np.ndarray, errors: np.ndarray) -> Estimate | None:

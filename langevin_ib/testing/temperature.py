@@ -12,7 +12,7 @@ from scipy import stats
 
 from langevin_ib.errors import ConfigError
 from langevin_ib.testing import suspects
-from langevin_ib.testing.extrapolation import Estimate, Fit, at_zero, fit
+from langevin_ib.testing.extrapolation import Estimate, Fit, at_zero, fit, power
 from langevin_ib.testing.sampler import Length, Path, Sampler, resolved, simulate
 from langevin_ib.testing.target import COPIES, Target, standard
 
@@ -21,7 +21,8 @@ BURN_IN = 0.2  # of a run
 WEAKEST = 0.05  # relative error of T beyond which nothing is said
 NO_FIT = 1e-6  # p-value of the extrapolation below which there is none, if the bias is as large as T itself
 POWER = 0.25  # of h in T, from which on T is said to depend on h
-TESTS = 3  # that share the level: T of springs, T elsewhere, the time scale
+TESTS = 5  # that share the level: T of springs, T elsewhere, the power of h, whether there is a T, the time scale
+LEAST_CHAINS = 16  # errors are those of chains; of fewer, Student's t asks for more than steps can give
 FAR = 8.0  # standard deviations from which a relaxation starts
 SPANS = 2.0, 0.5  # Λt of a relaxation; the shorter one where nothing is left after the longer
 ONE_RATE = 0.15  # relative, within which rates of relaxation count as one time scale
@@ -61,7 +62,8 @@ class EffectiveTemperature:
         noise_factor: variance of its noise over 2hT; None without a time scale.
         stable: the largest hΛ that keeps all chains bounded; infinite if none was found up to 64.
         rows: every temperature that was measured.
-        passed: whether temperature and time scale (if it has one) are those claimed.
+        passed: whether temperature and time scale (if it has one) are those claimed; False where undecided.
+        decided: whether enough was simulated to tell.
         verdict: in plain English.
     """
 
@@ -78,6 +80,7 @@ class EffectiveTemperature:
     stable: float
     rows: tuple[Row, ...]
     passed: bool
+    decided: bool
     verdict: str
 
     def __bool__(self) -> bool:
@@ -94,25 +97,24 @@ class _Measured(NamedTuple):
     claimed: float
     step_size: float
     fit: Fit
+    slope: Estimate
     power: float
     elsewhere: Estimate
     product: float
     bias: Estimate
+    lawless: bool
     clock: Estimate | None
     stable: float
-    chains: int
-    level: float
+    critical: float
     span: tuple[float, float]
 
     @property
-    def lawless(self) -> bool:
-        """Whether no temperature with a bias describes what was measured."""
-        return self.fit.p_value < NO_FIT and abs(self.bias.value) > 1.0
-
-    @property
-    def critical(self) -> float:
-        """Standard errors beyond which something is off, by Student's t of the chains and Bonferroni's rule."""
-        return float(stats.t.isf(0.5 * self.level / TESTS, self.chains - 1))
+    def decided(self) -> bool:
+        """Whether it is precise enough: a T̂ known to `WEAKEST`, and a power of h that is small or surely is none."""
+        if self.lawless:
+            return True
+        T, error = self.fit.temperature
+        return error <= WEAKEST * abs(T) and (self.power != 0 or abs(self.slope.value) <= POWER)
 
     def off(self, estimate: Estimate, wanted: float) -> bool:
         """Whether an estimate is further away than chance."""
@@ -142,13 +144,15 @@ def effective_temperature(
         temperature: T, as claimed. At T = 1 mistakes in T cannot be seen, and at 2 or ½ not told from a factor of two.
         step_size: h, the largest at which it runs. Stiffnesses follow from it; they are smaller where hΛ = 0.2 is more
             than a tenth of what is stable.
-        chains: how many; by default 512, of a step in NumPy that moves one chain 48.
+        chains: how many, from 16; by default 512, of a step in NumPy that moves one chain 48.
         steps: of the run at h; at h/2 twice as many. By default 4000; in NumPy 2000, or 1000.
         seed: of all that is drawn.
-        level: the probability with which a sampler that is right is said to be wrong.
+        level: the probability with which a sampler that is right is said to be wrong. Where too little was simulated
+            to tell, nothing is said: `decided` is False.
 
     Raises:
-        ConfigError: the step fails, or takes no randomness from its key, or is unstable from hΛ = 1/256 on.
+        ConfigError: there are fewer than 16 chains; or the step fails, takes no randomness from its key, or is
+            unstable from hΛ = 1/256 on.
 
     >>> import numpy as np
     >>> def step(rng, x, gradient, h):
@@ -160,11 +164,11 @@ def effective_temperature(
     False
     """
     _check_numbers(temperature=temperature, step_size=step_size, level=level)
+    if chains is not None and chains < LEAST_CHAINS:
+        raise ConfigError("chains", f"a whole number from {LEAST_CHAINS}, as errors are those of chains", chains)
     sampler = resolved(step, standard(temperature, PRODUCT / step_size), step_size)
     defaults = SIZES["batched" if sampler.batched else sampler.backend]
     size = _Size(chains or defaults[0], steps or defaults[1], defaults[2], seed)
-    if size.chains < 8:
-        raise ConfigError("chains", "a whole number from 8, as errors are those of chains", size.chains)
     stable = _stable(sampler, temperature, step_size, seed)
     if not stable:
         raise ConfigError(
@@ -173,8 +177,8 @@ def effective_temperature(
     target = standard(temperature, min(PRODUCT, 0.1 * stable) / step_size)
     halved = [step_size / 2**i for i in range(HALVINGS)]
     rows = [row for i, h in enumerate(halved) for row in _rows(target, h, _run(sampler, target, (h, 2**i), size))]
-    measured = _measured(rows, temperature, step_size)._replace(
-        clock=_clock(sampler, target, halved[-2:], size), stable=stable, chains=size.chains, level=level
+    measured = _measured(rows, temperature, step_size, (size.chains, level))._replace(
+        clock=_clock(sampler, target, halved[-2:], size), stable=stable
     )
     return _judged(measured, tuple(rows))
 
@@ -219,22 +223,36 @@ def _rows(target: Target, h: float, path: Path) -> list[Row]:
     return [Row(h, float(kappa), *pair) for kappa, *pair in zip((*springs, math.nan), means, errors, strict=True)]
 
 
-def _measured(rows: list[Row], claimed: float, step_size: float) -> _Measured:
+def _critical(chains: int, level: float, tests: int = TESTS) -> float:
+    """Standard errors beyond which something is off, by Student's t of the chains and Bonferroni's rule."""
+    return float(stats.t.isf(0.5 * level / tests, chains - 1))
+
+
+def _measured(rows: list[Row], claimed: float, step_size: float, of: tuple[int, float]) -> _Measured:
+    """What rows say, of so many chains and at a level; the time scale and what is stable are not known yet."""
     springs = np.array([row for row in rows if not math.isnan(row.stiffness)])
     others = np.array([row for row in rows if math.isnan(row.stiffness)])
+    critical = _critical(*of)
     h, kappa, values, errors = springs.T
-    soft = values[kappa == min(kappa)]
-    power = round(2 * math.log2(soft[-2] / soft[-1])) / 2 if (soft > 0).all() else 0.0
-    power = power if abs(power) > POWER else 0.0
-    scale = (h / step_size) ** power
+    soft = kappa == min(kappa)
+    slope = power(h[soft], values[soft], errors[soft])
+    seen = abs(slope.value) > max(POWER, critical * slope.error)
+    exponent = round(2 * slope.value) / 2 if seen else 0.0
+    scale = (h / step_size) ** exponent
     fitted = fit(h * kappa, values / scale, errors / scale)
-    scale = (others[:, 0] / step_size) ** power
+    scale = (others[:, 0] / step_size) ** exponent
     elsewhere = at_zero(others[:, 0] / step_size, others[:, 2] / scale, others[:, 3] / scale)
-    unit = (kappa == max(kappa)) & (h == step_size)
+    unit = int(np.argmax(h * kappa))
     T0, error0 = fitted.temperature
-    bias = Estimate(float(values[unit][0] / T0 - 1), float(math.hypot(errors[unit][0], error0) / T0))
+    bias = Estimate(float(values[unit] / T0 - 1), float(math.hypot(errors[unit], error0) / T0))
+    # No temperature: some measurement is off the fit, and the bias exceeds T̂ itself; neither by chance.
+    strange = fitted.p_value < NO_FIT and fitted.worst > _critical(*of, TESTS * len(values))
+    excess = abs(values[unit] - T0) - abs(T0)
+    lawless = bool(strange and excess > critical * math.hypot(errors[unit], 2 * error0))
     product, span = step_size * max(kappa), (float(min(values)), float(max(values)))
-    return _Measured(claimed, step_size, fitted, power, elsewhere, product, bias, None, math.inf, 0, 0.0, span)
+    return _Measured(
+        claimed, step_size, fitted, slope, exponent, elsewhere, product, bias, lawless, None, math.inf, critical, span
+    )
 
 
 def _clock(sampler: Sampler, target: Target, steps: list[float], size: _Size) -> Estimate | None:
@@ -291,8 +309,8 @@ def _stable(sampler: Sampler, temperature: float, step_size: float, seed: int) -
 
 def _judged(measured: _Measured, rows: tuple[Row, ...]) -> EffectiveTemperature:
     temperature, clock = measured.fit.temperature, measured.clock
-    precise = temperature.error <= WEAKEST * abs(temperature.value) and not measured.lawless
-    right = precise and measured.power == 0 and not measured.off(temperature, measured.claimed)
+    known = measured.decided and not measured.lawless
+    right = known and measured.power == 0 and not measured.off(temperature, measured.claimed)
     same = not measured.off(measured.elsewhere, measured.claimed)
     timely = clock is None or not _wrong_clock(measured)
     return EffectiveTemperature(
@@ -309,7 +327,8 @@ def _judged(measured: _Measured, rows: tuple[Row, ...]) -> EffectiveTemperature:
         stable=measured.stable,
         rows=rows,
         passed=right and same and timely,
-        verdict=" ".join(_sentences(measured, precise, right, same, timely)),
+        decided=measured.decided,
+        verdict=" ".join(_sentences(measured, right, same, timely)),
     )
 
 
@@ -319,7 +338,7 @@ def _wrong_clock(measured: _Measured) -> bool:
     return clock is not None and measured.off(clock, 1.0) and not suspects.near(*clock, 1.0, suspects.CLOCK)
 
 
-def _sentences(measured: _Measured, precise: bool, right: bool, same: bool, timely: bool) -> list[str]:
+def _sentences(measured: _Measured, right: bool, same: bool, timely: bool) -> list[str]:
     (T, error), h, clock = measured.fit.temperature, measured.step_size, measured.clock
     head = f"T = {plus_minus(T, error)} for the claimed {measured.claimed:g}"
     if measured.power:
@@ -332,7 +351,7 @@ def _sentences(measured: _Measured, precise: bool, right: bool, same: bool, time
             f"{measured.claimed:g}, and neither a bias of the step nor a power of h fits that.",
             _stable_line(measured.stable),
         ]
-    if not precise:
+    if not measured.decided:
         return [f"{head}: undecided; more chains or a longer time are needed."]
     if right:
         lines = [f"{head}: right{'' if same else ' on springs'}."]
