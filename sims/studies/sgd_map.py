@@ -55,15 +55,23 @@ RUNS: Mapping[str, Mapping[str, Any]] = {
 }
 RATES = (0.01, 0.05, 0.1)
 ASIDE = 0.05  # of ηs², below and above the threshold
+AWAY = 20.0  # log z from which no chain of η ≥ 0.01 comes back: (1 − ηz)² z > z there
 CHAINS = 1000
 RELAXATIONS = 10  # steps of a simulation, in units of Var log |z'/z| / (E log |z'/z|)²
 
 
 class Simulated(NamedTuple):
-    """Chains of z' = z (1 − η(z − 1 − sε))² from z = 1: a share and a rate, each with its standard error."""
+    """Chains of z' = z (1 − η(z − 1 − sε))² from z = 1: a share and a rate, each with its standard error.
+
+    Attributes:
+        share: below 1e-6, of those that have not run away.
+        away: the share that has, over the top of the well.
+        rate: of log z, of those that have not.
+    """
 
     share: float
     share_se: float
+    away: float
     rate: float
     rate_se: float
 
@@ -109,11 +117,14 @@ def simulate(lr: float, strength: float, steps: int) -> Simulated:
     for step in range(steps):
         if step == steps // 2:
             half = x.copy()
-        x += 2.0 * np.log(np.abs(1.0 + lr - lr * np.exp(x) + noise * rng.standard_normal(CHAINS)))
-    share = float(np.mean(x < np.log(TINY)))
-    rates = (x - half) / (steps - steps // 2)
-    root = CHAINS**0.5
-    return Simulated(share, (share * (1.0 - share)) ** 0.5 / root, float(rates.mean()), float(rates.std()) / root)
+        moved = x + 2.0 * np.log(np.abs(1.0 + lr - lr * np.exp(x) + noise * rng.standard_normal(CHAINS)))
+        x = np.where(x < AWAY, moved, x)  # what has left stays where it is
+    here = x < AWAY
+    share = float(np.mean(x[here] < np.log(TINY)))
+    rates = (x - half)[here] / (steps - steps // 2)
+    root = float(np.sqrt(here.sum()))
+    share_se = (share * (1.0 - share)) ** 0.5 / root
+    return Simulated(share, share_se, float(np.mean(~here)), float(rates.mean()), float(rates.std()) / root)
 
 
 def said(lr: float, strength: float) -> tuple[str, float | None]:
@@ -149,6 +160,7 @@ def collapse(lr: float) -> dict[str, Number]:
         print(
             f"  {side}, ηs² = {strength:.4f}: {words}\n"
             f"    chains below 1e-6: {chains.share:.3f} ± {chains.share_se:.3f}, map: {predicted}; "
+            f"{chains.away:.1%} of all have run away; "
             f"rate of log z in the second half {chains.rate:.5f} ± {chains.rate_se:.5f}, exponent {near.growth:.5f}",
             flush=True,
         )
