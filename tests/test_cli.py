@@ -210,7 +210,7 @@ def test_a_diverging_step_exits_3_names_step_and_chains_and_keeps_what_was_saved
     line = last_error(capsys)
     assert code == 3
     assert "of 64 chains diverged, the first by step" in line
-    assert "with steps of size 0.5; use a smaller step_size" in line
+    assert "with steps of size 0.5; use a smaller --step-size" in line
     assert [path.name for path in tmp_path.iterdir()] == ["uv-old"]
 
 
@@ -353,4 +353,5 @@ def test_sgd_that_diverges_says_that_there_is_no_law(tmp_path, capsys):
     assert len(error.splitlines()) == 1
     assert "chains diverged" in error
     assert "cannot be normalised at z = 0" in error
+    assert "law map: a share" in error
     assert not (tmp_path / "runs").exists()

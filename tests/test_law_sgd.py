@@ -270,3 +270,23 @@ def test_chains_that_still_carry_a_charge_leave_it_undecided():
     summary = run(config).summary
     assert any("χ has not decayed" in doubt for doubt in summary["doubts"])
     assert set(summary["verdicts"].values()) == {"undecided"}
+
+
+@pytest.mark.full
+@pytest.mark.parametrize(
+    ("model", "noise", "lam"),
+    [
+        ("uv", LABELS, 0.0),
+        ("uv", LABELS, 0.3),
+        ("uv", Noise("fresh", 2, 1.0), 0.0),
+        ("hadamard", LABELS, 0.0),
+        ("rotation", LABELS, 0.0),
+    ],
+)
+def test_its_terms_are_those_of_a_steps_own_series(model, noise, lam, x64, monkeypatch):
+    """To 1e-3; control: a drift without half of Itô's term."""
+    found = coordinate(build_model(model), noise, 0.01, weight_decay(lam) if lam else None, 1.0 - lam)
+    assert found.check_terms() is None
+    terms = found._of_a_step
+    monkeypatch.setattr(found, "_of_a_step", lambda z: (terms(z)[0] + 0.25 * terms(z)[1], terms(z)[1]))
+    assert "(S) is not the limit of these steps" in found.check_terms()

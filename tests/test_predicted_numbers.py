@@ -293,23 +293,49 @@ def test_momentum_has_an_error_of_its_own(x64):
 
 @pytest.mark.full
 def test_the_sentence_follows_from_the_estimate():
-    """Skewed noise: the run names the order and says that the error explains the distance; a tenth of it would not."""
-    config = RunConfig(model="helpers:skewed", sampler="sgd", noise="fresh", lr=0.01, chains=256, label_noise=0.0)
-    with jax.enable_x64(True):
-        result = run(config.replace(burn_in=3000, steps=13_000))
-    text = "\n".join(line for line, _ in findings(result))
-    assert "falls like √η, for the gradient noise at the minimum is skewed (skewness -2)" in text
-    assert "is compatible with that" in text
+    """Skewed noise, with momentum, where there is no law map: the run names the order, and whether it explains it.
+
+    A tenth of the estimate would not explain it.
+    """
+    result = _of_skewed_noise(momentum=0.5, lr=0.005)
+    assert "falls like √η, for the gradient noise at the minimum is skewed (skewness -2)" in _said(result)
+    assert "is compatible with that" in _said(result)
     error = result.details.law_error["z"]
-    details = dataclasses.replace(result.details, law_error={"z": error._replace(tv=error.tv / 10.0)})
-    unknown = dataclasses.replace(
-        result, details=dataclasses.replace(details, law_error={})
-    )  # a noise without cumulants
-    assert "(S) is the leading order in η: its own error is not estimated, for the noise fresh does not give its " in (
-        "\n".join(line for line, _ in findings(unknown))
+    assert "times that, which it does not explain" in _said(
+        _with_error(result, {"z": error._replace(tv=error.tv / 10)})
     )
-    wrong = dataclasses.replace(result, details=details)
-    assert "times that, which it does not explain" in "\n".join(line for line, _ in findings(wrong))
+    unknown = _with_error(result, {})  # a noise without cumulants
+    assert "(S) is the leading order in η: its own error is not estimated, for the noise fresh does not give its " in (
+        _said(unknown)
+    )
+
+
+@pytest.mark.full
+def test_the_part_of_s_is_that_between_map_and_s_and_the_estimate_is_of_it():
+    """Skewed noise: the run splits the distance from (S); control: the draws are nearer to map by far."""
+    result = _of_skewed_noise(lr=0.01)
+    (about,) = result.details.map.values()
+    estimate = result.details.law_error["z"].tv
+    assert 0.5 < about.from_s / estimate < 2.0
+    laws = result.invariants["z"].laws
+    far, near = laws["sgd"].comparison.tv, laws["map"].comparison.tv
+    assert f"its own part of the {far:.4f} measured is TV {about.from_s:.4f}" in _said(result)
+    assert f"estimated from the moments of a step, to a factor of 2, {estimate:.4f}, like √η" in _said(result)
+    assert near < 0.5 * far
+
+
+def _of_skewed_noise(**settings):
+    config = RunConfig(model="helpers:skewed", sampler="sgd", noise="fresh", chains=256, label_noise=0.0, **settings)
+    with jax.enable_x64(True):
+        return run(config.replace(burn_in=3000, steps=13_000))
+
+
+def _said(result):
+    return "\n".join(line for line, _ in findings(result))
+
+
+def _with_error(result, error):
+    return dataclasses.replace(result, details=dataclasses.replace(result.details, law_error=error))
 
 
 @pytest.mark.full

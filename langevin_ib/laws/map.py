@@ -52,6 +52,10 @@ STENCIL = 6
 KNOWN, NEAR_ZERO = 1e-9, 1e-6  # of a density's top, and of a radius' range: where `log_density` begins
 
 
+class RunawayError(LawError):
+    """Steps carry chains off: no stationary law, whatever (S) says."""
+
+
 class AboutMap(NamedTuple):
     """What a run says of the law of one scalar besides its masses.
 
@@ -175,7 +179,7 @@ class MapLaw:
 
     Raises:
         CollapseError: every chain ends at 0.
-        LawError: its mass runs away from the grid or the branch.
+        RunawayError: its mass runs away from the grid or the branch.
     """
 
     def __init__(self, step: StepMap, law: Coordinate | None):
@@ -186,7 +190,7 @@ class MapLaw:
         self.fine = self._stationary(_narrowed(rough, POINTS[1]), COUNTS[1])
         leak = self.fine.leak
         if not leak <= LEAK:
-            raise LawError(
+            raise RunawayError(
                 f"law map: a share {leak:.2g} of the chains leaves the branch, or runs away, at every step: there is "
                 "no stationary law, use a smaller lr or less noise"
             )

@@ -49,6 +49,7 @@ SEPARATE = 1e-7
 PROBES = 6
 ERROR_DEGREE = 48  # of the series for the error of (S); it need not be exact
 ERROR_PANELS = 2
+SAME = 1e-3  # relative difference of two ways to the terms of (S) above which one is wrong
 SKEWED = 1e-3  # skewness of the noise at the minimum below which its third cumulant counts as none
 
 
@@ -268,7 +269,7 @@ class Coordinate:
             return process.drift[index], process.diffusion[index, index]
 
         def increment(z):
-            """Moments of a step's change of log |z| or z, those without a third cumulant, |∇|², and cumulants."""
+            """Moments of a step's change of log |z| or z, without a third cumulant, |∇|², cumulants; ηa and ηb²."""
             y = jnp.asarray(base_point).at[index].set(z)
             point = descent.chart.section(y)
             flat, unravel = ravel_pytree(point)
@@ -300,7 +301,8 @@ class Coordinate:
                 return jnp.stack(raw_moments)
 
             steepness = (length / jnp.abs(z) if self.multiplies else length) ** 2
-            return moments(noise.third), moments(jnp.zeros_like(fourth)), steepness, noise.second, noise.third
+            leading = jnp.stack([change[0] + change[2] * noise.second, change[1] ** 2 * noise.second])
+            return moments(noise.third), moments(jnp.zeros_like(fourth)), steepness, noise.second, noise.third, leading
 
         self._lr, self._remedy = descent.lr, weaker(descent)
         self._drift_and_diffusion, self._increment = on_host(at), on_host(increment)
@@ -392,9 +394,28 @@ class Coordinate:
         mass /= mass.sum()
         change = (mass * excess(self._step_place(nodes.z))).sum(axis=1)
         change -= mass.sum(axis=1) * change.sum()
-        variance, skew = (float(part[0]) for part in self._increment(np.array([self.middle]))[3:])
+        variance, skew = (float(part[0]) for part in self._increment(np.array([self.middle]))[3:5])
         skewness = skew / variance**1.5 if variance > 0 else 0.0
         return OwnError(0.5 if abs(skewness) > SKEWED else 1.0, 0.5 * float(np.abs(change).sum()), skewness)
+
+    def check_terms(self) -> str | None:
+        """Whether ηa and ηb² at the minimum of the loss are those of a step's own series in the kick; if not, a line.
+
+        There the gradient is zero, and to second order in the kick both are the same numbers, from other code: Itô's
+        formula with the covariance of all parameters, and the Taylor series of x after a step along the normal.
+        """
+        z = np.array([self.middle])
+        claimed = np.array([float(part[0]) for part in self._of_a_step(z)])
+        series = np.asarray(self._increment(z)[5][0], float)
+        size = np.abs(claimed) + np.abs(series) + SAME * np.array([np.sqrt(series[1]), 0.0])
+        for what, one, other, scale in zip(("drift", "noise"), claimed, series, size, strict=True):
+            if not abs(one - other) <= SAME * scale:
+                return (
+                    f"law sgd: at the minimum of the loss (S) has {what} {one:.4g} a step in {self.name}"
+                    f"{', relative to it' if self.multiplies else ''}, and the series of a step {other:.4g}: "
+                    "(S) is not the limit of these steps"
+                )
+        return None
 
     def _expanded(self, edges: Float[np.ndarray, " edges"]) -> _Expansion:
         """The moments of a step's change over a window."""
@@ -402,13 +423,16 @@ class Coordinate:
         angles = np.pi * (np.arange(ERROR_DEGREE) + 0.5) / ERROR_DEGREE
         x = 0.5 * (low + high) + 0.5 * (high - low) * np.cos(angles)
         z = self.sign * np.exp(x) if self.multiplies else x
-        drift, diffusion = self._drift_and_diffusion(z)
         moments, symmetric, steepness, *_ = self._increment(z)
-        noise, drift = self._lr * diffusion, self._lr * drift
-        if self.multiplies:
-            noise = noise / z**2
-            drift = drift / z - 0.5 * noise
-        return _Expansion(low, high, x, drift, noise, moments, symmetric, steepness)
+        return _Expansion(low, high, x, *self._of_a_step(z), moments, symmetric, steepness)
+
+    def _of_a_step(self, z: Float[np.ndarray, " n"]) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
+        """ηa and ηb² of x."""
+        drift, diffusion = (self._lr * part for part in self._drift_and_diffusion(z))
+        if not self.multiplies:
+            return drift, diffusion
+        noise = diffusion / z**2
+        return drift / z - 0.5 * noise, noise
 
     def _bulk(self) -> tuple[np.ndarray, np.ndarray]:
         """A grid in x over the bulk of law (S), and the mass at its points."""

@@ -15,7 +15,7 @@ from langevin_ib.laws import Law, bin_masses
 from langevin_ib.laws import map as exact
 from langevin_ib.laws import sgd as limit
 from langevin_ib.laws.candidates import KnownLaw, LawAbout, Masses
-from langevin_ib.laws.map import AboutMap, MapLaw
+from langevin_ib.laws.map import AboutMap, MapLaw, RunawayError
 from langevin_ib.laws.sgd import CollapseError, Coordinate, Descent, TailError, check_closed
 from langevin_ib.laws.step_map import StepMap, check_map
 from langevin_ib.runs.windows import Window
@@ -89,6 +89,8 @@ def build_laws(descent: Descent, middle: np.ndarray, plain: bool) -> OwnLaws:
             raise
         except LawError as error:
             missing.append(str(error))
+            if isinstance(error, RunawayError):  # chains are gone before they would collapse, as (S) has it
+                tail = None
             if descent.noise.record.cumulants is not None and coordinates is not None:
                 coordinates, more = _expanded(coordinates)
                 missing += more

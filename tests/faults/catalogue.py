@@ -3,6 +3,8 @@
 Some were set after a miss, and the page says so (docs/trust.md, "How the runs were chosen"): hadamard's κ 100, then 10,
 then 1, as weights between laws are nearly constant where it is stiff; label's 500 chains, then 800, as blocks share
 keys only where there are two; the limit of float32-sums 1e-7, then 1e-8 (`ROUNDED_SUM` of langevin_ib.runs.selfchecks).
+The runs main, unequal and relu came after three faults had been missed by the others; relu's inputs 2, then 5, as on an
+orbit that hardly changes volumes its fault is next to none.
 A fault that was missed stays in the list, with the reason as `unseen`.
 """
 
@@ -21,6 +23,7 @@ RUNS: dict[str, dict[str, Any]] = {
     # every draw. 1000 chains are no whole number of blocks.
     "uv": {**_LANGEVIN, "reference": "none"},
     "uv-mala": _LANGEVIN,
+    "main": {"beta": 10.0},  # the main command itself
     "decay": {**_LANGEVIN, "steps": 60_000, "thin": 100, "confine": "weight-decay", "reference": "none"},
     "hard": {"beta": 10.0, "chains": 1000, "steps": 10_000, "confine": "hard"},
     "mala": {"beta": 10.0, "chains": 1000, "steps": 20_000, "integrator": "mala", "reference": "none"},
@@ -32,6 +35,21 @@ RUNS: dict[str, dict[str, Any]] = {
         "chains": 500,
         "steps": 40_000,
         "law_draws": 200_000,
+    },
+    "unequal": {
+        **_LANGEVIN,
+        "model": "tests.faults.models:unequal",
+        "beta": 40.0,
+        "confine": "weight-decay",
+        "reference": "none",
+    },
+    "relu": {
+        "model": "relu",
+        "options": {"width": 1, "inputs": 5},
+        "confine": "weight-decay",
+        "chains": 500,
+        "steps": 40_000,
+        "reference": "none",
     },
     "label": {**_SGD, "label_noise": 1.0, "chains": 800},  # of two blocks, the last not whole
     "minibatch": {**_SGD, "noise": "minibatch", "batch_size": 4, "momentum": 0.5, "options": {"samples": 16}},
@@ -123,7 +141,7 @@ _SGD_FAULTS = (
 # Of what steps are held against, which is a fault of the check alone; and of what chains, check and laws are made of.
 _STATED = (
     Fault("stated-temperature-3%", _LM, "_mean_after", "step_size * temperature / 2.0",
-        "1.03 * step_size * temperature / 2.0", ("uv",)),
+        "1.03 * step_size * temperature / 2.0", ("uv", "main")),
     Fault("stated-kappa-10%", "langevin_ib.dynamics.confinement", "claimed_potential",
         "model.loss(params) + strengths.energy", "model.loss(params) + 1.1 * strengths.energy", ("uv",)),
     Fault("loss-10%", "langevin_ib.models.families.uv", "uv", "0.5 * (product(params) - target) ** 2",
@@ -187,12 +205,10 @@ _JUDGED = (
         "return _log_measure(reduction, t, z) - energy(t)", "return _log_measure(reduction, t, z) - 0.5 * energy(t)",
         ("decay",)),
     Fault("orbit-integral-too-narrow", "langevin_ib.laws.orbit", "log_orbit_integral", "- growth[a] * t",
-        "- 0.5 * growth[a] * t - 0.3 * t**2", ("hadamard",),
-        unseen="hadamard has no growth, and 0.3 t² is little on an orbit that is held so near: its law hardly moves"),
+        "- 0.5 * growth[a] * t - 0.3 * t**2", ("hadamard", "relu")),
     Fault("orbit-measure-left-out", _CONFINED, "_confined_log_density",
         "return _log_measure(reduction, t, z) - energy(t)",
-        "return 0.0 * _log_measure(reduction, t, z) - energy(t)", ("uv", "decay"),
-        unseen="it is no fault for uv, whose |det ∂θ/∂(t, z)| is the same everywhere"),
+        "return 0.0 * _log_measure(reduction, t, z) - energy(t)", ("uv", "unequal")),
     Fault("orbit-integral-without-its-width", "langevin_ib.laws.orbit", "log_orbit_integral",
         "jnp.log((high - low) / NODES)", "jnp.log(1.0 / NODES)", ("hadamard",)),
     Fault("weight-for-its-root", "langevin_ib.laws.draws", "LawDraws.log_weight",

@@ -256,7 +256,9 @@ def resolve_descent(config: RunConfig, stage: Callable[[str], Stage]) -> Resolve
     say_collapse(within.about)
     momentum = float(config.momentum or 0)
     known = within.laws if descent.noise.record.cumulants is not None else {}
-    errors = {name: (own.coordinates or {})[name].error(edges[name], momentum) for name in known}
+    limits = {name: (own.coordinates or {})[name] for name in known}
+    errors = {name: coordinate.error(edges[name], momentum) for name, coordinate in limits.items()}
+    doubts += [Doubt("law", text) for text in (each.check_terms() for each in limits.values()) if text is not None]
     return ResolvedDescent(
         config=schedule_config,
         descent=descent,
