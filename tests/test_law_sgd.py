@@ -279,7 +279,6 @@ def test_chains_that_still_carry_a_charge_leave_it_undecided():
         ("uv", LABELS, 0.0),
         ("uv", LABELS, 0.3),
         ("uv", Noise("fresh", 2, 1.0), 0.0),
-        ("hadamard", LABELS, 0.0),
         ("rotation", LABELS, 0.0),
     ],
 )
