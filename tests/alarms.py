@@ -99,9 +99,12 @@ def case_of(index: int) -> tuple[str, dict[str, Any]]:
 
 def told_by(index: int) -> dict[str, Any]:
     """What a run says."""
-    from langevin_ib import RunConfig, run  # noqa: PLC0415 - `--show` needs no JAX
+    import jax  # noqa: PLC0415 - `--show` needs none
+
+    from langevin_ib import RunConfig, run  # noqa: PLC0415
     from langevin_ib.errors import LangevinIBError  # noqa: PLC0415
 
+    jax.clear_caches()  # of programs that no other run takes: those of hundreds of runs fill the memory
     name, settings = case_of(index)
     began, told = time.process_time(), {"index": index, "case": name, "seed": settings["seed"]}
     try:

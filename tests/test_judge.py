@@ -11,6 +11,7 @@ import pytest
 from langevin_ib import RunConfig
 from langevin_ib.ensemble.records import Schedule
 from langevin_ib.laws.candidates import KnownLaw, LawAbout, Masses
+from langevin_ib.runs.doubts import health_doubts
 from langevin_ib.runs.judge import judge
 from langevin_ib.runs.plan import Plan, build_reduction
 from langevin_ib.runs.process import Check, Draws, Prepared
@@ -203,3 +204,25 @@ def test_a_fitted_law_is_named_as_the_nearer_one_where_it_is(main):
     swapped = judge(prepared(candidates=(law("sgd", RIGHT, "own"), fitted)), main)
     assert swapped.nearest is not None
     assert (swapped.nearest.law, swapped.nearest.decided) == ("sgd", False)
+
+
+@pytest.mark.parametrize(
+    ("info", "stood", "doubted"),
+    [
+        ({}, {0: 120}, True),  # a kernel that refuses nothing does not stand still
+        ({"acceptance_rate": 0.6}, {0: 120}, False),
+        ({"rejected": 0.01}, {0: 120}, True),  # a step that is rejected is a bias of an unadjusted kernel
+        ({"acceptance_rate": 0.6}, {0: 1200}, True),  # for a tenth of the run
+        ({"acceptance_rate": 0.6}, dict.fromkeys(range(CHAINS), 120), True),  # and so many chains are felt
+    ],
+)
+def test_a_chain_that_stands_still_is_doubted_unless_it_was_refused_and_is_not_felt(info, stood, doubted):
+    still = np.zeros(CHAINS, int)
+    still[list(stood)] = list(stood.values())
+    sample = dataclasses.replace(
+        sample_of(RIGHT),
+        info={name: np.full(CHAINS, value) for name, value in info.items()},
+        still=Stillness(still, 2 * still),
+        engine=Engine(1, 256, steps=(10_000,)),
+    )
+    assert [doubt.about for doubt in health_doubts(sample)] == ["frozen"] * doubted

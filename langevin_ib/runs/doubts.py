@@ -6,18 +6,20 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import scipy
+from jaxtyping import Int
 
 from langevin_ib.config.processes import LangevinSettings, ProcessSettings
 from langevin_ib.runs.result import Joint, LawResult, Mixing, Reference, StepCheck, WindowShare, worst_of
 from langevin_ib.statistics import compare
 from langevin_ib.statistics.coefficient import Coefficient
-from langevin_ib.statistics.compare import p_is
+from langevin_ib.statistics.compare import FROZEN_SHARE, p_is
 from langevin_ib.statistics.convergence import DRIFT_LEVEL, R_HAT_LIMIT
 from langevin_ib.statistics.records import Absent, Doubt
 from langevin_ib.statistics.sample import Sample
 
 CONTRADICTION_LEVEL = 1e-4  # false-positive rate of each of the comparisons that `contradictions` makes
-FROZEN_STEPS = 100  # of a kernel that accepts half of its proposals, once in 10³⁰ times
+FROZEN_STEPS = 100  # of a kernel that accepts half of its proposals everywhere, once in 10³⁰ times
+STANDING = 0.1  # of a chain's steps, for which one of an adjusted kernel may stand still
 LEAST_ACCEPTANCE = 0.05
 # What doubts are about that may follow from chains that have not settled: identities of four-point runs are summed over
 # many records at a time, and the trace and the chains' independence are held against those of a stationary run.
@@ -108,7 +110,7 @@ def health_doubts(sample: Sample, process: type[ProcessSettings] = LangevinSetti
     doubts, width = [], sample.engine.width
     steps, until = (np.asarray(part) for part in sample.still)
     frozen = np.flatnonzero(steps >= FROZEN_STEPS)
-    if frozen.size:
+    if frozen.size and not _refused_now_and_then(sample, steps[frozen]):
         worst = int(frozen[np.argmax(steps[frozen])])
         text = (
             f"{frozen.size} of {steps.size} chains stood still for {FROZEN_STEPS} steps or more, the longest, chain "
@@ -125,6 +127,18 @@ def health_doubts(sample: Sample, process: type[ProcessSettings] = LangevinSetti
         )
         doubts.append(Doubt("acceptance", text, share, LEAST_ACCEPTANCE))
     return doubts
+
+
+def _refused_now_and_then(sample: Sample, steps: Int[np.ndarray, " frozen"]) -> bool:
+    """Whether chains that stood still are those of an adjusted kernel, too few and too short to be felt.
+
+    In the tails, where the potential is steep, such a kernel may refuse a hundred proposals in a row, and is right to.
+    """
+    if "acceptance_rate" not in sample.info or not sample.engine.steps:
+        return False
+    longest = max(sample.engine.steps)
+    share = float(np.sum(steps)) / (longest * len(sample.whole.value.n))
+    return share < FROZEN_SHARE and float(np.max(steps)) < STANDING * longest
 
 
 def contradictions(
