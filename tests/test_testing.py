@@ -181,6 +181,21 @@ def test_the_extrapolation_keeps_its_level():
     ("step", "settings", "message"),
     [
         (lambda key, x, gradient, h: x, {}, "step must be one whose randomness comes from its key"),
+        (
+            lambda key, x, gradient, h: x - h * gradient(x) + np.random.normal(size=x.shape),  # noqa: NPY002
+            {},
+            "step must be one whose randomness comes from its key alone, got another state for the same key",
+        ),
+        (
+            Sampler(lambda rng, x, gradient, h: x - h * gradient(x) + rng.normal(size=x.shape[1:]), batched=True),
+            {},
+            "step must be one with random numbers of each chain's own, got 64 chains that move as one",
+        ),
+        (
+            lambda key, x, gradient, h: (x + jax.random.normal(key, x.shape), 1),
+            {},
+            "step must be one that returns a state like that of `init`",
+        ),
         (lambda key, x, gradient, h: x[:2], {}, "step must be one that keeps the position's shape (8,), got (2,)"),
         (lambda key, x, gradient, h: key.nothing, {}, "step must be a function (key, state, gradient, step_size)"),
         (by_hand(lambda h: h), {"temperature": -1.0}, "temperature must be a positive number, got -1.0"),
@@ -217,6 +232,17 @@ def test_a_law_stays_under_metropolis_and_not_without_its_correction():
     wrong = check_invariance(metropolis(law, 1.0), law, key=jax.random.key(0), steps=3)
     assert not wrong
     assert "The law does not stay" in wrong.verdict
+
+
+def test_a_step_with_randomness_from_elsewhere_is_refused_and_one_that_gives_no_number_fails():
+    def elsewhere(key, x):
+        return 0.7 * x + 0.51**0.5 * np.random.normal(size=np.shape(x))  # noqa: NPY002
+
+    with pytest.raises(ConfigError, match="randomness comes from its key alone, got another state for the same key"):
+        check_invariance(elsewhere, dist.Normal(), key=0)
+    assert not check_invariance(lambda key, x: x * jnp.nan, dist.Normal(), key=0, draws=64)
+    still = check_invariance(lambda key, x: x, dist.Normal(), key=0, draws=64)
+    assert still.verdict.endswith("No chain moved.")
 
 
 @pytest.mark.full

@@ -180,7 +180,8 @@ def telescoped_gaps(q: int, k: int, thin: int) -> Accumulator:
 
     θ₀ is the first draw of a stretch and the sum begins at the second: what follows is then a martingale about a point
     of its past, with the noise of |θ − θ₀| and not of |θ|. The gaps of the `thin` steps between two draws are estimated
-    by the first of them for one step (then nothing is estimated), else by the trapezoidal rule.
+    by the first of them for one step (then nothing is estimated), else by the trapezoidal rule, which is off where the
+    mean gap, given θ₀, still falls: by ½x coth(½x) − 1 of it after a change by e^−x between two draws.
 
     Args:
         q: size of positions; 0 leaves φ_0 about 0.

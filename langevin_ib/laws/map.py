@@ -7,9 +7,10 @@ every φ. For uv under label noise g = z (1 − η(z − y − sε))².
 φ is known by its values on an even grid (in log |z| where steps multiply z, as those of a product; in z on the whole
 line; in |z|, even, for a radius, which a step may carry across 0) and interpolated there by polynomials of the fifth
 degree. The mean over κ is a sum over the kicks of the noise, `dynamics.kicks`. That makes a sparse matrix whose left
-null vector is π by quadrature weights: no map has to be inverted, and none to be monotone. Below the grid of a product
-steps are a random walk in log |z|, the density is like |z|^α with E |z'/z|^−α = 1, and all of that is one more state.
-Bin masses are integrals of a cubic spline through the density. The same on a coarser grid with coarser
+null vector is π by quadrature weights: no map has to be inverted, and none to be monotone. Noise without bounds carries
+a chain off at last; where that is up to 1e-7 of them in a step, π is the law of those that are there still. Below the
+grid of a product steps are a random walk in log |z|, the density is like |z|^α with E |z'/z|^−α = 1, and all of that is
+one more state. Bin masses are integrals of a cubic spline through the density. The same on a coarser grid with coarser
 kicks says how good they are.
 
 Source: Ulam, A Collection of Mathematical Problems, section VI.4, for the operator on bins; Kesten, Acta Math. 131
@@ -44,7 +45,7 @@ ACCURATE = 1e-3  # TV between the bin masses of two grids above which there is n
 SETTLED = 1e-4  # the same, above which both are refined again
 FINER = 2.0**0.5  # points and count of the next grid
 MOST_POINTS, MOST_COUNT = 3200, 28
-LEAK = 1e-9  # mass that may leave the grid, or the branch, in a step
+LEAK = 1e-7  # mass that may leave the grid, or the branch, in a step: the law is then that of the chains that have not
 FALL = 60.0  # log of the density below its top at the lower end of the grid
 DEEPEST = 1e-7  # of |z| over its middle, where the grid begins at the latest
 TINY = 1e-6  # |z| below which chains are said to have collapsed
@@ -65,6 +66,8 @@ class AboutMap(NamedTuple):
         growth: E log |z'/z| of a step near z = 0, the Lyapunov exponent there; None where steps do not multiply z.
         below_window: mass of the law nearer to 0 than the window; on the line below it.
         below_tiny: mass below |z| = 1e-6.
+        leak: of the chains that follow it, the share that runs away, or leaves the branch, in a step; 0 where
+            it is below 1e-9.
     """
 
     accuracy: float
@@ -72,6 +75,7 @@ class AboutMap(NamedTuple):
     growth: float | None
     below_window: float
     below_tiny: float
+    leak: float = 0.0
 
 
 class Grid(NamedTuple):

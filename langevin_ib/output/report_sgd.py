@@ -97,6 +97,8 @@ def _charge(details: SgdDetails) -> str:
 def _exact(name: str, about: AboutMap) -> str:
     """The law `map` of a scalar: how well it is known, and how far it is from collapse."""
     text = f"map is the law of {name} at this η without expansion, its bin masses known to TV {about.accuracy:.1g}"
+    if about.leak:
+        text += f", of the chains that have not run away, as {about.leak:.1g} of them do in a step"
     if about.growth is None:
         return text
     below = f"{about.below_window:.2g} of it lies nearer to 0 than the window"

@@ -16,13 +16,14 @@ from langevin_ib.laws import map as exact
 from langevin_ib.laws import sgd as limit
 from langevin_ib.laws.candidates import KnownLaw, LawAbout, Masses
 from langevin_ib.laws.map import AboutMap, MapLaw, RunawayError
-from langevin_ib.laws.sgd import CollapseError, Coordinate, Descent, TailError, check_closed
+from langevin_ib.laws.sgd import CollapseError, Coordinate, Descent, OwnError, TailError, check_closed
 from langevin_ib.laws.step_map import StepMap, check_map
 from langevin_ib.runs.windows import Window
 
 log = logging.getLogger(__name__)
 
 WITH_MOMENTUM = "law map: with momentum a step depends on the velocity too, not on its place and the noise alone"
+SAID_LEAK = 1e-9  # share of the chains that runs away in a step from which it is said before the run
 SAID_BELOW = 0.01  # mass below |z| = 1e-6 from which it is said before the run
 
 
@@ -42,11 +43,13 @@ class OwnLaws(NamedTuple):
         coordinates: with a law (S); None if not all have one.
         maps: their laws `map`; None if not all have one.
         missing: a line for each law that there is none of.
+        runaway: whether chains run away, so that there is no stationary law, whatever (S) is.
     """
 
     coordinates: dict[str, Coordinate] | None
     maps: dict[str, MapLaw] | None
     missing: list[str]
+    runaway: bool = False
 
     @property
     def windowed(self) -> Mapping[str, Windowed] | None:
@@ -61,6 +64,7 @@ class WithinWindows(NamedTuple):
     maps: dict[str, Float[np.ndarray, " bins"]]
     about: dict[str, AboutMap]
     missing: list[str]
+    runaway: bool = False
 
 
 def build_laws(descent: Descent, middle: np.ndarray, plain: bool) -> OwnLaws:
@@ -89,8 +93,8 @@ def build_laws(descent: Descent, middle: np.ndarray, plain: bool) -> OwnLaws:
             raise
         except LawError as error:
             missing.append(str(error))
-            if isinstance(error, RunawayError):  # chains are gone before they would collapse, as (S) has it
-                tail = None
+            if isinstance(error, RunawayError):  # chains are gone before they obey (S), or collapse as it has it
+                return OwnLaws(coordinates, None, missing, runaway=True)
             if descent.noise.record.cumulants is not None and coordinates is not None:
                 coordinates, more = _expanded(coordinates)
                 missing += more
@@ -169,28 +173,39 @@ def laws_within(own: OwnLaws, windows: Mapping[str, Window], edges: Mapping[str,
             growth=None if near is None else near.growth,
             below_window=law.below(float(min(edges[name][[0, -1]], key=abs))),
             below_tiny=0.0 if near is None else law.below(law.step.sign * exact.TINY),
+            leak=law.fine.leak if law.fine.leak > SAID_LEAK else 0.0,
         )
     if len(maps) < len(edges):
         maps, about = {}, {}
-    return WithinWindows(laws if len(laws) == len(edges) else {}, maps, about, missing)
+    return WithinWindows(laws if len(laws) == len(edges) else {}, maps, about, missing, own.runaway)
 
 
-def candidates(within: WithinWindows, edges: Mapping[str, np.ndarray]) -> tuple[KnownLaw, ...]:
-    """`map`, the run's own law where it exists, and (S), its limit; else (S) as the run's own."""
+def candidates(
+    within: WithinWindows, edges: Mapping[str, np.ndarray], errors: Mapping[str, OwnError], margin: float
+) -> tuple[KnownLaw, ...]:
+    """`map`, the run's own law where it exists, and (S), its limit.
+
+    Without `map` (S) is the run's own, unless its own error at this η is estimated to be above the margin.
+    """
     known = []
     if within.maps:
         masses = {name: Masses(mass) for name, mass in within.maps.items()}
         known.append(KnownLaw(LawAbout(exact.NAME, exact.MEASURE, exact.FORMULA, "own"), masses))
     if within.laws:
         masses = {name: Masses(bin_masses(law, edges[name])) for name, law in within.laws.items()}
-        role = "limit" if within.maps else "own"
+        far = any(error.tv > margin for error in errors.values())
+        role = "limit" if within.maps or within.runaway or far else "own"
         known.append(KnownLaw(LawAbout(limit.NAME, limit.MEASURE, limit.FORMULA, role), masses))
     return tuple(known)
 
 
 def say_collapse(about: Mapping[str, AboutMap]) -> None:
-    """Log, before the first draw, how much of a law lies at 0, where that is not little."""
+    """Log, before the first draw, how much of a law lies at 0, where it is not little, and how many chains run away."""
     for name, one in about.items():
+        if one.leak > SAID_LEAK:
+            log.warning(
+                "a share %.1g of the chains runs away in a step: map of %s is the law of the others", one.leak, name
+            )
         if one.below_tiny > SAID_BELOW:
             log.warning("%s", near_collapse(name, one))
 

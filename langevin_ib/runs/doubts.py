@@ -114,9 +114,12 @@ def health_doubts(sample: Sample, process: type[ProcessSettings] = LangevinSetti
         worst = int(frozen[np.argmax(steps[frozen])])
         text = (
             f"{frozen.size} of {steps.size} chains stood still for {FROZEN_STEPS} steps or more, the longest, chain "
-            f"{worst} (block {worst // width}), for {steps[worst]} until step {until[worst]}: their steps are lost in "
-            f"rounding, or their proposals are refused; use --precision 64, or {process.finer}"
+            f"{worst} (block {worst // width}), for {steps[worst]} until step {until[worst]}: "
         )
+        if sample.info.keys() & {"acceptance_rate", "rejected"}:
+            text += f"their proposals are refused; use {process.finer}"
+        else:
+            text += "their steps are lost in rounding; use --precision 64"
         doubts.append(Doubt("frozen", text, float(steps[worst]), float(FROZEN_STEPS)))
     accepted = sample.info.get("acceptance_rate")
     if accepted is not None and np.min(accepted) < LEAST_ACCEPTANCE:

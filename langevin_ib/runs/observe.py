@@ -136,7 +136,8 @@ def sample_of(
     gaps = None
     if claims is not None:
         sums = stretches[0].get(IDENTITIES)
-        gaps = Gaps(claims.tested, None if sums is None else GapSums(*sums), claims.absent)
+        epsilon = float(np.finfo(jax.tree.leaves(result.position)[0].dtype).eps)
+        gaps = Gaps(claims.tested, None if sums is None else GapSums(*sums), claims.absent, epsilon)
     return Sample(
         scalars, tuple(parts), whole, result.trace, result.info, result.position, result.still, result.engine, gaps
     )

@@ -2,9 +2,9 @@
 
 A stationary chain has mean zero at any step size. One that is not has it once the change of φ is taken off,
 Σ_n (E[φ(θ_{n+1}) | θ_n] − φ(θ_n)) = φ(end) − φ(start) + a martingale. That is exact where every step has its gap. Where
-draws with a gap lie several steps apart, those between are estimated by the trapezoidal rule: without bias in the
-stationary law, but a run that has not settled may show here too. Identities of an adjusted kernel hold in the
-stationary law only.
+draws with a gap lie several steps apart, those between are estimated by the trapezoidal rule: a run that has not
+settled may show here too, and about a draw of the past the rule is off in the first memory of a chain after it, by
+less than a standard error up to some 10⁵ chains. Identities of an adjusted kernel hold in the stationary law only.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from jaxtyping import Float, Int
 from langevin_ib.statistics.records import Absent, Doubt
 
 ERRORS = 5.0  # standard errors of a normal mean, whose two-sided level is that of a doubt
-ROUNDING = 1e-6  # of a φ in single precision, in a step
+ROUNDING = 8.0  # of a φ in a step, in units of the least difference of numbers
 LEVEL = float(2.0 * scipy.stats.norm.sf(ERRORS))
 
 
@@ -51,11 +51,13 @@ class Gaps(NamedTuple):
         tested: names, in the order of the last axis of the sums.
         sums: of each chain; None where nothing is tested.
         absent: identities that there are none of, and why.
+        epsilon: the least difference of numbers of the chains' precision, relative.
     """
 
     tested: tuple[About, ...]
     sums: GapSums | None
     absent: tuple[Absent, ...] = ()
+    epsilon: float = float(np.finfo(np.float32).eps)
 
 
 class Identity(NamedTuple):
@@ -91,7 +93,7 @@ def identities_of(gaps: Gaps | None) -> tuple[Identity | Absent, ...]:
         means = np.asarray(gaps.sums.total) / terms[:, None]
         sizes = np.abs(gaps.sums.value).mean(axis=0)
         scales = np.array([_scale(about, size, sizes[0]) for about, size in zip(gaps.tested, sizes, strict=True)])
-        rounding = ROUNDING * scales / np.sqrt(terms.sum())
+        rounding = ROUNDING * gaps.epsilon * scales / np.sqrt(terms.sum())
         for i, tested in enumerate(gaps.tested):
             mean, se = float(means[:, i].mean()), float(scipy.stats.sem(means[:, i]))
             if not (np.isfinite(mean) and se > rounding[i]):

@@ -101,7 +101,8 @@ def check_invariance(
         batched: whether a step in NumPy takes all chains at once, the first axis theirs: much faster.
 
     Raises:
-        ConfigError: a number is out of range, or the step fails or changes the shape of θ.
+        ConfigError: a number is out of range, or the step fails, changes the shape of θ, or takes randomness from
+            elsewhere than its key.
 
     >>> import numpyro.distributions as dist
     >>> def flip(key, x):
@@ -135,7 +136,7 @@ def check_invariance(
             for x in (before, after, fresh)
         ]
         p_values = {name: _p_value(tables[1][name], tables[2][name]) for name in chosen}
-        if exact and np.ndim(after) == 1:
+        if exact and np.ndim(after) == 1 and np.isfinite(np.asarray(after)).all():
             p_values = {"z": float(stats.kstest(np.asarray(exact["z"](after)), "uniform").pvalue)} | p_values
         smallest = min(p_values.values()) * len(p_values)
         if smallest <= rejecting or smallest > passing + rejecting or n == ROUNDS:
@@ -197,13 +198,19 @@ def _that_runs(walk: Callable, step: Callable, steps: int, on: tuple[Any, Any]) 
     """
     faults = []
     for candidate in (walk,) if isinstance(walk, _Numpy) else (walk, _Numpy(step, steps)):
+        # Traced anew: numbers that are drawn outside of JAX become constants, other ones in each program.
+        twin = candidate if isinstance(candidate, _Numpy) else _in_jax(step, steps)
         try:
-            candidate(*on)
+            ends = [np.asarray(each(*on)) for each in (candidate, twin)]
         except ConfigError:
             raise
         except Exception as error:  # of a user's function
             faults.append(f"{'numpy' if isinstance(candidate, _Numpy) else 'jax'}: {one_line(error)}")
         else:
+            if not np.array_equal(*ends, equal_nan=True):
+                raise ConfigError(
+                    "step", "one whose randomness comes from its key alone", "another state for the same key"
+                )
             return candidate
     raise ConfigError("step", "a function (key, position) ↦ position", f"one that fails: {'; '.join(faults)}")
 
@@ -228,8 +235,9 @@ def _p_value(one: np.ndarray, other: np.ndarray) -> float:
 
 
 def _shift(before: np.ndarray, after: np.ndarray) -> Shift:
-    change, scale = after - before, max(float(before.std()), 1e-300)
-    return Shift(float(change.mean() / scale), float(change.std(ddof=1) / len(change) ** 0.5 / scale))
+    with np.errstate(invalid="ignore"):  # a step may have given no number
+        change, scale = after - before, max(float(before.std()), 1e-300)
+        return Shift(float(change.mean() / scale), float(change.std(ddof=1) / len(change) ** 0.5 / scale))
 
 
 def _verdict(passed: bool, p_values: dict[str, float], shifts: dict[str, Shift], size: tuple) -> str:
@@ -237,7 +245,8 @@ def _verdict(passed: bool, p_values: dict[str, float], shifts: dict[str, Shift],
     what = f"{steps} step{'s' if steps > 1 else ''} from {draws} exact draws, round {rounds} of at most {ROUNDS}"
     worst = min(p_values, key=lambda name: p_values[name])
     if passed:
-        return f"No change of the law is seen ({what}; smallest p = {p_values[worst]:.2g}, of {worst})."
+        still = " No chain moved." if all(shift == (0.0, 0.0) for shift in shifts.values()) else ""
+        return f"No change of the law is seen ({what}; smallest p = {p_values[worst]:.2g}, of {worst}).{still}"
     by = ""
     if worst in shifts:
         shift = shifts[worst]

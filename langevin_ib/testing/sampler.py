@@ -131,10 +131,22 @@ def resolved(step: Callable | Sampler, target: Target, step_size: float) -> Samp
 
 
 def _check(sampler: Sampler, target: Target, step_size: float) -> None:
+    """That it runs, and that its randomness is that of its key: none from elsewhere, and each chain has its own."""
     starts = np.ones((PROBE, target.size)) * target.widths()
-    paths = [simulate(sampler, target, step_size, starts, Length(0, 1), seed) for seed in (0, 1)]
-    if np.array_equal(paths[0].end, paths[1].end, equal_nan=True):
-        raise ConfigError("step", "one whose randomness comes from its key", "the same state for two keys")
+    if sampler.backend == "jax":
+        # Traced twice: numbers that are drawn outside of JAX become constants, other ones in each program.
+        runs = [_in_jax(sampler, target, step_size) for _ in range(2)]
+        ends = [run(starts, Length(0, 1), seed).end for run, seed in ((runs[0], 0), (runs[1], 0), (runs[0], 1))]
+    else:
+        ends = [_in_numpy(sampler, target, step_size, starts, Length(0, 1), seed).end for seed in (0, 0, 1)]
+    first, again, other = ends
+    wanted = "one whose randomness comes from its key"
+    if not np.array_equal(first, again, equal_nan=True):
+        raise ConfigError("step", f"{wanted} alone", "another state for the same key")
+    if np.array_equal(first, other, equal_nan=True):
+        raise ConfigError("step", wanted, "the same state for two keys")
+    if np.array_equal(first, np.broadcast_to(first[:1], first.shape)):
+        raise ConfigError("step", "one with random numbers of each chain's own", f"{PROBE} chains that move as one")
 
 
 def simulate(sampler: Sampler, target: Target, step_size: float, starts: np.ndarray, length: Length, seed: int) -> Path:
@@ -167,6 +179,9 @@ def _in_jax(sampler: Sampler, target: Target, step_size: float) -> Callable[[np.
             states, total = carry
             keys = jax.random.split(jax.random.fold_in(key_run, n), chains)
             moved = jax.vmap(lambda key, state: sampler.step(key, state, given, step_size))(keys, states)
+            if jax.tree.structure(moved) != jax.tree.structure(states):
+                wanted = "one that returns a state like that of `init`, and `position` where a state is not a position"
+                raise ConfigError("step", wanted, f"a {type(moved).__name__} from a {type(states).__name__}")
             # The carry of a loop keeps its types; a step that returns another float type is not wrong for it.
             states = jax.tree.map(lambda new, old: jnp.asarray(new, jnp.result_type(old)), moved, states)
             x = _shaped(jax.vmap(sampler.position)(states), starts)

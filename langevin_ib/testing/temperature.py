@@ -145,14 +145,14 @@ def effective_temperature(
         step_size: h, the largest at which it runs. Stiffnesses follow from it; they are smaller where hΛ = 0.2 is more
             than a tenth of what is stable.
         chains: how many, from 16; by default 512, of a step in NumPy that moves one chain 48.
-        steps: of the run at h; at h/2 twice as many. By default 4000; in NumPy 2000, or 1000.
+        steps: of the run at h; at h/2 twice as many. By default 3000; in NumPy 2000, or 1000.
         seed: of all that is drawn.
         level: the probability with which a sampler that is right is said to be wrong. Where too little was simulated
             to tell, nothing is said: `decided` is False.
 
     Raises:
-        ConfigError: there are fewer than 16 chains; or the step fails, takes no randomness from its key, or is
-            unstable from hΛ = 1/256 on.
+        ConfigError: there are fewer than 16 chains; or the step fails, takes randomness from elsewhere than its key or
+            the same for all chains, or is unstable from hΛ = 1/256 on.
 
     >>> import numpy as np
     >>> def step(rng, x, gradient, h):

@@ -78,11 +78,11 @@ _DYNAMICS = (
     Fault("noise-halved", _LM, "leimkuhler_matthews", _LM_NOISE, "math.sqrt(0.25 * step_size * temperature)", ("uv",)),
     Fault(
         "temperature-1%", _LM, "leimkuhler_matthews", _LM_NOISE, "math.sqrt(0.505 * step_size * temperature)",
-        ("uv-mala", "decay")
+        ("uv-mala", "main")
     ),
     Fault(
         "temperature-3%", _LM, "leimkuhler_matthews", _LM_NOISE, "math.sqrt(0.515 * step_size * temperature)",
-        ("uv-mala", "decay")
+        ("uv-mala", "main")
     ),
     Fault("temperature-twice", _SAMPLING, "Sampler._by_rule", "config.temperature, like", "config.temperature**2, like",
         ("uv",)),

@@ -20,6 +20,7 @@ ALONE = {  # kinds of doubt that were the only ones to see a fault, and what tha
     "independence": ("independence", "starts"),
     "books": ("counts", "trace", "clock", "errors", "settings"),
     "law": ("law", "verdict", "c", "share", "mala", "joint"),
+    "failure": ("failed",),  # a run that ends with a line on why, mostly for its chains have diverged
 }
 
 
@@ -131,7 +132,8 @@ def _counted(kept: Stored) -> str:
         f"{number('caught')} of {number('planted')} faults were caught; {number('missed')} are not seen, and the table "
         f"says why. Of those caught, {number('missed_by_a_run')} were missed by another run before. Seen "
         f"{number('identity_alone')} by identities alone, {number('independence_alone')} by the independence of chains "
-        f"alone, {number('books_alone')} by what is counted twice alone, {number('law_alone')} by a law alone. "
+        f"alone, {number('books_alone')} by what is counted twice alone, {number('law_alone')} by a law alone; in "
+        f"{number('failure_alone')} the run failed, and said why. "
         f"An identity was off in {number('with_identity')}."
     )
 

@@ -186,7 +186,10 @@ def prepare(config: RunConfig, session: Session) -> Prepared:
     family = resolved.family
     return Prepared(
         plan=resolved.plan,
-        candidates=(*candidates(resolved.own, resolved.edges), *(() if family is None else family.candidates)),
+        candidates=(
+            *candidates(resolved.own, resolved.edges, resolved.errors, resolved.config.margin),
+            *(() if family is None else family.candidates),
+        ),
         missing=tuple(resolved.missing),
         doubts=tuple(resolved.doubts),
         coefficient=lambda statistic: Absent("c", NO_COEFFICIENT),
