@@ -13,6 +13,7 @@ from langevin_ib.output.blocks import Column, Line, Lines, Picture, Report, Tabl
 from langevin_ib.output.chart import Chart, Panel
 from langevin_ib.output.histogram import figure, styles, verdicts
 from langevin_ib.output.law_table import MARKS, law_table
+from langevin_ib.output.learning import learning_lines
 from langevin_ib.output.wording import wording_of
 from langevin_ib.runs.result import (
     CANONICAL,
@@ -101,6 +102,7 @@ def findings(result: Result) -> tuple[Line, ...]:
         lines.append(Line(_verdict_line(laws, config.margin)))
     lines += _group_lines(result)
     lines += wording.own(result)
+    lines += learning_lines(result)
     lines += _identity_lines(result)
     lines += _joint_lines(result) + _law_reference_lines(result.law_reference)
     kernel = config.records.get("kernel")  # which a process of someone's own need not have

@@ -126,7 +126,7 @@ class Functions:
 
     def values(self, params: Params) -> Float[Array, " k"]:
         """φ(θ)."""
-        parts = [_square(params)[None]]
+        parts = [half_square(params)[None]]
         if self.curvature is not None:
             charge = self.model.moment_map(params)
             parts += [charge, 0.5 * charge**2] if self.fourth else [charge]
@@ -335,7 +335,7 @@ def _functions(
     return Functions(model, like, tested, curvature, fourth), ()
 
 
-def _square(params: Params) -> Float[Array, ""]:
+def half_square(params: Params) -> Float[Array, ""]:
     """|θ|²/2."""
     return 0.5 * jnp.sum(ravel_pytree(params)[0] ** 2)
 

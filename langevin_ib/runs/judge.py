@@ -11,6 +11,7 @@ import scipy
 
 from langevin_ib import geometry
 from langevin_ib.config.run import MIN_CHAINS
+from langevin_ib.errors import ModelError
 from langevin_ib.laws.candidates import Candidate, KnownLaw, LawAbout, Masses
 from langevin_ib.runs.coverage import coverage_doubts
 from langevin_ib.runs.doubts import by_cause, contradictions, convergence_doubts, health_doubts, joint_doubts
@@ -42,6 +43,7 @@ from langevin_ib.statistics.coefficient import Coefficient
 from langevin_ib.statistics.compare import Comparison, Histogram, Verdict
 from langevin_ib.statistics.convergence import convergence, ensemble_ess
 from langevin_ib.statistics.identities import identities_of, identity_doubts
+from langevin_ib.statistics.learning import LearningCoefficient, learning_coefficient
 from langevin_ib.statistics.records import Absent, Doubt
 from langevin_ib.statistics.sample import Part, Sample
 
@@ -116,6 +118,27 @@ def judge(prepared: Prepared, draws: Draws, details: Details | None = None) -> R
         details=details,
         trace=dict(sample.trace),
         identities=identities,
+        learning=_learning(prepared, draws),
+    )
+
+
+def _learning(prepared: Prepared, draws: Draws) -> LearningCoefficient | Absent | None:
+    """λ̂ at the run's temperature; None of a process that has none."""
+    if prepared.lowest is None:
+        return None
+    try:
+        lowest = prepared.lowest()
+    except ModelError as error:
+        return Absent("λ̂", str(error))
+    reduction = prepared.plan.reduction
+    q = sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(reduction.chart.params_shape))
+    return learning_coefficient(
+        draws.main,
+        lowest,
+        temperature=reduction.temperature,
+        dimensions=(q, reduction.model.group_dim + reduction.model.compact_dim),
+        improper=prepared.improper,
+        companion=next((check.sample for check in draws.checks if not check.reference), None),
     )
 
 

@@ -26,6 +26,7 @@ from langevin_ib.laws import Formula, Reduction
 from langevin_ib.laws.draws import LawDraws
 from langevin_ib.laws.law import LawKind, law_kind, law_kinds, weighed_kinds
 from langevin_ib.runs.judge import say_alike
+from langevin_ib.runs.lowest import lowest_loss
 from langevin_ib.runs.plan import Plan, build_reduction, resolve, resolve_many, say_slice
 from langevin_ib.runs.predictions import Predictions, SampledPredictions, quadrature, sampled
 from langevin_ib.runs.process import Check, Draws, Prepared, Process
@@ -40,6 +41,8 @@ from langevin_ib.statistics.compare import p_is
 from langevin_ib.statistics.convergence import DRIFT_LEVEL, R_HAT_LIMIT
 from langevin_ib.statistics.records import Doubt
 from langevin_ib.statistics.weights import MIN_SHARE, effective_share, weights_of
+
+IMPROPER = "exp(−L/T) dθ has no finite mass along the orbits, where draws drift"
 
 
 def prepare(config: RunConfig, session: Session) -> Prepared:
@@ -92,6 +95,7 @@ def _compile_ahead(config: RunConfig, reduction: Reduction) -> None:
 
 
 def _prepared(plan: Plan, predictions: Predictions, **many: Any) -> Prepared:
+    lowest = Later(lambda: lowest_loss(plan.reduction.model)[0])
     prepared = Prepared(
         plan=plan,
         candidates=predictions.candidates,
@@ -100,6 +104,8 @@ def _prepared(plan: Plan, predictions: Predictions, **many: Any) -> Prepared:
         coefficient=predictions.coefficient,
         share=predictions.share,
         stationary=plan.reduction.proper,
+        lowest=lowest.result,
+        improper=None if plan.reduction.proper else IMPROPER,
         own=predictions,
         **many,
     )
