@@ -96,7 +96,7 @@ class ProtocolInfo:
         conditioned_on: the slab, in words; None without.
         elsewhere: other minima of the reduced loss.
         cut: windows that the laws are conditioned on.
-        slice: how far χ is from canonical.
+        slice: how far χ is from canonical; None of a run that measures only.
         notes: of the model.
     """
 
@@ -107,7 +107,7 @@ class ProtocolInfo:
     conditioned_on: str | None
     elsewhere: tuple[Elsewhere, ...]
     cut: dict[str, tuple[float, float]]
-    slice: SliceDepartures
+    slice: SliceDepartures | None
     notes: tuple[str, ...]
 
 

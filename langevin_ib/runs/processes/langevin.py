@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import time
-from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -18,13 +17,13 @@ from langevin_ib.config.extensions import Kind, is_built_in, names
 from langevin_ib.config.processes import LangevinSettings
 from langevin_ib.config.run import AUTO, RunConfig
 from langevin_ib.devices import load_blackjax
-from langevin_ib.dynamics.confinement import confinement_kind
 from langevin_ib.dynamics.kernel import kernel_kind
 from langevin_ib.errors import ConfigError, LawError
 from langevin_ib.geometry import contract
 from langevin_ib.laws import Formula, Reduction
 from langevin_ib.laws.draws import LawDraws
 from langevin_ib.laws.law import LawKind, law_kind, law_kinds, weighed_kinds
+from langevin_ib.runs import measure
 from langevin_ib.runs.judge import say_alike
 from langevin_ib.runs.lowest import lowest_loss
 from langevin_ib.runs.plan import Plan, build_reduction, resolve, resolve_many, say_slice
@@ -42,8 +41,6 @@ from langevin_ib.statistics.convergence import DRIFT_LEVEL, R_HAT_LIMIT
 from langevin_ib.statistics.records import Doubt
 from langevin_ib.statistics.weights import MIN_SHARE, effective_share, weights_of
 
-IMPROPER = "exp(−L/T) dθ has no finite mass along the orbits, where draws drift"
-
 
 def prepare(config: RunConfig, session: Session) -> Prepared:
     """Check the model, resolve every `auto`, and compute what the laws predict.
@@ -53,6 +50,8 @@ def prepare(config: RunConfig, session: Session) -> Prepared:
     """
     session.report("planning")
     reduction = build_reduction(config)
+    if reduction.measured:
+        return measure.prepare(config, reduction, session)
     _compile_ahead(config, reduction)
     contract.check_model(reduction.model, key_of(config, "check"))
     say_slice(config, reduction)
@@ -105,7 +104,7 @@ def _prepared(plan: Plan, predictions: Predictions, **many: Any) -> Prepared:
         share=predictions.share,
         stationary=plan.reduction.proper,
         lowest=lowest.result,
-        improper=None if plan.reduction.proper else IMPROPER,
+        improper=None if plan.reduction.proper else measure.IMPROPER,
         own=predictions,
         **many,
     )
@@ -137,9 +136,9 @@ def draw(prepared: Prepared, session: Session) -> Draws:
     return Draws(sample, step_size, wall, tuple(checks))
 
 
-def details(prepared: Prepared, draws: Draws) -> None:
-    """Langevin runs report nothing beyond the common result."""
-    del prepared, draws
+def details(prepared: Prepared, draws: Draws) -> measure.MeasuredDetails | None:
+    """What a run that measures only has seen; others report nothing beyond the common result."""
+    return measure.details(prepared, draws) if prepared.plan.reduction.measured else None
 
 
 def without_symmetry(config: RunConfig) -> RunConfig:
@@ -148,20 +147,13 @@ def without_symmetry(config: RunConfig) -> RunConfig:
     Raises:
         ConfigError: a setting that is about orbits, or another law.
     """
-    left = confinement_kind(config.confine).without_symmetry
-    if left == "refused":
-        stay = [name for name in _built_in("confinement") if confinement_kind(name).without_symmetry == "stays"]
-        raise ConfigError("confine", f"{' or '.join(stay)} for a model without a symmetry", config.confine)
-    if config.slab is not None:
-        raise ConfigError("slab", "left out for a model without a symmetry", f"{config.slab:g}")
+    unconfined = measure.without_orbits(config)
     exact = [name for name in config.laws if law_kind(name).role == "own"]
     if not exact:
         own = " or ".join(name for name in _built_in("law") if law_kind(name).role == "own")
         wanted = f"{own} for a model without a symmetry, for which the others are the same"
         raise ConfigError("laws", wanted, ", ".join(config.laws))
-    config = config.replace(laws=tuple(exact))
-    own = dict.fromkeys(field.name for field in fields(config.settings_of("confinement")))
-    return config.replace(confine="none", **own) if left == "none" else config
+    return unconfined.replace(laws=tuple(exact))
 
 
 def _built_in(kind: Kind) -> list[str]:
