@@ -227,7 +227,7 @@ class Laws(Extension):
     many = True
 
     def check(self, name: str, value: Any, auto: str) -> Any:
-        laws = listed(value)
+        laws = [value] if value == NO_LAWS else listed(value)
         if laws is None:
             raise ConfigError(name, "a list of laws", value)
         if NO_LAWS in laws:

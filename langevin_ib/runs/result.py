@@ -699,7 +699,8 @@ def learning_dict(learning: LearningCoefficient | Absent | None) -> JsonObject |
     if isinstance(learning, Absent):
         return {"value": None, "why": learning.why}
     every, lowest = learning.all_draws, learning.lowest
-    told = {"value": None, "why": every.why} if isinstance(every, Absent) else fields_of(every)
+    absent = isinstance(every, Absent)
+    told = {"value": None, "se": None, "why": every.why} if absent else {**fields_of(every), "why": None}
     return {
         **told,
         "window": plain(learning.window) if isinstance(learning.window, Measured) else None,
