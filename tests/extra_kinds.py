@@ -61,3 +61,17 @@ SLOWED = KernelKind(SlowedSettings, slowed, stability=0.2, weak_order=1)
 HALF = LawKind("half", "limit", lambda reduction: family_formula(0.5, "c = 1/2"), c=0.5)
 SAME = LawKind("slice", "limit", HALF.formula)
 NOT_A_RECORD = 3
+
+
+def haar(settings, temperature):
+    """C = 2T log((u² + v²)/2|uv|) of uv, a function of u/v alone: every orbit has the same mass, and c = −1."""
+    del settings
+
+    def energy(model, params):
+        del model
+        return 2.0 * temperature * jnp.log(0.5 * jnp.sum(params**2) / jnp.abs(params[0] * params[1]))
+
+    return Confinement("haar", "2T log((u² + v²)/2|uv|)", energy=energy)
+
+
+HAAR = ConfinementKind(ConfinementSettings, haar)

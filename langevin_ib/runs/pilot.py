@@ -57,7 +57,7 @@ class Pilot(NamedTuple):
     def points(self, count: int) -> list[Params]:
         """Some of the ends, evenly spaced."""
         places = np.linspace(0, self.chains - 1, min(count, self.chains)).round().astype(int)
-        return [jax.tree.map(lambda leaf, i=i: np.asarray(leaf[i]), self.ends) for i in places]
+        return [jax.tree.map(lambda leaf, i=i: jnp.asarray(leaf[i]), self.ends) for i in places]
 
 
 def run_pilot(
