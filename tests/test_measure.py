@@ -17,7 +17,8 @@ from langevin_ib.models import Chart, measure_only, uv
 from langevin_ib.output.answer import answer
 from langevin_ib.output.folders import summary_json
 from langevin_ib.output.report import findings, run_report
-from langevin_ib.runs.measure import MeasuredDetails, MeasuredPlan, settle_step, without_laws
+from langevin_ib.runs.measure import settle_step, without_laws
+from langevin_ib.runs.measured import MeasuredDetails, MeasuredPlan
 from langevin_ib.runs.pilot import Pilot, windows_of
 from langevin_ib.runs.plan import build_reduction
 from langevin_ib.runs.schema import summary_schema

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from langevin_ib.output.measured import measured_lead
-from langevin_ib.runs.measure import MeasuredDetails
+from langevin_ib.runs.measured import MeasuredDetails
 from langevin_ib.runs.result import Group, Result
 from langevin_ib.statistics.coefficient import Coefficient, can_be
 from langevin_ib.statistics.compare import Verdict

@@ -135,12 +135,14 @@ def point_of(outcome: Outcome | None, x: float) -> Point | None:
 
 def learning_point(outcome: Outcome | None, column: str) -> Point | None:
     """λ̂ of a run with its 95% interval at its T, from a column of its rows; None where it was not measured."""
-    rows = () if outcome is None else outcome.rows
-    value = rows[0].get(column) if rows else None
+    if outcome is None or not outcome.rows:
+        return None
+    row = outcome.rows[0]
+    value = row.get(column)
     if not isinstance(value, int | float):
         return None
-    reach = NORMAL_95 * float(rows[0].get(f"{column}_se") or 0.0)
-    return Point(float(rows[0]["T"] or 0.0), value, value - reach, value + reach)
+    reach = NORMAL_95 * float(row.get(f"{column}_se") or 0.0)
+    return Point(float(row["T"] or 0.0), value, value - reach, value + reach)
 
 
 def place_of(value: Any, values: Sequence[Any]) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from langevin_ib.output.blocks import Column, Line, Table
-from langevin_ib.runs.measure import MeasuredDetails
+from langevin_ib.runs.measured import MeasuredDetails
 from langevin_ib.runs.result import Result
 from langevin_ib.statistics.learning import LearningCoefficient, Measured
 

@@ -16,7 +16,7 @@ from langevin_ib.output.law_table import MARKS, law_table
 from langevin_ib.output.learning import learning_lines
 from langevin_ib.output.measured import measured_table
 from langevin_ib.output.wording import wording_of
-from langevin_ib.runs.measure import MeasuredDetails
+from langevin_ib.runs.measured import MeasuredDetails
 from langevin_ib.runs.result import (
     CANONICAL,
     DriftStretch,

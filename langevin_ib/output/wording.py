@@ -16,7 +16,7 @@ from functools import singledispatch
 from langevin_ib.output.blocks import Column, Line
 from langevin_ib.output.measured import measured_caption, measured_head
 from langevin_ib.output.report_sgd import descent_lines, descent_subject, nearest_lines
-from langevin_ib.runs.measure import MeasuredDetails
+from langevin_ib.runs.measured import MeasuredDetails
 from langevin_ib.runs.result import Result, SgdDetails
 from langevin_ib.statistics.coefficient import Coefficient
 from langevin_ib.statistics.records import Absent

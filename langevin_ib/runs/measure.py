@@ -10,7 +10,7 @@ vectors, so that nothing is q × q.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import fields
 
 import jax
 import numpy as np
@@ -25,12 +25,11 @@ from langevin_ib.errors import ConfigError, DivergenceError
 from langevin_ib.geometry.measured import check_measured, stiffness
 from langevin_ib.laws.family import Reduction
 from langevin_ib.models.base import Model, Params
-from langevin_ib.plain import JsonObject, fields_of, plain
 from langevin_ib.runs.lowest import lowest_loss
+from langevin_ib.runs.measured import MeasuredDetails, MeasuredPlan
 from langevin_ib.runs.pilot import Pilot, run_pilot, windows_of
 from langevin_ib.runs.plan import Plan, build_reduction, build_schedule
 from langevin_ib.runs.process import Draws, Prepared
-from langevin_ib.runs.result import Result
 from langevin_ib.runs.windows import rounded
 from langevin_ib.session import Session, key_of
 from langevin_ib.statistics.learning import Lowest, Measured, mean_of
@@ -45,59 +44,6 @@ LEAST_CURVATURE = 1e-12
 MISSED = 0.95  # share of the draws in a window by rule, below which the pilot had not settled
 NO_LAW = "no law is asked for"
 IMPROPER = "exp(−L/T) dθ has no finite mass along the orbits, where draws drift"
-
-
-@dataclass(frozen=True)
-class MeasuredPlan:
-    """What a run that measures only keeps for its report.
-
-    Attributes:
-        why: why there is no law, where nobody asked for none; empty where one did.
-        pilot: chains and steps of the pilot.
-        by_rule: the scalars whose windows it set.
-        symbol: of the step.
-        subject: what was run, in words; empty for that of a thermal process.
-    """
-
-    why: str
-    pilot: tuple[int, int]
-    by_rule: tuple[str, ...]
-    symbol: str = "h"
-    subject: str = ""
-
-
-@dataclass(frozen=True)
-class MeasuredDetails:
-    """What the draws show, besides histograms and moments of the scalars.
-
-    Attributes:
-        plan: as `MeasuredPlan`.
-        loss: E ℓ.
-        energy: E ℓ/T; None without a temperature.
-        norm: E |θ|²/2.
-        charge: E χ of each charge.
-        doubts: about the windows.
-    """
-
-    plan: MeasuredPlan
-    loss: Measured
-    energy: Measured | None
-    norm: Measured
-    charge: tuple[Measured, ...]
-    doubts: tuple[Doubt, ...] = ()
-
-    def to_dict(self, result: Result) -> JsonObject:
-        """As in `summary.json`: the key `measured`."""
-        del result
-        chains, steps = self.plan.pilot
-        return {
-            "measured": {
-                "why": self.plan.why or None,
-                "pilot": {"chains": chains, "steps": steps, "windows": list(self.plan.by_rule)},
-                **{name: plain(value) for name, value in fields_of(self, "loss", "energy", "norm").items()},
-                "charge": [plain(one) for one in self.charge],
-            }
-        }
 
 
 def without_laws(config: RunConfig, model: Model) -> tuple[RunConfig, str]:

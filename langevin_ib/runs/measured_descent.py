@@ -30,11 +30,11 @@ from langevin_ib.runs.measure import (
     BURN_IN_SHARE,
     LEAST_CURVATURE,
     THIN_INTERVAL,
-    MeasuredPlan,
     prepared_of,
     settle_step,
     without_laws,
 )
+from langevin_ib.runs.measured import MeasuredPlan
 from langevin_ib.runs.observe import build_observer, sample_of
 from langevin_ib.runs.pilot import Pilot, run_pilot, runaway, windows_of
 from langevin_ib.runs.plan import Plan, build_reduction, build_schedule

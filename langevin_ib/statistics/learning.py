@@ -140,12 +140,16 @@ def _change(sample: Sample, companion: Sample | None, *, improper: bool) -> Meas
     """ℓ_min is the same, so that it falls out."""
     if companion is None:
         return None
-    both = [
-        mean_of_sums(each.whole.counted.loss) if improper and each.whole.counted.loss else
-        None if each.whole.loss is None else mean_of(each.whole.loss)
-        for each in (sample, companion)
-    ]  # fmt: skip
-    if any(each is None or isinstance(each, Absent) for each in both):
+    first, second = (_mean_at(each, improper=improper) for each in (sample, companion))
+    if first is None or second is None:
         return None
-    (first, first_se), (second, second_se) = both  # pyright: ignore[reportGeneralTypeIssues]
-    return Measured(second - first, float(np.hypot(first_se, second_se)))
+    return Measured(second.value - first.value, float(np.hypot(first.se, second.se)))
+
+
+def _mean_at(sample: Sample, *, improper: bool) -> Measured | None:
+    """E ℓ/T over the draws that have a law."""
+    counted, every = sample.whole.counted.loss, sample.whole.loss
+    if counted is None or every is None:
+        return None
+    mean = mean_of_sums(counted) if improper else mean_of(every)
+    return None if isinstance(mean, Absent) else mean

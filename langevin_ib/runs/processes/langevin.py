@@ -26,6 +26,7 @@ from langevin_ib.laws.law import LawKind, law_kind, law_kinds, weighed_kinds
 from langevin_ib.runs import measure
 from langevin_ib.runs.judge import say_alike
 from langevin_ib.runs.lowest import lowest_loss
+from langevin_ib.runs.measured import MeasuredDetails
 from langevin_ib.runs.plan import Plan, build_reduction, resolve, resolve_many, say_slice
 from langevin_ib.runs.predictions import Predictions, SampledPredictions, quadrature, sampled
 from langevin_ib.runs.process import Check, Draws, Prepared, Process
@@ -136,7 +137,7 @@ def draw(prepared: Prepared, session: Session) -> Draws:
     return Draws(sample, step_size, wall, tuple(checks))
 
 
-def details(prepared: Prepared, draws: Draws) -> measure.MeasuredDetails | None:
+def details(prepared: Prepared, draws: Draws) -> MeasuredDetails | None:
     """What a run that measures only has seen; others report nothing beyond the common result."""
     return measure.details(prepared, draws) if prepared.plan.reduction.measured else None
 

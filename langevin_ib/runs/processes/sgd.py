@@ -49,8 +49,8 @@ from langevin_ib.runs.descent_laws import (
     say_collapse,
 )
 from langevin_ib.runs.identities import descent_claims
-from langevin_ib.runs.measure import MeasuredDetails
 from langevin_ib.runs.measure import details as measured_details
+from langevin_ib.runs.measured import MeasuredDetails
 from langevin_ib.runs.observe import build_observer, sample_of
 from langevin_ib.runs.plan import Plan, build_reduction, say_slice
 from langevin_ib.runs.process import Draws, Prepared, Process
