@@ -3,6 +3,7 @@
 import dataclasses
 from dataclasses import dataclass
 
+import jax
 import jax.numpy as jnp
 
 from langevin_ib.config.confinements import ConfinementSettings
@@ -14,6 +15,7 @@ from langevin_ib.dynamics.kernel import KernelKind, refuse_task
 from langevin_ib.dynamics.kernels.euler_maruyama import euler_maruyama
 from langevin_ib.laws.family import family_formula
 from langevin_ib.laws.law import LawKind
+from langevin_ib.models import uv
 
 
 @dataclass(frozen=True)
@@ -75,3 +77,8 @@ def haar(settings, temperature):
 
 
 HAAR = ConfinementKind(ConfinementSettings, haar)
+
+
+def off_axes():
+    """uv at y = 0, whose chains begin away from the axes, where `HAAR` is infinite."""
+    return dataclasses.replace(uv(0.0), init=lambda key: 0.5 + jax.random.uniform(key, (2,)))

@@ -133,7 +133,7 @@ def test_settings_that_do_not_fit_are_refused_in_one_line(x64):
     with pytest.raises(ConfigError, match="confine must be none or weight-decay for a model without a symmetry"):
         without_laws(RunConfig(model=bare_network, confine="hard"), model)
     with pytest.raises(ConfigError, match="law_draws must be left out where no law is asked for"):
-        build_reduction(RunConfig(model=bare_network, law_draws=1000))
+        build_reduction(RunConfig(model=bare_network, law_draws=20_000))
     assert RunConfig(laws="none").laws == ("none",)
     config, why = without_laws(RunConfig(model=bare_network), model)
     assert (config.laws, config.reference, config.confine) == (("none",), "none", "none")
