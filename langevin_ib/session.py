@@ -28,7 +28,17 @@ from langevin_ib.jax_settings import default_settings
 from langevin_ib.stages import STATES, Stages, slug
 
 # One stream of random numbers for each use; the numbers are part of the interface "same seed, same run".
-STREAM = {"check": 0, "starts": 1, "chains": 2, "companion": 3, "reference": 4, "law": 5, "nuts": 6, "joint": 7}
+STREAM = {
+    "check": 0,
+    "starts": 1,
+    "chains": 2,
+    "companion": 3,
+    "reference": 4,
+    "law": 5,
+    "nuts": 6,
+    "joint": 7,
+    "pilot": 8,
+}
 
 
 def silent(stage: str) -> None:

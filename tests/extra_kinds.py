@@ -3,6 +3,7 @@
 import dataclasses
 from dataclasses import dataclass
 
+import jax
 import jax.numpy as jnp
 
 from langevin_ib.config.confinements import ConfinementSettings
@@ -14,6 +15,7 @@ from langevin_ib.dynamics.kernel import KernelKind, refuse_task
 from langevin_ib.dynamics.kernels.euler_maruyama import euler_maruyama
 from langevin_ib.laws.family import family_formula
 from langevin_ib.laws.law import LawKind
+from langevin_ib.models import uv
 
 
 @dataclass(frozen=True)
@@ -61,3 +63,22 @@ SLOWED = KernelKind(SlowedSettings, slowed, stability=0.2, weak_order=1)
 HALF = LawKind("half", "limit", lambda reduction: family_formula(0.5, "c = 1/2"), c=0.5)
 SAME = LawKind("slice", "limit", HALF.formula)
 NOT_A_RECORD = 3
+
+
+def haar(settings, temperature):
+    """C = 2T log((u² + v²)/2|uv|) of uv, a function of u/v alone: every orbit has the same mass, and c = −1."""
+    del settings
+
+    def energy(model, params):
+        del model
+        return 2.0 * temperature * jnp.log(0.5 * jnp.sum(params**2) / jnp.abs(params[0] * params[1]))
+
+    return Confinement("haar", "2T log((u² + v²)/2|uv|)", energy=energy)
+
+
+HAAR = ConfinementKind(ConfinementSettings, haar)
+
+
+def off_axes():
+    """uv at y = 0, whose chains begin away from the axes, where `HAAR` is infinite."""
+    return dataclasses.replace(uv(0.0), init=lambda key: 0.5 + jax.random.uniform(key, (2,)))

@@ -11,7 +11,7 @@ from langevin_ib.ensemble.accumulators import count
 from langevin_ib.ensemble.records import Limit, Observer, Placement, Schedule, Stage
 from langevin_ib.ensemble.runner import run_ensemble
 from langevin_ib.laws.candidates import LawAbout
-from langevin_ib.models import Model, build_model
+from langevin_ib.models import Model, build_model, measure_only
 from langevin_ib.models.training import Examples, Fresh, Training, no_penalty
 from langevin_ib.runs.plan import Plan, build_reduction
 from langevin_ib.runs.result import (
@@ -31,6 +31,7 @@ from langevin_ib.stages import Resumed
 from langevin_ib.statistics.coefficient import Coefficient
 from langevin_ib.statistics.compare import Comparison
 from langevin_ib.statistics.identities import Identity
+from langevin_ib.statistics.learning import LearningCoefficient, Lowest, Measured
 from langevin_ib.statistics.records import Absent
 
 
@@ -92,6 +93,21 @@ def two_parameters():
     )  # fmt: skip
 
 
+def bare_network():
+    """A loss, a start and scalars: a network whose rescalings nobody has told."""
+    x = jnp.linspace(-1.0, 1.0, 8)
+
+    def predict(p, x):
+        return jnp.tanh(x[:, None] * p["w"]) @ p["a"]
+
+    return measure_only(
+        "bare network",
+        loss=lambda p: 0.5 * jnp.mean((predict(p, x) - x) ** 2) + 0.005 * (jnp.sum(p["w"] ** 2) + jnp.sum(p["a"] ** 2)),
+        init=lambda key: dict(zip("wa", jax.random.normal(key, (2, 4)), strict=True)),
+        scalars=lambda p: {"norm": jnp.sqrt(jnp.sum(p["a"] ** 2) + 1e-12), "f": predict(p, x[-1:])[0]},
+    )
+
+
 def small_result(**changes):
     """A result of uv that nothing was sampled for: four bins, two laws, a check of the step; with changed fields."""
     settled = {
@@ -142,4 +158,7 @@ def small_result(**changes):
         trace={"value": np.zeros((64, 75, 1))},
         identities=(Identity("virial", "T and the noise's strength", 1e-6, 2e-6, 0.5, 0.62), Absent("Ward", "no χ")),
     )
-    return dataclasses.replace(result, **changes)
+    learning = LearningCoefficient(
+        Measured(0.51, 0.02), Measured(0.49, 0.02), 0.5, Lowest(1e-12, 1e-13, 8), 2e-9, 0.0, Measured(0.01, 0.03), 0.1
+    )
+    return dataclasses.replace(result, **({"learning": learning} | changes))

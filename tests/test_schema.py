@@ -49,6 +49,9 @@ FULL = {
     "by epochs": EPOCHS | EXAMPLES,
     "plug-in's process": QUARTIC | {"sampler": OWN["metropolis"], "proposal": 0.7, "steps": 4000},
     "plug-in's noise": SGD | {"model": BOOST["model"], "noise": OWN["signs"], "move": 1.5, "label_noise": "auto"},
+    "measured": FAST | {"laws": "none", "step_size": 0.002},
+    "measured, one of several": BARE | {"model": "helpers:bare_network", "invariant": ("norm",), "window": (0.0, 5.0)},
+    "sgd measured": SGD | {"laws": "none"},
     "no symmetry": BARE | {"model": "helpers:two_parameters", "confine": "none", "step_size": 0.05},
 }
 KINDS = [*QUICK, *(pytest.param(name, marks=pytest.mark.full) for name in FULL)]

@@ -185,7 +185,11 @@ def flat_settings(classes: Classes | None = None) -> dict[str, Setting]:
 def _built_in_settings() -> dict[str, tuple[type[Settings], Setting]]:
     """{flat name: its record and declaration} of all built-in choices."""
     records = [*CORE, *(record for table in BUILT_IN.values() for record in table.values())]
-    return {name: (record, one) for record in records for name, one in record.declared().items()}
+    settings: dict[str, tuple[type[Settings], Setting]] = {}
+    for record in records:
+        for name, one in record.declared().items():
+            settings.setdefault(name, (record, one))  # the default that help shows is that of the first
+    return settings
 
 
 def reconciled(settings: Mapping[str, object], typed: Mapping[str, object]) -> dict[str, object]:

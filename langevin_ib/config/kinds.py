@@ -218,15 +218,22 @@ class ModelKind(Extension):
         raise ConfigError(name, "a name, a Model, or a function that builds one", got)
 
 
+NO_LAWS = "none"
+
+
 class Laws(Extension):
-    """Names of laws, in the order of the built-in ones."""
+    """Names of laws, in the order of the built-in ones; or none, of a run that measures only."""
 
     many = True
 
     def check(self, name: str, value: Any, auto: str) -> Any:
-        laws = listed(value)
+        laws = [value] if value == NO_LAWS else listed(value)
         if laws is None:
             raise ConfigError(name, "a list of laws", value)
+        if NO_LAWS in laws:
+            if len(laws) > 1:
+                raise ConfigError(name, f"laws, or {NO_LAWS} alone", " ".join(map(str, laws)))
+            return (NO_LAWS,)
         for item in laws:
             if not isinstance(item, str) or not self.is_known(item):
                 raise ConfigError(name, f"laws among {', '.join(self.names_of_laws)}", item)
@@ -246,7 +253,7 @@ class Laws(Extension):
         return {"type": "array", "items": {"type": "string"}, "minItems": 1, "uniqueItems": True}
 
     def choices_in_help(self) -> str:
-        return f": {', '.join(self.built_in)}"
+        return f": {', '.join(self.built_in)}; {NO_LAWS}: measure only"
 
     def spell(self, value: Any) -> str:
         return "all"

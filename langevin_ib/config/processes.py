@@ -7,7 +7,18 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from langevin_ib.config.confinements import ConfinementSettings
 from langevin_ib.config.kernels import INCREMENTS, KERNELS
-from langevin_ib.config.kinds import AUTO, BELOW_ONE, NON_NEGATIVE, POSITIVE, Extension, Laws, OneOf, Whole, YesNo
+from langevin_ib.config.kinds import (
+    AUTO,
+    BELOW_ONE,
+    NO_LAWS,
+    NON_NEGATIVE,
+    POSITIVE,
+    Extension,
+    Laws,
+    OneOf,
+    Whole,
+    YesNo,
+)
 from langevin_ib.config.noises import NOISES
 from langevin_ib.config.settings import Setting, Settings, setting
 from langevin_ib.errors import ConfigError
@@ -17,6 +28,12 @@ if TYPE_CHECKING:
 
 Auto = Literal["auto"]
 LAWS = ("exact", "slice", "hard", "pushforward", "printed", "naive")
+_LAWS: dict[str, Any] = {
+    "text": "laws to compare with langevin (sgd has its own)",
+    "kind": Laws("law", LAWS),
+    "group": "comparison",
+    "feeds": False,
+}
 
 
 class ProcessSettings(Settings):
@@ -97,9 +114,7 @@ class LangevinSettings(ProcessSettings):
         ruled=True,
         follows=("integrator", "confine"),
     )
-    laws: tuple[str, ...] = setting(
-        LAWS, "laws to compare with langevin (sgd has its own)", Laws("law", LAWS), group="comparison", feeds=False
-    )
+    laws: tuple[str, ...] = setting(LAWS, **_LAWS)
     reference: str = setting(
         "mala", "reference sampler", OneOf("mala", "none"), group="comparison", place=3, feeds=False
     )
@@ -160,8 +175,12 @@ class SgdSettings(ProcessSettings):
     )
     momentum: float = setting(0.0, "μ of heavy-ball momentum", BELOW_ONE)
     replacement: bool = setting(True, "minibatch: with replacement; else by epochs", YesNo(), feeds=False)
+    laws: tuple[str, ...] | None = setting(None, **_LAWS)
 
     def settled(self, config: RunConfig) -> SgdSettings:
+        if self.laws not in (None, (NO_LAWS,)):
+            wanted = f"left out with sampler {config.sampler}, which has its own, or {NO_LAWS}"
+            raise ConfigError("laws", wanted, " ".join(self.laws or ()))
         noise = config.settings_of("noise")
         implied: dict[str, Any] = {}
         batch_size, label_noise = self.batch_size, self.label_noise

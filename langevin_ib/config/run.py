@@ -20,7 +20,7 @@ from langevin_ib.config.choices import (
 from langevin_ib.config.confinements import CONFINEMENTS, ConfinementSettings
 from langevin_ib.config.core import MIN_CHAINS, ChainSettings, ChoiceSettings, ComparisonSettings
 from langevin_ib.config.kernels import KernelSettings
-from langevin_ib.config.kinds import AUTO, plain
+from langevin_ib.config.kinds import AUTO, NO_LAWS, plain
 from langevin_ib.config.models import ModelSettings
 from langevin_ib.config.processes import LAWS, ProcessSettings
 from langevin_ib.config.settings import Settings, in_order, jsonable, schema_of
@@ -180,6 +180,15 @@ class RunConfig(ChoiceSettings, ChainSettings, ComparisonSettings):
     def model_options(self) -> JsonObject:
         """The arguments of the model's builder."""
         return self.records["model"].to_dict() | (self.options or {})
+
+    @property
+    def measures_only(self) -> bool:
+        """Whether no law is asked for.
+
+        >>> RunConfig(laws="none").measures_only, RunConfig().measures_only
+        (True, False)
+        """
+        return self.laws == (NO_LAWS,)
 
     @property
     def temperature(self) -> float:

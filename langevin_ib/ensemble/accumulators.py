@@ -140,6 +140,16 @@ def masked_sum() -> Accumulator:
     )
 
 
+def least() -> Accumulator:
+    """The smallest of the draws' numbers; infinite before the first."""
+    return Accumulator(
+        init=lambda: jnp.full((), jnp.inf, jnp.float64),
+        update=lambda acc, value: jnp.minimum(acc, value.astype(jnp.float64)),
+        merge=jnp.minimum,
+        finalize=lambda acc: acc,
+    )
+
+
 class GapDraw(NamedTuple):
     """What a draw gives for identities of a step: E[φ_i(θ′) | state] − φ_i(θ), φ_0 = |θ − θ₀|²/2 about any θ₀.
 

@@ -84,7 +84,7 @@ def width_of(start: PyTree) -> int:
     So many that a step takes longer than to start it, so few that what it computes on the way fits into a cache.
     """
     parameters = sum(leaf.size for leaf in jax.tree.leaves(start))
-    return min(max(1 << (NUMBERS // parameters).bit_length() - 1, LEAST_WIDTH), MOST_WIDTH)
+    return min(max(1 << max(NUMBERS // parameters, 1).bit_length() - 1, LEAST_WIDTH), MOST_WIDTH)
 
 
 @dataclass(frozen=True)

@@ -152,7 +152,7 @@ def _is_interval(interval) -> bool:
     return isinstance(interval, tuple) and len(interval) == 2 and float(interval[0]) < float(interval[1])
 
 
-def _check_names(chart: Chart) -> None:
+def check_names(chart: Chart) -> None:
     """Scalars are compared and saved under their names, so no two may share one, nor take one that is in use."""
     model = chart.model
     for name in chart.scalar_names:
@@ -191,7 +191,7 @@ def _draw_starts(model: Model, key: Key[Array, ""], points: int) -> tuple[Array,
 
 def _check_dimensions(chart: Chart) -> None:
     model = chart.model
-    _check_names(chart)
+    check_names(chart)
     q = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(chart.params_shape))
     m = model.group_dim
     if (model.compact_act is None) != (model.compact_dim == 0):

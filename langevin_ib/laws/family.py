@@ -60,6 +60,7 @@ class Reduction:
     confinement: Confinement
     temperature: float
     slab: float | None = None
+    measured: bool = False  # whether no law is asked for: then every draw counts, and nothing is asked of a section
     seen: Float[np.ndarray, " k"] | None = field(default=None, compare=False)  # where conditions on laws are looked at
     programs: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)  # see `program`
 
@@ -72,6 +73,11 @@ class Reduction:
     def proper(self) -> bool:
         """Whether exp(−(L + C)/T) dθ can be normalised: by the confinement, or as orbits are compact or points."""
         return self.confinement.proper or self.model.bounded_orbits
+
+    @property
+    def cut(self) -> tuple[str, ...]:
+        """Scalars outside whose windows no draw counts: those of laws that may not be integrable there."""
+        return () if self.measured else self.model.cut
 
     def seen_from(self, x: Float[np.ndarray, " k"]) -> Reduction:
         """The same, with a point of the quotient where a law's conditions are looked at: the minimum of the loss."""
@@ -139,6 +145,14 @@ class Reduction:
             log_det, loss = geometry.log_det_gram(model, point), model.loss(point)
         energy = (loss + self.confinement.reduced(model, point)) / self.temperature
         return DrawTerms(energy, log_det, loss / self.temperature)
+
+    def draw_terms_of(self, params: Params) -> DrawTerms:
+        """Those of a draw: at its place on the quotient, or of a run that measures only at θ itself, without det G."""
+        if not self.measured:
+            return self.draw_terms_at(self.chart.of(params))
+        loss = self.model.loss(params)
+        energy = (loss + self.confinement.energy(self.model, params)) / self.temperature
+        return DrawTerms(energy, jnp.zeros_like(loss), loss / self.temperature)
 
     def law(self, formula: Formula) -> Law:
         """A formula as a law of a scalar invariant."""

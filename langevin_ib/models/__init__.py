@@ -9,6 +9,7 @@ from langevin_ib.models.families.matrix import matrix
 from langevin_ib.models.families.relu import relu
 from langevin_ib.models.families.rotation import rotation
 from langevin_ib.models.families.uv import uv
+from langevin_ib.models.measured import measure_only
 from langevin_ib.models.registry import build_model, options_of
 from langevin_ib.models.training import Examples, Fresh, Task, Training, stack_tasks
 from langevin_ib.models.transforms import with_metric, with_moment_map
@@ -28,6 +29,7 @@ __all__ = [
     "build_model",
     "hadamard",
     "matrix",
+    "measure_only",
     "options_of",
     "relu",
     "rotation",

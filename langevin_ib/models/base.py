@@ -75,6 +75,8 @@ class Model:
         compact_orbits: whether G is compact, so that exp(−L/T) dθ is proper without confinement.
         notes: what a reader of the result has to know about the model, one line each.
         training: the examples that L is a mean over, for models trained by SGD.
+        charted: whether `invariants` are coordinates of Θ/G, and `section` leads back; if not, runs measure only, and
+            `invariants` are whatever scalars of θ they measure (`models.measure_only`).
 
     Source: arXiv:2601.06597, Methods, eqs. (19)–(22).
 
@@ -116,6 +118,7 @@ class Model:
     compact_orbits: bool = False
     notes: tuple[str, ...] = ()
     training: Training | None = None
+    charted: bool = True
 
     @property
     def bounded_orbits(self) -> bool:

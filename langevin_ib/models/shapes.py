@@ -44,7 +44,10 @@ def check_shapes(model: Model) -> None:
         fields.number("loss", model.loss, theta)
         fields.array("moment_map", model.moment_map, (model.group_dim,), "one number for each of group_dim", theta)
         fields.parameters("act", model.act, theta, group, theta)
-        fields.parameters("section", model.section, theta, z)
+        if model.charted:
+            fields.parameters("section", model.section, theta, z)
+        else:
+            fields.numbers(z)
         fields.functions_of_z(z)
         if model.compact_act is not None:
             turn = jax.ShapeDtypeStruct((model.compact_dim,), jnp.float64)
@@ -144,6 +147,12 @@ class _Fields:
             if name not in model.discrete and not jnp.issubdtype(value.dtype, jnp.floating):
                 raise self.refuse("invariants", f"return real numbers for {name}", str(value.dtype))
         return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, jnp.float64), z)
+
+    def numbers(self, z: Mapping[str, jax.ShapeDtypeStruct]) -> None:
+        """Scalars of a model without a chart, which are histogrammed as they are."""
+        for name, value in z.items():
+            if value.shape != ():
+                raise self.refuse("scalars", f"return a number for {name}, shape ()", _shapes(value))
 
     def number(self, field: str, function: Callable[..., Any], *like: Any) -> None:
         """A function that returns one real number."""

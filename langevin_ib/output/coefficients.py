@@ -19,8 +19,10 @@ Cell: TypeAlias = str | int | float | None
 Row: TypeAlias = dict[str, Cell]
 Status: TypeAlias = Literal["done", "failed", "unfinished"]
 
-RESULT = ("scalar", "c", "c_se", "c_low", "c_high", "r_hat", "ess", "doubts")
+LEARNING = ("T", "lambda_hat", "lambda_hat_se", "lambda_window", "lambda_window_se", "lambda_regular")
+RESULT = ("scalar", "c", "c_se", "c_low", "c_high", *LEARNING, "r_hat", "ess", "doubts")
 BETWEEN = " | "  # of doubts
+NORMAL_95 = 1.96
 CONSTANT = 0.02  # by which a law's c may differ between runs and still be one line
 LOGARITHMIC = 10.0  # largest over smallest value, above which an axis is logarithmic
 LONG = 24  # characters of a series' title, above which no other stands beside it
@@ -69,7 +71,7 @@ def _measured(summary: Mapping[str, Any]) -> Iterable[Row]:
     for scalar, invariant in summary["invariants"].items():
         found = invariant["correction"]
         low, high = found.get("ci95", (None, None))
-        values = (found["c"], found.get("se"), low, high, diagnostics["r_hat"], diagnostics["ess"])
+        values = (found["c"], found.get("se"), low, high, *_learning(summary), diagnostics["r_hat"], diagnostics["ess"])
         row: Row = dict(zip(RESULT, (scalar, *values, BETWEEN.join(summary["doubts"])), strict=True))
         row["reason"] = found.get("why", "")
         for law, beside in invariant["laws"].items():
@@ -77,8 +79,45 @@ def _measured(summary: Mapping[str, Any]) -> Iterable[Row]:
         yield row
 
 
+def _learning(summary: Mapping[str, Any]) -> tuple[Cell, ...]:
+    """T, λ̂ over all draws and over those in the window, which are all where nothing is cut, and (q − m)/2."""
+    found = summary.get("learning_coefficient") or {}
+    window = found.get("window") or {}
+    every = found.get("value"), found.get("se")
+    return summary["temperature"], *every, window.get("value"), window.get("se"), found.get("regular")
+
+
+def plot_learning(axes: Axes, series: Mapping[str, Sequence[Point]], regular: Sequence[float]) -> Axes:
+    """λ̂ with 95% intervals against T, and a dotted line at each (q − m)/2.
+
+    Args:
+        axes: where.
+        series: points by what sets them apart; an empty title stands for the draws.
+        regular: that of a regular model, of each run.
+    """
+    for place, (title, points) in enumerate(series.items(), 1):
+        x, value, low, high = np.array(sorted(points)).T
+        style = line_style(place)
+        axes.errorbar(
+            x, value, [value - low, high - value], color=style.colour, linestyle=style.dash,
+            linewidth=1, marker="o", markersize=3.5, capsize=2, label=title or "draws, 95%",
+        )  # fmt: skip
+    for value in sorted(set(regular)):
+        axes.axhline(value, color=line_style(0).colour, linestyle=DOTTED, linewidth=0.8)
+        axes.annotate(
+            "(q − m)/2", (1, value), xycoords=("axes fraction", "data"), xytext=(4, 0), textcoords="offset points",
+            va="center", fontsize=7,
+        )  # fmt: skip
+    axes.set_ylabel("λ̂ = (E ℓ − ℓ_min)/T")
+    across = 2 if max(map(len, series)) < LONG else 1
+    legend(axes, loc="lower left", bbox_to_anchor=(0, 1), ncols=across)
+    temperatures = [point.x for points in series.values() for point in points]
+    label_setting(axes, "T", temperatures)
+    return axes
+
+
 class Point(NamedTuple):
-    """c of a run, and its place on the axis."""
+    """c of a run, or λ̂, and its place on the axis."""
 
     x: float
     c: float
@@ -92,6 +131,18 @@ def point_of(outcome: Outcome | None, x: float) -> Point | None:
     if not rows or rows[0]["c"] is None:
         return None
     return Point(x, *(float(rows[0][key] or 0.0) for key in ("c", "c_low", "c_high")))
+
+
+def learning_point(outcome: Outcome | None, column: str) -> Point | None:
+    """λ̂ of a run with its 95% interval at its T, from a column of its rows; None where it was not measured."""
+    if outcome is None or not outcome.rows:
+        return None
+    row = outcome.rows[0]
+    value = row.get(column)
+    if not isinstance(value, int | float):
+        return None
+    reach = NORMAL_95 * float(row.get(f"{column}_se") or 0.0)
+    return Point(float(row["T"] or 0.0), value, value - reach, value + reach)
 
 
 def place_of(value: Any, values: Sequence[Any]) -> float:

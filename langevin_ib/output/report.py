@@ -13,7 +13,10 @@ from langevin_ib.output.blocks import Column, Line, Lines, Picture, Report, Tabl
 from langevin_ib.output.chart import Chart, Panel
 from langevin_ib.output.histogram import figure, styles, verdicts
 from langevin_ib.output.law_table import MARKS, law_table
+from langevin_ib.output.learning import learning_lines
+from langevin_ib.output.measured import measured_table
 from langevin_ib.output.wording import wording_of
+from langevin_ib.runs.measured import MeasuredDetails
 from langevin_ib.runs.result import (
     CANONICAL,
     DriftStretch,
@@ -48,7 +51,8 @@ def run_report(result: Result) -> Report:
     names = ", ".join(result.invariants)
     alt = f"Histogram of {names} with each law, residuals below"
     picture = Picture("histogram", alt, partial(figure, result), partial(run_chart, result))
-    table = (law_table(result),) if laws else ()
+    measured = isinstance(result.details, MeasuredDetails)
+    table = (law_table(result),) if laws else (measured_table(result),) if measured else ()
     return Report(
         title=run_title(result),
         blocks=(picture, *table, Lines(findings(result), "What was checked")),
@@ -101,6 +105,7 @@ def findings(result: Result) -> tuple[Line, ...]:
         lines.append(Line(_verdict_line(laws, config.margin)))
     lines += _group_lines(result)
     lines += wording.own(result)
+    lines += learning_lines(result)
     lines += _identity_lines(result)
     lines += _joint_lines(result) + _law_reference_lines(result.law_reference)
     kernel = config.records.get("kernel")  # which a process of someone's own need not have
@@ -112,7 +117,8 @@ def findings(result: Result) -> tuple[Line, ...]:
     run = result.run
     noted = (*result.missing, *result.protocol.notes, *run.refused, *([] if run.note is None else [run.note]))
     lines += [Line(line, "yellow") for line in noted]
-    lines += [Line(f"no verdict: {doubt}", "yellow") for doubt in result.doubts]
+    against = "in doubt" if isinstance(result.details, MeasuredDetails) else "no verdict"
+    lines += [Line(f"{against}: {doubt}", "yellow") for doubt in result.doubts]
     if not result.doubts:
         decided = {name for group in result.groups if group.verdict != "undecided" for name in group.laws}
         left = {key: law for key, law in laws.items() if key[1] not in decided}
@@ -246,9 +252,9 @@ def _elsewhere_lines(result: Result) -> list[Line]:
     return [Line(f"the reduced loss has minima outside the window too, at {places}", "yellow")]
 
 
-def _slice_lines(slice_: SliceDepartures) -> list[Line]:
+def _slice_lines(slice_: SliceDepartures | None) -> list[Line]:
     """Only where χ is not the canonical moment map."""
-    if slice_.canonical_gap < CANONICAL:
+    if slice_ is None or slice_.canonical_gap < CANONICAL:
         return []
     holds = "holds" if slice_.equation_40 < CANONICAL else f"fails, by {slice_.equation_40:.2g} of |G_χ|"
     harmless = slice_.log_det_spread < CANONICAL

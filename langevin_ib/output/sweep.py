@@ -24,9 +24,11 @@ from langevin_ib.output.coefficients import (
     Row,
     constant_coefficients,
     label_setting,
+    learning_point,
     outcome_of,
     place_of,
     plot_coefficients,
+    plot_learning,
     point_of,
 )
 from langevin_ib.output.folders import png, write, write_folder
@@ -35,6 +37,7 @@ from langevin_ib.output.plots import STYLE
 MEMBERS = ".members"  # in the output folder: which folder the run of some settings has, every `auto` filled in
 UNREADABLE = (OSError, ValueError, KeyError, TypeError)  # a file that is not there, or is not ours
 COLUMNS = ("member", "digest", "folder", "status", "reason", *RESULT)
+HEAT = {"beta", "sigma"}  # what T is made of
 WIDTH, HEIGHT = 5.2, 3.4  # inches
 
 
@@ -146,16 +149,41 @@ def save_sweep(grid: Grid, settings: str, outcomes: Mapping[int, Outcome], out: 
 
 
 def figure(grid: Grid, outcomes: Mapping[int, Outcome]) -> Figure:
-    """c with 95% intervals against the first numeric setting; the others are series; lines where laws have one c."""
+    """c with 95% intervals against the first numeric setting; the others are series; lines where laws have one c.
+
+    Below it, where T is swept, λ̂ against T: over the draws that laws are held against, or over all.
+    """
+    learning = _learning(grid, outcomes)
     name = next((name for name, axis in grid.axes.items() if all(map(is_number, axis))), next(iter(grid.axes)))
     with plt.rc_context(STYLE):
-        picture, axes = plt.subplots(figsize=(WIDTH, HEIGHT), layout="constrained")
+        panels = 2 if learning else 1
+        picture, every = plt.subplots(panels, 1, figsize=(WIDTH, panels * HEIGHT), layout="constrained", squeeze=False)
+        axes = every[0, 0]
+    if learning:
+        rows = [row for outcome in outcomes.values() for row in outcome.rows]
+        regular = [float(row["lambda_regular"]) for row in rows if isinstance(row["lambda_regular"], int | float)]
+        plot_learning(every[1, 0], learning, regular)
     series = _series(grid, outcomes, name)
     plot_coefficients(axes, series, constant_coefficients(outcomes.values()), grid.axes[name])
     label_setting(axes, name, grid.axes[name])
     if not series:
         axes.set_title("c has been measured of no member", fontsize=8)
     return picture
+
+
+def _learning(grid: Grid, outcomes: Mapping[int, Outcome]) -> dict[str, list[Point]]:
+    """λ̂ by the settings that are swept besides those of T; nothing where T is not swept."""
+    if not HEAT.intersection(grid.axes):
+        return {}
+    names = {"lambda_hat": "all draws", "lambda_window": "in the window"}
+    series: dict[str, list[Point]] = {}
+    for column, which in names.items():
+        for member in grid.members:
+            point = learning_point(outcomes.get(member.number), column)
+            if point is not None:
+                rest = label({other: value for other, value in member.swept.items() if other not in HEAT})
+                series.setdefault(", ".join(filter(None, (rest, which))), []).append(point)
+    return series
 
 
 def _series(grid: Grid, outcomes: Mapping[int, Outcome], name: str) -> dict[str, list[Point]]:

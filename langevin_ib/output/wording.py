@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from functools import singledispatch
 
 from langevin_ib.output.blocks import Column, Line
+from langevin_ib.output.measured import measured_caption, measured_head
 from langevin_ib.output.report_sgd import descent_lines, descent_subject, nearest_lines
+from langevin_ib.runs.measured import MeasuredDetails
 from langevin_ib.runs.result import Result, SgdDetails
 from langevin_ib.statistics.coefficient import Coefficient
 from langevin_ib.statistics.records import Absent
@@ -114,6 +116,16 @@ def wording_of(details: object) -> Wording:
     """How a run with these details is told."""
     del details
     return Wording()
+
+
+@wording_of.register
+def _(details: MeasuredDetails) -> Wording:
+    return Wording(
+        subject=lambda result: details.plan.subject or thermal_subject(result),
+        head=lambda result: measured_head(result, details),
+        caption=lambda result, sample: measured_caption(result, details, sample),
+        step=details.plan.symbol,
+    )
 
 
 @wording_of.register

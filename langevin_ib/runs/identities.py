@@ -42,6 +42,7 @@ from langevin_ib.statistics.identities import About
 from langevin_ib.statistics.records import Absent
 
 VIRIAL, WARD, SPREAD, VELOCITY = "virial", "Ward", "spread", "velocity"
+LARGE = 500  # parameters up to which matrices q × q are formed
 CONSTANT = 1e-8  # relative change of D²χ between two points that counts as rounding
 Observe = Callable[[Any], GapDraw]
 
@@ -105,6 +106,7 @@ class Functions:
         tested: what each of them tests.
         curvature: D²χ; None where χ is not quadratic or there is none.
         fourth: whether with the squares.
+        bent: whether D²φ are asked for, q × q.
     """
 
     model: Model
@@ -112,6 +114,7 @@ class Functions:
     tested: tuple[About, ...]
     curvature: Float[np.ndarray, "m q q"] | None
     fourth: bool = False
+    bent: bool = False
 
     @property
     def size(self) -> int:
@@ -126,7 +129,7 @@ class Functions:
 
     def values(self, params: Params) -> Float[Array, " k"]:
         """φ(θ)."""
-        parts = [_square(params)[None]]
+        parts = [half_square(params)[None]]
         if self.curvature is not None:
             charge = self.model.moment_map(params)
             parts += [charge, 0.5 * charge**2] if self.fourth else [charge]
@@ -156,7 +159,7 @@ class Functions:
                 parts.append(charge(start) * moved + 0.5 * (moved**2 + v * slopes + 0.5 * v**2 * square))
             return jnp.concatenate([*parts, move])
 
-        return Smoothed(lambda x: change(x, 0.0), change, self.hessians)
+        return Smoothed(lambda x: change(x, 0.0), change, self.hessians if self.bent else None)
 
     def draw(self, params: Params, change: Float[Array, " k_q"]) -> GapDraw:
         """From the mean of what `about` gives."""
@@ -208,7 +211,8 @@ def langevin_claims(plan: Plan, kernel: KernelKind, step_size: float, schedule: 
     if mean_after is None:
         return nothing(f"unchecked: integrator {config.integrator} does not state the mean after a step (mean_after)")
     innovation = None if kernel.innovation is None else kernel.innovation(settings, target, step_size)
-    return _claims(functions, Moved(mean_after, innovation), thin, absent)
+    claims = _claims(functions, Moved(mean_after, innovation), thin, absent)
+    return _about_zero(claims) if reduction.measured else claims
 
 
 def _held_claims(plan: Plan, kernel: KernelKind, target: Target, step_size: float, thin: int) -> Claims:
@@ -248,6 +252,8 @@ def descent_claims(plan: Plan, noise: Noise, point: Params) -> Claims:
     if noise.dependence is not None:
         return nothing(f"{noise.dependence}, and the mean after a step depends on what came before")
     like = _like(model)
+    if ravel_pytree(like)[0].size > LARGE:
+        return nothing(f"the covariance of the noise, q × q, is not formed above {LARGE} parameters")
     point = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), point)
     if noise.record.constant:
         temperature = isotropic_temperature(model.training, noise, point, lr)
@@ -263,6 +269,7 @@ def descent_claims(plan: Plan, noise: Noise, point: Params) -> Claims:
         return nothing(why)
     claim = DescentClaim(potential, model.training, noise, lr, momentum)
     functions, absent = _functions(model, like, DESCENT)
+    functions = replace(functions, bent=True)
     claims = _claims(functions, Moved(claim.mean_after), plan.schedule.thin, absent)
     return _with_velocity(claims, claim) if momentum else claims
 
@@ -292,6 +299,23 @@ def _claims(functions: Functions, moved: Moved, thin: int, absent: tuple[Absent,
         )
 
     return Claims(functions.tested, _read_once(observe), thin, functions.size, absent)
+
+
+def _about_zero(claims: Claims) -> Claims:
+    """The same of |θ|²/2 about 0, which is stationary from the first draw of a stretch on.
+
+    About a draw of the past it relaxes first, and what the trapezoidal rule makes of that grows with the number of
+    parameters, while the scatter of chains grows with its root alone.
+    """
+    observe = claims.observe
+    assert observe is not None
+
+    def about_zero(state: Any) -> GapDraw:
+        draw = observe(state)
+        none = jnp.zeros(0, draw.gap.dtype)
+        return GapDraw(none, none, draw.gap.at[0].add(jnp.sum(draw.position * draw.drift)), draw.value)
+
+    return replace(claims, observe=about_zero, size=0)
 
 
 def _generator_gap(functions: Functions, potential: Potential, temperature: float) -> Observe:
@@ -325,6 +349,9 @@ def _functions(
 ) -> tuple[Functions, tuple[Absent, ...]]:
     """The φ of a model that identities are tested of, and what is not."""
     tested: tuple[About, ...] = (About(VIRIAL, words.heat),)
+    if model.group_dim and ravel_pytree(like)[0].size > LARGE:
+        why = f"the second derivatives of χ, q × q, are not formed above {LARGE} parameters"
+        return Functions(model, like, tested, None), (Absent(WARD, why),)
     curvature = _curvature(model, *ravel_pytree(like)) if model.group_dim else None
     if curvature is None:
         absent = (Absent(WARD, "χ is not quadratic in the parameters"),) if model.group_dim else ()
@@ -335,7 +362,7 @@ def _functions(
     return Functions(model, like, tested, curvature, fourth), ()
 
 
-def _square(params: Params) -> Float[Array, ""]:
+def half_square(params: Params) -> Float[Array, ""]:
     """|θ|²/2."""
     return 0.5 * jnp.sum(ravel_pytree(params)[0] ** 2)
 

@@ -11,7 +11,9 @@ import scipy
 
 from langevin_ib import geometry
 from langevin_ib.config.run import MIN_CHAINS
+from langevin_ib.errors import ModelError
 from langevin_ib.laws.candidates import Candidate, KnownLaw, LawAbout, Masses
+from langevin_ib.laws.family import Reduction
 from langevin_ib.runs.coverage import coverage_doubts
 from langevin_ib.runs.doubts import by_cause, contradictions, convergence_doubts, health_doubts, joint_doubts
 from langevin_ib.runs.plan import Plan
@@ -42,6 +44,7 @@ from langevin_ib.statistics.coefficient import Coefficient
 from langevin_ib.statistics.compare import Comparison, Histogram, Verdict
 from langevin_ib.statistics.convergence import convergence, ensemble_ess
 from langevin_ib.statistics.identities import identities_of, identity_doubts
+from langevin_ib.statistics.learning import LearningCoefficient, learning_coefficient
 from langevin_ib.statistics.records import Absent, Doubt
 from langevin_ib.statistics.sample import Part, Sample
 
@@ -116,7 +119,33 @@ def judge(prepared: Prepared, draws: Draws, details: Details | None = None) -> R
         details=details,
         trace=dict(sample.trace),
         identities=identities,
+        learning=_learning(prepared, draws),
     )
+
+
+def _learning(prepared: Prepared, draws: Draws) -> LearningCoefficient | Absent | None:
+    """λ̂ at the run's temperature; None of a process that has none."""
+    if prepared.lowest is None:
+        return None
+    try:
+        lowest = prepared.lowest()
+    except ModelError as error:
+        return Absent("λ̂", str(error))
+    reduction = prepared.plan.reduction
+    return learning_coefficient(
+        draws.main,
+        lowest,
+        temperature=reduction.temperature,
+        dimensions=dimensions(reduction),
+        improper=prepared.improper,
+        companion=next((check.sample for check in draws.checks if not check.reference), None),
+    )
+
+
+def dimensions(reduction: Reduction) -> tuple[int, int]:
+    """q, and m of the whole symmetry."""
+    q = sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(reduction.chart.params_shape))
+    return q, reduction.model.group_dim + reduction.model.compact_dim
 
 
 def _named(check: Check) -> str:
@@ -424,18 +453,22 @@ def _run_info(plan: Plan, draws: Draws) -> RunInfo:
 
 def _protocol(prepared: Prepared, sample: Sample) -> ProtocolInfo:
     plan, reduction = prepared.plan, prepared.plan.reduction
-    # How far χ is from the canonical moment map of eq. (42), at the sections of some draws.
-    last = jax.tree.map(lambda leaf: np.asarray(leaf[:SLICE_POINTS], np.float64), sample.ends)
-    departures = geometry.slice_report(reduction.model, last)
+    q, m = dimensions(reduction)
+    slice_ = None
+    if not reduction.measured:
+        # How far χ is from the canonical moment map of eq. (42), at the sections of some draws.
+        last = jax.tree.map(lambda leaf: np.asarray(leaf[:SLICE_POINTS], np.float64), sample.ends)
+        departures = geometry.slice_report(reduction.model, last)
+        slice_ = SliceDepartures(**{name: float(value) for name, value in departures._asdict().items()})
     return ProtocolInfo(
         group=reduction.model.group,
-        coordinates=reduction.chart.dim,
+        coordinates=reduction.chart.dim if reduction.model.charted else q - m,
         confinement=reduction.confinement.formula,
         stationary=prepared.stationary,
         conditioned_on=None if plan.config.slab is None else f"|χ| < {plan.config.slab:g}",
         elsewhere=tuple(Elsewhere(z, height) for z, height in plan.elsewhere),
-        cut={name: (float(plan.edges[name][0]), float(plan.edges[name][-1])) for name in reduction.model.cut},
-        slice=SliceDepartures(**{name: float(value) for name, value in departures._asdict().items()}),
+        cut={name: (float(plan.edges[name][0]), float(plan.edges[name][-1])) for name in reduction.cut},
+        slice=slice_,
         notes=tuple(reduction.model.notes),
     )
 

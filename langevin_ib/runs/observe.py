@@ -16,11 +16,11 @@ from langevin_ib.background import FAST
 from langevin_ib.ensemble import accumulators
 from langevin_ib.ensemble.records import EnsembleResult, Observer, Rare
 from langevin_ib.laws.family import DrawTerms, Reduction
-from langevin_ib.runs.identities import Claims
+from langevin_ib.runs.identities import Claims, half_square
 from langevin_ib.statistics.identities import Gaps, GapSums
 from langevin_ib.statistics.sample import Counted, Moments, Sample, Stretch, Sums, WindowCounts
 
-SUMS = ("statistic", "energy")  # over the draws that count
+SUMS = ("statistic", "energy", "loss")  # over the draws that count
 IDENTITIES = "identities"
 
 
@@ -43,8 +43,8 @@ class _Windows:
             within = within & (scalars[name] >= low) & (scalars[name] < high)
         return within
 
-    def counted(self, scalars: Mapping[str, Array], terms: DrawTerms, here: Bool[Array, ""]):
-        """A draw for the accumulators of `law`: `here` is whether it counts at all."""
+    def counted(self, scalars: Mapping[str, Array], terms: DrawTerms, loss: Array, here: Bool[Array, ""]):
+        """A draw for the accumulators of `law`: `loss` is ℓ/T, `here` whether it counts at all."""
         inside = {name: (scalars[name] >= low) & (scalars[name] < high) for name, (low, high) in self.cut.items()}
         draws = {}
         for name in self.names:
@@ -53,7 +53,7 @@ class _Windows:
                 counts = counts if other == name else counts & within
             draws[name] = accumulators.WindowDraw(scalars[name], counts)
         everywhere = here & self.inside(scalars)
-        values = {"statistic": -0.5 * terms.log_det, "energy": terms.energy}
+        values = {"statistic": -0.5 * terms.log_det, "energy": terms.energy, "loss": loss}
         return {"windows": draws, **{name: (values[name], everywhere) for name in SUMS}}
 
 
@@ -63,7 +63,7 @@ def build_observer(
     slab: float | None,
     claims: Claims | None = None,
 ) -> Observer:
-    """Histograms of the scalars, sums of the family's statistic t and of the laws' energy, moments of scalars and χ.
+    """Histograms of the scalars, sums of the family's statistic t and of energies, moments of scalars, χ and ℓ/T.
 
     A draw counts if it lies in the home component, in the windows of the scalars that are cut (for such a scalar's own
     histogram: of the others), and, with `slab` ε, at |χ| < ε; then `marginal` has the same of all draws, at any χ.
@@ -75,9 +75,11 @@ def build_observer(
         claims: of the identities that all draws are held against, on the slab or not; None for none.
     """
     model, chart = reduction.model, reduction.chart
-    cut = {name: (np.float64(e[0]), np.float64(e[-1])) for name, e in edges.items() if name in model.cut}
+    cut = {name: (np.float64(e[0]), np.float64(e[-1])) for name, e in edges.items() if name in reduction.cut}
     windows = _Windows(tuple(edges), cut)
     parts = _parts(edges, model.group_dim, slab is not None)
+    if reduction.measured:
+        parts["norm"] = accumulators.moments()
     rare = None
     if claims is not None and claims.observe is not None:
         sums = accumulators.telescoped_gaps(claims.size, len(claims.tested), claims.thin * claims.every)
@@ -87,18 +89,24 @@ def build_observer(
     def observe(state):
         params = state.position
         scalars, charge = chart.scalars_of(params), model.moment_map(params)
-        home = chart.at_home(params)
-        terms = reduction.draw_terms_at(chart.of(params))
+        home = jnp.asarray(True) if reduction.measured else chart.at_home(params)
+        terms = reduction.draw_terms_of(params)
+        # Of θ itself: a section is that of the home branch, outside which it need not be a number.
+        loss = terms.loss if reduction.measured else model.loss(params) / reduction.temperature
         here = home if slab is None else home & (jnp.linalg.norm(charge) < slab)
         draw = {
-            "law": windows.counted(scalars, terms, here),
+            "law": windows.counted(scalars, terms, loss, here),
             "value": jnp.stack([scalars[name] for name in edges]),
             "charge": charge,
             "counts": here & windows.inside(scalars),
             "energy": terms.loss,
             "potential": terms.energy,
+            "loss": loss,
+            "lowest": loss,
         }
-        return draw if slab is None else draw | {"marginal": windows.counted(scalars, terms, home)}
+        if reduction.measured:
+            draw["norm"] = half_square(params)
+        return draw if slab is None else draw | {"marginal": windows.counted(scalars, terms, loss, home)}
 
     return Observer(
         observe,
@@ -114,7 +122,13 @@ def _parts(
     """What is kept of the draws."""
     windows = accumulators.product({name: accumulators.window_histogram(e) for name, e in edges.items()})
     law = accumulators.product({"windows": windows, **{name: accumulators.masked_sum() for name in SUMS}})
-    parts = {"law": law, "value": accumulators.moments((len(edges),)), "charge": accumulators.moments((charges,))}
+    parts = {
+        "law": law,
+        "value": accumulators.moments((len(edges),)),
+        "charge": accumulators.moments((charges,)),
+        "loss": accumulators.moments(),
+        "lowest": accumulators.least(),
+    }
     return parts | {"marginal": law} if with_marginal else parts
 
 
@@ -149,9 +163,12 @@ def _stretch(sums: Mapping[str, Any]) -> Stretch:
         marginal=_counted(sums["marginal"]) if "marginal" in sums else None,
         value=Moments(*sums["value"]),
         charge=Moments(*sums["charge"]),
+        loss=Moments(*sums["loss"]),
+        lowest=sums["lowest"],
+        norm=Moments(*sums["norm"]) if "norm" in sums else None,
     )
 
 
 def _counted(sums: Mapping[str, Any]) -> Counted:
     windows = {name: WindowCounts(*counts) for name, counts in sums["windows"].items()}
-    return Counted(windows, Sums(*sums["statistic"]), Sums(*sums["energy"]))
+    return Counted(windows, Sums(*sums["statistic"]), Sums(*sums["energy"]), Sums(*sums["loss"]))

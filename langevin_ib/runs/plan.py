@@ -84,7 +84,7 @@ class Plan:
     @property
     def drifting(self) -> bool:
         """Whether the chains spread along the orbits without end, so that only draws on a slab are judged."""
-        return self.config.process.gibbs and not self.reduction.proper
+        return self.config.process.gibbs and not (self.reduction.proper or self.reduction.measured)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """What a pickle holds: all but the model's functions, which are built anew from the configuration."""
@@ -154,11 +154,14 @@ def build_reduction(config: RunConfig, temperature: float | None = None) -> Redu
             )
         model = with_metric(model, np.asarray(config.metric))
     temperature = temperature or config.temperature
-    reduction = Reduction(model, build_confinement(config, temperature), temperature, config.slab)
+    measured = config.measures_only or not model.charted
+    reduction = Reduction(model, build_confinement(config, temperature), temperature, config.slab, measured)
     known = _chart_of(reduction).scalar_names
     for name in config.invariant or ():
         if name not in known:
             raise ConfigError("invariant", f"among {', '.join(known)}", name)
+    if config.law_draws is not None and measured:
+        raise ConfigError("law_draws", "left out where no law is asked for", config.law_draws)
     if config.window != AUTO and len(known) > 1 and (config.invariant is None or len(config.invariant) != 1):
         raise ConfigError("window", f"auto, or given with --invariant naming one of {', '.join(known)}", "a range")
     if config.law_draws is not None and reduction.chart.dim == 1:
@@ -212,7 +215,7 @@ def resolve(config: RunConfig, reduction: Reduction | None = None) -> Plan:
     edges = {reduction.name: np.linspace(*window, config.bins + 1)}
     check_spacing(config, reduction, points, edges)
     singular = window[0] == branch[0], window[1] == branch[1]
-    schedule = _build_schedule(config)
+    schedule = build_schedule(config)
     return Plan(config, reduction.on_slab(config.slab), schedule, edges, singular, elsewhere)
 
 
@@ -237,7 +240,7 @@ def resolve_many(
     compared = {name: w for name, w in windows.items() if name in wanted or name in reduction.model.cut}
     edges = {name: np.linspace(*window, config.bins + 1) for name, window in compared.items()}
     check_spacing(config, reduction, draws[: 8 * POINTS], edges)
-    schedule = _build_schedule(config)
+    schedule = build_schedule(config)
     return Plan(config, reduction.on_slab(config.slab), schedule, edges, (False, False))
 
 
@@ -288,7 +291,12 @@ def _burn_in_steps(config: RunConfig, kernel: KernelKind, reduction: Reduction, 
     return max(share, int(min(settled, SETTLING_SHARE * config.steps)))
 
 
-def _build_schedule(config: RunConfig) -> Schedule:
+def build_schedule(config: RunConfig) -> Schedule:
+    """Burn-in and records of a configuration without `auto`.
+
+    Raises:
+        ConfigError: too few steps for ten records.
+    """
     burn_in, thin = int(config.burn_in), int(config.thin)
     records = (config.steps - burn_in) // thin
     if records < MIN_RECORDS:

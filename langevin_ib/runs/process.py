@@ -10,6 +10,7 @@ import numpy as np
 
 from langevin_ib.laws.candidates import Candidate
 from langevin_ib.statistics.coefficient import Coefficient
+from langevin_ib.statistics.learning import Lowest
 from langevin_ib.statistics.records import Absent, Doubt
 from langevin_ib.statistics.sample import Sample, Sums
 
@@ -38,6 +39,8 @@ class Prepared:
         sampled: the law's draws, of a model of many coordinates; for the joint test and the coverage.
         law_reference: what the summary says of them.
         remedy: what is said, besides, where no draw falls into a window.
+        lowest: the lowest loss that an optimiser finds, from which λ̂ is measured; None where there is no T.
+        improper: why a mean over all draws is that of no law; None where it is one.
         own: what else the process needs to draw.
     """
 
@@ -52,6 +55,8 @@ class Prepared:
     sampled: SampledPredictions | None = None
     law_reference: LawReference | None = None
     remedy: tuple[str, ...] = ()
+    lowest: Callable[[], Lowest] | None = None
+    improper: str | None = None
     own: Any = None
 
 

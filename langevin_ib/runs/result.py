@@ -20,6 +20,7 @@ from langevin_ib.statistics.coefficient import Coefficient
 from langevin_ib.statistics.compare import Comparison, Verdict
 from langevin_ib.statistics.energy import Dependence, JointTest
 from langevin_ib.statistics.identities import Identity
+from langevin_ib.statistics.learning import LearningCoefficient, Measured
 from langevin_ib.statistics.records import Absent, Doubt, Meter
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from langevin_ib.laws.sgd import OwnError
     from langevin_ib.runs.plan import Plan
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 GRAVITY = ("agrees", "undecided", "differs")
 
 
@@ -95,7 +96,7 @@ class ProtocolInfo:
         conditioned_on: the slab, in words; None without.
         elsewhere: other minima of the reduced loss.
         cut: windows that the laws are conditioned on.
-        slice: how far χ is from canonical.
+        slice: how far χ is from canonical; None of a run that measures only.
         notes: of the model.
     """
 
@@ -106,7 +107,7 @@ class ProtocolInfo:
     conditioned_on: str | None
     elsewhere: tuple[Elsewhere, ...]
     cut: dict[str, tuple[float, float]]
-    slice: SliceDepartures
+    slice: SliceDepartures | None
     notes: tuple[str, ...]
 
 
@@ -544,6 +545,7 @@ class Result:
         nearest: where laws were fitted beside the process's own.
         details: what only this process has to say.
         identities: of the steps of the chains, each tested or not, and why not.
+        learning: λ̂ at the run's temperature, or why there is none; None of a process without one.
         trace: {"value": (chain, draw, scalar), "charge": (chain, draw, m), "energy" (ℓ/T), "potential" ((ℓ + C(s))/T),
             "counts": (chain, draw)}, thinned and capped; SGD: T = 1.
         checkpoints: the folder with the states of its stages, which `output.store.save` removes; None without.
@@ -577,6 +579,7 @@ class Result:
     trace: dict[str, np.ndarray]
     identities: tuple[Identity | Absent, ...] = ()
     checkpoints: Path | None = None
+    learning: LearningCoefficient | Absent | None = None
 
     def to_dict(self) -> JsonObject:
         """The content of `summary.json`, as plain data; its schema is shipped as `runs/summary.schema.json`."""
@@ -591,6 +594,7 @@ class Result:
             "identities": [
                 {"name": one.what, "why": one.why} if isinstance(one, Absent) else plain(one) for one in self.identities
             ],
+            "learning_coefficient": learning_dict(self.learning),
             "doubts": [doubt.text for doubt in self.doubts],
             "invariants": {
                 name: {
@@ -686,6 +690,28 @@ class Result:
 def coefficient_dict(coefficient: Coefficient | Absent) -> JsonObject:
     """c with its error, or null and the reason, as in `summary.json`."""
     return {"c": None, "why": coefficient.why} if isinstance(coefficient, Absent) else fields_of(coefficient)
+
+
+def learning_dict(learning: LearningCoefficient | Absent | None) -> JsonObject | None:
+    """λ̂ with its error, or null and the reason, as in `summary.json`; null of a process without a temperature."""
+    if learning is None:
+        return None
+    if isinstance(learning, Absent):
+        return {"value": None, "why": learning.why}
+    every, lowest = learning.all_draws, learning.lowest
+    absent = isinstance(every, Absent)
+    told = {"value": None, "se": None, "why": every.why} if absent else {**fields_of(every), "why": None}
+    return {
+        **told,
+        "window": plain(learning.window) if isinstance(learning.window, Measured) else None,
+        "regular": learning.regular,
+        "loss_min": lowest.loss,
+        "loss_min_tolerance": lowest.tolerance,
+        "starts": lowest.starts,
+        "lowest_seen": learning.seen,
+        "below": learning.below,
+        "step_change": plain(learning.step_change),
+    }
 
 
 def _step_check_dict(check: StepCheck | Absent | None) -> Json:

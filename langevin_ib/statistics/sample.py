@@ -60,11 +60,13 @@ class Counted(NamedTuple):
         windows: of each scalar.
         statistic: of t = −½ log det G.
         energy: of what the laws weigh, (ℓ + C(s))/T; SGD: T = 1.
+        loss: of ℓ/T, ℓ alone; None where nobody looked.
     """
 
     windows: dict[str, WindowCounts]
     statistic: Sums
     energy: Sums
+    loss: Sums | None = None
 
 
 @dataclass(frozen=True)
@@ -76,12 +78,18 @@ class Stretch:
         marginal: the same at any χ; None without a slab.
         value: moments of the scalars, over all draws.
         charge: moments of χ, over all draws.
+        loss: moments of ℓ/T, over all draws; None where nobody looked.
+        lowest: the least ℓ/T of each chain's draws; None likewise.
+        norm: moments of |θ|²/2, over all draws, of a run that measures only.
     """
 
     counted: Counted
     marginal: Counted | None
     value: Moments
     charge: Moments
+    loss: Moments | None = None
+    lowest: Float[np.ndarray, " chain"] | None = None
+    norm: Moments | None = None
 
 
 class Part(NamedTuple):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import time
-from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -18,14 +17,16 @@ from langevin_ib.config.extensions import Kind, is_built_in, names
 from langevin_ib.config.processes import LangevinSettings
 from langevin_ib.config.run import AUTO, RunConfig
 from langevin_ib.devices import load_blackjax
-from langevin_ib.dynamics.confinement import confinement_kind
 from langevin_ib.dynamics.kernel import kernel_kind
 from langevin_ib.errors import ConfigError, LawError
 from langevin_ib.geometry import contract
 from langevin_ib.laws import Formula, Reduction
 from langevin_ib.laws.draws import LawDraws
 from langevin_ib.laws.law import LawKind, law_kind, law_kinds, weighed_kinds
+from langevin_ib.runs import measure
 from langevin_ib.runs.judge import say_alike
+from langevin_ib.runs.lowest import lowest_loss
+from langevin_ib.runs.measured import MeasuredDetails
 from langevin_ib.runs.plan import Plan, build_reduction, resolve, resolve_many, say_slice
 from langevin_ib.runs.predictions import Predictions, SampledPredictions, quadrature, sampled
 from langevin_ib.runs.process import Check, Draws, Prepared, Process
@@ -50,6 +51,8 @@ def prepare(config: RunConfig, session: Session) -> Prepared:
     """
     session.report("planning")
     reduction = build_reduction(config)
+    if reduction.measured:
+        return measure.prepare(config, reduction, session)
     _compile_ahead(config, reduction)
     contract.check_model(reduction.model, key_of(config, "check"))
     say_slice(config, reduction)
@@ -92,6 +95,7 @@ def _compile_ahead(config: RunConfig, reduction: Reduction) -> None:
 
 
 def _prepared(plan: Plan, predictions: Predictions, **many: Any) -> Prepared:
+    lowest = Later(lambda: lowest_loss(plan.reduction.model)[0])
     prepared = Prepared(
         plan=plan,
         candidates=predictions.candidates,
@@ -100,6 +104,8 @@ def _prepared(plan: Plan, predictions: Predictions, **many: Any) -> Prepared:
         coefficient=predictions.coefficient,
         share=predictions.share,
         stationary=plan.reduction.proper,
+        lowest=lowest.result,
+        improper=None if plan.reduction.proper else measure.IMPROPER,
         own=predictions,
         **many,
     )
@@ -131,9 +137,9 @@ def draw(prepared: Prepared, session: Session) -> Draws:
     return Draws(sample, step_size, wall, tuple(checks))
 
 
-def details(prepared: Prepared, draws: Draws) -> None:
-    """Langevin runs report nothing beyond the common result."""
-    del prepared, draws
+def details(prepared: Prepared, draws: Draws) -> MeasuredDetails | None:
+    """What a run that measures only has seen; others report nothing beyond the common result."""
+    return measure.details(prepared, draws) if prepared.plan.reduction.measured else None
 
 
 def without_symmetry(config: RunConfig) -> RunConfig:
@@ -142,20 +148,13 @@ def without_symmetry(config: RunConfig) -> RunConfig:
     Raises:
         ConfigError: a setting that is about orbits, or another law.
     """
-    left = confinement_kind(config.confine).without_symmetry
-    if left == "refused":
-        stay = [name for name in _built_in("confinement") if confinement_kind(name).without_symmetry == "stays"]
-        raise ConfigError("confine", f"{' or '.join(stay)} for a model without a symmetry", config.confine)
-    if config.slab is not None:
-        raise ConfigError("slab", "left out for a model without a symmetry", f"{config.slab:g}")
+    unconfined = measure.without_orbits(config)
     exact = [name for name in config.laws if law_kind(name).role == "own"]
     if not exact:
         own = " or ".join(name for name in _built_in("law") if law_kind(name).role == "own")
         wanted = f"{own} for a model without a symmetry, for which the others are the same"
         raise ConfigError("laws", wanted, ", ".join(config.laws))
-    config = config.replace(laws=tuple(exact))
-    own = dict.fromkeys(field.name for field in fields(config.settings_of("confinement")))
-    return config.replace(confine="none", **own) if left == "none" else config
+    return unconfined.replace(laws=tuple(exact))
 
 
 def _built_in(kind: Kind) -> list[str]:

@@ -36,7 +36,8 @@ from langevin_ib.geometry.charges import ChargeBalance, charge_balance
 from langevin_ib.laws import Law, Reduction, fitted, formula
 from langevin_ib.laws.base import on_host
 from langevin_ib.laws.sgd import Descent, OwnError
-from langevin_ib.models import Params
+from langevin_ib.models import Model, Params
+from langevin_ib.runs import measured_descent
 from langevin_ib.runs.descent_laws import (
     OwnLaws,
     Windowed,
@@ -48,6 +49,8 @@ from langevin_ib.runs.descent_laws import (
     say_collapse,
 )
 from langevin_ib.runs.identities import descent_claims
+from langevin_ib.runs.measure import details as measured_details
+from langevin_ib.runs.measured import MeasuredDetails
 from langevin_ib.runs.observe import build_observer, sample_of
 from langevin_ib.runs.plan import Plan, build_reduction, say_slice
 from langevin_ib.runs.process import Draws, Prepared, Process
@@ -182,6 +185,10 @@ def prepare(config: RunConfig, session: Session) -> Prepared:
         ConfigError, ModelError, LawError: as `langevin_ib.run`.
     """
     session.report("planning")
+    reduction = build_reduction(config, temperature=1.0)
+    if reduction.measured:
+        config = _settle_label_noise(config, reduction.model)
+        return measured_descent.prepare(config, reduction, gradient_noise_of(config), session)
     resolved = resolve_descent(config, lambda name: session.stage(config, name))
     family = resolved.family
     return Prepared(
@@ -202,8 +209,10 @@ def prepare(config: RunConfig, session: Session) -> Prepared:
     )
 
 
-def details(prepared: Prepared, draws: Draws) -> SgdDetails:
-    """The noise at the minimum, the decay of χ, the error of (S) itself."""
+def details(prepared: Prepared, draws: Draws) -> SgdDetails | MeasuredDetails:
+    """The noise at the minimum, the decay of χ, the error of (S) itself; of a run that measures only what it saw."""
+    if prepared.plan.reduction.measured:
+        return measured_details(prepared, draws)
     resolved: ResolvedDescent = prepared.own
     config, noisy = resolved.config, resolved.family is not None
     charge = _measure_charge(resolved, draws)
@@ -373,6 +382,11 @@ def _settle_noise(config: RunConfig, reduction: Reduction, middle: np.ndarray) -
         # With momentum the same η/(1 − μ), which is what (S) and the relaxation depend on.
         share = LR_SHARE * (1.0 - float(config.momentum or 0))
         config = config.replace(lr=rounded(share / float(curvature[0])))
+    return _settle_label_noise(config, model)
+
+
+def _settle_label_noise(config: RunConfig, model: Model) -> RunConfig:
+    """The default label noise, by the number of examples."""
     if config.label_noise == AUTO:
         training = model.training
         if training is None:
@@ -496,6 +510,8 @@ def _fitted_family(config: RunConfig, at_temperature: Reduction, own: Mapping[st
 
 def draw(prepared: Prepared, session: Session) -> Draws:
     """Run the chains; also χ at their starts."""
+    if prepared.plan.reduction.measured:
+        return measured_descent.draw(prepared, gradient_noise_of(prepared.plan.config), session)
     resolved: ResolvedDescent = prepared.own
     stage = session.stage(resolved.config, "sampling")
     began = time.perf_counter()
