@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Key
 
 from langevin_ib.config.noises import NoiseSettings
 from langevin_ib.config.records import record
-from langevin_ib.dynamics.kicks import KicksOf
+from langevin_ib.dynamics.kicks import AlongPlaces, Kicks, KicksOf
 from langevin_ib.errors import ConfigError, LawError
 from langevin_ib.geometry.charges import GradientNoise
 from langevin_ib.models.base import Model, Params
@@ -44,6 +44,7 @@ class Noise:
         isotropized: whether the noise vector is replaced by one of the same length in a uniformly random direction:
             isotropic noise whose strength matches at every point, of covariance (tr Σ/q) I.
         own: settings that only its kind has; None for their defaults.
+        scale: m, of a step that takes ∇L + m(ĝ − ∇L); m²Σ is its covariance, and of its cumulants the k-th is times m^k.
 
     Raises:
         ConfigError: settings that contradict each other, or a kind that nothing goes by.
@@ -55,6 +56,7 @@ class Noise:
     replace: bool = True
     isotropized: bool = False
     own: NoiseSettings | None = None
+    scale: float = 1.0
 
     def __post_init__(self) -> None:
         record, kind = self.record, self.kind
@@ -71,6 +73,8 @@ class Noise:
             raise ConfigError("replace", f"yes with noise {kind}", "no")
         if self.isotropized and (record.noiseless or record.constant):
             raise ConfigError("isotropized", f"no with noise {kind}", "yes")
+        if not self.scale > 0:
+            raise ConfigError("scale", "a positive number", self.scale)
 
     @property
     def record(self) -> NoiseKind:
@@ -342,7 +346,7 @@ def gradient_noise(training: Training, noise: Noise, params: Params, task: Task 
 
 
 def covariance_of(noise: Noise, each: Each) -> Float[Array, "q q"]:
-    """Σ of a noise from what each example gives at θ: of its kind, of its labels, and turned if isotropized."""
+    """Σ of a noise from what each example gives at θ: of its kind and its labels, scaled, and turned if isotropized."""
     covariance, q = noise.record.covariance(noise, each), each.gradients.shape[1]
     if jnp.shape(covariance) != (q, q):
         wanted = f"a NoiseKind whose covariance is a matrix of {q} × {q}"
@@ -351,6 +355,8 @@ def covariance_of(noise: Noise, each: Each) -> Float[Array, "q q"]:
         size = float(noise.batch_size or each.share.size)
         second = jnp.einsum("i,ioq,iop->qp", each.share, each.jacobian, each.jacobian)
         covariance = covariance + (each.weight * noise.label_noise) ** 2 / size * second
+    if noise.scale != 1.0:
+        covariance = noise.scale**2 * covariance
     return isotropic_covariance(covariance) if noise.isotropized else covariance
 
 
@@ -389,7 +395,20 @@ def cumulants(training: Training, noise: Noise, params: Params, direction: Float
     if known is None or noise.isotropized:
         raise LawError(f"law sgd: the third and fourth cumulants of {noise.words} are not known")
     each = _each(training, noise, params, None)
-    return known(noise, _along(noise, each, direction))
+    stated, m = known(noise, _along(noise, each, direction)), noise.scale
+    return stated if m == 1.0 else Cumulants(m**2 * stated.second, m**3 * stated.third, m**4 * stated.fourth)
+
+
+def kicks_of(noise: Noise, along: AlongPlaces, count: int) -> Kicks:
+    """The distribution of e·ĝ of a noise whose kind knows it, scaled about its mean."""
+    known = noise.record.kicks
+    if known is None:
+        raise LawError(f"law map: {noise.words} says nothing of the distribution of its kicks (kicks of its NoiseKind)")
+    kicks = known(noise, along, count)
+    if noise.scale == 1.0:
+        return kicks
+    mean = (kicks.weights * kicks.values).sum(axis=1, keepdims=True)
+    return Kicks(mean + noise.scale * (kicks.values - mean), kicks.weights)
 
 
 def along_direction(training: Training, noise: Noise, params: Params, direction: Float[Array, " q"]) -> Along:

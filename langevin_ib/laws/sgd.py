@@ -158,6 +158,8 @@ def check_closed(descent: Descent) -> None:
 
 def weaker(descent: Descent) -> str:
     """What to do where the noise is too strong for a law, in the options of a run."""
+    if descent.noise.scale != 1.0:
+        return "use a smaller --lr or --noise-scale"
     if descent.noise.label_noise:
         return "use a smaller --lr or --label-noise"
     return "use a smaller --lr" + (" or a larger --batch-size" if descent.noise.batch_size else "")

@@ -17,14 +17,14 @@ from langevin_ib.dynamics.descent import check_covariance, sgd
 from langevin_ib.dynamics.descent_mean import DescentClaim
 from langevin_ib.dynamics.kernel import Smoothed
 from langevin_ib.dynamics.kicks import AlongPlaces
-from langevin_ib.dynamics.noise import Noise, along_direction, cumulants, kind_of
+from langevin_ib.dynamics.noise import Noise, along_direction, cumulants, kicks_of, kind_of
 from langevin_ib.errors import ConfigError
 from langevin_ib.models import Model, uv
 from langevin_ib.testing.breach import hold
 
 DRAWS, BATCHES = 65536, 64
 SIGMAS = 6.0
-COMMON = "batch_size", "label_noise", "replace", "isotropized"
+COMMON = "batch_size", "label_noise", "replace", "isotropized", "scale"
 POINT, DIRECTION = (1.3, 0.4), (0.8, 0.6)
 KICKS = 24  # what law `map` takes
 FREQUENCIES = 0.5, 1.0, 2.0, 3.0  # of waves, over the standard deviation of kicks
@@ -113,8 +113,7 @@ def _kicks(subject: _Subject) -> None:
     """E cos s(k − k̄)/σ and E sin s(k − k̄)/σ of kicks along a direction, against draws."""
     noise = subject.noise
     along = along_direction(noise.check(subject.model), noise, subject.point, jnp.asarray(DIRECTION))
-    assert noise.record.kicks is not None  # else it is no check of this noise
-    stated = noise.record.kicks(noise, AlongPlaces(*(np.asarray(part)[None] for part in along)), KICKS)
+    stated = kicks_of(noise, AlongPlaces(*(np.asarray(part)[None] for part in along)), KICKS)
     values, weights = np.asarray(stated.values)[0], np.asarray(stated.weights)[0]
     total = float(weights.sum())
     hold(abs(total - 1) < ROUNDING, f"weights of kicks have to sum to one, got {total:.10g}")

@@ -1,7 +1,7 @@
 """One run of SGD from configuration to verdict: its own laws, against the fitted family of isotropic noise.
 
 Rules (before any draw of the chains): lr 0.01 (1 − μ)/Λ, Λ the largest curvature of the loss at its minimum, μ the
-momentum; windows leave out 0.1% of law (S) at either end, or where there is none are those of the law `slice`
+momentum, and over m² where the noise is scaled by m > 1; windows leave out 0.1% of law (S) at either end, or where there is none are those of the law `slice`
 at the temperature of a noise as strong as SGD's across the orbits; burn-in until χ has fallen by e^−10 at the predicted
 rate and the slowest coordinate has relaxed ten times; then 400 relaxation times. Where χ would need more than 200 000
 steps, chains start on the slice instead.
@@ -172,7 +172,7 @@ def gradient_noise_of(config: RunConfig) -> Noise:
     """The gradient noise that a configuration names; its label noise has to be a number."""
     label = float(config.label_noise or 0.0)
     settings = {"replace": bool(config.replacement), "own": config.settings_of("noise")}
-    return Noise(str(config.noise), config.batch_size, label, **settings)
+    return Noise(str(config.noise), config.batch_size, label, scale=float(config.noise_scale or 1.0), **settings)
 
 
 def prepare(config: RunConfig, session: Session) -> Prepared:
@@ -367,8 +367,9 @@ def _settle_noise(config: RunConfig, reduction: Reduction, middle: np.ndarray) -
     if config.lr == AUTO:
         potential = reduction.confinement.potential(model)
         curvature = on_host(lambda x: geometry.largest_curvature(potential, reduction.chart.section(x)))(middle[None])
-        # With momentum the same η/(1 − μ), which is what (S) and the relaxation depend on.
-        share = LR_SHARE * (1.0 - float(config.momentum or 0))
+        # With momentum the same η/(1 − μ), which is what (S) and the relaxation depend on; with stronger noise the
+        # same ηm², which alone (S) depends on.
+        share = LR_SHARE * (1.0 - float(config.momentum or 0)) / max(1.0, float(config.noise_scale or 1.0)) ** 2
         config = config.replace(lr=rounded(share / float(curvature[0])))
     if config.label_noise == AUTO:
         training = model.training
