@@ -147,7 +147,9 @@ class SgdSettings(ProcessSettings):
         "gradient descent",
         Extension("noise", tuple(NOISES)),
     )
-    lr: float | Auto = setting(AUTO, "learning rate η; auto: 0.01 (1 − μ)/curvature, over m² if m > 1", POSITIVE, auto=True, shown="")
+    lr: float | Auto = setting(
+        AUTO, "learning rate η; auto: 0.01 (1 − μ)/curvature, over m² if m > 1", POSITIVE, auto=True, shown=""
+    )
     label_noise: float | Auto = setting(
         AUTO,
         "s, noise on the labels; auto: 2.8√(n/w) for n examples of weight w with label, 0 with others",

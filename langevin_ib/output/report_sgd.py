@@ -9,8 +9,10 @@ from langevin_ib.runs.result import InvariantResult, Result, SgdDetails
 
 if TYPE_CHECKING:
     from langevin_ib.laws.map import AboutMap
+    from langevin_ib.statistics.tails import Tail
 
 FREE = "fitted"  # the fitted law of which c is free too
+FOURTH = 4
 SEEN = 1e-3  # share of a law below 1e-6 that is said
 OWN = "sgd"  # law (S)
 LEADING = "(S) is the leading order in η"
@@ -55,14 +57,10 @@ def nearest_lines(result: Result, details: SgdDetails) -> tuple[Line, ...]:
 def descent_lines(result: Result, details: SgdDetails) -> tuple[Line, ...]:
     """Moments, noise meter, charge, how far the law is from (S) by itself."""
     lines = ["; ".join(_moments(name, invariant) for name, invariant in result.invariants.items())]
-    if details.noisy:
-        meter, rate = details.meter, "η/(1 − μ)" if result.plan.config.momentum else "η"
-        lines.append(
-            f"noise at the minimum: tr Σ = {meter.trace:.4g}, which a Langevin step matches at "
-            f"T = {rate} tr Σ/2q = {meter.temperature:.4g}; largest eigenvalue {meter.anisotropy:.3g} times "
-            f"the mean, effective rank {meter.effective_rank:.3g}, share along the orbits "
-            f"{meter.orbit_share:.1e}, misfit of one T {meter.misfit:.3f}"
-        )
+    if details.metered:
+        lines.append(_meter(result, details))
+    if details.measured.tail is not None:
+        lines.append(_tail(details.measured.tail))
     lines.append(_charge(details))
     lines += [_exact(name, one) for name, one in details.map.items()]
     if details.map:
@@ -75,6 +73,37 @@ def descent_lines(result: Result, details: SgdDetails) -> tuple[Line, ...]:
             "does not give its cumulants"
         )
     return tuple(map(Line, lines))
+
+
+def _meter(result: Result, details: SgdDetails) -> str:
+    """How strong the noise is at the minimum, how far from isotropic and how skewed; with errors if it is estimated."""
+    meter, rate = details.meter, "η/(1 − μ)" if result.plan.config.momentum else "η"
+    errors = details.measured.errors
+    spread = dict.fromkeys(meter._fields, "")
+    if errors is not None:
+        spread = {name: f" ± {error:.1g}" for name, error in zip(meter._fields, errors, strict=True)}
+    of = "" if errors is None else f", estimated from {details.measured.draws} draws"
+    text = (
+        f"noise at the minimum{of}: tr Σ = {meter.trace:.4g}{spread['trace']}, which a Langevin step matches at "
+        f"T = {rate} tr Σ/2q = {meter.temperature:.4g}{spread['temperature']}; largest eigenvalue "
+        f"{meter.anisotropy:.3g}{spread['anisotropy']} times the mean, effective rank "
+        f"{meter.effective_rank:.3g}{spread['effective_rank']}, share along the orbits "
+        f"{meter.orbit_share:.1e}{spread['orbit_share']}, misfit of one T {meter.misfit:.3f}{spread['misfit']}"
+    )
+    for name, skewness in details.measured.skewness.items():
+        error = "" if skewness.error is None else f" ± {skewness.error:.1g}"
+        text += f"; skewness across the orbits, along {name}, {skewness.value:.3g}{error}"
+    return text
+
+
+def _tail(tail: Tail) -> str:
+    """How heavy the tail of the draws of a noise is, and which moments it has not."""
+    orders = {1: "no variance, so that there is no Σ", 2: "no third moment, so that there is no skewness"}
+    lacks = orders.get(tail.highest, "no fourth moment" if tail.highest == FOURTH - 1 else "")
+    if tail.highest == 1 and not tail.mean:
+        lacks += ", and perhaps no mean: that it is ∇L was not checked"
+    found = f"it has {lacks}" if lacks else "four moments, as far as these draws show"
+    return f"tail of the noise, by Hill's estimate: {tail.words}: {found}"
 
 
 def _charge(details: SgdDetails) -> str:
