@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from langevin_ib.output.blocks import Line
@@ -68,10 +69,11 @@ def descent_lines(result: Result, details: SgdDetails) -> tuple[Line, ...]:
     elif details.law_error:
         lines.append(_own_error(result, details))
     elif any(OWN in invariant.laws for invariant in result.invariants.values()):  # errors of all, or of none
-        lines.append(
-            f"{LEADING}: its own error is not estimated, for the noise {result.plan.config.noise} "
-            "does not give its cumulants"
-        )
+        tail = details.measured.tail
+        why = "does not give its cumulants" if tail is None else "has no fourth moment, or no third"
+        lines.append(f"{LEADING}: its own error is not estimated, for the noise {result.plan.config.noise} {why}")
+    if details.measured.errors is not None:
+        lines += _estimate_error(result)
     return tuple(map(Line, lines))
 
 
@@ -115,6 +117,8 @@ def _charge(details: SgdDetails) -> str:
         slowest = "" if balance is None or len(balance) == 1 else " at its slowest"
         if details.decay > 0:
             start += f"; χ decays at {details.decay:.4g} per unit of t = nη{slowest}, predicted near the slice"
+        elif not details.metered:
+            start += "; there is no Σ, by which a rate of χ would be predicted"
         else:
             own = "" if balance is None else ", but to a balance of its own"
             start += f"; the noise does not take χ to zero here{own}"
@@ -151,6 +155,18 @@ def _limit_error(result: Result, details: SgdDetails) -> list[str]:
         estimate = f"; estimated from the moments of a step, to a factor of {GOOD_TO:g}, {error.tv:.4f}, like {order}"
     of = f" in {name}" if len(far) > 1 else ""
     return [f"sgd, (S), is the limit of map for η → 0: its own part{seen} is TV {far[name]:.4f}{of}{estimate}"]
+
+
+def _estimate_error(result: Result) -> list[str]:
+    """How far the bin masses of (S) may be off for Σ being an estimate: the mean TV of their errors."""
+    known = [law for one in result.invariants.values() for name, law in one.laws.items() if name == OWN]
+    if not known:
+        return []
+    worst = max(0.5 * math.sqrt(2.0 / math.pi) * float(law.mass_se.sum()) for law in known)
+    return [
+        f"(S) follows from an estimate of Σ, by which its bin masses are known to TV {worst:.2g}: that is part of its "
+        "bounds and its p"
+    ]
 
 
 def _own_error(result: Result, details: SgdDetails) -> str:

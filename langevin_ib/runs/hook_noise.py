@@ -94,7 +94,7 @@ def measure_hook(
     names = chart.scalar_names
     silent = float(np.median(here.sizes)) <= SILENT * float(np.median(there.sizes))
     tail = tail_of(there.sizes)
-    if not silent and (own := tail_of(here.sizes)).index < tail.index:
+    if not silent and (own := tail_of(here.sizes)).exponent < tail.exponent:
         tail = own
     _say_tail(noise, tail)
     if tail.mean:

@@ -249,7 +249,7 @@ def descent_claims(plan: Plan, noise: Noise, point: Params) -> Claims:
         return nothing(f"{noise.dependence}, and the mean after a step depends on what came before")
     hook = noise.record.hook
     if hook is not None and hook.covariance is None:
-        return nothing(f"Σ of {noise.words} is an estimate, and the mean after a step takes Σ itself (its covariance)")
+        return nothing(f"the mean after a step takes the covariance Σ, which {noise.words} does not state")
     like = _like(model)
     point = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), point)
     if noise.record.constant:

@@ -515,14 +515,15 @@ class SgdDetails:
     def to_dict(self, result: Result) -> JsonObject:
         """As in `summary.json`: the key `descent`."""
         shown = self.meter._fields if self.metered else () if self.noisy else ("trace", "temperature")
-        errors = self.measured.errors
+        errors, tail = self.measured.errors, self.measured.tail
+        finite = tail is not None and np.isfinite(tail.exponent)
         return {
             "descent": {
                 **fields_of(self, "noise", "start", "decay", "balance"),
                 "meter": dict.fromkeys(self.meter._fields) | fields_of(self.meter, *shown),
-                "meter_errors": None if errors is None else dict(zip(self.meter._fields, plain(errors), strict=True)),
+                "meter_errors": None if errors is None else dict(zip(self.meter._fields, errors, strict=True)),
                 "skewness": plain(self.measured.skewness) or None,
-                "tail": plain(self.measured.tail),
+                "tail": None if tail is None else tail._asdict() | {"exponent": tail.exponent if finite else None},
                 "fits": result.fits if self.noisy else None,
                 "nearest": plain(result.nearest),
                 "law_error": plain(self.law_error) or None,

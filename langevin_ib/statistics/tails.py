@@ -22,14 +22,14 @@ class Tail(NamedTuple):
     """The tail of a noise.
 
     Attributes:
-        index: Hill's estimate of α by the higher threshold; infinite where the largest values are alike.
+        exponent: Hill's estimate of α by the higher threshold; infinite where the largest values are alike.
         error: its standard error.
         draws: it is from.
         mean: whether a mean exists without doubt.
         highest: order of the highest moment, up to the fourth, of which the draws do not show that it does not exist.
     """
 
-    index: float
+    exponent: float
     error: float
     draws: int
     mean: bool
@@ -42,8 +42,8 @@ class Tail(NamedTuple):
 
     @property
     def words(self) -> str:
-        """The index with its error."""
-        return f"tail index {self.index:.3g} ± {self.error:.1g} of {self.draws} draws"
+        """The exponent with its error."""
+        return f"tail index {self.exponent:.3g} ± {self.error:.1g} of {self.draws} draws"
 
 
 def tail_of(sizes: Float[np.ndarray, "batch draw"]) -> Tail:
@@ -66,10 +66,10 @@ def tail_of(sizes: Float[np.ndarray, "batch draw"]) -> Tail:
         low.append(gamma - SIGMAS * error)
         high.append(gamma + SIGMAS * error)
     missing = [order for order in (2, 3, 4) if min(low) > 1.0 / order]
-    index = 1.0 / gamma if gamma > 1e-12 else float("inf")
+    exponent = 1.0 / gamma if gamma > 1e-12 else float("inf")
     return Tail(
-        index=index,
-        error=error * index**2 if np.isfinite(index) else 0.0,
+        exponent=exponent,
+        error=error * exponent**2 if np.isfinite(exponent) else 0.0,
         draws=sizes.size,
         mean=max(high) < 1.0 or not missing,
         highest=min(missing, default=5) - 1,
