@@ -193,7 +193,9 @@ def test_a_run_of_a_file_of_one_s_own(tmp_path, monkeypatch):
 def test_a_file_without_the_function_or_that_cannot_be_run_is_refused(tmp_path):
     (tmp_path / "mine.py").write_text("raise ValueError('no')\n")
     (tmp_path / "other.py").write_text("")
-    with pytest.raises(ConfigError, match=r"noise must be in a file that can be run, got .*mine.py:one: ValueError: no"):
+    with pytest.raises(
+        ConfigError, match=r"noise must be in a file that can be run, got .*mine.py:one: ValueError: no"
+    ):
         extensions.load("noise", f"{tmp_path / 'mine.py'}:one")
     with pytest.raises(ConfigError, match=r"noise must be an attribute of the file other.py, got"):
         extensions.load("noise", f"{tmp_path / 'other.py'}:one")

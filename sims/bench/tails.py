@@ -1,20 +1,22 @@
-"""How often the rule for heavy tails is right: python -m sims.bench.tails (a few minutes).
+"""How often the rule for heavy tails is right.
 
-For each distribution, whose moments are known, the share of samples of 262144 draws, as a run takes them of a noise that
-is a function, of which the rule says that they have no variance or no third moment; and of which the mean, where there
-is one, is said not to be zero.
+    python -m sims.bench.tails [--samples N]
+
+For each distribution, whose moments are known, the share of samples of 262144 draws, as a run takes them of a noise
+that is a function, of which the rule says that they have no variance or no third moment; and of which the mean, where
+there is one, is said not to be zero.
 """
 
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Callable
 
 import numpy as np
 
 from langevin_ib.runs.hook_noise import BATCHES, PER_BATCH, SIGMAS
 from langevin_ib.statistics.tails import tail_of
+from sims import described
 
 REPEATS = 200
 Draw = Callable[[np.random.Generator, tuple[int, int]], np.ndarray]
@@ -66,11 +68,12 @@ def rates(draw: Draw, seed: int, repeats: int) -> tuple[float, float, float]:
     return float(variance), float(third), float(mean)
 
 
-def main(arguments: list[str] | None = None) -> None:
+def main() -> None:
     """Print a line for each distribution."""
-    given = sys.argv[1:] if arguments is None else arguments
-    repeats = int(given[0]) if given else REPEATS
-    print(f"{repeats} samples each        no variance   no third moment   mean refused")
+    parser = described(__doc__)
+    parser.add_argument("--samples", type=int, default=REPEATS)
+    repeats = parser.parse_args().samples
+    print(f"{repeats} samples each: no variance, no third moment, mean refused")
     for seed, (name, (draw, variance, third)) in enumerate(CASES.items()):
         shares = rates(draw, seed, repeats)
         has = f"variance {'yes' if variance else 'no'}, third moment {'yes' if third else 'no'}"
