@@ -520,7 +520,7 @@ class SgdDetails:
         return {
             "descent": {
                 **fields_of(self, "noise", "start", "decay", "balance"),
-                "meter": dict.fromkeys(self.meter._fields) | fields_of(self.meter, *shown),
+                "meter": {name: getattr(self.meter, name) if name in shown else None for name in self.meter._fields},
                 "meter_errors": None if errors is None else dict(zip(self.meter._fields, errors, strict=True)),
                 "skewness": plain(self.measured.skewness) or None,
                 "tail": None if tail is None else tail._asdict() | {"exponent": tail.exponent if finite else None},
