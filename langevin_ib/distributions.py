@@ -121,7 +121,7 @@ def _of_descent(config: RunConfig, window: Window, loss: bool) -> LawDistributio
         if chart.dim != 1:
             wanted = f"of one coordinate, for a distribution (of {chart.dim} coordinates a run has draws)"
             raise ConfigError("model", wanted, config.model_name)
-        own = build_laws(at.descent, at.middle, plain=not config.momentum)
+        own = build_laws(at.descent, at.middle, plain=not config.momentum, cumulants=at.cumulants)
         if own.maps is None or own.windowed is None:
             raise LawError("; ".join(own.missing))
         scalar = chart.scalar_names[0]

@@ -14,7 +14,7 @@ from langevin_ib.config.core import ChainSettings, ChoiceSettings, ComparisonSet
 from langevin_ib.config.kernels import KERNELS, KernelSettings
 from langevin_ib.config.kinds import AUTO, Extension
 from langevin_ib.config.models import MODELS, ModelSettings, settings_of_model
-from langevin_ib.config.noises import NOISES, NoiseSettings
+from langevin_ib.config.noises import NOISES, HookSettings, NoiseSettings
 from langevin_ib.config.processes import PROCESSES, ProcessSettings
 from langevin_ib.config.settings import Setting, Settings, in_order
 from langevin_ib.errors import ConfigError, LangevinIBError
@@ -139,7 +139,10 @@ def _class_of(kind: extensions.Kind, name: str) -> type[Settings]:
     """The settings class of one extension: that of a built-in one is known, any other is imported."""
     if name in BUILT_IN[kind]:
         return BUILT_IN[kind][name]
-    declared = getattr(extensions.load(kind, name), "settings", None)
+    loaded = extensions.load(kind, name)
+    declared = getattr(loaded, "settings", None)
+    if kind == "noise" and declared is None and callable(loaded):  # a noise may be one function
+        return HookSettings
     if not (isinstance(declared, type) and issubclass(declared, BASES[kind])):
         wanted = f"a {kind} whose `settings` is a class derived from {BASES[kind].__name__}"
         raise ConfigError(extensions.SETTING[kind], wanted, name)

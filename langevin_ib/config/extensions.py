@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
-from importlib.util import find_spec
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -98,6 +98,8 @@ def load(kind: Kind, name: str) -> Any:
     installed = _installed(kind)
     if name not in installed and ":" not in name:
         raise unknown(kind, name)
+    if kind == "noise" and (file := Path(name.rpartition(":")[0])).suffix == ".py" and file.is_file():
+        return _of_path(kind, name, file.resolve())
     module, _, attribute = (installed[name].value if name in installed else name).partition(":")
     return _imported(kind, name, module.strip(), attribute.strip())
 
@@ -121,6 +123,27 @@ def unknown(kind: Kind, name: str) -> ConfigError:
 def is_known(kind: Kind, name: str) -> bool:
     """Whether a name can be chosen, as far as can be told without importing it."""
     return name in names(kind) or (":" in name and "@" not in name)
+
+
+def _of_path(kind: Kind, name: str, file: Path) -> Any:
+    """What goes by a file and an attribute of it, the file run as a module of its own, once."""
+    setting, attribute = SETTING[kind], name.rpartition(":")[2]
+    module = sys.modules.get(f"langevin_ib file {file}")
+    if module is None:
+        spec = spec_from_file_location(f"langevin_ib file {file}", file)
+        if spec is None or spec.loader is None:
+            raise ConfigError(setting, "in a file of Python", name)
+        module = sys.modules[spec.name] = module_from_spec(spec)
+        try:
+            spec.loader.exec_module(module)
+        except (Exception, SystemExit) as error:  # of a user's file
+            del sys.modules[spec.name]
+            if isinstance(error, LangevinIBError):
+                raise
+            raise ConfigError(setting, "in a file that can be run", f"{name}: {one_line(error)}") from None
+    if (record := getattr(module, attribute, None)) is None:
+        raise ConfigError(setting, f"an attribute of the file {file.name}", f"{name}, of which there is none")
+    return record
 
 
 def _imported(kind: Kind, name: str, module: str, attribute: str) -> Any:

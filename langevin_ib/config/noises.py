@@ -64,6 +64,12 @@ class NoNoiseSettings(NoiseSettings):
     random_examples: ClassVar[bool] = False
 
 
+class HookSettings(NoiseSettings):
+    """A function of one's own, which has no settings."""
+
+    random_examples: ClassVar[bool] = False
+
+
 NOISES: dict[str, type[NoiseSettings]] = {
     "label": LabelSettings,
     "minibatch": MinibatchSettings,

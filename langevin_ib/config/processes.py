@@ -162,7 +162,9 @@ class SgdSettings(ProcessSettings):
         "gradient descent",
         Extension("noise", tuple(NOISES)),
     )
-    lr: float | Auto = setting(AUTO, "learning rate η; auto: 0.01 (1 − μ)/curvature", POSITIVE, auto=True, shown="")
+    lr: float | Auto = setting(
+        AUTO, "learning rate η; auto: 0.01 (1 − μ)/curvature, over m² if m > 1", POSITIVE, auto=True, shown=""
+    )
     label_noise: float | Auto = setting(
         AUTO,
         "s, noise on the labels; auto: 2.8√(n/w) for n examples of weight w with label, 0 with others",
@@ -175,6 +177,10 @@ class SgdSettings(ProcessSettings):
     )
     momentum: float = setting(0.0, "μ of heavy-ball momentum", BELOW_ONE)
     replacement: bool = setting(True, "minibatch: with replacement; else by epochs", YesNo(), feeds=False)
+    # None for 1, so that a run without it is called as it was before there was one.
+    noise_scale: float | None = setting(
+        None, "m: steps take ∇L + m(ĝ − ∇L), so that Σ is m²Σ; the law (S) depends on ηm² alone", POSITIVE, shown="1"
+    )
     laws: tuple[str, ...] | None = setting(None, **_LAWS)
 
     def settled(self, config: RunConfig) -> SgdSettings:
@@ -199,6 +205,10 @@ class SgdSettings(ProcessSettings):
             raise ConfigError("momentum", f"left out with noise {self.noise}{noise.why_no_momentum}", self.momentum)
         if "replacement" not in noise.takes and not self.replacement:
             raise ConfigError("replacement", f"yes with noise {self.noise}", "no")
+        if self.noise_scale is not None and self.noise == "none":
+            raise ConfigError("noise_scale", "left out with noise none", f"{self.noise_scale:g}")
+        if self.noise_scale == 1.0:
+            implied["noise_scale"] = None
         return self.changed(**implied)
 
 

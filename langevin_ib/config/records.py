@@ -16,7 +16,15 @@ def record(kind: Kind, name: str, wanted: type[T]) -> T:
     Raises:
         ConfigError: there is none, or it is no `wanted`.
     """
-    found = load(kind, name)
+    return checked_record(kind, name, load(kind, name), wanted)
+
+
+def checked_record(kind: Kind, name: str, found: object, wanted: type[T]) -> T:
+    """What goes by a name, if it is a record of its kind.
+
+    Raises:
+        ConfigError: it is no `wanted`.
+    """
     if not isinstance(found, wanted):
         raise ConfigError(SETTING[kind], f"a {wanted.__name__}", f"{name}, which is a {type(found).__name__}")
     return found

@@ -66,7 +66,8 @@ def sgd(
     """θ' = θ − η (ĝ(θ) + λθ), with heavy-ball momentum μ: m' = μ m + ĝ + λθ, θ' = θ − η m' (optax's).
 
     ĝ is the gradient of ½ w mean |f(θ, x_b) − y_b − s ε_b|² + penalty over the batch of a step, or what the noise's
-    kind says. With `noise.isotropized` it is ∇L + |ĝ − ∇L| ζ/|ζ|, ζ ~ N(0, I). A model without `training` can be run
+    kind says; with a `noise.scale` m, ∇L + m(ĝ − ∇L). With `noise.isotropized` it is ∇L + m|ĝ − ∇L| ζ/|ζ|,
+    ζ ~ N(0, I). A model without `training` can be run
     without noise only, on its loss.
 
     A chain's task is a `Task`, best in the precision of its parameters; without one it learns the model's own.
@@ -148,6 +149,9 @@ def _gradient_of(
             if noise.label_noise:
                 examples = examples._replace(y=examples.y + noise.label_noise * noise_draw.labels)
             noisy = jax.grad(source.training.batch_loss)(params, examples, weight)
+        if noise.scale != 1.0:
+            mean = jax.grad(lesson.loss)(params)
+            noisy = jax.tree.map(lambda g, drift: drift + noise.scale * (g - drift), noisy, mean)
         if noise.isotropized:
             noisy = _isotropized(noisy, jax.grad(lesson.loss)(params), noise_draw.direction)
         return noisy, memory

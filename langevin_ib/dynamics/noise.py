@@ -13,9 +13,11 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Key
 
-from langevin_ib.config.noises import NoiseSettings
-from langevin_ib.config.records import record
-from langevin_ib.dynamics.kicks import KicksOf
+from langevin_ib.config.extensions import load
+from langevin_ib.config.noises import HookSettings, NoiseSettings
+from langevin_ib.config.records import checked_record
+from langevin_ib.dynamics.hook import Hook, Seen, draw_keys, seen
+from langevin_ib.dynamics.kicks import AlongPlaces, Kicks, KicksOf
 from langevin_ib.errors import ConfigError, LawError
 from langevin_ib.geometry.charges import GradientNoise
 from langevin_ib.models.base import Model, Params
@@ -44,6 +46,7 @@ class Noise:
         isotropized: whether the noise vector is replaced by one of the same length in a uniformly random direction:
             isotropic noise whose strength matches at every point, of covariance (tr Σ/q) I.
         own: settings that only its kind has; None for their defaults.
+        scale: m, of a step that takes ∇L + m(ĝ − ∇L): its covariance is m²Σ, and its k-th cumulant m^k times that of ĝ.
 
     Raises:
         ConfigError: settings that contradict each other, or a kind that nothing goes by.
@@ -55,6 +58,7 @@ class Noise:
     replace: bool = True
     isotropized: bool = False
     own: NoiseSettings | None = None
+    scale: float = 1.0
 
     def __post_init__(self) -> None:
         record, kind = self.record, self.kind
@@ -71,6 +75,8 @@ class Noise:
             raise ConfigError("replace", f"yes with noise {kind}", "no")
         if self.isotropized and (record.noiseless or record.constant):
             raise ConfigError("isotropized", f"no with noise {kind}", "yes")
+        if not self.scale > 0:
+            raise ConfigError("scale", "a positive number", self.scale)
 
     @property
     def record(self) -> NoiseKind:
@@ -245,14 +251,15 @@ class NoiseKind:
     """One kind of gradient noise, as pure functions of one chain (but for `draw`), and what is known of it.
 
     It says what a step's gradient is by `batch`, where that is the mean over some examples, whose labels then can be
-    perturbed, or by `gradient`. Label noise and a random direction (`Noise.isotropized`) come on top of either, and are
-    none of a kind's concern: neither in its draws, nor in its covariance.
+    perturbed, or by `gradient`; one that is a function of one's own, by its `hook` (`own_noise`).
+    Label noise, a factor and a random direction (`Noise.scale`, `isotropized`) come on top of either, and are none of a
+    kind's concern: neither in its draws, nor in its covariance.
 
     Attributes:
         settings: which of SGD's settings it takes.
         words: what it is called in a sentence.
         batches: what a step sees, in a title; empty for its words and the batch size.
-        covariance: (noise, each) ↦ Σ(θ) of one step's gradient, (q, q), that of label noise left out.
+        covariance: (noise, each) ↦ Σ(θ) of one step's gradient, (q, q), that of label noise left out; None of a hook.
         check: (noise, model, training) ↦ None, or a `ConfigError` where the model has not what it needs.
         batch: (source, drawn, task, memory) ↦ the examples of a step.
         gradient: (source, drawn, θ, lesson, memory) ↦ a step's gradient and the memory that is left.
@@ -271,11 +278,12 @@ class NoiseKind:
         noiseless: whether there is no noise at all.
         constant: whether it is Gaussian, isotropic and at every point as strong as at the minimum of the loss, so that
             chains move by Euler and Maruyama's step at its temperature there, and not by `sgd`.
+        hook: the function that it is, which says what is known of Σ and the third cumulant.
     """
 
     settings: type[NoiseSettings]
     words: str
-    covariance: Callable[[Noise, Each], Float[Array, "q q"]]
+    covariance: Callable[[Noise, Each], Float[Array, "q q"]] | None
     check: Callable[[Noise, Model, Training], None] = check_data
     batch: Callable[[Source, Any, Task, Any], Batch] | None = None
     gradient: Callable[[Source, Any, Params, Lesson, Any], tuple[Params, Any]] | None = None
@@ -290,16 +298,19 @@ class NoiseKind:
     noiseless: bool = False
     constant: bool = False
     batches: str = ""
+    hook: Hook | None = None
 
 
 @cache
 def kind_of(name: str) -> NoiseKind:
-    """The record of a kind.
+    """The record of a kind; of a function by itself that of `own_noise`.
 
     Raises:
         ConfigError: there is none of that name.
     """
-    kind = record("noise", name, NoiseKind)
+    found = load("noise", name)
+    kind = found if isinstance(found, NoiseKind) or not callable(found) else own_noise(found)
+    kind = checked_record("noise", name, kind, NoiseKind)
     ways = (kind.batch is not None) + (kind.gradient is not None) + kind.constant
     if ways != 1:
         raise ConfigError(
@@ -308,6 +319,51 @@ def kind_of(name: str) -> NoiseKind:
     if kind.gradient is not None and "label_noise" in kind.settings.takes:
         raise ConfigError("noise", "a NoiseKind with a batch, as it takes label_noise", f"{name}, with a gradient")
     return kind
+
+
+def own_noise(
+    gradient: Callable[[Key[Array, ""], Params, Seen], Params],
+    *,
+    covariance: Callable[[Params, Seen], Float[Array, "q q"]] | None = None,
+    third: Callable[[Params, Seen, Float[Array, " q"]], Float[Array, ""]] | None = None,
+    words: str = "",
+) -> NoiseKind:
+    """A noise that is a function, with what is known of it; what is not is estimated from its draws.
+
+    Args:
+        gradient: (key, θ, examples) ↦ ĝ of one step, a tree like θ, whose mean over keys is ∇L(θ); `examples` has `x`,
+            `y`, `size`, `loss` and `gradient` (`hook.Seen`).
+        covariance: (θ, examples) ↦ Σ(θ), q × q, θ as one vector.
+        third: (θ, examples, e) ↦ the third cumulant of e·ĝ, e a direction.
+        words: what it is called in a sentence; empty for the function's name.
+
+    >>> own_noise(lambda key, theta, examples: examples.gradient(theta), words="nothing random").words
+    'nothing random'
+    """
+    name = getattr(gradient, "__name__", type(gradient).__name__).strip("<>")
+    hook = Hook(name, gradient, covariance, third)
+
+    def draw(source: Source, key: Key[Array, ""], chains: int) -> Any:
+        del source
+        return draw_keys(key, chains)
+
+    def step(source: Source, drawn: Any, params: Params, lesson: Lesson, memory: Any) -> tuple[Params, Any]:
+        key = jax.random.wrap_key_data(drawn)
+        return hook.step(key, params, seen(source.training, lesson.task, lesson.loss)), memory
+
+    return NoiseKind(
+        settings=HookSettings,
+        words=words or name.replace("_", " "),
+        covariance=None,
+        check=_nothing_to_check,
+        gradient=step,
+        draw=draw,
+        hook=hook,
+    )
+
+
+def _nothing_to_check(noise: Noise, model: Model, training: Training) -> None:
+    del noise, model, training
 
 
 def standard_normals(key: Key[Array, ""], chains: int, shape: tuple[int, ...], dtype: Any) -> Float[Array, "chain ..."]:
@@ -335,15 +391,33 @@ def gradient_noise(training: Training, noise: Noise, params: Params, task: Task 
         params: θ.
         task: what is learnt; None for the model's own.
     """
+    if noise.record.hook is not None:
+        risk = training.task if task is None else task
+        slope = ravel_pytree(jax.grad(lambda theta: training.risk(risk, theta))(params))[0]
+        covariance = covariance_batches(training, noise, params, task).mean(axis=0)
+        return GradientNoise(slope, isotropic_covariance(covariance) if noise.isotropized else covariance)
     each = _each(training, noise, params, task)
     mean = each.share @ each.gradients
     mean_gradient = mean + ravel_pytree(jax.grad(training.penalty)(params))[0]
     return GradientNoise(mean_gradient, covariance_of(noise, each))
 
 
+def covariance_batches(
+    training: Training, noise: Noise, params: Params, task: Task | None = None
+) -> Float[Array, "batch q q"]:
+    """Σ(θ) of a hook from independent batches of draws, or the one that it states, of the scaled noise."""
+    hook = noise.record.hook
+    if hook is None:
+        raise ValueError("only the covariance of a hook comes in batches")
+    return noise.scale**2 * hook.batches(training, params, task)
+
+
 def covariance_of(noise: Noise, each: Each) -> Float[Array, "q q"]:
-    """Σ of a noise from what each example gives at θ: of its kind, of its labels, and turned if isotropized."""
-    covariance, q = noise.record.covariance(noise, each), each.gradients.shape[1]
+    """Σ of a noise from what each example gives at θ: of its kind and its labels, scaled, and turned if isotropized."""
+    known = noise.record.covariance
+    if known is None:
+        raise ValueError("the covariance of a hook does not follow from its examples")
+    covariance, q = known(noise, each), each.gradients.shape[1]
     if jnp.shape(covariance) != (q, q):
         wanted = f"a NoiseKind whose covariance is a matrix of {q} × {q}"
         raise ConfigError("noise", wanted, f"{noise.kind}, with one of shape {jnp.shape(covariance)}")
@@ -351,6 +425,8 @@ def covariance_of(noise: Noise, each: Each) -> Float[Array, "q q"]:
         size = float(noise.batch_size or each.share.size)
         second = jnp.einsum("i,ioq,iop->qp", each.share, each.jacobian, each.jacobian)
         covariance = covariance + (each.weight * noise.label_noise) ** 2 / size * second
+    if noise.scale != 1.0:
+        covariance = noise.scale**2 * covariance
     return isotropic_covariance(covariance) if noise.isotropized else covariance
 
 
@@ -385,11 +461,37 @@ def cumulants(training: Training, noise: Noise, params: Params, direction: Float
     Raises:
         LawError: those of this noise are not known.
     """
-    known = noise.record.cumulants
+    known, m = noise.record.cumulants, noise.scale
+    if noise.record.hook is not None and not noise.isotropized:
+        stated = _hook_cumulants(training, noise.record.hook, params, direction)
+        return Cumulants(m**2 * stated.second, m**3 * stated.third, m**4 * stated.fourth)
     if known is None or noise.isotropized:
         raise LawError(f"law sgd: the third and fourth cumulants of {noise.words} are not known")
     each = _each(training, noise, params, None)
-    return known(noise, _along(noise, each, direction))
+    stated = known(noise, _along(noise, each, direction))
+    return stated if m == 1.0 else Cumulants(m**2 * stated.second, m**3 * stated.third, m**4 * stated.fourth)
+
+
+def _hook_cumulants(training: Training, hook: Hook, params: Params, direction: Float[Array, " q"]) -> Cumulants:
+    """Those that it states, the others from the draws behind its Σ."""
+    second, third, fourth = hook.moments(training, params, direction).mean(axis=0)
+    excess = fourth - 3.0 * second**2
+    if hook.covariance is not None:
+        second = direction @ hook.batches(training, params)[0] @ direction
+    stated = hook.stated_third(training, params, direction)
+    return Cumulants(second, third if stated is None else stated, excess)
+
+
+def kicks_of(noise: Noise, along: AlongPlaces, count: int) -> Kicks:
+    """The distribution of e·ĝ of a noise whose kind knows it, scaled about its mean."""
+    known = noise.record.kicks
+    if known is None:
+        raise LawError(f"law map: {noise.words} says nothing of the distribution of its kicks (kicks of its NoiseKind)")
+    kicks = known(noise, along, count)
+    if noise.scale == 1.0:
+        return kicks
+    mean = (kicks.weights * kicks.values).sum(axis=1, keepdims=True)
+    return Kicks(mean + noise.scale * (kicks.values - mean), kicks.weights)
 
 
 def along_direction(training: Training, noise: Noise, params: Params, direction: Float[Array, " q"]) -> Along:

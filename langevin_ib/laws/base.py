@@ -117,7 +117,12 @@ def bin_masses(
 
 
 def on_host(
-    function: Callable, *, block: int = BLOCK, once: bool = False, like: tuple[int, ...] | None = None
+    function: Callable,
+    *,
+    block: int = BLOCK,
+    once: bool = False,
+    like: tuple[int, ...] | None = None,
+    together: bool = False,
 ) -> Callable[[np.ndarray], Any]:
     """A one-point JAX function as a host function of an array of points (first axis), in float64, in blocks.
 
@@ -126,8 +131,10 @@ def on_host(
         block: points of a block; a last one that is not full is filled up.
         once: whether it is called too few times for its compilation to be worth optimising.
         like: the shape of a point, if it shall be compiled now, in the background (`background.compiled`).
+        together: whether a block is evaluated at once, so that what is drawn for all points alike is drawn once.
     """
-    program = jax.jit(lambda points: jax.lax.map(function, points), compiler_options=FAST if once else None)
+    every = jax.vmap(function) if together else lambda points: jax.lax.map(function, points)
+    program = jax.jit(every, compiler_options=FAST if once else None)
     if like is not None:
         program = compiled(program, jax.ShapeDtypeStruct((block, *like), np.float64))
 

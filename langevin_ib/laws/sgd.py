@@ -31,7 +31,7 @@ from jaxtyping import Array, Float
 from numpy.polynomial import Chebyshev
 
 from langevin_ib.dynamics.confinement import Confinement
-from langevin_ib.dynamics.noise import Noise, cumulants, gradient_noise
+from langevin_ib.dynamics.noise import Noise, covariance_batches, cumulants, gradient_noise
 from langevin_ib.errors import LawError
 from langevin_ib.laws.base import Law, bin_nodes, on_host
 from langevin_ib.models.base import LINE, Branch, Chart, Model, Params
@@ -40,6 +40,8 @@ NAME, MEASURE = "sgd", "dz"
 FORMULA = "b⁻² exp(∫ 2a/b² dz), drift a and diffusion b² of SGD on χ = 0"
 FAR = 1e6  # how far from the middle, or from one, the ends of a branch are evaluated, as a factor
 SCAN = 4001
+SCAN_ESTIMATED, BLOCK_ESTIMATED = 401, 64  # the same where each point takes many draws, and points evaluated at once
+SERIES = 64  # degree of the series of laws of parts of the draws
 BULK = 40.0  # log mass below its top within which the bulk of a law lies
 NOISELESS = 1e-9  # noise this much below its largest value on the window counts as none
 NEARLY_NOISELESS = 1e-4  # the same where drift over noise cannot be integrated
@@ -85,17 +87,19 @@ class Descent:
 
     def process_at(self, params: Params) -> ReducedProcess:
         """The process of the chart's coordinates at a point θ."""
+        return self.process_under(params, gradient_noise(self.noise.check(self.model), self.noise, params).covariance)
+
+    def process_under(self, params: Params, covariance: Float[Array, "q q"]) -> ReducedProcess:
+        """The same under a covariance Σ of the gradient."""
         model = self.model
-        training = self.noise.check(model)
         flat, unravel = ravel_pytree(params)
-        noise = gradient_noise(training, self.noise, params)
         slope = ravel_pytree(jax.grad(self.confinement.potential(model))(params))[0]
 
         def ito(function):
             jacobian = jax.jacrev(lambda x: function(unravel(x)))(flat)
             hessian = jax.jacfwd(jax.jacrev(lambda x: function(unravel(x))))(flat)
-            second = jnp.einsum("kij,ij->k", hessian, noise.covariance)
-            return -jacobian @ slope + 0.5 * self.lr * second, self.lr * jacobian @ noise.covariance @ jacobian.T
+            second = jnp.einsum("kij,ij->k", hessian, covariance)
+            return -jacobian @ slope + 0.5 * self.lr * second, self.lr * jacobian @ covariance @ jacobian.T
 
         drift, diffusion = ito(self.chart.of)
         return ReducedProcess(drift, diffusion, *ito(model.moment_map))
@@ -103,6 +107,19 @@ class Descent:
     def process(self, x: Float[Array, " k"]) -> ReducedProcess:
         """The process at the balanced point of x."""
         return self.process_at(self.chart.section(x))
+
+    @property
+    def estimated(self) -> bool:
+        """Whether Σ is estimated from draws."""
+        hook = self.noise.record.hook
+        return hook is not None and hook.covariance is None
+
+    def processes_without(self, x: Float[Array, " k"]) -> ReducedProcess:
+        """Of an estimated Σ the process by all batches of draws but one, for each, leading axis the batch."""
+        point = self.chart.section(x)
+        batches = covariance_batches(self.noise.check(self.model), self.noise, point)
+        rest = (batches.sum(axis=0) - batches) / (len(batches) - 1)
+        return jax.vmap(lambda covariance: self.process_under(point, covariance))(rest)
 
 
 def check_closed(descent: Descent) -> None:
@@ -149,6 +166,11 @@ def check_closed(descent: Descent) -> None:
         np.abs(process.diffusion[:, others]).max(initial=0.0),
         size * max(np.abs(part[:, others]).max(initial=0.0) for part in slopes),
     )
+    if not mixing <= SEPARATE * rate and descent.estimated:
+        raise LawError(
+            f"law sgd: by the estimated Σ the rates of the {k} coordinates mix by {mixing / rate:.2g}, and whether "
+            f"they decouple takes Σ itself (covariance of {descent.noise.words})"
+        )
     if not mixing <= SEPARATE * rate:
         raise LawError(
             f"law sgd: the {k} coordinates do not go their own ways (their rates mix by {mixing / rate:.2g}); "
@@ -158,6 +180,8 @@ def check_closed(descent: Descent) -> None:
 
 def weaker(descent: Descent) -> str:
     """What to do where the noise is too strong for a law, in the options of a run."""
+    if descent.noise.scale != 1.0:
+        return "use a smaller --lr or --noise-scale"
     if descent.noise.label_noise:
         return "use a smaller --lr or --label-noise"
     return "use a smaller --lr" + (" or a larger --batch-size" if descent.noise.batch_size else "")
@@ -304,8 +328,15 @@ class Coordinate:
             leading = jnp.stack([change[0] + change[2] * noise.second, change[1] ** 2 * noise.second])
             return moments(noise.third), moments(jnp.zeros_like(fourth)), steepness, noise.second, noise.third, leading
 
+        def without(z):
+            process = descent.processes_without(jnp.asarray(base_point).at[index].set(z))
+            return process.drift[:, index], process.diffusion[:, index, index]
+
+        self._scan = SCAN_ESTIMATED if descent.estimated else SCAN
+        several = {"block": BLOCK_ESTIMATED, "together": True} if descent.estimated else {}
+        self._without = on_host(without, once=True, **several) if descent.estimated else None
         self._lr, self._remedy = descent.lr, weaker(descent)
-        self._drift_and_diffusion, self._increment = on_host(at), on_host(increment)
+        self._drift_and_diffusion, self._increment = on_host(at, **several), on_host(increment, **several)
         self._check_exists()
         # Whether near 0 a step multiplies z, as for a product, or crosses 0, as for a radius.
         near = self._value(np.array([self._ends()[0]]))
@@ -321,22 +352,39 @@ class Coordinate:
         log_density = self._log_density(ends[0], ends[1])
         return Law(NAME, MEASURE, FORMULA, lambda z: log_density(np.asarray(z, np.float64)))
 
+    def masses_without(self, edges: Float[np.ndarray, " edges"]) -> Float[np.ndarray, "batch bins"] | None:
+        """Bin masses of law (S) by all batches of draws but one, for each; None where Σ is not estimated."""
+        if self._without is None:
+            return None
+        low, high = sorted(float(x) for x in self._place(np.asarray(edges, np.float64)[[0, -1]]))
+        x = 0.5 * (low + high) + 0.5 * (high - low) * np.cos(np.pi * (np.arange(SERIES) + 0.5) / SERIES)
+        drifts, diffusions = (part.T for part in self._without(self._value(x)))
+        nodes = bin_nodes(np.asarray(edges, np.float64), (False, False), ERROR_PANELS)
+        place, masses = self._place(nodes.z), []
+        for drift, diffusion in zip(drifts, diffusions, strict=True):
+            pull = 2.0 * drift / diffusion * (1.0 if self.line else self._value(x))
+            rate, noise = (Chebyshev.fit(x, part, SERIES - 1, domain=[low, high]) for part in (pull, np.log(diffusion)))
+            log_mass = rate.integ()(place) - noise(place) + nodes.log_weight
+            mass = np.exp(log_mass - log_mass.max()).sum(axis=1)
+            masses.append(mass / mass.sum())
+        return np.stack(masses)
+
     def window(self, share: float) -> tuple[float, float]:
         """The range that leaves out `share` of law (S) at either end."""
-        x, mass = self._bulk()
+        x, mass = self._bulk
         total = np.cumsum(mass)
         low, high = (float(self._value(np.interp(part, total, x))) for part in (share, 1.0 - share))
         return min(low, high), max(low, high)
 
     def bulk_ends(self) -> tuple[float, float]:
         """Between which z law (S) has all but e^-40 of its greatest density in x."""
-        x, _ = self._bulk()
+        x, _ = self._bulk
         low, high = (float(z) for z in self._value(x[[0, -1]]))
         return low, high
 
     def variance(self) -> float:
         """Variance of z under law (S), over all of the branch."""
-        x, mass = self._bulk()
+        x, mass = self._bulk
         z = self._value(x)
         return float(mass @ (z - mass @ z) ** 2)
 
@@ -434,12 +482,13 @@ class Coordinate:
         noise = diffusion / z**2
         return drift / z - 0.5 * noise, noise
 
+    @cached_property
     def _bulk(self) -> tuple[np.ndarray, np.ndarray]:
         """A grid in x over the bulk of law (S), and the mass at its points."""
-        x = np.linspace(*self._ends(), SCAN)
+        x = np.linspace(*self._ends(), self._scan)
         log_mass = self._log_mass(x)
         bulk = np.nonzero(log_mass > log_mass.max() - BULK)[0]
-        x = np.linspace(x[max(bulk[0] - 1, 0)], x[min(bulk[-1] + 1, SCAN - 1)], SCAN)
+        x = np.linspace(x[max(bulk[0] - 1, 0)], x[min(bulk[-1] + 1, self._scan - 1)], self._scan)
         log_mass = self._log_mass(x)
         mass = np.exp(log_mass - log_mass.max())
         return x, mass / mass.sum()

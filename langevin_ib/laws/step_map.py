@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Key
 
 from langevin_ib.background import FAST
 from langevin_ib.dynamics.kicks import AlongPlaces
-from langevin_ib.dynamics.noise import along_direction, gradient_noise
+from langevin_ib.dynamics.noise import along_direction, gradient_noise, kicks_of
 from langevin_ib.errors import LawError
 from langevin_ib.laws.base import on_host
 from langevin_ib.laws.sgd import CollapseError, Descent, weaker
@@ -77,9 +77,7 @@ class StepMap:
 
     def steps(self, z: Float[np.ndarray, " z"], count: int) -> tuple[np.ndarray, np.ndarray]:
         """Where a step leads from each place, and with which probabilities, (z, k) both."""
-        known = self.descent.noise.record.kicks
-        assert known is not None  # `check_map` looks
-        kicks = known(self.descent.noise, AlongPlaces(*self._along(z)), count)
+        kicks = kicks_of(self.descent.noise, AlongPlaces(*self._along(z)), count)
         values = kicks.values - (kicks.weights * kicks.values).sum(axis=1, keepdims=True)
         pairs = np.stack([np.broadcast_to(z[:, None], values.shape), values], axis=-1).reshape(-1, 2)
         spare = -len(pairs) % BLOCK

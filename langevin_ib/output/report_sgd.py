@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from langevin_ib.output.blocks import Line
@@ -9,8 +10,10 @@ from langevin_ib.runs.result import InvariantResult, Result, SgdDetails
 
 if TYPE_CHECKING:
     from langevin_ib.laws.map import AboutMap
+    from langevin_ib.statistics.tails import Tail
 
 FREE = "fitted"  # the fitted law of which c is free too
+FOURTH = 4
 SEEN = 1e-3  # share of a law below 1e-6 that is said
 OWN = "sgd"  # law (S)
 LEADING = "(S) is the leading order in η"
@@ -25,6 +28,8 @@ def descent_subject(result: Result, details: SgdDetails) -> str:
         words.append(f"B = {config.batch_size}" + ("" if config.replacement else ", by epochs"))
     if config.label_noise:
         words.append(f"s = {config.label_noise:g}")
+    if config.noise_scale:
+        words.append(f"noise times m = {config.noise_scale:g}")
     if config.momentum:
         words.append(f"momentum {config.momentum:g}")
     return f"SGD with η = {config.lr:g}, {', '.join(words)}, confinement {result.protocol.confinement}"
@@ -53,14 +58,10 @@ def nearest_lines(result: Result, details: SgdDetails) -> tuple[Line, ...]:
 def descent_lines(result: Result, details: SgdDetails) -> tuple[Line, ...]:
     """Moments, noise meter, charge, how far the law is from (S) by itself."""
     lines = ["; ".join(_moments(name, invariant) for name, invariant in result.invariants.items())]
-    if details.noisy:
-        meter, rate = details.meter, "η/(1 − μ)" if result.plan.config.momentum else "η"
-        lines.append(
-            f"noise at the minimum: tr Σ = {meter.trace:.4g}, which a Langevin step matches at "
-            f"T = {rate} tr Σ/2q = {meter.temperature:.4g}; largest eigenvalue {meter.anisotropy:.3g} times "
-            f"the mean, effective rank {meter.effective_rank:.3g}, share along the orbits "
-            f"{meter.orbit_share:.1e}, misfit of one T {meter.misfit:.3f}"
-        )
+    if details.metered:
+        lines.append(_meter(result, details))
+    if details.measured.tail is not None:
+        lines.append(_tail(details.measured.tail))
     lines.append(_charge(details))
     lines += [_exact(name, one) for name, one in details.map.items()]
     if details.map:
@@ -68,11 +69,43 @@ def descent_lines(result: Result, details: SgdDetails) -> tuple[Line, ...]:
     elif details.law_error:
         lines.append(_own_error(result, details))
     elif any(OWN in invariant.laws for invariant in result.invariants.values()):  # errors of all, or of none
-        lines.append(
-            f"{LEADING}: its own error is not estimated, for the noise {result.plan.config.noise} "
-            "does not give its cumulants"
-        )
+        tail = details.measured.tail
+        why = "does not give its cumulants" if tail is None else "has no fourth moment, or no third"
+        lines.append(f"{LEADING}: its own error is not estimated, for the noise {result.plan.config.noise} {why}")
+    if details.measured.errors is not None:
+        lines += _estimate_error(result)
     return tuple(map(Line, lines))
+
+
+def _meter(result: Result, details: SgdDetails) -> str:
+    """How strong the noise is at the minimum, how far from isotropic and how skewed; with errors if it is estimated."""
+    meter, rate = details.meter, "η/(1 − μ)" if result.plan.config.momentum else "η"
+    errors = details.measured.errors
+    spread = dict.fromkeys(meter._fields, "")
+    if errors is not None:
+        spread = {name: f" ± {error:.1g}" for name, error in zip(meter._fields, errors, strict=True)}
+    of = "" if errors is None else f", estimated from {details.measured.draws} draws"
+    text = (
+        f"noise at the minimum{of}: tr Σ = {meter.trace:.4g}{spread['trace']}, which a Langevin step matches at "
+        f"T = {rate} tr Σ/2q = {meter.temperature:.4g}{spread['temperature']}; largest eigenvalue "
+        f"{meter.anisotropy:.3g}{spread['anisotropy']} times the mean, effective rank "
+        f"{meter.effective_rank:.3g}{spread['effective_rank']}, share along the orbits "
+        f"{meter.orbit_share:.1e}{spread['orbit_share']}, misfit of one T {meter.misfit:.3f}{spread['misfit']}"
+    )
+    for name, skewness in details.measured.skewness.items():
+        error = "" if skewness.error is None else f" ± {skewness.error:.1g}"
+        text += f"; skewness across the orbits, along {name}, {skewness.value:.3g}{error}"
+    return text
+
+
+def _tail(tail: Tail) -> str:
+    """How heavy the tail of the draws of a noise is, and which moments it has not."""
+    orders = {1: "no variance, so that there is no Σ", 2: "no third moment, so that there is no skewness"}
+    lacks = orders.get(tail.highest, "no fourth moment" if tail.highest == FOURTH - 1 else "")
+    if tail.highest == 1 and not tail.mean:
+        lacks += ", and perhaps no mean: that it is ∇L was not checked"
+    found = f"it has {lacks}" if lacks else "four moments, as far as these draws show"
+    return f"tail of the noise, by Hill's estimate: {tail.words}: {found}"
 
 
 def _charge(details: SgdDetails) -> str:
@@ -84,6 +117,8 @@ def _charge(details: SgdDetails) -> str:
         slowest = "" if balance is None or len(balance) == 1 else " at its slowest"
         if details.decay > 0:
             start += f"; χ decays at {details.decay:.4g} per unit of t = nη{slowest}, predicted near the slice"
+        elif not details.metered:
+            start += "; there is no Σ, by which a rate of χ would be predicted"
         else:
             own = "" if balance is None else ", but to a balance of its own"
             start += f"; the noise does not take χ to zero here{own}"
@@ -122,6 +157,18 @@ def _limit_error(result: Result, details: SgdDetails) -> list[str]:
         estimate = f"; estimated from the moments of a step, to a factor of {GOOD_TO:g}, {error.tv:.4f}, like {order}"
     of = f" in {name}" if len(far) > 1 else ""
     return [f"sgd, (S), is the limit of map for η → 0: its own part{seen} is TV {far[name]:.4f}{of}{estimate}"]
+
+
+def _estimate_error(result: Result) -> list[str]:
+    """How far the bin masses of (S) may be off for Σ being an estimate: the mean TV of their errors."""
+    known = [law for one in result.invariants.values() for name, law in one.laws.items() if name == OWN]
+    if not known:
+        return []
+    worst = max(0.5 * math.sqrt(2.0 / math.pi) * float(law.mass_se.sum()) for law in known)
+    return [
+        f"(S) follows from an estimate of Σ, by which its bin masses are known to TV {worst:.2g}: that is part of its "
+        "bounds and its p"
+    ]
 
 
 def _own_error(result: Result, details: SgdDetails) -> str:

@@ -19,11 +19,13 @@ from langevin_ib.laws.map import AboutMap, MapLaw, RunawayError
 from langevin_ib.laws.sgd import CollapseError, Coordinate, Descent, OwnError, TailError, check_closed
 from langevin_ib.laws.step_map import StepMap, check_map
 from langevin_ib.runs.windows import Window
+from langevin_ib.statistics.compare import Histogram
 
 log = logging.getLogger(__name__)
 
 WITH_MOMENTUM = "law map: with momentum a step depends on the velocity too, not on its place and the noise alone"
 SAID_LEAK = 1e-9  # share of the chains that runs away in a step from which it is said before the run
+PARTS = 1e4  # draws that a part of an estimated law counts as in a test: the scatter of parts is what it uses
 SAID_BELOW = 0.01  # mass below |z| = 1e-6 from which it is said before the run
 
 
@@ -58,22 +60,27 @@ class OwnLaws(NamedTuple):
 
 
 class WithinWindows(NamedTuple):
-    """The laws of each scalar in its window: (S), bin masses of `map`, what is said of it, and what is missing."""
+    """The laws of each scalar in its window: (S), bin masses of `map`, what is said of it, and what is missing.
+
+    Of (S) by an estimated Σ also its masses with the error of the estimate, `between`.
+    """
 
     laws: dict[str, Law]
     maps: dict[str, Float[np.ndarray, " bins"]]
     about: dict[str, AboutMap]
     missing: list[str]
+    between: dict[str, Histogram]
     runaway: bool = False
 
 
-def build_laws(descent: Descent, middle: np.ndarray, plain: bool) -> OwnLaws:
+def build_laws(descent: Descent, middle: np.ndarray, plain: bool, cumulants: bool) -> OwnLaws:
     """(S) and `map` of each coordinate, or why there are none.
 
     Args:
         descent: the process.
         middle: the minimum of the loss.
         plain: whether steps have no momentum.
+        cumulants: whether those of the noise are known.
 
     Raises:
         CollapseError: every chain ends at 0, by `map`; or by (S), where there is no `map`.
@@ -95,7 +102,7 @@ def build_laws(descent: Descent, middle: np.ndarray, plain: bool) -> OwnLaws:
             missing.append(str(error))
             if isinstance(error, RunawayError):  # chains are gone before they obey (S), or collapse as it has it
                 return OwnLaws(coordinates, None, missing, runaway=True)
-            if descent.noise.record.cumulants is not None and coordinates is not None:
+            if cumulants and coordinates is not None:
                 coordinates, more = _expanded(coordinates)
                 missing += more
     if maps is None and isinstance(tail, CollapseError):
@@ -177,7 +184,22 @@ def laws_within(own: OwnLaws, windows: Mapping[str, Window], edges: Mapping[str,
         )
     if len(maps) < len(edges):
         maps, about = {}, {}
-    return WithinWindows(laws if len(laws) == len(edges) else {}, maps, about, missing, own.runaway)
+    between = {}
+    for name in laws:
+        rest = (own.coordinates or {})[name].masses_without(edges[name])
+        if rest is not None:
+            between[name] = _histogram_of(limits[name], rest)
+    laws = laws if len(laws) == len(edges) else {}
+    return WithinWindows(laws, maps, about, missing, between, own.runaway)
+
+
+def _histogram_of(mass: Float[np.ndarray, " bins"], rest: Float[np.ndarray, "batch bins"]) -> Histogram:
+    """Masses with the covariance of their error, by the jackknife, as those of a law that was sampled."""
+    count = len(rest)
+    change = rest - rest.mean(axis=0)
+    # What each batch by itself would give, to first order: for the p-value, which wants independent parts.
+    parts = np.maximum(mass - (count - 1) * change, 0.0)
+    return Histogram(PARTS * parts, mass, (count - 1) / count * change.T @ change)
 
 
 def candidates(
@@ -192,7 +214,9 @@ def candidates(
         masses = {name: Masses(mass) for name, mass in within.maps.items()}
         known.append(KnownLaw(LawAbout(exact.NAME, exact.MEASURE, exact.FORMULA, "own"), masses))
     if within.laws:
-        masses = {name: Masses(bin_masses(law, edges[name])) for name, law in within.laws.items()}
+        masses = {
+            name: Masses(bin_masses(law, edges[name]), within.between.get(name)) for name, law in within.laws.items()
+        }
         far = any(error.tv > margin for error in errors.values())
         role = "limit" if within.maps or within.runaway or far else "own"
         known.append(KnownLaw(LawAbout(limit.NAME, limit.MEASURE, limit.FORMULA, role), masses))

@@ -251,6 +251,9 @@ def descent_claims(plan: Plan, noise: Noise, point: Params) -> Claims:
         return nothing("without noise a step has no mean to be held against")
     if noise.dependence is not None:
         return nothing(f"{noise.dependence}, and the mean after a step depends on what came before")
+    hook = noise.record.hook
+    if hook is not None and hook.covariance is None:
+        return nothing(f"the mean after a step takes the covariance Σ, which {noise.words} does not state")
     like = _like(model)
     if ravel_pytree(like)[0].size > LARGE:
         return nothing(f"the covariance of the noise, q × q, is not formed above {LARGE} parameters")

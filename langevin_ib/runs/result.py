@@ -21,7 +21,7 @@ from langevin_ib.statistics.compare import Comparison, Verdict
 from langevin_ib.statistics.energy import Dependence, JointTest
 from langevin_ib.statistics.identities import Identity
 from langevin_ib.statistics.learning import LearningCoefficient, Measured
-from langevin_ib.statistics.records import Absent, Doubt, Meter
+from langevin_ib.statistics.records import Absent, Doubt, Meter, NoiseMeasured
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -490,6 +490,7 @@ class SgdDetails:
         doubts: reasons why no verdict is given.
         independent: by epochs, the variance of each scalar under law (S) of batches drawn with replacement.
         map: what is known of the law `map` of each scalar; none of any where it does not exist.
+        measured: what is known of the noise at the minimum besides the meter.
     """
 
     noise: str
@@ -505,14 +506,25 @@ class SgdDetails:
     doubts: tuple[Doubt, ...] = ()
     independent: dict[str, float] = dataclasses.field(default_factory=dict)
     map: dict[str, AboutMap] = dataclasses.field(default_factory=dict)
+    measured: NoiseMeasured = dataclasses.field(default_factory=lambda: NoiseMeasured(None, None, {}, None))
+
+    @property
+    def metered(self) -> bool:
+        """Whether the meter is of a covariance that exists."""
+        return self.noisy and (self.measured.tail is None or self.measured.tail.variance)
 
     def to_dict(self, result: Result) -> JsonObject:
         """As in `summary.json`: the key `descent`."""
-        shown = self.meter._fields if self.noisy else ("trace", "temperature")
+        shown = self.meter._fields if self.metered else () if self.noisy else ("trace", "temperature")
+        errors, tail = self.measured.errors, self.measured.tail
+        finite = tail is not None and np.isfinite(tail.exponent)
         return {
             "descent": {
                 **fields_of(self, "noise", "start", "decay", "balance"),
-                "meter": dict.fromkeys(self.meter._fields) | fields_of(self.meter, *shown),
+                "meter": {name: getattr(self.meter, name) if name in shown else None for name in self.meter._fields},
+                "meter_errors": None if errors is None else dict(zip(self.meter._fields, errors, strict=True)),
+                "skewness": plain(self.measured.skewness) or None,
+                "tail": None if tail is None else tail._asdict() | {"exponent": tail.exponent if finite else None},
                 "fits": result.fits if self.noisy else None,
                 "nearest": plain(result.nearest),
                 "law_error": plain(self.law_error) or None,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from langevin_ib.statistics.tails import Tail
+
 
 class Absent(NamedTuple):
     """What does not exist here, and why."""
@@ -44,3 +46,26 @@ class Meter(NamedTuple):
     effective_rank: float
     orbit_share: float
     misfit: float
+
+
+class Uncertain(NamedTuple):
+    """A number and its standard error; None where it is known without one."""
+
+    value: float
+    error: float | None
+
+
+class NoiseMeasured(NamedTuple):
+    """What was found out of a gradient noise at the minimum of the loss, besides its `Meter`.
+
+    Attributes:
+        draws: behind it; None where all is stated.
+        errors: standard errors of the meter, in its order; None where Σ is stated, or does not exist.
+        skewness: of e·ĝ, e the normal of each coordinate; empty where it is not known, or does not exist.
+        tail: how heavy the tail of the draws is; None where nothing was drawn.
+    """
+
+    draws: int | None
+    errors: tuple[float, ...] | None
+    skewness: dict[str, Uncertain]
+    tail: Tail | None

@@ -1,5 +1,5 @@
 """Checks of a gradient noise: its draws against the mean, covariance, cumulants and kicks that it states, and the mean
-after a step of SGD that follows from its covariance against such steps.
+after a step of SGD that follows from its covariance against such steps. Of a function what it states, as a run does.
 """
 
 from __future__ import annotations
@@ -17,14 +17,16 @@ from langevin_ib.dynamics.descent import check_covariance, sgd
 from langevin_ib.dynamics.descent_mean import DescentClaim
 from langevin_ib.dynamics.kernel import Smoothed
 from langevin_ib.dynamics.kicks import AlongPlaces
-from langevin_ib.dynamics.noise import Noise, along_direction, cumulants, kind_of
+from langevin_ib.dynamics.noise import Noise, along_direction, cumulants, kicks_of, kind_of
 from langevin_ib.errors import ConfigError
 from langevin_ib.models import Model, uv
+from langevin_ib.models.base import Chart
+from langevin_ib.runs.hook_noise import measure_hook
 from langevin_ib.testing.breach import hold
 
 DRAWS, BATCHES = 65536, 64
 SIGMAS = 6.0
-COMMON = "batch_size", "label_noise", "replace", "isotropized"
+COMMON = "batch_size", "label_noise", "replace", "isotropized", "scale"
 POINT, DIRECTION = (1.3, 0.4), (0.8, 0.6)
 KICKS = 24  # what law `map` takes
 FREQUENCIES = 0.5, 1.0, 2.0, 3.0  # of waves, over the standard deviation of kicks
@@ -72,6 +74,11 @@ def checks(name: str, **settings: Any) -> dict[str, Callable[[], None]]:
         shared.setdefault("label_noise", 0.5)
     noise = Noise(name, own=kind.settings(**settings) if settings else None, **shared)
     subject = _Subject(noise, uv() if kind.population else uv(samples=16, scatter=1.0))
+    if kind.hook is not None:
+        found = {"chains": _chains, "mean": _hook} | (
+            {} if kind.hook.covariance is None else {"mean after": _mean_after}
+        )
+        return {check: lambda run=run: run(subject) for check, run in found.items()}
     found = {"chains": _chains, "covariance": _covariance}
     if not kind.noiseless and not noise.dependence:
         found["mean after"] = _mean_after
@@ -79,6 +86,21 @@ def checks(name: str, **settings: Any) -> dict[str, Callable[[], None]]:
         found |= {} if kind.cumulants is None else {"cumulants": _cumulants}
         found |= {} if kind.kicks is None else {"kicks": _kicks}
     return {check: lambda run=run: run(subject) for check, run in found.items()}
+
+
+def _hook(subject: _Subject) -> None:
+    """The mean of a function, and the covariance and third cumulant that it states, as a run holds them to its draws.
+
+    A noise without a variance has a covariance or third cumulant in no sense, and must not state them.
+    """
+    model, noise, point = subject.model, subject.noise, subject.point
+    _, measured = measure_hook(model, noise, point, 0.7 * point, Chart(model), LR, jax.random.key(0))
+    hook, tail = noise.record.hook, measured.tail
+    assert hook is not None  # it is a check of these alone
+    assert tail is not None
+    hold(tail.mean, f"no mean could be checked: {tail.words}")
+    hold(tail.variance or hook.covariance is None, f"it states a covariance and has none: {tail.words}")
+    hold(tail.highest >= 3 or hook.third is None, f"it states a third cumulant and has none: {tail.words}")
 
 
 def _covariance(subject: _Subject) -> None:
@@ -113,8 +135,7 @@ def _kicks(subject: _Subject) -> None:
     """E cos s(k − k̄)/σ and E sin s(k − k̄)/σ of kicks along a direction, against draws."""
     noise = subject.noise
     along = along_direction(noise.check(subject.model), noise, subject.point, jnp.asarray(DIRECTION))
-    assert noise.record.kicks is not None  # else it is no check of this noise
-    stated = noise.record.kicks(noise, AlongPlaces(*(np.asarray(part)[None] for part in along)), KICKS)
+    stated = kicks_of(noise, AlongPlaces(*(np.asarray(part)[None] for part in along)), KICKS)
     values, weights = np.asarray(stated.values)[0], np.asarray(stated.weights)[0]
     total = float(weights.sum())
     hold(abs(total - 1) < ROUNDING, f"weights of kicks have to sum to one, got {total:.10g}")

@@ -1,10 +1,10 @@
 """One run of SGD from configuration to verdict: its own laws, against the fitted family of isotropic noise.
 
 Rules (before any draw of the chains): lr 0.01 (1 − μ)/Λ, Λ the largest curvature of the loss at its minimum, μ the
-momentum; windows leave out 0.1% of law (S) at either end, or where there is none are those of the law `slice`
-at the temperature of a noise as strong as SGD's across the orbits; burn-in until χ has fallen by e^−10 at the predicted
-rate and the slowest coordinate has relaxed ten times; then 400 relaxation times. Where χ would need more than 200 000
-steps, chains start on the slice instead.
+momentum, over m² where the noise is scaled by m > 1; windows leave out 0.1% of law (S) at either end, or where there is
+none are those of the law `slice` at the temperature of a noise as strong as SGD's across the orbits; burn-in until χ
+has fallen by e^−10 at the predicted rate and the slowest coordinate has relaxed ten times; then 400 relaxation times.
+Where χ would need more than 200 000 steps, chains start on the slice instead.
 """
 
 from __future__ import annotations
@@ -48,6 +48,7 @@ from langevin_ib.runs.descent_laws import (
     laws_within,
     say_collapse,
 )
+from langevin_ib.runs.hook_noise import heavy, measure_hook, stated_skewness
 from langevin_ib.runs.identities import descent_claims
 from langevin_ib.runs.measure import details as measured_details
 from langevin_ib.runs.measured import MeasuredDetails
@@ -72,7 +73,7 @@ from langevin_ib.runs.windows import (
 )
 from langevin_ib.session import Session, key_of
 from langevin_ib.statistics.convergence import R_HAT_LIMIT
-from langevin_ib.statistics.records import Absent, Doubt, Meter
+from langevin_ib.statistics.records import Absent, Doubt, Meter, NoiseMeasured, Uncertain
 
 LR_SHARE = 0.01  # η Λ/(1 − μ)
 STRENGTH = 2.8  # of the default label noise, for one example of weight one
@@ -87,6 +88,9 @@ OFF_SLICE = 0.05  # rms χ over |a|² + |b|² halved above which (S) is not yet 
 NOISELESS_SPREAD = 0.01
 NOISELESS = 1e-6  # a kick at the minimum below this share of the parameters leaves chains where they are
 END, VANISHING = 1e-9, 1e-2  # |z| next to the end of a branch; |∇z| there over the largest that counts as none
+ORDERS = 4  # of the moments that the error of (S) takes
+SKEWED = 4.0  # standard errors of an estimated skewness within which it counts as none
+ACROSS = 1e-9  # share of tr Σ along the orbits below which the draws of a function lie across them
 NO_COEFFICIENT = "SGD's noise is not isotropic; the c of the fitted family comes with its T"
 AT_REST = "law sgd: the noise vanishes at the minimum of the loss, where chains come to rest: there is no density"
 DEPENDENT = "while windows and temperatures are set for independent steps, so that no law is judged"
@@ -102,6 +106,7 @@ class ResolvedDescent:
         reduction: model and confinement at T = 1, so that its energies are ℓ.
         middle: the minimum of the reduced loss.
         meter: the noise there.
+        measured: what else is known of it.
         own: (S) and `map` of each scalar, or none of any.
         missing: one line for each law that does not exist here.
         errors: how far the law of each scalar is from (S) by itself, to leading order in η.
@@ -119,6 +124,7 @@ class ResolvedDescent:
     reduction: Reduction
     middle: np.ndarray
     meter: NoiseReport
+    measured: NoiseMeasured
     own: WithinWindows
     missing: list[str]
     errors: dict[str, OwnError]
@@ -162,8 +168,15 @@ class AtMinimum(NamedTuple):
     descent: Descent
     point: Params
     meter: NoiseReport
+    measured: NoiseMeasured
     balance: ChargeBalance | None
     rates: np.ndarray
+
+    @property
+    def cumulants(self) -> bool:
+        """Whether the second to fourth cumulants of the noise are known, or estimated and finite as draws have it."""
+        tail = self.measured.tail
+        return self.descent.noise.record.cumulants is not None if tail is None else tail.highest >= ORDERS
 
 
 def decay_of(balance: ChargeBalance | None, momentum: float) -> float:
@@ -175,7 +188,7 @@ def gradient_noise_of(config: RunConfig) -> Noise:
     """The gradient noise that a configuration names; its label noise has to be a number."""
     label = float(config.label_noise or 0.0)
     settings = {"replace": bool(config.replacement), "own": config.settings_of("noise")}
-    return Noise(str(config.noise), config.batch_size, label, **settings)
+    return Noise(str(config.noise), config.batch_size, label, scale=float(config.noise_scale or 1.0), **settings)
 
 
 def prepare(config: RunConfig, session: Session) -> Prepared:
@@ -219,11 +232,12 @@ def details(prepared: Prepared, draws: Draws) -> SgdDetails | MeasuredDetails:
     return SgdDetails(
         noise=str(config.noise),
         words=resolved.descent.noise.words,
-        across=resolved.descent.noise.across,
+        across=_lies_across(resolved.descent.noise, resolved.meter),
         start="slice" if resolved.balanced else "own",
         decay=resolved.decay,
         balance=None if resolved.balance is None else tuple(map(float, resolved.balance.charge)),
         meter=Meter(**{name: float(value) for name, value in resolved.meter._asdict().items()}),
+        measured=resolved.measured,
         noisy=noisy,
         law_error=dict(resolved.errors),
         charge=charge,
@@ -239,19 +253,26 @@ def resolve_descent(config: RunConfig, stage: Callable[[str], Stage]) -> Resolve
     Raises:
         ConfigError, ModelError, LawError: as `langevin_ib.run`.
     """
-    config, reduction, middle, descent, point, meter, balance, rates = at_minimum(config)
+    at = at_minimum(config)
+    config, reduction, middle, descent, point, meter, measured, balance, rates = at
     decay = 0.0 if balance is None else balance.rate
     size = float(jnp.sqrt(sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(point))))
     noisy = float(config.lr or 0) * meter.trace**0.5 > NOISELESS * size
     schedule_config, schedule, balanced = _build_schedule(config, descent, decay if noisy else 0.0, rates, noisy)
 
     family, windows, doubts, independent = None, {}, [], {}
-    if noisy or descent.noise.record.noiseless:
-        own = build_laws(descent, middle, plain=not config.momentum)
+    tail = measured.tail
+    if tail is not None and not tail.variance:
+        own = OwnLaws(None, None, [f"law sgd, map: {heavy(descent.noise.words, tail)}"])
+    elif noisy or descent.noise.record.noiseless:
+        own = build_laws(descent, middle, plain=not config.momentum, cumulants=at.cumulants)
     else:
         own = OwnLaws(None, None, [AT_REST])
     if noisy:
-        at_temperature = build_reduction(config, temperature=rounded(_isotropic_temperature(descent, meter, point)))
+        across = _lies_across(descent.noise, meter)
+        at_temperature = build_reduction(
+            config, temperature=rounded(_isotropic_temperature(descent, meter, point, across))
+        )
         family, windows, doubts = _fitted_family(config, at_temperature, own.windowed, stage)
         if descent.noise.dependence is not None:
             doubts.append(Doubt("epochs", f"{descent.noise.dependence}, {DEPENDENT}"))
@@ -267,9 +288,12 @@ def resolve_descent(config: RunConfig, stage: Callable[[str], Stage]) -> Resolve
     within = laws_within(own, windows, edges)
     say_collapse(within.about)
     momentum = float(config.momentum or 0)
-    known = within.laws if descent.noise.record.cumulants is not None else {}
+    known = within.laws if at.cumulants else {}
     limits = {name: (own.coordinates or {})[name] for name in known}
-    errors = {name: coordinate.error(edges[name], momentum) for name, coordinate in limits.items()}
+    errors = {
+        name: _own_error(coordinate.error(edges[name], momentum), measured.skewness.get(name))
+        for name, coordinate in limits.items()
+    }
     doubts += [Doubt("law", text) for text in (each.check_terms() for each in limits.values()) if text is not None]
     return ResolvedDescent(
         config=schedule_config,
@@ -277,6 +301,7 @@ def resolve_descent(config: RunConfig, stage: Callable[[str], Stage]) -> Resolve
         reduction=reduction,
         middle=middle,
         meter=meter,
+        measured=measured,
         own=within,
         missing=[*own.missing, *within.missing],
         errors=errors,
@@ -360,11 +385,24 @@ def _check_collapse(config: RunConfig, reduction: Reduction, middle: np.ndarray)
         )
 
 
-def _isotropic_temperature(descent: Descent, meter: NoiseReport, point: Params) -> float:
+def _own_error(error: OwnError, skewness: Uncertain | None) -> OwnError:
+    """With the skewness of more draws where it is an estimate, which counts as none within four standard errors."""
+    if skewness is None or skewness.error is None:
+        return error
+    skewed = abs(skewness.value) > SKEWED * skewness.error
+    return error._replace(order=0.5 if skewed else 1.0, skewness=skewness.value)
+
+
+def _lies_across(noise: Noise, meter: NoiseReport) -> bool:
+    """Whether it lies across the orbits; of a function, by its draws."""
+    return noise.across if noise.record.hook is None else meter.orbit_share < ACROSS
+
+
+def _isotropic_temperature(descent: Descent, meter: NoiseReport, point: Params, across: bool) -> float:
     """The temperature of an isotropic noise as strong across the orbits: SGD's has no component along them."""
     q = sum(leaf.size for leaf in jax.tree.leaves(point))
     along = descent.model.group_dim + descent.model.compact_dim
-    return float(meter.temperature) * (q / (q - along) if descent.noise.across else 1.0)
+    return float(meter.temperature) * (q / (q - along) if across else 1.0)
 
 
 def _window_at_minimum(value: float) -> Window:
@@ -379,8 +417,9 @@ def _settle_noise(config: RunConfig, reduction: Reduction, middle: np.ndarray) -
     if config.lr == AUTO:
         potential = reduction.confinement.potential(model)
         curvature = on_host(lambda x: geometry.largest_curvature(potential, reduction.chart.section(x)))(middle[None])
-        # With momentum the same η/(1 − μ), which is what (S) and the relaxation depend on.
-        share = LR_SHARE * (1.0 - float(config.momentum or 0))
+        # With momentum the same η/(1 − μ), which is what (S) and the relaxation depend on; with stronger noise the
+        # same ηm², which alone (S) depends on.
+        share = LR_SHARE * (1.0 - float(config.momentum or 0)) / max(1.0, float(config.noise_scale or 1.0)) ** 2
         config = config.replace(lr=rounded(share / float(curvature[0])))
     return _settle_label_noise(config, model)
 
@@ -399,8 +438,8 @@ def _settle_label_noise(config: RunConfig, model: Model) -> RunConfig:
 
 def _measure_noise(
     descent: Descent, point: Params, reduction: Reduction, momentum: float, key: Key[Array, ""]
-) -> tuple[NoiseReport, ChargeBalance | None, np.ndarray]:
-    """The noise at the minimum, the balance of χ near it, and the rates at which the coordinates relax.
+) -> tuple[NoiseReport, NoiseMeasured, ChargeBalance | None, np.ndarray]:
+    """The noise at the minimum, what else is known of it, the balance of χ, and the rates of the coordinates.
 
     All rates per unit of nη/(1 − μ), in which momentum leaves the leading order as it is.
     """
@@ -408,12 +447,15 @@ def _measure_noise(
     training = descent.noise.check(model) if model.training is not None else None
     with jax.enable_x64(True):
         point = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), point)
-        if not is_built_in("noise", descent.noise.kind):
+        chart, potential = reduction.chart, reduction.confinement.potential(model)
+        start = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), model.init(key))
+        hooked = None
+        if descent.noise.record.hook is not None:
+            hooked = measure_hook(model, descent.noise, point, start, chart, descent.lr, key)
+        elif not is_built_in("noise", descent.noise.kind):
             # At a start too: there is nothing to see where the noise ends at the minimum.
-            start = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), model.init(key))
             for at in (point, start):
                 check_covariance(model, descent.noise, at, key)
-        chart, potential = reduction.chart, reduction.confinement.potential(model)
         rates = np.asarray(geometry.reduced_curvatures(chart, chart.of(point), potential))
         q = sum(leaf.size for leaf in jax.tree.leaves(point))
 
@@ -422,10 +464,15 @@ def _measure_noise(
                 return jnp.zeros((q, q))
             return gradient_noise(training, descent.noise, params).covariance
 
-        if training is None:
-            meter = NoiseReport(*(0.0 for _ in NoiseReport._fields))
+        if hooked is not None:
+            meter, measured = hooked
+            if measured.tail is not None and not measured.tail.variance:
+                return meter, measured, None, rates
+        elif training is None:
+            meter, measured = NoiseReport(*(0.0 for _ in NoiseReport._fields)), NoiseMeasured(None, None, {}, None)
         else:
             meter = jax.tree.map(float, measure(model, covariance(point), point, descent.lr))
+            measured = NoiseMeasured(None, None, stated_skewness(training, descent.noise, point, chart), None)
         fixed = covariance(point)
         memory = memory_factor(descent.noise, 0 if training is None else training.size, momentum)
         balance = charge_balance(
@@ -435,7 +482,7 @@ def _measure_noise(
             point,
             descent.lr,
         )
-        return meter, balance, rates
+        return meter, measured, balance, rates
 
 
 def _build_schedule(
