@@ -131,7 +131,7 @@ def label_kicks(noise: Noise, along: AlongPlaces, count: int) -> Kicks:
 
 def _mean_of_outcomes(along: AlongPlaces, chance: np.ndarray, moves: np.ndarray, count: int) -> Kicks:
     """(1/n) Σ_i (h_i + m_i), m_i one of the outcomes of label i, independently of the others."""
-    z, n, k = moves.shape
+    n, k = moves.shape[1:]
     mean = along.gradient.mean(axis=1)
     if k**n <= LISTED:
         each = np.array(list(itertools.product(range(k), repeat=n)))

@@ -42,9 +42,7 @@ def with_noisy_labels(model: Model, noise: Noise) -> Model:
         return terms(z)._replace(loss=loss(model.section(z)))
 
     notes = (*model.notes, "the loss is the mean over noisy labels, which is what these steps descend")
-    return replace(
-        model, loss=loss, training=noisy, slice_terms=None if terms is None else slice_terms, notes=notes
-    )
+    return replace(model, loss=loss, training=noisy, slice_terms=None if terms is None else slice_terms, notes=notes)
 
 
 def _risk(training: Training, noise: Noise) -> Callable[[Task, Params], Float[Array, ""]]:

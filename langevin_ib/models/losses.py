@@ -131,6 +131,31 @@ def loss_of(loss: Loss | str | LossFunction) -> Loss:
     return Loss(getattr(loss, "__name__", "own"), loss)
 
 
+def check_labels(loss: Loss, labels: Float[np.ndarray, "..."], classes: int) -> None:
+    """Refuse labels that are none of a loss's: signs are −1 or 1, classes whole numbers from 0 to K − 1.
+
+    Args:
+        loss: ℓ.
+        labels: of all examples.
+        classes: K.
+
+    Raises:
+        ValueError: says what was wanted and the first that is wrong.
+
+    >>> check_labels(LOGISTIC, np.array([1.0, 0.0]), 2)
+    Traceback (most recent call last):
+        ...
+    ValueError: y must be made of −1 and 1 with loss logistic, got 0
+    """
+    right, wanted = np.isfinite(labels), "finite numbers"
+    if loss.labels == "signs":
+        right, wanted = np.abs(labels) == 1.0, "−1 and 1"
+    elif loss.labels == "classes":
+        right, wanted = np.isin(labels, np.arange(classes)), f"whole numbers from 0 to {classes - 1}"
+    if not right.all():
+        raise ValueError(f"y must be made of {wanted} with loss {loss.name}, got {labels[~right][0]:g}")
+
+
 class LabelNoise(NamedTuple):
     """What a step does to its labels.
 

@@ -49,9 +49,9 @@ class Training:
     """L(θ) = w E ℓ(f(θ, x), y) + penalty(θ), ℓ = ½|f − y|² by default; f does not change along the orbits.
 
     A *task* is what the labels come from, as a mapping of arrays: a data set under the keys `x` and `y`, a teacher's
-    parameters, `weight`, the w of its data set, and `mask`, what the square of each of its numbers is multiplied by
-    (absent: 1; a matrix to be completed has one as large as itself), of another loss ℓ of each example. The functions take it as an argument so that an
-    ensemble can be trained on as many tasks as it has chains.
+    parameters, `weight`, the w of its data set, and `mask`, what the square of each of its numbers (the loss of each
+    example, if it is another) is multiplied by (absent: 1; a matrix to be completed has one as large as itself). The
+    functions take it as an argument so that an ensemble can be trained on as many tasks as it has chains.
 
     Attributes:
         predict: (θ, x) ↦ f(θ, x), over a leading axis of examples.
