@@ -67,8 +67,9 @@ def sgd(
     """θ' = θ − η (ĝ(θ) + λθ), with heavy-ball momentum μ: m' = μ m + ĝ + λθ, θ' = θ − η m' (optax's).
 
     ĝ is the gradient of w mean ℓ(f(θ, x_b), ỹ_b) + penalty over the batch of a step, or what the noise's kind says:
-    ½|f − y_b − s ε_b|² for squares; labels that are classes are flipped (`losses.noisy_labels`). With `noise.isotropized` it is ∇L + |ĝ − ∇L| ζ/|ζ|, ζ ~ N(0, I). A model without `training` can be run
-    without noise only, on its loss.
+    ½|f − y_b − s ε_b|² for squares; labels that are classes are flipped (`losses.noisy_labels`). With
+    `isotropized` it is ∇L + |ĝ − ∇L| ζ/|ζ|, ζ ~ N(0, I). A model without `training` can be run without noise only,
+    on its loss.
 
     A chain's task is a `Task`, best in the precision of its parameters; without one it learns the model's own.
 

@@ -17,7 +17,7 @@ from langevin_ib.models.training import Examples, Fresh, Training, cast, data_ri
 STRENGTH = (2.2, 1.8)  # |v_j||W_j| of the teacher's first and last neuron
 
 
-def relu(
+def relu(  # noqa: PLR0915  # one closure over the data and the options
     inputs: int = 3,
     width: int = 2,
     samples: int = 32,

@@ -35,8 +35,8 @@ def uv(
     only example is x = 1, and fresh ones are x ~ N(0, 1), y = target · x, whose mean loss is ½(z − target)² too.
 
     With another loss, ℓ(z) = mean_i ℓ(x_i z, y_i); without a data set the mean is over the population of fresh
-    examples, by quadrature. Labels of `logistic` are of two classes, x ~ N(y · target/2, 1) with y = ±1 equally likely, whose
-    best slope is z = target; fresh examples have y = 1 throughout, for those of y = −1 are the same, with −x.
+    examples, by quadrature. Labels of `logistic` are of two classes, x ~ N(y · target/2, 1) with y = ±1 equally likely,
+    whose best slope is z = target; fresh examples have y = 1 throughout, for those of y = −1 are the same, with −x.
 
     The group R_{>0}^{D−1} acts by u_a ↦ e^{t_a} u_a, u_{a+1} ↦ e^{−t_a} u_{a+1}, a = 1..D−1; the moment map is
     χ_a = ½(u_a² − u_{a+1}²), so that ∇χ_a = ξ_a. The action is free where no two neighbouring factors vanish

@@ -51,9 +51,9 @@ def prepare(config: RunConfig, session: Session) -> Prepared:
     """
     session.report("planning")
     reduction = build_reduction(config)
+    check_separable(config, reduction)
     _compile_ahead(config, reduction)
     contract.check_model(reduction.model, key_of(config, "check"))
-    check_separable(config, reduction)
     say_slice(config, reduction)
     if reduction.model.group_dim == 0:
         config = without_symmetry(config)

@@ -282,8 +282,8 @@ def at_minimum(config: RunConfig) -> AtMinimum:
     """
     config = _settle_labels(config)
     reduction = build_reduction(config, temperature=1.0)
-    contract.check_model(reduction.model, key_of(config, "check"))
     check_separable(config, reduction)
+    contract.check_model(reduction.model, key_of(config, "check"))
     say_slice(config, reduction)
     if reduction.model.group_dim == 0:
         raise ConfigError("sampler", "langevin for a model without a symmetry, which has no χ to decay", config.sampler)
