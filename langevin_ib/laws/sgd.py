@@ -160,6 +160,8 @@ def weaker(descent: Descent) -> str:
     """What to do where the noise is too strong for a law, in the options of a run."""
     if descent.noise.label_noise:
         return "use a smaller --lr or --label-noise"
+    if descent.noise.flip_rate:
+        return "use a smaller --lr or --flip-rate"
     return "use a smaller --lr" + (" or a larger --batch-size" if descent.noise.batch_size else "")
 
 
