@@ -18,8 +18,11 @@ from langevin_ib.laws.base import bin_masses
 from langevin_ib.laws.map import MapLaw
 from langevin_ib.laws.sgd import Coordinate, Descent
 from langevin_ib.laws.step_map import StepMap, check_map
-from langevin_ib.models import data_training, uv
+from langevin_ib.models import build_model, data_training, uv
 from langevin_ib.models.losses import LOGISTIC, LOSSES, LabelNoise, Loss, huber, loss_of, noisy_labels
+from langevin_ib.runs.plan import build_reduction
+from langevin_ib.runs.separable import check_separable
+from langevin_ib.session import Session
 
 POINT = np.array([1.3, 0.6])
 RATE, DRAWS = 0.2, 20_000
@@ -163,8 +166,8 @@ def test_the_models_own_loss_has_to_be_the_mean_over_its_examples():
     [
         ("logistic", [1.0, 0.0], None, "y must be made of −1 and 1 with loss logistic, got 0"),
         ("cross-entropy", [0, 3], classes_of, "y must be made of whole numbers from 0 to 2 with loss cross-ent"),
-        ("cross-entropy", [0, 1], None, "a number for each of two or more classes, shape (2,) and an axis of classes"),
-        (lambda f, y: jnp.stack([f, y]), [0.0, 1.0], None, "training.loss must return a real number, shape ()"),
+        ("cross-entropy", [0, 1], None, "loss cross-entropy must be given predictions with a number for each class"),
+        (lambda f, y: jnp.stack([f, y]), [0.0, 1.0], None, "must be one number for each example, got shape (2,)"),
         (lambda f, y: f.nothing, [0.0, 1.0], None, "nothing"),
     ],
     ids=["signs", "classes", "one output", "no number", "fails"],
@@ -203,7 +206,7 @@ def logistic_uv():
 
 
 def law_of(noise, lr, decay=DECAY):
-    model = with_noisy_labels(langevin_ib.build_model("uv", logistic_uv()), noise)
+    model = with_noisy_labels(build_model("uv", logistic_uv()), noise)
     descent = Descent(model, weight_decay(decay, 1.0), noise, lr)
     check_map(descent, 1)
     branch = model.home_of("z")
@@ -217,7 +220,7 @@ def law_of(noise, lr, decay=DECAY):
 
 def simulated(edges, lr, steps, flips, batch, start, chains=20_000):
     """Counts of chains of z′ = z(1 − η(g + λ))², g of a batch, or of all with flips, written out in NumPy."""
-    task = langevin_ib.build_model("uv", logistic_uv()).training.task
+    task = build_model("uv", logistic_uv()).training.task
     margin, random = task["x"] * task["y"], np.random.default_rng(0)
     z = np.full(chains, start)
     for _ in range(steps):
@@ -277,7 +280,7 @@ def test_s_is_the_limit_of_the_map_for_small_steps(x64):
 def test_the_exact_law_of_logistic_regression_is_that_of_quadrature():
     """e^{−ℓ/T} K₀(λz/T) with ℓ in NumPy, to 1e-6 of its height; at λ wrong by 5% it is not."""
     settings = {"model": "uv", "loss": "logistic", "options": {"samples": 12, "seed": 3}, "beta": 20.0}
-    task = langevin_ib.build_model("uv", logistic_uv()).training.task
+    task = build_model("uv", logistic_uv()).training.task
     edges = np.linspace(0.2, 6.0, 400)
     law = langevin_ib.law("exact", window=(0.2, 6.0), confine="weight-decay", weight_decay=DECAY, **settings)
     loss = np.logaddexp(0.0, -np.outer(edges, task["x"] * task["y"])).mean(axis=1)
@@ -306,6 +309,7 @@ def test_separable_data_are_refused_before_the_run(protocol):
     )
 
 
+@pytest.mark.full
 def test_separable_data_have_a_law_under_weight_decay_and_under_flips():
     law = langevin_ib.law("exact", RunConfig(**SEPARABLE, confine="weight-decay", weight_decay=0.05))
     assert 0.0 < float(law.cdf(3.0)) < 1.0
@@ -314,19 +318,17 @@ def test_separable_data_have_a_law_under_weight_decay_and_under_flips():
 
 
 def test_a_penalty_of_the_models_own_is_enough():
-    """The ridge of a ReLU network holds it: separable data are no matter then; without it they are."""
-    from langevin_ib.runs.plan import build_reduction  # noqa: PLC0415
-    from langevin_ib.runs.separable import check_separable  # noqa: PLC0415
-    from langevin_ib.session import Session  # noqa: PLC0415
-
-    with Session().open():
-        for ridge, refused in ((0.3, False), (0.0, True)):
-            config = RunConfig(model="relu", loss="logistic", options={"samples": 6, "inputs": 2, "ridge": ridge})
+    """The ridge of a model that separates its data holds it; without it they are refused."""
+    theta = [0.5, -0.7, 0.9]
+    for ridge, refused in ((0.1, False), (0.0, True)):
+        model = with_loss("logistic", np.sign(theta), theta, penalty=lambda p, c=ridge: c * (p[0] * p[1]) ** 2)
+        config = RunConfig(model=model)
+        with Session().open():
             reduction = build_reduction(config)
-            if refused:
-                with pytest.raises(ConfigError, match="all 6 labels right at once"):
-                    check_separable(config, reduction)
-            else:
+            if not refused:
+                check_separable(config, reduction)
+                continue
+            with pytest.raises(ConfigError, match="all 3 labels right at once"):
                 check_separable(config, reduction)
 
 

@@ -51,8 +51,15 @@ class Loss:
         return jnp.mean(self.each(predictions, labels))
 
     def each(self, predictions: Any, labels: Any) -> Float[Array, " n"]:
-        """ℓ(f_i, y_i)."""
-        return jax.vmap(self.value)(predictions, labels)
+        """ℓ(f_i, y_i).
+
+        Raises:
+            ValueError: ℓ is no number.
+        """
+        losses = jax.vmap(self.value)(predictions, labels)
+        if jnp.ndim(losses) != 1:
+            raise ValueError(f"loss {self.name} must be one number for each example, got shape {losses.shape[1:]}")
+        return losses
 
     def slopes(self, predictions: Any, labels: Any) -> Any:
         """∂ℓ/∂f of each example, in the shape of the predictions."""
@@ -72,6 +79,9 @@ def _logistic(prediction: Any, label: Any) -> Any:
 
 
 def _cross_entropy(prediction: Any, label: Any) -> Any:
+    if jnp.ndim(prediction) != jnp.ndim(label) + 1:
+        wanted = f"predictions with a number for each class, of shape {(*jnp.shape(label), 'K')}"
+        raise ValueError(f"loss cross-entropy must be given {wanted}, got shape {jnp.shape(prediction)}")
     index = jnp.asarray(label).astype(jnp.int32)[..., None]
     chosen = jnp.take_along_axis(prediction, index, axis=-1)[..., 0]
     return jnp.sum(jax.nn.logsumexp(prediction, axis=-1) - chosen)
