@@ -207,7 +207,7 @@ def logistic_uv():
 
 def law_of(noise, lr, decay=DECAY):
     model = with_noisy_labels(build_model("uv", logistic_uv()), noise)
-    descent = Descent(model, weight_decay(decay, 1.0), noise, lr)
+    descent = Descent(model, weight_decay(decay), noise, lr)
     check_map(descent, 1)
     branch = model.home_of("z")
     lowest = optimize.minimize_scalar(
@@ -279,7 +279,7 @@ def test_s_is_the_limit_of_the_map_for_small_steps(x64):
 
 def test_the_exact_law_of_logistic_regression_is_that_of_quadrature():
     """e^{−ℓ/T} K₀(λz/T) with ℓ in NumPy, to 1e-6 of its height; at λ wrong by 5% it is not."""
-    settings = {"model": "uv", "loss": "logistic", "options": {"samples": 12, "seed": 3}, "beta": 20.0}
+    settings = {"loss": "logistic", "options": {"samples": 12, "seed": 3}, "beta": 20.0}
     task = build_model("uv", logistic_uv()).training.task
     edges = np.linspace(0.2, 6.0, 400)
     law = langevin_ib.law("exact", window=(0.2, 6.0), confine="weight-decay", weight_decay=DECAY, **settings)
