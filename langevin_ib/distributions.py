@@ -52,7 +52,8 @@ def law(
         config: settings of a run of Langevin dynamics, of `map` of one of SGD; by default those of `RunConfig()`.
         window: where z lies: `auto`, the window of the run; `branch`, all of the branch that the laws are written on;
             `all`, all branches; or two numbers, which may be infinite.
-        loss: whether ℓ is in it; a name is that of the setting `loss`. False leaves it out: what symmetry, noise and confinement prefer by themselves, a
+        loss: whether ℓ is in it; a name is the setting `loss`. False leaves it out: what symmetry, noise and
+            confinement prefer by themselves, a
             prior.
         settings: of the run, in place of those of `config`.
 

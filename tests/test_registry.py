@@ -40,7 +40,7 @@ REFUSED = [
     (
         "uv",
         {"width": 2},
-        "set must be made of options of uv (target, depth, samples, scatter, seed, loss, huber_threshold, data), got 'w",
+        "set must be made of options of uv (target, depth, samples, scatter, seed, loss, huber_threshold, data), got",
     ),
     ("rotation", {"width": 2}, "set must be left out for rotation, got 'width'"),
     ("hadamard", {"matrix": [1.0]}, "set must be made of options of hadamard"),
