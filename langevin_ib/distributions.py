@@ -35,7 +35,7 @@ Window = tuple[float, float] | str
 
 
 def law(
-    name: str, config: RunConfig | None = None, /, *, window: Window = "auto", loss: bool = True, **settings: Any
+    name: str, config: RunConfig | None = None, /, *, window: Window = "auto", loss: bool | str = True, **settings: Any
 ) -> LawDistribution:
     """A law of a model of one coordinate, as a NumPyro distribution.
 
@@ -52,7 +52,8 @@ def law(
         config: settings of a run of Langevin dynamics, of `map` of one of SGD; by default those of `RunConfig()`.
         window: where z lies: `auto`, the window of the run; `branch`, all of the branch that the laws are written on;
             `all`, all branches; or two numbers, which may be infinite.
-        loss: whether ℓ is in it. False leaves it out: what symmetry, noise and confinement prefer by themselves, a
+        loss: whether ℓ is in it; a name is the setting `loss`. False leaves it out: what symmetry, noise and
+            confinement prefer by themselves, a
             prior.
         settings: of the run, in place of those of `config`.
 
@@ -78,6 +79,8 @@ def law(
         wanted = "a RunConfig, or left out with settings by name, law(NAME, beta=10.0)"
         raise ConfigError("config", wanted, f"a {type(config).__name__}")
     window = _window(window)
+    if isinstance(loss, str):  # ℓ of an example, a setting
+        settings["loss"], loss = loss, True
     if name == NAME and "sampler" not in settings and config is None:
         settings["sampler"] = "sgd"
     config = RunConfig(**settings) if config is None else config.replace(**settings)

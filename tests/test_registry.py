@@ -37,7 +37,11 @@ REFUSED = [
     ("uv", {"target": "x"}, "set must be such that target is a finite number, got 'x'"),
     ("uv", {"target": float("nan")}, "set must be such that target is a finite number, got nan"),
     ("uv", {"target": 10**400}, "set must be such that target is a finite number, got 1000"),
-    ("uv", {"width": 2}, "set must be made of options of uv (target, depth, samples, scatter, seed), got 'width'"),
+    (
+        "uv",
+        {"width": 2},
+        "set must be made of options of uv (target, depth, samples, scatter, seed, loss, huber_threshold, data), got",
+    ),
     ("rotation", {"width": 2}, "set must be left out for rotation, got 'width'"),
     ("hadamard", {"matrix": [1.0]}, "set must be made of options of hadamard"),
     ("hadamard", {"dim": 0}, "set must be such that dim is at least 1, got 0"),

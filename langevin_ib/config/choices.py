@@ -210,6 +210,8 @@ def reconciled(settings: Mapping[str, object], typed: Mapping[str, object]) -> d
     kept = dict(settings)
     if not typed:
         return kept
+    if "data" in typed:  # the digest is that of the file's file
+        kept.pop("data_sha256", None)
     before = chosen(settings, lenient=True)
     while True:  # what goes may be a choice itself: the confinement follows the process
         now = chosen({**kept, **typed}, lenient=True)

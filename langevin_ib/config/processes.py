@@ -172,6 +172,11 @@ class SgdSettings(ProcessSettings):
         auto=True,
         shown="",
     )
+    flip_rate: float | None = setting(
+        None,
+        "of labels that are classes: probability with which one of a step is flipped; 0.1 with label, 0 with others",
+        BELOW_ONE,
+    )
     batch_size: int | Auto | None = setting(
         None, "B, examples in a step of minibatch or fresh; auto: 1", Whole(1, 10**6), auto=True
     )
@@ -199,7 +204,11 @@ class SgdSettings(ProcessSettings):
             label_noise = implied["label_noise"] = 0.0
         if "label_noise" not in noise.takes and label_noise:
             raise ConfigError("label_noise", f"left out with noise {self.noise}", label_noise)
-        if "label_noise" in noise.takes and label_noise == 0.0 and batch_size is None:
+        if self.flip_rate and "label_noise" not in noise.takes:
+            raise ConfigError("flip_rate", f"left out with noise {self.noise}", f"{self.flip_rate:g}")
+        if self.flip_rate and label_noise == AUTO:
+            label_noise = implied["label_noise"] = 0.0
+        if "label_noise" in noise.takes and label_noise == 0.0 and batch_size is None and not self.flip_rate:
             raise ConfigError("label_noise", f"a positive number with noise {self.noise}", label_noise)
         if "momentum" not in noise.takes and self.momentum:
             raise ConfigError("momentum", f"left out with noise {self.noise}{noise.why_no_momentum}", self.momentum)

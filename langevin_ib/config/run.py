@@ -116,11 +116,13 @@ class RunConfig(ChoiceSettings, ChainSettings, ComparisonSettings):
                 raise ConfigError("options", f"without {name}, which has an option of its own, --{name}", name)
         chosen = dict(all_declared(classes))
         for kind, table in BUILT_IN.items():
-            for choice, other in table.items():
+            for other in table.values():
                 for name in given.keys() & (other.declared().keys() - chosen.keys()):
                     value = other.declared()[name].check(name, given[name])
                     got = f"{value:g}" if kind == "confinement" and isinstance(value, float) else value
-                    raise ConfigError(name, f"left out unless {extensions.SETTING[kind]} is {choice}", got)
+                    choices = [choice for choice, record in table.items() if name in record.declared()]
+                    wanted = f"left out unless {extensions.SETTING[kind]} is {', '.join(choices)}"
+                    raise ConfigError(name, wanted, got)
 
     def _check_confinement(self, given: Mapping[str, object]) -> None:
         """Whether the process can use the confinement, and each setting that was given of it."""

@@ -17,7 +17,8 @@ from langevin_ib.dynamics.kernel import Kernel, refuse_task
 from langevin_ib.dynamics.noise import Lesson, Noise, Source, gradient_noise, standard_normals
 from langevin_ib.errors import ConfigError
 from langevin_ib.models.base import Model, Params
-from langevin_ib.models.training import Task, cast
+from langevin_ib.models.losses import noisy_labels
+from langevin_ib.models.training import Examples, Task, cast
 
 CHECKED, DIRECTIONS = 4096, 8  # draws, and directions along which a noise is held against its covariance
 SIGMAS = 6.0
@@ -65,10 +66,10 @@ def sgd(
 ) -> Kernel:
     """θ' = θ − η (ĝ(θ) + λθ), with heavy-ball momentum μ: m' = μ m + ĝ + λθ, θ' = θ − η m' (optax's).
 
-    ĝ is the gradient of ½ w mean |f(θ, x_b) − y_b − s ε_b|² + penalty over the batch of a step, or what the noise's
-    kind says; with a `noise.scale` m, ∇L + m(ĝ − ∇L). With `noise.isotropized` it is ∇L + m|ĝ − ∇L| ζ/|ζ|,
-    ζ ~ N(0, I). A model without `training` can be run
-    without noise only, on its loss.
+    ĝ is the gradient of w mean ℓ(f(θ, x_b), ỹ_b) + penalty over the batch of a step, or what the noise's kind says:
+    ½|f − y_b − s ε_b|² for squares; labels that are classes are flipped (`losses.noisy_labels`). With a `noise.scale`
+    m it is ∇L + m(ĝ − ∇L), with `isotropized` ∇L + m|ĝ − ∇L| ζ/|ζ|, ζ ~ N(0, I). A model without `training` can be
+    run without noise only, on its loss.
 
     A chain's task is a `Task`, best in the precision of its parameters; without one it learns the model's own.
 
@@ -123,6 +124,8 @@ def _draw_of(noise: Noise, source: Source | None, like: Params) -> Callable[[Arr
             own = kind.draw(source, own_key, chains)
         if source is not None and noise.label_noise:
             labels = standard_normals(label_key, chains, _label_shape(source), flat.dtype)
+        elif source is not None and noise.flip_rate:
+            labels = jax.random.uniform(label_key, (chains, *_label_shape(source)), flat.dtype)
         direction = jax.random.normal(direction_key, (chains, flat.size if noise.isotropized else 0), flat.dtype)
         return _Draw(own, labels, direction)
 
@@ -134,6 +137,7 @@ def _gradient_of(
 ) -> Callable[[_Draw, Params, Any, Task | None], tuple[Params, Any]]:
     """(draw, θ, memory, task) ↦ ĝ(θ) and the memory after it; without a source ∇L."""
     kind = noise.record
+    classes = 0 if source is None or not noise.flip_rate else _classes(source)
 
     def gradient(noise_draw: _Draw, params: Params, memory: Any, task: Task | None) -> tuple[Params, Any]:
         if source is None:
@@ -148,6 +152,10 @@ def _gradient_of(
             examples, weight, memory = kind.batch(source, noise_draw.own, data, memory)
             if noise.label_noise:
                 examples = examples._replace(y=examples.y + noise.label_noise * noise_draw.labels)
+            elif noise.flip_rate:
+                loss = source.training.example_loss
+                flipped = noisy_labels(loss, noise.labels, examples.y, noise_draw.labels, classes)
+                examples = examples._replace(y=flipped)
             noisy = jax.grad(source.training.batch_loss)(params, examples, weight)
         if noise.scale != 1.0:
             mean = jax.grad(lesson.loss)(params)
@@ -160,16 +168,28 @@ def _gradient_of(
 
 
 def _label_shape(source: Source) -> tuple[int, ...]:
-    """Shape of the labels of a batch."""
-    training, like = source.training, source.like
-    size = source.noise.batch_size or source.examples
-    task = cast(training.task, like)
-    if training.size:
-        x = jax.ShapeDtypeStruct((size, *task["x"].shape[1:]), task["x"].dtype)
-    else:
-        fresh = training.population
-        x = jax.eval_shape(fresh.examples, task, jax.ShapeDtypeStruct((size, *fresh.shape), jnp.float32)).x
-    return jax.eval_shape(training.predict, like, x).shape
+    """Shape of the labels of a batch: of numbers that of its predictions, which labels are broadcast to."""
+    x, y = _batch_like(source)
+    if source.training.example_loss.labels != "real":
+        return y.shape
+    return jax.eval_shape(source.training.predict, source.like, x).shape
+
+
+def _classes(source: Source) -> int:
+    """Number of classes of a label."""
+    prediction = jax.eval_shape(source.training.predict, source.like, _batch_like(source)[0])
+    return source.training.example_loss.classes(prediction.shape[1:])
+
+
+def _batch_like(source: Source) -> Examples:
+    """The shapes of a batch."""
+    training, size = source.training, source.noise.batch_size or source.examples
+    task = cast(training.task, source.like)
+    if training.size and not source.noise.record.population:
+        like = {name: jax.ShapeDtypeStruct((size, *task[name].shape[1:]), task[name].dtype) for name in ("x", "y")}
+        return Examples(like["x"], like["y"])
+    fresh = training.population
+    return jax.eval_shape(fresh.examples, task, jax.ShapeDtypeStruct((size, *fresh.shape), jnp.float32))
 
 
 def _isotropized(gradient: Params, mean: Params, direction: Float[Array, " q"]) -> Params:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 LISTED = 1024  # outcomes of a batch up to which they are listed
 MOST = 64  # examples of which a characteristic function is made; of more, a Gauss rule
+MOST_OUTCOMES = 12  # of a noisy label, where all labels are noisy at once; of more, a Gauss rule
 REACH = 16.0  # of a lattice, in standard deviations
 TRAPEZOID = 8.5  # a normal number's range, in standard deviations: beyond it lies 2e-17
 
@@ -34,12 +35,26 @@ class Kicks(NamedTuple):
 
 
 class AlongPlaces(NamedTuple):
-    """`noise.Along` at each place: of each example its probability, e·g, variance of label noise, and response."""
+    """`noise.Along` at each place: of each example its probability, e·g, variance of label noise, and response.
+
+    And, where the labels have outcomes, the probability of each and what it adds to e·g.
+    """
 
     share: Float[np.ndarray, "z n"]
     gradient: Float[np.ndarray, "z n"]
     label: Float[np.ndarray, "z n"]
     response: Float[np.ndarray, "z n o"]
+    chance: Float[np.ndarray, "z k"] | None = None
+    moves: Float[np.ndarray, "z n k"] | None = None
+
+    def outcomes(self) -> AlongPlaces:
+        """Each outcome of a label as an example of its own, without label noise: of batches drawn independently."""
+        if self.chance is None or self.moves is None:
+            return self
+        z, n, k = self.moves.shape
+        share = (self.share[:, :, None] * self.chance[:, None]).reshape(z, n * k)
+        gradient = (self.gradient[:, :, None] + self.moves).reshape(z, n * k)
+        return AlongPlaces(share, gradient, np.zeros_like(gradient), np.repeat(self.response, k, axis=1))
 
 
 def normal_kicks(mean: Float[np.ndarray, " z"], variance: Float[np.ndarray, " z"], count: int) -> Kicks:
@@ -106,14 +121,38 @@ def on_lattice(
 
 
 def label_kicks(noise: Noise, along: AlongPlaces, count: int) -> Kicks:
-    """Of label noise on the whole data set: normal, of variance E l²/n."""
+    """Of label noise on the whole data set: normal, of variance E l²/n, or a mean of n independent outcomes."""
     del noise
+    if along.chance is not None and along.moves is not None:
+        return _mean_of_outcomes(along, along.chance, along.moves, count)
     share = along.share[0]
     return normal_kicks(along.gradient @ share, along.label @ share / share.size, count)
 
 
+def _mean_of_outcomes(along: AlongPlaces, chance: np.ndarray, moves: np.ndarray, count: int) -> Kicks:
+    """(1/n) Σ_i (h_i + m_i), m_i one of the outcomes of label i, independently of the others."""
+    n, k = moves.shape[1:]
+    mean = along.gradient.mean(axis=1)
+    if k**n <= LISTED:
+        each = np.array(list(itertools.product(range(k), repeat=n)))
+        values = mean[:, None] + moves[:, np.arange(n), each].mean(axis=2)
+        return Kicks(values, np.prod(chance[:, each], axis=2))
+    labels = [compressed(Kicks(moves[:, i], chance), MOST_OUTCOMES) for i in range(n)]
+
+    def cf(t):
+        total = np.ones(t.shape, complex)
+        for one in labels:
+            total *= sum(
+                one.weights[:, [j]] * np.exp(1j * t / n * one.values[:, [j]]) for j in range(one.values.shape[1])
+            )
+        return total
+
+    return on_lattice(cf, mean, along.label.sum(axis=1) / n**2, count)
+
+
 def batch_kicks(noise: Noise, along: AlongPlaces, count: int) -> Kicks:
     """Of B examples drawn independently, each with label noise."""
+    along = along.outcomes()
     share, size = along.share[0], int(noise.batch_size or along.share.shape[1])
     n, noisy = share.size, bool(np.any(along.label > 0.0))
     if not noisy and math.comb(n + size - 1, size) <= LISTED:

@@ -21,6 +21,7 @@ from langevin_ib.dynamics.kicks import AlongPlaces, Kicks, KicksOf
 from langevin_ib.errors import ConfigError, LawError
 from langevin_ib.geometry.charges import GradientNoise
 from langevin_ib.models.base import Model, Params
+from langevin_ib.models.losses import LabelNoise, LabelSpread, label_spread
 from langevin_ib.models.training import Examples, Task, Training, cast, size_of
 
 HERMITE_NODES = 9  # exact for polynomials of degree 17 in each input
@@ -41,6 +42,7 @@ class Noise:
             of `label`) at a minimum; `none`: full-batch gradient descent.
         batch_size: B, examples in a step; None for the whole data set.
         label_noise: s, standard deviation of the noise added to each label of a step.
+        flip_rate: of labels that are signs or classes instead: the probability with which one of a step is another.
         replace: whether a minibatch is drawn with replacement, independently at each step; else by epochs, each of
             which takes the examples in a new random order (and leaves n mod B of them out).
         isotropized: whether the noise vector is replaced by one of the same length in a uniformly random direction:
@@ -59,6 +61,7 @@ class Noise:
     isotropized: bool = False
     own: NoiseSettings | None = None
     scale: float = 1.0
+    flip_rate: float = 0.0
 
     def __post_init__(self) -> None:
         record, kind = self.record, self.kind
@@ -69,7 +72,9 @@ class Noise:
             raise ConfigError("batch_size", f"left out with noise {kind}, which takes all examples", self.batch_size)
         if "label_noise" not in takes and self.label_noise:
             raise ConfigError("label_noise", f"left out with noise {kind}", self.label_noise)
-        if "label_noise" in takes and self.batch_size is None and not self.label_noise > 0:
+        if "label_noise" not in takes and self.flip_rate:
+            raise ConfigError("flip_rate", f"left out with noise {kind}", self.flip_rate)
+        if "label_noise" in takes and self.batch_size is None and self.labels.silent:
             raise ConfigError("label_noise", f"a positive number with noise {kind}", self.label_noise)
         if not self.replace and "replacement" not in takes:
             raise ConfigError("replace", f"yes with noise {kind}", "no")
@@ -82,6 +87,11 @@ class Noise:
     def record(self) -> NoiseKind:
         """What its kind is."""
         return kind_of(self.kind)
+
+    @property
+    def labels(self) -> LabelNoise:
+        """What it does to the labels of a step."""
+        return LabelNoise(self.label_noise, self.flip_rate)
 
     @property
     def settings(self) -> NoiseSettings:
@@ -126,6 +136,7 @@ class Noise:
         if training is None:
             raise ConfigError("noise", f"none for {model.name}, which says nothing of its examples", self.given)
         self.record.check(self, model, training)
+        check_labels(self, training)
         return training
 
 
@@ -189,8 +200,10 @@ class Each(NamedTuple):
         share: the probability with which a step draws it, 1/n of a data set.
         jacobian: J_i, of its outputs.
         weight: w, one for all.
-        gradients: g_i = w J_iᵀ(f_i − y_i), so that share @ gradients is ∇L without the penalty.
+        gradients: g_i = w J_iᵀ ∂ℓ/∂f, in the mean over noisy labels; for squares w J_iᵀ(f_i − y_i). So share @
+            gradients is ∇L without the penalty.
         outputs: f_i.
+        spread: what noise on labels does to ∂ℓ/∂f; None for squares, where s does it, and without such noise.
     """
 
     params: Params
@@ -199,6 +212,7 @@ class Each(NamedTuple):
     weight: Any
     gradients: Float[Array, "n q"]
     outputs: Float[Array, "n o"]
+    spread: LabelSpread | None = None
 
 
 class Along(NamedTuple):
@@ -209,12 +223,16 @@ class Along(NamedTuple):
         gradient: e·g_i.
         label: w² s² |J_i e|², the variance of its label noise.
         response: w J_i e: a label that is moved by δ takes that times δ from e·g_i.
+        chance: of each outcome of a noisy label, where ℓ is no square; None: label noise is normal.
+        moves: what each outcome adds to e·g_i.
     """
 
     share: Float[Array, " n"]
     gradient: Float[Array, " n"]
     label: Float[Array, " n"]
     response: Float[Array, "n o"]
+    chance: Float[Array, " k"] | None = None
+    moves: Float[Array, "n k"] | None = None
 
 
 class Cumulants(NamedTuple):
@@ -235,6 +253,25 @@ def check_data(noise: Noise, model: Model, training: Training) -> None:
     """There has to be a data set."""
     if not training.size:
         raise ConfigError("noise", f"fresh or none for {model.name} here: it has no data set", noise.given)
+
+
+def check_labels(noise: Noise, training: Training) -> None:
+    """Label noise that a loss's labels can have: s for numbers, flips for signs and classes.
+
+    Raises:
+        ConfigError: it is the other, or a loss of one's own has more than one label an example.
+    """
+    loss = training.example_loss
+    if loss.labels == "real" and noise.flip_rate:
+        wanted = f"left out with loss {loss.name}, whose labels are numbers, which label_noise moves"
+        raise ConfigError("flip_rate", wanted, noise.flip_rate)
+    if loss.labels != "real" and noise.label_noise:
+        wanted = f"left out with loss {loss.name}, whose labels are classes, which flip_rate changes"
+        raise ConfigError("label_noise", wanted, noise.label_noise)
+    if not (noise.labels.silent or loss.additive) and np.size(training.task.get("y", 0.0)) > training.size > 0:
+        option = "flip_rate" if noise.flip_rate else "label_noise"
+        wanted = f"left out with loss {loss.name}, which has more than one label an example and is not additive (Loss)"
+        raise ConfigError(option, wanted, getattr(noise, option))
 
 
 def _independent(noise: Noise) -> None:
@@ -421,13 +458,23 @@ def covariance_of(noise: Noise, each: Each) -> Float[Array, "q q"]:
     if jnp.shape(covariance) != (q, q):
         wanted = f"a NoiseKind whose covariance is a matrix of {q} × {q}"
         raise ConfigError("noise", wanted, f"{noise.kind}, with one of shape {jnp.shape(covariance)}")
-    if noise.record.batch is not None:
+    if noise.record.batch is not None and each.spread is not None:
+        covariance = covariance + _label_covariance(noise, each, each.spread)
+    elif noise.record.batch is not None:
         size = float(noise.batch_size or each.share.size)
         second = jnp.einsum("i,ioq,iop->qp", each.share, each.jacobian, each.jacobian)
         covariance = covariance + (each.weight * noise.label_noise) ** 2 / size * second
     if noise.scale != 1.0:
         covariance = noise.scale**2 * covariance
     return isotropic_covariance(covariance) if noise.isotropized else covariance
+
+
+def _label_covariance(noise: Noise, each: Each, spread: LabelSpread) -> Float[Array, "q q"]:
+    """w² E J_iᵀ Cov(∂ℓ/∂f_i) J_i/B, over noisy labels: what they add to Σ where ℓ is no square."""
+    size, (n, _, parts, _) = float(noise.batch_size or each.share.size), spread.moves.shape
+    jacobian = each.jacobian.reshape(n, parts, -1, each.jacobian.shape[-1])
+    slopes = jnp.einsum("k,nked,nkef->nedf", spread.chance, spread.moves, spread.moves)
+    return each.weight**2 / size * jnp.einsum("n,nedq,nedf,nefp->qp", each.share, jacobian, slopes, jacobian)
 
 
 def isotropic_covariance(covariance: Float[Array, "q q"]) -> Float[Array, "q q"]:
@@ -511,34 +558,60 @@ def along_direction(training: Training, noise: Noise, params: Params, direction:
 
 def _along(noise: Noise, each: Each, direction: Float[Array, " q"]) -> Along:
     slope = each.jacobian @ direction
+    if each.spread is not None:
+        return _along_outcomes(each, each.spread, slope, direction)
     label = (each.weight * noise.label_noise) ** 2 * jnp.sum(slope**2, axis=1)
     return Along(each.share, each.gradients @ direction, label, each.weight * slope)
+
+
+def _along_outcomes(
+    each: Each, spread: LabelSpread, slope: Float[Array, "n o"], direction: Float[Array, " q"]
+) -> Along:
+    """`_along` where noisy labels have outcomes of their own.
+
+    Raises:
+        LawError: an example has more than one label, whose outcomes are not listed.
+    """
+    if spread.moves.shape[2] > 1:
+        raise LawError("law map: with more than one label an example the kicks of label noise are not known")
+    moves = each.weight * jnp.einsum("nkd,nd->nk", spread.moves[:, :, 0], slope)
+    gradient, response = each.gradients @ direction, each.weight * slope
+    return Along(each.share, gradient, moves**2 @ spread.chance, response, spread.chance, moves)
 
 
 def batch_cumulants(noise: Noise, along: Along) -> Cumulants:
     """Of B examples drawn independently: those of one example divided by B, B², B³.
 
     With h_i = e·g_i and l_i² = w² s² |J_i e|², the central moments of an example are Var h + E l², E (h − h̄)³ +
-    3 E (h − h̄) l² and E (h − h̄)⁴ + 6 E (h − h̄)² l² + 3 E l⁴.
+    3 E (h − h̄) l² and E (h − h̄)⁴ + 6 E (h − h̄)² l² + 3 E l⁴; where labels have outcomes, E m³ and E m⁴ of their moves
+    stand in place of 0 and 3 l⁴.
     """
     share, label, size = along.share, along.label, noise.batch_size or along.share.size
     spread = along.gradient - share @ along.gradient
     second = share @ (spread**2 + label)
     third = share @ (spread**3 + 3.0 * spread * label)
     fourth = share @ (spread**4 + 6.0 * spread**2 * label + 3.0 * label**2) - 3.0 * second**2
+    if along.moves is not None and along.chance is not None:
+        cubes, fourths = along.moves**3 @ along.chance, along.moves**4 @ along.chance
+        third = third + share @ cubes
+        fourth = fourth + share @ (4.0 * spread * cubes + fourths - 3.0 * label**2)
     return Cumulants(second / size, third / size**2, fourth / size**3)
 
 
 def gaussian_cumulants(noise: Noise, along: Along) -> Cumulants:
-    """Of label noise on the whole data set, which is Gaussian, of variance E l²/n."""
+    """Of label noise on the whole data set: Gaussian, of variance E l²/n, or a mean of n independent outcomes."""
     del noise
-    zero = jnp.zeros_like(along.label[0])
-    return Cumulants(along.share @ along.label / along.share.size, zero, zero)
+    zero, n = jnp.zeros_like(along.label[0]), along.share.size
+    second = along.share @ along.label / n
+    if along.moves is None or along.chance is None:
+        return Cumulants(second, zero, zero)
+    fourth = along.moves**4 @ along.chance - 3.0 * along.label**2
+    return Cumulants(second, along.share @ (along.moves**3 @ along.chance) / n**2, along.share @ fourth / n**3)
 
 
 def _each(training: Training, noise: Noise, params: Params, task: Task | None, nodes: int = HERMITE_NODES) -> Each:
     task = cast(training.task if task is None else task, params)
-    examples, share, weight = _population(training, noise, task, params, nodes)
+    examples, share, weight = population_of(training, noise, task, params, nodes)
     flat, unravel = ravel_pytree(params)
 
     def output(theta, x):
@@ -548,6 +621,17 @@ def _each(training: Training, noise: Noise, params: Params, task: Task | None, n
         return jnp.ravel(output(theta, x) - y)
 
     outputs = jax.vmap(lambda x: jnp.ravel(output(flat, x)))(examples[0])
+    loss = training.example_loss
+    if not loss.squared:
+        shaped = jax.vmap(lambda x: output(flat, x))(examples[0])
+        jacobian = jax.vmap(jax.jacrev(lambda theta, x: jnp.ravel(output(theta, x))), in_axes=(None, 0))(
+            flat, examples[0]
+        )
+        slopes, spread = loss.slopes(shaped, examples[1]).reshape(outputs.shape), None
+        if not noise.labels.silent:
+            slopes, spread = label_spread(loss, noise.labels, shaped, examples[1])
+        gradients = weight * jnp.einsum("io,ioq->iq", slopes, jacobian)
+        return Each(params, share, jacobian, weight, gradients, outputs, spread)
     errors = jax.vmap(error, in_axes=(None, 0, 0))(flat, *examples)
     jacobian = jax.vmap(jax.jacrev(error), in_axes=(None, 0, 0))(flat, *examples)
     return Each(params, share, jacobian, weight, weight * jnp.einsum("io,ioq->iq", errors, jacobian), outputs)
@@ -573,7 +657,7 @@ def memory_factor(noise: Noise, size: int, momentum: float) -> float:
     return float(1.0 + 2.0 * np.sum(float(momentum) ** np.arange(1, len(correlation) + 1) * correlation))
 
 
-def _population(
+def population_of(
     training: Training, noise: Noise, task: Task, params: Params, nodes: int
 ) -> tuple[Examples, Float[Array, " n"], Any]:
     """The examples that a step draws from, their probabilities, and their weight."""

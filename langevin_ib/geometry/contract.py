@@ -342,8 +342,10 @@ def _check_point(
         differ("an invariant changes under the compact action", compact.values.invariants, values.invariants)
     differ("a prediction changes along the orbit", moved.predictions, values.predictions)
     differ("the penalty changes along the orbit", moved.penalty, values.penalty)
+    loss = None if model.training is None else model.training.example_loss
+    errors = "squared errors, ½ w |f − y|²" if loss is None or loss.squared else f"w ℓ(f, y), ℓ {loss.name}"
     differ(
-        "SGD takes squared errors, ½ w |f − y|² (and a penalty), and the mean over the examples is not the loss,",
+        f"SGD takes {errors} (and a penalty), and the mean over the examples is not the loss,",
         values.risks,
         np.full_like(values.risks, values.loss),
     )

@@ -321,7 +321,7 @@ def _of_training(model: Model, params: Params) -> tuple[Array, Array, Array]:
     risks = [training.risk(training.task, params)]
     if training.size or training.fresh is None:
         x = known["x"]
-        risks.append(training.batch_loss(params, Examples(x, known["y"]), known["weight"]))
+        risks.append(training.mean_loss(params, Examples(x, known["y"]), known["weight"]))
     else:
         dtype = jax.tree.leaves(params)[0].dtype
         normals = jax.random.normal(jax.random.key(0), (PROBED, *training.fresh.shape), dtype)

@@ -184,6 +184,8 @@ def weaker(descent: Descent) -> str:
         return "use a smaller --lr or --noise-scale"
     if descent.noise.label_noise:
         return "use a smaller --lr or --label-noise"
+    if descent.noise.flip_rate:
+        return "use a smaller --lr or --flip-rate"
     return "use a smaller --lr" + (" or a larger --batch-size" if descent.noise.batch_size else "")
 
 

@@ -9,9 +9,10 @@ from langevin_ib.models.families.matrix import matrix
 from langevin_ib.models.families.relu import relu
 from langevin_ib.models.families.rotation import rotation
 from langevin_ib.models.families.uv import uv
+from langevin_ib.models.losses import Loss
 from langevin_ib.models.measured import measure_only
 from langevin_ib.models.registry import build_model, options_of
-from langevin_ib.models.training import Examples, Fresh, Task, Training, stack_tasks
+from langevin_ib.models.training import Examples, Fresh, Task, Training, data_training, stack_tasks
 from langevin_ib.models.transforms import with_metric, with_moment_map
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "Examples",
     "Fresh",
     "Invariants",
+    "Loss",
     "Model",
     "Params",
     "Scalars",
@@ -27,6 +29,7 @@ __all__ = [
     "Training",
     "attention",
     "build_model",
+    "data_training",
     "hadamard",
     "matrix",
     "measure_only",

@@ -19,6 +19,7 @@ from langevin_ib.config import extensions
 from langevin_ib.errors import ConfigError, LangevinIBError, ModelError, one_line
 from langevin_ib.models.base import Model
 from langevin_ib.models.fingerprint import content_of
+from langevin_ib.models.own_data import check_decided
 from langevin_ib.models.shapes import check_shapes
 from langevin_ib.plain import Json
 
@@ -51,8 +52,12 @@ def build_model(name: str, options: Mapping[str, Json] | None = None) -> Model:
             return _call_builder(name, _builder(name), options or {})
     builder = _builder(name)
     settings = _checked(name, builder, options or {})
+    if settings.get("data"):
+        check_decided(name, settings)
     try:
         return builder(**settings)
+    except ConfigError:
+        raise
     except ValueError as error:
         raise _as_config_error(error) from None
 
@@ -168,8 +173,8 @@ def options_of(name: str) -> dict[str, object]:
     Raises:
         ConfigError: there is no such model.
 
-    >>> options_of("uv")
-    {'target': 1.0, 'depth': 2, 'samples': 0, 'scatter': 0.5, 'seed': 0}
+    >>> options_of("rotation")
+    {}
     """
     builder = _builder(name)
     return {option: parameter.default for option, (_, parameter) in _builder_options(name, builder).items()}
@@ -246,7 +251,8 @@ def _checked(name: str, builder: Callable[..., Any], options: Mapping[str, Json]
         elif anything:
             settings[option] = value
         else:
-            wanted = f"made of options of {name} ({', '.join(known)})" if known else f"left out for {name}"
+            named = ", ".join(each for each in known if each != "data_sha256")  # which comes with data
+            wanted = f"made of options of {name} ({named})" if known else f"left out for {name}"
             raise ConfigError("set", wanted, repr(option))
     for option, (_, parameter) in known.items():
         if parameter.default is parameter.empty and option not in settings:

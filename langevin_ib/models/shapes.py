@@ -11,10 +11,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.core import Tracer
 
 from langevin_ib.errors import ModelError, one_line
 from langevin_ib.models.base import Model
+from langevin_ib.models.losses import LOSSES, check_labels
 from langevin_ib.models.training import Examples, Training, cast, size_of
 
 PROBED = 3  # fresh examples
@@ -209,7 +211,8 @@ class _Fields:
         self.number("training.risk", lambda params: training.risk(task, params), theta)
         if "x" in task:
             known = self.traced("training.task", lambda params: _data(task, params), theta)
-            self.predictions(training, theta, known, size_of(task))
+            shape = self.predictions(training, theta, known, size_of(task))
+            self.labels(training, training.example_loss.classes(shape[1:]))
         if training.fresh is not None:
             fresh = training.fresh
             normals = jax.ShapeDtypeStruct((PROBED, *fresh.shape), jnp.float64)
@@ -220,20 +223,38 @@ class _Fields:
                 raise self.refuse("training.fresh.examples", "return Examples", _shapes(examples))
             self.predictions(training, theta, examples, PROBED)
 
-    def predictions(self, training: Training, theta: Any, examples: Examples, count: int) -> None:
-        """f(θ, x), which labels are subtracted from."""
+    def predictions(self, training: Training, theta: Any, examples: Examples, count: int) -> tuple[int, ...]:
+        """f(θ, x) and ℓ of it and a label; the shape of the predictions."""
         prediction = self.traced("training.predict", training.predict, theta, examples.x)
         shape = getattr(prediction, "shape", None)
         labels = getattr(examples.y, "shape", ())
+        loss = training.example_loss
         if shape is None or shape[:1] != (count,):
             wanted = f"return one prediction for each of {count} examples, shape {labels}"
             raise self.refuse("training.predict", wanted, _shapes(prediction))
+        if loss.labels == "classes":
+            if shape[:-1] != labels or shape[-1] < 2:
+                wanted = f"return a number for each of two or more classes, shape {labels} and an axis of classes"
+                raise self.refuse("training.predict", f"{wanted} (loss {loss.name})", _shapes(prediction))
+        elif loss.name in LOSSES:
+            try:
+                broadcast = jnp.broadcast_shapes(shape, labels)
+            except ValueError:
+                broadcast = None
+            if broadcast != shape:
+                raise self.refuse("training.predict", f"return the shape of the labels, {labels}", _shapes(prediction))
+        if not loss.squared:
+            one = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), (prediction, examples.y))
+            self.number("training.loss", loss.value, *one)
+        return shape
+
+    def labels(self, training: Training, classes: int) -> None:
+        """Labels of a data set: signs are −1 or 1, classes whole numbers from 0 to below their number."""
+        loss = training.example_loss
         try:
-            broadcast = jnp.broadcast_shapes(shape, labels)
-        except ValueError:
-            broadcast = None
-        if broadcast != shape:
-            raise self.refuse("training.predict", f"return the shape of the labels, {labels}", _shapes(prediction))
+            check_labels(loss, np.asarray(training.task["y"], float), classes)
+        except ValueError as error:
+            raise ModelError(f"model {self.model.name}: training.task: {error}") from None
 
 
 def _fresh_copy(function: Callable[..., Any]) -> Callable[..., Any]:

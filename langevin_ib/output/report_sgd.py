@@ -30,6 +30,8 @@ def descent_subject(result: Result, details: SgdDetails) -> str:
         words.append(f"s = {config.label_noise:g}")
     if config.noise_scale:
         words.append(f"noise times m = {config.noise_scale:g}")
+    if config.flip_rate:
+        words.append(f"labels flipped at rate {config.flip_rate:g}")
     if config.momentum:
         words.append(f"momentum {config.momentum:g}")
     return f"SGD with η = {config.lr:g}, {', '.join(words)}, confinement {result.protocol.confinement}"

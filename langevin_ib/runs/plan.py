@@ -31,11 +31,13 @@ from langevin_ib.config.kernels import FOUR_POINT, NORMAL
 from langevin_ib.config.run import AUTO, RunConfig
 from langevin_ib.dynamics.confinement import build_confinement, confinement_kind
 from langevin_ib.dynamics.kernel import KernelKind, kernel_kind
+from langevin_ib.dynamics.labels import with_noisy_labels
+from langevin_ib.dynamics.noise import Noise
 from langevin_ib.ensemble.records import Schedule, octaves
 from langevin_ib.errors import ConfigError, LangevinIBError, ModelError, one_line
 from langevin_ib.laws.base import on_host
 from langevin_ib.laws.family import Reduction
-from langevin_ib.models import Chart
+from langevin_ib.models import Chart, Model
 from langevin_ib.models.transforms import with_metric
 from langevin_ib.runs.result import CANONICAL
 from langevin_ib.runs.steps import POINTS, check_precision, check_spacing, check_travel, settling_rate, step_size_of
@@ -153,6 +155,7 @@ def build_reduction(config: RunConfig, temperature: float | None = None) -> Redu
                 "metric", f"{q} positive numbers, one for each parameter", f"{len(config.metric)} numbers"
             )
         model = with_metric(model, np.asarray(config.metric))
+    model = _under_noisy_labels(model, config)
     temperature = temperature or config.temperature
     measured = config.measures_only or not model.charted
     reduction = Reduction(model, build_confinement(config, temperature), temperature, config.slab, measured)
@@ -167,6 +170,22 @@ def build_reduction(config: RunConfig, temperature: float | None = None) -> Redu
     if config.law_draws is not None and reduction.chart.dim == 1:
         raise ConfigError("law_draws", "left out with one coordinate, whose laws are integrated", config.law_draws)
     return reduction
+
+
+def _under_noisy_labels(model: Model, config: RunConfig) -> Model:
+    """What steps with noisy labels descend: the mean of a loss that is no square over them."""
+    if "noise" not in config.records or config.label_noise == AUTO:  # squares alone wait for its rule
+        return model
+    noise = gradient_noise_of(config)
+    return model if noise.labels.silent else with_noisy_labels(model, noise)
+
+
+def gradient_noise_of(config: RunConfig) -> Noise:
+    """The gradient noise that a configuration names; its label noise has to be a number."""
+    label, flips = float(config.label_noise or 0.0), float(config.flip_rate or 0.0)
+    own, scale = config.settings_of("noise"), float(config.noise_scale or 1.0)
+    given = {"own": own, "scale": scale, "flip_rate": flips}
+    return Noise(str(config.noise), config.batch_size, label, bool(config.replacement), **given)
 
 
 def _chart_of(reduction: Reduction) -> Chart:

@@ -19,7 +19,7 @@ from langevin_ib.config.kinds import (
     Text,
     Whole,
 )
-from langevin_ib.config.models import settings_of_model
+from langevin_ib.config.models import DataSettings, digest_of_file, settings_of_model
 from langevin_ib.config.noises import NOISES, NoiseSettings
 from langevin_ib.config.settings import Settings, schema_of, setting
 from langevin_ib.errors import ConfigError
@@ -104,6 +104,7 @@ class AttributionConfig(Settings):
         for name, one in declared.items():
             object.__setattr__(self, name, settings.get(name, one.default))
         self.__post_init__()
+        object.__setattr__(self, "options", _with_digest(self.model, self.options))
         chosen = type(self).noise_class(self.noise)
         check_known(settings, declared | chosen.declared())
         many = settings_of_model(self.model).many
@@ -148,6 +149,15 @@ class AttributionConfig(Settings):
     def name(self) -> str:
         """The model's name as a part of a file name."""
         return self.model.replace(":", "-")
+
+
+def _with_digest(model: str, options: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Options with the digest of the file of data that they name, so that a changed file is another attribution."""
+    if not (options and "data" in options and "data_sha256" not in options):
+        return options
+    if not issubclass(settings_of_model(model), DataSettings):
+        return options
+    return {**options, "data_sha256": digest_of_file(str(options["data"]))}
 
 
 def setup_settings(setup: str) -> JsonObject:

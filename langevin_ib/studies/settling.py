@@ -42,6 +42,9 @@ def settle(config: AttributionConfig) -> tuple[Problem, AttributionConfig]:
     training = model.training
     if training is None:
         raise ConfigError("model", "one that says what its examples are, a Model with training", config.model)
+    if not training.example_loss.squared:
+        wanted = "without a loss of its own: an attribution tells mechanisms apart for squared errors"
+        raise ConfigError("options", wanted, training.example_loss.name)
     # A data set of one example has no minibatches to speak of.
     default = "minibatch" if training.size > 1 or training.fresh is None else "fresh"
     one_task = config.one_task or training.draw_task is None

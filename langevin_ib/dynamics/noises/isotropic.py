@@ -17,7 +17,8 @@ from langevin_ib.models.training import Training
 
 def matched(noise: Noise) -> Noise:
     """The noise that it is as strong as."""
-    return Noise("label" if noise.batch_size is None else "minibatch", noise.batch_size, noise.label_noise)
+    kind = "label" if noise.batch_size is None else "minibatch"
+    return Noise(kind, noise.batch_size, noise.label_noise, flip_rate=noise.flip_rate)
 
 
 def check(noise: Noise, model: Model, training: Training) -> None:

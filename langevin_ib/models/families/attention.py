@@ -9,8 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from langevin_ib.errors import ConfigError
 from langevin_ib.models.base import POSITIVE, Model
 from langevin_ib.models.checks import at_least, non_negative
+from langevin_ib.models.losses import HUBER, Loss
+from langevin_ib.models.own_data import check_file_labels, loss_named, read_examples
 from langevin_ib.models.pair import (
     FLAT,
     PairPoint,
@@ -22,7 +25,7 @@ from langevin_ib.models.pair import (
     to_chart,
     unit_vectors,
 )
-from langevin_ib.models.training import Examples, Fresh, Training, data_risk, gaussian, imbalance
+from langevin_ib.models.training import Examples, Fresh, Task, Training, data_risk, gaussian, imbalance
 
 STRENGTH = (2.2, 1.8)  # |q_j||k_j| of the teacher's first and last channel
 
@@ -41,12 +44,18 @@ def attention(  # noqa: PLR0915  # one closure over the data and the options
     start_scale: float = 0.0,
     skew: float = 0.0,
     boost: bool = False,
+    loss: str = "squared",
+    huber_threshold: float = HUBER,
+    data: str = "",
+    data_sha256: str = "",
 ) -> Model:
     """Multi-head attention that learns queries and keys from a teacher; its values are the teacher's, or learnt too.
 
     f(X) = Σ_heads softmax(XQ (XK)ᵀ/√r) X V, with V of shape (d, d), or (d, r) where it is learnt, and
     L = ½ gain mean |f(X) − f*(X)|² + ½ ridge Σ_j |q_j|²|k_j|², the
-    mean over sequences and positions, the square summed over output channels; q_j and k_j are the columns of all heads'
+    mean over sequences and positions, the square summed over output channels; with another loss, gain mean ℓ(f(X), y)
+    in its place, summed over channels too, but for `cross-entropy`, which takes channels for classes and the teacher's
+    largest for labels. q_j and k_j are the columns of all heads'
     Q and K. The group R_{>0}^m, m = heads × r, acts by q_j ↦ e^{t_j} q_j, k_j ↦ e^{−t_j} k_j;
     χ_j = ½(|q_j|² − |k_j|²), so that ∇χ_j = ξ_j; log det G = Σ_j log(|q_j|² + |k_j|²), eq. (50).
 
@@ -70,12 +79,23 @@ def attention(  # noqa: PLR0915  # one closure over the data and the options
         start_scale: if not 0, a start's entries are ~ N(0, start_scale²); else of order one.
         skew: λ ≥ 0: a start's q_j is multiplied, its k_j divided by exp(2λ(j − 1)/(r − 1) − λ), eqs. (65)–(66).
         boost: whether the teacher's Q is multiplied by 4 + 4|z| and a start's by (1 + |z|)/4, z ~ N(0, 1).
+        loss: ℓ: squared, logistic (labels are the signs of the teacher's output), cross-entropy, huber or
+            module:function.
+        huber_threshold: δ of `huber`.
+        data: an .npz file with x (n, l, d), y (n, l, c), of cross-entropy (n, l), and perhaps the values V (h, d, c),
+            which are drawn by the seed otherwise, with c = d (learnt values: c = r); then inputs, length, samples and
+            teacher_scale are unused.
+        data_sha256: digest of its content; empty for any.
 
     Raises:
-        ValueError: an argument is out of range.
+        ValueError: an argument is out of range, or the file is not what it has to be.
 
     Source: arXiv:2601.06597, eqs. (11), (48)–(51).
     """
+    of_example = loss_named(loss, huber_threshold, outputs=2)
+    read = read_examples("attention", data, data_sha256, of_example) if data else None
+    if read is not None:
+        samples, length, inputs = read["x"].shape
     d, r = at_least("inputs", inputs, 2), at_least("width", width, 1)
     h, tokens = at_least("heads", heads, 1), at_least("length", length, 2, "for one token attends to itself only")
     n = at_least("samples", samples, 1)
@@ -99,9 +119,14 @@ def attention(  # noqa: PLR0915  # one closure over the data and the options
         values = random.normal(size=(h, d, channels)) * (teacher_scale or 1.0 / np.sqrt(d))
         with jax.enable_x64(True):
             y = np.asarray(attend(jnp.asarray(x), jnp.asarray(values), *(jnp.asarray(task[name]) for name in "QK")))
+        if of_example.labels != "real":
+            y = np.argmax(y, axis=-1) * 1.0 if of_example.labels == "classes" else np.where(y > 0, 1.0, -1.0)
         return {**task, "V": values, "x": x, "y": y, "weight": gain / tokens}
 
     task = draw_task(np.random.default_rng(seed))
+    if read is not None:
+        task = {**task, **read}
+        _check_values(of_example, task, (h, d, channels), fixed=not train_values)
 
     def predict(params, x):
         values = params["V"] if train_values else jnp.asarray(task["V"], x.dtype)
@@ -111,25 +136,31 @@ def attention(  # noqa: PLR0915  # one closure over the data and the options
         sizes = jnp.sum(params["Q"] ** 2, axis=1) * jnp.sum(params["K"] ** 2, axis=1)
         return 0.5 * ridge * jnp.sum(sizes)
 
-    risk = data_risk(predict, penalty)
+    risk = data_risk(predict, penalty, of_example)
     training = Training(
         predict=predict,
         task=task,
         risk=risk,
         penalty=penalty,
         # With fixed values another task would be another model.
-        draw_task=draw_task if train_values else None,
+        draw_task=draw_task if train_values and read is None else None,
         fresh=Fresh(
             (tokens, d),
             lambda task, normals: Examples(normals, attend(normals, *(task[name] for name in ("V", "Q", "K")))),
             gain / tokens,
-        ),
+        )
+        if read is None and of_example.labels == "real"
+        else None,
+        loss=of_example,
     )
     fixed = None if train_values else attend_pairs(task["x"], task["V"])
 
-    def loss(params):
+    def total(params):
         if fixed is None:
             return risk(task, params)
+        if not of_example.squared:
+            labels = jnp.asarray(task["y"], params["Q"].dtype)
+            return gain / tokens * of_example.mean(fixed(params["Q"], params["K"]), labels) + penalty(params)
         error = fixed(params["Q"], params["K"]) - jnp.asarray(task["y"], params["Q"].dtype)
         return 0.5 * gain * jnp.sum(error**2) / (n * tokens) + penalty(params)
 
@@ -184,14 +215,14 @@ def attention(  # noqa: PLR0915  # one closure over the data and the options
         name="attention",
         group=f"R_{{>0}}^{h * r}, rescaling queries against keys channel by channel",
         group_dim=h * r,
-        loss=loss,
+        loss=total,
         act=act,
         moment_map=moment_map,
         invariants=lambda params: to_chart(columns(params["Q"]), columns(params["K"]), frame)._asdict() | kept(params),
         section=section,
         init=init,
         flat=FLAT,
-        slice_terms=slice_terms_of(loss, section),
+        slice_terms=slice_terms_of(total, section),
         scalars=scalars,
         branches={name: (POSITIVE,) for head in names for name in head},
         notes=(
@@ -200,6 +231,24 @@ def attention(  # noqa: PLR0915  # one closure over the data and the options
         ),
         training=training,
     )
+
+
+def _check_values(loss: Loss, task: Task, shape: tuple[int, int, int], *, fixed: bool) -> None:
+    """Whether labels of a file have the channels of the values, or are among them.
+
+    Raises:
+        ConfigError: of the option `data`; says which shape is wanted.
+    """
+    h, d, channels = shape
+    if np.shape(task["V"])[:2] != (h, d) or not (fixed or np.shape(task["V"])[2] == channels):
+        wanted = f"an .npz file with V of shape ({h}, {d}, {'c' if fixed else channels}), heads × inputs × channels"
+        raise ConfigError("data", wanted, f"shape {np.shape(task['V'])}")
+    channels = np.shape(task["V"])[2]
+    if loss.labels == "classes":
+        check_file_labels(loss, task["y"], channels)
+    elif task["y"].shape[2] != channels:
+        wanted = f"an .npz file with y of shape (n, l, {channels}), a number for each channel of the values"
+        raise ConfigError("data", wanted, f"shape {task['y'].shape}")
 
 
 def attend(

@@ -9,6 +9,8 @@ from jaxtyping import Float
 
 from langevin_ib.models.base import NEGATIVE, POSITIVE, Model
 from langevin_ib.models.checks import among, at_least
+from langevin_ib.models.losses import HUBER
+from langevin_ib.models.own_data import loss_named, read_examples
 from langevin_ib.models.pair import pair_slice_terms
 from langevin_ib.models.training import Examples, Fresh, Training, data_risk, no_penalty
 
@@ -21,26 +23,36 @@ def hadamard(
     operator: str = "identity",
     rows: int = 0,
     seed: int = 0,
+    loss: str = "squared",
+    huber_threshold: float = HUBER,
+    data: str = "",
+    data_sha256: str = "",
     *,
     matrix: Float[np.ndarray, "..."] | None = None,
     y: Float[np.ndarray, "..."] | None = None,
 ) -> Model:
-    """A linear model of a product of two vectors: L = ½|A z − y|², z = u ⊙ v.
+    """A linear model of a product of two vectors: L = Σ_i ℓ((A z)_i, y_i), ½|A z − y|² by default, z = u ⊙ v.
 
     The group R_{>0}^m acts by u_i ↦ e^{t_i} u_i, v_i ↦ e^{−t_i} v_i; χ_i = ½(u_i² − v_i²), so that ∇χ_i = ξ_i;
     log det G = Σ_i log(u_i² + v_i²). By default y = A z* with every z*_i positive and about one. For SGD an example is
-    a row of A and its y_i, with weight n; a fresh one is a random combination ξᵀA, ξᵀy of them, ξ ~ N(0, I).
+    a row of A and its y_i, with weight n; a fresh one, of squares, is a random combination ξᵀA, ξᵀy of them,
+    ξ ~ N(0, I). Labels of `logistic` are the signs of A z*.
 
     Args:
         dim: m ≥ 1, the length of u, v and z. Parameters are {"u": (m,), "v": (m,)}.
         operator: A: `identity`, or `random` with singular values between 0.7 and 1.3.
         rows: number of rows of A; 0 stands for `dim`. With fewer rows than columns the loss is flat along some z.
         seed: of the random operator.
+        loss: ℓ: squared, logistic, huber or module:function.
+        huber_threshold: δ of `huber`.
+        data: an .npz file with A (n, m) and y (n,); then `dim`, `operator` and `rows` are unused.
+        data_sha256: digest of its content; empty for any.
         matrix: A itself, (n, m), from Python; then `dim`, `operator` and `rows` are unused.
         y: the data, (n,), from Python. The signs of the least-squares solution decide the branches of the laws.
 
     Raises:
-        ValueError: an argument is out of range, or the shapes of `matrix` and `y` do not fit.
+        ValueError: an argument is out of range, the shapes of `matrix` and `y` do not fit, or the file is not what it
+            has to be.
 
     Source: arXiv:2601.06597, eqs. (13)–(16).
 
@@ -48,21 +60,32 @@ def hadamard(
     >>> float(model.loss({"u": jnp.array([1.2, 0.8]), "v": jnp.ones(2)}).round(6))
     0.0
     """
+    of_example = loss_named(loss, huber_threshold)
+    if data:
+        if matrix is not None or y is not None:
+            raise ValueError(f"data must be empty where matrix or y is given, got {data}")
+        read = read_examples("hadamard", data, data_sha256, of_example)
+        matrix, y = read["A"], read["y"]
     a = _operator(dim, operator, rows, seed) if matrix is None else np.asarray(matrix, np.float64)
     if a.ndim != 2 or a.size == 0 or not np.isfinite(a).all():
         raise ValueError(f"matrix must be a matrix of finite numbers, got shape {a.shape}")
     m = a.shape[1]
     solution = np.linspace(1.2, 0.8, m) if m > 1 else np.ones(1)
-    data = a @ solution
+    labels = a @ solution
+    if of_example.labels == "signs":
+        labels = np.where(labels < 0, -1.0, 1.0)
     if y is not None:
-        data = np.asarray(y, np.float64)
-        if data.shape != (a.shape[0],) or not np.isfinite(data).all():
-            raise ValueError(f"y must be {a.shape[0]} finite numbers, got shape {data.shape}")
-        solution = np.linalg.lstsq(a, data, rcond=None)[0]
+        labels = np.asarray(y, np.float64)
+        if labels.shape != (a.shape[0],) or not np.isfinite(labels).all():
+            raise ValueError(f"y must be {a.shape[0]} finite numbers, got shape {labels.shape}")
+        solution = np.linalg.lstsq(a, labels, rcond=None)[0]
     signs = np.where(solution < 0, -1.0, 1.0)
 
     def reduced_loss(z):
-        return 0.5 * jnp.sum((jnp.asarray(a, z.dtype) @ z - jnp.asarray(data, z.dtype)) ** 2)
+        outputs, wanted = jnp.asarray(a, z.dtype) @ z, jnp.asarray(labels, z.dtype)
+        return (
+            0.5 * jnp.sum((outputs - wanted) ** 2) if of_example.squared else jnp.sum(of_example.each(outputs, wanted))
+        )
 
     def section(invariants):
         z = invariants["z"]
@@ -81,10 +104,13 @@ def hadamard(
 
     training = Training(
         predict=predict,
-        task={"x": a, "y": data, "weight": float(a.shape[0])},
-        risk=data_risk(predict, no_penalty),
+        task={"x": a, "y": labels, "weight": float(a.shape[0])},
+        risk=data_risk(predict, no_penalty, of_example),
         penalty=no_penalty,
-        fresh=Fresh((a.shape[0],), lambda task, normals: Examples(normals @ task["x"], normals @ task["y"])),
+        fresh=Fresh((a.shape[0],), lambda task, normals: Examples(normals @ task["x"], normals @ task["y"]))
+        if of_example.squared
+        else None,
+        loss=of_example,
     )
 
     names = [f"z_{i + 1}" for i in range(m)]

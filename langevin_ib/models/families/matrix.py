@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +14,8 @@ from jaxtyping import Array, Float
 from langevin_ib.geometry.linalg import log_det_spd
 from langevin_ib.models.base import POSITIVE, Model, Params, SliceTerms
 from langevin_ib.models.checks import among, at_least, non_negative
+from langevin_ib.models.losses import HUBER
+from langevin_ib.models.own_data import loss_named, read_examples
 from langevin_ib.models.pair import (
     FLAT,
     PairPoint,
@@ -47,12 +50,18 @@ def matrix(
     seed: int = 0,
     spectrum: str = "",
     start_scale: float = 0.0,
+    loss: str = "squared",
+    huber_threshold: float = HUBER,
+    data: str = "",
+    data_sha256: str = "",
 ) -> Model:
-    """Low-rank completion of a matrix: L = ½ Σ_{observed ij} ((UVᵀ)_ij − Y_ij)² + ridge, U ∈ R^{n×r}, V ∈ R^{p×r}.
+    """Low-rank completion of a matrix: L = Σ_{observed ij} ℓ((UVᵀ)_ij, Y_ij) + ridge, U ∈ R^{n×r}, V ∈ R^{p×r}.
+
+    ℓ = ½(f − y)² unless another is given; of `logistic` labels are the signs of Y.
 
     The target Y has the singular values r, r − 1, ..., 1, or those given. For SGD an example is an observed entry, with
-    their number as its weight; a fresh one, where all are observed, is xᵀUVᵀx' of two Gaussian vectors. Which group is
-    divided out changes the prediction:
+    their number as its weight; a fresh one of squares, where all are observed, is xᵀUVᵀx' of two Gaussian vectors.
+    Which group is divided out changes the prediction:
 
     `diagonal`: R_{>0}^r, u_j ↦ e^{t_j} u_j, v_j ↦ e^{−t_j} v_j; χ_j = ½(|u_j|² − |v_j|²); log det G = Σ_j log(|u_j|² +
     |v_j|²), eq. (58), at every point, orthogonal columns or not; the ridge is ½ ridge Σ_j |u_j|²|v_j|². Scalars: the
@@ -74,12 +83,21 @@ def matrix(
         seed: of target, noise and observed entries.
         spectrum: the target's singular values as numbers with commas, at most `rank` of them; empty for r, ..., 1.
         start_scale: if not 0, a start's entries are ~ N(0, start_scale²); else of order one.
+        loss: ℓ: squared, logistic, huber or module:function.
+        huber_threshold: δ of `huber`.
+        data: an .npz file with T_observed (n, p) and mask (n, p); then rows, cols, observed, noise and spectrum are
+            unused.
+        data_sha256: digest of its content; empty for any.
 
     Raises:
-        ValueError: an argument is out of range, or no entry is observed.
+        ValueError: an argument is out of range, no entry is observed, or the file is not what it has to be.
 
     Source: arXiv:2601.06597, eqs. (12), (17), (18), (52)–(60) for the diagonal group.
     """
+    of_example = loss_named(loss, huber_threshold)
+    read = read_examples("matrix", data, data_sha256, of_example) if data else None
+    if read is not None:
+        rows, cols = read["mask"].shape
     at_least("rows", rows, 2)
     at_least("cols", cols, 2)
     at_least("rank", rank, 1)
@@ -100,17 +118,20 @@ def matrix(
         left = np.linalg.qr(random.normal(size=(rows, rank)))[0]
         right = np.linalg.qr(random.normal(size=(cols, rank)))[0]
         target = (left * singular) @ right.T + noise * random.normal(size=(rows, cols))
+        if of_example.labels == "signs":
+            target = np.where(target < 0, -1.0, 1.0)
         mask = (random.uniform(size=(rows, cols)) < observed).astype(float)
         if not mask.any():
             raise ValueError(
                 f"observed must be large enough that some entry is observed, got {observed:g} with seed {seed}"
             )
-        i, j = np.nonzero(mask)
-        x = np.concatenate([np.eye(rows)[i], np.eye(cols)[j]], axis=1)
-        return {"target": target, "mask": mask, "right": right, "x": x, "y": target[i, j], "weight": float(len(x))}
+        return _task_of(target, mask, right)
 
     def misfit(task, params):
         known = cast({"target": task["target"], "mask": task["mask"]}, params)
+        if not of_example.squared:
+            each = of_example.each(jnp.ravel(params["U"] @ params["V"].T), jnp.ravel(known["target"]))
+            return jnp.ravel(known["mask"]) @ each
         return 0.5 * jnp.sum(known["mask"] * (params["U"] @ params["V"].T - known["target"]) ** 2)
 
     def predict(params, x):
@@ -122,11 +143,12 @@ def matrix(
     penalty = {"diagonal": _pair_ridge, "gl": _product_ridge}[group]
     training = Training(
         predict=predict,
-        task=draw_task(np.random.default_rng(seed)),
+        task=draw_task(np.random.default_rng(seed)) if read is None else _task_of_file(read, rank),
         risk=lambda task, params: misfit(task, params) + 0.5 * ridge * penalty(params),
         penalty=lambda params: 0.5 * ridge * penalty(params),
-        draw_task=draw_task,
-        fresh=Fresh((rows + cols,), fresh) if observed == 1 else None,
+        draw_task=draw_task if read is None else None,
+        fresh=Fresh((rows + cols,), fresh) if observed == 1 and read is None and of_example.squared else None,
+        loss=of_example,
     )
     diagonal = group == "diagonal"
     model = columns(training, rows, training.task["right"]) if diagonal else _general_linear(training, rank)
@@ -141,6 +163,19 @@ def matrix(
         }
 
     return dataclasses.replace(model, init=small)
+
+
+def _task_of(target: np.ndarray, mask: np.ndarray, right: np.ndarray) -> dict[str, Any]:
+    """The observed entries as examples."""
+    i, j = np.nonzero(mask)
+    x = np.concatenate([np.eye(len(target))[i], np.eye(len(right))[j]], axis=1)
+    return {"target": target, "mask": mask, "right": right, "x": x, "y": target[i, j], "weight": float(len(x))}
+
+
+def _task_of_file(read: dict[str, np.ndarray], rank: int) -> dict[str, Any]:
+    """The same of a file; right singular vectors are those of the matrix with zeros where it is not observed."""
+    right = np.linalg.svd(read["T_observed"])[2][:rank].T
+    return _task_of(read["T_observed"], read["mask"], right)
 
 
 def _spectrum(text: str, rank: int) -> np.ndarray:

@@ -9,13 +9,15 @@ from jaxtyping import Array, Float
 
 from langevin_ib.models.base import POSITIVE, Model
 from langevin_ib.models.checks import at_least, non_negative
+from langevin_ib.models.losses import HUBER
+from langevin_ib.models.own_data import loss_named, read_examples
 from langevin_ib.models.pair import descending, pair_slice_terms, starting_vectors, unit_vectors
 from langevin_ib.models.training import Examples, Fresh, Training, cast, data_risk, gaussian, imbalance
 
 STRENGTH = (2.2, 1.8)  # |v_j||W_j| of the teacher's first and last neuron
 
 
-def relu(
+def relu(  # noqa: PLR0915  # one closure over the data and the options
     inputs: int = 3,
     width: int = 2,
     samples: int = 32,
@@ -27,10 +29,15 @@ def relu(
     start_scale: float = 0.0,
     skew: float = 0.0,
     random_signs: bool = False,
+    loss: str = "squared",
+    huber_threshold: float = HUBER,
+    data: str = "",
+    data_sha256: str = "",
 ) -> Model:
     """A one-hidden-layer ReLU network that learns from a teacher of its own form.
 
-    L = ½ gain mean_i (f(x_i) − y_i)² + ½ ridge Σ_j v_j²|W_j|², with x ~ N(0, I). The group R_{>0}^h acts by
+    L = gain mean_i ℓ(f(x_i), y_i) + ½ ridge Σ_j v_j²|W_j|², ℓ = ½(f − y)² unless another is given, with x ~ N(0, I).
+    The group R_{>0}^h acts by
     W_j ↦ e^{t_j} W_j, v_j ↦ e^{−t_j} v_j; χ_j = ½(|W_j|² − v_j²), so that ∇χ_j = ξ_j (eq. (45) prints v_j without its
     square, but the gradient below it and eq. (47) are those of v_j²); log det G = Σ_j log(|W_j|² + v_j²), eq. (46).
 
@@ -52,13 +59,23 @@ def relu(
         skew: λ ≥ 0: a start's W_j is multiplied, its v_j divided by exp(2λ(j − 1)/(h − 1) − λ), eqs. (62)–(63).
         random_signs: whether each start draws the signs of its v_j, as the paper's does; for training with
             `start_scale`, since laws are those of one set of signs.
+        loss: ℓ: squared, logistic, huber or module:function. Labels of `logistic` are the signs of a teacher's output.
+        huber_threshold: δ of `huber`.
+        data: an .npz file with x (n, d) and y (n,); then inputs, samples, population and teacher_scale are unused.
+        data_sha256: digest of its content; empty for any.
+
+    With data of one's own, and with `logistic`, whose labels have both signs, the signs of v_j alternate, of starts,
+    teacher and laws; else f would be of one sign.
 
     Raises:
-        ValueError: an argument is out of range.
+        ValueError: an argument is out of range, or the file is not what it has to be.
 
     Source: arXiv:2601.06597, eqs. (10), (44)–(47); the kernel: Cho & Saul, NeurIPS 2009, order 1.
     """
-    d, h = at_least("inputs", inputs, 2), at_least("width", width, 1)
+    of_example = loss_named(loss, huber_threshold)
+    read = read_examples("relu", data, data_sha256, of_example) if data else None
+    d = at_least("inputs", inputs, 2) if read is None else read["x"].shape[1]
+    h = at_least("width", width, 1)
     n = at_least("samples", samples, 1)
     non_negative("ridge", ridge)
     non_negative("gain", gain)
@@ -69,18 +86,24 @@ def relu(
         raise ValueError("random_signs must be False without start_scale, for laws have v_j > 0, got True")
     strength = np.linspace(*STRENGTH, h) if h > 1 else np.full(1, 2.0)
     stretch = imbalance(h, skew)
+    if population and not of_example.squared:
+        raise ValueError(f"population must be False with a loss that is not squared, got True with loss {loss}")
     signs = np.where(np.arange(h) % 2 == 0, 1.0, -1.0)
+    classes = of_example.labels == "signs"
+    both_signs = bool(data) or classes
 
     def draw_task(random):
         if teacher_scale:
             v, W = gaussian(random, (h,), teacher_scale), gaussian(random, (h, d), teacher_scale)
         else:
             v, W = np.sqrt(strength), np.sqrt(strength)[:, None] * unit_vectors(random, (h, d))
+            v = v * signs if both_signs else v
         task = {"v": v, "W": W, "weight": gain}
         if population:
             return task
         x = random.normal(size=(n, d))
-        return {**task, "x": x, "y": np.maximum(x @ W.T, 0.0) @ v}
+        y = np.maximum(x @ W.T, 0.0) @ v
+        return {**task, "x": x, "y": np.where(y > 0, 1.0, -1.0) if classes else y}
 
     def predict(params, x):
         return jax.nn.relu(x @ params["W"].T) @ params["v"]
@@ -92,16 +115,21 @@ def relu(
         known = cast(task, params)
         return gain * population_misfit(params["v"], params["W"], known["v"], known["W"]) + penalty(params)
 
+    # Of labels that jump a mean over the population is known too badly by quadrature.
+    population_known = read is None and not classes
     training = Training(
         predict=predict,
-        task=draw_task(np.random.default_rng(seed)),
-        risk=population_risk if population else data_risk(predict, penalty),
+        task=draw_task(np.random.default_rng(seed)) if read is None else {**read, "weight": gain},
+        risk=population_risk if population else data_risk(predict, penalty, of_example),
         penalty=penalty,
-        draw_task=draw_task,
-        fresh=Fresh((d,), lambda task, normals: Examples(normals, predict(task, normals)), gain),
+        draw_task=draw_task if read is None else None,
+        fresh=Fresh((d,), lambda task, normals: Examples(normals, predict(task, normals)), gain)
+        if population_known
+        else None,
+        loss=of_example,
     )
 
-    def loss(params):
+    def total(params):
         return training.risk(training.task, params)
 
     def section(invariants):
@@ -121,6 +149,7 @@ def relu(
             W = start_scale * jax.random.normal(incoming, (h, d))
         else:
             v = jax.random.uniform(outgoing, (h,), minval=0.5, maxval=1.5)
+            v = v * jnp.asarray(signs, v.dtype) if both_signs else v
             W = starting_vectors(incoming, (h, d))
         v, W = v / jnp.asarray(stretch, v.dtype), W * jnp.asarray(stretch, v.dtype)[:, None]
         if random_signs:
@@ -131,23 +160,21 @@ def relu(
         name="relu",
         group=f"R_{{>0}}^{h}, rescaling incoming against outgoing weights of each neuron",
         group_dim=h,
-        loss=loss,
+        loss=total,
         act=lambda t, params: {"v": params["v"] * jnp.exp(-t), "W": params["W"] * jnp.exp(t)[:, None]},
         moment_map=lambda params: 0.5 * (jnp.sum(params["W"] ** 2, axis=1) - params["v"] ** 2),
         invariants=lambda params: {"w": params["v"][:, None] * params["W"], "sign": jnp.sign(params["v"])},
         section=section,
         init=init,
         slice_terms=lambda invariants: pair_slice_terms(
-            loss(section(invariants)), jnp.linalg.norm(invariants["w"], axis=1), d, 1
+            total(section(invariants)), jnp.linalg.norm(invariants["w"], axis=1), d, 1
         ),
         scalars=scalars,
         branches={f"s_{j + 1}": (POSITIVE,) for j in range(h)},
         discrete=("sign",),
         notes=(
             "laws and draws are those with "
-            + ("alternating signs of" if start_scale else "all outgoing weights")
-            + " v_j"
-            + ("" if start_scale else " > 0"),
+            + ("alternating signs of v_j" if start_scale or both_signs else "all outgoing weights v_j > 0"),
         ),
         training=training,
     )

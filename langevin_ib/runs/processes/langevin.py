@@ -33,6 +33,7 @@ from langevin_ib.runs.process import Check, Draws, Prepared, Process
 from langevin_ib.runs.quotient import sample_mala, sample_nuts
 from langevin_ib.runs.result import LawReference, LawSampler
 from langevin_ib.runs.sampling import Sampler, check_sample
+from langevin_ib.runs.separable import check_separable
 from langevin_ib.runs.steps import local_of, starts_of
 from langevin_ib.runs.windows import Window, cut_windows, given_window, is_given, minimum, quantile_window
 from langevin_ib.session import Session, key_of
@@ -53,6 +54,7 @@ def prepare(config: RunConfig, session: Session) -> Prepared:
     reduction = build_reduction(config)
     if reduction.measured:
         return measure.prepare(config, reduction, session)
+    check_separable(config, reduction)
     _compile_ahead(config, reduction)
     contract.check_model(reduction.model, key_of(config, "check"))
     say_slice(config, reduction)

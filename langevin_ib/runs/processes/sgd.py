@@ -37,6 +37,7 @@ from langevin_ib.laws import Law, Reduction, fitted, formula
 from langevin_ib.laws.base import on_host
 from langevin_ib.laws.sgd import Descent, OwnError
 from langevin_ib.models import Model, Params
+from langevin_ib.models.training import Training
 from langevin_ib.runs import measured_descent
 from langevin_ib.runs.descent_laws import (
     OwnLaws,
@@ -53,11 +54,12 @@ from langevin_ib.runs.identities import descent_claims
 from langevin_ib.runs.measure import details as measured_details
 from langevin_ib.runs.measured import MeasuredDetails
 from langevin_ib.runs.observe import build_observer, sample_of
-from langevin_ib.runs.plan import Plan, build_reduction, say_slice
+from langevin_ib.runs.plan import Plan, build_reduction, gradient_noise_of, say_slice
 from langevin_ib.runs.process import Draws, Prepared, Process
 from langevin_ib.runs.quotient import sample_mala
 from langevin_ib.runs.result import ChargeSummary, SgdDetails
 from langevin_ib.runs.sampling import RUNAWAY_STARTS, check_sample
+from langevin_ib.runs.separable import check_separable
 from langevin_ib.runs.steps import POINTS, check_spacing
 from langevin_ib.runs.windows import (
     Window,
@@ -76,6 +78,7 @@ from langevin_ib.statistics.convergence import R_HAT_LIMIT
 from langevin_ib.statistics.records import Absent, Doubt, Meter, NoiseMeasured, Uncertain
 
 LR_SHARE = 0.01  # η Λ/(1 − μ)
+FLIPS = 0.1  # default rate of flipped labels
 STRENGTH = 2.8  # of the default label noise, for one example of weight one
 TAIL = 1e-3
 DECAY = 10.0
@@ -182,13 +185,6 @@ class AtMinimum(NamedTuple):
 def decay_of(balance: ChargeBalance | None, momentum: float) -> float:
     """The rate of a balance at χ = 0 per unit of t = nη; 0 if there is none."""
     return 0.0 if balance is None or np.any(balance.charge) else balance.rate / (1.0 - momentum)
-
-
-def gradient_noise_of(config: RunConfig) -> Noise:
-    """The gradient noise that a configuration names; its label noise has to be a number."""
-    label = float(config.label_noise or 0.0)
-    settings = {"replace": bool(config.replacement), "own": config.settings_of("noise")}
-    return Noise(str(config.noise), config.batch_size, label, scale=float(config.noise_scale or 1.0), **settings)
 
 
 def prepare(config: RunConfig, session: Session) -> Prepared:
@@ -321,7 +317,9 @@ def at_minimum(config: RunConfig) -> AtMinimum:
     Raises:
         ConfigError, ModelError, LawError: as `langevin_ib.run`.
     """
+    config = _settle_labels(config)
     reduction = build_reduction(config, temperature=1.0)
+    check_separable(config, reduction)
     contract.check_model(reduction.model, key_of(config, "check"))
     say_slice(config, reduction)
     if reduction.model.group_dim == 0:
@@ -411,6 +409,20 @@ def _window_at_minimum(value: float) -> Window:
     return rounded(value - spread), rounded(value + spread)
 
 
+def _settle_labels(config: RunConfig) -> RunConfig:
+    """Noise on the labels of a loss that is no square, which is a part of what steps descend: s, or a rate of flips."""
+    training = config.build_model().training
+    if training is None or training.example_loss.squared or config.label_noise != AUTO:
+        return config
+    if training.example_loss.labels == "real":
+        return config.replace(label_noise=_label_noise(training))
+    return config.replace(label_noise=0.0, flip_rate=FLIPS if config.flip_rate is None else config.flip_rate)
+
+
+def _label_noise(training: Training) -> float:
+    return rounded(STRENGTH * (max(training.size, 1) / float(training.task["weight"])) ** 0.5)
+
+
 def _settle_noise(config: RunConfig, reduction: Reduction, middle: np.ndarray) -> RunConfig:
     """Learning rate and label noise."""
     model = reduction.model
@@ -431,8 +443,7 @@ def _settle_label_noise(config: RunConfig, model: Model) -> RunConfig:
         if training is None:
             wanted = f"none for {model.name}, which says nothing of its examples (its field training)"
             raise ConfigError("noise", wanted, config.noise)
-        task = training.task
-        config = config.replace(label_noise=rounded(STRENGTH * (max(training.size, 1) / float(task["weight"])) ** 0.5))
+        config = config.replace(label_noise=_label_noise(training))
     return config
 
 
