@@ -20,6 +20,7 @@ from langevin_ib.errors import (
     BreachError,
     ConfigError,
     DivergenceError,
+    DrawsError,
     FailedRunError,
     LawError,
     ModelError,
@@ -196,7 +197,7 @@ def fault(error: Exception) -> Fault | None:
     match error:
         case ConfigError():
             return Fault(f"{flag(error.option)}{str(error)[len(error.option) :]}", BAD_INPUT)
-        case UsageError() | LawError() | ModelError():
+        case UsageError() | LawError() | ModelError() | DrawsError():
             return Fault(str(error), BAD_INPUT)
         case BreachError() | DivergenceError():
             return Fault(f"{error}; no run folder was written", FAILED_RUN)
