@@ -72,7 +72,8 @@ def _matched(draws: Any, chart: Chart, source: str) -> Given:
     leaves = _leaves(chart)
     structure = jax.tree.structure(chart.params_shape)
     if isinstance(draws, Mapping) and not any(isinstance(value, Mapping) for value in draws.values()):
-        return _by_name(assembled({str(name): _array(value, name, source) for name, value in draws.items()}), chart, source)
+        arrays = {str(name): _array(value, name, source) for name, value in draws.items()}
+        return _by_name(assembled(arrays), chart, source)
     # A leaf is what is no container: a list of lists is an array.
     if hasattr(draws, "shape") or not isinstance(draws, Mapping | tuple):
         return _flat(_array(draws, "", source), WHOLE, chart, source)
@@ -142,7 +143,8 @@ def _parameters(arrays: dict[str, np.ndarray], chart: Chart, source: str) -> Giv
     for name, shape in leaves.items():
         array = arrays[name]
         if array.ndim < 2 or array.shape[2:] != shape:
-            raise DrawsError(f"{source}: {_described({name: shape})} is its shape, got {array.shape}")
+            wanted = ", ".join(["chain", "draw", *map(str, shape)])
+            raise DrawsError(f"{source}: {name} must have the shape ({wanted}), got {array.shape}")
         _check_alike(name, array, first, arrays[first], source)
     flat = [arrays[name].reshape(*arrays[name].shape[:2], -1) for name in leaves]
     return Given("parameters", tuple(leaves), np.concatenate(flat, axis=2))
