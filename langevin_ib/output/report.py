@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from functools import partial
 
 from langevin_ib.config.kernels import KernelSettings
-from langevin_ib.config.run import RunConfig
 from langevin_ib.output.answer import answer
 from langevin_ib.output.blocks import Column, Line, Lines, Picture, Report, Table
 from langevin_ib.output.chart import Chart, Panel
@@ -55,7 +54,7 @@ def run_report(result: Result) -> Report:
         appendix=(_densities(laws),) if laws else (),
         config=json.dumps(result.plan.config.to_dict(), indent=1, ensure_ascii=False),
         lead=answer(result),
-        rerun=_rerun(result.plan.config),
+        rerun=wording_of(result.details).rerun(result),
     )
 
 
@@ -65,16 +64,6 @@ def run_chart(result: Result) -> Chart:
     first = next(iter(result.invariants))
     abouts = (law.about for law in result.invariants[first].laws.values())
     return Chart.of(panels, styles(abouts), verdicts(result, first))
-
-
-def _rerun(config: RunConfig) -> tuple[str, ...]:
-    """The command that gives the same numbers; nothing of a model that was an object, which no command can name."""
-    if "@" in config.model_name:
-        return ()
-    return (
-        "python -m langevin_ib.sim --config config.toml",
-        "# config.toml lies in the folder of this page; or save the settings below as config.json, and name that",
-    )
 
 
 def run_title(result: Result) -> str:
@@ -105,7 +94,7 @@ def findings(result: Result) -> tuple[Line, ...]:
     lines += _joint_lines(result) + _law_reference_lines(result.law_reference)
     kernel = config.records.get("kernel")  # which a process of someone's own need not have
     biased = isinstance(kernel, KernelSettings) and not kernel.adjusted
-    if biased or result.step_check is not None:
+    if wording.stepped and (biased or result.step_check is not None):
         lines.append(_step_line(result.step_check, " and on normals" if config.increments == "four-point" else ""))
     lines += _reference_lines(result.reference) + _drift_lines(result.drift)
     lines += _slice_lines(result.protocol.slice) + _elsewhere_lines(result)
@@ -122,7 +111,7 @@ def findings(result: Result) -> tuple[Line, ...]:
 
 def _run_line(result: Result) -> str:
     """Budget, share in the windows, convergence."""
-    run, mixing, invariants, wording = result.run, result.mixing, result.invariants, wording_of(result.details)
+    mixing, invariants, wording = result.mixing, result.invariants, wording_of(result.details)
     acceptance = "" if mixing.acceptance is None else f", acceptance {mixing.acceptance:.3f}"
     if mixing.rejected is not None:
         acceptance += f", projections rejected {mixing.rejected:.2g}"
@@ -135,17 +124,9 @@ def _run_line(result: Result) -> str:
         + _own_share(invariant.exact_share)
         for name, invariant in invariants.items()
     )
-    return (
-        f"{run.chains} chains × {run.steps} steps of {wording.step} = {run.step_size:.4g}{_driven_by(result)} "
-        f"(time {run.time:.4g}), {windows}; "
-        f"{converged}diverged {mixing.diverged}"
+    return f"{wording.budget(result)}, {windows}; {converged}" + (
+        f"diverged {mixing.diverged}" if wording.stepped else "the chains' steps are unknown"
     )
-
-
-def _driven_by(result: Result) -> str:
-    """The increments, where the process chooses them."""
-    increments = result.plan.config.increments
-    return "" if increments is None else f" on {increments} increments"
 
 
 def _own_share(window: WindowShare | None) -> str:
@@ -182,7 +163,8 @@ def _identity_lines(result: Result) -> list[Line]:
         furthest = max(members, key=lambda one: abs(one.errors))
         of = f" (the furthest of {len(members)})" if len(members) > 1 else ""
         told.append(f"{name} {furthest.errors:+.1f} se{of}".replace("-", "−"))
-    lines = [Line(f"identities of a step: {', '.join(told)}")] if told else []
+    of = "a step" if wording_of(result.details).stepped else "the stationary law"
+    lines = [Line(f"identities of {of}: {', '.join(told)}")] if told else []
     absent = [one for one in result.identities if isinstance(one, Absent)]
     return lines + [
         Line(f"no {one.what}{'' if one.what == 'identities' else ' identity'}: {one.why}") for one in absent

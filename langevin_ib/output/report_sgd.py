@@ -78,6 +78,8 @@ def descent_lines(result: Result, details: SgdDetails) -> tuple[Line, ...]:
 def _charge(details: SgdDetails) -> str:
     """Where χ starts, and what becomes of it."""
     charge = details.charge
+    if details.start == "given":
+        return f"rms χ in units of the pairs' size: {charge.start:.3g} in the first draws, {charge.draws:.2g} over all"
     start = "the model's own starts" if details.start == "own" else "starts on the slice"
     if details.noisy and details.across:
         balance = details.balance

@@ -37,6 +37,8 @@ class OwnDrawsDetails:
         kind: parameters, invariants or scalars.
         names: of the arrays that were taken.
         chains, draws: how many there are, and draws of each that are judged.
+        ignored: names that are none of the model's.
+        burn_in: draws of each chain that were to be left out.
         dropped: draws of each chain that were left out at its beginning: burn-in, and what did not fill a batch.
         batches: of each chain, the units of all error bars; 1: the chains are.
         autocorrelation: of what forgets its past last, in draws; None where chains are so many that it does not matter.
@@ -53,8 +55,10 @@ class OwnDrawsDetails:
     source: str
     kind: str
     names: tuple[str, ...]
+    ignored: tuple[str, ...]
     chains: int
     draws: int
+    burn_in: int
     dropped: int
     batches: int
     autocorrelation: float | None
@@ -79,7 +83,18 @@ class OwnDrawsDetails:
         """As in `summary.json`: the key `draws`, and those of the process."""
         own = {
             **fields_of(
-                self, "source", "kind", "names", "chains", "draws", "dropped", "batches", "autocorrelation", "slowest"
+                self,
+                "source",
+                "kind",
+                "names",
+                "ignored",
+                "chains",
+                "draws",
+                "burn_in",
+                "dropped",
+                "batches",
+                "autocorrelation",
+                "slowest",
             ),
             "temperature": plain(self.temperature(result)),
             "unmeasured": list(self.unmeasured),
