@@ -104,8 +104,11 @@ def findings(result: Result) -> tuple[Line, ...]:
     lines += [Line(f"no verdict: {doubt}", "yellow") for doubt in result.doubts]
     if not result.doubts:
         decided = {name for group in result.groups if group.verdict != "undecided" for name in group.laws}
+        if result.against:  # which is why nothing is decided of the process's own law
+            decided |= {name for (_, name), law in laws.items() if law.about.role == "own"}
         left = {key: law for key, law in laws.items() if key[1] not in decided}
-        lines += _undecided_lines(left, config.margin, len(invariants) > 1)
+        more = "run more steps or more chains" if wording.stepped else "draw longer, or more chains"
+        lines += _undecided_lines(left, config.margin, len(invariants) > 1, more)
     return tuple(lines)
 
 
@@ -116,7 +119,8 @@ def _run_line(result: Result) -> str:
     if mixing.rejected is not None:
         acceptance += f", projections rejected {mixing.rejected:.2g}"
     # Chains that end in a point have no mixing to speak of.
-    converged = f"R-hat {mixing.r_hat:.3f}, ESS {mixing.ess:.3g}{acceptance}, " if wording.mixes else ""
+    converged = [f"R-hat {mixing.r_hat:.3f}, ESS {mixing.ess:.3g}{acceptance}"] if wording.mixes else []
+    converged += [f"diverged {mixing.diverged}"] if wording.stepped else []
     windows = ", ".join(
         (f"{name} " if len(invariants) > 1 else "")
         + f"{invariant.in_window:.1%} of {invariant.counted} draws"
@@ -124,9 +128,7 @@ def _run_line(result: Result) -> str:
         + _own_share(invariant.exact_share)
         for name, invariant in invariants.items()
     )
-    return f"{wording.budget(result)}, {windows}; {converged}" + (
-        f"diverged {mixing.diverged}" if wording.stepped else "the chains' steps are unknown"
-    )
+    return f"{wording.budget(result)}, {windows}; {', '.join(converged)}"
 
 
 def _own_share(window: WindowShare | None) -> str:
@@ -312,14 +314,14 @@ def _verdict_line(laws: LawRows, margin: float) -> str:
     return line + (f"; no p: {'; '.join(whys)}" if whys else "")
 
 
-def _undecided_lines(laws: LawRows, margin: float, several: bool) -> list[Line]:
+def _undecided_lines(laws: LawRows, margin: float, several: bool, more: str) -> list[Line]:
     """What each undecided law lacks; laws that are one law share a line."""
     lines: dict[str, list[str]] = {}
     for (scalar, name), law in laws.items():
         row = law.comparison
         if row.verdict != "undecided":
             continue
-        advice = _remedy(law.error_share)
+        advice = _remedy(law.error_share, more)
         if row.why_no_p and row.tv_lower95 > margin:
             # More steps give longer chains and no more of them.
             advice = f"the distance is above the margin, but without a p-value that decides nothing: {row.why_no_p}"
@@ -331,9 +333,9 @@ def _undecided_lines(laws: LawRows, margin: float, several: bool) -> list[Line]:
     return [Line(f"{', '.join(names)}{line}", "yellow") for line, names in lines.items()]
 
 
-def _remedy(law_share: float) -> str:
-    """Which of the two budgets to raise: that with the larger part of the variance."""
+def _remedy(law_share: float, more: str) -> str:
+    """Which of the two budgets to raise, that with the larger part of the variance; `more`: how to raise the draws'."""
     if law_share > 0.5:
         return f"{law_share:.0%} of its variance is the law's draws': raise law_draws"
     own = f"{1.0 - law_share:.0%} of its variance is the run's: " if law_share > 0 else ""
-    return f"{own}run more steps or more chains"
+    return f"{own}{more}"

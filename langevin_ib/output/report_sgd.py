@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from langevin_ib.output.blocks import Line
@@ -78,6 +79,8 @@ def descent_lines(result: Result, details: SgdDetails) -> tuple[Line, ...]:
 def _charge(details: SgdDetails) -> str:
     """Where χ starts, and what becomes of it."""
     charge = details.charge
+    if math.isnan(charge.draws):
+        return "χ of the draws is not known"
     if details.start == "given":
         return f"rms χ in units of the pairs' size: {charge.start:.3g} in the first draws, {charge.draws:.2g} over all"
     start = "the model's own starts" if details.start == "own" else "starts on the slice"

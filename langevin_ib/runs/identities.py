@@ -95,6 +95,18 @@ class Claims:
     absent: tuple[Absent, ...] = ()
     every: int = 1
 
+    def first(self) -> Claims:
+        """Of |θ|²/2 alone."""
+        observe = self.observe
+        if observe is None:
+            return self
+
+        def one(state: Any) -> GapDraw:
+            draw = observe(state)
+            return draw._replace(gap=draw.gap[:1], value=draw.value[:1])
+
+        return replace(self, tested=self.tested[:1], observe=one)
+
 
 @dataclass(frozen=True, eq=False)
 class Functions:

@@ -320,10 +320,10 @@ def _joint(prepared: Prepared, sample: Sample) -> Joint | Absent | None:
 
 
 def _withheld(laws: dict[str, ScalarLaws], role: str | None = None) -> dict[str, ScalarLaws]:
-    """No verdict on any law, or on those of a role, for there are doubts."""
+    """No verdict on any law, for there are doubts; with a role, those of it are not agreed with."""
 
     def undecided(law: LawResult) -> LawResult:
-        if role not in (None, law.about.role):
+        if role is not None and (law.about.role != role or law.comparison.verdict == "differs"):
             return law
         return LawResult(
             law.about, law.mass, law.mass_se, law.temperature, law.c,

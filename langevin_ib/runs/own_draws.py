@@ -166,10 +166,8 @@ def judge_within(draws: Any, config: RunConfig, session: Session, *, burn_in: in
     prepared = _planned(prepared, own, units)
     sample = sample_of_draws(prepared, own, units, observer, claims)
     check_sample(prepared.plan, sample, prepared.remedy)
-    first = np.full((len(own.values), prepared.plan.reduction.model.group_dim), np.nan)
-    if own.kind == "parameters":
-        first = np.asarray(jax.jit(jax.vmap(lambda x: see(x).charge))(jnp.asarray(own.values[:, 0])))
-    drawn = Draws(sample, 1.0, max(time.perf_counter() - began, 1e-9), starts=first)
+    starts = _first_charges(prepared.plan.reduction, own, units, sample)
+    drawn = Draws(sample, 1.0, max(time.perf_counter() - began, 1e-9), starts=starts)
     prepared = replace(prepared, doubts=(*prepared.doubts, *self_doubts(prepared, drawn)))
     details = _details(prepared, drawn, config, (own, units, burn_in, source), process)
     return _finished(judged(prepared, drawn, details, contested=CONTESTED), sample, own, units, began)
@@ -221,6 +219,14 @@ def _planned(prepared: Prepared, own: Given, units: Units) -> Prepared:
         object.__setattr__(kept, "_model", settings.__dict__["_model"])
     segments = octaves(length) if units.batching.per_chain == 1 else (length,)
     return replace(prepared, plan=replace(plan, config=kept, schedule=Schedule(0, 1, length, segments)))
+
+
+def _first_charges(reduction: Reduction, own: Given, units: Units, sample: Sample) -> np.ndarray:
+    """χ at the first draw of the chain that each unit is of; unknown without parameters."""
+    if own.kind != "parameters":
+        return np.full((len(jax.tree.leaves(sample.ends)[0]), reduction.model.group_dim), np.nan)
+    charge = jax.jit(jax.vmap(lambda x: seen_of(reduction, own)(x).charge))(jnp.asarray(own.values[:, 0]))
+    return np.repeat(np.asarray(charge), units.batching.per_chain, axis=0)
 
 
 def _details(

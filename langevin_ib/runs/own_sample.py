@@ -81,7 +81,8 @@ def claims_of(prepared: Prepared, config: RunConfig, own: Given) -> Claims:
             return nothing("with momentum a step depends on the velocity, which the draws do not have")
         resolved = prepared.own
         point = plan.reduction.chart.section(jnp.asarray(resolved.middle))
-        claims = settled(descent_claims(plan, resolved.descent.noise, point))
+        # Of χ none: it decays without end under a noise across the orbits.
+        claims = settled(descent_claims(plan, resolved.descent.noise, point)).first()
     elif config.confinement.held or not plan.reduction.proper:
         return nothing("there are none of chains on the slice, or without a stationary law, that need no step")
     else:
@@ -102,7 +103,8 @@ def units_of(prepared: Prepared, own: Given, observer: Observer, source: str) ->
     slowest = None
     batches = batching(chains, draws, np.inf)
     if prepared.plan.reduction.proper or not prepared.plan.config.process.gibbs:
-        slowest = slowest_of(_traces(own, observer, prepared.plan.scalars))
+        gibbs = prepared.plan.config.process.gibbs
+        slowest = slowest_of(_traces(own, observer, prepared.plan.scalars, with_charge=gibbs))
         batches = batching(chains, draws, slowest.time)
     if chains * batches.per_chain < MIN_CHAINS:
         why = (
@@ -120,7 +122,7 @@ def units_of(prepared: Prepared, own: Given, observer: Observer, source: str) ->
     return Units(values, batches, slowest if batches.per_chain > 1 else None, rest)
 
 
-def _traces(own: Given, observer: Observer, scalars: tuple[str, ...]) -> dict[str, np.ndarray]:
+def _traces(own: Given, observer: Observer, scalars: tuple[str, ...], *, with_charge: bool) -> dict[str, np.ndarray]:
     """Functions of the draws whose means are judged, of every draw, where they are known: (chain, draw) each."""
 
     @jax.jit
@@ -133,6 +135,7 @@ def _traces(own: Given, observer: Observer, scalars: tuple[str, ...]) -> dict[st
 
     blocks = [jax.tree.map(np.asarray, look(jnp.asarray(block))) for block in _blocks(own.values)]
     value, charge, potential, gaps = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
+    charge = charge if with_charge else charge[:, :0]
     names = [
         *scalars,
         *(f"χ_{i + 1}" if charge.shape[1] > 1 else "χ" for i in range(charge.shape[1])),
