@@ -94,7 +94,7 @@ def test_the_saved_folder_is_complete_readable_and_reruns(stiff, tmp_path):
     assert [path.name for path in folder.parent.iterdir()] == [folder.name]
     assert RunConfig.from_dict(read_settings(folder / "config.toml")) == stiff.plan.config
     summary = json.loads((folder / "summary.json").read_text())
-    assert summary["schema_version"] == 4
+    assert summary["schema_version"] == 5
     assert sum(summary["invariants"]["z"]["empirical"]) == pytest.approx(1)
     with xr.open_datatree(folder / "draws.nc", engine="h5netcdf") as tree:
         z = tree["posterior"]["z"]

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from langevin_ib.laws.sgd import OwnError
     from langevin_ib.runs.plan import Plan
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 GRAVITY = ("agrees", "undecided", "differs")
 
 
