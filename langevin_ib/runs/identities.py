@@ -59,9 +59,9 @@ THERMAL = Words(
     "T, the noise's strength, the drift's scale", "the confinement, the noise along the orbits", "κ or λ against T"
 )
 STATIONARY = Words(
-    "T, the drift's scale; or chains have not reached their law",
-    "the confinement; or chains have not reached their law",
-    "κ or λ against T; or chains have not reached their law",
+    "T, the drift's scale, or chains have not reached their law",
+    "the confinement, or chains have not reached their law",
+    "κ or λ against T, or chains have not reached their law",
 )
 DESCENT = Words(
     "η, the covariance of the noise", "that the noise lies across the orbits, and balances on them: E χ(ĝ) = 0"

@@ -312,7 +312,7 @@ def _finished(result: Result, sample: Sample, own: Given, units: Units, began: f
         result,
         run=info,
         trace=trace,
-        doubts=tuple(map(_reworded, result.doubts)),
+        doubts=_with_temperature(result, tuple(map(_reworded, result.doubts))),
         against=tuple(map(_reworded, result.against)),
     )
 
@@ -324,3 +324,20 @@ def _reworded(doubt: Doubt) -> Doubt:
         return doubt
     text = doubt.text.split("; ")[0] if doubt.about == "r_hat" else doubt.text.removesuffix(doubt.cure)
     return doubt._replace(text=text + cure, cure=cure)
+
+
+def _with_temperature(result: Result, doubts: tuple[Doubt, ...]) -> tuple[Doubt, ...]:
+    """Where the identity that measures T is off, that first, with the T of the draws."""
+    details = result.details
+    if not isinstance(details, OwnDrawsDetails) or details.thermometer is None:
+        return doubts
+    begin, measured = f"the identity {details.thermometer.identity} ", details.temperature(result)
+    first = [doubt for doubt in doubts if doubt.about == "identity" and doubt.text.startswith(begin)]
+    if not first or measured is None:
+        return doubts
+    text = (
+        f"the draws have T = {measured.value:.5g} ± {measured.se:.2g} by {details.thermometer.words}, and the settings "
+        f"{result.plan.config.temperature:.5g}: {first[0].text}"
+    )
+    rest = tuple(doubt for doubt in doubts if doubt is not first[0])
+    return (first[0]._replace(text=text), *rest)
