@@ -1,5 +1,6 @@
 """Draws of one's own: what is taken, how few long chains are cut, and what is said of right and of wrong draws."""
 
+import importlib
 import json
 
 import arviz
@@ -222,8 +223,8 @@ def test_a_temperature_off_by_3_percent_or_another_confinement_does_not(wrong, i
     measured = result.details.temperature(result)
     if identity == "energy":
         assert abs(measured.value - 0.103) < 4 * measured.se
-        assert str(result.doubts[0]).startswith("the draws have T = 0.103")
-        assert run_report(result).lead.startswith("No verdict: the draws have T = 0.103")
+        assert str(result.doubts[0]).startswith("⟨|∇V|²⟩/⟨ΔV⟩ of the draws is 0.103")
+        assert run_report(result).lead.startswith("No verdict: ⟨|∇V|²⟩/⟨ΔV⟩ of the draws is 0.103")
     assert valid(result)
 
 
@@ -283,6 +284,18 @@ def test_draws_of_sgd_are_held_against_its_laws():
     assert valid(result)
     wrong = langevin_ib.judge(draws, "uv", sampler="sgd", lr=lr, label_noise=1.2 * s)
     assert any(doubt.about == "identity" for doubt in wrong.doubts)
+
+
+@pytest.mark.full
+def test_draws_of_pytorch_are_judged(tmp_path):
+    """Those of the page's script, where PyTorch is installed; of fewer draws, so that a T off by a fifth is told."""
+    pytest.importorskip("torch")
+    script = importlib.import_module("sgld_torch")
+    script.main(tmp_path / "right.npz", draws=200)
+    script.main(tmp_path / "wrong.npz", beta=8.0, draws=200)
+    right, wrong = (langevin_ib.judge(tmp_path / f"{name}.npz", "uv", **STIFF) for name in ("right", "wrong"))
+    assert right.doubts == ()
+    assert any("the identity energy is" in str(doubt) for doubt in wrong.doubts)
 
 
 def test_arviz_reads_the_draws_of_ones_own():

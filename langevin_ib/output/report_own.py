@@ -49,7 +49,8 @@ def own_draws_lines(result: Result, details: OwnDrawsDetails) -> tuple[Line, ...
     if measured is not None and details.thermometer is not None:
         said = result.plan.config.temperature
         text = (
-            f"T = {measured.value:.5g} ± {measured.se:.2g} by {details.thermometer.words}, {said:.5g} by the settings"
+            f"{details.thermometer.words} = {measured.value:.5g} ± {measured.se:.2g}, which is the T of the draws if L "
+            f"and confinement are those of the settings; their T is {said:.5g}"
         )
         lines.append(Line(text))
     lines.append(Line(_units(details)))

@@ -72,7 +72,7 @@ class OwnDrawsDetails:
     stationary: bool = True
 
     def temperature(self, result: Result) -> Temperature | None:
-        """T of the draws, whatever the settings say: at T′ the gap of φ has the mean (T − T′)⟨Δφ⟩."""
+        """T of the draws, if V is right: at T′ the gap of φ has the mean (T − T′)⟨Δφ⟩."""
         by = self.thermometer
         found = None if by is None else next((one for one in result.identities if _is(one, by.identity)), None)
         if by is None or not isinstance(found, Identity):

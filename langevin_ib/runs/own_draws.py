@@ -327,7 +327,7 @@ def _reworded(doubt: Doubt) -> Doubt:
 
 
 def _with_temperature(result: Result, doubts: tuple[Doubt, ...]) -> tuple[Doubt, ...]:
-    """Where the identity that measures T is off, that first, with the T of the draws."""
+    """Where the identity that measures T is off, that first, with what it measures."""
     details = result.details
     if not isinstance(details, OwnDrawsDetails) or details.thermometer is None:
         return doubts
@@ -336,7 +336,7 @@ def _with_temperature(result: Result, doubts: tuple[Doubt, ...]) -> tuple[Doubt,
     if not first or measured is None:
         return doubts
     text = (
-        f"the draws have T = {measured.value:.5g} ± {measured.se:.2g} by {details.thermometer.words}, and the settings "
+        f"{details.thermometer.words} of the draws is {measured.value:.5g} ± {measured.se:.2g}, and T is "
         f"{result.plan.config.temperature:.5g}: {first[0].text}"
     )
     rest = tuple(doubt for doubt in doubts if doubt is not first[0])
