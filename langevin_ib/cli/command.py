@@ -108,7 +108,8 @@ class Parser(argparse.ArgumentParser):
 
     def _format_leading(self, leading: Sequence[str]) -> str:
         formatter = self._get_formatter()
-        formatter.add_usage("%(prog)s [options]", [], [])
+        words = "".join(f"{one.metavar} " for one in self._get_positional_actions())
+        formatter.add_usage(f"%(prog)s {words}[options]", [], [])
         formatter.add_text(self.description)
         formatter.start_section("options to begin with")
         known = {action.dest: action for action in self._actions if action.help != argparse.SUPPRESS}

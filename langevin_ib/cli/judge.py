@@ -35,11 +35,11 @@ OF_RUNS = {
     *(name for kernel in KERNELS.values() for name in kernel.declared()),
 }  # fmt: skip
 EXAMPLES = """examples:
-  {program} draws.npz --model uv --beta 10 --confine stiff --kappa 10
+  {program} draws.npz --model uv --beta 10 --kappa 10
       are these draws of exp(−(L + κ|χ|²/2)/T) dθ, T = 1/10?
-  {program} draws.nc --model hadamard --confine weight-decay --weight-decay 0.3
+  {program} draws.nc --model hadamard --confine weight-decay
       of another model and another protocol, from ArviZ
-  {program} draws.csv --model uv --sampler sgd --lr 0.01 --label-noise 3
+  {program} draws.csv --sampler sgd --lr 0.01
       of SGD with label noise
 """
 
