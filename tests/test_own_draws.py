@@ -231,8 +231,8 @@ def test_a_temperature_off_by_3_percent_or_another_confinement_does_not(wrong, i
 @pytest.mark.full
 def test_invariants_alone_are_held_against_laws_and_what_is_missing_is_said(exact):
     """Right ones agree; said to be of a chain held on the slice they speak against that law alone."""
-    z = {"z": exact().prod(axis=2)}
-    right = langevin_ib.judge(z, "uv", **STIFF)
+    z = {"z": exact(kappa=100.0).prod(axis=2)}
+    right = langevin_ib.judge(z, "uv", **STIFF | {"kappa": 100.0})
     assert (right.verdicts["exact"], right.doubts, right.details.kind) == ("agrees", (), "invariants")
     assert isinstance(right.identities[0], Absent)
     held = langevin_ib.judge(z, "uv", beta=10.0, confine="hard")

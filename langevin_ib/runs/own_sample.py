@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -15,6 +16,7 @@ from jaxtyping import Float
 from langevin_ib.config.core import MIN_CHAINS
 from langevin_ib.config.run import RunConfig
 from langevin_ib.dynamics.confinement import claimed_potential
+from langevin_ib.dynamics.descent import SGDState
 from langevin_ib.ensemble.records import EnsembleResult, Observer
 from langevin_ib.errors import DrawsError
 from langevin_ib.laws.family import DrawTerms, Reduction
@@ -90,7 +92,8 @@ def claims_of(prepared: Prepared, config: RunConfig, own: Given) -> Claims:
     if claims.observe is None:
         return claims
     observe, unravel = claims.observe, _unravel(plan.reduction)
-    return replace(claims, observe=lambda state: observe(State(unravel(state.position))))
+    own_state = State if config.process.gibbs else partial(SGDState, optimiser=None, memory=None)
+    return replace(claims, observe=lambda state: observe(own_state(position=unravel(state.position))))
 
 
 def units_of(prepared: Prepared, own: Given, observer: Observer, source: str) -> Units:

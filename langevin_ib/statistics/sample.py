@@ -171,11 +171,11 @@ class Sample:
         """Kept draws of a scalar, a row for each chain, however it is cut."""
         return self.of_chains(self._kept(scalar))
 
-    def of_chains(self, rows: Shaped[np.ndarray, "unit draw ..."]) -> Shaped[np.ndarray, "traced draw ..."]:
+    def of_chains(self, rows: np.ndarray) -> np.ndarray:
         """Rows of the units as rows of the chains that they are of."""
         return rows if self.per_chain == 1 else rows.reshape(-1, self.per_chain * rows.shape[1], *rows.shape[2:])
 
-    def abreast(self, scalar: str) -> Float[np.ndarray, "unit draw"]:
+    def abreast(self, scalar: str) -> np.ndarray:
         """Kept draws of a scalar, of two chains at the same time in rows that follow each other."""
         rows = self._kept(scalar)
         if self.per_chain == 1:
