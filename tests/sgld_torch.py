@@ -28,7 +28,7 @@ def main(out="torch.npz", beta=BETA, draws=DRAWS):
                 theta += (2 * STEP / beta) ** 0.5 * 0.5 * (old + new)
             old = new
         kept.append(theta.detach().clone())
-    np.savez(out, theta=torch.stack(kept, dim=1).numpy())  # (chain, draw, 2)
+    np.savez(out, theta=torch.stack(kept[BURN_IN:], dim=1).numpy())  # (chain, draw, 2)
 
 
 if __name__ == "__main__":
