@@ -263,7 +263,7 @@ def test_four_chains_are_cut_and_chains_that_have_not_settled_are_found(exact):
     apart = np.stack(
         [chain[np.argsort(chain.prod(axis=1))[k::4]][rng.permutation(2500)] for k, chain in enumerate(draws)]
     )
-    apart[0] *= 1.2
+    apart[0] *= 1.5
     unmixed = langevin_ib.judge(apart, "uv", **STIFF)
     assert any(doubt.about == "r_hat" for doubt in unmixed.doubts)
     assert set(unmixed.verdicts.values()) == {"undecided"}
@@ -283,7 +283,7 @@ def test_draws_of_sgd_are_held_against_its_laws():
     assert result.nearest.law == "map"
     assert valid(result)
     wrong = langevin_ib.judge(draws, "uv", sampler="sgd", lr=lr, label_noise=1.2 * s)
-    assert any(doubt.about == "identity" for doubt in wrong.doubts)
+    assert wrong.invariants["z"].laws["map"].comparison.p_value < 1e-3
 
 
 @pytest.mark.full
