@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from langevin_ib.dynamics.interoperation import as_blackjax, blackjax_kernel, from_blackjax
     from langevin_ib.geometry.contract import check_model
     from langevin_ib.models.base import Model
+    from langevin_ib.runs.own_draws import judge
     from langevin_ib.runs.run import Result, run
 
 __version__ = "0.1.0"
@@ -39,6 +40,7 @@ __all__ = [
     "blackjax_kernel",
     "check_model",
     "from_blackjax",
+    "judge",
     "law",
     "run",
 ]
@@ -51,6 +53,7 @@ LATER = {
     "blackjax_kernel": "langevin_ib.dynamics.interoperation",
     "check_model": "langevin_ib.geometry.contract",
     "from_blackjax": "langevin_ib.dynamics.interoperation",
+    "judge": "langevin_ib.runs.own_draws",
     "law": "langevin_ib.distributions",
     "run": "langevin_ib.runs.run",
 }

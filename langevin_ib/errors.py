@@ -81,6 +81,14 @@ class LawError(LangevinIBError, ValueError):
     """
 
 
+class DrawsError(LangevinIBError, ValueError):
+    """Draws of one's own that cannot be judged: which file, which name, what was wanted and what came.
+
+    >>> str(DrawsError("theta must have shape (chain, draw, 2), got (400, 2)"))
+    'theta must have shape (chain, draw, 2), got (400, 2)'
+    """
+
+
 class ProcessError(LangevinIBError, RuntimeError):
     """This process cannot run anything: it was forked from one in which JAX's threads were at work."""
 

@@ -20,6 +20,7 @@ from langevin_ib.errors import (
     BreachError,
     ConfigError,
     DivergenceError,
+    DrawsError,
     FailedRunError,
     LawError,
     ModelError,
@@ -107,7 +108,8 @@ class Parser(argparse.ArgumentParser):
 
     def _format_leading(self, leading: Sequence[str]) -> str:
         formatter = self._get_formatter()
-        formatter.add_usage("%(prog)s [options]", [], [])
+        words = "".join(f"{one.metavar} " for one in self._get_positional_actions())
+        formatter.add_usage(f"%(prog)s {words}[options]", [], [])
         formatter.add_text(self.description)
         formatter.start_section("options to begin with")
         known = {action.dest: action for action in self._actions if action.help != argparse.SUPPRESS}
@@ -196,7 +198,7 @@ def fault(error: Exception) -> Fault | None:
     match error:
         case ConfigError():
             return Fault(f"{flag(error.option)}{str(error)[len(error.option) :]}", BAD_INPUT)
-        case UsageError() | LawError() | ModelError():
+        case UsageError() | LawError() | ModelError() | DrawsError():
             return Fault(str(error), BAD_INPUT)
         case BreachError() | DivergenceError():
             return Fault(f"{error}; no run folder was written", FAILED_RUN)

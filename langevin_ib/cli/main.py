@@ -36,6 +36,7 @@ COMMANDS = {
     "sim": Command("langevin_ib.cli.run", "one run: which reduced law do the draws obey?", "run"),
     "sweep": Command("langevin_ib.cli.sweep", "runs of a grid of settings, one table and one figure"),
     "compare": Command("langevin_ib.cli.compare", "finished runs beside each other on one page"),
+    "judge": Command("langevin_ib.cli.judge", "draws of your own, of any sampler, against the laws"),
     "attribute": Command("langevin_ib.cli.balance", "which mechanism balances the factors of a model?", "balance"),
     "figures": Command("langevin_ib.figures.catalogue", "a figure of the paper, 1 to 6, or all"),
     "design": Command("langevin_ib.cli.design", "models whose noise induces a given bias, checked"),

@@ -89,7 +89,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _simulate(argv: Sequence[str]) -> int:
-    choices, classes, path, settings = _choose(argv)
+    choices, classes, path, settings = choose(argv)
     arguments = vars(build_parser(choices, classes).parse_args(argv))
     output = Output.of(arguments)
     chunk, more = (_parse_count(name, arguments[name]) for name in ("chunk", "extend"))
@@ -168,13 +168,13 @@ def job_of(
         report=report,
         save=save,
         summary=lambda result, _: result.summary,
-        owned=_of_others(config),
+        owned=of_others(config),
         modules=AFTERWARDS,
         notes=notes,
     )
 
 
-class _Chosen(NamedTuple):
+class Chosen(NamedTuple):
     """What is chosen, by name and by settings class, the file's path, and its settings."""
 
     choices: Mapping[str, object]
@@ -183,7 +183,7 @@ class _Chosen(NamedTuple):
     settings: dict[str, object]
 
 
-def _choose(argv: Sequence[str]) -> _Chosen:
+def choose(argv: Sequence[str]) -> Chosen:
     """Read the file and the options that choose something; plug-ins are imported.
 
     What the file sets of choices that are others now is left out, before anything that it names has to be there.
@@ -206,10 +206,10 @@ def _choose(argv: Sequence[str]) -> _Chosen:
         choices = {name: value for name, value in (settings | typed).items() if name in CHOICES}
         origins = Origins(flat_settings(), typed, settings, f"from {path}")
         with _sweep_named(settings | typed, path), origins.named(), own_output():
-            return _Chosen(choices, RunConfig.classes_of(settings | typed), path, settings)
+            return Chosen(choices, RunConfig.classes_of(settings | typed), path, settings)
     except LangevinIBError:
         if {"-h", "--help", "--help-all", "--version"} & set(argv):
-            return _Chosen({}, {}, None, {})
+            return Chosen({}, {}, None, {})
         raise
 
 
@@ -245,7 +245,7 @@ def _is_plug_in(kind: extensions.Kind, chosen: Any) -> bool:
     return any(isinstance(name, str) and name not in known and extensions.is_known(kind, name) for name in names)
 
 
-def _of_others(config: RunConfig) -> list[str]:
+def of_others(config: RunConfig) -> list[str]:
     """What of a run is not the package's own."""
     laws: list[tuple[extensions.Kind, Any]] = [("law", name) for name in config.laws or ()]
     return extensions.of_others(

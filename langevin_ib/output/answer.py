@@ -36,6 +36,8 @@ def answer(result: Result) -> str:
     if not result.verdicts:
         return f"There is no law here to hold the draws against{_colon(result.missing)}."
     standing = standing_of(result.verdicts, result.groups)
+    if result.against:
+        return _of_contested(result, standing)
     within = f"to within TV {result.plan.config.margin:g}"
     if len(result.plan.scalars) > 1:
         within += " in every invariant"
@@ -80,6 +82,20 @@ def of_another_c(result: Result) -> list[str]:
     agreeing = [law for unit in standing_of(result.verdicts, result.groups).agree for law in unit if law in laws]
     held = [law for law in agreeing if laws[law].about.role in ("limit", "control")]
     return [law for law in held if not can_be(laws[law].c, *result.coefficient.ci95)]
+
+
+def _of_contested(result: Result, standing: Standing) -> str:
+    """Draws of one's own that are not of the law that they are said to have: why not, and which laws they do obey."""
+    laws = next(iter(result.invariants.values())).laws
+    own = [name for name, law in laws.items() if law.about.role == "own"]
+    why = str(result.against[0])
+    text = (
+        f"The draws do not obey {_joined(own)}, which they are said to have: {why.removesuffix(result.against[0].cure)}"
+    )
+    others = [law for unit in standing.agree for law in unit if law not in own and law not in of_another_c(result)]
+    if others:
+        text += f"; to within TV {result.plan.config.margin:g} they obey {_joined(others)}"
+    return f"{text}."
 
 
 def _of_agreement(draws: str, standing: Standing, within: str, c: str, other: Sequence[str]) -> str:

@@ -36,7 +36,7 @@ def draws(result: Result) -> xr.DataTree:
         variables,
         coords={"chain": np.arange(chains), "draw": np.arange(count)},
         attrs={
-            "sampler": config.integrator or config.sampler,
+            "sampler": config.to_dict().get("integrator", config.sampler),
             "draws": "thinned, whether or not they lie in the windows and on the slab",
             **meaning,
         },

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from functools import partial
 
 from langevin_ib.config.kernels import KernelSettings
-from langevin_ib.config.run import RunConfig
 from langevin_ib.output.answer import answer
 from langevin_ib.output.blocks import Column, Line, Lines, Picture, Report, Table
 from langevin_ib.output.chart import Chart, Panel
@@ -59,7 +58,7 @@ def run_report(result: Result) -> Report:
         appendix=(_densities(laws),) if laws else (),
         config=json.dumps(result.plan.config.to_dict(), indent=1, ensure_ascii=False),
         lead=answer(result),
-        rerun=_rerun(result.plan.config),
+        rerun=wording_of(result.details).rerun(result),
     )
 
 
@@ -69,16 +68,6 @@ def run_chart(result: Result) -> Chart:
     first = next(iter(result.invariants))
     abouts = (law.about for law in result.invariants[first].laws.values())
     return Chart.of(panels, styles(abouts), verdicts(result, first))
-
-
-def _rerun(config: RunConfig) -> tuple[str, ...]:
-    """The command that gives the same numbers; nothing of a model that was an object, which no command can name."""
-    if "@" in config.model_name:
-        return ()
-    return (
-        "python -m langevin_ib.sim --config config.toml",
-        "# config.toml lies in the folder of this page; or save the settings below as config.json, and name that",
-    )
 
 
 def run_title(result: Result) -> str:
@@ -110,7 +99,7 @@ def findings(result: Result) -> tuple[Line, ...]:
     lines += _joint_lines(result) + _law_reference_lines(result.law_reference)
     kernel = config.records.get("kernel")  # which a process of someone's own need not have
     biased = isinstance(kernel, KernelSettings) and not kernel.adjusted
-    if biased or result.step_check is not None:
+    if wording.stepped and (biased or result.step_check is not None):
         lines.append(_step_line(result.step_check, " and on normals" if config.increments == "four-point" else ""))
     lines += _reference_lines(result.reference) + _drift_lines(result.drift)
     lines += _slice_lines(result.protocol.slice) + _elsewhere_lines(result)
@@ -121,19 +110,23 @@ def findings(result: Result) -> tuple[Line, ...]:
     lines += [Line(f"{against}: {doubt}", "yellow") for doubt in result.doubts]
     if not result.doubts:
         decided = {name for group in result.groups if group.verdict != "undecided" for name in group.laws}
+        if result.against:  # which is why nothing is decided of the process's own law
+            decided |= {name for (_, name), law in laws.items() if law.about.role == "own"}
         left = {key: law for key, law in laws.items() if key[1] not in decided}
-        lines += _undecided_lines(left, config.margin, len(invariants) > 1)
+        more = "run more steps or more chains" if wording.stepped else "draw longer, or more chains"
+        lines += _undecided_lines(left, config.margin, len(invariants) > 1, more)
     return tuple(lines)
 
 
 def _run_line(result: Result) -> str:
     """Budget, share in the windows, convergence."""
-    run, mixing, invariants, wording = result.run, result.mixing, result.invariants, wording_of(result.details)
+    mixing, invariants, wording = result.mixing, result.invariants, wording_of(result.details)
     acceptance = "" if mixing.acceptance is None else f", acceptance {mixing.acceptance:.3f}"
     if mixing.rejected is not None:
         acceptance += f", projections rejected {mixing.rejected:.2g}"
     # Chains that end in a point have no mixing to speak of.
-    converged = f"R-hat {mixing.r_hat:.3f}, ESS {mixing.ess:.3g}{acceptance}, " if wording.mixes else ""
+    converged = [f"R-hat {mixing.r_hat:.3f}, ESS {mixing.ess:.3g}{acceptance}"] if wording.mixes else []
+    converged += [f"diverged {mixing.diverged}"] if wording.stepped else []
     windows = ", ".join(
         (f"{name} " if len(invariants) > 1 else "")
         + f"{invariant.in_window:.1%} of {invariant.counted} draws"
@@ -141,17 +134,7 @@ def _run_line(result: Result) -> str:
         + _own_share(invariant.exact_share)
         for name, invariant in invariants.items()
     )
-    return (
-        f"{run.chains} chains × {run.steps} steps of {wording.step} = {run.step_size:.4g}{_driven_by(result)} "
-        f"(time {run.time:.4g}), {windows}; "
-        f"{converged}diverged {mixing.diverged}"
-    )
-
-
-def _driven_by(result: Result) -> str:
-    """The increments, where the process chooses them."""
-    increments = result.plan.config.increments
-    return "" if increments is None else f" on {increments} increments"
+    return f"{wording.budget(result)}, {windows}; {', '.join(converged)}"
 
 
 def _own_share(window: WindowShare | None) -> str:
@@ -188,7 +171,8 @@ def _identity_lines(result: Result) -> list[Line]:
         furthest = max(members, key=lambda one: abs(one.errors))
         of = f" (the furthest of {len(members)})" if len(members) > 1 else ""
         told.append(f"{name} {furthest.errors:+.1f} se{of}".replace("-", "−"))
-    lines = [Line(f"identities of a step: {', '.join(told)}")] if told else []
+    of = "a step" if wording_of(result.details).stepped else "the stationary law"
+    lines = [Line(f"identities of {of}: {', '.join(told)}")] if told else []
     absent = [one for one in result.identities if isinstance(one, Absent)]
     return lines + [
         Line(f"no {one.what}{'' if one.what == 'identities' else ' identity'}: {one.why}") for one in absent
@@ -336,14 +320,14 @@ def _verdict_line(laws: LawRows, margin: float) -> str:
     return line + (f"; no p: {'; '.join(whys)}" if whys else "")
 
 
-def _undecided_lines(laws: LawRows, margin: float, several: bool) -> list[Line]:
+def _undecided_lines(laws: LawRows, margin: float, several: bool, more: str) -> list[Line]:
     """What each undecided law lacks; laws that are one law share a line."""
     lines: dict[str, list[str]] = {}
     for (scalar, name), law in laws.items():
         row = law.comparison
         if row.verdict != "undecided":
             continue
-        advice = _remedy(law.error_share)
+        advice = _remedy(law.error_share, more)
         if row.why_no_p and row.tv_lower95 > margin:
             # More steps give longer chains and no more of them.
             advice = f"the distance is above the margin, but without a p-value that decides nothing: {row.why_no_p}"
@@ -355,9 +339,9 @@ def _undecided_lines(laws: LawRows, margin: float, several: bool) -> list[Line]:
     return [Line(f"{', '.join(names)}{line}", "yellow") for line, names in lines.items()]
 
 
-def _remedy(law_share: float) -> str:
-    """Which of the two budgets to raise: that with the larger part of the variance."""
+def _remedy(law_share: float, more: str) -> str:
+    """Which of the two budgets to raise, that with the larger part of the variance; `more`: how to raise the draws'."""
     if law_share > 0.5:
         return f"{law_share:.0%} of its variance is the law's draws': raise law_draws"
     own = f"{1.0 - law_share:.0%} of its variance is the run's: " if law_share > 0 else ""
-    return f"{own}run more steps or more chains"
+    return f"{own}{more}"

@@ -113,6 +113,10 @@ def _tail(tail: Tail) -> str:
 def _charge(details: SgdDetails) -> str:
     """Where χ starts, and what becomes of it."""
     charge = details.charge
+    if math.isnan(charge.draws):
+        return "χ of the draws is not known"
+    if details.start == "given":
+        return f"rms χ in units of the pairs' size: {charge.start:.3g} in the first draws, {charge.draws:.2g} over all"
     start = "the model's own starts" if details.start == "own" else "starts on the slice"
     if details.noisy and details.across:
         balance = details.balance

@@ -10,13 +10,20 @@ A process whose details have a type of their own is told as any other, unless it
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import singledispatch
 
 from langevin_ib.output.blocks import Column, Line
 from langevin_ib.output.measured import measured_caption, measured_head
+from langevin_ib.output.report_own import (
+    own_draws_budget,
+    own_draws_caption,
+    own_draws_lines,
+    own_draws_rerun,
+)
 from langevin_ib.output.report_sgd import descent_lines, descent_subject, nearest_lines
 from langevin_ib.runs.measured import MeasuredDetails
+from langevin_ib.runs.own_details import OwnDrawsDetails
 from langevin_ib.runs.result import Result, SgdDetails
 from langevin_ib.statistics.coefficient import Coefficient
 from langevin_ib.statistics.records import Absent
@@ -80,6 +87,24 @@ def in_doubt(result: Result) -> str:
     return " (in doubt)" if result.doubts else ""
 
 
+def steps_taken(result: Result) -> str:
+    """How many chains took how many steps of which size, on which increments."""
+    run, increments = result.run, result.plan.config.increments
+    driven = "" if increments is None else f" on {increments} increments"
+    step = wording_of(result.details).step
+    return f"{run.chains} chains × {run.steps} steps of {step} = {run.step_size:.4g}{driven} (time {run.time:.4g})"
+
+
+def run_again(result: Result) -> tuple[str, ...]:
+    """The command that gives the same numbers; nothing of a model that was an object, which no command can name."""
+    if "@" in result.plan.config.model_name:
+        return ()
+    return (
+        "python -m langevin_ib.sim --config config.toml",
+        "# config.toml lies in the folder of this page; or save the settings below as config.json, and name that",
+    )
+
+
 @dataclass(frozen=True)
 class Wording:
     """What the table, the lines and the picture of a run have by its process; the defaults are those of a T and a c.
@@ -92,6 +117,9 @@ class Wording:
         caption: from what was drawn, the second line above the picture.
         step: the symbol of its step size.
         mixes: whether its chains move for good, so that R-hat and ESS are shown.
+        budget: how much was drawn.
+        rerun: the lines of a shell that give the same numbers.
+        stepped: whether its chains' steps are known: identities are those of a step, and its size has a bias.
 
     Raises:
         ValueError: a column has a title that nothing is known to stand under.
@@ -104,6 +132,9 @@ class Wording:
     caption: Callable[[Result, str], str] = thermal_caption
     step: str = "h"
     mixes: bool = True
+    budget: Callable[[Result], str] = steps_taken
+    rerun: Callable[[Result], tuple[str, ...]] = run_again
+    stepped: bool = True
 
     def __post_init__(self) -> None:
         unknown = [column.title for column in self.columns if column.title not in TITLES]
@@ -138,4 +169,17 @@ def _(details: SgdDetails) -> Wording:
         caption=lambda result, sample: f"{sample}{in_doubt(result)}",
         step="η",
         mixes=details.noisy,
+    )
+
+
+@wording_of.register
+def _(details: OwnDrawsDetails) -> Wording:
+    told = wording_of(details.process)
+    return replace(
+        told,
+        own=lambda result: (*own_draws_lines(result, details), *told.own(result)),
+        caption=lambda result, sample: own_draws_caption(result, details, sample),
+        budget=lambda result: own_draws_budget(result, details),
+        rerun=lambda result: own_draws_rerun(result, details),
+        stepped=False,
     )

@@ -41,8 +41,9 @@ from langevin_ib.runs.plan import Plan
 from langevin_ib.statistics.identities import About
 from langevin_ib.statistics.records import Absent
 
-VIRIAL, WARD, SPREAD, VELOCITY = "virial", "Ward", "spread", "velocity"
+VIRIAL, WARD, SPREAD, VELOCITY, ENERGY = "virial", "Ward", "spread", "velocity", "energy"
 LARGE = 500  # parameters up to which matrices q × q are formed
+LAPLACIAN_SIZE = 64  # parameters up to which ΔV is worth its second derivatives
 CONSTANT = 1e-8  # relative change of D²χ between two points that counts as rounding
 Observe = Callable[[Any], GapDraw]
 
@@ -59,9 +60,9 @@ THERMAL = Words(
     "T, the noise's strength, the drift's scale", "the confinement, the noise along the orbits", "κ or λ against T"
 )
 STATIONARY = Words(
-    "T, the drift's scale; or chains have not reached their law",
-    "the confinement; or chains have not reached their law",
-    "κ or λ against T; or chains have not reached their law",
+    "T, the drift's scale, or chains have not reached their law",
+    "the confinement, or chains have not reached their law",
+    "κ or λ against T, or chains have not reached their law",
 )
 DESCENT = Words(
     "η, the covariance of the noise", "that the noise lies across the orbits, and balances on them: E χ(ĝ) = 0"
@@ -94,6 +95,18 @@ class Claims:
     size: int = 0
     absent: tuple[Absent, ...] = ()
     every: int = 1
+
+    def first(self) -> Claims:
+        """Of |θ|²/2 alone."""
+        observe = self.observe
+        if observe is None:
+            return self
+
+        def one(state: Any) -> GapDraw:
+            draw = observe(state)
+            return draw._replace(gap=draw.gap[:1], value=draw.value[:1])
+
+        return replace(self, tested=self.tested[:1], observe=one)
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,6 +193,22 @@ def _read_once(observe: Observe) -> Observe:
 def nothing(why: str) -> Claims:
     """No identity."""
     return Claims((), None, 0, absent=(Absent("identities", why),))
+
+
+def settled(claims: Claims) -> Claims:
+    """The same of draws that follow no chain: gaps alone, whose mean is zero in a stationary law."""
+    if claims.observe is None or not claims.thin:
+        return claims
+    others = claims.observe
+
+    def observe(state: Any) -> GapDraw:
+        draw, none = others(state), jnp.zeros(0)
+        gap = draw.gap
+        if claims.size:  # about θ itself: what |θ|²/2 about zero has besides
+            gap = gap.at[0].add(jnp.sum(draw.position * draw.drift))
+        return GapDraw(none, none, gap, draw.value)
+
+    return replace(claims, observe=observe, thin=0, size=0)
 
 
 def langevin_claims(plan: Plan, kernel: KernelKind, step_size: float, schedule: Schedule | None) -> Claims:
@@ -319,6 +348,35 @@ def _about_zero(claims: Claims) -> Claims:
         return GapDraw(none, none, draw.gap.at[0].add(jnp.sum(draw.position * draw.drift)), draw.value)
 
     return replace(claims, observe=about_zero, size=0)
+
+
+def laplacian(potential: Potential, params: Params) -> Float[Array, ""]:
+    """ΔV."""
+    flat, unravel = ravel_pytree(params)
+    return jnp.trace(jax.hessian(lambda x: potential(unravel(x)))(flat))
+
+
+def gibbs_claims(plan: Plan) -> Claims:
+    """Of draws of exp(−V/T) dθ that follow no chain: ⟨𝓛φ⟩ = 0 of the φ of an adjusted kernel, and of V itself.
+
+    ⟨|∇V|²⟩ = T⟨ΔV⟩ is the configurational temperature, whose noise is a fraction of the virial's where θ is far from 0.
+
+    Source: Rugh, Physical Review Letters 78, 772 (1997).
+    """
+    claims = langevin_claims(plan, kernel_kind("mala"), 0.0, None)
+    others, reduction = claims.observe, plan.reduction
+    if others is None or ravel_pytree(_like(reduction.model))[0].size > LAPLACIAN_SIZE:
+        return claims
+    potential = claimed_potential(plan.config, reduction.model, reduction.confinement)
+    temperature = _claimed_temperature(plan)
+
+    def observe(state: Any) -> GapDraw:
+        draw, here = others(state), state.position
+        square = jnp.sum(ravel_pytree(jax.grad(potential)(here))[0] ** 2)
+        gap = temperature * laplacian(potential, here) - square
+        return draw._replace(gap=jnp.append(draw.gap, gap), value=jnp.append(draw.value, potential(here)))
+
+    return replace(claims, tested=(*claims.tested, About(ENERGY, STATIONARY.heat)), observe=observe)
 
 
 def _generator_gap(functions: Functions, potential: Potential, temperature: float) -> Observe:

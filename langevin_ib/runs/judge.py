@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import jax
 import numpy as np
@@ -46,7 +46,7 @@ from langevin_ib.statistics.convergence import convergence, ensemble_ess
 from langevin_ib.statistics.identities import identities_of, identity_doubts
 from langevin_ib.statistics.learning import LearningCoefficient, learning_coefficient
 from langevin_ib.statistics.records import Absent, Doubt
-from langevin_ib.statistics.sample import Part, Sample
+from langevin_ib.statistics.sample import Sample
 
 log = logging.getLogger(__name__)
 
@@ -57,13 +57,17 @@ JOINT_DRAWS = 8
 ScalarLaws = dict[str, LawResult]
 
 
-def judge(prepared: Prepared, draws: Draws, details: Details | None = None) -> Result:
+def judge(
+    prepared: Prepared, draws: Draws, details: Details | None = None, *, contested: Collection[str] = ()
+) -> Result:
     """Hold the draws of any process against its laws and checks.
 
     Args:
         prepared: plan and laws, as they were before the first draw.
         draws: the chains that are judged, and what they are checked by.
         details: what only this process has to say, its own doubts among it.
+        contested: what a doubt has to be about to speak against the process's own law alone, where it is the draws that
+            are in question: it withholds the verdict on that law, and no other.
     """
     plan, sample = prepared.plan, draws.main
     masses, missing = _masses(prepared.candidates, sample, prepared.missing)
@@ -83,7 +87,8 @@ def judge(prepared: Prepared, draws: Draws, details: Details | None = None) -> R
             *absent,
             *convergence_doubts(mixing, step_check, reference, drifting=plan.drifting, process=process),
         ]
-        every += [*health_doubts(sample, process), *getattr(details, "doubts", ()), *identity_doubts(identities)]
+        every += [*health_doubts(sample, process), *getattr(details, "doubts", ())]
+        every += identity_doubts(identities, stationary=getattr(details, "stationary", False))
         for check in draws.checks:
             every += identity_doubts(identities_of(check.sample.gaps), f" of {_named(check)}")
         if not plan.drifting:  # else neither c nor the share of the slab is that of a stationary law
@@ -91,9 +96,12 @@ def judge(prepared: Prepared, draws: Draws, details: Details | None = None) -> R
             every += contradictions(coefficient, own, step_check, reference, shares)
             full = next((check.sample for check in draws.checks if check.reference and not check.sample.empty), None)
             every += coverage_doubts(prepared.sampled, sample, full) + joint_doubts(laws, joint, plan.config.margin)
-    every = by_cause(every)
+    against = tuple(doubt for doubt in every if doubt.about in contested)
+    every = by_cause([doubt for doubt in every if doubt.about not in contested])
     if every:
         laws = _withheld(laws)
+    elif against:
+        laws = _withheld(laws, "own")
     verdicts = overall(laws)
     independent = getattr(details, "independent", {})
     return Result(
@@ -120,6 +128,7 @@ def judge(prepared: Prepared, draws: Draws, details: Details | None = None) -> R
         trace=dict(sample.trace),
         identities=identities,
         learning=_learning(prepared, draws),
+        against=against,
     )
 
 
@@ -214,8 +223,11 @@ def window_share(prepared: Prepared, sample: Sample, scalar: str) -> WindowShare
     return WindowShare(sample.in_window(scalar), share, None, p_value)
 
 
-def _moved(before: Part, last: Part, drifting: bool) -> float | None:
+def _moved(sample: Sample, scalar: str, drifting: bool) -> float | None:
     """A p-value of the change of a histogram; None where it cannot be told."""
+    if sample.per_chain > 1:
+        return compare.p_value_of_change(*sample.halves(scalar))
+    before, last = sample.parts(scalar)
     if drifting:
         return compare.p_value_of_change(before.counts, last.counts)
     if not before.length:
@@ -226,7 +238,7 @@ def _moved(before: Part, last: Part, drifting: bool) -> float | None:
 def mixing_of(sample: Sample, *, drifting: bool) -> Mixing:
     """R-hat, ESS, acceptance, rejections, and whether the histogram moves between the parts of a run."""
     traces = {name: convergence(sample.trace_of(name)) for name in sample.scalars}
-    moved = [p for p in (_moved(*sample.parts(name), drifting) for name in sample.scalars) if p is not None]
+    moved = [p for p in (_moved(sample, name, drifting) for name in sample.scalars) if p is not None]
     info = {name: float(np.mean(values)) for name, values in sample.info.items()}
     chains, kept = sample.trace_of(sample.scalars[0]).shape
     return Mixing(
@@ -336,10 +348,12 @@ def _joint(prepared: Prepared, sample: Sample) -> Joint | Absent | None:
     return Joint(name, test, dependence, (*plan.scalars, "ℓ/T"))
 
 
-def _withheld(laws: dict[str, ScalarLaws]) -> dict[str, ScalarLaws]:
-    """No verdict on any law, for there are doubts."""
+def _withheld(laws: dict[str, ScalarLaws], role: str | None = None) -> dict[str, ScalarLaws]:
+    """No verdict on any law, for there are doubts; with a role, those of it are not agreed with."""
 
     def undecided(law: LawResult) -> LawResult:
+        if role is not None and (law.about.role != role or law.comparison.verdict == "differs"):
+            return law
         return LawResult(
             law.about, law.mass, law.mass_se, law.temperature, law.c,
             law.comparison._replace(verdict="undecided"), law.error_share,

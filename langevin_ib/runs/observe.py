@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -57,11 +57,36 @@ class _Windows:
         return {"windows": draws, **{name: (values[name], everywhere) for name in SUMS}}
 
 
+class Seen(NamedTuple):
+    """What is seen of a draw: its scalars, χ, whether it is in the home component, the terms of the laws, ℓ/T."""
+
+    scalars: Mapping[str, Array]
+    charge: Float[Array, " m"]
+    home: Bool[Array, ""]
+    terms: DrawTerms
+    loss: Float[Array, ""]
+
+
+def parameters_seen(reduction: Reduction) -> Callable[[Any], Seen]:
+    """Parameters ↦ all of it."""
+    model, chart = reduction.model, reduction.chart
+
+    def see(params: Any) -> Seen:
+        home = jnp.asarray(True) if reduction.measured else chart.at_home(params)
+        terms = reduction.draw_terms_of(params)
+        # Of θ itself: a section is that of the home branch, outside which it need not be a number.
+        loss = terms.loss if reduction.measured else model.loss(params) / reduction.temperature
+        return Seen(chart.scalars_of(params), model.moment_map(params), home, terms, loss)
+
+    return see
+
+
 def build_observer(
     reduction: Reduction,
     edges: Mapping[str, Float[np.ndarray, " edges"]],
     slab: float | None,
     claims: Claims | None = None,
+    see: Callable[[Any], Seen] | None = None,
 ) -> Observer:
     """Histograms of the scalars, sums of the family's statistic t and of energies, moments of scalars, χ and ℓ/T.
 
@@ -73,8 +98,9 @@ def build_observer(
         edges: bin edges of each scalar that is put into a histogram; those that are cut must be among them.
         slab: ε, or None.
         claims: of the identities that all draws are held against, on the slab or not; None for none.
+        see: what is seen at a chain's position; by default at parameters.
     """
-    model, chart = reduction.model, reduction.chart
+    model, see = reduction.model, see or parameters_seen(reduction)
     cut = {name: (np.float64(e[0]), np.float64(e[-1])) for name, e in edges.items() if name in reduction.cut}
     windows = _Windows(tuple(edges), cut)
     parts = _parts(edges, model.group_dim, slab is not None)
@@ -87,12 +113,7 @@ def build_observer(
         rare = Rare(IDENTITIES, claims.observe, sums.update, claims.every)
 
     def observe(state):
-        params = state.position
-        scalars, charge = chart.scalars_of(params), model.moment_map(params)
-        home = jnp.asarray(True) if reduction.measured else chart.at_home(params)
-        terms = reduction.draw_terms_of(params)
-        # Of θ itself: a section is that of the home branch, outside which it need not be a number.
-        loss = terms.loss if reduction.measured else model.loss(params) / reduction.temperature
+        scalars, charge, home, terms, loss = see(state.position)
         here = home if slab is None else home & (jnp.linalg.norm(charge) < slab)
         draw = {
             "law": windows.counted(scalars, terms, loss, here),
@@ -105,7 +126,7 @@ def build_observer(
             "lowest": loss,
         }
         if reduction.measured:
-            draw["norm"] = half_square(params)
+            draw["norm"] = half_square(state.position)
         return draw if slab is None else draw | {"marginal": windows.counted(scalars, terms, loss, home)}
 
     return Observer(

@@ -41,7 +41,7 @@ class RunInfo:
 
     Attributes:
         chains, steps, draws: numbers of chains, of steps of each, of draws of all.
-        step_size: h, or η.
+        step_size: h, or η; None of draws of one's own.
         time: h × steps.
         threads: that ran the chains.
         wall_s: seconds of sampling.
@@ -55,8 +55,8 @@ class RunInfo:
     chains: int
     steps: int
     draws: int
-    step_size: float
-    time: float
+    step_size: float | None
+    time: float | None
     threads: int
     wall_s: float
     chain_steps_per_s: int
@@ -452,6 +452,7 @@ class Details(Protocol):
     Attributes:
         doubts: a tuple of its own reasons why no verdict is given, each a `Doubt`.
         independent: by epochs, the variance of each scalar under the law of batches drawn with replacement.
+        stationary: whether identities are those of a stationary law, not of steps.
     """
 
     def to_dict(self, result: Result) -> JsonObject:
@@ -480,7 +481,7 @@ class SgdDetails:
         noise: its kind.
         words: what it is called in a sentence.
         across: whether the noise lies across the orbits.
-        start: `own`, or `slice` where χ would take too long to decay.
+        start: `own`, or `slice` where χ would take too long to decay; `given`: that of draws of one's own is unknown.
         decay: predicted rate of χ per unit of t = nη, of its slowest component.
         balance: the χ that the noise leads to; None if to none.
         meter: the noise at the minimum.
@@ -558,6 +559,7 @@ class Result:
         details: what only this process has to say.
         identities: of the steps of the chains, each tested or not, and why not.
         learning: λ̂ at the run's temperature, or why there is none; None of a process without one.
+        against: of draws of one's own, what speaks against the law that they are said to have, and no other.
         trace: {"value": (chain, draw, scalar), "charge": (chain, draw, m), "energy" (ℓ/T), "potential" ((ℓ + C(s))/T),
             "counts": (chain, draw)}, thinned and capped; SGD: T = 1.
         checkpoints: the folder with the states of its stages, which `output.store.save` removes; None without.
@@ -590,6 +592,7 @@ class Result:
     details: Details | None
     trace: dict[str, np.ndarray]
     identities: tuple[Identity | Absent, ...] = ()
+    against: tuple[Doubt, ...] = ()
     checkpoints: Path | None = None
     learning: LearningCoefficient | Absent | None = None
 

@@ -151,7 +151,7 @@ def _traced(plan: Plan, sample: Sample, of: str) -> list[Doubt]:
     every = bool(np.all(draws == rows))
     doubts: list[Doubt] = []
     for i, scalar in enumerate(sample.scalars):
-        values = sample.trace_of(scalar)
+        values = np.asarray(sample.trace["value"])[..., i]
         summed = np.asarray(sample.window(scalar).counts)[:chains]
         own = np.stack([_binned(row[mask], plan.edges[scalar]) for row, mask in zip(values, kept, strict=True)])
         off = np.abs(summed - own).sum() if every else np.maximum(own - summed, 0).sum()
@@ -209,7 +209,7 @@ def _independence(sample: Sample, of: str) -> list[Doubt]:
             if p_value is not None and p_value < SELF_LEVEL:
                 text = f"chains{of} {which} are alike in {scalar} ({p_is(p_value)}): they are not independent"
                 doubts.append(Doubt("independence", text, p_value, SELF_LEVEL))
-        p_value = in_step(sample.trace_of(scalar))
+        p_value = in_step(sample.abreast(scalar))
         if p_value is not None and p_value < SELF_LEVEL:
             text = f"chains{of} move in {scalar} at the same times ({p_is(p_value)}): they are not independent"
             doubts.append(Doubt("independence", text, p_value, SELF_LEVEL))

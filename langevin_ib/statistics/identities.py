@@ -112,13 +112,19 @@ def _scale(about: About, size: float, square: float) -> float:
     return max(size, (0.0, square, float(np.sqrt(2.0 * size)) * square)[about.charges])
 
 
-def identity_doubts(results: Sequence[Identity | Absent], whose: str = "") -> list[Doubt]:
+def identity_doubts(results: Sequence[Identity | Absent], whose: str = "", *, stationary: bool = False) -> list[Doubt]:
     """Identities further off than five standard errors of a normal mean, Bonferroni over those tested.
 
     Args:
         results: of one ensemble.
         whose: the ensemble in words, behind the identity's name; empty for the run's own chains.
+        stationary: whether they are those of a stationary law, which say nothing of steps.
     """
+    claim = (
+        "the draws are not of the law that the settings name"
+        if stationary
+        else "the chains do not take the steps that the settings name"
+    )
     tested = [result for result in results if isinstance(result, Identity)]
     doubts = []
     for result in tested:
@@ -126,7 +132,7 @@ def identity_doubts(results: Sequence[Identity | Absent], whose: str = "") -> li
         if result.p_value < level:
             text = (
                 f"the identity {result.name}{whose} is {result.errors:+.1f} standard errors off zero (p = "
-                f"{result.p_value:.1g}): the chains do not take the steps that the settings name ({result.tests})"
+                f"{result.p_value:.1g}): {claim} ({result.tests})"
             )
             doubts.append(Doubt("identity", text, result.p_value, level))
     return doubts

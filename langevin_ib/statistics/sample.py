@@ -114,6 +114,8 @@ class Sample:
         still: of each chain, for how long it did not move.
         engine: how it was run.
         gaps: of the identities of its steps; None where nobody looked.
+        per_chain: batches that every chain is cut into, the units of all error bars, one behind the other; 1 where the
+            chains are the units.
     """
 
     scalars: tuple[str, ...]
@@ -125,6 +127,7 @@ class Sample:
     still: Stillness
     engine: Engine
     gaps: Gaps | None = None
+    per_chain: int = 1
 
     def window(self, scalar: str) -> WindowCounts:
         """Histogram of a scalar in each chain (of the draws on the slab, if there is one)."""
@@ -173,8 +176,31 @@ class Sample:
         return means, float(np.mean(np.asarray(moments.variance)[:, i]) + np.var(means))
 
     def trace_of(self, scalar: str) -> Float[np.ndarray, "traced draw"]:
-        """Kept draws of a scalar."""
+        """Kept draws of a scalar, a row for each chain, however it is cut."""
+        return self.of_chains(self._kept(scalar))
+
+    def of_chains(self, rows: np.ndarray) -> np.ndarray:
+        """Rows of the units as rows of the chains that they are of."""
+        return rows if self.per_chain == 1 else rows.reshape(-1, self.per_chain * rows.shape[1], *rows.shape[2:])
+
+    def abreast(self, scalar: str) -> np.ndarray:
+        """Kept draws of a scalar, of two chains at the same time in rows that follow each other."""
+        rows = self._kept(scalar)
+        if self.per_chain == 1:
+            return rows
+        pairs = len(rows) // self.per_chain // 2
+        each = rows[: 2 * pairs * self.per_chain].reshape(pairs, 2, self.per_chain, rows.shape[1])
+        return np.moveaxis(each, 1, 2).reshape(-1, rows.shape[1])
+
+    def _kept(self, scalar: str) -> Float[np.ndarray, "unit draw"]:
         return np.asarray(self.trace["value"])[..., self.scalars.index(scalar)]
+
+    def halves(self, scalar: str) -> tuple[np.ndarray, np.ndarray]:
+        """Window counts of the earlier and of the later half of the batches of every chain."""
+        counts = self.window(scalar).counts
+        each = counts.reshape(-1, self.per_chain, counts.shape[1])
+        first = self.per_chain // 2
+        return each[:, :first].reshape(-1, counts.shape[1]), each[:, first:].reshape(-1, counts.shape[1])
 
     def parts(self, scalar: str) -> tuple[Part, Part]:
         """Window counts before and in the last stretches, as few of them as make up a quarter of the run."""
