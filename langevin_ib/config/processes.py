@@ -10,6 +10,7 @@ from langevin_ib.config.kernels import INCREMENTS, KERNELS
 from langevin_ib.config.kinds import AUTO, BELOW_ONE, NON_NEGATIVE, POSITIVE, Extension, Laws, OneOf, Whole, YesNo
 from langevin_ib.config.noises import NOISES
 from langevin_ib.config.settings import Setting, Settings, setting
+from langevin_ib.config.value_schedules import SCHEDULE
 from langevin_ib.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ class ProcessSettings(Settings):
             confinement; one that does not, those that are not `gibbs_only`.
         mixing: what helps chains that hardly mix, beside more steps, as a doubt ends.
         finer: what helps steps that are too large.
+        scheduled: whether its steps take values that change along a run.
     """
 
     confine: ClassVar[str] = "stiff"
@@ -36,6 +38,7 @@ class ProcessSettings(Settings):
     gibbs: ClassVar[bool] = True
     mixing: ClassVar[str] = ""
     finer: ClassVar[str] = "a smaller step_size"
+    scheduled: ClassVar[bool] = False
 
     def settled(self, config: RunConfig) -> ProcessSettings:
         """With what the choices of the configuration imply filled in.
@@ -62,8 +65,12 @@ class LangevinSettings(ProcessSettings):
     """Langevin dynamics at T = σ²/β."""
 
     mixing: ClassVar[str] = ", a lower beta or a larger step_size"
+    scheduled: ClassVar[bool] = True
 
     beta: float = setting(10.0, "inverse temperature β", POSITIVE, group="model")
+    beta_schedule: str | None = setting(
+        None, "β at each step, in place of one beta", SCHEDULE, group="model", changes="beta"
+    )
     sigma: float = setting(1.0, "noise level σ; the temperature is T = σ²/β", POSITIVE, group="model")
     integrator: str | Auto = setting(
         AUTO,
@@ -116,12 +123,24 @@ class LangevinSettings(ProcessSettings):
         elif settled.increments not in (AUTO, *kernel.increments):
             wanted = f"{' or '.join(kernel.increments)} with integrator {settled.integrator}"
             raise ConfigError("increments", wanted, settled.increments)
-        if not (self.sigma < 1e100 and 1e-8 <= self.temperature <= 1e8):
+        for name in config.schedules:
+            if not kernel.scheduled:
+                wanted = f"left out with integrator {settled.integrator}, whose chains sample one law from the start"
+                raise ConfigError(f"{name}_schedule", wanted, getattr(config, f"{name}_schedule"))
+        self._check_temperature(config)
+        return settled
+
+    def _check_temperature(self, config: RunConfig) -> None:
+        in_range = "such that T = sigma²/beta lies in [1e-8, 1e8]"
+        if "beta" in config.schedules:
+            betas = config.schedules["beta"].range(0, config.last_step)
+            if not (self.sigma < 1e100 and all(1e-8 <= self.sigma**2 / beta <= 1e8 for beta in betas)):
+                raise ConfigError("beta_schedule", in_range, f"{self.beta_schedule} with sigma {self.sigma:g}")
+        elif not (self.sigma < 1e100 and 1e-8 <= self.temperature <= 1e8):
             of_sigma = "sigma" in config.given and "beta" not in config.given
             name, other = ("sigma", "beta") if of_sigma else ("beta", "sigma")
             got = f"{getattr(self, name):g} with {other} {getattr(self, other):g}"
-            raise ConfigError(name, "such that T = sigma²/beta lies in [1e-8, 1e8]", got)
-        return settled
+            raise ConfigError(name, in_range, got)
 
     @property
     def temperature(self) -> float:
@@ -139,6 +158,7 @@ class SgdSettings(ProcessSettings):
     gibbs: ClassVar[bool] = False
     mixing: ClassVar[str] = " or a larger lr, and where they collapse a smaller lr or less noise"
     finer: ClassVar[str] = "a smaller lr"
+    scheduled: ClassVar[bool] = True
 
     noise: str = setting(
         "label",
@@ -148,6 +168,7 @@ class SgdSettings(ProcessSettings):
         Extension("noise", tuple(NOISES)),
     )
     lr: float | Auto = setting(AUTO, "learning rate η; auto: 0.01 (1 − μ)/curvature", POSITIVE, auto=True, shown="")
+    lr_schedule: str | None = setting(None, "η at each step, in place of one lr", SCHEDULE, changes="lr")
     label_noise: float | Auto = setting(
         AUTO,
         "s, noise on the labels; auto: 2.8√(n/w) for n examples of weight w with label, 0 with others",
@@ -178,6 +199,8 @@ class SgdSettings(ProcessSettings):
             raise ConfigError("label_noise", f"a positive number with noise {self.noise}", label_noise)
         if "momentum" not in noise.takes and self.momentum:
             raise ConfigError("momentum", f"left out with noise {self.noise}{noise.why_no_momentum}", self.momentum)
+        if "lr" in config.schedules and not noise.scheduled:
+            raise ConfigError("lr_schedule", f"left out with noise {self.noise}{noise.why_no_momentum}", self.lr_schedule)
         if "replacement" not in noise.takes and not self.replacement:
             raise ConfigError("replacement", f"yes with noise {self.noise}", "no")
         return self.changed(**implied)

@@ -6,6 +6,7 @@ ask of it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
@@ -98,13 +99,13 @@ class Target:
 
     Attributes:
         potential: V.
-        temperature: T, not negative.
+        temperature: T, not negative; an array of a step whose T is another than the last one's.
         like: a parameter pytree whose shapes and dtype the noise takes.
         moment_map: χ, for kernels that hold their chains at χ = 0.
     """
 
     potential: Potential
-    temperature: float
+    temperature: Any
     like: Params
     moment_map: MomentMap
 
@@ -198,6 +199,11 @@ def refuse_task(task: PyTree) -> None:
     """
     if task is not None:
         raise ValueError("all chains of this kernel share one potential: it takes no tasks")
+
+
+def root(x: Any) -> Any:
+    """√x: of a number a number, of an array, as of a temperature that changes from step to step, an array."""
+    return math.sqrt(x) if isinstance(x, int | float) else jnp.sqrt(x)
 
 
 class LangevinInfo(NamedTuple):

@@ -36,6 +36,7 @@ from langevin_ib.runs.result import (
     StepCheck,
     WindowShare,
 )
+from langevin_ib.runs.scheduled import with_moves
 from langevin_ib.session import STREAM
 from langevin_ib.statistics import compare, energy
 from langevin_ib.statistics.coefficient import Coefficient
@@ -116,6 +117,7 @@ def judge(prepared: Prepared, draws: Draws, details: Details | None = None) -> R
         details=details,
         trace=dict(sample.trace),
         identities=identities,
+        schedule=with_moves(prepared.schedule, plan.config, plan.schedule, sample),
     )
 
 

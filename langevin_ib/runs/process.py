@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from langevin_ib.config.run import RunConfig
     from langevin_ib.runs.plan import Plan
     from langevin_ib.runs.predictions import SampledPredictions
-    from langevin_ib.runs.result import Details, LawReference
+    from langevin_ib.runs.result import Details, LawReference, ScheduleInfo
     from langevin_ib.session import Session
 
 
@@ -39,6 +39,7 @@ class Prepared:
         law_reference: what the summary says of them.
         remedy: what is said, besides, where no draw falls into a window.
         own: what else the process needs to draw.
+        schedule: what is judged where values change along the run; None where none does.
     """
 
     plan: Plan
@@ -53,6 +54,7 @@ class Prepared:
     law_reference: LawReference | None = None
     remedy: tuple[str, ...] = ()
     own: Any = None
+    schedule: ScheduleInfo | None = None
 
 
 @dataclass(frozen=True)

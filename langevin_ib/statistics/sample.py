@@ -106,6 +106,7 @@ class Sample:
         still: of each chain, for how long it did not move.
         engine: how it was run.
         gaps: of the identities of its steps; None where nobody looked.
+        earlier: stretches before those that are judged, of which nothing else here knows.
     """
 
     scalars: tuple[str, ...]
@@ -117,6 +118,7 @@ class Sample:
     still: Stillness
     engine: Engine
     gaps: Gaps | None = None
+    earlier: tuple[Stretch, ...] = ()
 
     def window(self, scalar: str) -> WindowCounts:
         """Histogram of a scalar in each chain (of the draws on the slab, if there is one)."""

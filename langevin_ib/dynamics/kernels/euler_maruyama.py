@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -20,6 +19,7 @@ from langevin_ib.dynamics.kernel import (
     gaussian_mean,
     normal_like,
     refuse_task,
+    root,
 )
 from langevin_ib.models.base import Params
 
@@ -40,7 +40,7 @@ def euler_maruyama(potential: Potential, like: Params, *, temperature: float, st
         step_size: h > 0.
     """
     step_size = float(step_size)  # a NumPy scalar would promote a float32 chain to float64
-    amplitude = math.sqrt(2.0 * step_size * temperature)
+    amplitude = root(2.0 * step_size * temperature)
 
     def init(params: Params, task: PyTree) -> EulerMaruyamaState:
         refuse_task(task)

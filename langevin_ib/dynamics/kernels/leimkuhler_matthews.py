@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -22,6 +21,7 @@ from langevin_ib.dynamics.kernel import (
     gaussian_mean,
     normal_like,
     refuse_task,
+    root,
 )
 from langevin_ib.models.base import Params
 
@@ -42,7 +42,7 @@ def leimkuhler_matthews(potential: Potential, like: Params, *, temperature: floa
     Source: Leimkuhler & Matthews, Appl. Math. Res. eXpress 2013(1), 34–56 (2013).
     """
     step_size = float(step_size)
-    amplitude = math.sqrt(0.5 * step_size * temperature)
+    amplitude = root(0.5 * step_size * temperature)
 
     def init(params: Params, task: PyTree) -> LeimkuhlerMatthewsState:
         refuse_task(task)
