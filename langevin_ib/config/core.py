@@ -104,7 +104,9 @@ class ChainSettings(Settings):
         follows=("sampler",),
     )
     from_run: str | None = setting(
-        None, "folder of a finished run of the same model, whose chains' ends are these chains' starts", Text("a folder", "RUN")
+        None,
+        "folder of a finished run of the same model, whose chains' ends are these chains' starts",
+        Text("a folder", "RUN"),
     )
     from_cyclic: bool | None = setting(
         None, "a run of more chains than that takes its ends again and again", YesNo(), shown="no"

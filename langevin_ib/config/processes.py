@@ -31,6 +31,7 @@ class ProcessSettings(Settings):
         mixing: what helps chains that hardly mix, beside more steps, as a doubt ends.
         finer: what helps steps that are too large.
         scheduled: whether its steps take values that change along a run.
+        continues: whether its chains can begin where those of another run ended.
     """
 
     confine: ClassVar[str] = "stiff"
@@ -39,6 +40,7 @@ class ProcessSettings(Settings):
     mixing: ClassVar[str] = ""
     finer: ClassVar[str] = "a smaller step_size"
     scheduled: ClassVar[bool] = False
+    continues: ClassVar[bool] = False
 
     def settled(self, config: RunConfig) -> ProcessSettings:
         """With what the choices of the configuration imply filled in.
@@ -66,6 +68,7 @@ class LangevinSettings(ProcessSettings):
 
     mixing: ClassVar[str] = ", a lower beta or a larger step_size"
     scheduled: ClassVar[bool] = True
+    continues: ClassVar[bool] = True
 
     beta: float = setting(10.0, "inverse temperature β", POSITIVE, group="model")
     beta_schedule: str | None = setting(
@@ -127,6 +130,9 @@ class LangevinSettings(ProcessSettings):
             if not kernel.scheduled:
                 wanted = f"left out with integrator {settled.integrator}, whose chains sample one law from the start"
                 raise ConfigError(f"{name}_schedule", wanted, getattr(config, f"{name}_schedule"))
+        if config.from_run is not None and kernel.adjusted:
+            wanted = f"left out with integrator {settled.integrator}, whose chains move while their step is tuned"
+            raise ConfigError("from_run", wanted, config.from_run)
         self._check_temperature(config)
         return settled
 
@@ -159,6 +165,7 @@ class SgdSettings(ProcessSettings):
     mixing: ClassVar[str] = " or a larger lr, and where they collapse a smaller lr or less noise"
     finer: ClassVar[str] = "a smaller lr"
     scheduled: ClassVar[bool] = True
+    continues: ClassVar[bool] = True
 
     noise: str = setting(
         "label",
@@ -200,7 +207,9 @@ class SgdSettings(ProcessSettings):
         if "momentum" not in noise.takes and self.momentum:
             raise ConfigError("momentum", f"left out with noise {self.noise}{noise.why_no_momentum}", self.momentum)
         if "lr" in config.schedules and not noise.scheduled:
-            raise ConfigError("lr_schedule", f"left out with noise {self.noise}{noise.why_no_momentum}", self.lr_schedule)
+            raise ConfigError(
+                "lr_schedule", f"left out with noise {self.noise}{noise.why_no_momentum}", self.lr_schedule
+            )
         if "replacement" not in noise.takes and not self.replacement:
             raise ConfigError("replacement", f"yes with noise {self.noise}", "no")
         return self.changed(**implied)

@@ -107,6 +107,10 @@ class RunConfig(ChoiceSettings, ChainSettings, ComparisonSettings):
                 object.__setattr__(self, name, declared.sized[many] // dear)
         self._check_confinement(given)
         self._settle_schedules(records)
+        if self.from_run is not None and not self.process.continues:
+            raise ConfigError("from_run", f"left out with sampler {self.sampler}", self.from_run)
+        if self.from_cyclic is not None and self.from_run is None:
+            raise ConfigError("from_cyclic", "left out without from_run", self.from_cyclic)
         records["process"] = self.process.settled(self)
         if isinstance(self.burn_in, int) and isinstance(self.steps, int) and self.burn_in >= self.steps:
             raise ConfigError("burn_in", f"below steps ({self.steps})", self.burn_in)

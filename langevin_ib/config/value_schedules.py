@@ -30,6 +30,7 @@ FORMS = {
     "steps": "steps V1 N1 V2 N2 … VK, N1 < N2 < …",
     "restarts": "restarts START END PERIOD CYCLES",
 }
+KNOWN = f"one of {', '.join(FORMS)} with its numbers, as {FORMS['linear']}"
 LONGEST = 2**30  # steps; a companion at h/2 takes twice as many
 ENDLESS = 2  # numbers of `inverse` without an end
 
@@ -141,7 +142,7 @@ def read_schedule(text: str) -> ValueSchedule:
     """
     name, *words = text.split() or [""]
     if name not in FORMS:
-        raise ValueError(f"{', '.join(FORMS)} with its numbers, as {FORMS['linear']}")
+        raise ValueError(KNOWN)
     numbers = [finite(number(word)) for word in words]
     schedule = ValueSchedule(name, tuple(x for x in numbers if x is not None))
     if len(schedule.numbers) != len(words) or not _fits(name, len(words)):
@@ -169,7 +170,7 @@ class ScheduleKind(Kind):
 
     def check(self, name: str, value: Any, auto: str) -> str:
         if not isinstance(value, str):
-            raise ConfigError(name, f"{', '.join(FORMS)} with its numbers, as {FORMS['linear']}", value)
+            raise ConfigError(name, KNOWN, value)
         try:
             return str(read_schedule(value))
         except ValueError as error:

@@ -72,7 +72,9 @@ def _optax(schedule: ValueSchedule) -> optax.Schedule:
     return optax.join_schedules([once] * cycles, [period * (k + 1) for k in range(cycles - 1)])
 
 
-def scheduled_kernel(kind: KernelKind, settings: KernelSettings, target_at: Callable[[Any], Target], h: float) -> Kernel:
+def scheduled_kernel(
+    kind: KernelKind, settings: KernelSettings, target_at: Callable[[Any], Target], h: float
+) -> Kernel:
     """The kernel of a kind whose step n is that of a kernel for the target `target_at(n)`.
 
     Args:

@@ -49,6 +49,16 @@ class Ends:
         return jax.random.fold_in(key, np.uint32(seen))
 
 
+def check_from(config: RunConfig, model: Model) -> None:
+    """Before any draw: that a run whose ends are to be starts, if one is named, has them.
+
+    Raises:
+        ConfigError: as `ends_of`.
+    """
+    if config.from_run is not None:
+        ends_of(config, model)
+
+
 def ends_of(config: RunConfig, model: Model) -> Ends:
     """Where the chains of the run that a configuration goes on from ended.
 
@@ -66,7 +76,9 @@ def ends_of(config: RunConfig, model: Model) -> Ends:
     theirs = RunConfig.from_dict(dict(read_settings(folder / CONFIG)))
     _check_same(config, theirs, folder)
     if not state.is_file():
-        raise ConfigError(OPTION, "a run that keeps where its chains ended", f"{folder}, which has no {STATE}/{state.name}")
+        raise ConfigError(
+            OPTION, "a run that keeps where its chains ended", f"{folder}, which has no {STATE}/{state.name}"
+        )
     saved = read_saved(state)
     if isinstance(saved, str):
         raise ConfigError(OPTION, "a run whose state can be read", f"{state}: {saved}")
@@ -119,4 +131,3 @@ def _positions(leaves: list[np.ndarray], blocks: int, model: Model, chains: int)
         return None
     _, treedef = jax.tree.flatten(like)
     return jax.tree.unflatten(treedef, whole)
-

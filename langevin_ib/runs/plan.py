@@ -276,9 +276,7 @@ def _resolve_dynamics(
     return config
 
 
-def _where_hottest(
-    config: RunConfig, points: np.ndarray, middle: np.ndarray, safety: float
-) -> list[tuple[float, str]]:
+def _where_hottest(config: RunConfig, points: np.ndarray, middle: np.ndarray, safety: float) -> list[tuple[float, str]]:
     """The step, and its bound, at the hottest and stiffest that a schedule makes the run; none if it is none.
 
     Of one coordinate in the window of that temperature, of many at the points of the law that is judged.

@@ -144,7 +144,11 @@ class ScheduleInfo:
         return (
             f"{each}, while draws are taken: those of the last stretch are judged, steps {self.steps[0]} to "
             f"{self.steps[1]}, at the values in its middle, {values}; over it the law moves by "
-            + (f"TV {self.shift:.3g}" if self.shift is not None else f"an unknown distance, values by {self.change:.2g}")
+            + (
+                f"TV {self.shift:.3g}"
+                if self.shift is not None
+                else f"an unknown distance, values by {self.change:.2g}"
+            )
         )
 
 

@@ -25,6 +25,7 @@ from langevin_ib.geometry import contract
 from langevin_ib.laws import Formula, Reduction, bin_masses
 from langevin_ib.laws.draws import LawDraws
 from langevin_ib.laws.law import LawKind, law_kind, law_kinds, weighed_kinds
+from langevin_ib.runs.ends import check_from
 from langevin_ib.runs.judge import say_alike
 from langevin_ib.runs.plan import Plan, build_reduction, resolve, resolve_many, say_slice
 from langevin_ib.runs.predictions import Predictions, SampledPredictions, quadrature, sampled
@@ -51,6 +52,7 @@ def prepare(config: RunConfig, session: Session) -> Prepared:
     """
     session.report("planning")
     reduction = build_reduction(config)
+    check_from(config, reduction.model)
     _compile_ahead(config, reduction)
     contract.check_model(reduction.model, key_of(config, "check"))
     say_slice(config, reduction)

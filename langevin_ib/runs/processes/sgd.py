@@ -28,12 +28,13 @@ from langevin_ib.dynamics.descent import check_covariance, sgd
 from langevin_ib.dynamics.kernels.euler_maruyama import euler_maruyama
 from langevin_ib.dynamics.meter import NoiseReport, measure
 from langevin_ib.dynamics.noise import Noise, gradient_noise, memory_factor
+from langevin_ib.dynamics.schedules import value_of
 from langevin_ib.ensemble.records import Limit, Schedule, Stage, octaves
 from langevin_ib.ensemble.runner import run_ensemble, starting_points
 from langevin_ib.errors import ConfigError, LawError
 from langevin_ib.geometry import contract
 from langevin_ib.geometry.charges import ChargeBalance, charge_balance
-from langevin_ib.laws import Law, Reduction, fitted, formula
+from langevin_ib.laws import Law, Reduction, bin_masses, fitted, formula
 from langevin_ib.laws.base import on_host
 from langevin_ib.laws.sgd import Descent, OwnError
 from langevin_ib.models import Params
@@ -47,13 +48,22 @@ from langevin_ib.runs.descent_laws import (
     laws_within,
     say_collapse,
 )
+from langevin_ib.runs.ends import check_from, ends_of
 from langevin_ib.runs.identities import descent_claims
 from langevin_ib.runs.observe import build_observer, sample_of
 from langevin_ib.runs.plan import Plan, build_reduction, say_slice
 from langevin_ib.runs.process import Draws, Prepared, Process
 from langevin_ib.runs.quotient import sample_mala
-from langevin_ib.runs.result import ChargeSummary, SgdDetails
+from langevin_ib.runs.result import ChargeSummary, ScheduleInfo, SgdDetails
 from langevin_ib.runs.sampling import RUNAWAY_STARTS, check_sample
+from langevin_ib.runs.scheduled import (
+    LEAST_RATE,
+    described,
+    hottest,
+    recorded,
+    say_judged,
+    schedule_doubts,
+)
 from langevin_ib.runs.steps import POINTS, check_spacing
 from langevin_ib.runs.windows import (
     Window,
@@ -109,6 +119,7 @@ class ResolvedDescent:
         balanced: whether chains start on the slice.
         balance: the predicted balance of χ near the minimum, and its rate per unit of nη/(1 − μ); None without one.
         doubts: reasons not to trust the fitted laws.
+        changing: what is judged where η or λ changes along the run.
     """
 
     config: RunConfig
@@ -126,6 +137,7 @@ class ResolvedDescent:
     balanced: bool
     balance: ChargeBalance | None
     doubts: list[Doubt]
+    changing: ScheduleInfo | None = None
 
     @property
     def plan(self) -> Plan:
@@ -184,11 +196,12 @@ def prepare(config: RunConfig, session: Session) -> Prepared:
     session.report("planning")
     resolved = resolve_descent(config, lambda name: session.stage(config, name))
     family = resolved.family
+    say_judged(resolved.changing)
     return Prepared(
         plan=resolved.plan,
         candidates=(*candidates(resolved.own, resolved.edges), *(() if family is None else family.candidates)),
         missing=tuple(resolved.missing),
-        doubts=tuple(resolved.doubts),
+        doubts=(*schedule_doubts(resolved.changing, config.margin), *resolved.doubts),
         coefficient=lambda statistic: Absent("c", NO_COEFFICIENT),
         share=lambda scalar: None,
         stationary=bool(resolved.laws or resolved.own.maps),
@@ -196,6 +209,7 @@ def prepare(config: RunConfig, session: Session) -> Prepared:
         at_rest=family is None,
         remedy=tuple(resolved.missing),
         own=resolved,
+        schedule=resolved.changing,
     )
 
 
@@ -275,7 +289,29 @@ def resolve_descent(config: RunConfig, stage: Callable[[str], Stage]) -> Resolve
         balanced=balanced,
         balance=balance,
         doubts=doubts,
+        changing=described(
+            schedule_config,
+            schedule,
+            1.0 / (max(float(rates.min()), LEAST_RATE) * descent.lr),
+            lambda first, last: _moved(own, descent, middle, edges, (first, last)),
+        ),
     )
+
+
+def _moved(
+    own: OwnLaws, descent: Descent, middle: np.ndarray, edges: dict[str, np.ndarray], ends: tuple[RunConfig, RunConfig]
+) -> float | None:
+    """Total variation between the laws (S) at two learning rates; None where there are none, or the decay differs."""
+    if own.coordinates is None or ends[0].weight_decay != ends[1].weight_decay:
+        return None
+    masses = []
+    for config in ends:
+        lr = float(config.lr or 0) / (1.0 - float(config.momentum or 0))
+        laws = build_laws(replace(descent, lr=lr), middle, plain=False).coordinates
+        if laws is None:
+            return None
+        masses.append({name: bin_masses(law.law(*edges[name][[0, -1]]), edges[name]) for name, law in laws.items()})
+    return max(0.5 * float(np.abs(masses[0][name] - masses[1][name]).sum()) for name in edges)
 
 
 def at_minimum(config: RunConfig) -> AtMinimum:
@@ -285,6 +321,7 @@ def at_minimum(config: RunConfig) -> AtMinimum:
         ConfigError, ModelError, LawError: as `langevin_ib.run`.
     """
     reduction = build_reduction(config, temperature=1.0)
+    check_from(config, reduction.model)
     contract.check_model(reduction.model, key_of(config, "check"))
     say_slice(config, reduction)
     if reduction.model.group_dim == 0:
@@ -428,11 +465,13 @@ def _build_schedule(
     lr = descent.lr
     slowest = max(float(rates.min()), 1e-3 * float(rates.max()))
     relaxation = slowest * lr
+    changing = 0 if config.stretch else max((of.length or 0 for of in config.schedules.values()), default=0)
     if config.momentum:  # a coordinate that oscillates comes down no faster than its velocity
         relaxation = min(relaxation, -0.5 * float(np.log(config.momentum)))
     needed = DECAY / (decay * lr) if decay > 0 else np.inf
     balanced = needed > LONGEST_DECAY and noisy  # without noise the decay of χ is all that a run shows
-    burn_in = int(np.ceil(max(needed if needed <= LONGEST_DECAY else 0.0, RELAXATIONS["burn_in"] / relaxation)))
+    settling = int(np.ceil(max(needed if needed <= LONGEST_DECAY else 0.0, RELAXATIONS["burn_in"] / relaxation)))
+    burn_in = changing + settling
     thin = config.thin
     if thin == AUTO:
         thin = max(1, round(THIN_INTERVAL / (float(rates.max()) * lr)))
@@ -442,7 +481,7 @@ def _build_schedule(
     if isinstance(steps, str):
         steps = burn_in + int(np.clip(RELAXATIONS["records"] / relaxation, *STEPS_RANGE))
     elif config.burn_in == AUTO:
-        burn_in = min(burn_in, steps // 2)
+        burn_in = 0 if config.stretch else changing + min(settling, (steps - changing) // 2)
     if steps > MOST_STEPS and isinstance(config.steps, str):
         raise ConfigError("lr", f"large enough for a run of {MOST_STEPS:g} steps (or give steps)", f"{lr:g}")
     thin = int(min(int(thin), max(1, (steps - burn_in) // 10)))
@@ -450,7 +489,7 @@ def _build_schedule(
     if records < 2:
         raise ConfigError("steps", f"at least burn_in + 2 thin = {burn_in + 2 * thin}", steps)
     settled = config.replace(steps=steps, burn_in=burn_in, thin=thin)
-    return settled, Schedule(burn_in, thin, records, octaves(records)), balanced
+    return settled, recorded(settled, Schedule(burn_in, thin, records, octaves(records))), balanced
 
 
 def _fitted_family(config: RunConfig, at_temperature: Reduction, own: Mapping[str, Windowed] | None, stage):
@@ -506,10 +545,16 @@ def draw(prepared: Prepared, session: Session) -> Draws:
             return params
         return chart.section(chart.of(chart.start_within({}, key)))
 
-    starts = starting_points(init, key_of(config, "starts"), config.chains, dtype)
+    key = key_of(config, "chains")
+    if config.from_run is None:
+        starts = starting_points(init, key_of(config, "starts"), config.chains, dtype)
+    else:
+        ended = ends_of(config, model)
+        starts, key = ended.starts(dtype), ended.key(key)
     potential = reduction.confinement.potential(model)
     highest = float(jax.jit(lambda xs: jnp.max(jax.lax.map(potential, xs, batch_size=1024)))(starts))
-    noisy = float(resolved.meter.trace) * float(config.lr or 0)
+    steepest = hottest(config) or config
+    noisy = float(resolved.meter.trace) * float(steepest.lr or 0)
     highest_allowed = RUNAWAY_STARTS * (highest + noisy + 1e-12)
     remedy = "; ".join(["use a smaller lr, or less noise", *resolved.missing])
     # The noise again from the settings: the chains' own is `resolved.descent`'s.
@@ -520,18 +565,21 @@ def draw(prepared: Prepared, session: Session) -> Draws:
     if resolved.descent.noise.record.constant:
         kernel = euler_maruyama(potential, like, temperature=resolved.meter.temperature, step_size=lr)
     else:
-        momentum, decay = float(config.momentum or 0), float(config.weight_decay or 0)
-        kernel = sgd(model, like, noise=resolved.descent.noise, lr=lr, momentum=momentum, weight_decay=decay)
+        values = {name: value_of(of, jax.tree.leaves(like)[0].dtype) for name, of in config.schedules.items()}
+        settings = {"lr": lr, "weight_decay": float(config.weight_decay or 0)} | values
+        momentum = float(config.momentum or 0)
+        kernel = sgd(model, like, noise=resolved.descent.noise, momentum=momentum, **settings)
     result = run_ensemble(
         kernel,
         starts,
         observer,
-        key=key_of(config, "chains"),
+        key=key,
         schedule=resolved.schedule,
         limit=Limit(lr, lambda params: potential(params) > highest_allowed, remedy),
         stage=stage,
     )
-    sample, charge = sample_of(result, observer, plan.scalars, claims), np.asarray(jax.vmap(model.moment_map)(starts))
+    sample = sample_of(result, observer, plan.scalars, claims, resolved.schedule)
+    charge = np.asarray(jax.vmap(model.moment_map)(starts))
     wall = time.perf_counter() - began
     check_sample(plan, sample, prepared.remedy)
     return Draws(sample, lr, wall, starts=charge)
