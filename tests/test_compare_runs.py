@@ -310,7 +310,7 @@ def test_what_is_no_run_is_refused_in_one_line_and_nothing_is_written(tmp_path, 
     (old / "summary.json").write_text(json.dumps(summary_of() | {"schema_version": 2}))
     (study / "summary.json").write_text(json.dumps({"schema_version": 3, "study": "fig5"}))
     (damaged / "summary.json").write_text("{")
-    (lacking / "summary.json").write_text(json.dumps({"schema_version": 4, "config": {}}))
+    (lacking / "summary.json").write_text(json.dumps({"schema_version": 5, "config": {}}))
     (tmp_path / "file").write_text("x")
     (tmp_path / "empty").mkdir()
     saved(tmp_path / "runs", "uv-1")

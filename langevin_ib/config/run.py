@@ -243,15 +243,20 @@ class RunConfig(ChoiceSettings, ChainSettings, ComparisonSettings):
         >>> RunConfig(beta_schedule="linear 1 100 20000", steps=10_000).stretch
         (9000, 10000)
         """
-        schedules, ruled = self.schedules, isinstance(self.burn_in, str)
-        until = self.burn_in if not ruled else self.steps - 1 if isinstance(self.steps, int) else None
-        if all(s.length is not None if until is None else s.ends_within(until) for s in schedules.values()):
+        schedules, steps, burn_in = self.schedules, self.steps, self.burn_in
+        if isinstance(burn_in, int):
+            settled = all(schedule.ends_within(burn_in) for schedule in schedules.values())
+        elif isinstance(steps, int):
+            settled = all(schedule.ends_within(steps - 1) for schedule in schedules.values())
+        else:
+            settled = all(schedule.length is not None for schedule in schedules.values())
+        if settled:
             return None
-        if not isinstance(self.steps, int):
+        if not isinstance(steps, int):
             name = next(iter(schedules))
-            raise ConfigError("steps", f"given with a {name}_schedule that goes on while draws are taken", self.steps)
-        first = self.steps - max(1, self.steps // LAST_SHARE)
-        return max(first, 0 if ruled else int(self.burn_in)), self.steps
+            raise ConfigError("steps", f"given with a {name}_schedule that goes on while draws are taken", steps)
+        first = steps - max(1, steps // LAST_SHARE)
+        return max(first, burn_in if isinstance(burn_in, int) else 0), steps
 
     def judged_value(self, name: str) -> float:
         """The value of a schedule that laws and rules go by: its end, or that in the middle of the last stretch.

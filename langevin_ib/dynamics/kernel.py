@@ -24,6 +24,7 @@ from langevin_ib.models.base import Params
 
 Potential = Callable[[Params], Float[Array, ""]]
 MomentMap = Callable[[Params], Float[Array, " m"]]
+Temperature = float | Float[Array, ""]
 # (φ, state, task) ↦ E[φ(θ′) | state] for a quadratic φ, a number or (k,) of them.
 MeanAfter = Callable[[Callable[[Params], Float[Array, "..."]], Any, PyTree], Float[Array, "..."]]
 
@@ -105,7 +106,7 @@ class Target:
     """
 
     potential: Potential
-    temperature: Any
+    temperature: Temperature
     like: Params
     moment_map: MomentMap
 
@@ -183,7 +184,7 @@ def kernel_kind(name: str) -> KernelKind:
     return record("kernel", name, KernelKind)
 
 
-def gaussian_mean(phi: Callable[[Params], Float[Array, "..."]], mean: Params, variance: float) -> Float[Array, "..."]:
+def gaussian_mean(phi: Callable[[Params], Float[Array, "..."]], mean: Params, variance: Any) -> Float[Array, "..."]:
     """E φ(m + √v ζ) = φ(m) + ½ v tr D²φ, ζ ~ N(0, I), of a quadratic φ; of a `Smoothed` as it says itself."""
     if isinstance(phi, Smoothed):
         return phi.over_normals(mean, variance)

@@ -1,7 +1,7 @@
-"""Values that change along a run, as functions of a step's number inside a compiled program; and kernels that take them.
+"""Values that change along a run, as functions of a step's number in a compiled program; and kernels that take them.
 
-The value of a `ValueSchedule` at step n is made of optax's schedules. A kernel of Langevin dynamics whose temperature or
-potential changes is the same kernel, built at every step with that step's numbers: what it carries is its own state and n.
+The value of a `ValueSchedule` at step n is made of optax's schedules. A kernel of Langevin dynamics whose temperature
+or potential changes is the same kernel, built at every step with that step's numbers: it carries its own state and n.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, PyTree
@@ -93,8 +92,3 @@ def scheduled_kernel(
         return ScheduledState(inner, state.n + 1), info
 
     return Kernel(begun.draw, init, step, increments=begun.increments)
-
-
-def like_position(params: Params) -> Any:
-    """The type of floats of a chain."""
-    return jax.tree.leaves(params)[0].dtype

@@ -1,7 +1,7 @@
 """Where the chains of a finished run ended, for the chains of another to begin there.
 
-The run's folder keeps the state of its chains (`state/sampling.npz`), that of the last step; a block's holds what drives
-its chains first, then their positions, leaf by leaf.
+The run's folder keeps the state of its chains after the last step (`state/sampling.npz`): of each block first what
+drives its chains, in whole numbers, then their positions, leaf by leaf.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Key
 
@@ -39,13 +40,13 @@ class Ends:
 
     def starts(self, dtype: Any) -> Params:
         """In the precision of the chains that begin there."""
-        return jax.tree.map(lambda leaf: jax.numpy.asarray(leaf, dtype), self.positions)
+        return jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), self.positions)
 
     def key(self, key: Key[Array, ""]) -> Key[Array, ""]:
         """Another key than that of the run itself, whose random numbers these chains have seen: by where they stand."""
         seen = 0
         for leaf in jax.tree.leaves(self.positions):
-            seen = zlib.crc32(np.ascontiguousarray(leaf).tobytes(), seen)
+            seen = zlib.crc32(np.asarray(leaf).tobytes(), seen)
         return jax.random.fold_in(key, np.uint32(seen))
 
 
@@ -126,8 +127,8 @@ def _positions(leaves: list[np.ndarray], blocks: int, model: Model, chains: int)
         found.append(parts)
     if not found:
         return None
-    whole = [np.concatenate(parts)[:chains] for parts in zip(*found, strict=True)]
-    if any(len(part) != chains or not np.isfinite(part).all() for part in whole):
+    whole = [jnp.asarray(np.concatenate(parts)[:chains]) for parts in zip(*found, strict=True)]
+    if any(len(part) != chains or not bool(jnp.isfinite(part).all()) for part in whole):
         return None
     _, treedef = jax.tree.flatten(like)
     return jax.tree.unflatten(treedef, whole)

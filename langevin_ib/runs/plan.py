@@ -9,8 +9,10 @@ thin       a draw every 0.25/ω (unconfined: 0.05/ω, for a visit to the slab is
            the information.
            Above ten it is a multiple of ten, which a word of increments serves whole.
 increments four-point where h ω ≤ 1/16, else normal; normal where the kernel takes no other.
-burn_in    a fifth of the steps, of those after the last one at which a schedule changes a value. Without confinement, where no stationary law is waited for, 1/32 of them, or as long
-           as the reduced loss needs to settle: 8/ω, ω its smallest curvature at the same point, but no more than 1/4.
+burn_in    a fifth of the steps; where a schedule changes a value, of those after its last change, behind it (what is
+           judged where it goes on longer: `scheduled.py`). Without confinement, where no stationary law is waited for,
+           1/32 of them, or as long as the reduced loss needs to settle: 8/ω, ω its smallest curvature at the same
+           point, but no more than 1/4.
 slab       a share of z_hi (of the largest scalar's, with many coordinates) times the dimension of the group; which
            share the confinement says, and the kernel how it wants its step and its draws spaced.
 """
@@ -258,7 +260,8 @@ def _resolve_dynamics(
     because = ""
     if config.step_size == AUTO and kernel.tuning is None:
         step, because = step_size_of(config, reduction, points, middle, kernel.stability)
-        step, because = min((step, because), *_where_hottest(config, points, middle, kernel.stability))
+        bounds = [(step, because), *_where_hottest(config, points, middle, kernel.stability)]
+        step, because = min(bounds, key=lambda bound: bound[0])
         config = config.replace(step_size=rounded(step))
     if not because:
         check_precision(config, reduction, points)

@@ -214,8 +214,8 @@ def schedule_doubts(info: ScheduleInfo | None, margin: float) -> list[Doubt]:
     if info.lag is not None and not info.lag <= margin:
         share = "by more than all of it" if info.lag > 1.0 else f"by {info.lag:.2g} of it"
         text = (
-            f"a value changes {share} while the slowest coordinate relaxes ({info.relaxation:.3g} steps), more than the "
-            f"margin, {margin:g}: the chains lag behind; change it more slowly"
+            f"a value changes {share} while the slowest coordinate relaxes ({info.relaxation:.3g} steps), more than "
+            f"the margin, {margin:g}: the chains lag behind; change it more slowly"
         )
         doubts.append(Doubt("schedule", text, info.lag, margin))
     return doubts

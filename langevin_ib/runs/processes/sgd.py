@@ -25,6 +25,7 @@ from langevin_ib.config.extensions import is_built_in
 from langevin_ib.config.processes import SgdSettings
 from langevin_ib.config.run import AUTO, RunConfig
 from langevin_ib.dynamics.descent import check_covariance, sgd
+from langevin_ib.dynamics.kernel import Kernel
 from langevin_ib.dynamics.kernels.euler_maruyama import euler_maruyama
 from langevin_ib.dynamics.meter import NoiseReport, measure
 from langevin_ib.dynamics.noise import Noise, gradient_noise, memory_factor
@@ -530,6 +531,21 @@ def _fitted_family(config: RunConfig, at_temperature: Reduction, own: Mapping[st
     return fitted.from_draws(draws, temperature, edges), windows, doubts
 
 
+def _kernel_of(resolved: ResolvedDescent, like: Params) -> Kernel:
+    """The step of SGD, with values that change where the configuration says so."""
+    config = resolved.config
+    dtype = jax.tree.leaves(like)[0].dtype
+    values = {name: value_of(schedule, dtype) for name, schedule in config.schedules.items()}
+    return sgd(
+        resolved.reduction.model,
+        like,
+        noise=resolved.descent.noise,
+        lr=values.get("lr", float(config.lr or 0)),
+        momentum=float(config.momentum or 0),
+        weight_decay=values.get("weight_decay", float(config.weight_decay or 0)),
+    )
+
+
 def draw(prepared: Prepared, session: Session) -> Draws:
     """Run the chains; also χ at their starts."""
     resolved: ResolvedDescent = prepared.own
@@ -565,10 +581,7 @@ def draw(prepared: Prepared, session: Session) -> Draws:
     if resolved.descent.noise.record.constant:
         kernel = euler_maruyama(potential, like, temperature=resolved.meter.temperature, step_size=lr)
     else:
-        values = {name: value_of(of, jax.tree.leaves(like)[0].dtype) for name, of in config.schedules.items()}
-        settings = {"lr": lr, "weight_decay": float(config.weight_decay or 0)} | values
-        momentum = float(config.momentum or 0)
-        kernel = sgd(model, like, noise=resolved.descent.noise, momentum=momentum, **settings)
+        kernel = _kernel_of(resolved, like)
     result = run_ensemble(
         kernel,
         starts,
