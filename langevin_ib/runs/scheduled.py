@@ -198,7 +198,7 @@ def schedule_doubts(info: ScheduleInfo | None, margin: float) -> list[Doubt]:
     if info.waited is not None and info.waited < WAITED:
         text = (
             f"the chains have {info.waited:.2g} relaxation times ({info.relaxation:.3g} steps each) between the last "
-            f"change of a value and the first draw, fewer than {WAITED:g}; raise burn_in"
+            f"change of a value and the first draw, fewer than {WAITED:g}; raise burn_in or steps"
         )
         doubts.append(Doubt("schedule", text, info.waited, WAITED))
     if info.ended:

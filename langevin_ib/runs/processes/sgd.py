@@ -58,7 +58,6 @@ from langevin_ib.runs.quotient import sample_mala
 from langevin_ib.runs.result import ChargeSummary, ScheduleInfo, SgdDetails
 from langevin_ib.runs.sampling import RUNAWAY_STARTS, check_sample
 from langevin_ib.runs.scheduled import (
-    LEAST_RATE,
     described,
     hottest,
     recorded,
@@ -293,7 +292,7 @@ def resolve_descent(config: RunConfig, stage: Callable[[str], Stage]) -> Resolve
         changing=described(
             schedule_config,
             schedule,
-            1.0 / (max(float(rates.min()), LEAST_RATE) * descent.lr),
+            1.0 / _relaxation(config, descent, rates),
             lambda first, last: _moved(own, descent, middle, edges, (first, last)),
         ),
     )
@@ -459,16 +458,19 @@ def _measure_noise(
         return meter, balance, rates
 
 
+def _relaxation(config: RunConfig, descent: Descent, rates: np.ndarray) -> float:
+    """The rate per step at which the slowest coordinate relaxes, at the learning rate that is judged."""
+    slowest = max(float(rates.min()), 1e-3 * float(rates.max())) * descent.lr
+    # One that oscillates comes down no faster than its velocity.
+    return min(slowest, -0.5 * float(np.log(config.momentum))) if config.momentum else slowest
+
+
 def _build_schedule(
     config: RunConfig, descent: Descent, decay: float, rates: np.ndarray, noisy: bool
 ) -> tuple[RunConfig, Schedule, bool]:
     """Steps, burn-in, thinning, and whether chains start on the slice."""
-    lr = descent.lr
-    slowest = max(float(rates.min()), 1e-3 * float(rates.max()))
-    relaxation = slowest * lr
+    lr, relaxation = descent.lr, _relaxation(config, descent, rates)
     changing = 0 if config.stretch else max((of.length or 0 for of in config.schedules.values()), default=0)
-    if config.momentum:  # a coordinate that oscillates comes down no faster than its velocity
-        relaxation = min(relaxation, -0.5 * float(np.log(config.momentum)))
     needed = DECAY / (decay * lr) if decay > 0 else np.inf
     balanced = needed > LONGEST_DECAY and noisy  # without noise the decay of χ is all that a run shows
     settling = int(np.ceil(max(needed if needed <= LONGEST_DECAY else 0.0, RELAXATIONS["burn_in"] / relaxation)))
