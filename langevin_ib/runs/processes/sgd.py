@@ -35,7 +35,7 @@ from langevin_ib.ensemble.runner import run_ensemble, starting_points
 from langevin_ib.errors import ConfigError, LawError
 from langevin_ib.geometry import contract
 from langevin_ib.geometry.charges import ChargeBalance, charge_balance
-from langevin_ib.laws import Law, Reduction, bin_masses, fitted, formula
+from langevin_ib.laws import Law, Reduction, fitted, formula
 from langevin_ib.laws.base import on_host
 from langevin_ib.laws.sgd import Descent, OwnError
 from langevin_ib.models import Params
@@ -48,6 +48,7 @@ from langevin_ib.runs.descent_laws import (
     independent_variances,
     laws_within,
     say_collapse,
+    shift_between,
 )
 from langevin_ib.runs.ends import check_from, ends_of
 from langevin_ib.runs.identities import descent_claims
@@ -293,25 +294,9 @@ def resolve_descent(config: RunConfig, stage: Callable[[str], Stage]) -> Resolve
             schedule_config,
             schedule,
             1.0 / _relaxation(config, descent, rates),
-            lambda first, last: _moved(own, descent, middle, edges, (first, last)),
+            shift_between(own, descent, middle, edges),
         ),
     )
-
-
-def _moved(
-    own: OwnLaws, descent: Descent, middle: np.ndarray, edges: dict[str, np.ndarray], ends: tuple[RunConfig, RunConfig]
-) -> float | None:
-    """Total variation between the laws (S) at two learning rates; None where there are none, or the decay differs."""
-    if own.coordinates is None or ends[0].weight_decay != ends[1].weight_decay:
-        return None
-    masses = []
-    for config in ends:
-        lr = float(config.lr or 0) / (1.0 - float(config.momentum or 0))
-        laws = build_laws(replace(descent, lr=lr), middle, plain=False).coordinates
-        if laws is None:
-            return None
-        masses.append({name: bin_masses(law.law(*edges[name][[0, -1]]), edges[name]) for name, law in laws.items()})
-    return max(0.5 * float(np.abs(masses[0][name] - masses[1][name]).sum()) for name in edges)
 
 
 def at_minimum(config: RunConfig) -> AtMinimum:
