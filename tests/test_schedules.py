@@ -25,6 +25,7 @@ from langevin_ib.ensemble.drivers import driver_of
 from langevin_ib.ensemble.records import Schedule
 from langevin_ib.errors import ConfigError
 from langevin_ib.models import build_model
+from langevin_ib.output.extension import longer
 from langevin_ib.runs import scheduled
 from langevin_ib.runs.ends import ends_of
 from langevin_ib.runs.plan import build_reduction
@@ -399,8 +400,18 @@ def test_where_chains_of_a_run_ended_is_read_from_its_folder(tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
+def test_a_run_whose_draws_are_judged_in_its_last_stretch_is_not_extended(tmp_path):
+    """It would be judged elsewhere, at other values; one whose schedule has ended is the same, longer."""
+    blocks, given = [np.zeros((64, 2), np.float32)], {"chains": 64, "steps": 2000, "burn_in": 400, "thin": 10}
+    for name, length in {"ended": 400, "going": 4000}.items():
+        finished(tmp_path / name, RunConfig(beta_schedule=f"linear 5 20 {length}", **given), blocks)
+    assert longer(tmp_path / "ended", 500).steps == 2500
+    with pytest.raises(ConfigError, match="extend must be a run whose beta_schedule has ended before its draws"):
+        longer(tmp_path / "going", 500)
+
+
 @pytest.mark.full
-def test_a_run_goes_on_from_another_and_extends_as_any(tmp_path, capsys):
+def test_a_run_goes_on_from_another_and_extends_as_any(tmp_path):
     out = ["--out", str(tmp_path)]
     first = ["--beta-schedule", "cosine 5 20 200", *SMALL, *out]
     assert sim.main(first) == 0
@@ -411,10 +422,6 @@ def test_a_run_goes_on_from_another_and_extends_as_any(tmp_path, capsys):
     (second,) = folders(tmp_path) - {run}
     assert not np.array_equal(ends_of(RunConfig(from_run=str(second), chains=64), build_model("uv")).positions, ends)
     assert sim.main([*first, "--extend", "500"]) == 0
-    longer = next(path for path in folders(tmp_path) if "steps = 1800" in (path / "config.toml").read_text())
-    begun = json.loads((longer / "summary.json").read_text())
+    more = next(path for path in folders(tmp_path) if "steps = 1800" in (path / "config.toml").read_text())
+    begun = json.loads((more / "summary.json").read_text())
     assert [stage["step"] for stage in begun["run"]["resumed"]] == [1300]
-    assert sim.main(["--beta-schedule", "linear 5 20 4000", *SMALL, *out]) == 0
-    capsys.readouterr()
-    assert sim.main(["--beta-schedule", "linear 5 20 4000", *SMALL, *out, "--extend", "500"]) == 2
-    assert "has ended before its draws" in capsys.readouterr().err
