@@ -37,7 +37,9 @@ class StiffSettings(ConfinementSettings):
     gibbs_only: ClassVar[bool] = True
 
     kappa: float = setting(None, "κ of κ|χ|²/2, with stiff", POSITIVE, sized=DEFAULT_KAPPA)
-    kappa_schedule: str | None = setting(None, "κ at each step, in place of one kappa", SCHEDULE, changes="kappa")
+    kappa_schedule: str | None = setting(
+        None, "κ by step, as β by --beta-schedule; in place of kappa", SCHEDULE, changes="kappa"
+    )
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class WeightDecaySettings(ConfinementSettings):
 
     weight_decay: float = setting(DEFAULT_WEIGHT_DECAY, "λ of λ|θ|²/2, with weight-decay", POSITIVE)
     weight_decay_schedule: str | None = setting(
-        None, "λ at each step, in place of one weight_decay", SCHEDULE, changes="weight_decay"
+        None, "λ by step, as β by --beta-schedule; in place of weight_decay", SCHEDULE, changes="weight_decay"
     )
 
 

@@ -105,11 +105,11 @@ class ChainSettings(Settings):
     )
     from_run: str | None = setting(
         None,
-        "folder of a finished run of the same model, whose chains' ends are these chains' starts",
+        "a finished run's folder: chains begin where its chains ended",
         Text("a folder", "RUN"),
     )
     from_cyclic: bool | None = setting(
-        None, "a run of more chains than that takes its ends again and again", YesNo(), shown="no"
+        None, "more chains than it has take its ends again and again", YesNo(), shown="no"
     )
     precision: int = setting(32, "bits of the chains' floats", OneOf(32, 64), place=2)
     seed: int = setting(0, "seed of all randomness", Whole(0, LIMIT), place=2)

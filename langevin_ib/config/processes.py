@@ -72,7 +72,11 @@ class LangevinSettings(ProcessSettings):
 
     beta: float = setting(10.0, "inverse temperature β", POSITIVE, group="model")
     beta_schedule: str | None = setting(
-        None, "β at each step, in place of one beta", SCHEDULE, group="model", changes="beta"
+        None,
+        "β by step: linear 1 100 20000; cosine, inverse, steps, restarts; in place of beta",
+        SCHEDULE,
+        group="model",
+        changes="beta",
     )
     sigma: float = setting(1.0, "noise level σ; the temperature is T = σ²/β", POSITIVE, group="model")
     integrator: str | Auto = setting(
@@ -175,7 +179,9 @@ class SgdSettings(ProcessSettings):
         Extension("noise", tuple(NOISES)),
     )
     lr: float | Auto = setting(AUTO, "learning rate η; auto: 0.01 (1 − μ)/curvature", POSITIVE, auto=True, shown="")
-    lr_schedule: str | None = setting(None, "η at each step, in place of one lr", SCHEDULE, changes="lr")
+    lr_schedule: str | None = setting(
+        None, "η by step, as β by --beta-schedule; in place of lr", SCHEDULE, changes="lr"
+    )
     label_noise: float | Auto = setting(
         AUTO,
         "s, noise on the labels; auto: 2.8√(n/w) for n examples of weight w with label, 0 with others",

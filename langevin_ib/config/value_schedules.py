@@ -166,7 +166,7 @@ def read_schedule(text: str) -> ValueSchedule:
 class ScheduleKind(Kind):
     """The words of a schedule, in one string."""
 
-    metavar = "SCHEDULE"
+    metavar = "V"
 
     def check(self, name: str, value: Any, auto: str) -> str:
         if not isinstance(value, str):
@@ -181,9 +181,6 @@ class ScheduleKind(Kind):
 
     def read(self, text: Any) -> Any:
         return text
-
-    def choices_in_help(self) -> str:
-        return f": {', '.join(FORMS)}, each with its numbers"
 
 
 SCHEDULE = ScheduleKind()

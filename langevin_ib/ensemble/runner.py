@@ -104,11 +104,6 @@ class Ensemble:
         self._stage = stage
         self._host: _Host | None = None
 
-    @property
-    def schedule(self) -> Schedule:
-        """When its draws are recorded."""
-        return self._program.schedule
-
     def compiled(self) -> Ensemble:
         """The same, with its programs compiled and its chains at their starts."""
         if self._host is None:

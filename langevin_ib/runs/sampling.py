@@ -122,8 +122,8 @@ class Sampler:
     def drawn(self, coming: Coming) -> Drawn:
         """Run an ensemble."""
         observer, claims = coming.observed
-        result, schedule = coming.ensemble.run(), coming.ensemble.schedule
-        return Drawn(sample_of(result, observer, self.plan.scalars, claims, schedule), coming.step_size)
+        sample = sample_of(coming.ensemble.run(), observer, self.plan.scalars, claims, coming.schedule)
+        return Drawn(sample, coming.step_size)
 
     def _observed(self, kernel: KernelKind) -> Observed:
         """What is measured on the chains of a kernel whose step is tuned, and what they are held to."""
@@ -174,7 +174,7 @@ class Sampler:
             limit=Limit(step_size, lambda params: potential(params) > highest_allowed, reduction.confinement.remedy),
             stage=stage,
         )
-        return Coming(ensemble.compiled(), step_size, observed)
+        return Coming(ensemble.compiled(), step_size, observed, schedule)
 
     def _starts(self, init: Callable, stream: str, size: int, dtype: Any) -> tuple[Params, Key[Array, ""]]:
         """Where chains begin, and their key: of the run's own chains where another's ended, if it is to go on there."""
