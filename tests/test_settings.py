@@ -87,7 +87,7 @@ def test_a_setting_belongs_to_the_record_of_what_was_chosen_and_to_no_other():
     with pytest.raises(AttributeError, match="no setting kapa"):
         _ = config.kapa
     stored = {name for name, value in vars(config).items() if value is None}
-    assert stored <= {"options", "metric", "invariant", "law_draws"}
+    assert stored <= {"options", "metric", "invariant", "law_draws", "from_run", "from_cyclic"}
 
 
 def test_what_a_name_means_is_asked_of_its_record():

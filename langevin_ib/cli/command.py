@@ -36,6 +36,7 @@ COLUMN = 32  # at which the texts of its options begin, at most
 COLLECTED_AT = (200_000, 10, 10)
 VERBS = r"\b((?:raise|lower|higher|smaller|larger|wider) )(\w+(?: or \w+)*)"  # before what is to be set otherwise
 BAD_INPUT, FAILED_RUN, INTERRUPTED = 2, 3, 130
+SHORT = {"options": "--set", "from_run": "--from"}  # options that are called otherwise than their settings
 
 
 _CALLED: ContextVar[str | None] = ContextVar("called", default=None)
@@ -229,7 +230,7 @@ def _seldom_collected() -> Iterator[None]:
 
 def flag(name: str) -> str:
     """The option of a setting."""
-    return "--set" if name == "options" else "--" + name.replace("_", "-")
+    return SHORT.get(name) or "--" + name.replace("_", "-")
 
 
 def with_options(text: str) -> str:

@@ -15,7 +15,7 @@ from langevin_ib.errors import ConfigError
 
 SHELLS = ("bash", "zsh", "fish")
 CHOSEN: dict[str, extensions.Kind] = {extensions.SETTING[kind]: kind for kind in get_args(extensions.Kind)}
-FILES, FOLDERS = ("config", "data", "file"), ("out",)
+FILES, FOLDERS = ("config", "data", "file"), ("from_run", "out")
 USE = """to have it in every shell, put what is printed into
   bash   ~/.local/share/bash-completion/completions/langevin-ib
   zsh    the file _langevin-ib in a folder of $fpath

@@ -212,6 +212,10 @@ def reconciled(settings: Mapping[str, object], typed: Mapping[str, object]) -> d
         return kept
     if "data" in typed:  # the digest is that of the file's file
         kept.pop("data_sha256", None)
+    for name, one in flat_settings().items():  # a value and its schedule stand for each other
+        if one.changes is not None:
+            stale = {one.changes} if name in typed else {name} if one.changes in typed else set()
+            kept = {key: value for key, value in kept.items() if key not in stale}
     before = chosen(settings, lenient=True)
     while True:  # what goes may be a choice itself: the confinement follows the process
         now = chosen({**kept, **typed}, lenient=True)

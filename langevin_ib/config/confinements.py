@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from langevin_ib.config.kinds import POSITIVE
 from langevin_ib.config.settings import Settings, setting
+from langevin_ib.config.value_schedules import SCHEDULE
 
 DEFAULT_WEIGHT_DECAY = 0.3
 # (one coordinate, many coordinates): with many, a step costs more, and a softer confinement allows larger ones; it is
@@ -36,6 +37,9 @@ class StiffSettings(ConfinementSettings):
     gibbs_only: ClassVar[bool] = True
 
     kappa: float = setting(None, "κ of κ|χ|²/2, with stiff", POSITIVE, sized=DEFAULT_KAPPA)
+    kappa_schedule: str | None = setting(
+        None, "κ by step, as β by --beta-schedule; in place of kappa", SCHEDULE, changes="kappa"
+    )
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,9 @@ class WeightDecaySettings(ConfinementSettings):
     group: ClassVar[str] = "protocol"
 
     weight_decay: float = setting(DEFAULT_WEIGHT_DECAY, "λ of λ|θ|²/2, with weight-decay", POSITIVE)
+    weight_decay_schedule: str | None = setting(
+        None, "λ by step, as β by --beta-schedule; in place of weight_decay", SCHEDULE, changes="weight_decay"
+    )
 
 
 @dataclass(frozen=True)

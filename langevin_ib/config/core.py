@@ -18,7 +18,9 @@ from langevin_ib.config.kinds import (
     Names,
     OneOf,
     Options,
+    Text,
     Whole,
+    YesNo,
 )
 from langevin_ib.config.processes import PROCESSES
 from langevin_ib.config.settings import Settings, setting
@@ -100,6 +102,14 @@ class ChainSettings(Settings):
         auto=True,
         ruled=True,
         follows=("sampler",),
+    )
+    from_run: str | None = setting(
+        None,
+        "a finished run's folder: chains begin where its chains ended",
+        Text("a folder", "RUN"),
+    )
+    from_cyclic: bool | None = setting(
+        None, "more chains than it has take its ends again and again", YesNo(), shown="no"
     )
     precision: int = setting(32, "bits of the chains' floats", OneOf(32, 64), place=2)
     seed: int = setting(0, "seed of all randomness", Whole(0, LIMIT), place=2)

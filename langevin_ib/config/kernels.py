@@ -18,24 +18,28 @@ class KernelSettings(Settings):
         increments: that may drive it; without an acceptance step normals may give way to other numbers with their
             first moments.
         dear: by how many a run's default number of steps is divided, for a step that costs so much more.
+        scheduled: whether it can be built for a temperature that is an array, and so for one that changes along a run.
     """
 
     held: ClassVar[bool] = False
     adjusted: ClassVar[bool] = False
     increments: ClassVar[tuple[str, ...]] = (NORMAL,)
     dear: ClassVar[int] = 1
+    scheduled: ClassVar[bool] = False
 
 
 class LeimkuhlerMatthewsSettings(KernelSettings):
     """Nothing to set."""
 
     increments: ClassVar[tuple[str, ...]] = (FOUR_POINT, NORMAL)
+    scheduled: ClassVar[bool] = True
 
 
 class EulerMaruyamaSettings(KernelSettings):
     """Nothing to set."""
 
     increments: ClassVar[tuple[str, ...]] = (FOUR_POINT, NORMAL)
+    scheduled: ClassVar[bool] = True
 
 
 class MalaSettings(KernelSettings):

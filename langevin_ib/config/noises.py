@@ -17,12 +17,14 @@ class NoiseSettings(Settings):
         batched: whether a step sees some examples only, so that it needs a batch size.
         random_examples: whether a step sees examples drawn at random, whose noise an attribution can ask about.
         why_no_momentum: behind the refusal of `momentum`, where it is not taken.
+        scheduled: whether its steps take a learning rate and a decay that change.
     """
 
     takes: ClassVar[tuple[str, ...]] = ("momentum",)
     batched: ClassVar[bool] = False
     random_examples: ClassVar[bool] = True
     why_no_momentum: ClassVar[str] = ""
+    scheduled: ClassVar[bool] = True
 
 
 class LabelSettings(NoiseSettings):
@@ -56,6 +58,7 @@ class IsotropicSettings(NoiseSettings):
     takes: ClassVar[tuple[str, ...]] = ("label_noise", "batch_size")
     random_examples: ClassVar[bool] = False
     why_no_momentum: ClassVar[str] = ", whose steps are Langevin's"
+    scheduled: ClassVar[bool] = False
 
 
 class NoNoiseSettings(NoiseSettings):

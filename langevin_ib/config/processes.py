@@ -21,6 +21,7 @@ from langevin_ib.config.kinds import (
 )
 from langevin_ib.config.noises import NOISES
 from langevin_ib.config.settings import Setting, Settings, setting
+from langevin_ib.config.value_schedules import SCHEDULE
 from langevin_ib.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -46,6 +47,8 @@ class ProcessSettings(Settings):
             confinement; one that does not, those that are not `gibbs_only`.
         mixing: what helps chains that hardly mix, beside more steps, as a doubt ends.
         finer: what helps steps that are too large.
+        scheduled: whether its steps take values that change along a run.
+        continues: whether its chains can begin where those of another run ended.
     """
 
     confine: ClassVar[str] = "stiff"
@@ -53,6 +56,8 @@ class ProcessSettings(Settings):
     gibbs: ClassVar[bool] = True
     mixing: ClassVar[str] = ""
     finer: ClassVar[str] = "a smaller step_size"
+    scheduled: ClassVar[bool] = False
+    continues: ClassVar[bool] = False
 
     def settled(self, config: RunConfig) -> ProcessSettings:
         """With what the choices of the configuration imply filled in.
@@ -79,8 +84,17 @@ class LangevinSettings(ProcessSettings):
     """Langevin dynamics at T = σ²/β."""
 
     mixing: ClassVar[str] = ", a lower beta or a larger step_size"
+    scheduled: ClassVar[bool] = True
+    continues: ClassVar[bool] = True
 
     beta: float = setting(10.0, "inverse temperature β", POSITIVE, group="model")
+    beta_schedule: str | None = setting(
+        None,
+        "β by step: linear 1 100 20000; cosine, inverse, steps, restarts; in place of beta",
+        SCHEDULE,
+        group="model",
+        changes="beta",
+    )
     sigma: float = setting(1.0, "noise level σ; the temperature is T = σ²/β", POSITIVE, group="model")
     integrator: str | Auto = setting(
         AUTO,
@@ -131,12 +145,27 @@ class LangevinSettings(ProcessSettings):
         elif settled.increments not in (AUTO, *kernel.increments):
             wanted = f"{' or '.join(kernel.increments)} with integrator {settled.integrator}"
             raise ConfigError("increments", wanted, settled.increments)
-        if not (self.sigma < 1e100 and 1e-8 <= self.temperature <= 1e8):
+        for name in config.schedules:
+            if not kernel.scheduled:
+                wanted = f"left out with integrator {settled.integrator}, whose chains sample one law from the start"
+                raise ConfigError(f"{name}_schedule", wanted, getattr(config, f"{name}_schedule"))
+        if config.from_run is not None and kernel.adjusted:
+            wanted = f"left out with integrator {settled.integrator}, whose chains move while their step is tuned"
+            raise ConfigError("from_run", wanted, config.from_run)
+        self._check_temperature(config)
+        return settled
+
+    def _check_temperature(self, config: RunConfig) -> None:
+        in_range = "such that T = sigma²/beta lies in [1e-8, 1e8]"
+        if "beta" in config.schedules:
+            betas = config.schedules["beta"].range(0, config.last_step)
+            if not (self.sigma < 1e100 and all(1e-8 <= self.sigma**2 / beta <= 1e8 for beta in betas)):
+                raise ConfigError("beta_schedule", in_range, f"{self.beta_schedule} with sigma {self.sigma:g}")
+        elif not (self.sigma < 1e100 and 1e-8 <= self.temperature <= 1e8):
             of_sigma = "sigma" in config.given and "beta" not in config.given
             name, other = ("sigma", "beta") if of_sigma else ("beta", "sigma")
             got = f"{getattr(self, name):g} with {other} {getattr(self, other):g}"
-            raise ConfigError(name, "such that T = sigma²/beta lies in [1e-8, 1e8]", got)
-        return settled
+            raise ConfigError(name, in_range, got)
 
     @property
     def temperature(self) -> float:
@@ -154,6 +183,8 @@ class SgdSettings(ProcessSettings):
     gibbs: ClassVar[bool] = False
     mixing: ClassVar[str] = " or a larger lr, and where they collapse a smaller lr or less noise"
     finer: ClassVar[str] = "a smaller lr"
+    scheduled: ClassVar[bool] = True
+    continues: ClassVar[bool] = True
 
     noise: str = setting(
         "label",
@@ -164,6 +195,9 @@ class SgdSettings(ProcessSettings):
     )
     lr: float | Auto = setting(
         AUTO, "learning rate η; auto: 0.01 (1 − μ)/curvature, over m² if m > 1", POSITIVE, auto=True, shown=""
+    )
+    lr_schedule: str | None = setting(
+        None, "η by step, as β by --beta-schedule; in place of lr", SCHEDULE, changes="lr"
     )
     label_noise: float | Auto = setting(
         AUTO,
@@ -212,6 +246,10 @@ class SgdSettings(ProcessSettings):
             raise ConfigError("label_noise", f"a positive number with noise {self.noise}", label_noise)
         if "momentum" not in noise.takes and self.momentum:
             raise ConfigError("momentum", f"left out with noise {self.noise}{noise.why_no_momentum}", self.momentum)
+        if "lr" in config.schedules and not noise.scheduled:
+            raise ConfigError(
+                "lr_schedule", f"left out with noise {self.noise}{noise.why_no_momentum}", self.lr_schedule
+            )
         if "replacement" not in noise.takes and not self.replacement:
             raise ConfigError("replacement", f"yes with noise {self.noise}", "no")
         if self.noise_scale is not None and self.noise == "none":

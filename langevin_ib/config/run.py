@@ -24,11 +24,14 @@ from langevin_ib.config.kinds import AUTO, NO_LAWS, plain
 from langevin_ib.config.models import ModelSettings
 from langevin_ib.config.processes import LAWS, ProcessSettings
 from langevin_ib.config.settings import Settings, in_order, jsonable, schema_of
+from langevin_ib.config.value_schedules import ValueSchedule, read_schedule
 from langevin_ib.errors import ConfigError
 from langevin_ib.plain import JsonObject
 
 if TYPE_CHECKING:
     from langevin_ib.models.base import Model
+
+LAST_SHARE = 10  # the last stretch of a run whose values still change is one of so many parts of its steps
 
 __all__ = ["AUTO", "LAWS", "MIN_CHAINS", "RunConfig", "named_origins"]
 
@@ -103,11 +106,33 @@ class RunConfig(ChoiceSettings, ChainSettings, ComparisonSettings):
                 dear = kernel.dear if name == "steps" and isinstance(kernel, KernelSettings) else 1
                 object.__setattr__(self, name, declared.sized[many] // dear)
         self._check_confinement(given)
+        self._settle_schedules(records)
+        if self.from_run is not None and not self.process.continues:
+            raise ConfigError("from_run", f"left out with sampler {self.sampler}", self.from_run)
+        if self.from_cyclic is not None and self.from_run is None:
+            raise ConfigError("from_cyclic", "left out without from_run", self.from_cyclic)
         records["process"] = self.process.settled(self)
         if isinstance(self.burn_in, int) and isinstance(self.steps, int) and self.burn_in >= self.steps:
             raise ConfigError("burn_in", f"below steps ({self.steps})", self.burn_in)
         if self.margin >= 1:
             raise ConfigError("margin", "below 1 (a total-variation distance)", self.margin)
+
+    def _settle_schedules(self, records: dict[extensions.Kind, Settings]) -> None:
+        """The values that laws and rules go by, of what changes along the run: those at which its draws are judged."""
+        schedules = self.schedules
+        for name in schedules:
+            option, text = f"{name}_schedule", getattr(self, f"{name}_schedule")
+            if name in self._given:
+                got = self._given[name]
+                raise ConfigError(name, f"left out with {option}, which says it", f"{got:g}" if got != AUTO else got)
+            if not self.process.scheduled:
+                raise ConfigError(option, f"left out with sampler {self.sampler}, whose steps take one value", text)
+        lengths = [schedule.length or 0 for schedule in schedules.values()]
+        if schedules and "steps" not in self._given and isinstance(self.steps, int):
+            object.__setattr__(self, "steps", self.steps + max(lengths))
+        judged = {name: self.judged_value(name) for name in schedules}
+        for kind, own in records.items():
+            records[kind] = own.changed(**{name: judged[name] for name in judged.keys() & own.declared().keys()})
 
     def _check_own(self, given: Mapping[str, object], classes: Classes) -> None:
         """Refuse settings of what was not chosen, and options of the model that have a setting of their own."""
@@ -197,6 +222,62 @@ class RunConfig(ChoiceSettings, ChainSettings, ComparisonSettings):
         """T, of a process that has one by its settings, as Langevin dynamics: σ²/β."""
         return self.process.temperature
 
+    @property
+    def schedules(self) -> dict[str, ValueSchedule]:
+        """What changes along the run, by the setting whose value it is: beta, kappa, weight_decay, lr.
+
+        >>> RunConfig(beta_schedule="linear 1 100 20000").schedules["beta"].at(10_000)
+        50.5
+        """
+        found = {}
+        for record in self.records.values():
+            for name, declared in type(record).declared().items():
+                if declared.changes is not None and getattr(record, name) is not None:
+                    found[declared.changes] = read_schedule(getattr(record, name))
+        return found
+
+    @property
+    def last_step(self) -> int:
+        """The number of steps, where it is known; else that of the longest schedule."""
+        lengths = [schedule.length or 0 for schedule in self.schedules.values()]
+        return self.steps if isinstance(self.steps, int) else max(lengths, default=0)
+
+    @property
+    def stretch(self) -> tuple[int, int] | None:
+        """The last steps of a run whose values still change while draws are taken: only their draws are judged.
+
+        None where all values are constant by the first draw, or from the start.
+
+        Raises:
+            ConfigError: they change, and the number of steps is left to a rule.
+
+        >>> RunConfig(beta_schedule="linear 1 100 20000", steps=10_000).stretch
+        (9000, 10000)
+        """
+        schedules, steps, burn_in = self.schedules, self.steps, self.burn_in
+        if isinstance(burn_in, int):
+            settled = all(schedule.ends_within(burn_in) for schedule in schedules.values())
+        elif isinstance(steps, int):
+            settled = all(schedule.ends_within(steps - 1) for schedule in schedules.values())
+        else:
+            settled = all(schedule.length is not None for schedule in schedules.values())
+        if settled:
+            return None
+        if not isinstance(steps, int):
+            name = next(iter(schedules))
+            raise ConfigError("steps", f"given with a {name}_schedule that goes on while draws are taken", steps)
+        first = steps - max(1, steps // LAST_SHARE)
+        return max(first, burn_in if isinstance(burn_in, int) else 0), steps
+
+    def judged_value(self, name: str) -> float:
+        """The value of a schedule that laws and rules go by: its end, or that in the middle of the last stretch.
+
+        >>> RunConfig(beta_schedule="linear 1 100 20000", steps=10_000).judged_value("beta")
+        48.025
+        """
+        schedule, stretch = self.schedules[name], self.stretch
+        return schedule.values[-1] if stretch is None else schedule.at(0.5 * sum(stretch))
+
     def origin_of(self, name: str) -> str:
         """Who set a setting that was not given: a default, or a rule where this configuration leaves it open.
 
@@ -269,7 +350,8 @@ class RunConfig(ChoiceSettings, ChainSettings, ComparisonSettings):
 
     def _flat(self) -> dict[str, object]:
         """Every setting of this run, in the order of files."""
-        values = {name: getattr(self, name) for name in in_order(all_declared(self._classes()))}
+        said = self.schedules  # and with it the value that it changes
+        values = {name: getattr(self, name) for name in in_order(all_declared(self._classes())) if name not in said}
         return {name: value for name, value in values.items() if value is not None}
 
     def to_dict(self) -> JsonObject:

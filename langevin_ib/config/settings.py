@@ -43,6 +43,7 @@ class Setting:
         ruled: whether a rule of the plan sets it from others.
         follows: choices, such as `sampler`, with another of which a value from a file is dropped.
         gibbs_only: whether it means something only with a process that samples a Gibbs measure.
+        changes: the setting whose value it changes along a run (`value_schedules`), which is then not given itself.
         option: whether the command line has it.
     """
 
@@ -58,6 +59,7 @@ class Setting:
     ruled: bool = False
     follows: tuple[str, ...] = ()
     gibbs_only: bool = False
+    changes: str | None = None
     option: bool = True
 
     def check(self, name: str, value: Any) -> Any:

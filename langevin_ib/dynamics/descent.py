@@ -58,9 +58,9 @@ def sgd(
     like: Params,
     *,
     noise: Noise,
-    lr: float,
+    lr: float | optax.Schedule,
     momentum: float = 0.0,
-    weight_decay: float = 0.0,
+    weight_decay: float | optax.Schedule = 0.0,
     task_like: Task | None = None,
     watch: Watch = nothing,
 ) -> Kernel:
@@ -77,9 +77,9 @@ def sgd(
         model: gives L and the examples.
         like: a parameter pytree whose shapes and dtype the noise takes.
         noise: where the noise comes from.
-        lr: η > 0.
+        lr: η > 0, or its value at step n.
         momentum: μ in [0, 1).
-        weight_decay: λ ≥ 0.
+        weight_decay: λ ≥ 0, or its value at step n.
         task_like: a task whose shapes the noise takes, where those of the chains have other shapes than the model's own
             (`stack_tasks` fills them up).
         watch: what to average along the run, from θ and ĝ before each step.
@@ -87,12 +87,12 @@ def sgd(
     Raises:
         ConfigError: the model does not have what the noise needs.
     """
-    lr, kind = float(lr), noise.record
+    kind = noise.record
     if kind.constant:
         raise ConfigError("noise", "another in a step of SGD: its strength is that at a minimum", noise.given)
     training = None if model.training is None and kind.noiseless else noise.check(model)
-    steps = [optax.add_decayed_weights(float(weight_decay))] if weight_decay else []
-    optimiser = optax.chain(*steps, optax.sgd(lr, momentum=float(momentum) if momentum else None))
+    rate = lr if callable(lr) else float(lr)
+    optimiser = optax.chain(*_decay_of(weight_decay), optax.sgd(rate, momentum=float(momentum) if momentum else None))
     shapes = None if training is None else training.task if task_like is None else task_like
     source = None if training is None or shapes is None else Source(noise, training, like, shapes)
 
@@ -111,6 +111,13 @@ def sgd(
         return SGDState(optax.apply_updates(state.position, updates), optimiser_state, memory), info
 
     return Kernel(draw=draw, init=init, step=step)
+
+
+def _decay_of(weight_decay: float | optax.Schedule) -> list[optax.GradientTransformation]:
+    """ĝ ↦ ĝ + λθ, by optax; nothing where λ = 0."""
+    if callable(weight_decay):
+        return [optax.inject_hyperparams(optax.add_decayed_weights)(weight_decay=weight_decay)]
+    return [optax.add_decayed_weights(float(weight_decay))] if weight_decay else []
 
 
 def _draw_of(noise: Noise, source: Source | None, like: Params) -> Callable[[Array, int], _Draw]:

@@ -6,6 +6,7 @@ ask of it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
@@ -23,6 +24,7 @@ from langevin_ib.models.base import Params
 
 Potential = Callable[[Params], Float[Array, ""]]
 MomentMap = Callable[[Params], Float[Array, " m"]]
+Temperature = float | Float[Array, ""]
 # (φ, state, task) ↦ E[φ(θ′) | state] for a quadratic φ, a number or (k,) of them.
 MeanAfter = Callable[[Callable[[Params], Float[Array, "..."]], Any, PyTree], Float[Array, "..."]]
 
@@ -98,13 +100,13 @@ class Target:
 
     Attributes:
         potential: V.
-        temperature: T, not negative.
+        temperature: T, not negative; an array of a step whose T is another than the last one's.
         like: a parameter pytree whose shapes and dtype the noise takes.
         moment_map: χ, for kernels that hold their chains at χ = 0.
     """
 
     potential: Potential
-    temperature: float
+    temperature: Temperature
     like: Params
     moment_map: MomentMap
 
@@ -182,7 +184,7 @@ def kernel_kind(name: str) -> KernelKind:
     return record("kernel", name, KernelKind)
 
 
-def gaussian_mean(phi: Callable[[Params], Float[Array, "..."]], mean: Params, variance: float) -> Float[Array, "..."]:
+def gaussian_mean(phi: Callable[[Params], Float[Array, "..."]], mean: Params, variance: Any) -> Float[Array, "..."]:
     """E φ(m + √v ζ) = φ(m) + ½ v tr D²φ, ζ ~ N(0, I), of a quadratic φ; of a `Smoothed` as it says itself."""
     if isinstance(phi, Smoothed):
         return phi.over_normals(mean, variance)
@@ -198,6 +200,11 @@ def refuse_task(task: PyTree) -> None:
     """
     if task is not None:
         raise ValueError("all chains of this kernel share one potential: it takes no tasks")
+
+
+def root(x: Any) -> Any:
+    """√x: of a number a number, of an array, as of a temperature that changes from step to step, an array."""
+    return math.sqrt(x) if isinstance(x, int | float) else jnp.sqrt(x)
 
 
 class LangevinInfo(NamedTuple):

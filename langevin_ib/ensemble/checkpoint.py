@@ -147,6 +147,17 @@ class Checkpoint:
         return f"it is kept as {kept.name}"
 
 
+def read_saved(path: Path) -> Saved | str:
+    """What a file holds, whoever wrote it and for what; or why it cannot be read."""
+    try:
+        header, leaves = _unpacked(path.read_bytes())
+    except OSError as error:
+        return f"it cannot be read: {_reason(error)}"
+    except _ForeignError as error:
+        return str(error)
+    return Saved(header["at"], leaves, path)
+
+
 class _ForeignError(Exception):
     """A file that is not one of ours, or no longer; says what it is, with 'it' for the file."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -26,21 +27,31 @@ class Schedule:
     """When draws are recorded: after `burn_in` steps, one every `thin` steps, `records` times.
 
     `segments` are increasing record counts, the last equal to `records`: the stretches whose statistics are kept apart.
+    Those that end at or before `shown` are shown and not judged.
     """
 
     burn_in: int
     thin: int
     records: int
     segments: tuple[int, ...]
+    shown: int = 0
 
     def __post_init__(self) -> None:
         if self.records < 1 or self.segments[-1] != self.records or list(self.segments) != sorted(set(self.segments)):
             raise ValueError(f"segments {self.segments} must increase up to records = {self.records} ≥ 1")
+        if self.shown not in (0, *self.segments[:-1]):
+            raise ValueError(f"shown must be the end of a segment before the last, got {self.shown}")
 
     @property
     def steps(self) -> int:
         """Steps that each chain takes."""
         return self.burn_in + self.records * self.thin
+
+    @property
+    def judged(self) -> tuple[int, ...]:
+        """Lengths, in records, of the segments that are judged."""
+        ends = [end for end in (0, *self.segments) if end >= self.shown]
+        return tuple(end - start for start, end in pairwise(ends))
 
 
 def octaves(records: int) -> tuple[int, ...]:

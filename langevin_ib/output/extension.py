@@ -28,6 +28,10 @@ def longer(folder: Path, steps: int) -> RunConfig:
     if not any((folder / STATE).glob("*.npz")):
         raise ConfigError("extend", "a run that keeps where its chains ended", f"{folder}, which has no {STATE}/")
     config = _config_of(folder)
+    if config.stretch is not None:
+        name = next(iter(config.schedules))
+        wanted = f"a run whose {name}_schedule has ended before its draws"
+        raise ConfigError("extend", wanted, f"{folder}, where longer means that others are judged, at other values")
     steps_now, thin = (int(getattr(config, name)) for name in ("steps", "thin"))
     if steps < thin:
         raise ConfigError("extend", f"at least thin = {thin}, for one more draw", steps)

@@ -14,6 +14,7 @@ from langevin_ib.output.histogram import figure, styles, verdicts
 from langevin_ib.output.law_table import MARKS, law_table
 from langevin_ib.output.learning import learning_lines
 from langevin_ib.output.measured import measured_table
+from langevin_ib.output.report_schedule import schedule_lines
 from langevin_ib.output.wording import wording_of
 from langevin_ib.runs.measured import MeasuredDetails
 from langevin_ib.runs.result import (
@@ -93,7 +94,7 @@ def findings(result: Result) -> tuple[Line, ...]:
     if laws:
         lines.append(Line(_verdict_line(laws, config.margin)))
     lines += _group_lines(result)
-    lines += wording.own(result)
+    lines += wording.own(result) + tuple(schedule_lines(result.schedule))
     lines += learning_lines(result)
     lines += _identity_lines(result)
     lines += _joint_lines(result) + _law_reference_lines(result.law_reference)

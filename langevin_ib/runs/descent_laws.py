@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
 
+from langevin_ib.config.run import RunConfig
 from langevin_ib.errors import LawError
 from langevin_ib.laws import Law, bin_masses
 from langevin_ib.laws import map as exact
@@ -200,6 +201,33 @@ def _histogram_of(mass: Float[np.ndarray, " bins"], rest: Float[np.ndarray, "bat
     # What each batch by itself would give, to first order: for the p-value, which wants independent parts.
     parts = np.maximum(mass - (count - 1) * change, 0.0)
     return Histogram(PARTS * parts, mass, (count - 1) / count * change.T @ change)
+
+
+def shift_between(
+    own: OwnLaws, descent: Descent, middle: np.ndarray, edges: Mapping[str, np.ndarray]
+) -> Callable[[RunConfig, RunConfig], float | None]:
+    """Total variation between the laws (S) at the learning rates of two configurations, of the scalar that moves most.
+
+    None where there is no (S), or the decay is another.
+    """
+
+    def masses(config: RunConfig) -> dict[str, np.ndarray] | None:
+        lr = float(config.lr or 0) / (1.0 - float(config.momentum or 0))
+        coordinates, _, _ = _coordinates(replace(descent, lr=lr), middle)
+        if coordinates is None:
+            return None
+        laws = {name: coordinate.law(*edges[name][[0, -1]]) for name, coordinate in coordinates.items()}
+        return {name: bin_masses(law, edges[name]) for name, law in laws.items()}
+
+    def shift(first: RunConfig, last: RunConfig) -> float | None:
+        if own.coordinates is None or first.weight_decay != last.weight_decay:
+            return None
+        before, after = masses(first), masses(last)
+        if before is None or after is None:
+            return None
+        return max(0.5 * float(np.abs(before[name] - after[name]).sum()) for name in edges)
+
+    return shift
 
 
 def candidates(

@@ -26,6 +26,7 @@ LEAST_ACCEPTANCE = 0.05
 OF_MIXING = (
     "drift", "step", "mala", "c", "share", "coverage", "joint", "identity", "trace", "independence", "clock",
 )  # fmt: skip
+MOVING = ("r_hat", "drift")  # doubts about chains that have not mixed, or move still
 SAME_CAUSE = "; probably the same cause"
 STAYING = 1.5  # R-hat above which chains hardly leave the parts of the space that they began in
 
@@ -36,7 +37,14 @@ def by_cause(doubts: Sequence[Doubt]) -> list[Doubt]:
     Cures of one cause contradict each other otherwise: a larger step for chains that stay, a smaller one for draws that
     differ from those of MALA. Chains that have not mixed differ from every law and from each other.
     """
-    cause = next((about for about in ("r_hat", "drift") if any(doubt.about == about for doubt in doubts)), None)
+    changing = [doubt for doubt in doubts if doubt.about == "schedule"]
+    if changing:  # known before the first draw, and the cause of chains that move
+        rest = by_cause([doubt for doubt in doubts if doubt.about != "schedule"])
+        return changing + [
+            doubt._replace(text=doubt.text.split("; ")[0] + SAME_CAUSE, cure="") if doubt.about in MOVING else doubt
+            for doubt in rest
+        ]
+    cause = next((about for about in MOVING if any(doubt.about == about for doubt in doubts)), None)
     if cause is None:
         return list(doubts)
     first = [doubt for doubt in doubts if doubt.about == cause]

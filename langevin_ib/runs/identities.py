@@ -45,6 +45,7 @@ VIRIAL, WARD, SPREAD, VELOCITY, ENERGY = "virial", "Ward", "spread", "velocity",
 LARGE = 500  # parameters up to which matrices q × q are formed
 LAPLACIAN_SIZE = 64  # parameters up to which ΔV is worth its second derivatives
 CONSTANT = 1e-8  # relative change of D²χ between two points that counts as rounding
+CHANGING = "values change while draws are taken, and the identities are those of steps of one kind"
 Observe = Callable[[Any], GapDraw]
 
 
@@ -211,6 +212,12 @@ def settled(claims: Claims) -> Claims:
     return replace(claims, observe=observe, thin=0, size=0)
 
 
+def of_inner(claims: Claims) -> Claims:
+    """The same of a kernel within another one that counts its steps."""
+    observe = claims.observe
+    return claims if observe is None else replace(claims, observe=lambda state: observe(state.inner))
+
+
 def langevin_claims(plan: Plan, kernel: KernelKind, step_size: float, schedule: Schedule | None) -> Claims:
     """Of Langevin dynamics: of a kernel that states its mean after a step at any h; of an adjusted one ⟨𝓛φ⟩ = 0.
 
@@ -221,6 +228,8 @@ def langevin_claims(plan: Plan, kernel: KernelKind, step_size: float, schedule: 
         schedule: of the ensemble; None of an adjusted kernel.
     """
     config, reduction = plan.config, plan.reduction
+    if config.stretch is not None and not kernel.adjusted:
+        return nothing(CHANGING)
     temperature = _claimed_temperature(plan)
     potential = claimed_potential(config, reduction.model, reduction.confinement)
     like = _like(reduction.model)
@@ -274,6 +283,8 @@ def descent_claims(plan: Plan, noise: Noise, point: Params) -> Claims:
         point: the minimum of the loss, where a noise of constant strength has it from.
     """
     config, reduction = plan.config, plan.reduction
+    if config.stretch is not None:
+        return nothing(CHANGING)
     model, lr, momentum = reduction.model, float(config.lr), float(config.momentum or 0.0)
     potential = claimed_potential(config, model, reduction.confinement)
     if noise.record.noiseless or model.training is None:

@@ -38,6 +38,7 @@ from langevin_ib.runs.result import (
     StepCheck,
     WindowShare,
 )
+from langevin_ib.runs.scheduled import with_moves
 from langevin_ib.session import STREAM
 from langevin_ib.statistics import compare, energy
 from langevin_ib.statistics.coefficient import Coefficient
@@ -129,6 +130,7 @@ def judge(
         identities=identities,
         learning=_learning(prepared, draws),
         against=against,
+        schedule=with_moves(prepared.schedule, plan.config, plan.schedule, sample),
     )
 
 

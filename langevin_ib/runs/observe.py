@@ -14,7 +14,7 @@ from jaxtyping import Array, Bool, Float
 
 from langevin_ib.background import FAST
 from langevin_ib.ensemble import accumulators
-from langevin_ib.ensemble.records import EnsembleResult, Observer, Rare
+from langevin_ib.ensemble.records import EnsembleResult, Observer, Rare, Schedule
 from langevin_ib.laws.family import DrawTerms, Reduction
 from langevin_ib.runs.identities import Claims, half_square
 from langevin_ib.statistics.identities import Gaps, GapSums
@@ -154,13 +154,24 @@ def _parts(
 
 
 def sample_of(
-    result: EnsembleResult, observer: Observer, scalars: tuple[str, ...], claims: Claims | None = None
+    result: EnsembleResult,
+    observer: Observer,
+    scalars: tuple[str, ...],
+    claims: Claims | None = None,
+    schedule: Schedule | None = None,
 ) -> Sample:
-    """What an ensemble leaves to be judged, on the host: its sums in each segment, and those of all of them merged."""
+    """What an ensemble leaves to be judged, on the host: its sums in each segment, and those of all of them merged.
+
+    Segments that its schedule only shows are kept apart, and the trace begins behind them.
+    """
     merge, finalize = observer.accumulator.merge, observer.accumulator.finalize
+    shown, first_row = 0, 0
+    if schedule is not None and schedule.shown:
+        shown, first_row = schedule.segments.index(schedule.shown) + 1, schedule.shown // observer.stride(schedule)
+    trace = {name: rows[:, first_row:] for name, rows in result.trace.items()}
 
     def finish(segments):
-        every = functools.reduce(merge, segments), *segments
+        every = functools.reduce(merge, segments[shown:]), *segments
         return jax.vmap(finalize)(jax.tree.map(lambda *leaves: jnp.stack(leaves), *every))  # traced once for all
 
     with jax.enable_x64(True):
@@ -174,8 +185,9 @@ def sample_of(
         epsilon = float(np.finfo(jax.tree.leaves(result.position)[0].dtype).eps)
         gaps = Gaps(claims.tested, None if sums is None else GapSums(*sums), claims.absent, epsilon)
     return Sample(
-        scalars, tuple(parts), whole, result.trace, result.info, result.position, result.still, result.engine, gaps
-    )
+        scalars, tuple(parts[shown:]), whole, trace, result.info, result.position, result.still, result.engine, gaps,
+        tuple(parts[:shown]),
+    )  # fmt: skip
 
 
 def _stretch(sums: Mapping[str, Any]) -> Stretch:

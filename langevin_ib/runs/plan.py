@@ -9,14 +9,17 @@ thin       a draw every 0.25/ω (unconfined: 0.05/ω, for a visit to the slab is
            the information.
            Above ten it is a multiple of ten, which a word of increments serves whole.
 increments four-point where h ω ≤ 1/16, else normal; normal where the kernel takes no other.
-burn_in    a fifth of the steps. Without confinement, where no stationary law is waited for, 1/32 of them, or as long
-           as the reduced loss needs to settle: 8/ω, ω its smallest curvature at the same point, but no more than 1/4.
+burn_in    a fifth of the steps; where a schedule changes a value, of those after its last change, behind it (what is
+           judged where it goes on longer: `scheduled.py`). Without confinement, where no stationary law is waited for,
+           1/32 of them, or as long as the reduced loss needs to settle: 8/ω, ω its smallest curvature at the same
+           point, but no more than 1/4.
 slab       a share of z_hi (of the largest scalar's, with many coordinates) times the dimension of the group; which
            share the confinement says, and the kernel how it wants its step and its draws spaced.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -34,12 +37,13 @@ from langevin_ib.dynamics.kernel import KernelKind, kernel_kind
 from langevin_ib.dynamics.labels import with_noisy_labels
 from langevin_ib.dynamics.noise import Noise
 from langevin_ib.ensemble.records import Schedule, octaves
-from langevin_ib.errors import ConfigError, LangevinIBError, ModelError, one_line
+from langevin_ib.errors import ConfigError, LangevinIBError, LawError, ModelError, one_line
 from langevin_ib.laws.base import on_host
 from langevin_ib.laws.family import Reduction
 from langevin_ib.models import Chart, Model
 from langevin_ib.models.transforms import with_metric
 from langevin_ib.runs.result import CANONICAL
+from langevin_ib.runs.scheduled import hottest, recorded
 from langevin_ib.runs.steps import POINTS, check_precision, check_spacing, check_travel, settling_rate, step_size_of
 from langevin_ib.runs.windows import Minimum, Wells, Window, rounded, scalar_window
 
@@ -278,6 +282,8 @@ def _resolve_dynamics(
     because = ""
     if config.step_size == AUTO and kernel.tuning is None:
         step, because = step_size_of(config, reduction, points, middle, kernel.stability)
+        bounds = [(step, because), *_where_hottest(config, points, middle, kernel.stability)]
+        step, because = min(bounds, key=lambda bound: bound[0])
         config = config.replace(step_size=rounded(step))
     if not because:
         check_precision(config, reduction, points)
@@ -295,6 +301,23 @@ def _resolve_dynamics(
     return config
 
 
+def _where_hottest(config: RunConfig, points: np.ndarray, middle: np.ndarray, safety: float) -> list[tuple[float, str]]:
+    """The step, and its bound, at the hottest and stiffest that a schedule makes the run; none if it is none.
+
+    Of one coordinate in the window of that temperature, of many at the points of the law that is judged.
+    """
+    extreme = hottest(config)
+    if extreme is None:
+        return []
+    reduction = build_reduction(extreme)
+    if reduction.chart.dim == 1:
+        with contextlib.suppress(LawError):  # no law there, and no window by rule: that of what is judged stands
+            window = scalar_window(extreme.replace(window=AUTO), reduction).window
+            points = np.linspace(*window, POINTS + 2)[1:-1, None]
+    step, because = step_size_of(extreme, reduction, points, middle, safety)
+    return [(step, f"{because}, where its schedules take the run")]
+
+
 def _thinning(config: RunConfig, reduction: Reduction, middle: np.ndarray) -> int:
     wanted = THIN_INTERVAL[reduction.proper] / (settling_rate(reduction, middle) * float(config.step_size))
     thin = int(np.clip(round(wanted), 1, max(1, config.steps // 500)))
@@ -302,7 +325,10 @@ def _thinning(config: RunConfig, reduction: Reduction, middle: np.ndarray) -> in
 
 
 def _burn_in_steps(config: RunConfig, kernel: KernelKind, reduction: Reduction, middle: np.ndarray) -> int:
-    share = round(config.steps * BURN_IN_SHARE[reduction.proper])
+    if config.stretch is not None:
+        return 0
+    changing = max((schedule.length or 0 for schedule in config.schedules.values()), default=0)
+    share = changing + round((config.steps - changing) * BURN_IN_SHARE[reduction.proper])
     if reduction.proper or kernel.tuning is not None:
         return share
     slowest = float(on_host(lambda x: geometry.reduced_curvatures(reduction.chart, x)[0])(middle)[0])
@@ -322,4 +348,4 @@ def build_schedule(config: RunConfig) -> Schedule:
         raise ConfigError(
             "steps", f"at least burn_in + {MIN_RECORDS} thin = {burn_in + MIN_RECORDS * thin}", config.steps
         )
-    return Schedule(burn_in, thin, records, octaves(records))
+    return recorded(config, Schedule(burn_in, thin, records, octaves(records)))

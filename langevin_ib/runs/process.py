@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from langevin_ib.config.run import RunConfig
     from langevin_ib.runs.plan import Plan
     from langevin_ib.runs.predictions import SampledPredictions
-    from langevin_ib.runs.result import Details, LawReference
+    from langevin_ib.runs.result import Details, LawReference, ScheduleInfo
     from langevin_ib.session import Session
 
 
@@ -42,6 +42,7 @@ class Prepared:
         lowest: the lowest loss that an optimiser finds, from which λ̂ is measured; None where there is no T.
         improper: why a mean over all draws is that of no law; None where it is one.
         own: what else the process needs to draw.
+        schedule: what is judged where values change along the run; None where none does.
     """
 
     plan: Plan
@@ -58,6 +59,7 @@ class Prepared:
     lowest: Callable[[], Lowest] | None = None
     improper: str | None = None
     own: Any = None
+    schedule: ScheduleInfo | None = None
 
 
 @dataclass(frozen=True)

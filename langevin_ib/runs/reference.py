@@ -62,11 +62,12 @@ class Observed(NamedTuple):
 
 
 class Coming(NamedTuple):
-    """An ensemble that is ready to run, its step, and what is observed."""
+    """An ensemble that is ready to run, its step, what is observed and, where some of it is only shown, when."""
 
     ensemble: Ensemble
     step_size: float
     observed: Observed
+    schedule: Schedule | None = None
 
 
 def tune(

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Float
 
 from langevin_ib.config.run import RunConfig
+from langevin_ib.config.value_schedules import read_schedule
 from langevin_ib.laws.candidates import LawAbout
 from langevin_ib.plain import Json, JsonObject, fields_of, plain
 from langevin_ib.stages import Resumed
@@ -82,6 +83,74 @@ class SliceDepartures(NamedTuple):
     equation_40: float
     canonical_gap: float
     log_det_spread: float
+
+
+class Changing(NamedTuple):
+    """A value that changes: its schedule, its value that laws go by, and those at both ends of what is judged."""
+
+    schedule: str
+    judged: float
+    ends: tuple[float, ...]
+
+
+class Move(NamedTuple):
+    """A stretch of a run whose values change: its steps, the values in the middle, of each scalar mean and distance.
+
+    The distance `tv` is the total variation to the histogram of the last stretch.
+    """
+
+    steps: tuple[int, int]
+    values: dict[str, float]
+    mean: dict[str, float]
+    tv: dict[str, float]
+
+
+@dataclass(frozen=True)
+class ScheduleInfo:
+    """What is judged of a run whose values change along it.
+
+    Attributes:
+        values: of each setting that changes.
+        steps: from, to: those whose draws are judged.
+        ended: whether all values are constant by then.
+        relaxation: steps in which the slowest coordinate relaxes, at the values that are judged.
+        waited: relaxation times between the last change and the first draw; None where values go on.
+        lag: by how much a value changes, relatively, in a relaxation time; None where they have ended, as what follows.
+        change: the largest relative change over the stretch.
+        shift: total variation between the laws at both ends of it; None where they are not integrated.
+        moves: how the histogram moves up to there.
+    """
+
+    values: dict[str, Changing]
+    steps: tuple[int, int]
+    ended: bool
+    relaxation: float
+    waited: float | None = None
+    lag: float | None = None
+    change: float | None = None
+    shift: float | None = None
+    moves: tuple[Move, ...] = ()
+
+    @property
+    def moved(self) -> float:
+        """By how much the law moves while it is judged, as far as that is known."""
+        return (self.change or 0.0) if self.shift is None else self.shift
+
+    def words(self) -> str:
+        """What is judged, in one sentence."""
+        each = "; ".join(f"{name} {read_schedule(of.schedule).words()}" for name, of in self.values.items())
+        values = ", ".join(f"{name} = {of.judged:.6g}" for name, of in self.values.items())
+        if self.ended:
+            return f"{each}: the draws from step {self.steps[0]} on are judged, at {values}, constant by then"
+        return (
+            f"{each}, while draws are taken: those of the last stretch are judged, steps {self.steps[0]} to "
+            f"{self.steps[1]}, at the values in its middle, {values}; over it the law moves by "
+            + (
+                f"TV {self.shift:.3g}"
+                if self.shift is not None
+                else f"an unknown distance, values by {self.change:.2g}"
+            )
+        )
 
 
 @dataclass(frozen=True)
@@ -563,6 +632,7 @@ class Result:
         trace: {"value": (chain, draw, scalar), "charge": (chain, draw, m), "energy" (ℓ/T), "potential" ((ℓ + C(s))/T),
             "counts": (chain, draw)}, thinned and capped; SGD: T = 1.
         checkpoints: the folder with the states of its stages, which `output.store.save` removes; None without.
+        schedule: what is judged where values change along the run; None where none does.
 
     >>> import langevin_ib
     >>> config = RunConfig(beta=10.0, chains=64, steps=2000, step_check=False, reference="none")
@@ -595,6 +665,7 @@ class Result:
     against: tuple[Doubt, ...] = ()
     checkpoints: Path | None = None
     learning: LearningCoefficient | Absent | None = None
+    schedule: ScheduleInfo | None = None
 
     def to_dict(self) -> JsonObject:
         """The content of `summary.json`, as plain data; its schema is shipped as `runs/summary.schema.json`."""
@@ -627,6 +698,7 @@ class Result:
             "drift": None if self.drift is None else {"stationary": False, "stretches": plain(self.drift)},
             "law_reference": plain(self.law_reference),
             "reference": plain(self.reference),
+            **({} if self.schedule is None else {"schedule": plain(self.schedule)}),
             **({} if self.details is None else self.details.to_dict(self)),
         }
 

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Key
 
 from langevin_ib.config.kernels import FOUR_POINT, NORMAL
 from langevin_ib.dynamics.kernel import KernelKind, Target, kernel_kind
+from langevin_ib.dynamics.schedules import scheduled_kernel
 from langevin_ib.ensemble.records import Limit, Schedule, Stage
 from langevin_ib.ensemble.runner import Ensemble, starting_points
 from langevin_ib.errors import ConfigError
 from langevin_ib.geometry import contract
-from langevin_ib.runs.identities import Claims, langevin_claims
+from langevin_ib.models import Params
+from langevin_ib.runs.ends import ends_of
+from langevin_ib.runs.identities import Claims, langevin_claims, of_inner
 from langevin_ib.runs.observe import build_observer, sample_of
 from langevin_ib.runs.plan import Plan
 from langevin_ib.runs.reference import Coming, Observed, Tuned, reference_schedule, tune
+from langevin_ib.runs.scheduled import highest_temperature, target_at
 from langevin_ib.session import STREAM, Session, key_of
 from langevin_ib.statistics.sample import Sample
 
@@ -40,13 +46,17 @@ class Drawn(NamedTuple):
 
 
 class Chains(NamedTuple):
-    """Of an ensemble whose step is set by rule: its stream of keys, its increments, h, how many, and when."""
+    """Of an ensemble whose step is set by rule: its stream of keys, its increments, h, how many, and when.
+
+    Values that change do so in the same physical time: `slowed` of its steps are one of the run's.
+    """
 
     stream: str
     increments: str
     step_size: float
     size: int
     schedule: Schedule
+    slowed: int = 1
 
 
 @dataclass(frozen=True)
@@ -92,9 +102,9 @@ class Sampler:
         Its distance is that of the step and that of the increments.
         """
         s = self.plan.schedule
-        schedule = Schedule(2 * s.burn_in, 2 * s.thin, s.records, s.segments)
+        schedule = Schedule(2 * s.burn_in, 2 * s.thin, s.records, s.segments, s.shown)
         claims = langevin_claims(self.plan, self.kernel, 0.5 * step_size, schedule)
-        chains = Chains("companion", NORMAL, step_size / 2, self._fewer, schedule)
+        chains = Chains("companion", NORMAL, step_size / 2, self._fewer, schedule, slowed=2)
         return self._by_rule(self._stage("check at h/2", CHECK_WIDTH), chains, claims)
 
     def reference(self, step_size: float) -> Coming:
@@ -112,7 +122,8 @@ class Sampler:
     def drawn(self, coming: Coming) -> Drawn:
         """Run an ensemble."""
         observer, claims = coming.observed
-        return Drawn(sample_of(coming.ensemble.run(), observer, self.plan.scalars, claims), coming.step_size)
+        sample = sample_of(coming.ensemble.run(), observer, self.plan.scalars, claims, coming.schedule)
+        return Drawn(sample, coming.step_size)
 
     def _observed(self, kernel: KernelKind) -> Observed:
         """What is measured on the chains of a kernel whose step is tuned, and what they are held to."""
@@ -131,7 +142,7 @@ class Sampler:
         return max(chains // share, min(chains, LEAST_CHECK))
 
     def _by_rule(self, stage: Stage, chains: Chains, claims: Claims) -> Coming:
-        stream, increments, step_size, size, schedule = chains
+        stream, increments, step_size, size, schedule, slowed = chains
         config, model = self.plan.config, self.plan.reduction.model
         potential = self.plan.reduction.confinement.potential(model)
         dtype = jnp.float64 if config.precision == 64 else jnp.float32
@@ -143,24 +154,38 @@ class Sampler:
                 name: (float(self.plan.edges[name][0]), float(self.plan.edges[name][-1])) for name in reduction.cut
             }
             init = partial(reduction.chart.start_within, windows)
-        starts = starting_points(init, jax.random.fold_in(self._key("starts"), STREAM[stream]), size, dtype)
+        starts, key = self._starts(init, stream, size, dtype)
         like = jax.tree.map(lambda leaf: leaf[0], starts)
-        target = Target(potential, config.temperature, like, model.moment_map)
-        kernel = self.kernel.build(config.settings_of("kernel"), target, step_size)
+        settings = config.settings_of("kernel")
+        if config.schedules:
+            kernel = scheduled_kernel(self.kernel, settings, target_at(config, reduction, like, slowed), step_size)
+            claims = of_inner(claims)
+        else:
+            target = Target(potential, config.temperature, like, model.moment_map)
+            kernel = self.kernel.build(settings, target, step_size)
         kernel = kernel if kernel.increments is None else kernel.on(increments)
         highest = float(jax.jit(lambda xs: jnp.max(jax.lax.map(potential, xs, batch_size=1024)))(starts))
-        highest_allowed = RUNAWAY_TEMPERATURES * config.temperature + RUNAWAY_STARTS * highest
+        highest_allowed = RUNAWAY_TEMPERATURES * highest_temperature(config) + RUNAWAY_STARTS * highest
         observed = self._observer(claims)
         ensemble = Ensemble(
             kernel,
             starts,
             observed.observer,
-            key=self._key(stream),
+            key=key,
             schedule=schedule,
             limit=Limit(step_size, lambda params: potential(params) > highest_allowed, reduction.confinement.remedy),
             stage=stage,
         )
-        return Coming(ensemble.compiled(), step_size, observed)
+        return Coming(ensemble.compiled(), step_size, observed, schedule)
+
+    def _starts(self, init: Callable, stream: str, size: int, dtype: Any) -> tuple[Params, Key[Array, ""]]:
+        """Where chains begin, and their key: of the run's own chains where another's ended, if it is to go on there."""
+        config, key = self.plan.config, self._key(stream)
+        if stream == "chains" and config.from_run is not None:
+            ended = ends_of(config, self.plan.reduction.model)
+            return ended.starts(dtype), ended.key(key)
+        starts = starting_points(init, jax.random.fold_in(self._key("starts"), STREAM[stream]), size, dtype)
+        return starts, key
 
     def _key(self, use: str):
         return key_of(self.plan.config, use)

@@ -89,7 +89,7 @@ def _laws(prepared: Prepared) -> list[Doubt]:
 def _counts(plan: Plan, sample: Sample) -> list[Doubt]:
     """Chains, steps, draws and their sums against the plan, each exactly."""
     schedule, whole = plan.schedule, sample.whole
-    lengths = np.diff([0, *schedule.segments])
+    lengths = schedule.judged
     wrong: list[str] = []
 
     def hold(what: str, got: object, wanted: object) -> None:
@@ -99,7 +99,7 @@ def _counts(plan: Plan, sample: Sample) -> list[Doubt]:
     hold("chains", len(whole.value.n), plan.config.chains)
     if sample.engine.steps is not None:
         hold("steps of a chain", np.unique(sample.engine.steps), [schedule.steps])
-    hold("draws of a chain", np.unique(whole.value.n), [schedule.records])
+    hold("draws of a chain", np.unique(whole.value.n), [schedule.records - schedule.shown])
     hold("stretches", len(sample.stretches), len(lengths))
     for stretch, length in zip(sample.stretches, lengths, strict=False):
         hold("draws of a stretch", np.unique(stretch.value.n), [length])

@@ -116,6 +116,7 @@ class Sample:
         gaps: of the identities of its steps; None where nobody looked.
         per_chain: batches that every chain is cut into, the units of all error bars, one behind the other; 1 where the
             chains are the units.
+        earlier: stretches before those that are judged, of which nothing else here knows.
     """
 
     scalars: tuple[str, ...]
@@ -128,6 +129,7 @@ class Sample:
     engine: Engine
     gaps: Gaps | None = None
     per_chain: int = 1
+    earlier: tuple[Stretch, ...] = ()
 
     def window(self, scalar: str) -> WindowCounts:
         """Histogram of a scalar in each chain (of the draws on the slab, if there is one)."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -17,9 +16,11 @@ from langevin_ib.dynamics.kernel import (
     MeanAfter,
     Potential,
     Target,
+    Temperature,
     gaussian_mean,
     normal_like,
     refuse_task,
+    root,
 )
 from langevin_ib.models.base import Params
 
@@ -30,7 +31,7 @@ class EulerMaruyamaState(NamedTuple):
     position: Params
 
 
-def euler_maruyama(potential: Potential, like: Params, *, temperature: float, step_size: float) -> Kernel:
+def euler_maruyama(potential: Potential, like: Params, *, temperature: Temperature, step_size: float) -> Kernel:
     """θ' = θ − h∇V(θ) + √(2hT) ζ, ζ ~ N(0, I); the stationary law is off by O(h).
 
     Args:
@@ -40,7 +41,7 @@ def euler_maruyama(potential: Potential, like: Params, *, temperature: float, st
         step_size: h > 0.
     """
     step_size = float(step_size)  # a NumPy scalar would promote a float32 chain to float64
-    amplitude = math.sqrt(2.0 * step_size * temperature)
+    amplitude = root(2.0 * step_size * temperature)
 
     def init(params: Params, task: PyTree) -> EulerMaruyamaState:
         refuse_task(task)
@@ -56,7 +57,7 @@ def euler_maruyama(potential: Potential, like: Params, *, temperature: float, st
     return Kernel(normal_like(like), init, step, after, like)
 
 
-def _mean_after(potential: Potential, temperature: float, step_size: float) -> MeanAfter:
+def _mean_after(potential: Potential, temperature: Temperature, step_size: float) -> MeanAfter:
     """φ(θ − h∇V) + hT tr D²φ, of h and T by themselves: it shares no constant with the step that it judges."""
 
     def mean_after(phi: Callable[[Params], Any], state: EulerMaruyamaState, task: PyTree) -> Float[Array, "..."]:

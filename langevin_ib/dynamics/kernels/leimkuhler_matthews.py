@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -19,9 +18,11 @@ from langevin_ib.dynamics.kernel import (
     MeanAfter,
     Potential,
     Target,
+    Temperature,
     gaussian_mean,
     normal_like,
     refuse_task,
+    root,
 )
 from langevin_ib.models.base import Params
 
@@ -33,7 +34,7 @@ class LeimkuhlerMatthewsState(NamedTuple):
     last_noise: Params
 
 
-def leimkuhler_matthews(potential: Potential, like: Params, *, temperature: float, step_size: float) -> Kernel:
+def leimkuhler_matthews(potential: Potential, like: Params, *, temperature: Temperature, step_size: float) -> Kernel:
     """θ' = θ − h∇V(θ) + √(hT/2) (ζ_n + ζ_{n+1}); one gradient a step, the stationary law is off by O(h²).
 
     Exact in the stationary law of a quadratic V. Arguments as for Euler and Maruyama's: V, a parameter pytree
@@ -42,7 +43,7 @@ def leimkuhler_matthews(potential: Potential, like: Params, *, temperature: floa
     Source: Leimkuhler & Matthews, Appl. Math. Res. eXpress 2013(1), 34–56 (2013).
     """
     step_size = float(step_size)
-    amplitude = math.sqrt(0.5 * step_size * temperature)
+    amplitude = root(0.5 * step_size * temperature)
 
     def init(params: Params, task: PyTree) -> LeimkuhlerMatthewsState:
         refuse_task(task)
@@ -67,7 +68,7 @@ def leimkuhler_matthews(potential: Potential, like: Params, *, temperature: floa
     return Kernel(normal_like(like), init, step, after, like)
 
 
-def _mean_after(potential: Potential, temperature: float, step_size: float) -> MeanAfter:
+def _mean_after(potential: Potential, temperature: Temperature, step_size: float) -> MeanAfter:
     """φ(θ − h∇V + aζ_n) + ½ a² tr D²φ, a² = hT/2, ζ_n the increment that the last step added.
 
     Of h and T by themselves: it shares no constant with the step that it is to be held to.

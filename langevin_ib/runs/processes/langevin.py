@@ -20,10 +20,11 @@ from langevin_ib.devices import load_blackjax
 from langevin_ib.dynamics.kernel import kernel_kind
 from langevin_ib.errors import ConfigError, LawError
 from langevin_ib.geometry import contract
-from langevin_ib.laws import Formula, Reduction
+from langevin_ib.laws import Formula, Reduction, bin_masses
 from langevin_ib.laws.draws import LawDraws
 from langevin_ib.laws.law import LawKind, law_kind, law_kinds, weighed_kinds
 from langevin_ib.runs import measure
+from langevin_ib.runs.ends import check_from
 from langevin_ib.runs.judge import say_alike
 from langevin_ib.runs.lowest import lowest_loss
 from langevin_ib.runs.measured import MeasuredDetails
@@ -31,11 +32,12 @@ from langevin_ib.runs.plan import Plan, build_reduction, resolve, resolve_many, 
 from langevin_ib.runs.predictions import Predictions, SampledPredictions, quadrature, sampled
 from langevin_ib.runs.process import Check, Draws, Prepared, Process
 from langevin_ib.runs.quotient import sample_mala, sample_nuts
-from langevin_ib.runs.result import LawReference, LawSampler
+from langevin_ib.runs.result import LawReference, LawSampler, ScheduleInfo
 from langevin_ib.runs.sampling import Sampler, check_sample
+from langevin_ib.runs.scheduled import described, say_judged, schedule_doubts, slowest_rate, strength_of
 from langevin_ib.runs.separable import check_separable
 from langevin_ib.runs.steps import local_of, starts_of
-from langevin_ib.runs.windows import Window, cut_windows, given_window, is_given, minimum, quantile_window
+from langevin_ib.runs.windows import Window, cut_windows, given_window, is_given, lowest_point, minimum, quantile_window
 from langevin_ib.session import Session, key_of
 from langevin_ib.statistics import compare
 from langevin_ib.statistics.compare import p_is
@@ -55,6 +57,7 @@ def prepare(config: RunConfig, session: Session) -> Prepared:
     if reduction.measured:
         return measure.prepare(config, reduction, session)
     check_separable(config, reduction)
+    check_from(config, reduction.model)
     _compile_ahead(config, reduction)
     contract.check_model(reduction.model, key_of(config, "check"))
     say_slice(config, reduction)
@@ -98,21 +101,55 @@ def _compile_ahead(config: RunConfig, reduction: Reduction) -> None:
 
 def _prepared(plan: Plan, predictions: Predictions, **many: Any) -> Prepared:
     lowest = Later(lambda: lowest_loss(plan.reduction.model)[0])
+    schedule = _schedule_of(plan)
+    say_judged(schedule)
     prepared = Prepared(
         plan=plan,
         candidates=predictions.candidates,
         missing=tuple(predictions.missing),
-        doubts=tuple(many.pop("doubts", ())),
+        doubts=(*schedule_doubts(schedule, plan.config.margin), *many.pop("doubts", ())),
         coefficient=predictions.coefficient,
         share=predictions.share,
         stationary=plan.reduction.proper,
         lowest=lowest.result,
         improper=None if plan.reduction.proper else measure.IMPROPER,
         own=predictions,
+        schedule=schedule,
         **many,
     )
     say_alike(prepared.candidates, plan)
     return prepared
+
+
+def _schedule_of(plan: Plan) -> ScheduleInfo | None:
+    """What is judged of a run whose values change.
+
+    Raises:
+        ConfigError: they change while draws are taken, of a run that has no stationary law at any values.
+    """
+    config, reduction = plan.config, plan.reduction
+    if not config.schedules:
+        return None
+    strength_of(config, reduction.model, reduction)
+    if config.stretch is not None and not reduction.proper:
+        name = next(iter(config.schedules))
+        got = getattr(config, f"{name}_schedule")
+        raise ConfigError(f"{name}_schedule", f"at its end by the first draw with confine {config.confine}", got)
+    one = reduction.chart.dim == 1
+    x = np.array([lowest_point(reduction)]) if one else minimum(reduction).x
+    relaxation = 1.0 / (slowest_rate(reduction, x) * float(config.step_size))
+
+    def shift(first: RunConfig, last: RunConfig) -> float | None:
+        if not one:
+            return None
+        edges = plan.edges[reduction.name]
+        with contextlib.suppress(LawError):
+            laws = [law_kind("exact").law(build_reduction(each)) for each in (first, last)]
+            masses = [bin_masses(law, edges, plan.singular_ends) for law in laws]
+            return 0.5 * float(np.abs(masses[0] - masses[1]).sum())
+        return None
+
+    return described(config, plan.schedule, relaxation, shift)
 
 
 def draw(prepared: Prepared, session: Session) -> Draws:

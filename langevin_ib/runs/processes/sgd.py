@@ -25,9 +25,11 @@ from langevin_ib.config.extensions import is_built_in
 from langevin_ib.config.processes import SgdSettings
 from langevin_ib.config.run import AUTO, RunConfig
 from langevin_ib.dynamics.descent import check_covariance, sgd
+from langevin_ib.dynamics.kernel import Kernel
 from langevin_ib.dynamics.kernels.euler_maruyama import euler_maruyama
 from langevin_ib.dynamics.meter import NoiseReport, measure
 from langevin_ib.dynamics.noise import Noise, gradient_noise, memory_factor
+from langevin_ib.dynamics.schedules import value_of
 from langevin_ib.ensemble.records import Limit, Schedule, Stage, octaves
 from langevin_ib.ensemble.runner import run_ensemble, starting_points
 from langevin_ib.errors import ConfigError, LawError
@@ -48,7 +50,9 @@ from langevin_ib.runs.descent_laws import (
     independent_variances,
     laws_within,
     say_collapse,
+    shift_between,
 )
+from langevin_ib.runs.ends import check_from, ends_of
 from langevin_ib.runs.hook_noise import heavy, measure_hook, stated_skewness
 from langevin_ib.runs.identities import descent_claims
 from langevin_ib.runs.measure import details as measured_details
@@ -57,8 +61,15 @@ from langevin_ib.runs.observe import build_observer, sample_of
 from langevin_ib.runs.plan import Plan, build_reduction, gradient_noise_of, say_slice
 from langevin_ib.runs.process import Draws, Prepared, Process
 from langevin_ib.runs.quotient import sample_mala
-from langevin_ib.runs.result import ChargeSummary, SgdDetails
+from langevin_ib.runs.result import ChargeSummary, ScheduleInfo, SgdDetails
 from langevin_ib.runs.sampling import RUNAWAY_STARTS, check_sample
+from langevin_ib.runs.scheduled import (
+    described,
+    hottest,
+    recorded,
+    say_judged,
+    schedule_doubts,
+)
 from langevin_ib.runs.separable import check_separable
 from langevin_ib.runs.steps import POINTS, check_spacing
 from langevin_ib.runs.windows import (
@@ -120,6 +131,7 @@ class ResolvedDescent:
         balanced: whether chains start on the slice.
         balance: the predicted balance of χ near the minimum, and its rate per unit of nη/(1 − μ); None without one.
         doubts: reasons not to trust the fitted laws.
+        changing: what is judged where η or λ changes along the run.
     """
 
     config: RunConfig
@@ -138,6 +150,7 @@ class ResolvedDescent:
     balanced: bool
     balance: ChargeBalance | None
     doubts: list[Doubt]
+    changing: ScheduleInfo | None = None
 
     @property
     def plan(self) -> Plan:
@@ -200,6 +213,7 @@ def prepare(config: RunConfig, session: Session) -> Prepared:
         return measured_descent.prepare(config, reduction, gradient_noise_of(config), session)
     resolved = resolve_descent(config, lambda name: session.stage(config, name))
     family = resolved.family
+    say_judged(resolved.changing)
     return Prepared(
         plan=resolved.plan,
         candidates=(
@@ -207,7 +221,7 @@ def prepare(config: RunConfig, session: Session) -> Prepared:
             *(() if family is None else family.candidates),
         ),
         missing=tuple(resolved.missing),
-        doubts=tuple(resolved.doubts),
+        doubts=(*schedule_doubts(resolved.changing, config.margin), *resolved.doubts),
         coefficient=lambda statistic: Absent("c", NO_COEFFICIENT),
         share=lambda scalar: None,
         stationary=bool(resolved.laws or resolved.own.maps),
@@ -215,6 +229,7 @@ def prepare(config: RunConfig, session: Session) -> Prepared:
         at_rest=family is None,
         remedy=tuple(resolved.missing),
         own=resolved,
+        schedule=resolved.changing,
     )
 
 
@@ -308,6 +323,12 @@ def resolve_descent(config: RunConfig, stage: Callable[[str], Stage]) -> Resolve
         balanced=balanced,
         balance=balance,
         doubts=doubts,
+        changing=described(
+            schedule_config,
+            schedule,
+            1.0 / _relaxation(config, descent, rates),
+            shift_between(own, descent, middle, edges),
+        ),
     )
 
 
@@ -320,6 +341,7 @@ def at_minimum(config: RunConfig) -> AtMinimum:
     config = _settle_labels(config)
     reduction = build_reduction(config, temperature=1.0)
     check_separable(config, reduction)
+    check_from(config, reduction.model)
     contract.check_model(reduction.model, key_of(config, "check"))
     say_slice(config, reduction)
     if reduction.model.group_dim == 0:
@@ -496,18 +518,23 @@ def _measure_noise(
         return meter, measured, balance, rates
 
 
+def _relaxation(config: RunConfig, descent: Descent, rates: np.ndarray) -> float:
+    """The rate per step at which the slowest coordinate relaxes, at the learning rate that is judged."""
+    slowest = max(float(rates.min()), 1e-3 * float(rates.max())) * descent.lr
+    # One that oscillates comes down no faster than its velocity.
+    return min(slowest, -0.5 * float(np.log(config.momentum))) if config.momentum else slowest
+
+
 def _build_schedule(
     config: RunConfig, descent: Descent, decay: float, rates: np.ndarray, noisy: bool
 ) -> tuple[RunConfig, Schedule, bool]:
     """Steps, burn-in, thinning, and whether chains start on the slice."""
-    lr = descent.lr
-    slowest = max(float(rates.min()), 1e-3 * float(rates.max()))
-    relaxation = slowest * lr
-    if config.momentum:  # a coordinate that oscillates comes down no faster than its velocity
-        relaxation = min(relaxation, -0.5 * float(np.log(config.momentum)))
+    lr, relaxation = descent.lr, _relaxation(config, descent, rates)
+    changing = 0 if config.stretch else max((of.length or 0 for of in config.schedules.values()), default=0)
     needed = DECAY / (decay * lr) if decay > 0 else np.inf
     balanced = needed > LONGEST_DECAY and noisy  # without noise the decay of χ is all that a run shows
-    burn_in = int(np.ceil(max(needed if needed <= LONGEST_DECAY else 0.0, RELAXATIONS["burn_in"] / relaxation)))
+    settling = int(np.ceil(max(needed if needed <= LONGEST_DECAY else 0.0, RELAXATIONS["burn_in"] / relaxation)))
+    burn_in = changing + settling
     thin = config.thin
     if thin == AUTO:
         thin = max(1, round(THIN_INTERVAL / (float(rates.max()) * lr)))
@@ -517,7 +544,7 @@ def _build_schedule(
     if isinstance(steps, str):
         steps = burn_in + int(np.clip(RELAXATIONS["records"] / relaxation, *STEPS_RANGE))
     elif config.burn_in == AUTO:
-        burn_in = min(burn_in, steps // 2)
+        burn_in = 0 if config.stretch else changing + min(settling, (steps - changing) // 2)
     if steps > MOST_STEPS and isinstance(config.steps, str):
         raise ConfigError("lr", f"large enough for a run of {MOST_STEPS:g} steps (or give steps)", f"{lr:g}")
     thin = int(min(int(thin), max(1, (steps - burn_in) // 10)))
@@ -525,7 +552,7 @@ def _build_schedule(
     if records < 2:
         raise ConfigError("steps", f"at least burn_in + 2 thin = {burn_in + 2 * thin}", steps)
     settled = config.replace(steps=steps, burn_in=burn_in, thin=thin)
-    return settled, Schedule(burn_in, thin, records, octaves(records)), balanced
+    return settled, recorded(settled, Schedule(burn_in, thin, records, octaves(records))), balanced
 
 
 def _fitted_family(config: RunConfig, at_temperature: Reduction, own: Mapping[str, Windowed] | None, stage):
@@ -566,6 +593,21 @@ def _fitted_family(config: RunConfig, at_temperature: Reduction, own: Mapping[st
     return fitted.from_draws(draws, temperature, edges), windows, doubts
 
 
+def _kernel_of(resolved: ResolvedDescent, like: Params) -> Kernel:
+    """The step of SGD, with values that change where the configuration says so."""
+    config = resolved.config
+    dtype = jax.tree.leaves(like)[0].dtype
+    values = {name: value_of(schedule, dtype) for name, schedule in config.schedules.items()}
+    return sgd(
+        resolved.reduction.model,
+        like,
+        noise=resolved.descent.noise,
+        lr=values.get("lr", float(config.lr or 0)),
+        momentum=float(config.momentum or 0),
+        weight_decay=values.get("weight_decay", float(config.weight_decay or 0)),
+    )
+
+
 def draw(prepared: Prepared, session: Session) -> Draws:
     """Run the chains; also χ at their starts."""
     if prepared.plan.reduction.measured:
@@ -583,10 +625,16 @@ def draw(prepared: Prepared, session: Session) -> Draws:
             return params
         return chart.section(chart.of(chart.start_within({}, key)))
 
-    starts = starting_points(init, key_of(config, "starts"), config.chains, dtype)
+    key = key_of(config, "chains")
+    if config.from_run is None:
+        starts = starting_points(init, key_of(config, "starts"), config.chains, dtype)
+    else:
+        ended = ends_of(config, model)
+        starts, key = ended.starts(dtype), ended.key(key)
     potential = reduction.confinement.potential(model)
     highest = float(jax.jit(lambda xs: jnp.max(jax.lax.map(potential, xs, batch_size=1024)))(starts))
-    noisy = float(resolved.meter.trace) * float(config.lr or 0)
+    steepest = hottest(config) or config
+    noisy = float(resolved.meter.trace) * float(steepest.lr or 0)
     highest_allowed = RUNAWAY_STARTS * (highest + noisy + 1e-12)
     remedy = "; ".join(["use a smaller lr, or less noise", *resolved.missing])
     # The noise again from the settings: the chains' own is `resolved.descent`'s.
@@ -597,18 +645,18 @@ def draw(prepared: Prepared, session: Session) -> Draws:
     if resolved.descent.noise.record.constant:
         kernel = euler_maruyama(potential, like, temperature=resolved.meter.temperature, step_size=lr)
     else:
-        momentum, decay = float(config.momentum or 0), float(config.weight_decay or 0)
-        kernel = sgd(model, like, noise=resolved.descent.noise, lr=lr, momentum=momentum, weight_decay=decay)
+        kernel = _kernel_of(resolved, like)
     result = run_ensemble(
         kernel,
         starts,
         observer,
-        key=key_of(config, "chains"),
+        key=key,
         schedule=resolved.schedule,
         limit=Limit(lr, lambda params: potential(params) > highest_allowed, remedy),
         stage=stage,
     )
-    sample, charge = sample_of(result, observer, plan.scalars, claims), np.asarray(jax.vmap(model.moment_map)(starts))
+    sample = sample_of(result, observer, plan.scalars, claims, resolved.schedule)
+    charge = np.asarray(jax.vmap(model.moment_map)(starts))
     wall = time.perf_counter() - began
     check_sample(plan, sample, prepared.remedy)
     return Draws(sample, lr, wall, starts=charge)
