@@ -19,7 +19,7 @@ from langevin_ib.config.kinds import (
     Whole,
     YesNo,
 )
-from langevin_ib.config.noises import NOISES
+from langevin_ib.config.noises import NOISES, NoiseSettings
 from langevin_ib.config.settings import Setting, Settings, setting
 from langevin_ib.config.value_schedules import SCHEDULE
 from langevin_ib.errors import ConfigError
@@ -244,19 +244,22 @@ class SgdSettings(ProcessSettings):
             label_noise = implied["label_noise"] = 0.0
         if "label_noise" in noise.takes and label_noise == 0.0 and batch_size is None and not self.flip_rate:
             raise ConfigError("label_noise", f"a positive number with noise {self.noise}", label_noise)
+        self._check_taken(config, noise)
+        if self.noise_scale == 1.0:
+            implied["noise_scale"] = None
+        return self.changed(**implied)
+
+    def _check_taken(self, config: RunConfig, noise: NoiseSettings) -> None:
+        """That the noise takes what is given with it."""
         if "momentum" not in noise.takes and self.momentum:
             raise ConfigError("momentum", f"left out with noise {self.noise}{noise.why_no_momentum}", self.momentum)
         if "lr" in config.schedules and not noise.scheduled:
-            raise ConfigError(
-                "lr_schedule", f"left out with noise {self.noise}{noise.why_no_momentum}", self.lr_schedule
-            )
+            wanted = f"left out with noise {self.noise}{noise.why_no_momentum}"
+            raise ConfigError("lr_schedule", wanted, self.lr_schedule)
         if "replacement" not in noise.takes and not self.replacement:
             raise ConfigError("replacement", f"yes with noise {self.noise}", "no")
         if self.noise_scale is not None and self.noise == "none":
             raise ConfigError("noise_scale", "left out with noise none", f"{self.noise_scale:g}")
-        if self.noise_scale == 1.0:
-            implied["noise_scale"] = None
-        return self.changed(**implied)
 
 
 PROCESSES: dict[str, type[ProcessSettings]] = {"langevin": LangevinSettings, "sgd": SgdSettings}

@@ -186,7 +186,7 @@ def sample_of(
         gaps = Gaps(claims.tested, None if sums is None else GapSums(*sums), claims.absent, epsilon)
     return Sample(
         scalars, tuple(parts[shown:]), whole, trace, result.info, result.position, result.still, result.engine, gaps,
-        tuple(parts[:shown]),
+        earlier=tuple(parts[:shown]),
     )  # fmt: skip
 
 
