@@ -48,7 +48,7 @@ def mala(potential: Potential, *, temperature: float, step_size: float | Float[A
 def build(settings: MalaSettings, target: Target, step_size: float | Float[Array, ""]) -> Kernel:
     """For a target."""
     del settings
-    return mala(target.potential, temperature=target.temperature, step_size=step_size)
+    return mala(target.potential, temperature=float(target.temperature), step_size=step_size)
 
 
 KERNEL = KernelKind(MalaSettings, build, stability=1.0, thin=4, tuning=TUNING, label="blackjax.mala")
