@@ -179,12 +179,7 @@ def _estimate_error(result: Result) -> list[str]:
 
 def _own_error(result: Result, details: SgdDetails) -> str:
     """How far (S) is from the law of steps of this size, and whether that explains the distance of the worst scalar."""
-    rows = {
-        name: law.comparison
-        for name, invariant in result.invariants.items()
-        for law in invariant.laws.values()
-        if law.about.role == "own"
-    }
+    rows = {name: invariant.laws[OWN].comparison for name, invariant in result.invariants.items()}
     name = max(rows, key=lambda scalar: rows[scalar].tv)
     row, error = rows[name], details.law_error[name]
     order = (

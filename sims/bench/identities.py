@@ -27,6 +27,7 @@ TURNS = 12
 SMALL = {"law_draws": 20_000, "chains": 128, "steps": 8000}
 EXAMPLES = {"options": {"samples": 16}}
 CASES: dict[str, dict] = {
+    "uv, the main command": {"beta": 10.0},
     "uv, an eighth of the main command's chains": {"beta": 10.0, "chains": 512},
     "uv, euler-maruyama": {"integrator": "euler-maruyama", "chains": 256},
     "uv, mala": {"integrator": "mala", "chains": 256, "step_size": 0.01},
