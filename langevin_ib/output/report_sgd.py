@@ -16,6 +16,7 @@ FREE = "fitted"  # the fitted law of which c is free too
 FOURTH = 4
 SEEN = 1e-3  # share of a law below 1e-6 that is said
 OWN = "sgd"  # law (S)
+STARTS = {"own": "the model's own starts", "slice": "starts on the slice", "earlier": "starts where another run ended"}
 LEADING = "(S) is the leading order in η"
 GOOD_TO = 2.0  # factor that an estimate to leading order in η may be off
 
@@ -117,7 +118,7 @@ def _charge(details: SgdDetails) -> str:
         return "χ of the draws is not known"
     if details.start == "given":
         return f"rms χ in units of the pairs' size: {charge.start:.3g} in the first draws, {charge.draws:.2g} over all"
-    start = "the model's own starts" if details.start == "own" else "starts on the slice"
+    start = STARTS[details.start]
     if details.noisy and details.across:
         balance = details.balance
         slowest = "" if balance is None or len(balance) == 1 else " at its slowest"

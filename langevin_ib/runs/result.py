@@ -550,7 +550,8 @@ class SgdDetails:
         noise: its kind.
         words: what it is called in a sentence.
         across: whether the noise lies across the orbits.
-        start: `own`, or `slice` where χ would take too long to decay; `given`: that of draws of one's own is unknown.
+        start: `own`, or `slice` where χ would take too long to decay; `earlier`, the ends of another run;
+            `given`: that of draws of one's own is unknown.
         decay: predicted rate of χ per unit of t = nη, of its slowest component.
         balance: the χ that the noise leads to; None if to none.
         meter: the noise at the minimum.

@@ -244,7 +244,7 @@ def details(prepared: Prepared, draws: Draws) -> SgdDetails | MeasuredDetails:
         noise=str(config.noise),
         words=resolved.descent.noise.words,
         across=_lies_across(resolved.descent.noise, resolved.meter),
-        start="slice" if resolved.balanced else "own",
+        start=_start(resolved),
         decay=resolved.decay,
         balance=None if resolved.balance is None else tuple(map(float, resolved.balance.charge)),
         meter=Meter(**{name: float(value) for name, value in resolved.meter._asdict().items()}),
@@ -608,6 +608,13 @@ def _kernel_of(resolved: ResolvedDescent, like: Params) -> Kernel:
     )
 
 
+def _start(resolved: ResolvedDescent) -> str:
+    """Where the chains begin."""
+    if resolved.config.from_run is not None:
+        return "earlier"
+    return "slice" if resolved.balanced else "own"
+
+
 def draw(prepared: Prepared, session: Session) -> Draws:
     """Run the chains; also χ at their starts."""
     if prepared.plan.reduction.measured:
@@ -672,11 +679,12 @@ def _measure_charge(resolved: ResolvedDescent, draws: Draws) -> ChargeSummary:
     point = reduction.chart.section(jnp.asarray(resolved.middle))
     size = 0.5 * float(jnp.mean(jnp.diagonal(geometry.orbit_gram(reduction.model, point))))
     last = jax.tree.map(jnp.asarray, draws.main.ends)
+    fixed = _start(resolved) == "slice"
     displacement = np.abs(np.asarray(jax.vmap(reduction.model.moment_map)(last)) - starts)
     return ChargeSummary(
         start=float(np.sqrt(np.mean(starts**2))) / size,
         draws=float(np.sqrt(np.mean(draws.main.whole.charge.mean_square))) / size,
-        change=None if resolved.balanced else float(np.median(displacement / np.maximum(np.abs(starts), 1e-300))),
+        change=None if fixed else float(np.median(displacement / np.maximum(np.abs(starts), 1e-300))),
     )
 
 
