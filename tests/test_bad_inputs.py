@@ -91,7 +91,7 @@ def refused_texts(setting):
     return WORDS  # of options, names, and a model that is a name alone
 
 
-@pytest.mark.parametrize("name", flat_settings())
+@pytest.mark.parametrize("name", [name for name, one in flat_settings().items() if one.option])
 @TRIES
 @given(data=st.data())
 def test_a_setting_of_a_run_that_is_out_of_its_range_is_one_line(answer, name, data):

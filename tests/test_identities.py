@@ -42,9 +42,9 @@ MAIN = {"beta": 10.0, "step_check": False, "reference": "none"}
 WORDS = Words("heat", "balance", "spread")
 
 
-def functions(model, like, here, **kinds):
+def functions(model, like, here, *, bent=False, **kinds):
     """The changes of |θ|²/2 and of what follows from χ, about a point."""
-    return _functions(model, like, WORDS, **kinds)[0].about(here)
+    return replace(_functions(model, like, WORDS, **kinds)[0], bent=bent).about(here)
 
 
 def nodes(size):
@@ -112,7 +112,7 @@ def test_what_sgd_claims_is_the_mean_over_its_noise(name, momentum, x64):
     state = kernel.step(jax.tree.map(lambda x: x[0], drawn), before, None)[0]
     ends = jax.jit(jax.vmap(lambda one: kernel.step(one, state, None)[0]))(jax.tree.map(lambda x: x[1:], drawn))
     claim = DescentClaim(lambda p: model.loss(p) + decay * jnp.sum(p**2) / 2, training, noise, lr, momentum)
-    phi = functions(model, like, state.position)
+    phi = functions(model, like, state.position, bent=True)
     wanted = np.asarray(jax.vmap(phi)(ends.position))
     claimed = np.asarray(claim.mean_after(phi, state, None))
     if momentum:

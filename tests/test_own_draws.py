@@ -158,7 +158,7 @@ def test_the_command_says_in_one_line_what_is_wrong_and_writes_nothing(words, li
     np.savez("z.npz", z=NORMAL[..., 0])
     assert main([*words, "--out", "out"]) == 2
     error = capsys.readouterr().err.strip().splitlines()
-    assert error[-1].startswith(f"python -m langevin_ib.judge: error: {line}")
+    assert error[-1].startswith(f"python -m langevin_ib judge: error: {line}")
     assert not list(tmp_path.glob("out/uv-*"))
 
 

@@ -1,4 +1,4 @@
-"""`python -m langevin_ib.judge`: from a file of draws, and what they are said to be, to the verdicts of a run."""
+"""`python -m langevin_ib judge`: from a file of draws, and what they are said to be, to the verdicts of a run."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from langevin_ib.output.blocks import Report
     from langevin_ib.runs.result import Result
 
-PROGRAM = "python -m langevin_ib.judge"
+PROGRAM = "python -m langevin_ib judge"
 LEADING = ("file", "model", "options", "beta", "confine", "kappa", "sampler", "lr", "burn_in", "out")  # in `--help`
 # Settings of a run's own chains: the draws are there.
 OF_RUNS = {

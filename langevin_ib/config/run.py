@@ -53,8 +53,8 @@ class RunConfig(ChoiceSettings, ChainSettings, ComparisonSettings):
 
     >>> RunConfig(beta=10.0).process.temperature
     0.1
-    >>> RunConfig(kappa=50.0).confinement
-    StiffSettings(kappa=50.0)
+    >>> RunConfig(kappa=50.0).confinement.kappa
+    50.0
     >>> RunConfig(beta=-1.0)
     Traceback (most recent call last):
         ...

@@ -27,7 +27,7 @@ def schedule_of(steps: int, rows: int = ROWS) -> Schedule:
     """At most `rows` records, the last one after all steps; where they do not divide these, the first one is later.
 
     >>> schedule_of(1000, 3)
-    Schedule(burn_in=332, thin=334, records=2, segments=(2,))
+    Schedule(burn_in=332, thin=334, records=2, segments=(2,), shown=0)
     """
     thin = -(-steps // rows)
     records = steps // thin

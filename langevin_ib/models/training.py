@@ -198,7 +198,7 @@ def data_training(
         ValueError: no loss goes by that name; there are no examples, or not as many labels.
 
     >>> training = data_training(lambda z, x: x * z, [1.0, 2.0], [1.0, -1.0], "logistic")
-    >>> float(training.risk(training.task, jnp.zeros(())).round(4))
+    >>> round(float(training.risk(training.task, jnp.zeros(()))), 4)
     0.6931
     """
     x, y = np.asarray(x), np.asarray(y)

@@ -35,7 +35,7 @@ def own_draws_rerun(result: Result, details: OwnDrawsDetails) -> tuple[str, ...]
         return ()
     burn_in = f" --burn-in {details.burn_in}" if details.burn_in else ""
     return (
-        f"python -m langevin_ib.judge {PurePath(details.source).name} --config config.toml{burn_in}",
+        f"python -m langevin_ib judge {PurePath(details.source).name} --config config.toml{burn_in}",
         "# config.toml lies in the folder of this page",
     )
 

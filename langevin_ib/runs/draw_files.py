@@ -66,7 +66,7 @@ def assembled(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
     >>> parts = {"theta[0]": np.zeros((4, 10)), "theta[1]": np.ones((4, 10)), "z": np.zeros((4, 10))}
     >>> {name: array.shape for name, array in assembled(parts).items()}
-    {'theta': (4, 10, 2), 'z': (4, 10)}
+    {'z': (4, 10), 'theta': (4, 10, 2)}
     """
     entries: dict[str, dict[tuple[int, ...], np.ndarray]] = {}
     whole: dict[str, np.ndarray] = {}

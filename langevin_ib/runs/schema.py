@@ -14,6 +14,6 @@ def summary_schema() -> JsonObject:
     """The schema, draft 2020-12: closed but for names of laws and invariants, options of models and what plug-ins add.
 
     >>> summary_schema()["properties"]["schema_version"]
-    {'const': 4}
+    {'const': 5}
     """
     return json.loads(files("langevin_ib.runs").joinpath(FILE).read_text(encoding="utf-8"))

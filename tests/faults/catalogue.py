@@ -57,7 +57,7 @@ RUNS: dict[str, dict[str, Any]] = {
 }
 
 _KERNELS = "langevin_ib.dynamics.kernels"
-_LM, _LM_NOISE = f"{_KERNELS}.leimkuhler_matthews", "math.sqrt(0.5 * step_size * temperature)"
+_LM, _LM_NOISE = f"{_KERNELS}.leimkuhler_matthews", "root(0.5 * step_size * temperature)"
 _DESCENT, _MINIBATCH = "langevin_ib.dynamics.descent", "langevin_ib.dynamics.noises.minibatch"
 _STREAMS, _DRIVERS = "langevin_ib.ensemble.streams", "langevin_ib.ensemble.drivers"
 _RUNNER, _SAMPLING = "langevin_ib.ensemble.runner", "langevin_ib.runs.sampling"
@@ -74,14 +74,14 @@ _UNADJUSTED = (
 
 # Of the noise of Langevin dynamics, its constants and its integrator.
 _DYNAMICS = (
-    Fault("noise-doubled", _LM, "leimkuhler_matthews", _LM_NOISE, "math.sqrt(step_size * temperature)", ("uv",)),
-    Fault("noise-halved", _LM, "leimkuhler_matthews", _LM_NOISE, "math.sqrt(0.25 * step_size * temperature)", ("uv",)),
+    Fault("noise-doubled", _LM, "leimkuhler_matthews", _LM_NOISE, "root(step_size * temperature)", ("uv",)),
+    Fault("noise-halved", _LM, "leimkuhler_matthews", _LM_NOISE, "root(0.25 * step_size * temperature)", ("uv",)),
     Fault(
-        "temperature-1%", _LM, "leimkuhler_matthews", _LM_NOISE, "math.sqrt(0.505 * step_size * temperature)",
+        "temperature-1%", _LM, "leimkuhler_matthews", _LM_NOISE, "root(0.505 * step_size * temperature)",
         ("uv-mala", "main")
     ),
     Fault(
-        "temperature-3%", _LM, "leimkuhler_matthews", _LM_NOISE, "math.sqrt(0.515 * step_size * temperature)",
+        "temperature-3%", _LM, "leimkuhler_matthews", _LM_NOISE, "root(0.515 * step_size * temperature)",
         ("uv-mala", "main")
     ),
     Fault("temperature-twice", _SAMPLING, "Sampler._by_rule", "config.temperature, like", "config.temperature**2, like",
@@ -118,15 +118,15 @@ _SGD_FAULTS = (
         "examples.y + 1.1 * noise.label_noise * noise_draw.labels", ("label",)),
     Fault("label-noise-twice", _DESCENT, "_gradient_of", "examples.y + noise.label_noise * noise_draw.labels",
         "examples.y + 2.0 * noise.label_noise * noise_draw.labels", ("label",)),
-    Fault("eta-10%", _DESCENT, "sgd", "optax.sgd(lr,", "optax.sgd(1.1 * lr,", ("label", "minibatch")),
+    Fault("eta-10%", _DESCENT, "sgd", "optax.sgd(rate,", "optax.sgd(1.1 * rate,", ("label", "minibatch")),
     Fault("mu-20%", _DESCENT, "sgd", "momentum=float(momentum)", "momentum=0.8 * float(momentum)", ("minibatch",)),
-    Fault("weight-decay-twice", _DESCENT, "sgd", "optax.add_decayed_weights(float(weight_decay))",
+    Fault("weight-decay-twice", _DESCENT, "_decay_of", "optax.add_decayed_weights(float(weight_decay))",
         "optax.add_decayed_weights(2.0 * float(weight_decay))", ("sgd-decay",)),
-    Fault("weight-decay-10%", _DESCENT, "sgd", "optax.add_decayed_weights(float(weight_decay))",
+    Fault("weight-decay-10%", _DESCENT, "_decay_of", "optax.add_decayed_weights(float(weight_decay))",
         "optax.add_decayed_weights(1.1 * float(weight_decay))", ("sgd-decay",)),
     Fault("weight-decay-behind-momentum", _DESCENT, "sgd",
-        "optax.chain(*steps, optax.sgd(lr, momentum=float(momentum) if momentum else None))",
-        "optax.chain(optax.trace(float(momentum)), *steps, optax.scale(-lr))", ("sgd-decay",)),
+        "optax.chain(*_decay_of(weight_decay), optax.sgd(rate, momentum=float(momentum) if momentum else None))",
+        "optax.chain(optax.trace(float(momentum)), *_decay_of(weight_decay), optax.scale(-rate))", ("sgd-decay",)),
     Fault("replacement-confused", _MINIBATCH, "init", "None if source.noise.replace",
         "None if not source.noise.replace", ("minibatch",)),
     Fault("covariance-for-B-1", "langevin_ib.dynamics.noise", "batch_covariance",
@@ -174,7 +174,7 @@ _ENSEMBLE = (
         "divmod(schedule.thin - 1, self.together)", ("uv",)),
     Fault("segment-left-open", _RUNNER, "_Host._record", "carry._replace(accumulated=self.empty)",
         "carry", ("uv",)),
-    Fault("merge-drops-a-segment", _OBSERVE, "sample_of", "functools.reduce(merge, segments)",
+    Fault("merge-drops-a-segment", _OBSERVE, "sample_of", "functools.reduce(merge, segments[shown:])",
         "functools.reduce(merge, segments[:-1])", ("uv",)),
     Fault("chains-counted-twice", _RUNNER, "_Host.result", "for x in leaves])[: self.chains]", "for x in leaves])",
         ("uv",)),
@@ -224,7 +224,7 @@ _JUDGED = (
         "(np.diag(mass) - np.outer(mass, mass)) / per_chain.sum()", ("uv",)),
     Fault("error-of-c-from-draws", "langevin_ib.statistics.weights", "ratio", "chains / (chains - 1)",
         "chains / (chains - 1) / np.mean(denominator)", ("uv",)),
-    Fault("drift-of-sgd-without-its-curvature", "langevin_ib.laws.sgd", "Descent.process_at",
+    Fault("drift-of-sgd-without-its-curvature", "langevin_ib.laws.sgd", "Descent.process_under",
         "-jacobian @ slope + 0.5 * self.lr * second", "-jacobian @ slope + 0.0 * self.lr * second", ("label",)),
 )  # fmt: skip
 
