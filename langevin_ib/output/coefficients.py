@@ -108,7 +108,7 @@ def plot_learning(axes: Axes, series: Mapping[str, Sequence[Point]], regular: Se
             "(q − m)/2", (1, value), xycoords=("axes fraction", "data"), xytext=(4, 0), textcoords="offset points",
             va="center", fontsize=7,
         )  # fmt: skip
-    axes.set_ylabel("λ̂ = (E ℓ − ℓ_min)/T")
+    axes.set_ylabel(r"$\hat\lambda = (\mathrm{E}\,\ell - \ell_{\min})/T$")
     across = 2 if max(map(len, series)) < LONG else 1
     legend(axes, loc="lower left", bbox_to_anchor=(0, 1), ncols=across)
     temperatures = [point.x for points in series.values() for point in points]
