@@ -382,7 +382,7 @@ def test_where_chains_of_a_run_ended_is_read_from_its_folder(tmp_path, capsys):
 
     refused = {
         "--chains must be 100, as many as": ["--chains", "32"],
-        "or from_cyclic yes": ["--chains", "128"],
+        "or --from-cyclic yes": ["--chains", "128"],
         "--from must be a run of model rotation": ["--model", "rotation", "--confine", "none"],
         "--from must be a run of a model with depth = 3": ["--depth", "3"],
         "which has no config.toml": ["--from", str(tmp_path)],

@@ -183,7 +183,7 @@ def guarded(program: str, work: Callable[[], int], *, interrupted: str | None = 
         if found is None:
             raise
         left = f"; {interrupted or signals.left()}" if isinstance(error, OSError) else ""
-        line = found.line if isinstance(error, ConfigError) else with_options(found.line)  # of a file, settings
+        line = found.line if isinstance(error, ConfigError) else with_options(found.line)
         return _fail(program, line + left, found.code)
 
 
@@ -198,7 +198,9 @@ def fault(error: Exception) -> Fault | None:
     """What an error comes to; None where it is none that a user can meet."""
     match error:
         case ConfigError():
-            return Fault(f"{flag(error.option)}{str(error)[len(error.option) :]}", BAD_INPUT)
+            settings = error.origin or flag(error.option) == "--set"  # of a file, or of a model
+            wanted = error.wanted if settings else with_options(error.wanted)
+            return Fault(str(ConfigError(flag(error.option), wanted, error.got, error.origin)), BAD_INPUT)
         case UsageError() | LawError() | ModelError() | DrawsError():
             return Fault(str(error), BAD_INPUT)
         case BreachError() | DivergenceError():
