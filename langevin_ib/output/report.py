@@ -13,10 +13,9 @@ from langevin_ib.output.chart import Chart, Panel
 from langevin_ib.output.histogram import figure, styles, verdicts
 from langevin_ib.output.law_table import MARKS, law_table
 from langevin_ib.output.learning import learning_lines
-from langevin_ib.output.measured import measured_table
+from langevin_ib.output.measured import measured_of, measured_table
 from langevin_ib.output.report_schedule import schedule_lines
 from langevin_ib.output.wording import wording_of
-from langevin_ib.runs.measured import MeasuredDetails
 from langevin_ib.runs.result import (
     CANONICAL,
     DriftStretch,
@@ -51,7 +50,7 @@ def run_report(result: Result) -> Report:
     names = ", ".join(result.invariants)
     alt = f"Histogram of {names} with each law, residuals below"
     picture = Picture("histogram", alt, partial(figure, result), partial(run_chart, result))
-    measured = isinstance(result.details, MeasuredDetails)
+    measured = measured_of(result) is not None
     table = (law_table(result),) if laws else (measured_table(result),) if measured else ()
     return Report(
         title=run_title(result),
@@ -107,7 +106,7 @@ def findings(result: Result) -> tuple[Line, ...]:
     run = result.run
     noted = (*result.missing, *result.protocol.notes, *run.refused, *([] if run.note is None else [run.note]))
     lines += [Line(line, "yellow") for line in noted]
-    against = "in doubt" if isinstance(result.details, MeasuredDetails) else "no verdict"
+    against = "no verdict" if measured_of(result) is None else "in doubt"
     lines += [Line(f"{against}: {doubt}", "yellow") for doubt in result.doubts]
     if not result.doubts:
         decided = {name for group in result.groups if group.verdict != "undecided" for name in group.laws}
