@@ -306,8 +306,8 @@ def test_draws_of_pytorch_are_judged(tmp_path):
     """Those of the page's script, where PyTorch is installed; of fewer draws, so that a T off by a fifth is told."""
     pytest.importorskip("torch")
     script = importlib.import_module("sgld_torch")
-    script.main(tmp_path / "right.npz", draws=200)
-    script.main(tmp_path / "wrong.npz", beta=8.0, draws=200)
+    script.main(tmp_path / "right.npz", draws=600)
+    script.main(tmp_path / "wrong.npz", beta=8.0, draws=600)
     right, wrong = (langevin_ib.judge(tmp_path / f"{name}.npz", "uv", **STIFF) for name in ("right", "wrong"))
     assert right.doubts == ()
     assert any("the identity energy is" in str(doubt) for doubt in wrong.doubts)
