@@ -63,6 +63,7 @@ CURES = {
     "joint": ": the draws are not of the law that the settings name, or have not settled",
     "window": ": the draws are not of the law that the settings name, have not settled, or need a window that is given",
 }
+OF_STEPS, LONGER = "raise burn_in or steps", "draw longer"  # of a run, and of draws that are given
 CUT_AT = ("r_hat", "window")  # whose cure begins at the first semicolon
 
 
@@ -329,7 +330,7 @@ def _reworded(doubt: Doubt) -> Doubt:
     """With what can be done about draws."""
     cure = CURES.get(doubt.about)
     if cure is None:
-        return doubt
+        return doubt._replace(text=doubt.text.replace(OF_STEPS, LONGER), cure=doubt.cure.replace(OF_STEPS, LONGER))
     text = doubt.text.split("; ")[0] if doubt.about in CUT_AT else doubt.text.removesuffix(doubt.cure)
     return doubt._replace(text=text + cure, cure=cure)
 
