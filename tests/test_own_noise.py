@@ -57,7 +57,7 @@ def test_what_it_states_is_taken_and_the_rest_estimated(x64):
     model = build_model(*UV)
     (params,) = starts(model, 1)
     stated, guessed = (
-        cumulants(model.training, Noise(f"own_noises:{name}"), params, DIRECTION) for name in ("STATED", "weighed")
+        cumulants(model.training, Noise(f"own_noises:{name}"), params, DIRECTION) for name in ("STATED", "skewed")
     )
     assert float(stated.second) == pytest.approx(float(guessed.second), rel=0.1)
     assert float(stated.third) == pytest.approx(float(guessed.third), rel=0.3)
@@ -93,7 +93,7 @@ def test_a_function_that_is_not_what_it_says_is_refused_in_one_line(name, messag
 @pytest.mark.full
 def test_a_run_says_what_it_measured_of_a_function(x64):
     """Skewness and trace against what the noise states, at the same point, each within five standard errors."""
-    report, guessed = measured("own_noises:weighed")
+    report, guessed = measured("own_noises:skewed")
     stated_report, stated = measured("own_noises:STATED")
     assert abs(report.trace - stated_report.trace) < 5.0 * guessed.errors[0] < 0.2 * report.trace
     skewness = guessed.skewness["z"]
@@ -207,7 +207,7 @@ SCALED = [
     Noise("minibatch", 2, 0.3),
     Noise("bernoulli"),
     Noise("minibatch", 2, isotropized=True),
-    Noise("own_noises:weighed"),
+    Noise("own_noises:skewed"),
 ]
 
 
