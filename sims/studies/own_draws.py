@@ -30,6 +30,7 @@ from numpyro.infer import MCMC, NUTS
 import langevin_ib
 from langevin_ib import Result
 from langevin_ib.devices import load_blackjax
+from langevin_ib.plain import Json
 from langevin_ib.runs.draw_files import read_draws
 from langevin_ib.runs.own_details import OwnDrawsDetails
 from langevin_ib.statistics.identities import Identity
@@ -201,7 +202,7 @@ def main() -> None:
         if "pytorch_right_tv" not in values:
             parser.error("--store takes all samplers, and PyTorch is not installed")
         values |= {"wanted": Number(wanted), "total": Number(total)}
-        more = {"torch": version("torch")}
+        more: dict[str, Json] = {"torch": version("torch")}
         Stored("python -m sims.own_draws", 0, values, more=more).write(RESULTS / "own-draws.json")
 
 
