@@ -7,13 +7,19 @@ from jax.flatten_util import ravel_pytree
 from langevin_ib.dynamics.noise import own_noise
 
 
-def weighed(key, params, examples):
+def skewed(key, params, examples):
+    """That of the book."""
     return examples.gradient(params, weights=jax.random.exponential(key, (examples.size,)))
 
 
 def labelled(key, params, examples):
     """As built-in label noise of s = 1."""
     return examples.gradient(params, labels=examples.y + jax.random.normal(key, examples.y.shape))
+
+
+def labels(key, params, examples):
+    """That of the book."""
+    return examples.gradient(params, labels=examples.y + 0.2 * jax.random.t(key, 1.5, examples.y.shape))
 
 
 def student(key, params, examples):
@@ -28,7 +34,7 @@ def everywhere(key, params, examples):
 
 
 def biased(key, params, examples):
-    return 1.05 * weighed(key, params, examples)
+    return 1.05 * skewed(key, params, examples)
 
 
 def wide(key, params, examples):
@@ -54,6 +60,7 @@ def third(params, examples, direction):
     return 2.0 * jnp.sum((_each(params, examples) @ direction) ** 3) / examples.size**3
 
 
-STATED = own_noise(weighed, covariance=covariance, third=third, words="exponential weights")
-TOO_STRONG = own_noise(weighed, covariance=lambda params, examples: 1.5 * covariance(params, examples))
-TOO_SKEWED = own_noise(weighed, third=lambda *given: 2.0 * third(*given))
+STATED = own_noise(skewed, covariance=covariance, third=third, words="exponential weights")
+TOO_STRONG = own_noise(skewed, covariance=lambda params, examples: 1.5 * covariance(params, examples))
+TOO_SKEWED = own_noise(skewed, third=lambda *given: 2.0 * third(*given))
+PRECISE = own_noise(skewed, draws=2**18, words="exponential weights")

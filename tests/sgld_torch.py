@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 BETA, KAPPA, STEP, THIN = 10.0, 10.0, 0.005, 10
-CHAINS, DRAWS, BURN_IN = 64, 3000, 50
+CHAINS, DRAWS, BURN_IN = 256, 3000, 50
 
 
 def potential(u, v):

@@ -330,11 +330,10 @@ def test_a_few_frozen_chains_of_many_leave_the_verdict():
 
 
 def test_the_advice_names_the_budget_that_dominates_the_error():
-    more = "run more steps"
-    assert "raise law_draws" in _remedy(0.75, more)
-    assert "75%" in _remedy(0.75, more)
-    assert "raise law_draws" not in _remedy(0.25, more)
-    assert more in _remedy(0.25, more)
+    budgets = ("raise law_draws", "run more steps or more chains")
+    assert _remedy(0.75, *budgets) == "75% of its variance is the law's draws': raise law_draws"
+    assert _remedy(0.25, *budgets) == "75% of its variance is the run's: run more steps or more chains"
+    assert _remedy(0.0, *budgets) == "run more steps or more chains"
 
 
 def test_where_chains_have_not_mixed_that_comes_first_and_alone_has_a_cure():

@@ -21,7 +21,8 @@ from langevin_ib.errors import ConfigError, LangevinIBError, one_line
 from langevin_ib.models.base import Params
 from langevin_ib.models.training import Task, Training, cast, size_of
 
-BATCHES, PER_BATCH = 64, 256  # draws behind an estimated Σ(θ), wherever laws ask for it
+BATCHES = 64  # of the draws behind an estimated Σ(θ), wherever laws ask for it
+DRAWS = BATCHES * 256
 SEED = 20
 
 
@@ -78,12 +79,21 @@ class Hook:
         gradient: (key, θ, seen) ↦ ĝ, whose mean over keys is ∇L.
         covariance: (θ, seen) ↦ Σ(θ), q × q, θ as one vector; None: it is estimated.
         third: (θ, seen, e) ↦ κ₃ of e·ĝ; None: it is estimated.
+        draws: behind an estimate, a multiple of the number of batches.
+
+    Raises:
+        ConfigError: of the draws cannot be made batches of two at least.
     """
 
     name: str
     gradient: Callable[[Key[Array, ""], Params, Seen], Params]
     covariance: Callable[[Params, Seen], Float[Array, "q q"]] | None = None
     third: Callable[[Params, Seen, Float[Array, " q"]], Float[Array, ""]] | None = None
+    draws: int = DRAWS
+
+    def __post_init__(self) -> None:
+        if isinstance(self.draws, bool) or self.draws < 2 * BATCHES or self.draws % BATCHES:
+            raise ConfigError("noise", f"one whose draws are a multiple of {BATCHES}, twice it at least", self.draws)
 
     def step(self, key: Key[Array, ""], params: Params, examples: Seen) -> Params:
         """ĝ, a tree like θ.
@@ -113,9 +123,9 @@ class Hook:
 
         def batch(keys):
             spread = self._draws(keys, params, examples) - mean
-            return spread.T @ spread / PER_BATCH
+            return spread.T @ spread / len(spread)
 
-        return jax.lax.map(batch, _keys())
+        return jax.lax.map(batch, self._keys())
 
     def moments(self, training: Training, params: Params, direction: Float[Array, " q"]) -> Float[Array, "batch 3"]:
         """Second, third and fourth central moments of e·ĝ in independent batches of draws."""
@@ -125,7 +135,7 @@ class Hook:
             along = (self._draws(keys, params, examples) - mean) @ direction
             return jnp.stack([jnp.mean(along**k) for k in (2, 3, 4)])
 
-        return jax.lax.map(batch, _keys())
+        return jax.lax.map(batch, self._keys())
 
     def stated_third(
         self, training: Training, params: Params, direction: Float[Array, " q"]
@@ -143,6 +153,9 @@ class Hook:
     def _draws(self, keys: Array, params: Params, examples: Seen) -> Float[Array, "draw q"]:
         return jax.vmap(lambda key: ravel_pytree(self.step(key, params, examples))[0])(keys)
 
+    def _keys(self) -> Key[Array, "batch draw"]:
+        return jax.random.split(jax.random.key(SEED), (BATCHES, self.draws // BATCHES))
+
     def _called(self, function: Callable, *arguments: Any) -> Any:
         try:
             return function(*arguments)
@@ -156,10 +169,6 @@ class Hook:
 def draw_keys(key: Key[Array, ""], chains: int) -> UInt[Array, "chain words"]:
     """The words of a key for each chain: plain numbers, as every driver takes them."""
     return jax.random.key_data(jax.random.split(key, chains))
-
-
-def _keys() -> Key[Array, "batch draw"]:
-    return jax.random.split(jax.random.key(SEED), (BATCHES, PER_BATCH))
 
 
 def _shape(tree: Any) -> str:

@@ -16,7 +16,7 @@ from jaxtyping import Array, Float, Key
 from langevin_ib.config.extensions import load
 from langevin_ib.config.noises import HookSettings, NoiseSettings
 from langevin_ib.config.records import checked_record
-from langevin_ib.dynamics.hook import Hook, Seen, draw_keys, seen
+from langevin_ib.dynamics.hook import DRAWS, Hook, Seen, draw_keys, seen
 from langevin_ib.dynamics.kicks import AlongPlaces, Kicks, KicksOf
 from langevin_ib.errors import ConfigError, LawError
 from langevin_ib.geometry.charges import GradientNoise
@@ -364,6 +364,7 @@ def own_noise(
     covariance: Callable[[Params, Seen], Float[Array, "q q"]] | None = None,
     third: Callable[[Params, Seen, Float[Array, " q"]], Float[Array, ""]] | None = None,
     words: str = "",
+    draws: int = DRAWS,
 ) -> NoiseKind:
     """A noise that is a function, with what is known of it; what is not is estimated from its draws.
 
@@ -373,12 +374,16 @@ def own_noise(
         covariance: (θ, examples) ↦ Σ(θ), q × q, θ as one vector.
         third: (θ, examples, e) ↦ the third cumulant of e·ĝ, e a direction.
         words: what it is called in a sentence; empty for the function's name.
+        draws: behind each estimate of Σ(θ), a multiple of 64: its relative error is about √(2/draws).
+
+    Raises:
+        ConfigError: of the draws cannot be made 64 batches of two at least.
 
     >>> own_noise(lambda key, theta, examples: examples.gradient(theta), words="nothing random").words
     'nothing random'
     """
     name = getattr(gradient, "__name__", type(gradient).__name__).strip("<>")
-    hook = Hook(name, gradient, covariance, third)
+    hook = Hook(name, gradient, covariance, third, draws)
 
     def draw(source: Source, key: Key[Array, ""], chains: int) -> Any:
         del source

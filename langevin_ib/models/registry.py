@@ -105,7 +105,8 @@ def _content_hash(model: Model) -> str:
         theta = jax.eval_shape(model.init, key)
         z = jax.eval_shape(model.invariants, theta)
         group = jax.ShapeDtypeStruct((model.group_dim,), "float64")
-        programs = [(model.init, (key,)), (model.act, (group, theta)), (model.section, (z,))]
+        programs = [(model.init, (key,)), (model.act, (group, theta))]
+        programs += [(model.section, (z,))] if model.charted else []  # else it is an error to call it
         programs += [(function, (theta,)) for function in (model.loss, model.moment_map, model.invariants)]
         optional: list[tuple[Any, tuple[Any, ...]]] = [
             (function, (z,)) for function in (model.scalars, model.slice_terms, model.flat and model.flat[1])

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from langevin_ib.output.measured import measured_lead
-from langevin_ib.runs.measured import MeasuredDetails
+from langevin_ib.output.measured import measured_lead, measured_of
 from langevin_ib.runs.result import Group, Result
 from langevin_ib.statistics.coefficient import Coefficient, can_be
 from langevin_ib.statistics.compare import Verdict
@@ -29,8 +28,9 @@ def answer(result: Result) -> str:
     Laws with one verdict together are joined by "or": the draws obey one of them, and the margin does not tell which.
     A limit that agrees within the margin, and whose c the draws' interval leaves out, is not said to be obeyed.
     """
-    if isinstance(result.details, MeasuredDetails):
-        return measured_lead(result, result.details)
+    measured = measured_of(result)
+    if measured is not None:
+        return measured_lead(result, measured)
     if result.doubts:
         return _of_doubts(result.doubts)
     if not result.verdicts:

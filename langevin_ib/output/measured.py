@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from langevin_ib.output.blocks import Column, Line, Table
 from langevin_ib.runs.measured import MeasuredDetails
+from langevin_ib.runs.own_details import OwnDrawsDetails
 from langevin_ib.runs.result import Result
 from langevin_ib.statistics.learning import LearningCoefficient, Measured
 
@@ -16,6 +17,12 @@ COLUMNS = (
     Column("window", left=True, spare=2),
     Column("in it", spare=1),
 )
+
+
+def measured_of(result: Result) -> MeasuredDetails | None:
+    """What a run without laws measured, or draws of one's own that none is held against."""
+    details = result.details.process if isinstance(result.details, OwnDrawsDetails) else result.details
+    return details if isinstance(details, MeasuredDetails) else None
 
 
 def measured_table(result: Result) -> Table:

@@ -13,10 +13,10 @@ from langevin_ib.output.chart import Chart, Panel
 from langevin_ib.output.histogram import figure, styles, verdicts
 from langevin_ib.output.law_table import MARKS, law_table
 from langevin_ib.output.learning import learning_lines
-from langevin_ib.output.measured import measured_table
+from langevin_ib.output.measured import measured_of, measured_table
 from langevin_ib.output.report_schedule import schedule_lines
 from langevin_ib.output.wording import wording_of
-from langevin_ib.runs.measured import MeasuredDetails
+from langevin_ib.runs.own_details import OwnDrawsDetails
 from langevin_ib.runs.result import (
     CANONICAL,
     DriftStretch,
@@ -25,6 +25,7 @@ from langevin_ib.runs.result import (
     LawResult,
     Reference,
     Result,
+    SgdDetails,
     SliceDepartures,
     StepCheck,
     WindowShare,
@@ -51,7 +52,7 @@ def run_report(result: Result) -> Report:
     names = ", ".join(result.invariants)
     alt = f"Histogram of {names} with each law, residuals below"
     picture = Picture("histogram", alt, partial(figure, result), partial(run_chart, result))
-    measured = isinstance(result.details, MeasuredDetails)
+    measured = measured_of(result) is not None
     table = (law_table(result),) if laws else (measured_table(result),) if measured else ()
     return Report(
         title=run_title(result),
@@ -107,7 +108,7 @@ def findings(result: Result) -> tuple[Line, ...]:
     run = result.run
     noted = (*result.missing, *result.protocol.notes, *run.refused, *([] if run.note is None else [run.note]))
     lines += [Line(line, "yellow") for line in noted]
-    against = "in doubt" if isinstance(result.details, MeasuredDetails) else "no verdict"
+    against = "no verdict" if measured_of(result) is None else "in doubt"
     lines += [Line(f"{against}: {doubt}", "yellow") for doubt in result.doubts]
     if not result.doubts:
         decided = {name for group in result.groups if group.verdict != "undecided" for name in group.laws}
@@ -115,7 +116,7 @@ def findings(result: Result) -> tuple[Line, ...]:
             decided |= {name for (_, name), law in laws.items() if law.about.role == "own"}
         left = {key: law for key, law in laws.items() if key[1] not in decided}
         more = "run more steps or more chains" if wording.stepped else "draw longer, or more chains"
-        lines += _undecided_lines(left, config.margin, len(invariants) > 1, more)
+        lines += _undecided_lines(left, config.margin, len(invariants) > 1, (_law_budget(result), more))
     return tuple(lines)
 
 
@@ -321,14 +322,22 @@ def _verdict_line(laws: LawRows, margin: float) -> str:
     return line + (f"; no p: {'; '.join(whys)}" if whys else "")
 
 
-def _undecided_lines(laws: LawRows, margin: float, several: bool, more: str) -> list[Line]:
+def _law_budget(result: Result) -> str:
+    """How to raise the draws of a law: of (S) by an estimated Σ they are those of the noise, of others `law_draws`."""
+    details = result.details.process if isinstance(result.details, OwnDrawsDetails) else result.details
+    estimated = isinstance(details, SgdDetails) and details.measured.errors is not None
+    several = result.protocol.coordinates > 1  # where an estimated Σ gives no (S)
+    return "state the covariance, or raise draws of own_noise" if estimated and not several else "raise law_draws"
+
+
+def _undecided_lines(laws: LawRows, margin: float, several: bool, budgets: tuple[str, str]) -> list[Line]:
     """What each undecided law lacks; laws that are one law share a line."""
     lines: dict[str, list[str]] = {}
     for (scalar, name), law in laws.items():
         row = law.comparison
         if row.verdict != "undecided":
             continue
-        advice = _remedy(law.error_share, more)
+        advice = _remedy(law.error_share, *budgets)
         if row.why_no_p and row.tv_lower95 > margin:
             # More steps give longer chains and no more of them.
             advice = f"the distance is above the margin, but without a p-value that decides nothing: {row.why_no_p}"
@@ -340,9 +349,9 @@ def _undecided_lines(laws: LawRows, margin: float, several: bool, more: str) -> 
     return [Line(f"{', '.join(names)}{line}", "yellow") for line, names in lines.items()]
 
 
-def _remedy(law_share: float, more: str) -> str:
-    """Which of the two budgets to raise, that with the larger part of the variance; `more`: how to raise the draws'."""
+def _remedy(law_share: float, law: str, more: str) -> str:
+    """Which of the two budgets to raise, that with the larger part of the variance, as the words for either say it."""
     if law_share > 0.5:
-        return f"{law_share:.0%} of its variance is the law's draws': raise law_draws"
+        return f"{law_share:.0%} of its variance is the law's draws': {law}"
     own = f"{1.0 - law_share:.0%} of its variance is the run's: " if law_share > 0 else ""
     return f"{own}{more}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -134,7 +135,7 @@ def _by_name(arrays: dict[str, np.ndarray], chart: Chart, source: str) -> Given:
 
 
 def _count(leaves: Mapping[str, tuple[int, ...]]) -> int:
-    return sum(int(np.prod(shape)) for shape in leaves.values())
+    return sum(math.prod(shape) for shape in leaves.values())
 
 
 def _parameters(arrays: dict[str, np.ndarray], chart: Chart, source: str) -> Given:
@@ -146,7 +147,7 @@ def _parameters(arrays: dict[str, np.ndarray], chart: Chart, source: str) -> Giv
             wanted = ", ".join(["chain", "draw", *map(str, shape)])
             raise DrawsError(f"{source}: {name} must have the shape ({wanted}), got {array.shape}")
         _check_alike(name, array, first, arrays[first], source)
-    flat = [arrays[name].reshape(*arrays[name].shape[:2], -1) for name in leaves]
+    flat = [arrays[name].reshape(*arrays[name].shape[:2], math.prod(shape)) for name, shape in leaves.items()]
     return Given("parameters", tuple(leaves), np.concatenate(flat, axis=2))
 
 
@@ -165,7 +166,7 @@ def _coordinates(arrays: Mapping[str, np.ndarray], chart: Chart) -> dict[str, np
     for name, shape in chart.shapes.items():
         own = chart.coordinate_names[len(found) : len(found) + chart.sizes[name]]
         if name in arrays and arrays[name].ndim >= 2 and arrays[name].shape[2:] == shape:
-            parts = arrays[name].reshape(*arrays[name].shape[:2], -1)
+            parts = arrays[name].reshape(*arrays[name].shape[:2], len(own))
             found |= {each: parts[..., i] for i, each in enumerate(own)}
         elif all(each in arrays for each in own):
             found |= {each: arrays[each] for each in own}

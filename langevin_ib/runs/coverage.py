@@ -121,11 +121,11 @@ def coverage_doubts(predictions: SampledPredictions | None, sample: Sample, refe
             doubts.append(Doubt("coverage", text))
             continue
         for scalar in drawn.scalars:
-            # Of the chains that are traced, which the tails are looked at in.
-            traced = drawn.trace_of(scalar).shape[0] / drawn.value_moments(scalar)[0].size
+            # Of the chains, or batches of them, that are traced, which the tails are looked at in.
+            traced = drawn.rows_of(scalar).shape[0] / drawn.value_moments(scalar)[0].size
             ess = max(ensemble_ess(*drawn.value_moments(scalar)) * min(traced, 1.0), 1.0)
             both = tails(
-                predictions.draws.scalars[scalar], weight, drawn.trace_of(scalar),
+                predictions.draws.scalars[scalar], weight, drawn.rows_of(scalar),
                 np.asarray(drawn.trace["counts"]), factor=EXACT_FACTOR if exact else LIMIT_FACTOR,
                 law_ess=predictions.draws.ess, other_ess=ess,
             )  # fmt: skip

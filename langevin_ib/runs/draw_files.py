@@ -88,6 +88,8 @@ def assembled(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def _npz(content: bytes, source: str) -> dict[str, np.ndarray]:
+    if not zipfile.is_zipfile(io.BytesIO(content)):  # of which NumPy would ask whether it is to be trusted
+        raise DrawsError(f"{source}: it is no .npz file")
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as file:
             return {name: file[name] for name in file.files}

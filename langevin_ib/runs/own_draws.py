@@ -23,7 +23,6 @@ from langevin_ib.ensemble.records import Schedule, octaves
 from langevin_ib.errors import ConfigError, DrawsError
 from langevin_ib.laws.candidates import KnownLaw
 from langevin_ib.laws.family import Reduction
-from langevin_ib.models.base import Chart
 from langevin_ib.plain import JsonObject
 from langevin_ib.runs.arrays import Given, given, source_of
 from langevin_ib.runs.judge import judge as judged
@@ -62,7 +61,10 @@ CURES = {
     "c": ": the draws are not of the law that the settings name, or have not settled",
     "share": ": the draws are not of the law that the settings name, or have not settled",
     "joint": ": the draws are not of the law that the settings name, or have not settled",
+    "window": ": the draws are not of the law that the settings name, have not settled, or need a window that is given",
 }
+OF_STEPS, LONGER = "raise burn_in or steps", "draw longer"  # of a run, and of draws that are given
+CUT_AT = ("r_hat", "window")  # whose cure begins at the first semicolon
 
 
 @dataclass(frozen=True, init=False, repr=False)
@@ -150,9 +152,9 @@ def judge_within(draws: Any, config: RunConfig, session: Session, *, burn_in: in
     source = source_of(draws)
     session.report("reading")
     reduction = build_reduction(config, 1.0 if not config.process.gibbs else None)
-    own = given(draws, Chart(config.build_model()), burn_in=burn_in)
+    own = given(draws, reduction.chart, burn_in=burn_in)
     _check_kind(config, reduction, own, source)
-    process, settings = process_of(config), _as_run(config, own)
+    process, settings = process_of(config), _as_run(config, own, measured=reduction.measured)
     prepared = process.prepare(settings, session)
     background.settle()
     if own.kind == "scalars":
@@ -177,6 +179,8 @@ def _check_kind(config: RunConfig, reduction: Reduction, own: Given, source: str
     """What a protocol needs that scalars alone do not have."""
     if own.kind == "parameters":
         return
+    if reduction.measured:
+        raise DrawsError(f"{source}: without a law parameters are needed, got {', '.join(own.names)}")
     if config.slab is not None or (config.process.gibbs and not reduction.proper):
         raise DrawsError(
             f"{source}: with confine {config.confine} draws are judged at small |χ|: their parameters are needed, "
@@ -189,10 +193,15 @@ def _check_kind(config: RunConfig, reduction: Reduction, own: Given, source: str
             raise DrawsError(f"{source}: {name} is needed, got {', '.join(own.names)} alone")
 
 
-def _as_run(config: RunConfig, own: Given) -> RunConfig:
-    """The settings of a run that has as many draws, for the rules of the plan; none of them moves a chain here."""
+def _as_run(config: RunConfig, own: Given, *, measured: bool) -> RunConfig:
+    """The settings of a run that has as many draws, for the rules of the plan; none of them moves these chains.
+
+    Without a law the windows are those of a pilot, which is as long as that of a run.
+    """
     chains, draws = own.values.shape[:2]
-    values: dict[str, Any] = {"chains": max(chains, MIN_CHAINS), "steps": draws, "burn_in": 0, "thin": 1}
+    values: dict[str, Any] = {"chains": max(chains, MIN_CHAINS), "thin": 1}
+    if not measured:
+        values |= {"steps": draws, "burn_in": 0}
     if config.process.gibbs:
         values |= {"step_check": False, "reference": "none"}
         if not config.confinement.held:
@@ -212,7 +221,7 @@ def _of_scalars(prepared: Prepared) -> Prepared:
 def _planned(prepared: Prepared, own: Given, units: Units) -> Prepared:
     """With the draws' own numbers, and settings that say no more than what they are said to be."""
     plan, length = prepared.plan, units.batching.length
-    settings = plan.config.replace(chains=len(units.values), steps=length)
+    settings = plan.config.replace(chains=len(units.values), steps=length, burn_in=0, thin=1)
     fingerprint = hashlib.sha256(own.values.tobytes()).hexdigest()
     kept = DrawsConfig(**settings.given | {"model": settings.model}).of_draws(fingerprint)
     if "_model" in settings.__dict__:
@@ -321,8 +330,8 @@ def _reworded(doubt: Doubt) -> Doubt:
     """With what can be done about draws."""
     cure = CURES.get(doubt.about)
     if cure is None:
-        return doubt
-    text = doubt.text.split("; ")[0] if doubt.about == "r_hat" else doubt.text.removesuffix(doubt.cure)
+        return doubt._replace(text=doubt.text.replace(OF_STEPS, LONGER), cure=doubt.cure.replace(OF_STEPS, LONGER))
+    text = doubt.text.split("; ")[0] if doubt.about in CUT_AT else doubt.text.removesuffix(doubt.cure)
     return doubt._replace(text=text + cure, cure=cure)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -17,6 +16,7 @@ from langevin_ib.config.core import MIN_CHAINS
 from langevin_ib.config.run import RunConfig
 from langevin_ib.dynamics.confinement import claimed_potential
 from langevin_ib.dynamics.descent import SGDState
+from langevin_ib.dynamics.kernels.euler_maruyama import EulerMaruyamaState
 from langevin_ib.ensemble.records import EnsembleResult, Observer
 from langevin_ib.errors import DrawsError
 from langevin_ib.laws.family import DrawTerms, Reduction
@@ -33,6 +33,7 @@ from langevin_ib.runs.identities import (
 )
 from langevin_ib.runs.observe import IDENTITIES, Seen, parameters_seen, sample_of
 from langevin_ib.runs.own_details import Thermometer
+from langevin_ib.runs.plan import gradient_noise_of
 from langevin_ib.runs.process import Prepared
 from langevin_ib.stages import Engine, Stillness
 from langevin_ib.statistics.batches import BATCH_TIMES, Batching, Slowest, batching, slowest_of
@@ -86,10 +87,9 @@ def claims_of(prepared: Prepared, config: RunConfig, own: Given) -> Claims:
     if not config.process.gibbs:
         if config.momentum:
             return nothing("with momentum a step depends on the velocity, which the draws do not have")
-        resolved = prepared.own
-        point = plan.reduction.chart.section(jnp.asarray(resolved.middle))
+        noise = gradient_noise_of(plan.config)
         # Of χ none: it decays without end under a noise across the orbits.
-        claims = settled(descent_claims(plan, resolved.descent.noise, point)).first()
+        claims = settled(descent_claims(plan, noise, _lowest(prepared))).first()
     elif config.confinement.held or not plan.reduction.proper:
         return nothing("there are none of chains on the slice, or without a stationary law, that need no step")
     else:
@@ -97,8 +97,23 @@ def claims_of(prepared: Prepared, config: RunConfig, own: Given) -> Claims:
     if claims.observe is None:
         return claims
     observe, unravel = claims.observe, _unravel(plan.reduction)
-    own_state = State if config.process.gibbs else partial(SGDState, optimiser=None, memory=None)
-    return replace(claims, observe=lambda state: observe(own_state(position=unravel(state.position))))
+
+    def state_of(position: Any) -> Any:
+        if config.process.gibbs:
+            return State(position)
+        if gradient_noise_of(plan.config).record.constant:  # whose step is Euler and Maruyama's
+            return EulerMaruyamaState(position)
+        return SGDState(position, optimiser=None, memory=None)
+
+    return replace(claims, observe=lambda state: observe(state_of(unravel(state.position))))
+
+
+def _lowest(prepared: Prepared) -> Any:
+    """Where a noise of constant strength has it from: the minimum; any point where none is looked for."""
+    reduction = prepared.plan.reduction
+    if reduction.measured:  # which takes no such noise
+        return reduction.model.init(jax.random.key(0))
+    return reduction.chart.section(jnp.asarray(prepared.own.middle))
 
 
 def units_of(prepared: Prepared, own: Given, observer: Observer, source: str) -> Units:

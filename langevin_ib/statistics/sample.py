@@ -179,7 +179,7 @@ class Sample:
 
     def trace_of(self, scalar: str) -> Float[np.ndarray, "traced draw"]:
         """Kept draws of a scalar, a row for each chain, however it is cut."""
-        return self.of_chains(self._kept(scalar))
+        return self.of_chains(self.rows_of(scalar))
 
     def of_chains(self, rows: np.ndarray) -> np.ndarray:
         """Rows of the units as rows of the chains that they are of."""
@@ -187,14 +187,15 @@ class Sample:
 
     def abreast(self, scalar: str) -> np.ndarray:
         """Kept draws of a scalar, of two chains at the same time in rows that follow each other."""
-        rows = self._kept(scalar)
+        rows = self.rows_of(scalar)
         if self.per_chain == 1:
             return rows
         pairs = len(rows) // self.per_chain // 2
         each = rows[: 2 * pairs * self.per_chain].reshape(pairs, 2, self.per_chain, rows.shape[1])
         return np.moveaxis(each, 1, 2).reshape(-1, rows.shape[1])
 
-    def _kept(self, scalar: str) -> Float[np.ndarray, "unit draw"]:
+    def rows_of(self, scalar: str) -> Float[np.ndarray, "unit draw"]:
+        """Kept draws of a scalar, a row for each unit of the error bars."""
         return np.asarray(self.trace["value"])[..., self.scalars.index(scalar)]
 
     def halves(self, scalar: str) -> tuple[np.ndarray, np.ndarray]:

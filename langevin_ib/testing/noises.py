@@ -135,7 +135,7 @@ def _kicks(subject: _Subject) -> None:
     """E cos s(k − k̄)/σ and E sin s(k − k̄)/σ of kicks along a direction, against draws."""
     noise = subject.noise
     along = along_direction(noise.check(subject.model), noise, subject.point, jnp.asarray(DIRECTION))
-    stated = kicks_of(noise, AlongPlaces(*(np.asarray(part)[None] for part in along)), KICKS)
+    stated = kicks_of(noise, AlongPlaces(*jax.tree.map(lambda part: np.asarray(part)[None], along)), KICKS)
     values, weights = np.asarray(stated.values)[0], np.asarray(stated.weights)[0]
     total = float(weights.sum())
     hold(abs(total - 1) < ROUNDING, f"weights of kicks have to sum to one, got {total:.10g}")
