@@ -1,0 +1,306 @@
+"""U Vᵀ under all of GL(r): the law where the group acts freely, and what is left where it does not.
+
+U ∈ R^{n×r}, V ∈ R^{p×r}, U ↦ U g, V ↦ V g^{−T}. Balanced points, UᵀU = VᵀV, have rank at most min(n, p), so that for
+r > min(n, p) a part of GL(r) leaves each of them where it is: det G = 0 all over the slice, and there is no law. The
+same happens at the minimum of the loss where the data have a lower rank than r. Elsewhere the quotient is the manifold
+of the n×p matrices of rank r, of dimension r(n + p − r).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.scipy.linalg import expm
+from jaxtyping import Array, Float
+
+from langevin_ib.geometry.linalg import log_det_spd
+from langevin_ib.models.base import POSITIVE, Invariants, Model, Params, SliceTerms
+from langevin_ib.models.measured import measure_only
+from langevin_ib.models.spectrum import (
+    antisymmetric_basis,
+    modulus,
+    polar_factors,
+    singular_values,
+    sqrt_spd,
+    symmetric_basis,
+)
+from langevin_ib.models.training import Training
+
+RANK = 1e-10  # a singular value of the data this share of the largest counts as zero
+SPREAD = 0.3  # of a start's singular vectors about the data's, in tangents of angles
+
+
+def general_linear(training: Training, rows: int, cols: int, rank: int) -> Model:
+    """The model of {"U": (n, r), "V": (p, r)} under GL(r), for a loss of UVᵀ; one that measures only without a law.
+
+    Args:
+        training: gives the loss and, in its task, the matrix that is sought and its mask.
+        rows: n.
+        cols: p.
+        rank: r.
+    """
+    data = np.asarray(training.task["target"]) * np.asarray(training.task["mask"])
+    sizes = np.linalg.svd(data, compute_uv=False)
+    known = int(np.sum(sizes > RANK * sizes[0])) if sizes[0] else 0
+    why = ""
+    if rank > min(rows, cols):
+        why = (
+            f"UᵀU = VᵀV has rank {min(rows, cols)} at most, below r = {rank}, so that GL({rank}) acts freely at no "
+            "balanced point and det G = 0 there"
+        )
+    elif known < rank:
+        why = (
+            f"the data have rank {known}, below r = {rank}, so that GL({rank}) does not act freely at the minimum of "
+            "the loss and det G = 0 there"
+        )
+    if why:
+        return _measured(training, rows, cols, rank, why)
+    if rows == cols == rank:
+        return _square(training, rank)
+    return _rectangular(training, rows, cols, rank)
+
+
+def moment_map_of(rank: int):
+    """θ ↦ χ_S = ½ tr S(UᵀU − VᵀV), S over a basis of the symmetric matrices."""
+    symmetric = symmetric_basis(rank)
+
+    def moment_map(params: Params) -> Float[Array, " m"]:
+        gap = params["U"].T @ params["U"] - params["V"].T @ params["V"]
+        return 0.5 * jnp.einsum("aij,ij->a", jnp.asarray(symmetric, gap.dtype), gap)
+
+    return moment_map
+
+
+def _combine(t: Float[Array, " k"], basis: Float[np.ndarray, "k r r"]) -> Float[Array, "r r"]:
+    return jnp.einsum("a,aij->ij", t, jnp.asarray(basis, t.dtype))
+
+
+def _group(rank: int) -> dict[str, Any]:
+    """The fields of a model that are the group's alone."""
+    symmetric, antisymmetric = symmetric_basis(rank), antisymmetric_basis(rank)
+
+    def act(t, params):
+        generator = _combine(t, symmetric)
+        return {"U": params["U"] @ expm(generator), "V": params["V"] @ expm(-generator)}
+
+    def compact_act(t, params):
+        turn = expm(_combine(t, antisymmetric))
+        return {"U": params["U"] @ turn, "V": params["V"] @ turn}
+
+    compact = {"compact_dim": len(antisymmetric), "compact_act": compact_act} if rank > 1 else {}
+    return {
+        "name": "matrix",
+        "group": f"GL({rank}), U ↦ U g, V ↦ V g^(−T)",
+        "group_dim": len(symmetric),
+        "act": act,
+        "moment_map": moment_map_of(rank),
+        **compact,
+    }
+
+
+def _log_det(balanced: Float[Array, "r r"]) -> Float[Array, ""]:
+    """log det G at a balanced point with UᵀU = VᵀV = B, up to a rotation: G is the form tr A(SB + BS)."""
+    basis = jnp.asarray(symmetric_basis(len(balanced)), balanced.dtype)
+    return log_det_spd(2.0 * jnp.einsum("aij,jk,bki->ab", basis, balanced, basis))
+
+
+def _square(training: Training, rank: int) -> Model:
+    """Square U, V of full rank, whose quotient is the component of P = UVᵀ with the data's sign of det P."""
+    task = training.task
+    home = float(np.sign(np.linalg.det(task["target"])))
+
+    def loss(params):
+        return training.risk(task, params)
+
+    def invariants(params):
+        product = params["U"] @ params["V"].T
+        return {"P": product, "sign": jnp.sign(jnp.linalg.det(product))}
+
+    def section(z):
+        u, v = polar_factors(z["P"])
+        return {"U": u, "V": v}
+
+    def closed_terms(z):
+        # dσ_S over the compact orbits is det G^{−1/2} dP, because dU dV = dP dX for U ↦ U e^X, V ↦ V e^{−Xᵀ} over all X.
+        log_det = _log_det(modulus(z["P"]))
+        # L depends on UVᵀ alone.
+        identity = jnp.eye(rank, dtype=z["P"].dtype)
+        return SliceTerms(log_det, -0.5 * log_det, loss({"U": z["P"], "V": identity}))
+
+    def scalars(z):
+        sigma = singular_values(z["P"].T, jnp.eye(rank, dtype=z["P"].dtype))
+        return {f"sigma_{j + 1}": sigma[j] for j in range(rank)}
+
+    def init(key) -> Params:
+        left_key, right_key, wide_key = jax.random.split(key, 3)
+        # Away from det P = 0, where the action is not free: random rotations around singular values of order one.
+        sizes = jax.random.uniform(wide_key, (2, rank), minval=0.7, maxval=1.5)
+        u = jax.random.orthogonal(left_key, rank) * sizes[0]
+        v = jax.random.orthogonal(right_key, rank) * sizes[1]
+        flip = jnp.asarray(home, u.dtype) * jnp.sign(jnp.linalg.det(u @ v.T))
+        return {"U": u, "V": v.at[:, 0].multiply(flip)}
+
+    names = [f"sigma_{j + 1}" for j in range(rank)]
+    return Model(
+        **_group(rank),
+        loss=loss,
+        invariants=invariants,
+        section=section,
+        init=init,
+        slice_terms=closed_terms,
+        scalars=scalars,
+        branches=dict.fromkeys(names, (POSITIVE,)),
+        cut=(names[-1],),
+        discrete=("sign",),
+        training=training,
+        notes=(
+            f"all of GL({rank}) is divided out: χ fixes its symmetric part, and O({rank}) acts by isometries",
+            "laws and draws are those with the target's sign of det UVᵀ",
+        ),
+    )
+
+
+class _Graph:
+    """The matrices of rank r as P = L [1; X] A [1, Y] Rᵀ, L and R rotations whose first r columns are the data's.
+
+    A is r×r and invertible, X (n−r)×r, Y r×(p−r): all P of rank r but those with det A = 0, a set of measure zero, and
+    r(n + p − r) coordinates. One of X and Y is empty where n = r or p = r, and is left out of the coordinates.
+    """
+
+    def __init__(self, data: Float[np.ndarray, "n p"], rank: int):
+        left, _, right = np.linalg.svd(data, full_matrices=True)
+        self.left, self.right, self.rank = left, right.T, rank
+
+    def of(self, params: Params) -> dict[str, Array]:
+        """Coordinates of θ."""
+        r, dtype = self.rank, params["U"].dtype
+        u, v = jnp.asarray(self.left, dtype).T @ params["U"], jnp.asarray(self.right, dtype).T @ params["V"]
+        parts = {"A": u[:r] @ v[:r].T}
+        if len(u) > r:
+            parts["X"] = _over(u[r:], u[:r])
+        if len(v) > r:
+            parts["Y"] = _over(v[r:], v[:r]).T
+        return parts | {"sign": jnp.sign(jnp.linalg.det(parts["A"]))}
+
+    def sides(self, z: Invariants) -> tuple[Float[Array, "n r"], Float[Array, "p r"]]:
+        """[1; X] and [1, Y]ᵀ."""
+        identity = jnp.eye(self.rank, dtype=z["A"].dtype)
+        left = jnp.concatenate([identity, z["X"]]) if "X" in z else identity
+        right = jnp.concatenate([identity, z["Y"].T]) if "Y" in z else identity
+        return left, right
+
+    def point(self, u: Float[Array, "n r"], v: Float[Array, "p r"]) -> Params:
+        """Factors in the rotated frames as parameters."""
+        return {"U": jnp.asarray(self.left, u.dtype) @ u, "V": jnp.asarray(self.right, v.dtype) @ v}
+
+    def core(self, z: Invariants) -> tuple[Float[Array, "n r"], Float[Array, "r r"], Float[Array, "p r"]]:
+        """Q, C, Q′ with P = Q C Q′ᵀ in the rotated frames, Q and Q′ of orthonormal columns."""
+        left, right = self.sides(z)
+        first, second = sqrt_spd(left.T @ left), sqrt_spd(right.T @ right)
+        return _over(left, first), first @ z["A"] @ second, _over(right, second)
+
+
+def _over(top: Float[Array, "n r"], bottom: Float[Array, "r r"]) -> Float[Array, "n r"]:
+    """top bottom⁻¹."""
+    if len(bottom) == 1:
+        return top / bottom[0, 0]
+    if len(bottom) == 2:
+        (a, b), (c, d) = bottom
+        return top @ jnp.array([[d, -b], [-c, a]]) / (a * d - b * c)
+    return jnp.linalg.solve(bottom.T, top.T).T
+
+
+def _rectangular(training: Training, rows: int, cols: int, rank: int) -> Model:
+    """r ≤ min(n, p), with data of rank r at least."""
+    task = training.task
+    graph = _Graph(np.asarray(task["target"]) * np.asarray(task["mask"]), rank)
+
+    def loss(params):
+        return training.risk(task, params)
+
+    def section(z):
+        first, core, second = graph.core(z)
+        u, v = polar_factors(core)
+        return graph.point(first @ u, second @ v)
+
+    def volumes(z):
+        """log det B, B = UᵀU = VᵀV at the balanced point, and log det(1 + XᵀX), log det(1 + YYᵀ)."""
+        left, right = graph.sides(z)
+        wide, tall = log_det_spd(left.T @ left), log_det_spd(right.T @ right)
+        return 0.5 * log_det_spd(z["A"].T @ z["A"]) + 0.5 * (wide + tall), wide, tall
+
+    def closed_terms(z):
+        # With U = L [1; X] u and V = R [1, Y]ᵀ v it is dU dV = |det u|^{n−r} |det v|^{p−r} dA dX dY dg, A = u vᵀ; the
+        # rest as of square matrices. At a balanced point |det u|² = det B/det(1 + XᵀX), and v's is the same with Y.
+        log_det = _log_det(modulus(graph.core(z)[1]))
+        size, wide, tall = volumes(z)
+        log_volume = 0.5 * ((rows - rank) * (size - wide) + (cols - rank) * (size - tall) - log_det)
+        left, right = graph.sides(z)
+        return SliceTerms(log_det, log_volume, loss(graph.point(left @ z["A"], right)))
+
+    def flat(z):
+        """Log density of the surface measure of the matrices of rank r, in (A, X, Y)."""
+        size, wide, tall = volumes(z)
+        return (rows - rank) * (size - 0.5 * wide) + (cols - rank) * (size - 0.5 * tall)
+
+    def scalars(z):
+        left, right = graph.sides(z)
+        sigma = singular_values((left @ z["A"]).T, right.T)
+        return {f"sigma_{j + 1}": sigma[j] for j in range(rank)}
+
+    def init(key) -> Params:
+        left_key, right_key, wide_key, x_key, y_key = jax.random.split(key, 5)
+        sizes = jax.random.uniform(wide_key, (2, rank), minval=0.7, maxval=1.5)
+        u = jax.random.orthogonal(left_key, rank) * sizes[0]
+        v = jax.random.orthogonal(right_key, rank) * sizes[1]
+        v = v.at[:, 0].multiply(jnp.sign(jnp.linalg.det(u @ v.T)))  # in the data's own frames its det A is positive
+        x = SPREAD * jax.random.normal(x_key, (rows - rank, rank))
+        y = SPREAD * jax.random.normal(y_key, (cols - rank, rank))
+        return graph.point(jnp.concatenate([u, x @ u]), jnp.concatenate([v, y @ v]))
+
+    names = [f"sigma_{j + 1}" for j in range(rank)]
+    return Model(
+        **_group(rank),
+        loss=loss,
+        invariants=graph.of,
+        section=section,
+        init=init,
+        flat=(f"dP on rank {rank}", flat),
+        slice_terms=closed_terms,
+        scalars=scalars,
+        branches=dict.fromkeys(names, (POSITIVE,)),
+        discrete=("sign",),
+        training=training,
+        notes=(
+            f"all of GL({rank}) is divided out: the quotient is that of the matrices of rank {rank}",
+            "laws and draws are those with the data's sign of det(LᵀPR), L and R the data's first singular vectors",
+        ),
+    )
+
+
+def _measured(training: Training, rows: int, cols: int, rank: int, why: str) -> Model:
+    """Without a law: singular values of UVᵀ, and the charges of GL(r)'s symmetric part."""
+    count = min(rows, cols, rank)
+    names = [f"sigma_{j + 1}" for j in range(count)]
+
+    def scalars(params):
+        sigma = singular_values(params["U"].T, params["V"].T)
+        return dict(zip(names, sigma, strict=False))
+
+    def init(key) -> Params:
+        left, right = jax.random.split(key)
+        return {"U": jax.random.normal(left, (rows, rank)), "V": jax.random.normal(right, (cols, rank))}
+
+    return measure_only(
+        "matrix",
+        loss=lambda params: training.risk(training.task, params),
+        init=init,
+        scalars=scalars,
+        training=training,
+        moment_map=moment_map_of(rank),
+        symmetry=(f"GL({rank}), U ↦ U g, V ↦ V g^(−T)", rank**2),
+        why=why,
+    )
