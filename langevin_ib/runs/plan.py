@@ -29,6 +29,7 @@ import jax
 import numpy as np
 
 from langevin_ib import devices, geometry
+from langevin_ib.background import FAST
 from langevin_ib.config.extensions import is_built_in
 from langevin_ib.config.kernels import FOUR_POINT, NORMAL
 from langevin_ib.config.run import AUTO, RunConfig
@@ -134,8 +135,10 @@ def say_slice(config: RunConfig, reduction: Reduction) -> None:
     model = reduction.model
     if model.group_dim == 0 or is_built_in("model", config.model_name):
         return
-    keys = jax.random.split(jax.random.key(0), LOOKED_AT)
-    seen = geometry.slice_report(model, jax.vmap(model.init)(keys))
+    starts = jax.jit(
+        lambda: jax.vmap(model.init)(jax.random.split(jax.random.key(0), LOOKED_AT)), compiler_options=FAST
+    )
+    seen = geometry.slice_report(model, starts())
     if seen.canonical_gap < CANONICAL or seen.log_det_spread < CANONICAL:
         return
     log.info(

@@ -25,6 +25,8 @@ from langevin_ib.laws import Formula, Reduction
 from langevin_ib.laws.draws import LawDraws
 from langevin_ib.laws.family import ReducedTerms
 from langevin_ib.laws.orbit import log_orbit_integral
+from langevin_ib.laws.orbit_table import shared_orbit_integral
+from langevin_ib.models.base import Params
 from langevin_ib.runs.stretched import Stretches, into, log_jacobian, out_of, stretches
 
 CHAINS = 512
@@ -40,6 +42,7 @@ NUTS_CHAINS, NUTS_WARMUP, NUTS_DRAWS, LEAST_NUTS_DRAWS = 128, 200, 400, 40
 NUTS_STEP = 0.5
 
 Windows = dict[str, tuple[float, float]]
+OrbitIntegral = Callable[[Params], Float[Array, ""]]
 
 
 def log_density(reduction: Reduction, formula: Formula, windows: Windows) -> Callable[[Float[Array, " k"]], Array]:
@@ -97,14 +100,21 @@ class _Sampled:
 
         return starting_points(init, key, chains, jnp.float64)
 
-    def seen(self, x: Float[Array, " k"], with_orbit: bool = False) -> dict[str, Array]:
-        """Scalars at a point, and the terms of all laws."""
+    def seen(self, x: Float[Array, " k"], integral: OrbitIntegral | None = None) -> dict[str, Array]:
+        """Scalars at a point, and the terms of all laws; `log_orbit` where its integral is given."""
         chart, terms = self.reduction.chart, self.reduction.terms_at(x)
         scalars = chart.scalars(x)
-        if with_orbit:
-            orbit = log_orbit_integral(chart, self.reduction.confinement, self.reduction.temperature, chart.section(x))
-            terms = terms._replace(log_orbit=orbit)
+        if integral is not None:
+            terms = terms._replace(log_orbit=integral(chart.section(x)))
         return {"scalars": jnp.stack([scalars[name] for name in chart.scalar_names]), "terms": jnp.stack(terms)}
+
+    def orbit_integral(self) -> OrbitIntegral:
+        """θ ↦ log of the orbit integral, by the table where that applies."""
+        reduction, chart = self.reduction, self.reduction.chart
+        shared = shared_orbit_integral(reduction, jax.jit(chart.section)(jnp.asarray(self.center)))
+        if shared is not None:
+            return shared
+        return lambda params: log_orbit_integral(chart, reduction.confinement, reduction.temperature, params)
 
     def drawn(
         self, sampler: str, seen: Mapping[str, np.ndarray], acceptance: float, step_size: float, ends: np.ndarray
@@ -140,10 +150,11 @@ def sample_mala(
         return mala(law.potential, temperature=1.0, step_size=step_size)
 
     starts = law.starts(key_start, CHAINS)
+    integral = law.orbit_integral() if with_orbit else None
     step_size, starts = tune_step_size(build, starts, key=key_tune, initial=1e-3, stages=TUNING)
 
     def observe(state):
-        return law.seen(out_of(law.places, state.position), with_orbit)
+        return law.seen(out_of(law.places, state.position), integral)
 
     def draw(thin: int, starts) -> tuple[LawDraws, Any]:
         result = run_ensemble(
@@ -186,7 +197,7 @@ def sample_nuts(
     draws = NUTS_DRAWS if count_of_draws is None else max(LEAST_NUTS_DRAWS, count_of_draws // (10 * NUTS_CHAINS))
     step_size = NUTS_STEP * math.sqrt(2.0 * mala_step)
     kernel = NUTS(
-        potential_fn=law.potential,
+        potential_fn=jax.jit(law.potential),  # NumPyro's start is not compiled as a whole
         step_size=step_size,
         adapt_step_size=False,
         adapt_mass_matrix=False,

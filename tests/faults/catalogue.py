@@ -215,7 +215,7 @@ _JUDGED = (
         "return np.asarray(formula.log_density(self.terms) - self.formula.log_density(self.terms))",
         "return 0.5 * np.asarray(formula.log_density(self.terms) - self.formula.log_density(self.terms))",
         ("hadamard",)),
-    Fault("nuts-on-half-the-potential", "langevin_ib.runs.quotient", "sample_nuts", "potential_fn=law.potential",
+    Fault("nuts-on-half-the-potential", "langevin_ib.runs.quotient", "sample_nuts", "potential_fn=jax.jit(law.potential)",
         "potential_fn=lambda y: 0.5 * law.potential(y)", ("hadamard",)),
     Fault("metric-transposed", "langevin_ib.models.transforms", "_metric_roots",
         "return np.sqrt(metric), 1.0 / np.sqrt(metric)", "return 1.0 / np.sqrt(metric), np.sqrt(metric)", ("metric",)),

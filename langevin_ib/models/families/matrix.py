@@ -146,7 +146,9 @@ def matrix(
     )
     diagonal = group == "diagonal"
     model = (
-        columns(training, rows, training.task["right"], rank) if diagonal else general_linear(training, rows, cols, rank)
+        columns(training, rows, training.task["right"], rank)
+        if diagonal
+        else general_linear(training, rows, cols, rank)
     )
     if not start_scale:
         return model
