@@ -8,12 +8,13 @@ of the n×p matrices of rank r, of dimension r(n + p − r).
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.scipy.linalg import expm
 from jaxtyping import Array, Float
 
 from langevin_ib.geometry.linalg import log_det_spd
@@ -21,8 +22,11 @@ from langevin_ib.models.base import POSITIVE, Invariants, Model, Params, SliceTe
 from langevin_ib.models.measured import measure_only
 from langevin_ib.models.spectrum import (
     antisymmetric_basis,
+    exp_antisymmetric,
+    exp_symmetric,
     modulus,
     polar_factors,
+    root_spd,
     singular_values,
     sqrt_spd,
     symmetric_basis,
@@ -33,7 +37,7 @@ RANK = 1e-10  # a singular value of the data this share of the largest counts as
 SPREAD = 0.3  # of a start's singular vectors about the data's, in tangents of angles
 
 
-def general_linear(training: Training, rows: int, cols: int, rank: int) -> Model:
+def general_linear(training: Training, rows: int, cols: int, rank: int, depth: int = 2) -> Model:
     """The model of {"U": (n, r), "V": (p, r)} under GL(r), for a loss of UVᵀ; one that measures only without a law.
 
     Args:
@@ -41,6 +45,7 @@ def general_linear(training: Training, rows: int, cols: int, rank: int) -> Model
         rows: n.
         cols: p.
         rank: r.
+        depth: D; from 3 on, for n = p = r, parameters are {"W1": (r, r), ..., "WD"}, and the loss is of W_D⋯W_1.
     """
     data = np.asarray(training.task["target"]) * np.asarray(training.task["mask"])
     sizes = np.linalg.svd(data, compute_uv=False)
@@ -57,7 +62,9 @@ def general_linear(training: Training, rows: int, cols: int, rank: int) -> Model
             "the loss and det G = 0 there"
         )
     if why:
-        return _measured(training, rows, cols, rank, why)
+        return _measured(training, rows, cols, rank, why, depth)
+    if depth > 2:
+        return _layers(training, rank, depth)
     if rows == cols == rank:
         return _square(training, rank)
     return _rectangular(training, rows, cols, rank)
@@ -84,10 +91,10 @@ def _group(rank: int) -> dict[str, Any]:
 
     def act(t, params):
         generator = _combine(t, symmetric)
-        return {"U": params["U"] @ expm(generator), "V": params["V"] @ expm(-generator)}
+        return {"U": params["U"] @ exp_symmetric(generator), "V": params["V"] @ exp_symmetric(-generator)}
 
     def compact_act(t, params):
-        turn = expm(_combine(t, antisymmetric))
+        turn = exp_antisymmetric(_combine(t, antisymmetric))
         return {"U": params["U"] @ turn, "V": params["V"] @ turn}
 
     compact = {"compact_dim": len(antisymmetric), "compact_act": compact_act} if rank > 1 else {}
@@ -124,7 +131,7 @@ def _square(training: Training, rank: int) -> Model:
         return {"U": u, "V": v}
 
     def closed_terms(z):
-        # dσ_S over the compact orbits is det G^{−1/2} dP, because dU dV = dP dX for U ↦ U e^X, V ↦ V e^{−Xᵀ} over all X.
+        # dσ_S over the compact orbits is det G^{−1/2} dP, because dU dV = dP dX for U ↦ U e^X, V ↦ V e^{−Xᵀ}, all X.
         log_det = _log_det(modulus(z["P"]))
         # L depends on UVᵀ alone.
         identity = jnp.eye(rank, dtype=z["P"].dtype)
@@ -159,6 +166,126 @@ def _square(training: Training, rank: int) -> Model:
         notes=(
             f"all of GL({rank}) is divided out: χ fixes its symmetric part, and O({rank}) acts by isometries",
             "laws and draws are those with the target's sign of det UVᵀ",
+        ),
+    )
+
+
+def product_of(params: Params) -> Float[Array, "n p"]:
+    """UVᵀ, or W_D⋯W_1."""
+    if "U" in params:
+        return params["U"] @ params["V"].T
+    product = params["W1"]
+    for i in range(2, len(params) + 1):
+        product = params[f"W{i}"] @ product
+    return product
+
+
+def _chain_map(rank: int, depth: int) -> Callable[[Params], Float[Array, " m"]]:
+    """θ ↦ χ: ½ tr S(W_i W_iᵀ − W_{i+1}ᵀ W_{i+1}) between each layer and the next, S over the symmetric matrices."""
+    symmetric = symmetric_basis(rank)
+
+    def moment_map(params):
+        layers = [params[f"W{i + 1}"] for i in range(depth)]
+        gaps = jnp.stack([w @ w.T - after.T @ after for w, after in pairwise(layers)])
+        return 0.5 * jnp.ravel(jnp.einsum("aij,lij->la", jnp.asarray(symmetric, gaps.dtype), gaps))
+
+    return moment_map
+
+
+def _layers(training: Training, rank: int, depth: int) -> Model:
+    """W_D⋯W_1 of square layers under GL(r)^{D−1}, W_i ↦ g_i W_i g_{i−1}⁻¹, g_0 = g_D = 1.
+
+    At balanced points W_i = X = (PᵀP)^{1/2D} for i < D, up to rotations; with Y = X², det G is that of the map
+    A ↦ Σ_{i<D} Y^i A Y^{D−1−i} of the symmetric matrices, Π_{j≤k} Σ_i y_j^i y_k^{D−1−i}. For D = 2 it is that of UVᵀ.
+    """
+    task = training.task
+    symmetric, antisymmetric = symmetric_basis(rank), antisymmetric_basis(rank)
+    home = float(np.sign(np.linalg.det(task["target"])))
+
+    def moved(params, group):
+        """W_i ↦ g_i W_i g_{i−1}⁻¹ of pairs (g_i, g_i⁻¹), i = 1, ..., D − 1."""
+        changed = dict(params)
+        for i, (left, right) in enumerate(group, 1):
+            changed[f"W{i}"] = left @ changed[f"W{i}"]
+            changed[f"W{i + 1}"] = changed[f"W{i + 1}"] @ right
+        return changed
+
+    def act(t, params):
+        generators = [_combine(part, symmetric) for part in t.reshape(depth - 1, -1)]
+        return moved(params, [(exp_symmetric(s), exp_symmetric(-s)) for s in generators])
+
+    def compact_act(t, params):
+        turns = [exp_antisymmetric(_combine(part, antisymmetric)) for part in t.reshape(depth - 1, -1)]
+        return moved(params, [(turn, turn.T) for turn in turns])
+
+    def loss(params):
+        return training.risk(task, params)
+
+    def invariants(params):
+        product = product_of(params)
+        return {"P": product, "sign": jnp.sign(jnp.linalg.det(product))}
+
+    def section(z):
+        x = root_spd(modulus(z["P"]), depth)
+        last = z["P"]
+        for _ in range(depth - 1):
+            last = _over(last, x)
+        return {f"W{i + 1}": x for i in range(depth - 1)} | {f"W{depth}": last}
+
+    def closed_terms(z):
+        # As for two layers dσ_S is det G^{−1/2} dP: all |det W_i|^r cancel in dP dX_1 ⋯ dX_{D−1}.
+        x = root_spd(modulus(z["P"]), depth)
+        powers = [jnp.eye(rank, dtype=x.dtype)]
+        for _ in range(depth - 1):
+            powers.append(powers[-1] @ x @ x)
+        basis = jnp.asarray(symmetric, x.dtype)
+        toward = jnp.stack(powers)
+        # Of D − 1 neighbouring groups the Gram matrix is tridiagonal, and its determinant that of the sum.
+        gram = jnp.einsum("aij,sjk,bkl,sli->ab", basis, toward, basis, toward[::-1])
+        log_det = log_det_spd(gram)
+        return SliceTerms(log_det, -0.5 * log_det, loss({"W1": z["P"]} | dict.fromkeys(rest, identity(x))))
+
+    rest = [f"W{i}" for i in range(2, depth + 1)]
+
+    def identity(like):
+        return jnp.eye(rank, dtype=like.dtype)
+
+    def scalars(z):
+        sigma = singular_values(z["P"].T, identity(z["P"]))
+        return {f"sigma_{j + 1}": sigma[j] for j in range(rank)}
+
+    def init(key) -> Params:
+        turn_key, wide_key = jax.random.split(key)
+        sizes = jax.random.uniform(wide_key, (depth, rank), minval=0.7, maxval=1.5)
+        turns = 2.0 * np.pi * jax.random.uniform(turn_key, (depth, len(antisymmetric)))
+        layers = [
+            exp_antisymmetric(_combine(turn, antisymmetric)) * size for turn, size in zip(turns, sizes, strict=True)
+        ]
+        layers[0] = layers[0].at[0].multiply(home)  # all the others have a positive determinant
+        return {f"W{i + 1}": layer for i, layer in enumerate(layers)}
+
+    names = [f"sigma_{j + 1}" for j in range(rank)]
+    return Model(
+        name="matrix",
+        group=f"GL({rank})^{depth - 1}, W_i ↦ g_i W_i g_(i−1)^(−1)",
+        group_dim=(depth - 1) * len(symmetric),
+        loss=loss,
+        act=act,
+        moment_map=_chain_map(rank, depth),
+        invariants=invariants,
+        section=section,
+        init=init,
+        slice_terms=closed_terms,
+        scalars=scalars,
+        branches=dict.fromkeys(names, (POSITIVE,)),
+        cut=(names[-1],),
+        discrete=("sign",),
+        compact_dim=(depth - 1) * len(antisymmetric),
+        compact_act=compact_act,
+        training=training,
+        notes=(
+            f"all of GL({rank})^{depth - 1} is divided out: χ fixes its symmetric part, the rest acts by isometries",
+            "laws and draws are those with the target's sign of det(W_D⋯W_1)",
         ),
     )
 
@@ -281,26 +408,28 @@ def _rectangular(training: Training, rows: int, cols: int, rank: int) -> Model:
     )
 
 
-def _measured(training: Training, rows: int, cols: int, rank: int, why: str) -> Model:
-    """Without a law: singular values of UVᵀ, and the charges of GL(r)'s symmetric part."""
-    count = min(rows, cols, rank)
-    names = [f"sigma_{j + 1}" for j in range(count)]
+def _measured(training: Training, rows: int, cols: int, rank: int, why: str, depth: int) -> Model:
+    """Without a law: singular values of the product, and the charges of the group's symmetric part."""
+    names = [f"sigma_{j + 1}" for j in range(min(rows, cols, rank))]
+    shapes = {"U": (rows, rank), "V": (cols, rank)}
+    if depth > 2:
+        shapes = {f"W{i + 1}": (rank, rank) for i in range(depth)}
 
     def scalars(params):
-        sigma = singular_values(params["U"].T, params["V"].T)
-        return dict(zip(names, sigma, strict=False))
+        return dict(zip(names, jnp.linalg.svd(product_of(params), compute_uv=False), strict=False))
 
     def init(key) -> Params:
-        left, right = jax.random.split(key)
-        return {"U": jax.random.normal(left, (rows, rank)), "V": jax.random.normal(right, (cols, rank))}
+        keys = jax.random.split(key, len(shapes))
+        return {name: jax.random.normal(k, shape) for k, (name, shape) in zip(keys, shapes.items(), strict=True)}
 
+    group = f"GL({rank}), U ↦ U g, V ↦ V g^(−T)" if depth == 2 else f"GL({rank})^{depth - 1}"
     return measure_only(
         "matrix",
         loss=lambda params: training.risk(training.task, params),
         init=init,
         scalars=scalars,
         training=training,
-        moment_map=moment_map_of(rank),
-        symmetry=(f"GL({rank}), U ↦ U g, V ↦ V g^(−T)", rank**2),
+        moment_map=moment_map_of(rank) if depth == 2 else _chain_map(rank, depth),
+        symmetry=(group, (depth - 1) * rank**2),
         why=why,
     )

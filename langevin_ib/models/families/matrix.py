@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 
 from langevin_ib.models.base import POSITIVE, Model, Params
 from langevin_ib.models.checks import among, at_least, non_negative
-from langevin_ib.models.general_linear import general_linear
+from langevin_ib.models.general_linear import general_linear, product_of
 from langevin_ib.models.losses import HUBER
 from langevin_ib.models.own_data import loss_named, read_examples
 from langevin_ib.models.pair import (
@@ -47,6 +47,7 @@ def matrix(
     huber_threshold: float = HUBER,
     data: str = "",
     data_sha256: str = "",
+    depth: int = 2,
 ) -> Model:
     """Low-rank completion of a matrix: L = Σ_{observed ij} ℓ((UVᵀ)_ij, Y_ij) + ridge, U ∈ R^{n×r}, V ∈ R^{p×r}.
 
@@ -85,6 +86,8 @@ def matrix(
         data: an .npz file with T_observed (n, p) and mask (n, p); then rows, cols, observed, noise and spectrum are
             unused.
         data_sha256: digest of its content; empty for any.
+        depth: D ≥ 2; from 3 on layers W_D⋯W_1 stand for UVᵀ, all of them r×r, with parameters {"W1": (r, r), ...} and
+            the group GL(r)^{D−1}; log det G = Σ_{j≤k} log Σ_{i<D} (σ_j^i σ_k^{D−1−i})^{2/D} at balanced points.
 
     Raises:
         ValueError: an argument is out of range, no entry is observed, or the file is not what it has to be.
@@ -99,6 +102,9 @@ def matrix(
     at_least("cols", cols, 2)
     at_least("rank", rank, 1)
     among("group", group, GROUPS)
+    at_least("depth", depth, 2)
+    if depth > 2 and not (group == "gl" and rows == cols == rank):
+        raise ValueError(f"depth must be 2 unless group is gl and rows, cols and rank are one number, got {depth}")
     if not 0 < observed <= 1:
         raise ValueError(f"observed must be a probability above 0, got {observed:g}")
     non_negative("ridge", ridge)
@@ -124,11 +130,13 @@ def matrix(
     def misfit(task, params):
         known = cast({"target": task["target"], "mask": task["mask"]}, params)
         if not of_example.squared:
-            each = of_example.each(jnp.ravel(params["U"] @ params["V"].T), jnp.ravel(known["target"]))
+            each = of_example.each(jnp.ravel(product_of(params)), jnp.ravel(known["target"]))
             return jnp.ravel(known["mask"]) @ each
-        return 0.5 * jnp.sum(known["mask"] * (params["U"] @ params["V"].T - known["target"]) ** 2)
+        return 0.5 * jnp.sum(known["mask"] * (product_of(params) - known["target"]) ** 2)
 
     def predict(params, x):
+        if depth > 2:
+            return jnp.einsum("bi,ij,bj->b", x[:, :rows], product_of(params), x[:, rows:])
         return jnp.sum((x[:, :rows] @ params["U"]) * (x[:, rows:] @ params["V"]), axis=1)
 
     def fresh(task, normals):
@@ -144,21 +152,17 @@ def matrix(
         fresh=Fresh((rows + cols,), fresh) if observed == 1 and read is None and of_example.squared else None,
         loss=of_example,
     )
-    diagonal = group == "diagonal"
-    model = (
-        columns(training, rows, training.task["right"], rank)
-        if diagonal
-        else general_linear(training, rows, cols, rank)
-    )
+    if group == "diagonal":
+        model = columns(training, rows, training.task["right"], rank)
+    else:
+        model = general_linear(training, rows, cols, rank, depth)
     if not start_scale:
         return model
 
     def small(key):
-        u, v = jax.random.split(key)
-        return {
-            "U": start_scale * jax.random.normal(u, (rows, rank)),
-            "V": start_scale * jax.random.normal(v, (cols, rank)),
-        }
+        shapes = jax.eval_shape(model.init, key)
+        keys = jax.random.split(key, len(shapes))
+        return {n: start_scale * jax.random.normal(k, shapes[n].shape) for k, n in zip(keys, shapes, strict=True)}
 
     return dataclasses.replace(model, init=small)
 
@@ -194,7 +198,7 @@ def _pair_ridge(params: Params) -> Float[Array, ""]:
 
 
 def _product_ridge(params: Params) -> Float[Array, ""]:
-    return jnp.sum((params["U"] @ params["V"].T) ** 2)
+    return jnp.sum(product_of(params) ** 2)
 
 
 def _rescale(t: Float[Array, " r"], params: Params) -> Params:
