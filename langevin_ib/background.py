@@ -80,6 +80,10 @@ class Later(Generic[R]):
                 _in_settings, self._function, getattr(jax.config, "jax_default_device", None)
             )
 
+    def __call__(self) -> R:
+        """`result`."""
+        return self.result()
+
     def result(self) -> R:
         """Waited for if need be; raises what the function has raised."""
         if self._future is None or self._future.cancelled():

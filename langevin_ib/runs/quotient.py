@@ -36,6 +36,7 @@ RECORDS = 1000
 # that count. What decides is how well the law's own chains mix, never what they are compared with.
 FIRST_THIN, LAST_THIN = 2, 64
 ENOUGH = 150_000
+MANY = 64  # coordinates, beyond which a draw is dear
 NUTS_CHAINS, NUTS_WARMUP, NUTS_DRAWS, LEAST_NUTS_DRAWS = 128, 200, 400, 40
 # Leapfrog step in units of √2h, the noise of MALA's step h: acceptance 0.9. NumPyro would adapt a step to each chain,
 # and one that meets the wall of a window while it does ends with a step so small that it never mixes.
@@ -43,6 +44,11 @@ NUTS_STEP = 0.5
 
 Windows = dict[str, tuple[float, float]]
 OrbitIntegral = Callable[[Params], Float[Array, ""]]
+
+
+def records_of(reduction: Reduction) -> int:
+    """Draws of each of the law's chains by default: an eighth of the usual ones on a quotient of many coordinates."""
+    return RECORDS if reduction.chart.dim <= MANY else RECORDS // 8
 
 
 def log_density(reduction: Reduction, formula: Formula, windows: Windows) -> Callable[[Float[Array, " k"]], Array]:
@@ -141,7 +147,7 @@ def sample_mala(
     `stage` is what is given to a stage of this name. Of `count_of_draws` each chain makes its share, worth as much of
     the whole in independent ones as 512 000 are to be.
     """
-    records = RECORDS if count_of_draws is None else math.ceil(count_of_draws / CHAINS)
+    records = records_of(reduction) if count_of_draws is None else math.ceil(count_of_draws / CHAINS)
     enough = ENOUGH * records / RECORDS
     key_start, key_tune, key_run = jax.random.split(key, 3)
     law = _Sampled.of(reduction, formula, windows, center)
@@ -194,7 +200,10 @@ def sample_nuts(
     from numpyro.infer import MCMC, NUTS  # noqa: PLC0415  # slow to import, and only these models need it
 
     law = _Sampled.of(reduction, formula, windows, center)
-    draws = NUTS_DRAWS if count_of_draws is None else max(LEAST_NUTS_DRAWS, count_of_draws // (10 * NUTS_CHAINS))
+    if count_of_draws is None:
+        draws = NUTS_DRAWS * records_of(reduction) // RECORDS
+    else:
+        draws = max(LEAST_NUTS_DRAWS, count_of_draws // (10 * NUTS_CHAINS))
     step_size = NUTS_STEP * math.sqrt(2.0 * mala_step)
     kernel = NUTS(
         potential_fn=jax.jit(law.potential),  # NumPyro's start is not compiled as a whole

@@ -252,6 +252,7 @@ def columns(training: Training, rows: int, right: Float[np.ndarray, "p k"], rank
         init=init,
         flat=FLAT,
         slice_terms=slice_terms_of(loss, section),
+        canonical=True,
         scalars=scalars,
         branches={
             f"{name}_{j + 1}": (POSITIVE,) for name, count in (("s", rank), ("sigma", known)) for j in range(count)
