@@ -31,6 +31,7 @@ RATES = (2.0, 4.0)
 LOOKED = (0.15, -0.2, 0.3)  # t at which the form of C is looked at; the first gives x_a
 AGREES = 1e-8  # relative, of x_a between these, and of the logarithm against the quadrature
 LOW, HIGH, DEGREE = -60, 40, 12  # of log x; a polynomial on each unit of it
+LARGE = 1e8  # x from which on two terms are all digits
 
 
 def shared_orbit_integral(reduction: Reduction, point: Params) -> Callable[[Params], Float[Array, ""]] | None:
@@ -93,8 +94,10 @@ def _log_bessel(orders: Float[np.ndarray, " m"]) -> Callable[[Float[Array, " m"]
 
 
 def _log_kve(order: float, log_x: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
-    """log(e^x K_ν(x)) of log x; where K_ν is beyond the largest number it is its first term, Γ(ν)/2 (2/x)^ν."""
+    """log(e^x K_ν(x)) of log x; by its first terms where x is large, and where K_ν is beyond the largest number."""
+    x = np.exp(log_x)
     with np.errstate(all="ignore"):
-        value = np.log(scipy.special.kve(order, np.exp(log_x)))
-        first = scipy.special.gammaln(order) + order * (np.log(2.0) - log_x) - np.log(2.0)
-    return np.where(np.isfinite(value), value, first)
+        value = np.log(scipy.special.kve(order, x))
+        large = 0.5 * (np.log(0.5 * np.pi) - log_x) + np.log1p((4.0 * order**2 - 1.0) / (8.0 * x))
+        small = scipy.special.gammaln(order) + order * (np.log(2.0) - log_x) - np.log(2.0)
+    return np.where(x > LARGE, large, np.where(np.isfinite(value), value, small))

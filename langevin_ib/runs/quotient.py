@@ -36,7 +36,8 @@ RECORDS = 1000
 # that count. What decides is how well the law's own chains mix, never what they are compared with.
 FIRST_THIN, LAST_THIN = 2, 64
 ENOUGH = 150_000
-MANY = 64  # coordinates, beyond which a draw is dear
+MANY = 64  # coordinates, beyond which a draw is dear: fewer of them, after a shorter tuning, and fewer steps between
+FEWER_RECORDS, SHORTER_TUNING, FEWER_THIN = 125, ((0.9, 300), (0.57, 300)), 16
 NUTS_CHAINS, NUTS_WARMUP, NUTS_DRAWS, LEAST_NUTS_DRAWS = 128, 200, 400, 40
 # Leapfrog step in units of √2h, the noise of MALA's step h: acceptance 0.9. NumPyro would adapt a step to each chain,
 # and one that meets the wall of a window while it does ends with a step so small that it never mixes.
@@ -48,7 +49,7 @@ OrbitIntegral = Callable[[Params], Float[Array, ""]]
 
 def records_of(reduction: Reduction) -> int:
     """Draws of each of the law's chains by default: an eighth of the usual ones on a quotient of many coordinates."""
-    return RECORDS if reduction.chart.dim <= MANY else RECORDS // 8
+    return RECORDS if reduction.chart.dim <= MANY else FEWER_RECORDS
 
 
 def log_density(reduction: Reduction, formula: Formula, windows: Windows) -> Callable[[Float[Array, " k"]], Array]:
@@ -157,7 +158,9 @@ def sample_mala(
 
     starts = law.starts(key_start, CHAINS)
     integral = law.orbit_integral() if with_orbit else None
-    step_size, starts = tune_step_size(build, starts, key=key_tune, initial=1e-3, stages=TUNING)
+    many = reduction.chart.dim > MANY
+    stages, last_thin = (SHORTER_TUNING, FEWER_THIN) if many else (TUNING, LAST_THIN)
+    step_size, starts = tune_step_size(build, starts, key=key_tune, initial=1e-3, stages=stages)
 
     def observe(state):
         return law.seen(out_of(law.places, state.position), integral)
@@ -179,8 +182,8 @@ def sample_mala(
     drawn, ends = draw(FIRST_THIN, starts)
     if drawn.ess >= enough:
         return drawn
-    wanted = FIRST_THIN * 2.0 * enough / max(drawn.ess, 1.0) if math.isfinite(drawn.ess) else LAST_THIN
-    return draw(min(LAST_THIN, math.ceil(wanted)), ends)[0]
+    wanted = FIRST_THIN * 2.0 * enough / max(drawn.ess, 1.0) if math.isfinite(drawn.ess) else last_thin
+    return draw(min(last_thin, math.ceil(wanted)), ends)[0]
 
 
 def sample_nuts(
