@@ -37,7 +37,7 @@ RECORDS = 1000
 FIRST_THIN, LAST_THIN = 2, 64
 ENOUGH = 150_000
 MANY = 64  # coordinates, beyond which a draw is dear: fewer of them, after a shorter tuning, and fewer steps between
-FEWER_RECORDS, SHORTER_TUNING, FEWER_THIN = 125, ((0.9, 300), (0.57, 300)), 16
+FEWER_RECORDS, SHORTER_TUNING, FEWER_THIN = 125, ((0.9, 300), (0.57, 300)), 8
 NUTS_CHAINS, NUTS_WARMUP, NUTS_DRAWS, LEAST_NUTS_DRAWS = 128, 200, 400, 40
 # Leapfrog step in units of √2h, the noise of MALA's step h: acceptance 0.9. NumPyro would adapt a step to each chain,
 # and one that meets the wall of a window while it does ends with a step so small that it never mixes.
