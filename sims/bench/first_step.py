@@ -1,6 +1,6 @@
 """How long a run of a larger group takes to its first step, and what of that is tracing, compiling and the laws.
 
-    python -m sims.bench.first_step [--json FILE] [CASE ...]
+    python -m sims.bench.first_step [--limit S] [--json FILE] [CASE ...]
 
 Each case is a command of `langevin_ib.sim` in a process of its own with an empty folder of compiled programs. It ends
 where the run's own chains would take their first step: their program is compiled and their laws are drawn. Seconds of
@@ -52,8 +52,6 @@ COLUMNS = {
     "programs": "programs",
     **{v: v for v in PARTS.values()},
 }
-TIMEOUT = 3600.0  # seconds after which a case is given up
-
 
 SYMMETRIC = np.array([[[1.0, 0], [0, 0]], [[0, 0], [0, 1.0]], [[0, 0.5**0.5], [0.5**0.5, 0]]])
 ROTATION = np.array([[0.0, 1.0], [-1.0, 0.0]])
@@ -167,14 +165,14 @@ def measure(options: list[str]) -> NoReturn:
     raise SystemExit(sim.main(options))
 
 
-def first_step(options: str) -> dict[str, float] | None:
-    """The numbers of a command; None if it was given up."""
+def first_step(options: str, limit: float) -> dict[str, float] | None:
+    """The numbers of a command; None if it was given up after so many seconds of the clock."""
     with tempfile.TemporaryDirectory() as folder:
         out = str(Path(folder) / "out")
         command = [sys.executable, "-m", "sims.bench.first_step", "--inside", f"{options} --quiet --out {out}"]
         variables = os.environ | {VARIABLE: str(Path(folder) / "programs")}
         try:
-            done = subprocess.run(command, capture_output=True, text=True, env=variables, timeout=TIMEOUT, check=False)
+            done = subprocess.run(command, capture_output=True, text=True, env=variables, timeout=limit, check=False)
         except subprocess.TimeoutExpired:
             return None
     if done.returncode:
@@ -187,6 +185,7 @@ def main() -> None:
     parser = described(__doc__)
     parser.add_argument("cases", nargs="*", metavar="CASE", help="words in the names of cases [all of them]")
     parser.add_argument("--json", type=Path, metavar="FILE", help="where to write the numbers")
+    parser.add_argument("--limit", type=float, default=3600.0, metavar="S", help="seconds to give a case [3600]")
     parser.add_argument("--inside", metavar="OPTIONS", help="time this run in this process; prints JSON")
     chosen = parser.parse_args()
     if chosen.inside is not None:
@@ -197,7 +196,7 @@ def main() -> None:
     print(f"{'':<28}" + "".join(f"{title:>13}" for title in COLUMNS.values()))
     results = {}
     for name, options in cases.items():
-        results[name] = first_step(options)
+        results[name] = first_step(options, chosen.limit)
         row = results[name]
         text = "given up" if row is None else "".join(f"{row[key]:13.1f}" for key in COLUMNS)
         print(f"{name:<28}{text}", flush=True)
