@@ -59,15 +59,30 @@ class Later(Generic[R]):
 
     Without an open session it is called when its result is first asked for, and so too where the session that should
     have called it is over.
+
+    Args:
+        function: what is computed.
+        now: whether to begin at once; if not, with `begin`.
     """
 
-    def __init__(self, function: Callable[[], R]):
+    def __init__(self, function: Callable[[], R], *, now: bool = True):
         self._function = function
         self._future: Future[R] | None = None
+        if now:
+            self.begin()
+
+    def begin(self) -> None:
+        """Compute it in the background, if nobody has begun."""
         executor = _Pool.executor
-        if executor is not None:
+        if executor is not None and self._future is None:
             # A device of the caller's, as all of JAX's settings, belongs to the thread that has set it.
-            self._future = executor.submit(_in_settings, function, getattr(jax.config, "jax_default_device", None))
+            self._future = executor.submit(
+                _in_settings, self._function, getattr(jax.config, "jax_default_device", None)
+            )
+
+    def __call__(self) -> R:
+        """`result`."""
+        return self.result()
 
     def result(self) -> R:
         """Waited for if need be; raises what the function has raised."""

@@ -67,9 +67,13 @@ BAD = {
     "unknown invariant": (["--invariant", "w"], "--invariant must be among z, got w"),
     "one window for many": (["--model", "hadamard", "--window", "0.2", "2"], "--window must be auto, or given with"),
     "no such module": (["--model", "nowhere:model"], "--model must be in a module that can be imported"),
-    "gl of a tall matrix": (
-        ["--model", "matrix", "--set", "group=gl"],
-        "--set must be such that rank is equal to rows",
+    "layers of a tall matrix": (
+        ["--model", "matrix", "--set", "group=gl", "depth=3"],
+        "--set must be such that depth is 2 unless group is gl",
+    ),
+    "a law of an over-parameterised matrix": (
+        ["--model", "matrix", "--set", "group=gl", "rank=4", "--laws", "slice"],
+        "--laws must be none or left out: matrix has no law: UᵀU = VᵀV has rank 3 at most, below r = 4",
     ),
     "temperature of SGD": (["--sampler", "sgd", "--beta", "3"], "--beta must be left out with sampler sgd, got 3"),
     "learning rate of Langevin": (["--lr", "0.1"], "--lr must be left out with sampler langevin, got 0.1"),

@@ -41,6 +41,12 @@ CASES = [
     ("matrix", {"rows": 2, "cols": 4, "rank": 1, "observed": 0.6, "noise": 0.1}),
     ("matrix", GL2),
     ("matrix", GL3),
+    ("matrix", {"rows": 3, "cols": 2, "rank": 2, "group": "gl"}),
+    ("matrix", {"rows": 4, "cols": 3, "rank": 2, "group": "gl"}),
+    ("matrix", {"rows": 2, "cols": 3, "rank": 1, "group": "gl"}),
+    ("matrix", {"rows": 2, "cols": 2, "rank": 2, "group": "gl", "depth": 3}),
+    ("matrix", {"rows": 3, "cols": 3, "rank": 3, "group": "gl", "depth": 4}),
+    ("matrix", {"rows": 2, "cols": 2, "rank": 3}),
     ("rotation", {}),
     ("uv", {"depth": 3}),
 ]
@@ -65,7 +71,7 @@ def test_closed_forms_of_the_slice_are_those_of_the_geometry(name, options, x64)
     assert with_moment_map(model, model.moment_map).slice_terms is None  # another slice, other terms
 
 
-@pytest.mark.full(but=["hadamard-options0", "hadamard-options1", "rotation-options10", "uv-options11"])
+@pytest.mark.full(but=["hadamard-options0", "hadamard-options1", "rotation-options16", "uv-options17"])
 @pytest.mark.parametrize(("name", "options"), CASES)
 def test_float32_parameters_stay_float32_where_float64_is_enabled(name, options, x64):
     model = build_model(name, options)

@@ -58,8 +58,13 @@ REFUSED = [
         "set must be such that length is at least 2, for one token attends to itself",
     ),
     ("attention", {"seed": -1}, "set must be such that seed is at least 0, got -1"),
-    ("matrix", {"rank": 4}, "set must be such that rank is at most rows and cols (3), got 4"),
-    ("matrix", {"group": "gl"}, "set must be such that rank is equal to rows and cols (3, 3) with group gl, got 2"),
+    ("matrix", {"spectrum": "3,2,1"}, "set must be such that spectrum is 1 to 2 positive numbers with commas between"),
+    ("matrix", {"depth": 1}, "set must be such that depth is at least 2, got 1"),
+    (
+        "matrix",
+        {"group": "gl", "depth": 3},
+        "set must be such that depth is 2 unless group is gl and rows, cols and rank are one number, got 3",
+    ),
     ("matrix", {"observed": 0}, "set must be such that observed is a probability above 0, got 0"),
     (
         "matrix",

@@ -64,7 +64,9 @@ def tune_step_size(
         position, adaptation = jax.lax.fori_loop(first_step, first_step + steps, step_and_adapt, (position, start))
         return position, da_final(adaptation)
 
-    position, guess, first_step = jax.device_put(starts, in_use()[0]), jnp.asarray(initial, jnp.float64), 0
+    # Both on the device for good, as what comes back is: for arrays that are not JAX compiles once more.
+    position, guess = jax.device_put((starts, jnp.asarray(initial, jnp.float64)), in_use()[0])
+    first_step = 0
     for target, steps in stages:
         position, guess = adapt(position, first_step, guess, target, steps)
         first_step += steps

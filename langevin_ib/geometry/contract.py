@@ -375,6 +375,9 @@ def _check_section(model: Model, probe: Probe, differ: Callable[..., None], erro
     if probe.compact is not None:
         differ("the compact action leaves the slice", probe.compact.charge_of_section, none, scale)
     differ("the derivative of z(s(z)) is not the identity", balanced.slope, np.eye(len(balanced.slope)))
+    if model.canonical:
+        log_coupling = np.sum(np.log(balanced.coupling))
+        differ("χ is not canonical, log |det M| is not log det G,", log_coupling, balanced.derived[0])
     # Last: where the action or the slice is broken, these are consequences.
     for name, given, derived in zip(SliceTerms._fields, balanced.terms, balanced.derived, strict=True):
         differ(f"slice_terms gives another {name} than the geometry,", np.atleast_1d(given), np.atleast_1d(derived))

@@ -15,8 +15,10 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PyTree
 
 from langevin_ib.background import FAST
-from langevin_ib.geometry.linalg import log_det_spd
+from langevin_ib.geometry.linalg import largest_eigenvalue, log_det_spd
 from langevin_ib.models.base import Chart, Model, Params, SliceTerms
+
+DENSE, LANCZOS = 100, 24  # parameters up to which all eigenvalues are computed; products with vectors for more
 
 
 def fundamental_fields(model: Model, params: Params) -> Float[Array, "m q"]:
@@ -116,8 +118,15 @@ def log_orbit_jacobian(chart: Chart, t: Float[Array, " m"], x: Float[Array, " k"
 
 
 def largest_curvature(potential, params: Params) -> Float[Array, ""]:
-    """Largest absolute eigenvalue of the Hessian of `potential` at θ: what limits an explicit step."""
+    """Largest absolute eigenvalue of the Hessian of `potential` at θ: what limits an explicit step.
+
+    Of more than 100 parameters by products of the Hessian with vectors, to about 1e-3.
+    """
     flat, unravel = ravel_pytree(params)
+    if flat.size > DENSE:
+        slope = jax.grad(lambda x: potential(unravel(x)))
+        start = jnp.asarray(np.random.default_rng(0).normal(size=flat.size), flat.dtype)
+        return largest_eigenvalue(lambda v: jax.jvp(slope, (flat,), (v,))[1], start, LANCZOS)
     hessian = jax.hessian(lambda x: potential(unravel(x)))(flat)
     return jnp.max(jnp.abs(jnp.linalg.eigvalsh(hessian)))
 

@@ -5,6 +5,9 @@ Under vmap on a CPU jax.numpy.linalg becomes one LAPACK call per chain, and each
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -23,6 +26,33 @@ def log_det_spd(matrix: Float[Array, "n n"]) -> Float[Array, ""]:
         log_det = log_det + jnp.log(pivot)
         rest = rest[1:, 1:] - jnp.outer(rest[1:, 0], rest[0, 1:]) / pivot
     return log_det
+
+
+def largest_eigenvalue(
+    product: Callable[[Float[Array, " n"]], Float[Array, " n"]], start: Float[Array, " n"], steps: int
+) -> Float[Array, ""]:
+    """The largest |eigenvalue| of a symmetric matrix, from products with vectors, by Lanczos' iteration.
+
+    Every vector is made orthogonal to all before it, so that no eigenvalue comes twice. It comes from below.
+    """
+
+    def step(i, carry):
+        vectors, diagonal, side, v = carry
+        vectors = vectors.at[i].set(v)
+        w = product(v)
+        diagonal = diagonal.at[i].set(v @ w)
+        for _ in range(2):  # twice is enough
+            w = w - vectors.T @ (vectors @ w)
+        length = jnp.linalg.norm(w)
+        # Where the space is used up the rest of the matrix is zero.
+        more = length > 1e-12 * jnp.max(jnp.abs(diagonal))
+        return vectors, diagonal, side.at[i].set(jnp.where(more, length, 0.0)), jnp.where(more, w / length, 0.0)
+
+    n = start.size
+    empty = jnp.zeros((steps, n), start.dtype), jnp.zeros(steps, start.dtype), jnp.zeros(steps, start.dtype)
+    _, diagonal, side, _ = jax.lax.fori_loop(0, steps, step, (*empty, start / jnp.linalg.norm(start)))
+    tridiagonal = jnp.diag(diagonal) + jnp.diag(side[:-1], 1) + jnp.diag(side[:-1], -1)
+    return jnp.max(jnp.abs(jnp.linalg.eigvalsh(tridiagonal)))
 
 
 def log_abs_det(matrix: Float[Array, "n n"]) -> Float[Array, ""]:

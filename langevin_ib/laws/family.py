@@ -132,7 +132,7 @@ class Reduction:
             energy=(terms.loss + self.confinement.reduced(self.model, point)) / self.temperature,
             log_det=terms.log_det,
             log_volume=terms.log_volume,
-            log_coupling=log_abs_det(geometry.coupling(self.model, point)),
+            log_coupling=terms.log_det if self.model.canonical else log_abs_det(geometry.coupling(self.model, point)),
             log_flat=0.0 if self.model.flat is None else self.model.flat[1](self.chart.invariants(x)),
         )
 

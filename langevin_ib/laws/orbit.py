@@ -22,6 +22,7 @@ from jax.flatten_util import ravel_pytree
 from jax.scipy.special import logsumexp
 from jaxtyping import Array, Float
 
+from langevin_ib.background import FAST
 from langevin_ib.dynamics.confinement import Confinement
 from langevin_ib.errors import LawError
 from langevin_ib.geometry.gram import fundamental_fields
@@ -105,26 +106,35 @@ def check_splits(chart: Chart, confinement: Confinement, params: Params) -> None
     """
     model = chart.model
     m = model.group_dim
-    flat, unravel = ravel_pytree(params)
-
-    def moved(x):
-        return ravel_pytree(model.act(jnp.full(m, 0.3), unravel(x)))[0]
-
-    linear = jax.jacfwd(moved)
-    here, there = linear(flat), linear(flat * (1.0 + 0.1 * jnp.cos(jnp.arange(flat.size))) + 0.01)
-    if not float(jnp.max(jnp.abs(here - there))) <= SPLITS * float(jnp.max(jnp.abs(here))):
-        raise LawError("law exact: no orbit quadrature for an action that is neither linear nor affine")
     t = 0.4 * jnp.cos(jnp.arange(m) + 1.0)
-    base = confinement.energy(model, params)
-    joint = confinement.energy(model, model.act(t, params)) - base
-    parts = [confinement.energy(model, model.act(t * jnp.eye(m)[a], params)) - base for a in range(m)]
-    stepwise = params
-    for a in reversed(range(m)):
-        stepwise = model.act(t * jnp.eye(m)[a], stepwise)
-    gap = jnp.max(jnp.abs(ravel_pytree(stepwise)[0] - ravel_pytree(model.act(t, params))[0]))
-    if not float(gap) <= SPLITS * (1.0 + float(jnp.max(jnp.abs(flat)))):
+
+    # One program: each operation that is done on its own is one to compile, and there may be many generators.
+    def numbers(params):
+        flat, unravel = ravel_pytree(params)
+
+        def moved(x):
+            return ravel_pytree(model.act(jnp.full(m, 0.3), unravel(x)))[0]
+
+        def energy(move):
+            return confinement.energy(model, model.act(move, params))
+
+        def step(i, point):
+            return ravel_pytree(model.act(t * jnp.eye(m)[m - 1 - i], unravel(point)))[0]
+
+        linear = jax.jacfwd(moved)
+        here, there = linear(flat), linear(flat * (1.0 + 0.1 * jnp.cos(jnp.arange(flat.size))) + 0.01)
+        parts = jax.lax.map(lambda row: energy(t * row), jnp.eye(m)) - confinement.energy(model, params)
+        joint = energy(t) - confinement.energy(model, params)
+        apart = jnp.max(jnp.abs(jax.lax.fori_loop(0, m, step, flat) - ravel_pytree(model.act(t, params))[0]))
+        sizes = jnp.max(jnp.abs(here - there)), jnp.max(jnp.abs(here)), apart, jnp.max(jnp.abs(flat))
+        return *sizes, joint, jnp.sum(parts), jnp.sum(jnp.abs(parts))
+
+    bent, straight, apart, size, joint, together, parts = map(float, jax.jit(numbers, compiler_options=FAST)(params))
+    if not bent <= SPLITS * straight:
+        raise LawError("law exact: no orbit quadrature for an action that is neither linear nor affine")
+    if not apart <= SPLITS * (1.0 + size):
         raise LawError("law exact: no orbit quadrature for a group that is not abelian")
-    if abs(float(joint - sum(parts))) > SPLITS * (1e-12 + abs(float(joint)) + float(sum(abs(p) for p in parts))):
+    if abs(joint - together) > SPLITS * (1e-12 + abs(joint) + parts):
         raise LawError(
             "law exact: the confinement along the orbit is no sum over the generators, so no product quadrature"
         )

@@ -77,6 +77,8 @@ class Model:
         training: the examples that L is a mean over, for models trained by SGD.
         charted: whether `invariants` are coordinates of Θ/G, and `section` leads back; if not, runs measure only, and
             `invariants` are whatever scalars of θ they measure (`models.measure_only`).
+        canonical: whether ∇χ = ξ everywhere, which is checked: then M = G, and log |det M| need not be computed.
+        no_law: why a model without a chart has no law, where that is known; empty where nobody has given coordinates.
 
     Source: arXiv:2601.06597, Methods, eqs. (19)–(22).
 
@@ -119,6 +121,8 @@ class Model:
     notes: tuple[str, ...] = ()
     training: Training | None = None
     charted: bool = True
+    canonical: bool = False
+    no_law: str = ""
 
     @property
     def bounded_orbits(self) -> bool:

@@ -23,6 +23,7 @@ def measure_only(
     moment_map: Callable[[Params], Float[Array, " m"]] | None = None,
     symmetry: tuple[str, int] | None = None,
     notes: tuple[str, ...] = (),
+    why: str = "",
 ) -> Model:
     """A model that runs measure and hold against no law: nothing of the size q × q is formed, q may be thousands.
 
@@ -36,6 +37,7 @@ def measure_only(
             confines by it. Without one exp(−L/T) dθ is taken to have a finite mass, which is not checked.
         symmetry: what L is invariant under, in words, and its dimension m, for (q − m)/2 beside λ̂.
         notes: what a reader of the result has to know, one line each.
+        why: the reason why there is no law, where it is another than that nobody has given coordinates.
 
     Raises:
         ModelError: there are more charges than `symmetry` has dimensions, or these are no whole number from 0.
@@ -74,6 +76,7 @@ def measure_only(
         notes=notes,
         training=training,
         charted=False,
+        no_law=why,
     )
 
 

@@ -54,13 +54,13 @@ def to_chart(a: Float[Array, "... p"], b: Float[Array, "... q"], frame: Float[np
     far = jnp.where(below, 1.0, jnp.sum(side**2, axis=-1, keepdims=True))
     projected = side * jnp.where(below, 1.0 / (1.0 - last), (1.0 + last) / far)
     square = jnp.sum(projected**2, axis=-1, keepdims=True)
-    return PairPoint(length * a, projected * _asinh_ratio(square))
+    return PairPoint(length * a, projected * asinh_ratio(square))
 
 
 def direction(eta: Float[Array, "... q1"], frame: Float[np.ndarray, "q q"]) -> Float[Array, "... q"]:
     """b/|b| of η: with ρ = |η| and x = η sinh ρ/ρ, y = (2x, |x|² − 1)/cosh² ρ and b/|b| = Fᵀ y."""
     square = jnp.sum(eta**2, axis=-1, keepdims=True)
-    projected = eta * _sinh_ratio(square)
+    projected = eta * sinh_ratio(square)
     far = jnp.sum(projected**2, axis=-1, keepdims=True)
     y = jnp.concatenate([2.0 * projected, far - 1.0], axis=-1) / (far + 1.0)
     return y @ jnp.asarray(frame, eta.dtype)
@@ -70,12 +70,12 @@ def log_sphere(eta: Float[Array, "... q1"]) -> Float[Array, ""]:
     """log of db̂/dη, summed over pairs: db̂ = (2/cosh² ρ)^{q−1} dx and dx = (sinh ρ/ρ)^{q−2} cosh ρ dη, ρ = |η|."""
     square = jnp.sum(eta**2, axis=-1)
     q = eta.shape[-1] + 1
-    ratio = _sinh_ratio(square)
+    ratio = sinh_ratio(square)
     log_cosh = 0.5 * jnp.log1p(square * ratio**2)
     return jnp.sum((q - 1) * jnp.log(2.0) - (2 * q - 3) * log_cosh + (q - 2) * jnp.log(ratio))
 
 
-def _sinh_ratio(square: Float[Array, "..."]) -> Float[Array, "..."]:
+def sinh_ratio(square: Float[Array, "..."]) -> Float[Array, "..."]:
     """sinh ρ/ρ of ρ², smooth at 0."""
     small = square < SERIES
     rho = jnp.sqrt(jnp.where(small, 1.0, square))
@@ -83,7 +83,7 @@ def _sinh_ratio(square: Float[Array, "..."]) -> Float[Array, "..."]:
     return jnp.where(small, series, jnp.sinh(rho) / rho)
 
 
-def _asinh_ratio(square: Float[Array, "..."]) -> Float[Array, "..."]:
+def asinh_ratio(square: Float[Array, "..."]) -> Float[Array, "..."]:
     """arsinh r/r of r², smooth at 0."""
     small = square < SERIES
     r = jnp.sqrt(jnp.where(small, 1.0, square))

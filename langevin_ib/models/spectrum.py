@@ -6,12 +6,16 @@ steps.
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import combinations
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.scipy.linalg import expm
 from jaxtyping import Array, Float
+
+from langevin_ib.models.pair import asinh_ratio, sinh_ratio
 
 NEWTON_STEPS = 8  # enough for singular values in the ratio 1e5
 
@@ -125,6 +129,67 @@ def _sqrt_spd_jvp(primals, tangents):
     eye = jnp.eye(n, dtype=a.dtype)
     dx = jnp.linalg.solve(jnp.kron(x, eye) + jnp.kron(eye, x), da.reshape(n * n)).reshape(n, n)
     return x, dx
+
+
+def root_spd(a: Float[Array, "n n"], degree: int) -> Float[Array, "n n"]:
+    """A^{1/k} of a symmetric positive definite A; differentiable to any order, also where eigenvalues coincide."""
+    if a.shape[0] == 2:
+        return power_spd2(a, 1.0 / degree)
+    return _root_spd(degree, a)
+
+
+def power_spd2(a: Float[Array, "2 2"], power: float) -> Float[Array, "2 2"]:
+    """A^γ of a symmetric positive definite 2×2 matrix with eigenvalues m e^{±u}: by Cayley and Hamilton
+
+    A^γ = m^{γ−1} (sinh γu/sinh u) A + m^γ (sinh (1 − γ)u/sinh u) 1,
+
+    where sinh² u = ((a₁₁ − a₂₂)² + 4a₁₂²)/4m², and everything is smooth in u².
+    """
+    m = jnp.sqrt(_det2(a))
+    square = (0.25 * (a[0, 0] - a[1, 1]) ** 2 + a[0, 1] * a[1, 0]) / m**2
+    u = square * asinh_ratio(square) ** 2  # u²
+    whole = sinh_ratio(u)
+    of_a = power * sinh_ratio(power**2 * u) / whole
+    of_one = (1.0 - power) * sinh_ratio((1.0 - power) ** 2 * u) / whole
+    return m ** (power - 1.0) * of_a * a + m**power * of_one * jnp.eye(2, dtype=a.dtype)
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _root_spd(degree: int, a: Float[Array, "n n"]) -> Float[Array, "n n"]:
+    values, vectors = jnp.linalg.eigh(a)
+    return (vectors * values ** (1.0 / degree)) @ vectors.T
+
+
+@_root_spd.defjvp
+def _root_spd_jvp(degree, primals, tangents):
+    # Σ_i X^i dX X^{k−1−i} = dA has one solution whatever the spectrum.
+    (a,), (da,) = primals, tangents
+    x = _root_spd(degree, a)
+    n = a.shape[0]
+    powers = [jnp.eye(n, dtype=a.dtype)]
+    for _ in range(degree - 1):
+        powers.append(powers[-1] @ x)
+    form = sum(jnp.kron(powers[i], powers[degree - 1 - i]) for i in range(degree))
+    return x, jnp.linalg.solve(form, da.reshape(n * n)).reshape(n, n)
+
+
+def exp_symmetric(s: Float[Array, "n n"]) -> Float[Array, "n n"]:
+    """e^S of a symmetric S; of 2×2, S = τ + N with N² = d², it is e^τ (cosh d + (sinh d/d) N)."""
+    if s.shape[0] != 2:
+        return expm(s)
+    mean = 0.5 * jnp.trace(s)
+    rest = s - mean * jnp.eye(2, dtype=s.dtype)
+    square = rest[0, 0] ** 2 + rest[0, 1] ** 2
+    ratio = sinh_ratio(square)
+    return jnp.exp(mean) * (jnp.sqrt(1.0 + square * ratio**2) * jnp.eye(2, dtype=s.dtype) + ratio * rest)
+
+
+def exp_antisymmetric(s: Float[Array, "n n"]) -> Float[Array, "n n"]:
+    """e^S of an antisymmetric S: a rotation; of 2×2 by s₁₂."""
+    if s.shape[0] != 2:
+        return expm(s)
+    cos, sin = jnp.cos(s[0, 1]), jnp.sin(s[0, 1])
+    return jnp.stack([jnp.stack([cos, sin]), jnp.stack([-sin, cos])])
 
 
 def symmetric_basis(n: int) -> Float[np.ndarray, "k n n"]:

@@ -65,6 +65,7 @@ def with_metric(model: Model, metric: Float[np.ndarray, "..."]) -> Model:
         invariants=lambda phi: model.invariants(unwhiten(phi)),
         section=lambda invariants: whiten(model.section(invariants)),
         slice_terms=None,
+        canonical=False,
         init=lambda key: whiten(model.init(key)),
         compact_act=None if model.compact_act is None else moved(model.compact_act),
         training=None if training is None else _whitened_training(training, unwhiten),
@@ -99,7 +100,9 @@ def with_moment_map(
 
     Source: arXiv:2601.06597, eqs. (40)–(43): the theorem holds for transversal χ, its closed form for canonical ones.
     """
-    return dataclasses.replace(model, moment_map=moment_map, section=section or model.section, slice_terms=None)
+    return dataclasses.replace(
+        model, moment_map=moment_map, section=section or model.section, slice_terms=None, canonical=False
+    )
 
 
 def _whitened_training(training: Training, unwhiten: Callable[[Float[Array, " q"]], Params]) -> Training:

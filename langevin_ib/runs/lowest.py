@@ -40,8 +40,10 @@ def lowest_loss(model: Model) -> tuple[Lowest, Params]:
         def start(key):
             return ravel_pytree(jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), model.init(key)))[0]
 
-        like = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), model.init(jax.random.key(0)))
-        flat, unravel = ravel_pytree(like)
+        def first():
+            return jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), model.init(jax.random.key(0)))
+
+        flat, unravel = ravel_pytree(jax.jit(first, compiler_options=FAST)())
         value_and_gradient = jax.jit(jax.value_and_grad(lambda x: model.loss(unravel(x))), compiler_options=FAST)
 
         def on_host(x: np.ndarray) -> tuple[float, np.ndarray]:

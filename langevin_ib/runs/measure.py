@@ -55,6 +55,8 @@ def without_laws(config: RunConfig, model: Model) -> tuple[RunConfig, str]:
     why = ""
     if not config.measures_only:
         why = f"{model.name} has no coordinates of its quotient, so that there is no law to hold draws against"
+        if model.no_law:
+            why = f"{model.name} has no law: {model.no_law}"
         if "laws" in config.given:
             raise ConfigError("laws", f"{NO_LAWS} or left out: {why}", ", ".join(config.laws))
         config = config.replace(laws=(NO_LAWS,))

@@ -170,6 +170,7 @@ def judge_within(draws: Any, config: RunConfig, session: Session, *, burn_in: in
     check_sample(prepared.plan, sample, prepared.remedy)
     starts = _first_charges(prepared.plan.reduction, own, units, sample)
     drawn = Draws(sample, 1.0, max(time.perf_counter() - began, 1e-9), starts=starts)
+    prepared = prepared.completed(session.report)
     prepared = replace(prepared, doubts=(*prepared.doubts, *self_doubts(prepared, drawn)))
     details = _details(prepared, drawn, config, (own, units, burn_in, source), process)
     return _finished(judged(prepared, drawn, details, contested=CONTESTED), sample, own, units, began)

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -29,6 +30,7 @@ import jax
 import numpy as np
 
 from langevin_ib import devices, geometry
+from langevin_ib.background import FAST
 from langevin_ib.config.extensions import is_built_in
 from langevin_ib.config.kernels import FOUR_POINT, NORMAL
 from langevin_ib.config.run import AUTO, RunConfig
@@ -38,6 +40,7 @@ from langevin_ib.dynamics.labels import with_noisy_labels
 from langevin_ib.dynamics.noise import Noise
 from langevin_ib.ensemble.records import Schedule, octaves
 from langevin_ib.errors import ConfigError, LangevinIBError, LawError, ModelError, one_line
+from langevin_ib.geometry.gram import DENSE
 from langevin_ib.laws.base import on_host
 from langevin_ib.laws.family import Reduction
 from langevin_ib.models import Chart, Model
@@ -134,8 +137,10 @@ def say_slice(config: RunConfig, reduction: Reduction) -> None:
     model = reduction.model
     if model.group_dim == 0 or is_built_in("model", config.model_name):
         return
-    keys = jax.random.split(jax.random.key(0), LOOKED_AT)
-    seen = geometry.slice_report(model, jax.vmap(model.init)(keys))
+    starts = jax.jit(
+        lambda: jax.vmap(model.init)(jax.random.split(jax.random.key(0), LOOKED_AT)), compiler_options=FAST
+    )
+    seen = geometry.slice_report(model, starts())
     if seen.canonical_gap < CANONICAL or seen.log_det_spread < CANONICAL:
         return
     log.info(
@@ -257,12 +262,14 @@ def resolve_many(
     """
     largest = max(max(abs(low), abs(high)) for low, high in windows.values())
     width = largest * reduction.model.group_dim
-    config = _resolve_dynamics(config, reduction, draws[: 8 * POINTS], lowest.x[None], width)
+    q = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(reduction.chart.params_shape))
+    points = draws[: POINTS if q > DENSE else 8 * POINTS]  # curvatures of many parameters are dear
+    config = _resolve_dynamics(config, reduction, points, lowest.x[None], width)
     wanted = config.invariant or tuple(windows)
     # Scalars that are cut stay in, whatever is shown: the laws are those inside their windows.
     compared = {name: w for name, w in windows.items() if name in wanted or name in reduction.model.cut}
     edges = {name: np.linspace(*window, config.bins + 1) for name, window in compared.items()}
-    check_spacing(config, reduction, draws[: 8 * POINTS], edges)
+    check_spacing(config, reduction, points, edges)
     schedule = build_schedule(config)
     return Plan(config, reduction.on_slab(config.slab), schedule, edges, (False, False))
 

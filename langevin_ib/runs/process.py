@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -15,12 +15,14 @@ from langevin_ib.statistics.records import Absent, Doubt
 from langevin_ib.statistics.sample import Sample, Sums
 
 if TYPE_CHECKING:
+    from langevin_ib.background import Later
     from langevin_ib.config.processes import ProcessSettings
     from langevin_ib.config.run import RunConfig
     from langevin_ib.runs.plan import Plan
     from langevin_ib.runs.predictions import SampledPredictions
     from langevin_ib.runs.result import Details, LawReference, ScheduleInfo
     from langevin_ib.session import Session
+    from langevin_ib.stages import Stages
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,8 @@ class Prepared:
         improper: why a mean over all draws is that of no law; None where it is one.
         own: what else the process needs to draw.
         schedule: what is judged where values change along the run; None where none does.
+        law_again: the law by another sampler, which no plan waits for: what the summary says of both samplers, and the
+            doubts about either; None where no law is sampled, or `law_reference` has it already.
     """
 
     plan: Plan
@@ -60,6 +64,16 @@ class Prepared:
     improper: str | None = None
     own: Any = None
     schedule: ScheduleInfo | None = None
+    law_again: Later[tuple[LawReference, tuple[Doubt, ...]]] | None = None
+
+    def completed(self, report: Stages | None = None) -> Prepared:
+        """With what the other sampler of the law has to say, waited for if need be; `report` is told of the stage."""
+        if self.law_again is None:
+            return self
+        if report is not None:
+            report("law again")
+        reference, doubts = self.law_again.result()
+        return replace(self, law_reference=reference, doubts=(*self.doubts, *doubts), law_again=None)
 
 
 @dataclass(frozen=True)

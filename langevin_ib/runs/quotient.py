@@ -25,6 +25,8 @@ from langevin_ib.laws import Formula, Reduction
 from langevin_ib.laws.draws import LawDraws
 from langevin_ib.laws.family import ReducedTerms
 from langevin_ib.laws.orbit import log_orbit_integral
+from langevin_ib.laws.orbit_table import shared_orbit_integral
+from langevin_ib.models.base import Params
 from langevin_ib.runs.stretched import Stretches, into, log_jacobian, out_of, stretches
 
 CHAINS = 512
@@ -34,12 +36,20 @@ RECORDS = 1000
 # that count. What decides is how well the law's own chains mix, never what they are compared with.
 FIRST_THIN, LAST_THIN = 2, 64
 ENOUGH = 150_000
+MANY = 64  # coordinates, beyond which a draw is dear: fewer of them, after a shorter tuning, and fewer steps between
+FEWER_RECORDS, SHORTER_TUNING, FEWER_THIN = 125, ((0.9, 300), (0.57, 300)), 8
 NUTS_CHAINS, NUTS_WARMUP, NUTS_DRAWS, LEAST_NUTS_DRAWS = 128, 200, 400, 40
 # Leapfrog step in units of √2h, the noise of MALA's step h: acceptance 0.9. NumPyro would adapt a step to each chain,
 # and one that meets the wall of a window while it does ends with a step so small that it never mixes.
 NUTS_STEP = 0.5
 
 Windows = dict[str, tuple[float, float]]
+OrbitIntegral = Callable[[Params], Float[Array, ""]]
+
+
+def records_of(reduction: Reduction) -> int:
+    """Draws of each of the law's chains by default: an eighth of the usual ones on a quotient of many coordinates."""
+    return RECORDS if reduction.chart.dim <= MANY else FEWER_RECORDS
 
 
 def log_density(reduction: Reduction, formula: Formula, windows: Windows) -> Callable[[Float[Array, " k"]], Array]:
@@ -97,14 +107,21 @@ class _Sampled:
 
         return starting_points(init, key, chains, jnp.float64)
 
-    def seen(self, x: Float[Array, " k"], with_orbit: bool = False) -> dict[str, Array]:
-        """Scalars at a point, and the terms of all laws."""
+    def seen(self, x: Float[Array, " k"], integral: OrbitIntegral | None = None) -> dict[str, Array]:
+        """Scalars at a point, and the terms of all laws; `log_orbit` where its integral is given."""
         chart, terms = self.reduction.chart, self.reduction.terms_at(x)
         scalars = chart.scalars(x)
-        if with_orbit:
-            orbit = log_orbit_integral(chart, self.reduction.confinement, self.reduction.temperature, chart.section(x))
-            terms = terms._replace(log_orbit=orbit)
+        if integral is not None:
+            terms = terms._replace(log_orbit=integral(chart.section(x)))
         return {"scalars": jnp.stack([scalars[name] for name in chart.scalar_names]), "terms": jnp.stack(terms)}
+
+    def orbit_integral(self) -> OrbitIntegral:
+        """θ ↦ log of the orbit integral, by the table where that applies."""
+        reduction, chart = self.reduction, self.reduction.chart
+        shared = shared_orbit_integral(reduction, jax.jit(chart.section)(jnp.asarray(self.center)))
+        if shared is not None:
+            return shared
+        return lambda params: log_orbit_integral(chart, reduction.confinement, reduction.temperature, params)
 
     def drawn(
         self, sampler: str, seen: Mapping[str, np.ndarray], acceptance: float, step_size: float, ends: np.ndarray
@@ -131,7 +148,7 @@ def sample_mala(
     `stage` is what is given to a stage of this name. Of `count_of_draws` each chain makes its share, worth as much of
     the whole in independent ones as 512 000 are to be.
     """
-    records = RECORDS if count_of_draws is None else math.ceil(count_of_draws / CHAINS)
+    records = records_of(reduction) if count_of_draws is None else math.ceil(count_of_draws / CHAINS)
     enough = ENOUGH * records / RECORDS
     key_start, key_tune, key_run = jax.random.split(key, 3)
     law = _Sampled.of(reduction, formula, windows, center)
@@ -140,10 +157,13 @@ def sample_mala(
         return mala(law.potential, temperature=1.0, step_size=step_size)
 
     starts = law.starts(key_start, CHAINS)
-    step_size, starts = tune_step_size(build, starts, key=key_tune, initial=1e-3, stages=TUNING)
+    integral = law.orbit_integral() if with_orbit else None
+    many = reduction.chart.dim > MANY
+    stages, last_thin = (SHORTER_TUNING, FEWER_THIN) if many else (TUNING, LAST_THIN)
+    step_size, starts = tune_step_size(build, starts, key=key_tune, initial=1e-3, stages=stages)
 
     def observe(state):
-        return law.seen(out_of(law.places, state.position), with_orbit)
+        return law.seen(out_of(law.places, state.position), integral)
 
     def draw(thin: int, starts) -> tuple[LawDraws, Any]:
         result = run_ensemble(
@@ -162,8 +182,8 @@ def sample_mala(
     drawn, ends = draw(FIRST_THIN, starts)
     if drawn.ess >= enough:
         return drawn
-    wanted = FIRST_THIN * 2.0 * enough / max(drawn.ess, 1.0) if math.isfinite(drawn.ess) else LAST_THIN
-    return draw(min(LAST_THIN, math.ceil(wanted)), ends)[0]
+    wanted = FIRST_THIN * 2.0 * enough / max(drawn.ess, 1.0) if math.isfinite(drawn.ess) else last_thin
+    return draw(min(last_thin, math.ceil(wanted)), ends)[0]
 
 
 def sample_nuts(
@@ -183,10 +203,13 @@ def sample_nuts(
     from numpyro.infer import MCMC, NUTS  # noqa: PLC0415  # slow to import, and only these models need it
 
     law = _Sampled.of(reduction, formula, windows, center)
-    draws = NUTS_DRAWS if count_of_draws is None else max(LEAST_NUTS_DRAWS, count_of_draws // (10 * NUTS_CHAINS))
+    if count_of_draws is None:
+        draws = NUTS_DRAWS * records_of(reduction) // RECORDS
+    else:
+        draws = max(LEAST_NUTS_DRAWS, count_of_draws // (10 * NUTS_CHAINS))
     step_size = NUTS_STEP * math.sqrt(2.0 * mala_step)
     kernel = NUTS(
-        potential_fn=law.potential,
+        potential_fn=jax.jit(law.potential),  # NumPyro's start is not compiled as a whole
         step_size=step_size,
         adapt_step_size=False,
         adapt_mass_matrix=False,

@@ -93,6 +93,7 @@ def _run(config: RunConfig, session: Session) -> Result:
         with contextlib.suppress(OSError):  # as a state that cannot be saved, it stops no run
             write_whole(session.checkpoints / ASKED, json.dumps(config.to_dict()).encode())
     background.settle()
+    prepared = prepared.completed(session.report)
     prepared = replace(prepared, doubts=(*prepared.doubts, *self_doubts(prepared, draws)))
     result = judge(prepared, draws, process.details(prepared, draws))
     info = replace(
@@ -128,6 +129,7 @@ def prepare_and_draw(config: RunConfig) -> tuple[Prepared, Draws, list[Doubt]]:
         process = process_of(config)
         prepared = process.prepare(config, session)
         draws = process.draw(prepared, session)
+        prepared = prepared.completed()
         mixing = mixing_of(draws.main, drifting=prepared.plan.drifting)
         settings = type(prepared.plan.config.process)
         settled = convergence_doubts(mixing, drifting=prepared.plan.drifting, process=settings)

@@ -170,8 +170,10 @@ def _local_at(reduction: Reduction, x: Float[Array, " k"], reach: Float[Array, "
     chart, model = reduction.chart, reduction.model
     base = chart.section(x)
     flat, unravel = ravel_pytree(base)
-    along, length = _along_orbit(reduction, x, reach, by_mass=by_mass)
-    at_base = geometry.largest_curvature(reduction.confinement.potential(model), base)
+    ends, length = _orbit_ends(reduction, x, reach, by_mass=by_mass)
+    # One loop, so that second derivatives are compiled once for all places.
+    potential, places = reduction.confinement.potential(model), jnp.concatenate([flat[None], ends])
+    curvatures = jax.lax.map(lambda y: geometry.largest_curvature(potential, unravel(y)), places)
 
     def scalars_of(y):
         return jnp.stack(list(chart.scalars_of(unravel(y)).values()))
@@ -179,7 +181,7 @@ def _local_at(reduction: Reduction, x: Float[Array, " k"], reach: Float[Array, "
     slopes, values = jax.jacrev(scalars_of)(flat), scalars_of(flat)
     moves = jnp.abs(jnp.concatenate([slopes * flat, values[:, None]], axis=1))
     return Local(
-        curvature=jnp.stack([at_base, at_base if along is None else along]),
+        curvature=jnp.stack([curvatures[0], jnp.max(curvatures[1:]) if len(ends) else curvatures[0]]),
         reach=length,
         settling=geometry.largest_curvature(model.loss, base),
         size=jnp.max(jnp.abs(flat)),
@@ -188,18 +190,16 @@ def _local_at(reduction: Reduction, x: Float[Array, " k"], reach: Float[Array, "
     )
 
 
-def _along_orbit(
+def _orbit_ends(
     reduction: Reduction, x: Float[Array, " k"], reach: Float[Array, ""], *, by_mass: bool
-) -> tuple[Float[Array, ""] | None, Float[Array, ""]]:
-    """The largest curvature at exp(±t e_a)·s(x), t as far as `Local` says, and the longest way there.
-
-    None and 0 where orbits are points.
-    """
+) -> tuple[Float[Array, "ends q"], Float[Array, ""]]:
+    """exp(±t e_a)·s(x), t as far as `Local` says, and the longest way there; none and 0 where orbits are points."""
     model, confinement = reduction.model, reduction.confinement
     m = model.group_dim
+    base = reduction.chart.section(x)
+    flat = ravel_pytree(base)[0]
     if m == 0:
-        return None, jnp.zeros(())
-    potential, base = confinement.potential(model), reduction.chart.section(x)
+        return jnp.zeros((0, flat.size)), jnp.zeros(())
     bottom, risen = confinement.energy(model, base), _rises_beyond(reduction, base)
 
     def log_density(t):
@@ -211,12 +211,11 @@ def _along_orbit(
         return out | (log_density(0.0 * t) - log_density(t) > ORBIT_ENERGY) if by_mass else out
 
     def furthest(direction):
-        end = _bisect_orbit(reduction, base, beyond, direction)
-        length = jnp.linalg.norm(ravel_pytree(end)[0] - ravel_pytree(base)[0])
-        return geometry.largest_curvature(potential, end), length
+        end = ravel_pytree(_bisect_orbit(reduction, base, beyond, direction))[0]
+        return end, jnp.linalg.norm(end - flat)
 
-    curvatures, lengths = jax.lax.map(furthest, jnp.concatenate([jnp.eye(m), -jnp.eye(m)]))
-    return jnp.max(curvatures), jnp.max(lengths)
+    ends, lengths = jax.lax.map(furthest, jnp.concatenate([jnp.eye(m), -jnp.eye(m)]))
+    return ends, jnp.max(lengths)
 
 
 def _rises_beyond(reduction: Reduction, base: Params) -> Callable:

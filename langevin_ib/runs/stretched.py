@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from langevin_ib.background import FAST
 from langevin_ib.laws import Formula, Reduction
 from langevin_ib.models.base import Branch
 
@@ -89,8 +90,11 @@ def stretches(reduction: Reduction, formula: Formula, windows: Mapping[str, Bran
     and a coordinate for which several ends are singular.
     """
     chart, model = reduction.chart, reduction.model
-    start = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), model.init(jax.random.key(0)))
-    x = np.asarray(chart.of(start))
+
+    def first():
+        return chart.of(jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), model.init(jax.random.key(0))))
+
+    x = np.asarray(jax.jit(first, compiler_options=FAST)())
     # Away from the ends by contract: where it is, and which density it has, matters to none of the exponents.
     log_p = jax.jit(lambda x: formula.log_density(reduction.terms_at(x)))
     scalars = jax.jit(chart.scalars)

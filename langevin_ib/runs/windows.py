@@ -48,6 +48,7 @@ FALL = 0.1  # T over the last decade to the end of a branch: the loss has no min
 NEAR_BOTTOM = 1.0  # T
 MOST_WELLS = 20
 ZOOMS = 8
+MANY, ROUGH_STEPS = 64, 100  # coordinates; steps of each descent
 RESOLUTION = 1e-13  # relative, of a window's end before it is rounded
 
 Window = tuple[float, float]
@@ -129,8 +130,14 @@ def minimum(reduction: Reduction) -> Minimum:
         return chart.of(reduction.model.init(key)).astype(jnp.float64)
 
     starts = jax.jit(lambda: jax.lax.map(start, jax.random.split(jax.random.key(0), STARTS)), compiler_options=FAST)()
-    results = [scipy.optimize.minimize(on_host, x, jac=True, method="L-BFGS-B") for x in np.asarray(starts)]
-    best = min(results, key=lambda f: f.fun)
+
+    def descend(x, **options):
+        return scipy.optimize.minimize(on_host, x, jac=True, method="L-BFGS-B", options=options)
+
+    # Of many coordinates, whose descents are long, only the one that has come lowest goes on to the end.
+    rough = {"maxiter": ROUGH_STEPS} if chart.dim > MANY else {}
+    best = min((descend(x, **rough) for x in np.asarray(starts)), key=lambda f: f.fun)
+    best = descend(best.x) if rough else best
     if not best.fun < NOWHERE:
         raise ModelError(f"model {reduction.model.name}: its loss is finite, with its gradient, at none of its starts")
     hessian = np.asarray(jax.jit(jax.hessian(energy), compiler_options=FAST)(best.x))

@@ -78,7 +78,7 @@ def planned(config: RunConfig) -> dict[str, Any]:
 
 
 def _planned_langevin(config: RunConfig) -> dict[str, Any]:
-    prepared = langevin.prepare(config, Session())
+    prepared = langevin.prepare(config, Session()).completed()
     plan, laws = prepared.plan, prepared.candidates
     return {
         **_settled(plan.config, plan.edges, plan.schedule),

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from langevin_ib.background import FAST
 from langevin_ib.errors import LawError
 from langevin_ib.laws.base import Law
 from langevin_ib.laws.confined import confined_law, slab_law
@@ -38,10 +39,17 @@ def exact_formula(reduction: Reduction) -> Formula:
     if law != "orbit":
         return law
     chart, confinement = reduction.chart, reduction.confinement
-    x = chart.of(reduction.model.init(jax.random.key(0))) if reduction.seen is None else reduction.seen
-    point = chart.section(jnp.asarray(x, float))  # at which the integral's conditions are checked
+    if reduction.seen is None:
+        x = jax.jit(lambda: chart.of(reduction.model.init(jax.random.key(0))), compiler_options=FAST)()
+    else:
+        x = reduction.seen
+    # At which the integral's conditions are checked.
+    point = jax.jit(chart.section, compiler_options=FAST)(jnp.asarray(x, float))
     check_splits(chart, confinement, point)
-    if not np.isfinite(log_orbit_integral(chart, confinement, reduction.temperature, point)):
+    integral = jax.jit(
+        lambda point: log_orbit_integral(chart, confinement, reduction.temperature, point), compiler_options=FAST
+    )
+    if not np.isfinite(integral(point)):
         raise LawError(DIVERGES)
     return orbit_formula(confinement)
 

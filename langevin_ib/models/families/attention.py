@@ -223,6 +223,7 @@ def attention(  # noqa: PLR0915  # one closure over the data and the options
         init=init,
         flat=FLAT,
         slice_terms=slice_terms_of(total, section),
+        canonical=True,
         scalars=scalars,
         branches={name: (POSITIVE,) for head in names for name in head},
         notes=(

@@ -8,12 +8,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.scipy.linalg import expm
 from jaxtyping import Array, Float
 
-from langevin_ib.geometry.linalg import log_det_spd
-from langevin_ib.models.base import POSITIVE, Model, Params, SliceTerms
+from langevin_ib.models.base import POSITIVE, Model, Params
 from langevin_ib.models.checks import among, at_least, non_negative
+from langevin_ib.models.general_linear import general_linear, product_of
 from langevin_ib.models.losses import HUBER
 from langevin_ib.models.own_data import loss_named, read_examples
 from langevin_ib.models.pair import (
@@ -27,13 +26,7 @@ from langevin_ib.models.pair import (
     starting_vectors,
     to_chart,
 )
-from langevin_ib.models.spectrum import (
-    antisymmetric_basis,
-    modulus,
-    polar_factors,
-    singular_values,
-    symmetric_basis,
-)
+from langevin_ib.models.spectrum import singular_values
 from langevin_ib.models.training import Examples, Fresh, Training, cast
 
 GROUPS = ("diagonal", "gl")
@@ -54,6 +47,7 @@ def matrix(
     huber_threshold: float = HUBER,
     data: str = "",
     data_sha256: str = "",
+    depth: int = 2,
 ) -> Model:
     """Low-rank completion of a matrix: L = Σ_{observed ij} ℓ((UVᵀ)_ij, Y_ij) + ridge, U ∈ R^{n×r}, V ∈ R^{p×r}.
 
@@ -67,27 +61,33 @@ def matrix(
     |v_j|²), eq. (58), at every point, orthogonal columns or not; the ridge is ½ ridge Σ_j |u_j|²|v_j|². Scalars: the
     s_j = |u_j||v_j| in descending order, for columns may be exchanged, and the singular values σ_j of UVᵀ.
 
-    `gl`: all of GL(r), for square U, V of full rank. Its non-compact part, symmetric S, acts by U ↦ U e^S,
-    V ↦ V e^{−S}; χ_S = ½ tr S(UᵀU − VᵀV), with S over a basis orthonormal in the trace inner product, so that
-    ∇χ_S = ξ_S; m = r(r+1)/2. Its compact part O(r) acts by isometries and is divided out too. The invariant is P = UVᵀ
-    and the ridge ½ ridge |P|². At balanced points log det G = Σ_i log 2σ_i + Σ_{i<j} log(σ_i + σ_j). Scalars: the σ_j.
+    `gl`: all of GL(r). Its non-compact part, symmetric S, acts by U ↦ U e^S, V ↦ V e^{−S}; χ_S = ½ tr S(UᵀU − VᵀV),
+    with S over a basis orthonormal in the trace inner product, so that ∇χ_S = ξ_S; m = r(r+1)/2. Its compact part O(r)
+    acts by isometries and is divided out too. The invariant is P = UVᵀ and the ridge ½ ridge |P|². At balanced points
+    log det G = Σ_i log 2σ_i + Σ_{i<j} log(σ_i + σ_j). Scalars: the σ_j. The quotient is that of the matrices P of rank
+    r; against dP on them, its surface measure, dσ_S = det G^{−1/2} Π_i σ_i^{−(n+p−2r)/2} dP. For r > min(n, p), or for
+    data of lower rank than r, GL(r) does not act freely at balanced points, or at the minimum: there is no law, and
+    runs measure only.
 
     Args:
         rows: n ≥ 2.
         cols: p ≥ 2. Parameters are {"U": (n, r), "V": (p, r)}.
-        rank: r, at most n and p; with `gl` equal to both.
+        rank: r; of `diagonal` larger ones than n and p are over-parameterised, and have their laws all the same.
         observed: the probability with which an entry is observed, in (0, 1]; which ones is fixed by the seed.
         group: `diagonal` or `gl`.
         ridge: ≥ 0; with 0 the diagonal quotient carries no law, for column pairs may cancel each other at any size.
         noise: standard deviation of Gaussian noise on the target's entries, ≥ 0.
         seed: of target, noise and observed entries.
-        spectrum: the target's singular values as numbers with commas, at most `rank` of them; empty for r, ..., 1.
+        spectrum: the target's singular values as numbers with commas, at most min(rank, rows, cols) of them; empty for
+            as many as that and ..., 2, 1. Fewer make a target of lower rank.
         start_scale: if not 0, a start's entries are ~ N(0, start_scale²); else of order one.
         loss: ℓ: squared, logistic, huber or module:function.
         huber_threshold: δ of `huber`.
         data: an .npz file with T_observed (n, p) and mask (n, p); then rows, cols, observed, noise and spectrum are
             unused.
         data_sha256: digest of its content; empty for any.
+        depth: D ≥ 2; from 3 on layers W_D⋯W_1 stand for UVᵀ, all of them r×r, with parameters {"W1": (r, r), ...} and
+            the group GL(r)^{D−1}; log det G = Σ_{j≤k} log Σ_{i<D} (σ_j^i σ_k^{D−1−i})^{2/D} at balanced points.
 
     Raises:
         ValueError: an argument is out of range, no entry is observed, or the file is not what it has to be.
@@ -101,22 +101,22 @@ def matrix(
     at_least("rows", rows, 2)
     at_least("cols", cols, 2)
     at_least("rank", rank, 1)
-    if rank > min(rows, cols):
-        raise ValueError(f"rank must be at most rows and cols ({min(rows, cols)}), got {rank}")
     among("group", group, GROUPS)
-    if group == "gl" and not rows == cols == rank:
-        raise ValueError(f"rank must be equal to rows and cols ({rows}, {cols}) with group gl, got {rank}")
+    at_least("depth", depth, 2)
+    if depth > 2 and not (group == "gl" and rows == cols == rank):
+        raise ValueError(f"depth must be 2 unless group is gl and rows, cols and rank are one number, got {depth}")
     if not 0 < observed <= 1:
         raise ValueError(f"observed must be a probability above 0, got {observed:g}")
     non_negative("ridge", ridge)
     non_negative("noise", noise)
     non_negative("start_scale", start_scale)
-    singular = _spectrum(spectrum, rank)
+    count = min(rank, rows, cols)
+    singular = _spectrum(spectrum, count)
     at_least("seed", seed, 0)
 
     def draw_task(random):
-        left = np.linalg.qr(random.normal(size=(rows, rank)))[0]
-        right = np.linalg.qr(random.normal(size=(cols, rank)))[0]
+        left = np.linalg.qr(random.normal(size=(rows, count)))[0]
+        right = np.linalg.qr(random.normal(size=(cols, count)))[0]
         target = (left * singular) @ right.T + noise * random.normal(size=(rows, cols))
         if of_example.labels == "signs":
             target = np.where(target < 0, -1.0, 1.0)
@@ -130,11 +130,13 @@ def matrix(
     def misfit(task, params):
         known = cast({"target": task["target"], "mask": task["mask"]}, params)
         if not of_example.squared:
-            each = of_example.each(jnp.ravel(params["U"] @ params["V"].T), jnp.ravel(known["target"]))
+            each = of_example.each(jnp.ravel(product_of(params)), jnp.ravel(known["target"]))
             return jnp.ravel(known["mask"]) @ each
-        return 0.5 * jnp.sum(known["mask"] * (params["U"] @ params["V"].T - known["target"]) ** 2)
+        return 0.5 * jnp.sum(known["mask"] * (product_of(params) - known["target"]) ** 2)
 
     def predict(params, x):
+        if depth > 2:
+            return jnp.einsum("bi,ij,bj->b", x[:, :rows], product_of(params), x[:, rows:])
         return jnp.sum((x[:, :rows] @ params["U"]) * (x[:, rows:] @ params["V"]), axis=1)
 
     def fresh(task, normals):
@@ -143,24 +145,24 @@ def matrix(
     penalty = {"diagonal": _pair_ridge, "gl": _product_ridge}[group]
     training = Training(
         predict=predict,
-        task=draw_task(np.random.default_rng(seed)) if read is None else _task_of_file(read, rank),
+        task=draw_task(np.random.default_rng(seed)) if read is None else _task_of_file(read, count),
         risk=lambda task, params: misfit(task, params) + 0.5 * ridge * penalty(params),
         penalty=lambda params: 0.5 * ridge * penalty(params),
         draw_task=draw_task if read is None else None,
         fresh=Fresh((rows + cols,), fresh) if observed == 1 and read is None and of_example.squared else None,
         loss=of_example,
     )
-    diagonal = group == "diagonal"
-    model = columns(training, rows, training.task["right"]) if diagonal else _general_linear(training, rank)
+    if group == "diagonal":
+        model = columns(training, rows, training.task["right"], rank)
+    else:
+        model = general_linear(training, rows, cols, rank, depth)
     if not start_scale:
         return model
 
     def small(key):
-        u, v = jax.random.split(key)
-        return {
-            "U": start_scale * jax.random.normal(u, (rows, rank)),
-            "V": start_scale * jax.random.normal(v, (cols, rank)),
-        }
+        shapes = jax.eval_shape(model.init, key)
+        keys = jax.random.split(key, len(shapes))
+        return {n: start_scale * jax.random.normal(k, shapes[n].shape) for k, n in zip(keys, shapes, strict=True)}
 
     return dataclasses.replace(model, init=small)
 
@@ -196,7 +198,7 @@ def _pair_ridge(params: Params) -> Float[Array, ""]:
 
 
 def _product_ridge(params: Params) -> Float[Array, ""]:
-    return jnp.sum((params["U"] @ params["V"].T) ** 2)
+    return jnp.sum(product_of(params) ** 2)
 
 
 def _rescale(t: Float[Array, " r"], params: Params) -> Params:
@@ -207,17 +209,19 @@ def _imbalance(params: Params) -> Float[Array, " r"]:
     return 0.5 * (jnp.sum(params["U"] ** 2, axis=0) - jnp.sum(params["V"] ** 2, axis=0))
 
 
-def columns(training: Training, rows: int, right: Float[np.ndarray, "p r"]) -> Model:
+def columns(training: Training, rows: int, right: Float[np.ndarray, "p k"], rank: int | None = None) -> Model:
     """The model of {"U": (n, r), "V": (p, r)} under R_{>0}^r, its columns' rescalings, for a loss that allows them.
 
     Args:
         training: gives the loss, L = risk(task, θ).
         rows: n.
         right: right singular vectors of the matrix that is sought, none of them zero: the chart's pole avoids them.
+        rank: r, if it is another than their number.
 
     Source: arXiv:2601.06597, eqs. (17), (18), (58).
     """
-    cols, rank = right.shape
+    cols, rank = right.shape[0], right.shape[1] if rank is None else rank
+    known = min(rank, rows, cols)  # singular values of UVᵀ that are not zero by their number
     frame = frame_avoiding(right.T)  # the pole of the chart of v_j/|v_j|: far from all right singular vectors
 
     def loss(params):
@@ -230,7 +234,7 @@ def columns(training: Training, rows: int, right: Float[np.ndarray, "p r"]) -> M
     def scalars(invariants):
         s = descending(jnp.linalg.norm(invariants["w"], axis=1))
         sigma = singular_values(invariants["w"], direction(invariants["eta"], frame))
-        return {f"s_{j + 1}": s[j] for j in range(rank)} | {f"sigma_{j + 1}": sigma[j] for j in range(rank)}
+        return {f"s_{j + 1}": s[j] for j in range(rank)} | {f"sigma_{j + 1}": sigma[j] for j in range(known)}
 
     def init(key):
         left_key, right_key = jax.random.split(key)
@@ -248,88 +252,11 @@ def columns(training: Training, rows: int, right: Float[np.ndarray, "p r"]) -> M
         init=init,
         flat=FLAT,
         slice_terms=slice_terms_of(loss, section),
+        canonical=True,
         scalars=scalars,
-        branches={f"{name}_{j + 1}": (POSITIVE,) for name in ("s", "sigma") for j in range(rank)},
+        branches={
+            f"{name}_{j + 1}": (POSITIVE,) for name, count in (("s", rank), ("sigma", known)) for j in range(count)
+        },
         notes=("the diagonal part of GL(r) is divided out, as in the paper; group=gl divides by all of it",),
         training=training,
-    )
-
-
-def _general_linear(training: Training, rank: int) -> Model:
-    task = training.task
-    symmetric, antisymmetric = symmetric_basis(rank), antisymmetric_basis(rank)
-    home = float(np.sign(np.linalg.det(task["target"])))
-
-    def combine(t: Float[Array, " k"], basis: Float[np.ndarray, "k r r"]) -> Float[Array, "r r"]:
-        return jnp.einsum("a,aij->ij", t, jnp.asarray(basis, t.dtype))
-
-    def act(t, params):
-        generator = combine(t, symmetric)
-        return {"U": params["U"] @ expm(generator), "V": params["V"] @ expm(-generator)}
-
-    def compact_act(t, params):
-        turn = expm(combine(t, antisymmetric))
-        return {"U": params["U"] @ turn, "V": params["V"] @ turn}
-
-    def loss(params):
-        return training.risk(task, params)
-
-    def moment_map(params):
-        gap = params["U"].T @ params["U"] - params["V"].T @ params["V"]
-        return 0.5 * jnp.einsum("aij,ij->a", jnp.asarray(symmetric, gap.dtype), gap)
-
-    def invariants(params):
-        product = params["U"] @ params["V"].T
-        return {"P": product, "sign": jnp.sign(jnp.linalg.det(product))}
-
-    def section(z):
-        u, v = polar_factors(z["P"])
-        return {"U": u, "V": v}
-
-    def closed_terms(z):
-        # At a balanced point G is the form tr A(HB + BH) on symmetric matrices, H = (PᵀP)^{1/2}; and dσ_S over the
-        # compact orbits is det G^{−1/2} dP, because dU dV = dP dX for U ↦ U e^X, V ↦ V e^{−Xᵀ} over all X.
-        basis = jnp.asarray(symmetric, z["P"].dtype)
-        gram = 2.0 * jnp.einsum("aij,jk,bki->ab", basis, modulus(z["P"]), basis)
-        log_det = log_det_spd(gram)
-        # L depends on UVᵀ alone.
-        identity = jnp.eye(rank, dtype=z["P"].dtype)
-        return SliceTerms(log_det, -0.5 * log_det, loss({"U": z["P"], "V": identity}))
-
-    def scalars(z):
-        sigma = singular_values(z["P"].T, jnp.eye(rank, dtype=z["P"].dtype))
-        return {f"sigma_{j + 1}": sigma[j] for j in range(rank)}
-
-    def init(key) -> Params:
-        left_key, right_key, wide_key = jax.random.split(key, 3)
-        # Away from det P = 0, where the action is not free: random rotations around singular values of order one.
-        sizes = jax.random.uniform(wide_key, (2, rank), minval=0.7, maxval=1.5)
-        u = jax.random.orthogonal(left_key, rank) * sizes[0]
-        v = jax.random.orthogonal(right_key, rank) * sizes[1]
-        flip = jnp.asarray(home, u.dtype) * jnp.sign(jnp.linalg.det(u @ v.T))
-        return {"U": u, "V": v.at[:, 0].multiply(flip)}
-
-    names = [f"sigma_{j + 1}" for j in range(rank)]
-    return Model(
-        name="matrix",
-        group=f"GL({rank}), U ↦ U g, V ↦ V g^(−T)",
-        group_dim=len(symmetric),
-        loss=loss,
-        act=act,
-        moment_map=moment_map,
-        invariants=invariants,
-        section=section,
-        init=init,
-        slice_terms=closed_terms,
-        scalars=scalars,
-        branches=dict.fromkeys(names, (POSITIVE,)),
-        cut=(names[-1],),
-        discrete=("sign",),
-        compact_dim=len(antisymmetric),
-        compact_act=compact_act,
-        training=training,
-        notes=(
-            f"all of GL({rank}) is divided out: χ fixes its symmetric part, and O({rank}) acts by isometries",
-            "laws and draws are those with the target's sign of det UVᵀ",
-        ),
     )

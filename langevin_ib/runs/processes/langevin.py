@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from langevin_ib.background import Later, imported
+from langevin_ib.background import Later, imported, settle
 from langevin_ib.config.extensions import Kind, is_built_in, names
 from langevin_ib.config.processes import LangevinSettings
 from langevin_ib.config.run import AUTO, RunConfig
@@ -82,8 +82,6 @@ def _compile_ahead(config: RunConfig, reduction: Reduction) -> None:
 
     What does not fit the model is said where they are used.
     """
-    if reduction.chart.dim > 1:
-        imported("numpyro.infer")
     if reduction.model.group_dim == 0:
         return  # built again, without a confinement
     if config.step_size == AUTO:
@@ -100,7 +98,7 @@ def _compile_ahead(config: RunConfig, reduction: Reduction) -> None:
 
 
 def _prepared(plan: Plan, predictions: Predictions, **many: Any) -> Prepared:
-    lowest = Later(lambda: lowest_loss(plan.reduction.model)[0])
+    lowest = Later(lambda: lowest_loss(plan.reduction.model)[0], now=False)
     schedule = _schedule_of(plan)
     say_judged(schedule)
     prepared = Prepared(
@@ -111,7 +109,7 @@ def _prepared(plan: Plan, predictions: Predictions, **many: Any) -> Prepared:
         coefficient=predictions.coefficient,
         share=predictions.share,
         stationary=plan.reduction.proper,
-        lowest=lowest.result,
+        lowest=lowest,
         improper=None if plan.reduction.proper else measure.IMPROPER,
         own=predictions,
         schedule=schedule,
@@ -163,6 +161,11 @@ def draw(prepared: Prepared, session: Session) -> Draws:
     # What comes after the run's own chains is traced, compiled and tuned beside them.
     companion = Later(lambda: sampler.companion(coming.step_size)) if config.step_check else None
     reference = Later(lambda: sampler.reference(coming.step_size)) if held else None
+    if prepared.law_again is not None:
+        imported("numpyro.infer")
+    for later in (prepared.lowest, prepared.law_again):
+        if isinstance(later, Later):
+            later.begin()
     sample, step_size = sampler.drawn(coming)
     wall = time.perf_counter() - began
     check_sample(plan, sample, prepared.remedy)
@@ -213,11 +216,6 @@ def _prepare_many(config: RunConfig, reduction: Reduction, session: Session) -> 
         count_of_draws=config.law_draws,
     )  # fmt: skip
     contract.check_law_draws(reduction.model, draws.position)
-    session.report("law again")
-    nuts = sample_nuts(
-        reduction, sampled_law, windows, lowest.x,
-        mala_step=draws.step_size, key=key_of(config, "nuts"), count_of_draws=config.law_draws,
-    )  # fmt: skip
     all_windows = _all_windows(config, reduction, draws, windows)
     plan = resolve_many(config, reduction, all_windows, lowest, draws.position)
     predictions = sampled(
@@ -227,8 +225,17 @@ def _prepare_many(config: RunConfig, reduction: Reduction, session: Session) -> 
         laws=laws,
         margin=config.margin,
     )
-    law_reference, doubts = _agreement(predictions, nuts)
-    return _prepared(plan, predictions, sampled=predictions, law_reference=law_reference, doubts=doubts)
+
+    # Nothing of the plan depends on it: it is begun beside the chains, and waited for before they are judged.
+    def again() -> tuple[LawReference, tuple[Doubt, ...]]:
+        settle()
+        nuts = sample_nuts(
+            reduction, sampled_law, windows, lowest.x,
+            mala_step=draws.step_size, key=key_of(config, "nuts"), count_of_draws=config.law_draws,
+        )  # fmt: skip
+        return _agreement(predictions, nuts)
+
+    return _prepared(plan, predictions, sampled=predictions, law_again=Later(again, now=False))
 
 
 def _nearest_law(reduction: Reduction, laws: list[tuple[LawKind, Formula | LawError]]) -> Formula:
@@ -267,7 +274,7 @@ def _all_windows(
     return complete
 
 
-def _agreement(predictions: SampledPredictions, nuts: LawDraws) -> tuple[LawReference, list[Doubt]]:
+def _agreement(predictions: SampledPredictions, nuts: LawDraws) -> tuple[LawReference, tuple[Doubt, ...]]:
     """MALA against NUTS on the same law, scalar by scalar, and the doubts about either."""
     draws, law = predictions.draws, predictions.draws.formula
     ones, flat = np.ones(nuts.statistic.shape), np.ones(draws.statistic.shape)
@@ -308,7 +315,7 @@ def _agreement(predictions: SampledPredictions, nuts: LawDraws) -> tuple[LawRefe
         )
         for law_draws in (draws, nuts)
     }
-    return LawReference(law.name, samplers, between, predictions.shares()), doubts
+    return LawReference(law.name, samplers, between, predictions.shares()), tuple(doubts)
 
 
 PROCESS = Process(LangevinSettings, prepare, draw, details)
