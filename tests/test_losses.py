@@ -212,18 +212,18 @@ def margins(data):
     return task["x"] * task["y"]
 
 
-def step_of(data, noise, lr):
+def step_of(data, noise, lr, decay=DECAY):
     model = with_noisy_labels(build_model("uv", data), noise)
-    descent = Descent(model, weight_decay(DECAY), noise, lr)
+    descent = Descent(model, weight_decay(decay), noise, lr)
     check_map(descent, 1)
     lowest = optimize.minimize_scalar(
-        lambda z: float(model.loss(jnp.array([z**0.5, z**0.5])) + DECAY * z), bounds=(1e-3, 20.0), method="bounded"
+        lambda z: float(model.loss(jnp.array([z**0.5, z**0.5])) + decay * z), bounds=(1e-3, 20.0), method="bounded"
     )
     return StepMap(descent, 0, np.array([lowest.x]), model.home_of("z"))
 
 
-def law_of(data, noise, lr):
-    step = step_of(data, noise, lr)
+def law_of(data, noise, lr, decay=DECAY):
+    step = step_of(data, noise, lr, decay)
     limit = limit_of(step)
     return MapLaw(step, limit), limit
 
@@ -233,7 +233,7 @@ def limit_of(step):
     return Coordinate(step.descent, 0, np.array([step.middle]), step.descent.model.home_of("z"))
 
 
-def simulated(data, lr, steps, flips, batch, start, chains=20_000):
+def simulated(data, lr, steps, flips, batch, start, chains=20_000, decay=DECAY):
     """Ends of chains of z′ = z(1 − η(g + λ))², g of a batch, or of all with flips, written out in NumPy."""
     margin, random = margins(data), np.random.default_rng(0)
     z = np.full(chains, start)
@@ -242,7 +242,7 @@ def simulated(data, lr, steps, flips, batch, start, chains=20_000):
         if flips:
             chosen = chosen * np.where(random.uniform(size=(chains, chosen.shape[1])) < flips, -1.0, 1.0)
         slope = -(chosen * special.expit(-chosen * z[:, None])).mean(axis=1)
-        z = z * (1.0 - lr * (slope + DECAY)) ** 2
+        z = z * (1.0 - lr * (slope + decay)) ** 2
     return z
 
 
@@ -253,25 +253,28 @@ def chi_square(counts, mass):
 
 @pytest.mark.full
 @pytest.mark.parametrize(
-    ("data", "noise", "other", "flips", "batch"),
+    ("data", "noise", "other", "flips", "batch", "decay"),
     [
-        (SEPARATED, Noise("minibatch", 2), Noise("minibatch", 2, flip_rate=0.01), 0.0, 2),
-        (MIXED, Noise("minibatch", 2, flip_rate=0.1), Noise("minibatch", 2, flip_rate=0.11), 0.1, 2),
-        ({**MIXED, "samples": 5}, Noise("label", flip_rate=0.1), Noise("label", flip_rate=0.11), 0.1, None),
+        (SEPARATED, Noise("minibatch", 2), Noise("minibatch", 2, flip_rate=0.01), 0.0, 2, DECAY),
+        (MIXED, Noise("minibatch", 2, flip_rate=0.1), Noise("minibatch", 2, flip_rate=0.11), 0.1, 2, DECAY),
+        ({**SEPARATED, "samples": 5}, Noise("label", flip_rate=0.1), Noise("label", flip_rate=0.11), 0.1, None, 0.0),
     ],
-    ids=["separable", "minibatch and flips", "flips"],
+    ids=["separable", "minibatch and flips", "separable and flips"],
 )
-def test_logistic_regression_obeys_the_law_map_and_no_other(data, noise, other, flips, batch, x64):
-    """χ² of the ends of independent chains below its 1e-6 quantile; at another rate of flips above twice that."""
+def test_logistic_regression_obeys_the_law_map_and_no_other(data, noise, other, flips, batch, decay, x64):
+    """χ² of the ends of independent chains below its 1e-6 quantile; at another rate of flips above twice that.
+
+    Separable data have a law under weight decay, and under flips without it.
+    """
     lr = 0.5
-    law, _ = law_of(data, noise, lr)
+    law, _ = law_of(data, noise, lr, decay)
     edges = np.linspace(*law.window(0.01), 21)
     mass, error = law.masses(edges)
     assert error < 2e-4
-    ends = simulated(data, lr, 300, flips, batch, start=float(edges.mean()))
+    ends = simulated(data, lr, 300, flips, batch, start=float(edges.mean()), decay=decay)
     counts, limit = np.histogram(ends, edges)[0], stats.chi2(len(mass) - 1).isf(1e-6)
     assert chi_square(counts, mass) < limit
-    assert chi_square(counts, law_of(data, other, lr)[0].masses(edges)[0]) > 2.0 * limit
+    assert chi_square(counts, law_of(data, other, lr, decay)[0].masses(edges)[0]) > 2.0 * limit
 
 
 def test_kicks_of_many_flips_have_the_moments_of_all_their_outcomes():
@@ -371,10 +374,34 @@ def test_separable_data_are_refused_before_the_run(protocol):
     )
 
 
+def separates(x, y, directions=720):
+    """Whether labels are those of relu(a·x) − b relu(c·x): all pairs of directions in the plane."""
+    angle = np.linspace(0.0, 2.0 * np.pi, directions, endpoint=False)
+    out = np.maximum(x @ np.stack([np.cos(angle), np.sin(angle)]), 0.0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = out[:, :, None] / out[:, None, :]  # b has to be below it for each y = 1, where neither is 0
+    ratio = np.where(out[:, None, :] > 0.0, ratio, np.where(out[:, :, None] > 0.0, np.inf, -1.0))
+    least = ratio[y > 0].min(axis=0, initial=np.inf)
+    most = np.where(out[y < 0][:, None, :] > 0.0, ratio[y < 0], np.inf).max(axis=0, initial=0.0)
+    return bool((most < least).any())
+
+
 @pytest.mark.full
-def test_separable_data_have_a_law_under_flips():
-    flips = {"sampler": "sgd", "noise": "label", "flip_rate": 0.1, "lr": 0.1}
-    assert 0.0 < float(langevin_ib.law("map", RunConfig(**SEPARABLE, **flips)).cdf(3.0)) < 1.0
+@pytest.mark.parametrize(("samples", "seed", "separable"), [(6, 0, True), (12, 1, True), (12, 0, False)])
+def test_a_network_is_refused_if_and_only_if_it_separates_its_data(samples, seed, separable):
+    """L-BFGS alone misses the first. What is true is known by trying all pairs of neurons; a ridge holds them all."""
+    options = {"samples": samples, "inputs": 2, "seed": seed}
+    for ridge in (0.0, 0.3):
+        config = RunConfig(model="relu", loss="logistic", options={**options, "ridge": ridge})
+        with Session().open():
+            reduction = build_reduction(config)
+            task = reduction.model.training.task
+            assert separates(task["x"], task["y"]) == separable
+            if ridge or not separable:
+                check_separable(config, reduction)
+                continue
+            with pytest.raises(ConfigError, match=f"all {samples} labels right at once"):
+                check_separable(config, reduction)
 
 
 def test_a_penalty_of_the_models_own_is_enough():
