@@ -39,6 +39,8 @@ from langevin_ib.models.base import LINE, Branch, Chart, Model, Params
 NAME, MEASURE = "sgd", "dz"
 FORMULA = "b⁻² exp(∫ 2a/b² dz), drift a and diffusion b² of SGD on χ = 0"
 FAR = 1e6  # how far from the middle, or from one, the ends of a branch are evaluated, as a factor
+FAINT = 1e-100  # noise over drift, both of x, below which no chain is carried on against the drift
+ASIDE = 0.5  # in x, about an end of a half-line: where powers of |z| are read off
 SCAN = 4001
 SCAN_ESTIMATED, BLOCK_ESTIMATED = 401, 64  # the same where each point takes many draws, and points evaluated at once
 SERIES = 64  # degree of the series of laws of parts of the draws
@@ -341,7 +343,7 @@ class Coordinate:
         self._drift_and_diffusion, self._increment = on_host(at, **several), on_host(increment, **several)
         self._check_exists()
         # Whether near 0 a step multiplies z, as for a product, or crosses 0, as for a radius.
-        near = self._value(np.array([self._ends()[0]]))
+        near = self._value(np.array([self._ends[0]]))
         self.multiplies = not self.line and float(self._lr * self._drift_and_diffusion(near)[1][0] / near[0] ** 2) < 1.0
 
     def law(self, low: float, high: float) -> Law:
@@ -400,7 +402,7 @@ class Coordinate:
         """
         if not self.multiplies:
             return
-        growth = float(self._increment(self._value(np.array([self._ends()[0]])))[0][0, 0])
+        growth = float(self._increment(self._value(np.array([self._ends[0]])))[0][0, 0])
         if growth <= 0:
             raise CollapseError(
                 f"law sgd: (S) can be normalised, but steps of this size collapse: near {self.name} = 0 "
@@ -487,7 +489,7 @@ class Coordinate:
     @cached_property
     def _bulk(self) -> tuple[np.ndarray, np.ndarray]:
         """A grid in x over the bulk of law (S), and the mass at its points."""
-        x = np.linspace(*self._ends(), self._scan)
+        x = np.linspace(*self._ends, self._scan)
         log_mass = self._log_mass(x)
         bulk = np.nonzero(log_mass > log_mass.max() - BULK)[0]
         x = np.linspace(x[max(bulk[0] - 1, 0)], x[min(bulk[-1] + 1, self._scan - 1)], self._scan)
@@ -495,12 +497,34 @@ class Coordinate:
         mass = np.exp(log_mass - log_mass.max())
         return x, mass / mass.sum()
 
+    @cached_property
     def _ends(self) -> tuple[float, float]:
-        """Places x far out on either side."""
+        """Places x far out on either side, no further than the noise reaches.
+
+        Where it vanishes and drift leads back, as of a loss of separable data under weight decay, no chain arrives.
+        """
         scale = max(abs(self.middle), 1.0)
         if self.line:
-            return self.middle - 50.0 * scale, self.middle + 50.0 * scale
-        return float(np.log(min(abs(self.middle), 1.0) / FAR)), float(np.log(scale * FAR))
+            low, high = self.middle - 50.0 * scale, self.middle + 50.0 * scale
+        else:
+            low, high = float(np.log(min(abs(self.middle), 1.0) / FAR)), float(np.log(scale * FAR))
+        if not self._reached(np.array([low, high]))[0].all():
+            x = np.linspace(low, high, self._scan)
+            reached, inward = self._reached(x)
+            middle = int(np.searchsorted(x, self._place(np.array([self.middle]))[0]))
+            below, above = (np.flatnonzero(~part) for part in (reached[:middle], reached[middle:]))
+            if below.size and inward[: below[-1] + 1].all():
+                low = float(x[below[-1] + 1] + ASIDE)
+            if above.size and inward[middle + above[0] :].all():
+                high = float(x[middle + above[0] - 1] - ASIDE)
+        return low, high
+
+    def _reached(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Of places, whether noise moves chains there, and whether drift leads from there to the middle."""
+        z = self._value(x)
+        drift, diffusion = self._drift_and_diffusion(z)
+        outward = drift * (1.0 if self.line else self.sign) * np.sign(x - self._place(np.array([self.middle])))
+        return diffusion > FAINT * np.abs(drift * (1.0 if self.line else z)), outward < 0.0
 
     def _log_mass(self, x: np.ndarray) -> np.ndarray:
         """log (p dz/dx) on a grid, by the trapezoidal rule."""
@@ -512,7 +536,7 @@ class Coordinate:
         """Near the ends of a half-line |z| p(z) is a power of |z|, which has to rise from 0 and to fall to infinity."""
         if self.line:
             return
-        near, far = (end + np.array([-0.5, 0.5]) for end in self._ends())
+        near, far = (end + np.array([-ASIDE, ASIDE]) for end in self._ends)
         powers = []
         for x in (near, far):
             pull, log_noise = self._terms(x)

@@ -76,7 +76,7 @@ def measure_hook(
         noise: of a hook.
         point: the minimum of the loss, in float64.
         start: one of the chains' starts: there is nothing to see where the noise ends at the minimum.
-        chart: of the coordinates along whose normals skewness is told.
+        chart: of the scalars along whose normals skewness is told.
         lr: η.
         key: of the draws.
 
@@ -128,7 +128,7 @@ def measure_hook(
 
 
 def stated_skewness(training: Training, noise: Noise, point: Params, chart: Chart) -> dict[str, Uncertain]:
-    """κ₃/κ₂^{3/2} along the normal of each coordinate, of a noise whose kind states its cumulants; else nothing."""
+    """κ₃/κ₂^{3/2} along the normal of each scalar, of a noise whose kind states its cumulants; else nothing."""
     if noise.record.cumulants is None or noise.isotropized or noise.record.noiseless:
         return {}
 
@@ -149,9 +149,14 @@ def _frame(params: Params, key: Key[Array, ""]) -> Float[Array, "q d"]:
 
 
 def _normals(chart: Chart, params: Params) -> Float[Array, "k q"]:
-    """The unit normals of the coordinates."""
+    """The unit normals of the scalars."""
     flat, unravel = ravel_pytree(params)
-    normals = jax.jacrev(lambda x: chart.of(unravel(x)))(flat)
+
+    def scalars(x):
+        values = chart.scalars_of(unravel(x))
+        return jnp.stack([values[name] for name in chart.scalar_names])
+
+    normals = jax.jacrev(scalars)(flat)
     return normals / jnp.linalg.norm(normals, axis=1, keepdims=True)
 
 
