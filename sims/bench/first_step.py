@@ -149,8 +149,8 @@ def measure(options: list[str], file: Path) -> NoReturn:
             found[PARTS[event]] += duration_secs
             found["programs"] += event.endswith("/backend_compile_duration")
 
-    def drawn(sampler: Sampler, coming: object) -> NoReturn:
-        del sampler, coming
+    def drawn(self: Sampler, coming: object) -> NoReturn:
+        del self, coming
         found["cpu"], found["wall"] = clock(), time.time() - began
         file.write_text(json.dumps(found), encoding="utf-8")
         os._exit(0)
