@@ -43,6 +43,8 @@ def log_det_of(sigma: np.ndarray, depth: int = 2) -> float:
 )
 def test_log_det_of_the_slice_is_that_of_the_singular_values(options):
     model = matrix(group="gl", **options)
+    assert model.scalars is not None
+    assert model.slice_terms is not None
     z = model.invariants(start(model))
     sigma = np.array(list(model.scalars(z).values()))
     assert model.slice_terms(z).log_det == pytest.approx(log_det_of(sigma, options.get("depth", 2)), abs=1e-10)
@@ -52,6 +54,8 @@ def test_log_det_of_the_slice_is_that_of_the_singular_values(options):
 def test_the_coordinates_of_a_rectangular_matrix_have_the_surface_measure_of_its_rank():
     """`flat` is that of the embedding (A, X, Y) ↦ P, and dσ_S is det G^(−1/2) Π σ^(−(n+p−2r)/2) dP."""
     model = matrix(rows=3, cols=2, rank=2, group="gl")
+    assert model.slice_terms is not None
+    assert model.flat is not None
     chart = Chart(model)
     x = chart.of(start(model))
 
@@ -73,9 +77,11 @@ def test_the_coordinates_of_a_rectangular_matrix_have_the_surface_measure_of_its
 def test_a_wrong_power_of_the_singular_values_is_refused():
     """The same check passes the model itself (`test_models.py`)."""
     model = matrix(rows=3, cols=2, rank=2, group="gl")
+    right = model.slice_terms
+    assert right is not None
 
     def wrong(z):
-        terms = model.slice_terms(z)
+        terms = right(z)
         return terms._replace(log_volume=terms.log_volume + 0.5 * jnp.linalg.slogdet(z["A"])[1])
 
     with pytest.raises(ModelError, match="slice_terms gives another log_volume"):
@@ -127,6 +133,7 @@ def test_many_orbit_integrals_are_those_of_bessel_functions(confinement):
     reduction = Reduction(_pairs(2, 3), confinement, T)
     point = reduction.chart.section(jnp.linspace(0.05, 3.0, MANY))
     integral = shared_orbit_integral(reduction, point)
+    assert integral is not None
     s = np.linspace(0.2, 4.0, MANY)
     found = float(integral(reduction.chart.section(jnp.asarray(s))))
     if confinement.name == "stiff":

@@ -10,12 +10,12 @@ import pytest
 from scipy import integrate, optimize, special, stats
 
 import langevin_ib
-from langevin_ib import ConfigError, ModelError, RunConfig
+from langevin_ib import ConfigError, LawError, ModelError, RunConfig
 from langevin_ib.dynamics.confinements.weight_decay import weight_decay
 from langevin_ib.dynamics.descent import sgd
 from langevin_ib.dynamics.kicks import AlongPlaces, label_kicks
 from langevin_ib.dynamics.labels import with_noisy_labels
-from langevin_ib.dynamics.noise import Noise, cumulants, gradient_noise
+from langevin_ib.dynamics.noise import Noise, cumulants, gradient_noise, kicks_of
 from langevin_ib.laws.base import bin_masses
 from langevin_ib.laws.map import MapLaw
 from langevin_ib.laws.sgd import CollapseError, Coordinate, Descent
@@ -298,6 +298,17 @@ def test_kicks_of_many_flips_have_the_moments_of_all_their_outcomes():
     for power in range(1, 8):
         wanted = probability @ ((sums - mean) / scale) ** power
         assert weights @ ((values - mean) / scale) ** power == pytest.approx(wanted, abs=1e-6)
+
+
+def test_kicks_that_do_not_know_flips_give_no_law(x64):
+    """Of a plug-in whose kicks take noise on labels for normal; without flips it has a law."""
+    along = AlongPlaces(*np.full((3, 1, 2), 0.5), np.ones((1, 2, 1)))
+    flipped = along._replace(chance=np.array([[0.9, 0.1]]), moves=np.ones((1, 2, 2)))
+    noise = Noise("wrong_kinds:UNLABELLED", 2)
+    assert kicks_of(noise, along, 4).values.shape[0] == 1
+    with pytest.raises(LawError, match=r"know normal noise of labels alone.*\(outcomes of its NoiseKind\)"):
+        kicks_of(noise, flipped, 4)
+    assert kicks_of(Noise("minibatch", 2), flipped, 4).values.shape[0] == 1
 
 
 @pytest.mark.full

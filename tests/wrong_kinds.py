@@ -53,4 +53,5 @@ def wider(noise, along, count):
 
 
 WIDER = replace(MINIBATCH, kicks=wider)
+UNLABELLED = replace(MINIBATCH, outcomes=False)
 DOUBLED = replace(MINIBATCH, covariance=lambda noise, each: 1.1 * MINIBATCH.covariance(noise, each))

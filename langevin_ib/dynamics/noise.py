@@ -307,6 +307,8 @@ class NoiseKind:
         kicks: (noise, along, k) ↦ the distribution of e·ĝ, with label noise, as points and weights on the host
             (`kicks.Kicks`), the better the larger k; `along` has a leading axis of places. None if it is not known, and
             with it the law `map`.
+        outcomes: whether `kicks` knows labels whose noise is not normal, `along.chance` and `along.moves`, as that of
+            a loss which is no square; without it there is no law `map` of these.
         dependence: noise ↦ why gradients of different steps are correlated, as the beginning of a sentence; None if
             they are independent.
         correlation: (noise, n) ↦ ρ_k, the correlation of gradients k = 1, 2, … steps apart; empty if there is none.
@@ -328,6 +330,7 @@ class NoiseKind:
     init: Callable[[Source, Task], Any] | None = None
     cumulants: Callable[[Noise, Along], Cumulants] | None = None
     kicks: KicksOf | None = None
+    outcomes: bool = False
     dependence: Callable[[Noise], str | None] = _independent
     correlation: Callable[[Noise, int], np.ndarray] = _uncorrelated
     population: bool = False
@@ -539,6 +542,11 @@ def kicks_of(noise: Noise, along: AlongPlaces, count: int) -> Kicks:
     known = noise.record.kicks
     if known is None:
         raise LawError(f"law map: {noise.words} says nothing of the distribution of its kicks (kicks of its NoiseKind)")
+    if along.moves is not None and not noise.record.outcomes:
+        raise LawError(
+            f"law map: the kicks of {noise.words} know normal noise of labels alone, and that of this loss is another "
+            "(outcomes of its NoiseKind)"
+        )
     kicks = known(noise, along, count)
     if noise.scale == 1.0:
         return kicks

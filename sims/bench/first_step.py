@@ -138,8 +138,8 @@ def clock() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def measure(options: list[str]) -> NoReturn:
-    """One run in this process up to its first step; prints its numbers as JSON and ends."""
+def measure(options: list[str], file: Path) -> NoReturn:
+    """One run in this process up to its first step; writes its numbers as JSON and ends."""
     began = time.time()
     found = dict.fromkeys(COLUMNS, 0.0)
 
@@ -149,10 +149,10 @@ def measure(options: list[str]) -> NoReturn:
             found[PARTS[event]] += duration_secs
             found["programs"] += event.endswith("/backend_compile_duration")
 
-    def drawn(sampler: Sampler, coming: object) -> NoReturn:
-        del sampler, coming
+    def drawn(self: Sampler, coming: object) -> NoReturn:
+        del self, coming
         found["cpu"], found["wall"] = clock(), time.time() - began
-        print(json.dumps(found), flush=True)
+        file.write_text(json.dumps(found), encoding="utf-8")
         os._exit(0)
 
     def stage(self, config, name, original=Session.stage):
@@ -169,15 +169,16 @@ def first_step(options: str, limit: float) -> dict[str, float] | None:
     """The numbers of a command; None if it was given up after so many seconds of the clock."""
     with tempfile.TemporaryDirectory() as folder:
         out = str(Path(folder) / "out")
-        command = [sys.executable, "-m", "sims.bench.first_step", "--inside", f"{options} --quiet --out {out}"]
+        command = [sys.executable, "-m", "sims.bench.first_step", "--json", f"{folder}/numbers.json"]
+        command += ["--inside", f"{options} --quiet --out {out}"]
         variables = os.environ | {VARIABLE: str(Path(folder) / "programs")}
         try:
             done = subprocess.run(command, capture_output=True, text=True, env=variables, timeout=limit, check=False)
         except subprocess.TimeoutExpired:
             return None
-    if done.returncode:
-        raise SystemExit(done.stderr)
-    return json.loads(done.stdout.splitlines()[-1])
+        if done.returncode:
+            raise SystemExit(done.stderr)
+        return json.loads(Path(folder, "numbers.json").read_text(encoding="utf-8"))
 
 
 def main() -> None:
@@ -186,10 +187,10 @@ def main() -> None:
     parser.add_argument("cases", nargs="*", metavar="CASE", help="words in the names of cases [all of them]")
     parser.add_argument("--json", type=Path, metavar="FILE", help="where to write the numbers")
     parser.add_argument("--limit", type=float, default=3600.0, metavar="S", help="seconds to give a case [3600]")
-    parser.add_argument("--inside", metavar="OPTIONS", help="time this run in this process; prints JSON")
+    parser.add_argument("--inside", metavar="OPTIONS", help="time this run in this process, into FILE")
     chosen = parser.parse_args()
     if chosen.inside is not None:
-        measure(chosen.inside.split())
+        measure(chosen.inside.split(), chosen.json)
     cases = {n: o for n, o in CASES.items() if not chosen.cases or any(word in n for word in chosen.cases)}
     if not cases:
         raise SystemExit(f"no case has one of these words in its name: {', '.join(CASES)}")

@@ -50,5 +50,6 @@ NOISE = NoiseKind(
     draw=draw,
     cumulants=batch_cumulants,
     kicks=batch_kicks,
+    outcomes=True,
     population=True,
 )

@@ -27,4 +27,5 @@ NOISE = NoiseKind(
     batch=batch,
     cumulants=gaussian_cumulants,
     kicks=label_kicks,
+    outcomes=True,
 )

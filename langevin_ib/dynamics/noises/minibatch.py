@@ -129,6 +129,7 @@ NOISE = NoiseKind(
     init=init,
     cumulants=batch_cumulants,
     kicks=batch_kicks,
+    outcomes=True,
     dependence=dependence,
     correlation=correlation,
 )

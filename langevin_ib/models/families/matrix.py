@@ -220,7 +220,11 @@ def columns(training: Training, rows: int, right: Float[np.ndarray, "p k"], rank
 
     Source: arXiv:2601.06597, eqs. (17), (18), (58).
     """
-    cols, rank = right.shape[0], right.shape[1] if rank is None else rank
+    return _columns(training, rows, right, right.shape[1] if rank is None else rank)
+
+
+def _columns(training: Training, rows: int, right: Float[np.ndarray, "p k"], rank: int) -> Model:
+    cols = right.shape[0]
     known = min(rank, rows, cols)  # singular values of UVᵀ that are not zero by their number
     frame = frame_avoiding(right.T)  # the pole of the chart of v_j/|v_j|: far from all right singular vectors
 
