@@ -123,7 +123,7 @@ class _Search:
         def step(state, _):
             x, moments, margin, best = state
             change, moments = adam.update(jax.grad(self._energy)(x), moments)
-            x = optax.apply_updates(x, change)
+            x = jnp.asarray(optax.apply_updates(x, change))
             here = self._margin(x)
             return (x, moments, jnp.maximum(margin, here), jnp.where(here > margin, x, best)), None
 
