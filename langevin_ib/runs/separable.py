@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -120,10 +121,10 @@ class _Search:
 
         adam, start = optax.adam(RATE), self._start(key)
 
-        def step(state, _):
+        def step(state: Any, _: None) -> tuple[Any, None]:
             x, moments, margin, best = state
             change, moments = adam.update(jax.grad(self._energy)(x), moments)
-            x = jnp.asarray(optax.apply_updates(x, change))
+            x = x + change
             here = self._margin(x)
             return (x, moments, jnp.maximum(margin, here), jnp.where(here > margin, x, best)), None
 
