@@ -19,6 +19,7 @@ Source: Ulam, A Collection of Mathematical Problems, section VI.4, for the opera
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -342,12 +343,20 @@ def _from_below(grid: Grid, near: Multiplies):
 
 
 def _fixed_point(matrix: Any, pinned: int) -> np.ndarray:
-    """π with Mπ = π, M the transposed operator: that of one state set to 1, the others solved for."""
+    """π with Mπ = π, M the transposed operator: that of one state set to 1, the others solved for.
+
+    Raises:
+        LawError: no π is the only one, as where chains come to rest at more than one point.
+    """
     size = matrix.shape[0]
     rest = np.delete(np.arange(size), pinned)
     system: Any = (scipy.sparse.identity(size, format="csc") - matrix)[rest]
     right = -system[:, [pinned]].toarray().ravel()
     pi = np.ones(size)
-    solved: Any = scipy.sparse.linalg.spsolve(system[:, rest].tocsc(), right)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", scipy.sparse.linalg.MatrixRankWarning)  # it is seen below
+        solved: Any = scipy.sparse.linalg.spsolve(system[:, rest].tocsc(), right)
     pi[rest] = solved
+    if not np.isfinite(pi).all():
+        raise LawError("law map: its steps have no stationary law of their own: without noise chains come to rest")
     return pi
