@@ -7,7 +7,7 @@ import pytest
 from helpers import advance
 
 import langevin_ib
-from langevin_ib import LawError, RunConfig
+from langevin_ib import ConfigError, LawError, RunConfig
 from langevin_ib.dynamics.confinements.none import unconfined
 from langevin_ib.dynamics.confinements.weight_decay import weight_decay
 from langevin_ib.dynamics.descent import sgd
@@ -22,6 +22,7 @@ from langevin_ib.output.store import draws as saved_draws
 from langevin_ib.runs.processes.sgd import AT_REST, resolve_descent
 from langevin_ib.runs.result import Result
 from langevin_ib.runs.run import prepare_and_draw
+from langevin_ib.runs.steps import check_kick
 from langevin_ib.statistics import compare
 
 LABELS = Noise("label", None, 2.0)
@@ -244,6 +245,15 @@ def test_the_automatic_rate_is_that_of_a_step_with_its_momentum(momentum):
         found = resolve_descent(RunConfig(sampler="sgd", momentum=momentum), lambda _: {})
     assert found.config.lr / (1.0 - momentum) == pytest.approx(0.005, rel=1e-3)
     assert found.descent.lr == pytest.approx(0.005, rel=1e-3)
+
+
+def test_strong_noise_that_float32_loses_asks_for_64_bits_and_is_none_that_vanishes():
+    """Noise times 1e5 has a learning rate of 1e-10 of the usual, and kicks of 2e-7."""
+    with pytest.raises(ConfigError, match=r"precision must be 64 here: a step's noise, 2e-07, is lost in float32"):
+        run(RunConfig(sampler="sgd", noise_scale=1e5, chains=16, steps=2000))
+    single, double = (RunConfig(sampler="sgd", precision=bits) for bits in (32, 64))
+    check_kick(single, 1e-2, 1.0)
+    check_kick(double, 2e-7, 1.0)
 
 
 @pytest.mark.full

@@ -15,14 +15,16 @@ from langevin_ib.dynamics.confinements.weight_decay import weight_decay
 from langevin_ib.dynamics.descent import sgd
 from langevin_ib.dynamics.kicks import AlongPlaces, label_kicks
 from langevin_ib.dynamics.labels import with_noisy_labels
-from langevin_ib.dynamics.noise import Noise, cumulants, gradient_noise, kicks_of
+from langevin_ib.dynamics.noise import Noise, along_direction, cumulants, gradient_noise, kicks_of
 from langevin_ib.laws.base import bin_masses
 from langevin_ib.laws.map import MapLaw
 from langevin_ib.laws.sgd import CollapseError, Coordinate, Descent
 from langevin_ib.laws.step_map import StepMap, check_growth, check_map
 from langevin_ib.models import build_model, data_training, uv
 from langevin_ib.models.losses import LOGISTIC, LOSSES, LabelNoise, Loss, huber, loss_of, noisy_labels
+from langevin_ib.runs import measured_descent
 from langevin_ib.runs.plan import build_reduction
+from langevin_ib.runs.processes import sgd as run_of_sgd
 from langevin_ib.runs.separable import check_separable
 from langevin_ib.session import Session
 
@@ -99,15 +101,19 @@ def test_squares_by_automatic_differentiation_are_those_in_closed_form(noise, x6
         np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-14)
 
 
-def standard_errors(model, drawn, stated):
-    """How far mean and variance of draws of one noise along a direction are off what another states, in errors."""
+def standard_errors(model, drawn, stated, stating=None):
+    """How far mean and variance of draws of one noise along a direction are off what another states, in errors.
+
+    It is of the same model, or of `stating`.
+    """
+    stating = model if stating is None else stating
     like, e = jnp.asarray(POINT), jnp.array([0.6, 0.8])
     kernel = sgd(model, like, noise=drawn, lr=1.0)
     start = kernel.init(like, None)
 
     def everything(key):
         moved = jax.vmap(lambda one: kernel.step(one, start, None)[0].position)(kernel.draw(key, DRAWS))
-        known = gradient_noise(model.training, stated, like)
+        known = gradient_noise(stating.training, stated, like)
         along = (like - moved - known.mean) @ e
         slope = jax.grad(with_noisy_labels(model, stated).loss)(like)
         return along, along**2 - e @ known.covariance @ e, known.mean - slope
@@ -131,6 +137,49 @@ def test_flips_have_the_covariance_of_their_rate_and_not_of_another(x64):
     model, noise = MODELS["logistic"](), Noise("label", flip_rate=RATE)
     assert np.abs(standard_errors(model, noise, noise)).max() < 5.0
     assert abs(standard_errors(model, noise, Noise("label", flip_rate=1.2 * RATE))[1]) > 8.0
+
+
+def twice(p, x):
+    """Two outputs of one example, so that noise of a label that both have is not that of two labels."""
+    return jnp.stack([x * p[0] * p[1], x * p[0] * p[1]], axis=-1)
+
+
+def test_labels_that_are_broadcast_have_noise_of_their_own_at_each_output(x64):
+    """Within five standard errors (1e-6 of keys each); of one's own loss, with one label, the variance is larger."""
+    e = jnp.array([0.6, 0.8])
+    y, x, noise = np.linspace(-2.0, 2.0, 6)[:, None], np.linspace(0.5, 2.0, 6), Noise("label", label_noise=1.3)
+    each, one = (with_loss(loss, y, x, twice) for loss in (huber(), lambda f, y: huber().value(f, y)))
+    assert np.abs(standard_errors(each, noise, noise)).max() < 5.0
+    variances = [e @ gradient_noise(model.training, noise, jnp.asarray(POINT)).covariance @ e for model in (each, one)]
+    assert variances[1] > 1.5 * variances[0]
+
+
+def test_cumulants_of_two_labels_an_example_are_those_of_all_their_outcomes(x64):
+    """2⁴ flips of two labels of two examples; at another rate they are others. There is no law `map` of them."""
+    y, x = np.array([[1.0, -1.0], [-1.0, -1.0]]), np.array([0.7, 1.6])
+    noise, theta, e = Noise("label", flip_rate=RATE), jnp.asarray(POINT), jnp.array([0.6, 0.8])
+    training = with_loss("logistic", y, x, lambda p, x: jnp.stack([x * p[0], x * p[1] ** 2], axis=-1)).training
+    flips = np.array(list(itertools.product([1.0, -1.0], repeat=4)))
+    slope = jax.jit(jax.vmap(lambda y: e @ jax.grad(lambda p: training.risk({**training.task, "y": y}, p))(theta)))
+    values = np.asarray(slope(jnp.asarray(y * flips.reshape(-1, 2, 2))))
+    chance = np.where(flips > 0, 1.0 - RATE, RATE).prod(axis=1)
+    second, third, fourth = (chance @ (values - chance @ values) ** power for power in (2, 3, 4))
+    wanted = [second, third, fourth - 3.0 * second**2]
+    other = Noise("label", flip_rate=1.2 * RATE)
+    stated = jax.jit(lambda theta: [cumulants(training, of, theta, e) for of in (noise, other)])(theta)
+    np.testing.assert_allclose(stated[0], wanted, rtol=1e-9)
+    assert abs(float(stated[1].second) - wanted[0]) > 0.1 * wanted[0]
+    with pytest.raises(LawError, match="law map: with more than one label an example"):
+        along_direction(training, noise, theta, e)
+
+
+def test_a_matrix_has_label_noise_on_its_observed_entries(x64):
+    """As little noise as 1e-9 leaves its loss what it was, and as much as 3 does not."""
+    model = build_model("matrix", {"loss": "huber", "observed": 0.7})
+    theta = model.init(jax.random.key(0))
+    little, much = (jax.jit(with_noisy_labels(model, Noise("label", label_noise=s)).loss)(theta) for s in (1e-9, 3.0))
+    assert float(little) == pytest.approx(float(model.loss(theta)), rel=1e-6)
+    assert float(much) > 1.1 * float(little)
 
 
 @pytest.mark.parametrize(("loss", "classes"), [("logistic", 2), ("cross-entropy", 4)])
@@ -369,6 +418,44 @@ def test_the_exact_law_of_logistic_regression_is_that_of_quadrature(data, x64):
 
     assert difference(DECAY) < 1e-7
     assert difference(1.05 * DECAY) > 1e-2
+
+
+# Noise of labels as runs have it.
+
+
+class ReachedError(Exception):
+    """A run has been planned as far as a test looks."""
+
+
+@pytest.mark.parametrize("loss", ["logistic", "huber"])
+def test_a_run_without_laws_has_the_default_noise_on_its_labels(loss, monkeypatch):
+    """What it measures on is the mean over these labels, not the loss of clean ones."""
+
+    def prepare(config, reduction, noise, session):
+        raise ReachedError(reduction.model, noise.labels)
+
+    monkeypatch.setattr(measured_descent, "prepare", prepare)
+    config = RunConfig(loss=loss, options={"samples": 4, "seed": 1}, sampler="sgd", laws="none")
+    with Session().open() as session, pytest.raises(ReachedError) as caught:
+        run_of_sgd.prepare(config, session)
+    model, labels = caught.value.args
+    assert labels == model.training.labels == (LabelNoise(0.0, 0.1) if loss == "logistic" else LabelNoise(5.6, 0.0))
+    theta = jnp.array([1.3, 0.6])
+    assert abs(float(model.loss(theta) - config.build_model().loss(theta))) > 0.01
+
+
+def test_a_collapse_by_flips_names_their_rate():
+    """Of twelve labels; at a rate of 0.1 the loss is least elsewhere."""
+    options = {name: MIXED[name] for name in ("samples", "seed")}
+    with Session().open():
+        for rate in (0.1, 0.6):
+            config = RunConfig(sampler="sgd", noise="label", flip_rate=rate, loss="logistic", options=options)
+            given = (config, build_reduction(config, temperature=1.0), np.array([1.0]))
+            if rate < 0.5:
+                run_of_sgd._check_collapse(*given)
+                continue
+            with pytest.raises(ConfigError, match="flip_rate must be lower here: in the mean over flipped labels the"):
+                run_of_sgd._check_collapse(*given)
 
 
 # Separable data.

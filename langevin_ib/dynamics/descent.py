@@ -175,11 +175,12 @@ def _gradient_of(
 
 
 def _label_shape(source: Source) -> tuple[int, ...]:
-    """Shape of the labels of a batch: of numbers that of its predictions, which labels are broadcast to."""
+    """Shape of what noise moves in a batch: of the labels of squares that of its predictions, to which they are
+    broadcast."""
     x, y = _batch_like(source)
-    if source.training.example_loss.labels != "real":
-        return y.shape
-    return jax.eval_shape(source.training.predict, source.like, x).shape
+    prediction = jax.eval_shape(source.training.predict, source.like, x).shape
+    loss = source.training.example_loss
+    return (prediction[0], *loss.noisy_shape(prediction[1:], y.shape[1:]))
 
 
 def _classes(source: Source) -> int:

@@ -37,7 +37,7 @@ class Kicks(NamedTuple):
 class AlongPlaces(NamedTuple):
     """`noise.Along` at each place: of each example its probability, e·g, variance of label noise, and response.
 
-    And, where the labels have outcomes, the probability of each and what it adds to e·g.
+    And, where the labels have outcomes, the probability of each, what it adds to e·g, and two cumulants of that.
     """
 
     share: Float[np.ndarray, "z n"]
@@ -46,6 +46,8 @@ class AlongPlaces(NamedTuple):
     response: Float[np.ndarray, "z n o"]
     chance: Float[np.ndarray, "z k"] | None = None
     moves: Float[np.ndarray, "z n k"] | None = None
+    third: Float[np.ndarray, "z n"] | None = None
+    fourth: Float[np.ndarray, "z n"] | None = None
 
     def outcomes(self) -> AlongPlaces:
         """Each outcome of a label as an example of its own, without label noise: of batches drawn independently."""

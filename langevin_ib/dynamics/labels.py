@@ -49,7 +49,9 @@ def _risk(training: Training, noise: Noise) -> Callable[[Task, Params], Float[Ar
     """(task, θ) ↦ the mean over examples and noisy labels; over a population by quadrature."""
     loss = mean_over_labels(training.example_loss, noise.labels)
     if training.size and not noise.record.population:
-        return data_risk(training.predict, training.penalty, loss)
+        mean = data_risk(training.predict, training.penalty, loss)
+        # A step takes examples as they are; of a matrix the mask is one of its entries, not of those observed.
+        return lambda task, params: mean({name: task[name] for name in task if name != "mask"}, params)
     inputs = int(np.prod(training.population.shape))
     nodes = FINE_NODES[max(inputs, 1) - 1] if inputs <= HERMITE_INPUTS else HERMITE_NODES
 

@@ -223,8 +223,11 @@ class Along(NamedTuple):
         gradient: e·g_i.
         label: w² s² |J_i e|², the variance of its label noise.
         response: w J_i e: a label that is moved by δ takes that times δ from e·g_i.
-        chance: of each outcome of a noisy label, where ℓ is no square; None: label noise is normal.
+        chance: of each outcome of a noisy label, where ℓ is no square and an example has one label; None: label noise
+            is normal, or the sum of that of several labels.
         moves: what each outcome adds to e·g_i.
+        third: the third cumulant of label noise; None: it is normal.
+        fourth: the fourth.
     """
 
     share: Float[Array, " n"]
@@ -233,6 +236,8 @@ class Along(NamedTuple):
     response: Float[Array, "n o"]
     chance: Float[Array, " k"] | None = None
     moves: Float[Array, "n k"] | None = None
+    third: Float[Array, " n"] | None = None
+    fourth: Float[Array, " n"] | None = None
 
 
 class Cumulants(NamedTuple):
@@ -558,7 +563,8 @@ def along_direction(training: Training, noise: Noise, params: Params, direction:
     """What each example gives along e; of a population by a finer quadrature than its covariance asks for.
 
     Raises:
-        LawError: the population has too many inputs to be integrated.
+        LawError: the population has too many inputs to be integrated; or an example has more than one noisy label of a
+            loss that is no square, whose outcomes are not listed.
     """
     nodes = HERMITE_NODES
     if noise.record.population or not training.size:
@@ -566,7 +572,10 @@ def along_direction(training: Training, noise: Noise, params: Params, direction:
         if inputs > HERMITE_INPUTS:
             raise LawError(f"law map: its population has {inputs} inputs, more than the {HERMITE_INPUTS} integrated")
         nodes = FINE_NODES[max(inputs, 1) - 1]
-    return _along(noise, _each(training, noise, params, None, nodes), direction)
+    each = _each(training, noise, params, None, nodes)
+    if each.spread is not None and each.spread.moves.shape[2] > 1:
+        raise LawError("law map: with more than one label an example the kicks of label noise are not known")
+    return _along(noise, each, direction)
 
 
 def _along(noise: Noise, each: Each, direction: Float[Array, " q"]) -> Along:
@@ -580,34 +589,37 @@ def _along(noise: Noise, each: Each, direction: Float[Array, " q"]) -> Along:
 def _along_outcomes(
     each: Each, spread: LabelSpread, slope: Float[Array, "n o"], direction: Float[Array, " q"]
 ) -> Along:
-    """`_along` where noisy labels have outcomes of their own.
-
-    Raises:
-        LawError: an example has more than one label, whose outcomes are not listed.
-    """
-    if spread.moves.shape[2] > 1:
-        raise LawError("law map: with more than one label an example the kicks of label noise are not known")
-    moves = each.weight * jnp.einsum("nkd,nd->nk", spread.moves[:, :, 0], slope)
-    gradient, response = each.gradients @ direction, each.weight * slope
-    return Along(each.share, gradient, moves**2 @ spread.chance, response, spread.chance, moves)
+    """`_along` where noisy labels have outcomes of their own: cumulants of an example are sums over its labels."""
+    n, _, labels, _ = spread.moves.shape
+    moves = each.weight * jnp.einsum("nked,ned->nek", spread.moves, slope.reshape(n, labels, -1))
+    second, third, fourth = (moves**power @ spread.chance for power in (2, 3, 4))
+    listed = (spread.chance, moves[:, 0]) if labels == 1 else (None, None)
+    return Along(
+        each.share,
+        each.gradients @ direction,
+        jnp.sum(second, axis=1),
+        each.weight * slope,
+        *listed,
+        jnp.sum(third, axis=1),
+        jnp.sum(fourth - 3.0 * second**2, axis=1),
+    )
 
 
 def batch_cumulants(noise: Noise, along: Along) -> Cumulants:
     """Of B examples drawn independently: those of one example divided by B, B², B³.
 
     With h_i = e·g_i and l_i² = w² s² |J_i e|², the central moments of an example are Var h + E l², E (h − h̄)³ +
-    3 E (h − h̄) l² and E (h − h̄)⁴ + 6 E (h − h̄)² l² + 3 E l⁴; where labels have outcomes, E m³ and E m⁴ of their moves
-    stand in place of 0 and 3 l⁴.
+    3 E (h − h̄) l² and E (h − h̄)⁴ + 6 E (h − h̄)² l² + 3 E l⁴; where label noise is not normal, κ₃ of it joins them as
+    E κ₃, and as 4 E (h − h̄) κ₃, and κ₄ as E κ₄.
     """
     share, label, size = along.share, along.label, noise.batch_size or along.share.size
     spread = along.gradient - share @ along.gradient
     second = share @ (spread**2 + label)
     third = share @ (spread**3 + 3.0 * spread * label)
     fourth = share @ (spread**4 + 6.0 * spread**2 * label + 3.0 * label**2) - 3.0 * second**2
-    if along.moves is not None and along.chance is not None:
-        cubes, fourths = along.moves**3 @ along.chance, along.moves**4 @ along.chance
-        third = third + share @ cubes
-        fourth = fourth + share @ (4.0 * spread * cubes + fourths - 3.0 * label**2)
+    if along.third is not None and along.fourth is not None:
+        third = third + share @ along.third
+        fourth = fourth + share @ (4.0 * spread * along.third + along.fourth)
     return Cumulants(second / size, third / size**2, fourth / size**3)
 
 
@@ -616,10 +628,9 @@ def gaussian_cumulants(noise: Noise, along: Along) -> Cumulants:
     del noise
     zero, n = jnp.zeros_like(along.label[0]), along.share.size
     second = along.share @ along.label / n
-    if along.moves is None or along.chance is None:
+    if along.third is None or along.fourth is None:
         return Cumulants(second, zero, zero)
-    fourth = along.moves**4 @ along.chance - 3.0 * along.label**2
-    return Cumulants(second, along.share @ (along.moves**3 @ along.chance) / n**2, along.share @ fourth / n**3)
+    return Cumulants(second, along.share @ along.third / n**2, along.share @ along.fourth / n**3)
 
 
 def _each(training: Training, noise: Noise, params: Params, task: Task | None, nodes: int = HERMITE_NODES) -> Each:

@@ -30,7 +30,8 @@ class Loss:
         labels: what labels are: `real` numbers, which label noise moves by s ε; `signs`, −1 and 1, or `classes`, the
             indices 0, 1, … over the last axis of the prediction, which label noise flips.
         additive: whether it is a sum over the labels of an example, the k-th a function of label k and of the k-th
-            part of the prediction alone. Without it, label noise needs one label an example.
+            part of the prediction alone. Without it, label noise needs one label an example. Labels have the leading
+            axes of a prediction, or are broadcast to it.
 
     >>> Loss("absolute", lambda f, y: jnp.sum(jnp.abs(f - y))).labels
     'real'
@@ -64,6 +65,20 @@ class Loss:
     def slopes(self, predictions: Any, labels: Any) -> Any:
         """∂ℓ/∂f of each example, in the shape of the predictions."""
         return jax.vmap(jax.grad(self.value))(predictions, labels)
+
+    def noisy_shape(self, prediction: tuple[int, ...], label: tuple[int, ...]) -> tuple[int, ...]:
+        """Shape of what noise moves independently in an example, from the shapes of its prediction and its label.
+
+        The label's own; but where labels are broadcast to the prediction, as those of squares, Huber's and the logistic
+        loss, each output has one of its own.
+
+        >>> huber().noisy_shape((3,), (1,)), Loss("own", lambda f, y: (f @ f - y[0]) ** 2).noisy_shape((3,), (1,))
+        ((3,), (1,))
+        """
+        if getattr(self.value, "func", self.value) in (_half_square, _logistic, _huber):
+            return prediction
+        parts = label == prediction[: len(label)] or self.labels == "classes"
+        return label if parts or not self.additive else prediction
 
     def classes(self, prediction: tuple[int, ...]) -> int:
         """Number of classes for a prediction of this shape; 0 for labels that are numbers."""
@@ -248,7 +263,8 @@ def label_spread(
     loss: Loss, noise: LabelNoise, predictions: Array, labels: Array
 ) -> tuple[Float[Array, "n o"], LabelSpread]:
     """The mean of ∂ℓ/∂f over noisy labels, and what is about it."""
-    n, parts = len(predictions), int(np.prod(jnp.shape(labels)[1:])) if loss.additive else 1
+    shape = loss.noisy_shape(jnp.shape(predictions)[1:], jnp.shape(labels)[1:])
+    n, parts = len(predictions), int(np.prod(shape)) if loss.additive else 1
     chance, moved = outcomes(loss, noise, labels, loss.classes(jnp.shape(predictions)[1:]))
     slopes = jax.vmap(loss.slopes, in_axes=(None, 0))(predictions, moved).reshape(len(chance), n, parts, -1)
     mean = jnp.einsum("k,kned->ned", chance, slopes)

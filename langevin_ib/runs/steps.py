@@ -62,8 +62,12 @@ def check_precision(config: RunConfig, reduction: Reduction, points: np.ndarray)
     if config.precision != 32 or isinstance(config.step_size, str):
         return
     largest = float(np.max(local_of(reduction)(points).size))
-    kick = np.sqrt(2.0 * config.step_size * config.temperature)
-    if kick < 16 * np.finfo(np.float32).eps * largest:
+    check_kick(config, float(np.sqrt(2.0 * config.step_size * config.temperature)), largest)
+
+
+def check_kick(config: RunConfig, kick: float, largest: float) -> None:
+    """The same of a step's noise and the largest parameter."""
+    if config.precision == 32 and kick < 16 * np.finfo(np.float32).eps * largest:
         raise ConfigError(
             "precision", f"64 here: a step's noise, {kick:.1g}, is lost in float32 parameters of size {largest:.1g}", 32
         )

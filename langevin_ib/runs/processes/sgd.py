@@ -71,7 +71,7 @@ from langevin_ib.runs.scheduled import (
     schedule_doubts,
 )
 from langevin_ib.runs.separable import check_separable
-from langevin_ib.runs.steps import POINTS, check_spacing
+from langevin_ib.runs.steps import POINTS, check_kick, check_spacing
 from langevin_ib.runs.windows import (
     Window,
     cut_windows,
@@ -100,7 +100,7 @@ MOST_STEPS = 10**7
 THIN_INTERVAL = 0.25
 OFF_SLICE = 0.05  # rms χ over |a|² + |b|² halved above which (S) is not yet the law to compare with
 NOISELESS_SPREAD = 0.01
-NOISELESS = 1e-6  # a kick at the minimum below this share of the parameters leaves chains where they are
+NOISELESS = 1e-5  # width of a law about the minimum, as a share of the parameters, below which there is no noise
 END, VANISHING = 1e-9, 1e-2  # |z| next to the end of a branch; |∇z| there over the largest that counts as none
 ORDERS = 4  # of the moments that the error of (S) takes
 SKEWED = 4.0  # standard errors of an estimated skewness within which it counts as none
@@ -207,6 +207,7 @@ def prepare(config: RunConfig, session: Session) -> Prepared:
         ConfigError, ModelError, LawError: as `langevin_ib.run`.
     """
     session.report("planning")
+    config = _settle_labels(config)
     reduction = build_reduction(config, temperature=1.0)
     if reduction.measured:
         config = _settle_label_noise(config, reduction.model)
@@ -268,7 +269,11 @@ def resolve_descent(config: RunConfig, stage: Callable[[str], Stage]) -> Resolve
     config, reduction, middle, descent, point, meter, measured, balance, rates = at
     decay = 0.0 if balance is None else balance.rate
     size = float(jnp.sqrt(sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(point))))
-    noisy = float(config.lr or 0) * meter.trace**0.5 > NOISELESS * size
+    # The stationary width √(η tr Σ/Λ): however short a step is, and its kick with it.
+    noisy = descent.lr * meter.trace > float(rates.max()) * (NOISELESS * size) ** 2
+    if noisy:
+        largest = max(float(jnp.max(jnp.abs(leaf))) for leaf in jax.tree.leaves(point))
+        check_kick(config, float(config.lr or 0) * meter.trace**0.5, largest)
     schedule_config, schedule, balanced = _build_schedule(config, descent, decay if noisy else 0.0, rates, noisy)
 
     family, windows, doubts, independent = None, {}, [], {}
@@ -376,6 +381,7 @@ def _check_collapse(config: RunConfig, reduction: Reduction, middle: np.ndarray)
     if model.scalars is not None:
         return
     reach = np.concatenate([[END], np.geomspace(1e-6, 1e3, 181)])
+    unflipped_loss = config.build_model().loss if config.flip_rate else model.loss
     for i, name in enumerate(chart.scalar_names):
         branch = model.home_of(name)
         if 0.0 not in branch:
@@ -386,12 +392,20 @@ def _check_collapse(config: RunConfig, reduction: Reduction, middle: np.ndarray)
             x = jnp.asarray(middle, jnp.float64).at[i].set(z)
             flat, unravel = ravel_pytree(chart.section(x))
             steepness = jnp.linalg.norm(jax.grad(lambda p: chart.of(unravel(p))[i])(flat))
-            return model.loss(unravel(flat)), reduction.confinement.energy(model, unravel(flat)), steepness
+            decay = reduction.confinement.energy(model, unravel(flat))
+            return model.loss(unravel(flat)), decay, steepness, unflipped_loss(unravel(flat))
 
-        loss, decay, steepness = on_host(at)(sign * reach)
+        loss, decay, steepness, unflipped = on_host(at)(sign * reach)
         vanishing = steepness[0] < VANISHING * steepness[1:].max()
         if not (vanishing and np.nanargmin(loss + decay) == 0):
             continue
+        if config.flip_rate and np.nanargmin(unflipped + decay) != 0:
+            raise ConfigError(
+                "flip_rate",
+                f"lower here: in the mean over flipped labels the loss of {model.name} is least at {name} = 0, the end "
+                "of the branch, where chains collapse and no law exists; with labels as they are it is not",
+                f"{config.flip_rate:g}",
+            )
         if config.weight_decay and np.nanargmin(loss) != 0:
             raise ConfigError(
                 "weight_decay",
