@@ -10,7 +10,7 @@ vectors, so that nothing is q × q.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import jax
 import numpy as np
@@ -112,24 +112,25 @@ def prepare(config: RunConfig, reduction: Reduction, session: Session) -> Prepar
     edges = {name: np.linspace(*window, config.bins + 1) for name, window in windows.items()}
     plan = Plan(config, reduction.on_slab(config.slab), build_schedule(config), edges, (False, False))
     improper = None if reduction.proper else IMPROPER
-    changing = changing_of(plan, where, plan.config.step_size)
+    changing = changing_of(plan, plan.config.step_size)
     return prepared_of(plan, MeasuredPlan(why, (pilot.chains, pilot.steps), by_rule), changing, lowest, improper)
 
 
-def changing_of(plan: Plan, where: Params, pace: float | str) -> tuple[ScheduleInfo | None, list[Doubt]]:
+def changing_of(plan: Plan, pace: float | str) -> tuple[ScheduleInfo | None, list[Doubt]]:
     """What is reported of a run whose values change; what speaks against that, and against starts at another's ends.
 
-    The rate at which the slowest direction relaxes is the smallest curvature of the potential at a point.
+    The rate at which the slowest direction relaxes is the smallest curvature of the potential where that is lowest.
 
     Args:
         plan: of the run.
-        where: its loss is lowest.
         pace: time that a step takes, a number where values change or chains go on from another run: h or η/(1 − μ).
     """
     config, reduction = plan.config, plan.reduction
     if not (config.schedules or config.from_cyclic):
         return None, []
-    rate = softness(reduction.confinement.potential(reduction.model), where)
+    potential = reduction.confinement.potential(reduction.model)
+    _, where = lowest_loss(replace(reduction.model, loss=potential))
+    rate = softness(potential, where)
     relaxation = 1.0 / (max(rate, LEAST_CURVATURE) * float(pace))
     info = described(config, plan.schedule, relaxation, lambda first, last: None)
     say_judged(info)

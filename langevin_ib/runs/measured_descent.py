@@ -85,7 +85,7 @@ def prepare(config: RunConfig, reduction: Reduction, noise: Noise, session: Sess
     plan = Plan(config, reduction, build_schedule(config), edges, (False, False))
     subject = f"SGD with η = {config.lr:g}, {noise.words}, confinement {reduction.confinement.formula}"
     own = MeasuredPlan(why, (pilot.chains, pilot.steps), by_rule, symbol="η", subject=subject)
-    changing = changing_of(plan, where, float(config.lr) / (1.0 - float(config.momentum or 0)))
+    changing = changing_of(plan, float(config.lr) / (1.0 - float(config.momentum or 0)))
     return prepared_of(plan, own, changing, None, None)
 
 
