@@ -3,7 +3,8 @@
 Rules (before any draw that is reported): h = s/Λ, s the kernel's own and Λ the largest curvature of V at the lowest
 point that L-BFGS finds and at 16 ends of the pilot's chains, and h Λ′ ≤ 1 with Λ′ that at 8 starts; the pilot is run
 again with a smaller step until its own ends ask for none. A draw every 0.25/(ωh), ω the largest curvature of ℓ at the
-lowest point; a fifth of the steps burn in. Windows: `pilot.py`. Curvatures are taken by products of the Hessian with
+lowest point; a fifth of the steps burn in, behind the last change of a value. The step is safe at the hottest and
+stiffest that schedules make the run, too. Windows: `pilot.py`. Curvatures are taken by products of the Hessian with
 vectors, so that nothing is q × q.
 """
 
