@@ -8,6 +8,7 @@ import numpy as np
 
 from langevin_ib import RunConfig
 from langevin_ib.ensemble.accumulators import count
+from langevin_ib.ensemble.checkpoint import Checkpoint
 from langevin_ib.ensemble.records import Limit, Observer, Placement, Schedule, Stage
 from langevin_ib.ensemble.runner import run_ensemble
 from langevin_ib.laws.candidates import LawAbout
@@ -106,6 +107,18 @@ def bare_network():
         init=lambda key: dict(zip("wa", jax.random.normal(key, (2, 4)), strict=True)),
         scalars=lambda p: {"norm": jnp.sqrt(jnp.sum(p["a"] ** 2) + 1e-12), "f": predict(p, x[-1:])[0]},
     )
+
+
+def finished(folder, config, blocks):
+    """A folder as a run leaves it, with the positions of each block's chains among what else a state holds."""
+    (folder / "state").mkdir(parents=True)
+    (folder / "config.toml").write_text(config.to_toml())
+    leaves = []
+    for positions in blocks:
+        words, sums = np.zeros((len(positions), 1), np.uint32), np.zeros(len(positions))
+        leaves += [words, positions, positions * 0.0, np.int32([7] * len(positions)), sums]
+    at = {"burned": [0] * len(blocks), "recorded": [0] * len(blocks)}
+    assert Checkpoint(folder / "state" / "sampling.npz", {}).save(at, leaves)
 
 
 def small_result(**changes):

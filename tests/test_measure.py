@@ -6,22 +6,26 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers import bare_network, small_result
+from helpers import bare_network, finished, small_result
 from jsonschema import Draft202012Validator
 
 import langevin_ib
 from langevin_ib import RunConfig, sim
+from langevin_ib.dynamics.kernel import kernel_kind
 from langevin_ib.errors import ConfigError, DivergenceError, ModelError
 from langevin_ib.geometry.measured import check_measured, stiffness
 from langevin_ib.models import Chart, measure_only, uv
 from langevin_ib.output.answer import answer
 from langevin_ib.output.folders import summary_json
 from langevin_ib.output.report import findings, run_report
+from langevin_ib.runs import measure
 from langevin_ib.runs.measure import settle_step, without_laws
 from langevin_ib.runs.measured import MeasuredDetails, MeasuredPlan
 from langevin_ib.runs.pilot import Pilot, windows_of
-from langevin_ib.runs.plan import build_reduction
+from langevin_ib.runs.plan import Plan, build_reduction, build_schedule
+from langevin_ib.runs.run import process_of
 from langevin_ib.runs.schema import summary_schema
+from langevin_ib.session import Session
 from langevin_ib.statistics.learning import LearningCoefficient, Measured
 from langevin_ib.statistics.records import Absent, Doubt
 
@@ -194,6 +198,73 @@ def test_the_step_is_that_of_the_pilot_whose_ends_ask_for_no_smaller_one():
     step, found = settle_step(lambda points: 1.0 if not points else min(1.0, 0.1 * 0.1 / float(points[0][0])), at)
     assert tried == pytest.approx([1.0, 0.25, 0.04])
     assert (step, found.chains) == (pytest.approx(0.04), 2)
+
+
+def test_the_step_is_safe_where_a_schedule_makes_the_run_stiffest(monkeypatch, x64):
+    monkeypatch.setattr(measure, "settle_step", lambda rule, pilot: (rule([]), pilot(rule([]))))
+    monkeypatch.setattr(measure, "_pilot", lambda *given: Pilot(np.zeros((2, 3, 1)), None, 10))
+    steps = {}
+    for name, given in {"changes": {"weight_decay_schedule": "linear 50 1 100"}, "50": {"weight_decay": 50.0},
+                        "1": {"weight_decay": 1.0}}.items():  # fmt: skip
+        config = RunConfig(laws="none", confine="weight-decay", burn_in=200, step_check=False, **given)
+        reduction, where = build_reduction(config), jnp.array([1.0, 1.0])
+        kernel = kernel_kind(str(config.integrator))
+        settled, _ = measure._with_step(config, reduction, kernel, where, Session())
+        steps[name] = settled.step_size
+    assert steps["changes"] == steps["50"] < steps["1"]
+
+
+@pytest.mark.parametrize(("schedule", "count"), [("inverse 20 4e6", 0), ("inverse 20 4000", 1)])
+def test_values_that_go_on_are_said_and_doubted_without_a_law(schedule, count, x64):
+    """uv on the slice, 1/(2h) steps to relax; with τ = 4e6 β changes by 0.05% over the judged tenth, else by 9%."""
+    given = {"kappa": 20.0, "steps": 20_000, "burn_in": 0, "thin": 10, "step_size": 0.01}
+    config = RunConfig(laws="none", beta_schedule=schedule, **given)
+    plan = Plan(config, build_reduction(config), build_schedule(config), {"z": np.linspace(0, 2, 41)}, (False, False))
+    info, doubts = measure.changing_of(plan, 0.01)
+    assert info.steps == (18_000, 20_000)
+    assert info.relaxation == pytest.approx(50.0, rel=1e-3)
+    assert info.shift is None
+    assert [doubt.about for doubt in doubts] == ["schedule"] * count
+    text = measured(schedule=info, doubts=tuple(doubts))
+    assert any(line.text.startswith("what changes: beta 20/(1 + n/") for line in findings(text))
+    assert ("in doubt: values change by a share of" in answer(text)) == bool(count)
+
+
+def test_the_burn_in_lies_behind_the_last_change():
+    for text, wanted in {None: 200, "linear 1 20 500": 600, "inverse 1 9": 0}.items():
+        config = RunConfig(laws="none", steps=1000, beta_schedule=text)
+        assert measure.settle_burn_in(config).burn_in == wanted
+    going = measure.settle_burn_in(RunConfig(laws="none", steps=1000, beta_schedule="inverse 1 9"))
+    assert measure.pilot_burn_in(going) == 200
+
+
+@pytest.mark.parametrize("sampler", ["langevin", "sgd"])
+def test_a_run_to_go_on_from_is_looked_for_before_a_pilot(sampler, tmp_path):
+    config = RunConfig(laws="none", sampler=sampler, from_run=str(tmp_path), steps=2000)
+    with Session().open() as session, pytest.raises(ConfigError, match="from_run must be the folder of a finished run"):
+        process_of(config).prepare(config, session)
+
+
+@pytest.mark.full
+def test_sgd_takes_the_same_steps_with_laws_and_without(tmp_path):
+    """Same keys, starts and values: the draws of both are one; of a run at constant values they are not."""
+    finished(tmp_path, RunConfig(chains=32), [np.random.default_rng(0).uniform(0.6, 1.4, (32, 2)).astype(np.float32)])
+    common = {
+        "sampler": "sgd", "label_noise": 2.0, "chains": 64, "steps": 1000, "thin": 5, "burn_in": 0,
+        "confine": "weight-decay", "from_run": str(tmp_path), "from_cyclic": True,
+    }  # fmt: skip
+    changing = {"lr_schedule": "inverse 0.05 300", "weight_decay_schedule": "steps 0.5 400 0.01"}
+    constant = {"lr": 0.05, "weight_decay": 0.01, "laws": "none"}
+    with_laws, without, other = (
+        langevin_ib.run(RunConfig(**common, **more)) for more in (changing, changing | {"laws": "none"}, constant)
+    )
+    mean, own, apart = (result.invariants["z"].moments.mean for result in (with_laws, without, other))
+    assert own == pytest.approx(mean, rel=1e-6)
+    assert abs(apart - mean) > 1e-3
+    assert [round(move.mean["z"], 5) for move in without.schedule.moves] == [
+        round(move.mean["z"], 5) for move in with_laws.schedule.moves
+    ]
+    assert all("starts" in {doubt.about for doubt in result.doubts} for result in (with_laws, without, other))
 
 
 def test_windows_come_from_quantiles_or_as_given(x64):

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy
-from helpers import advance
+from helpers import advance, finished
 
 import langevin_ib
 from langevin_ib import RunConfig, sim
@@ -20,7 +20,6 @@ from langevin_ib.dynamics.descent import sgd
 from langevin_ib.dynamics.kernel import Target, kernel_kind
 from langevin_ib.dynamics.noise import Noise
 from langevin_ib.dynamics.schedules import scheduled_kernel, value_of
-from langevin_ib.ensemble.checkpoint import Checkpoint
 from langevin_ib.ensemble.drivers import driver_of
 from langevin_ib.ensemble.records import Schedule
 from langevin_ib.errors import ConfigError
@@ -248,6 +247,34 @@ def test_stretches_that_are_shown_end_where_the_one_that_is_judged_begins():
         Schedule(0, 1, 9, (3, 9), shown=4)
 
 
+def test_chains_relax_along_the_orbit_too_where_they_spread_along_it(x64):
+    """uv at z = 1 − λ: 2(1 − λ) across the orbits, 2λ along them, and κ-fold with the stiff confinement."""
+    weak = build_reduction(RunConfig(confine="weight-decay", weight_decay=0.02))
+    assert scheduled.slowest_rate(weak, np.array([0.98])) == pytest.approx(0.04, rel=1e-6)
+    stiff = build_reduction(RunConfig(kappa=100.0))
+    assert scheduled.slowest_rate(stiff, np.array([1.0])) == pytest.approx(2.0, rel=1e-6)
+    free = build_reduction(RunConfig(confine="none"))
+    assert scheduled.slowest_rate(free, np.array([1.0])) == pytest.approx(2.0, rel=1e-6)
+
+
+@pytest.mark.parametrize(("jump", "seen"), [(17_990, True), (17_600, True), (17_400, False), (18_500, True)])
+def test_a_jump_before_the_stretch_counts_until_chains_have_forgotten_it(jump, seen):
+    changes = {"beta_schedule": "inverse 10 1e12", "weight_decay_schedule": f"steps 1 {jump} 0.02"}
+    config = RunConfig(confine="weight-decay", steps=20_000, burn_in=0, thin=10, **changes)
+    made = scheduled.recorded(config, Schedule(0, 10, 2000, (2000,)))
+    judged = scheduled.described(config, made, 100.0, lambda first, last: 0.0)
+    assert (judged.lag > 1.0) == seen
+    assert bool(scheduled.schedule_doubts(judged, 0.01)) == seen
+
+
+def test_what_changes_evenly_lags_by_its_slope():
+    config = RunConfig(beta_schedule="linear 1 100 20000", steps=10_000, burn_in=0, thin=10)
+    made = scheduled.recorded(config, Schedule(0, 10, 1000, (1000,)))
+    for relaxation in (7.0, 950.0, 1e5):
+        lag = scheduled.described(config, made, relaxation, lambda first, last: 0.0).lag
+        assert lag == pytest.approx(99 / 20_000 * relaxation / config.beta, rel=0.2)
+
+
 # ---- runs ----
 
 ANNEALED = {"chains": 512, "seed": 5, "laws": ("exact", "naive")} | UNCHECKED
@@ -354,18 +381,6 @@ def folders(out):
     return {path.parent for path in out.glob("*/config.toml")}
 
 
-def finished(folder, config, blocks):
-    """A folder as a run leaves it, with the positions of each block's chains among what else a state holds."""
-    (folder / "state").mkdir(parents=True)
-    (folder / "config.toml").write_text(config.to_toml())
-    leaves = []
-    for positions in blocks:
-        words, sums = np.zeros((len(positions), 1), np.uint32), np.zeros(len(positions))
-        leaves += [words, positions, positions * 0.0, np.int32([7] * len(positions)), sums]
-    at = {"burned": [0] * len(blocks), "recorded": [0] * len(blocks)}
-    assert Checkpoint(folder / "state" / "sampling.npz", {}).save(at, leaves)
-
-
 def test_where_chains_of_a_run_ended_is_read_from_its_folder(tmp_path, capsys):
     """Those of all blocks, without what fills the last one up; other models and numbers are refused in a line."""
     run = tmp_path / "uv-run"
@@ -398,6 +413,30 @@ def test_where_chains_of_a_run_ended_is_read_from_its_folder(tmp_path, capsys):
     with pytest.raises(ConfigError, match="from_run must be a run that keeps where its chains ended"):
         ends_of(config, model)
     assert not (tmp_path / "out").exists()
+
+
+def test_chains_that_begin_at_one_point_have_to_forget_it(tmp_path):
+    finished(tmp_path, RunConfig(chains=100), [np.ones((100, 2), np.float32)])
+    cyclic = RunConfig(from_run=str(tmp_path), from_cyclic=True, chains=160)
+    (doubt,) = scheduled.cyclic_doubts(cyclic, Schedule(0, 1, 9, (9,)), 100.0)
+    assert doubt.about == "starts"
+    assert "0 relaxation times (100 steps each)" in doubt.text
+    assert "raise burn_in" in doubt.text
+    assert scheduled.cyclic_doubts(cyclic, Schedule(499, 1, 9, (9,)), 100.0)
+    assert scheduled.cyclic_doubts(cyclic, Schedule(500, 1, 9, (9,)), 100.0) == []
+    assert scheduled.cyclic_doubts(cyclic.replace(chains=100), Schedule(0, 1, 9, (9,)), 100.0) == []  # each has its own
+
+
+@pytest.mark.full
+def test_without_a_burn_in_such_a_run_gives_no_verdict(tmp_path):
+    """Under weight decay 0.2 the orbit takes 1/(2λh), some hundred steps."""
+    finished(tmp_path, RunConfig(chains=64), [np.ones((64, 2), np.float32)])
+    given = {"confine": "weight-decay", "weight_decay": 0.2, "chains": 128, "steps": 4000} | UNCHECKED
+    for burn_in, count in {0: 1, 2500: 0}.items():
+        config = RunConfig(from_run=str(tmp_path), from_cyclic=True, burn_in=burn_in, **given)
+        with Session().open() as session:
+            prepared = process_of(config).prepare(config, session)
+        assert [doubt.about for doubt in prepared.doubts].count("starts") == count
 
 
 def test_a_run_whose_draws_are_judged_in_its_last_stretch_is_not_extended(tmp_path):

@@ -145,6 +145,23 @@ def reduced_curvatures(chart: Chart, x: Float[Array, " k"], potential=None) -> F
     return jnp.linalg.eigvalsh(across @ hessian @ across.T)
 
 
+def orbit_curvatures(model: Model, potential, params: Params) -> Float[Array, " m"]:
+    """Eigenvalues, ascending, of the Hessian of a potential along the orbit of θ, in units of its Gram matrix.
+
+    At a minimum they are the rates at which chains settle along the orbit: 2λ with weight decay λ, of a balanced pair.
+
+    >>> from langevin_ib.models import uv
+    >>> decay = lambda p: 0.1 * jnp.sum(p**2) / 2
+    >>> float(orbit_curvatures(uv(), decay, jnp.array([1.0, 1.0]))[0].round(6))
+    0.2
+    """
+    zero = jnp.zeros(model.group_dim, ravel_pytree(params)[0].dtype)
+    hessian = jax.hessian(lambda t: potential(model.act(t, params)))(zero)
+    root = jnp.linalg.cholesky(orbit_gram(model, params))
+    half = jax.scipy.linalg.solve_triangular(root, hessian, lower=True)
+    return jnp.linalg.eigvalsh(jax.scipy.linalg.solve_triangular(root, half.T, lower=True))
+
+
 class SliceReport(NamedTuple):
     """Relation of a slice to the orbits, over some of its points; see `slice_report`."""
 

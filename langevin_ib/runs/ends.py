@@ -60,6 +60,14 @@ def check_from(config: RunConfig, model: Model) -> None:
         ends_of(config, model)
 
 
+def begin_together(config: RunConfig) -> bool:
+    """Whether some chains begin at one point: those of a run of more chains than the one that it goes on from."""
+    if config.from_run is None or not config.from_cyclic:
+        return False
+    theirs = RunConfig.from_dict(dict(read_settings(Path(config.from_run) / CONFIG)))
+    return theirs.chains < config.chains
+
+
 def ends_of(config: RunConfig, model: Model) -> Ends:
     """Where the chains of the run that a configuration goes on from ended.
 

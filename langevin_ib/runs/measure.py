@@ -3,14 +3,15 @@
 Rules (before any draw that is reported): h = s/Λ, s the kernel's own and Λ the largest curvature of V at the lowest
 point that L-BFGS finds and at 16 ends of the pilot's chains, and h Λ′ ≤ 1 with Λ′ that at 8 starts; the pilot is run
 again with a smaller step until its own ends ask for none. A draw every 0.25/(ωh), ω the largest curvature of ℓ at the
-lowest point; a fifth of the steps burn in. Windows: `pilot.py`. Curvatures are taken by products of the Hessian with
+lowest point; a fifth of the steps burn in, behind the last change of a value. The step is safe at the hottest and
+stiffest that schedules make the run, too. Windows: `pilot.py`. Curvatures are taken by products of the Hessian with
 vectors, so that nothing is q × q.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import jax
 import numpy as np
@@ -22,7 +23,7 @@ from langevin_ib.config.run import AUTO, RunConfig
 from langevin_ib.dynamics.confinement import confinement_kind
 from langevin_ib.dynamics.kernel import Kernel, KernelKind, Target, kernel_kind
 from langevin_ib.errors import ConfigError, DivergenceError
-from langevin_ib.geometry.measured import check_measured, stiffness
+from langevin_ib.geometry.measured import check_measured, softness, stiffness
 from langevin_ib.laws.family import Reduction
 from langevin_ib.models.base import Model, Params
 from langevin_ib.runs.lowest import lowest_loss
@@ -30,6 +31,15 @@ from langevin_ib.runs.measured import MeasuredDetails, MeasuredPlan
 from langevin_ib.runs.pilot import Pilot, run_pilot, windows_of
 from langevin_ib.runs.plan import Plan, build_reduction, build_schedule
 from langevin_ib.runs.process import Draws, Prepared
+from langevin_ib.runs.result import ScheduleInfo
+from langevin_ib.runs.scheduled import (
+    check_schedules,
+    cyclic_doubts,
+    described,
+    hottest,
+    say_judged,
+    schedule_doubts,
+)
 from langevin_ib.runs.windows import rounded
 from langevin_ib.session import Session, key_of
 from langevin_ib.statistics.learning import Lowest, Measured, mean_of
@@ -91,6 +101,7 @@ def prepare(config: RunConfig, reduction: Reduction, session: Session) -> Prepar
     check_measured(reduction.model, key_of(config, "check"))
     config, why = without_laws(config, reduction.model)
     reduction = build_reduction(config)
+    check_schedules(config, reduction)
     lowest, where = lowest_loss(reduction.model)
     kernel = kernel_kind(str(config.integrator))
     config = _settled(config, kernel)
@@ -102,23 +113,52 @@ def prepare(config: RunConfig, reduction: Reduction, session: Session) -> Prepar
     edges = {name: np.linspace(*window, config.bins + 1) for name, window in windows.items()}
     plan = Plan(config, reduction.on_slab(config.slab), build_schedule(config), edges, (False, False))
     improper = None if reduction.proper else IMPROPER
-    return prepared_of(plan, MeasuredPlan(why, (pilot.chains, pilot.steps), by_rule), lowest, improper)
+    changing = changing_of(plan, plan.config.step_size)
+    return prepared_of(plan, MeasuredPlan(why, (pilot.chains, pilot.steps), by_rule), changing, lowest, improper)
 
 
-def prepared_of(plan: Plan, own: MeasuredPlan, lowest: Lowest | None, improper: str | None) -> Prepared:
-    """A run without candidates."""
-    absent = Absent("c", own.why or NO_LAW)
+def changing_of(plan: Plan, pace: float | str) -> tuple[ScheduleInfo | None, list[Doubt]]:
+    """What is reported of a run whose values change; what speaks against that, and against starts at another's ends.
+
+    The rate at which the slowest direction relaxes is the smallest curvature of the potential where that is lowest.
+
+    Args:
+        plan: of the run.
+        pace: time that a step takes, a number where values change or chains go on from another run: h or η/(1 − μ).
+    """
+    config, reduction = plan.config, plan.reduction
+    if not (config.schedules or config.from_cyclic):
+        return None, []
+    potential = reduction.confinement.potential(reduction.model)
+    _, where = lowest_loss(replace(reduction.model, loss=potential))
+    rate = softness(potential, where)
+    relaxation = 1.0 / (max(rate, LEAST_CURVATURE) * float(pace))
+    info = described(config, plan.schedule, relaxation, lambda first, last: None)
+    say_judged(info)
+    return info, [*schedule_doubts(info, config.margin), *cyclic_doubts(config, plan.schedule, relaxation)]
+
+
+def prepared_of(
+    plan: Plan,
+    own: MeasuredPlan,
+    changing: tuple[ScheduleInfo | None, list[Doubt]],
+    lowest: Lowest | None,
+    improper: str | None,
+) -> Prepared:
+    """A run without candidates; `changing` is as `changing_of` has it."""
+    absent, (schedule, doubts) = Absent("c", own.why or NO_LAW), changing
     return Prepared(
         plan=plan,
         candidates=(),
         missing=(f"no law: {own.why}",) if own.why else (),
-        doubts=(),
+        doubts=tuple(doubts),
         coefficient=lambda statistic: absent,
         share=lambda scalar: None,
         stationary=improper is None,
         lowest=None if lowest is None else lambda: lowest,
         improper=improper,
         own=own,
+        schedule=schedule,
     )
 
 
@@ -156,7 +196,22 @@ def _settled(config: RunConfig, kernel: KernelKind) -> RunConfig:
     if config.step_check and kernel.adjusted:
         wanted = f"no with integrator {config.integrator}, which has no discretisation bias"
         raise ConfigError("step_check", wanted, "yes")
-    return config.replace(burn_in=round(config.steps * BURN_IN_SHARE)) if config.burn_in == AUTO else config
+    return settle_burn_in(config)
+
+
+def settle_burn_in(config: RunConfig) -> RunConfig:
+    """A fifth of the steps, behind the last change of a value; none where values go on."""
+    if config.burn_in != AUTO:
+        return config
+    if config.stretch is not None:
+        return config.replace(burn_in=0)
+    changing = max((of.length or 0 for of in config.schedules.values()), default=0)
+    return config.replace(burn_in=changing + round((config.steps - changing) * BURN_IN_SHARE))
+
+
+def pilot_burn_in(config: RunConfig) -> int:
+    """That of the run; of one whose values go on, which draws from its first step on, a fifth of the steps."""
+    return int(config.burn_in) if config.stretch is None else round(config.steps * BURN_IN_SHARE)
 
 
 def _with_step(
@@ -164,22 +219,16 @@ def _with_step(
 ) -> tuple[RunConfig, Pilot]:
     """Step size, increments and thinning, and the pilot that was run with that step."""
     moved = kernel if kernel.tuning is None else kernel_kind("leimkuhler-matthews")
-    potential = reduction.confinement.potential(reduction.model)
     soft = max(float(stiffness(reduction.model.loss, [where])[0]), LEAST_CURVATURE)
     given = config.step_size != AUTO and kernel.tuning is None
     if given:
         step = float(config.step_size)
         pilot = _pilot(config, reduction, moved, step, session)
     else:
-        keys = jax.random.split(jax.random.key(0), STARTS)
-        start = float(max(stiffness(potential, [reduction.model.init(key) for key in keys])))
-        bottom = max(float(stiffness(potential, [where])[0]), LEAST_CURVATURE)
-
-        def rule(points: list[Params]) -> float:
-            steepest = max([bottom, *map(float, stiffness(potential, points))]) if points else bottom
-            return rounded(min(moved.stability / steepest, 1.0 / max(start, LEAST_CURVATURE)))
-
-        step, pilot = settle_step(rule, lambda h: _pilot(config, reduction, moved, h, session))
+        extreme, limit = hottest(config), np.inf
+        if extreme is not None:
+            limit, _ = _safe_step(extreme, build_reduction(extreme), moved, where, session)
+        step, pilot = _safe_step(config, reduction, moved, where, session, limit)
         if kernel.tuning is None:
             config = config.replace(step_size=step)
     if config.increments == AUTO:
@@ -188,6 +237,27 @@ def _with_step(
         thin = int(np.clip(round(THIN_INTERVAL / (soft * step)), 1, max(1, config.steps // 500)))
         config = config.replace(thin=kernel.thin or (thin if thin < 10 else thin // 10 * 10))
     return config, pilot
+
+
+def _safe_step(
+    config: RunConfig,
+    reduction: Reduction,
+    kernel: KernelKind,
+    where: Params,
+    session: Session,
+    limit: float = np.inf,
+) -> tuple[float, Pilot]:
+    """The largest step by rule, up to a limit, and its pilot."""
+    potential = reduction.confinement.potential(reduction.model)
+    keys = jax.random.split(jax.random.key(0), STARTS)
+    start = float(max(stiffness(potential, [reduction.model.init(key) for key in keys])))
+    bottom = max(float(stiffness(potential, [where])[0]), LEAST_CURVATURE)
+
+    def rule(points: list[Params]) -> float:
+        steepest = max([bottom, *map(float, stiffness(potential, points))]) if points else bottom
+        return rounded(min(kernel.stability / steepest, 1.0 / max(start, LEAST_CURVATURE), limit))
+
+    return settle_step(rule, lambda h: _pilot(config, reduction, kernel, h, session))
 
 
 def settle_step(rule: Callable[[list[Params]], float], pilot_at: Callable[[float], Pilot]) -> tuple[float, Pilot]:
@@ -222,4 +292,4 @@ def _pilot(config: RunConfig, reduction: Reduction, kernel: KernelKind, step: fl
         return built if built.increments is None else built.on(NORMAL)
 
     remedy = reduction.confinement.remedy
-    return run_pilot(config, reduction, build, step, session, burn_in=int(config.burn_in), remedy=remedy)
+    return run_pilot(config, reduction, build, step, session, burn_in=pilot_burn_in(config), remedy=remedy)

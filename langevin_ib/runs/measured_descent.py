@@ -8,29 +8,30 @@ point that L-BFGS finds and at 16 ends of the pilot's chains; 100 000 steps, of 
 from __future__ import annotations
 
 import time
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from langevin_ib.config.run import AUTO, RunConfig
-from langevin_ib.dynamics.descent import sgd
-from langevin_ib.dynamics.kernel import Kernel
 from langevin_ib.dynamics.noise import Noise
 from langevin_ib.ensemble.records import Limit
-from langevin_ib.ensemble.runner import run_ensemble, starting_points
+from langevin_ib.ensemble.runner import run_ensemble
 from langevin_ib.errors import ConfigError
 from langevin_ib.geometry.measured import check_measured, stiffness
 from langevin_ib.laws.family import Reduction
-from langevin_ib.models.base import Model, Params
+from langevin_ib.models.base import Params
+from langevin_ib.runs.descent_chains import descent_kernel, descent_starts
+from langevin_ib.runs.ends import check_from
 from langevin_ib.runs.identities import descent_claims
 from langevin_ib.runs.lowest import lowest_loss
 from langevin_ib.runs.measure import (
-    BURN_IN_SHARE,
     LEAST_CURVATURE,
     THIN_INTERVAL,
+    changing_of,
+    pilot_burn_in,
     prepared_of,
+    settle_burn_in,
     settle_step,
     without_laws,
 )
@@ -40,24 +41,13 @@ from langevin_ib.runs.pilot import Pilot, run_pilot, runaway, windows_of
 from langevin_ib.runs.plan import Plan, build_reduction, build_schedule
 from langevin_ib.runs.process import Draws, Prepared
 from langevin_ib.runs.sampling import check_sample
+from langevin_ib.runs.scheduled import constant_at, hottest
 from langevin_ib.runs.windows import rounded
 from langevin_ib.session import Session, key_of
 
 STEPS = 100_000
 LR_SHARE = 0.01  # η Λ/(1 − μ)
 REMEDY = "use a smaller lr, or less noise"
-
-
-class _Descent(NamedTuple):
-    """A model and its noise, from which a kernel of some η follows."""
-
-    config: RunConfig
-    model: Model
-    noise: Noise
-
-    def kernel(self, like: Params, lr: float) -> Kernel:
-        momentum, decay = float(self.config.momentum or 0), float(self.config.weight_decay or 0)
-        return sgd(self.model, like, noise=self.noise, lr=lr, momentum=momentum, weight_decay=decay)
 
 
 def prepare(config: RunConfig, reduction: Reduction, noise: Noise, session: Session) -> Prepared:
@@ -79,14 +69,14 @@ def prepare(config: RunConfig, reduction: Reduction, noise: Noise, session: Sess
         raise ConfigError("noise", wanted, config.noise)
     if not noise.record.noiseless:
         noise.check(model)
+    check_from(config, model)
     config, why = without_laws(config, model)
     reduction = build_reduction(config, temperature=1.0)
     steps = STEPS if isinstance(config.steps, str) else config.steps
-    burn_in = round(steps * BURN_IN_SHARE) if config.burn_in == AUTO else int(config.burn_in)
-    config = config.replace(steps=steps, burn_in=burn_in)
+    config = settle_burn_in(config.replace(steps=steps))
     lowest, where = lowest_loss(model)
     del lowest  # SGD has no T, and so no λ̂
-    config, pilot = _with_step(config, reduction, _Descent(config, model, noise), where, session)
+    config, pilot = _with_step(config, reduction, noise, where, session)
     windows = windows_of(config, reduction, pilot)
     by_rule = tuple(windows) if config.window == AUTO else ()
     if len(windows) == 1:
@@ -95,20 +85,24 @@ def prepare(config: RunConfig, reduction: Reduction, noise: Noise, session: Sess
     plan = Plan(config, reduction, build_schedule(config), edges, (False, False))
     subject = f"SGD with η = {config.lr:g}, {noise.words}, confinement {reduction.confinement.formula}"
     own = MeasuredPlan(why, (pilot.chains, pilot.steps), by_rule, symbol="η", subject=subject)
-    return prepared_of(plan, own, None, None)
+    changing = changing_of(plan, float(config.lr) / (1.0 - float(config.momentum or 0)))
+    return prepared_of(plan, own, changing, None, None)
 
 
 def _with_step(
-    config: RunConfig, reduction: Reduction, descent: _Descent, where: Params, session: Session
+    config: RunConfig, reduction: Reduction, noise: Noise, where: Params, session: Session
 ) -> tuple[RunConfig, Pilot]:
-    """η and thinning, and the pilot that was run with that η."""
-    potential, rest = reduction.confinement.potential(reduction.model), 1.0 - float(config.momentum or 0)
-    soft = max(float(stiffness(reduction.model.loss, [where])[0]), LEAST_CURVATURE)
+    """η and thinning, and the pilot that was run with that η, at the values that are judged."""
+    model, rest = reduction.model, 1.0 - float(config.momentum or 0)
+    stiffest = build_reduction(hottest(config) or config, temperature=1.0)
+    potential = stiffest.confinement.potential(model)
+    judged = constant_at(config, {name: getattr(config, name) for name in config.schedules})
+    soft = max(float(stiffness(model.loss, [where])[0]), LEAST_CURVATURE)
 
     def pilot_at(lr: float) -> Pilot:
         return run_pilot(
-            config, reduction, lambda like: descent.kernel(like, lr), lr, session,
-            burn_in=int(config.burn_in), remedy=REMEDY,
+            config, reduction, lambda like: descent_kernel(judged.replace(lr=lr), model, noise, like), lr, session,
+            burn_in=pilot_burn_in(config), remedy=REMEDY,
         )  # fmt: skip
 
     if config.lr == AUTO:
@@ -134,20 +128,20 @@ def draw(prepared: Prepared, noise: Noise, session: Session) -> Draws:
     config, reduction = plan.config, plan.reduction
     stage, began, lr = session.stage(config, "sampling"), time.perf_counter(), float(config.lr)
     dtype = jnp.float64 if config.precision == 64 else jnp.float32
-    starts = starting_points(reduction.model.init, key_of(config, "starts"), config.chains, dtype)
+    starts, key = descent_starts(config, reduction.model, reduction.model.init, dtype)
     like = jax.tree.map(lambda leaf: leaf[0], starts)
     claims = descent_claims(plan, noise, like)
     observer = build_observer(reduction, plan.edges, None, claims)
     result = run_ensemble(
-        _Descent(config, reduction.model, noise).kernel(like, lr),
+        descent_kernel(config, reduction.model, noise, like),
         starts,
         observer,
-        key=key_of(config, "chains"),
+        key=key,
         schedule=plan.schedule,
         limit=Limit(lr, runaway(reduction, starts), REMEDY),
         stage=stage,
     )
-    sample = sample_of(result, observer, plan.scalars, claims)
+    sample = sample_of(result, observer, plan.scalars, claims, plan.schedule)
     wall = time.perf_counter() - began
     check_sample(plan, sample)
     return Draws(sample, lr, wall)

@@ -115,7 +115,8 @@ class ScheduleInfo:
         ended: whether all values are constant by then.
         relaxation: steps in which the slowest coordinate relaxes, at the values that are judged.
         waited: relaxation times between the last change and the first draw; None where values go on.
-        lag: by how much a value changes, relatively, in a relaxation time; None where they have ended, as what follows.
+        lag: the largest relative change of a value in a relaxation time, from five of them before those steps on; None
+            where they have ended, as what follows.
         change: the largest relative change over the stretch.
         shift: total variation between the laws at both ends of it; None where they are not integrated.
         moves: how the histogram moves up to there.

@@ -5,7 +5,8 @@ draws of the last tenth of the steps are, against the law at the values in the m
 
     the law itself moves by no more than half the margin from one end of that stretch to the other: the total variation
     between the laws at both ends, or where they are not integrated the relative change of the value;
-    and no value changes by more than the margin, relatively, while the slowest coordinate relaxes once.
+    and no value changes by more than the margin, relatively, while the slowest coordinate relaxes once, nor has it
+    within five such times before that stretch.
 
 By the first draw of a run whose values have come to rest that coordinate has to have relaxed five times since.
 """
@@ -13,11 +14,14 @@ By the first draw of a run whose values have come to rest that coordinate has to
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from langevin_ib import geometry
@@ -31,6 +35,7 @@ from langevin_ib.errors import ConfigError
 from langevin_ib.laws.base import on_host
 from langevin_ib.laws.family import Reduction
 from langevin_ib.models.base import Model, Params
+from langevin_ib.runs.ends import begin_together
 from langevin_ib.runs.result import Changing, Move, ScheduleInfo
 from langevin_ib.statistics.records import Doubt
 from langevin_ib.statistics.sample import Sample, Stretch
@@ -40,6 +45,7 @@ log = logging.getLogger(__name__)
 PARTS = 9  # stretches that are shown, of a run whose values change, before the one that is judged
 LEAST_RECORDS = 10  # of the stretch that is judged
 WAITED = 5.0  # relaxation times between the last change of a value and the first draw
+MOST_PIECES = 2000  # that a run is looked at in; one that is longer than a relaxation time is as good, of so many
 SHIFT_SHARE = 0.5  # of the margin, by which the law may move while it is judged
 LINEAR = 1e-5  # relative, of an energy in its strength
 LEAST_RATE = 1e-12
@@ -53,7 +59,12 @@ def hottest(config: RunConfig) -> RunConfig | None:
         extremes[name] = least if name == "beta" else largest
     if all(value == getattr(config, name) for name, value in extremes.items()):
         return None
-    return config.replace(**dict.fromkeys((f"{name}_schedule" for name in extremes), None), **extremes)
+    return constant_at(config, extremes)
+
+
+def constant_at(config: RunConfig, values: Mapping[str, float]) -> RunConfig:
+    """The run with constant values in place of its schedules."""
+    return config.replace(**dict.fromkeys((f"{name}_schedule" for name in config.schedules), None), **values)
 
 
 def recorded(config: RunConfig, schedule: Schedule) -> Schedule:
@@ -137,10 +148,20 @@ def highest_temperature(config: RunConfig) -> float:
 
 
 def slowest_rate(reduction: Reduction, x: np.ndarray) -> float:
-    """The smallest curvature of the potential across the orbits at a point of the quotient, a minimum."""
-    potential = reduction.confinement.potential(reduction.model)
-    rates = on_host(lambda at: geometry.reduced_curvatures(reduction.chart, at, potential)[0])(x[None])
-    return max(float(np.asarray(rates)[0]), LEAST_RATE)
+    """The smallest curvature of the potential at a point of the quotient, a minimum.
+
+    Across the orbits, and where chains spread along them, along those too: c depends on where they are there.
+    """
+    chart, model = reduction.chart, reduction.model
+    potential = reduction.confinement.potential(model)
+
+    def slowest(at):
+        rate = geometry.reduced_curvatures(chart, at, potential)[0]
+        if model.group_dim == 0 or reduction.confinement.orbit != "spread":
+            return rate
+        return jnp.minimum(rate, geometry.orbit_curvatures(model, potential, chart.section(at))[0])
+
+    return max(float(np.asarray(on_host(slowest)(x[None]))[0]), LEAST_RATE)
 
 
 def described(
@@ -165,23 +186,65 @@ def described(
         changed = max(of.length or 0 for of in schedules.values())
         return ScheduleInfo(values, steps, True, relaxation, waited=(steps[0] - changed) / relaxation)
     relative = {name: abs(last - first) / judged[name] for name, (first, last) in ends.items()}
-    constant = dict.fromkeys((f"{name}_schedule" for name in schedules), None)
-    at_ends = [config.replace(**constant, **{name: ends[name][i] for name in ends}) for i in (0, 1)]
+    at_ends = [constant_at(config, {name: ends[name][i] for name in ends}) for i in (0, 1)]
+    faster = max(_fastest(of, steps, relaxation) / judged[name] for name, of in schedules.items())
     return ScheduleInfo(
         values,
         steps,
         False,
         relaxation,
-        lag=max(relative.values()) * relaxation / (steps[1] - steps[0]),
+        lag=max(faster, max(relative.values()) * relaxation / (steps[1] - steps[0])),
         change=max(relative.values()),
         shift=shift(*at_ends),
     )
+
+
+def _fastest(schedule: ValueSchedule, steps: tuple[int, int], relaxation: float) -> float:
+    """The largest change in a relaxation time, from five of them before a stretch to its end."""
+    first = max(0, steps[0] - math.ceil(min(WAITED * relaxation, steps[0])))
+    piece = max(1, math.ceil(max(min(relaxation, steps[1]), (steps[1] - first) / MOST_PIECES)))
+    ends = [*range(first, steps[1], piece), steps[1]]
+    ranges = (schedule.range(*both) for both in pairwise(ends))
+    return max(high - low for low, high in ranges)
 
 
 def _extremes(schedule: ValueSchedule, steps: tuple[int, int]) -> tuple[float, float]:
     """The values at both ends of a stretch, or, of one that goes up and down in it, the least and the largest."""
     low, high = schedule.range(*steps)
     return (low, high) if schedule.at(steps[0]) <= schedule.at(steps[1]) else (high, low)
+
+
+def check_schedules(config: RunConfig, reduction: Reduction) -> None:
+    """Whether the values that change along a run of Langevin dynamics can.
+
+    Raises:
+        ConfigError: as `strength_of`; or they do while draws are taken, of a run without a stationary law at any.
+    """
+    if not config.schedules:
+        return
+    strength_of(config, reduction.model, reduction)
+    if config.stretch is not None and not reduction.proper:
+        name = next(iter(config.schedules))
+        got = getattr(config, f"{name}_schedule")
+        raise ConfigError(f"{name}_schedule", f"at its end by the first draw with confine {config.confine}", got)
+
+
+def cyclic_doubts(config: RunConfig, schedule: Schedule, relaxation: float) -> list[Doubt]:
+    """Of chains that begin at one point, where another run's ended: that they have not yet forgotten it.
+
+    Args:
+        config: of the run.
+        schedule: when its draws are recorded.
+        relaxation: steps in which the slowest coordinate relaxes.
+    """
+    waited = (schedule.burn_in + schedule.shown * schedule.thin) / relaxation
+    if waited >= WAITED or not begin_together(config):
+        return []
+    text = (
+        f"chains that begin at one point (from_cyclic) have {waited:.2g} relaxation times ({relaxation:.3g} steps "
+        f"each) before the first draw, fewer than {WAITED:g}: they are not independent yet; raise burn_in"
+    )
+    return [Doubt("starts", text, waited, WAITED)]
 
 
 def say_judged(info: ScheduleInfo | None) -> None:

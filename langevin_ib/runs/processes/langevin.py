@@ -34,7 +34,14 @@ from langevin_ib.runs.process import Check, Draws, Prepared, Process
 from langevin_ib.runs.quotient import sample_mala, sample_nuts
 from langevin_ib.runs.result import LawReference, LawSampler, ScheduleInfo
 from langevin_ib.runs.sampling import Sampler, check_sample
-from langevin_ib.runs.scheduled import described, say_judged, schedule_doubts, slowest_rate, strength_of
+from langevin_ib.runs.scheduled import (
+    check_schedules,
+    cyclic_doubts,
+    described,
+    say_judged,
+    schedule_doubts,
+    slowest_rate,
+)
 from langevin_ib.runs.separable import check_separable
 from langevin_ib.runs.steps import local_of, starts_of
 from langevin_ib.runs.windows import Window, cut_windows, given_window, is_given, lowest_point, minimum, quantile_window
@@ -54,10 +61,10 @@ def prepare(config: RunConfig, session: Session) -> Prepared:
     """
     session.report("planning")
     reduction = build_reduction(config)
+    check_from(config, reduction.model)
     if reduction.measured:
         return measure.prepare(config, reduction, session)
     check_separable(config, reduction)
-    check_from(config, reduction.model)
     _compile_ahead(config, reduction)
     contract.check_model(reduction.model, key_of(config, "check"))
     say_slice(config, reduction)
@@ -99,13 +106,13 @@ def _compile_ahead(config: RunConfig, reduction: Reduction) -> None:
 
 def _prepared(plan: Plan, predictions: Predictions, **many: Any) -> Prepared:
     lowest = Later(lambda: lowest_loss(plan.reduction.model)[0], now=False)
-    schedule = _schedule_of(plan)
+    schedule, changing = _schedule_of(plan)
     say_judged(schedule)
     prepared = Prepared(
         plan=plan,
         candidates=predictions.candidates,
         missing=tuple(predictions.missing),
-        doubts=(*schedule_doubts(schedule, plan.config.margin), *many.pop("doubts", ())),
+        doubts=(*changing, *many.pop("doubts", ())),
         coefficient=predictions.coefficient,
         share=predictions.share,
         stationary=plan.reduction.proper,
@@ -119,20 +126,16 @@ def _prepared(plan: Plan, predictions: Predictions, **many: Any) -> Prepared:
     return prepared
 
 
-def _schedule_of(plan: Plan) -> ScheduleInfo | None:
-    """What is judged of a run whose values change.
+def _schedule_of(plan: Plan) -> tuple[ScheduleInfo | None, list[Doubt]]:
+    """What is judged of a run whose values change; what speaks against that, and against starts from another's ends.
 
     Raises:
         ConfigError: they change while draws are taken, of a run that has no stationary law at any values.
     """
     config, reduction = plan.config, plan.reduction
-    if not config.schedules:
-        return None
-    strength_of(config, reduction.model, reduction)
-    if config.stretch is not None and not reduction.proper:
-        name = next(iter(config.schedules))
-        got = getattr(config, f"{name}_schedule")
-        raise ConfigError(f"{name}_schedule", f"at its end by the first draw with confine {config.confine}", got)
+    if not (config.schedules or config.from_cyclic):
+        return None, []
+    check_schedules(config, reduction)
     one = reduction.chart.dim == 1
     x = np.array([lowest_point(reduction)]) if one else minimum(reduction).x
     relaxation = 1.0 / (slowest_rate(reduction, x) * float(config.step_size))
@@ -147,7 +150,8 @@ def _schedule_of(plan: Plan) -> ScheduleInfo | None:
             return 0.5 * float(np.abs(masses[0] - masses[1]).sum())
         return None
 
-    return described(config, plan.schedule, relaxation, shift)
+    info = described(config, plan.schedule, relaxation, shift)
+    return info, [*schedule_doubts(info, config.margin), *cyclic_doubts(config, plan.schedule, relaxation)]
 
 
 def draw(prepared: Prepared, session: Session) -> Draws:

@@ -24,14 +24,12 @@ from langevin_ib import geometry
 from langevin_ib.config.extensions import is_built_in
 from langevin_ib.config.processes import SgdSettings
 from langevin_ib.config.run import AUTO, RunConfig
-from langevin_ib.dynamics.descent import check_covariance, sgd
-from langevin_ib.dynamics.kernel import Kernel
+from langevin_ib.dynamics.descent import check_covariance
 from langevin_ib.dynamics.kernels.euler_maruyama import euler_maruyama
 from langevin_ib.dynamics.meter import NoiseReport, measure
 from langevin_ib.dynamics.noise import Noise, gradient_noise, memory_factor
-from langevin_ib.dynamics.schedules import value_of
 from langevin_ib.ensemble.records import Limit, Schedule, Stage, octaves
-from langevin_ib.ensemble.runner import run_ensemble, starting_points
+from langevin_ib.ensemble.runner import run_ensemble
 from langevin_ib.errors import ConfigError, LawError
 from langevin_ib.geometry import contract
 from langevin_ib.geometry.charges import ChargeBalance, charge_balance
@@ -41,6 +39,7 @@ from langevin_ib.laws.sgd import Descent, OwnError
 from langevin_ib.models import Model, Params
 from langevin_ib.models.training import Training
 from langevin_ib.runs import measured_descent
+from langevin_ib.runs.descent_chains import descent_kernel, descent_starts
 from langevin_ib.runs.descent_laws import (
     OwnLaws,
     Windowed,
@@ -52,7 +51,7 @@ from langevin_ib.runs.descent_laws import (
     say_collapse,
     shift_between,
 )
-from langevin_ib.runs.ends import check_from, ends_of
+from langevin_ib.runs.ends import check_from
 from langevin_ib.runs.hook_noise import heavy, measure_hook, stated_skewness
 from langevin_ib.runs.identities import descent_claims
 from langevin_ib.runs.measure import details as measured_details
@@ -64,6 +63,7 @@ from langevin_ib.runs.quotient import sample_mala
 from langevin_ib.runs.result import ChargeSummary, ScheduleInfo, SgdDetails
 from langevin_ib.runs.sampling import RUNAWAY_STARTS, check_sample
 from langevin_ib.runs.scheduled import (
+    cyclic_doubts,
     described,
     hottest,
     recorded,
@@ -310,6 +310,9 @@ def resolve_descent(config: RunConfig, stage: Callable[[str], Stage]) -> Resolve
         name: _own_error(coordinate.error(edges[name], momentum), measured.skewness.get(name))
         for name, coordinate in limits.items()
     }
+    relaxation = _relaxation(config, descent, rates)
+    forgetting = min(relaxation, decay * descent.lr) if decay > 0 else relaxation  # where they began, along orbits too
+    doubts += cyclic_doubts(schedule_config, schedule, 1.0 / forgetting)
     doubts += [Doubt("law", text) for text in (each.check_terms() for each in limits.values()) if text is not None]
     return ResolvedDescent(
         config=schedule_config,
@@ -331,7 +334,7 @@ def resolve_descent(config: RunConfig, stage: Callable[[str], Stage]) -> Resolve
         changing=described(
             schedule_config,
             schedule,
-            1.0 / _relaxation(config, descent, rates),
+            1.0 / relaxation,
             shift_between(own, descent, middle, edges),
         ),
     )
@@ -607,21 +610,6 @@ def _fitted_family(config: RunConfig, at_temperature: Reduction, own: Mapping[st
     return fitted.from_draws(draws, temperature, edges), windows, doubts
 
 
-def _kernel_of(resolved: ResolvedDescent, like: Params) -> Kernel:
-    """The step of SGD, with values that change where the configuration says so."""
-    config = resolved.config
-    dtype = jax.tree.leaves(like)[0].dtype
-    values = {name: value_of(schedule, dtype) for name, schedule in config.schedules.items()}
-    return sgd(
-        resolved.reduction.model,
-        like,
-        noise=resolved.descent.noise,
-        lr=values.get("lr", float(config.lr or 0)),
-        momentum=float(config.momentum or 0),
-        weight_decay=values.get("weight_decay", float(config.weight_decay or 0)),
-    )
-
-
 def _start(resolved: ResolvedDescent) -> str:
     """Where the chains begin."""
     if resolved.config.from_run is not None:
@@ -646,12 +634,7 @@ def draw(prepared: Prepared, session: Session) -> Draws:
             return params
         return chart.section(chart.of(chart.start_within({}, key)))
 
-    key = key_of(config, "chains")
-    if config.from_run is None:
-        starts = starting_points(init, key_of(config, "starts"), config.chains, dtype)
-    else:
-        ended = ends_of(config, model)
-        starts, key = ended.starts(dtype), ended.key(key)
+    starts, key = descent_starts(config, model, init, dtype)
     potential = reduction.confinement.potential(model)
     highest = float(jax.jit(lambda xs: jnp.max(jax.lax.map(potential, xs, batch_size=1024)))(starts))
     steepest = hottest(config) or config
@@ -666,7 +649,7 @@ def draw(prepared: Prepared, session: Session) -> Draws:
     if resolved.descent.noise.record.constant:
         kernel = euler_maruyama(potential, like, temperature=resolved.meter.temperature, step_size=lr)
     else:
-        kernel = _kernel_of(resolved, like)
+        kernel = descent_kernel(config, model, resolved.descent.noise, like)
     result = run_ensemble(
         kernel,
         starts,
