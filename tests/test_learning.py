@@ -13,10 +13,10 @@ from helpers import small_result
 import langevin_ib
 from langevin_ib import RunConfig
 from langevin_ib.errors import ModelError
-from langevin_ib.models import measure_only, uv
+from langevin_ib.models import data_training, measure_only, uv
 from langevin_ib.output.learning import learning_lines
 from langevin_ib.output.report import findings
-from langevin_ib.runs.lowest import lowest_loss
+from langevin_ib.runs.lowest import lower_at, lowest_loss
 from langevin_ib.stages import Engine, Stillness
 from langevin_ib.statistics.learning import LearningCoefficient, Lowest, Measured, learning_coefficient
 from langevin_ib.statistics.records import Absent
@@ -165,6 +165,44 @@ def test_the_lowest_loss_and_what_is_left():
     nowhere = dataclasses.replace(uv(), loss=lambda p: jnp.log(-1.0 - p[0] ** 2))
     with pytest.raises(ModelError, match="at none of its starts"):
         lowest_loss(nowhere)
+
+
+def wells():
+    """Two wells, the lower of which no start is in."""
+    return measure_only(
+        "wells",
+        loss=lambda p: 0.2 * (p[0] ** 2 - 1.0) ** 2 + 0.2 * p[0] + 0.5 * p[1] ** 2,
+        init=lambda key: jnp.array([0.9, 0.0]) + 0.02 * jax.random.normal(key, (2,)),
+        scalars=lambda p: {"x": p[0]},
+    )
+
+
+def test_a_lower_basin_is_found_from_where_chains_ended():
+    """Of nine chains one has left for the lower well; without it, the control, it is not found."""
+    found, _ = lowest_loss(wells())
+    ends = np.tile([0.9, 0.0], (8, 1))
+    same, lower = lower_at(wells(), found, ends), lower_at(wells(), found, np.vstack([ends, [-1.0, 0.3]]))
+    assert same.loss == pytest.approx(found.loss, abs=1e-12)
+    assert lower.loss == pytest.approx(-0.21123457694, abs=1e-9)
+    assert lower.ends == 8
+
+
+def test_a_loss_that_falls_for_ever_has_no_coefficient():
+    """log(1 + e^(−z)) of uv, whose infimum is at infinity; with labels of both signs, the control, there is one."""
+    labels = {"separable": [1.0, 1.0], "mixed": [1.0, -1.0]}
+    found = {}
+    for name, y in labels.items():
+        training = data_training(lambda p, x: x * p[0] * p[1], [1.0, 2.0], y, "logistic")
+        found[name], _ = lowest_loss(
+            dataclasses.replace(uv(), loss=lambda p, t=training: t.risk(t.task, p), training=training)
+        )
+    assert found["separable"].endless
+    assert not found["mixed"].endless
+    assert not lowest_loss(uv(0.0))[0].endless
+    sample = a_sample([1.0, 2.0], 0.5)
+    absent = learning_coefficient(sample, found["separable"], temperature=0.1, dimensions=(2, 1))
+    assert isinstance(absent, Absent)
+    assert "no minimum" in absent.why
 
 
 def test_a_mean_is_written_with_its_error():

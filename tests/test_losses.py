@@ -231,6 +231,20 @@ def test_what_a_loss_cannot_take_is_said_in_one_line(loss, y, predict, message):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("function", "why"),
+    [
+        (lambda f: f, "positional argument"),
+        (lambda f, y: float(f - y), "concrete"),
+        (lambda f, y: jnp.stack([f, y]), "scalar"),
+    ],
+    ids=["one argument", "NumPy", "a vector"],
+)
+def test_a_function_that_is_no_loss_is_refused_where_its_slope_is_taken(function, why):
+    with pytest.raises(ConfigError, match=f"loss must be a function .* in jax.numpy, got own, which fails: .*{why}"):
+        Loss("own", function).slopes(jnp.ones(2), jnp.ones(2))
+
+
 def test_label_noise_is_that_of_the_labels():
     for loss, noise, message in (
         ("logistic", Noise("minibatch", 2, 0.5), "label_noise must be left out with loss logistic, whose labels are"),

@@ -12,6 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from langevin_ib.errors import ConfigError
+
 Labels = Literal["real", "signs", "classes"]
 LossFunction: TypeAlias = Callable[[Any, Any], Any]
 
@@ -47,6 +49,10 @@ class Loss:
         """Whether it is ½|f − y|², which has closed forms everywhere."""
         return self.value is _half_square
 
+    @property
+    def _built_in(self) -> bool:
+        return getattr(self.value, "func", self.value) in (_half_square, _logistic, _cross_entropy, _huber)
+
     def mean(self, predictions: Any, labels: Any) -> Float[Array, ""]:
         """mean_i ℓ(f_i, y_i), over a leading axis of examples."""
         return jnp.mean(self.each(predictions, labels))
@@ -56,15 +62,31 @@ class Loss:
 
         Raises:
             ValueError: ℓ is no number.
+            ConfigError: it cannot be called so, or not traced.
         """
-        losses = jax.vmap(self.value)(predictions, labels)
+        losses = self._over(self.value, predictions, labels)
         if jnp.ndim(losses) != 1:
             raise ValueError(f"loss {self.name} must be one number for each example, got shape {losses.shape[1:]}")
         return losses
 
     def slopes(self, predictions: Any, labels: Any) -> Any:
-        """∂ℓ/∂f of each example, in the shape of the predictions."""
-        return jax.vmap(jax.grad(self.value))(predictions, labels)
+        """∂ℓ/∂f of each example, in the shape of the predictions.
+
+        Raises:
+            ConfigError: as `each`.
+        """
+        return self._over(jax.grad(self.value), predictions, labels)
+
+    def _over(self, function: LossFunction, predictions: Any, labels: Any) -> Any:
+        """Of each example; what goes wrong in a function of the user's is that function's fault."""
+        try:
+            return jax.vmap(function)(predictions, labels)
+        except TypeError as error:  # JAX's, of values that a trace has not, too
+            if self._built_in:
+                raise
+            why = str(error).split("\n", 1)[0]
+            wanted = "a function (prediction, label) ↦ one number, in jax.numpy"
+            raise ConfigError("loss", wanted, f"{self.name}, which fails: {why}") from None
 
     def noisy_shape(self, prediction: tuple[int, ...], label: tuple[int, ...]) -> tuple[int, ...]:
         """Shape of what noise moves independently in an example, from the shapes of its prediction and its label.
@@ -75,7 +97,7 @@ class Loss:
         >>> huber().noisy_shape((3,), (1,)), Loss("own", lambda f, y: (f @ f - y[0]) ** 2).noisy_shape((3,), (1,))
         ((3,), (1,))
         """
-        if getattr(self.value, "func", self.value) in (_half_square, _logistic, _huber):
+        if self._built_in and self.labels != "classes":
             return prediction
         parts = label == prediction[: len(label)] or self.labels == "classes"
         return label if parts or not self.additive else prediction

@@ -267,6 +267,8 @@ def _of_kind(option: str, value: Json, kind: type | None) -> Json:
     truth = isinstance(value, bool)
     if kind is None or (isinstance(value, kind) and kind is not float and truth == (kind is bool)):
         return value
+    if kind is str and isinstance(value, (int, float)) and not truth:  # a list of one number
+        return str(value)
     raise ConfigError("set", f"such that {option} is {KINDS[kind]}", repr(value))
 
 

@@ -7,6 +7,12 @@ from langevin_ib.runs.result import Result
 from langevin_ib.statistics.learning import LearningCoefficient, Measured
 from langevin_ib.statistics.records import Absent
 
+DECAY = "weight-decay"
+FIXED = (
+    "at a fixed weight decay chains are where ℓ + C is least, and λ̂ has the height of ℓ above ℓ_min there, over T, in "
+    "it: no learning coefficient unless the decay goes down with T"
+)
+
 
 def learning_lines(result: Result) -> list[Line]:
     """λ̂ beside that of a regular model, and how ℓ_min is known; none of a run without a temperature."""
@@ -18,10 +24,12 @@ def learning_lines(result: Result) -> list[Line]:
     lines = [Line(f"{shown(learning, result)}; {_minimum(learning)}{_step(learning.step_change)}")]
     if isinstance(learning.all_draws, Absent):
         lines.append(Line(f"no λ̂ over all draws: {learning.all_draws.why}"))
+    if result.plan.config.confine == DECAY:
+        lines.append(Line(FIXED))
     if learning.below:
         text = (
             f"λ̂ is too low, by {learning.below / learning.temperature:.2g} at least: a draw has "
-            f"ℓ = {learning.seen:.6g}, below the minimum that was found from the model's starts"
+            f"ℓ = {learning.seen:.6g}, below the minimum that was found"
         )
         lines.append(Line(text, "yellow"))
     return lines
@@ -39,15 +47,16 @@ def shown(learning: LearningCoefficient, result: Result) -> str:
         told.append(f"{learning.window} over {place}")
     if not told:
         told.append("–")
-    doubt = ", in doubt: see below" if result.doubts else ""
+    doubt = ", in doubt: see below" if result.doubts or learning.below else ""
     return f"λ̂ = (E ℓ − ℓ_min)/T = {', '.join(told)}{doubt}; a regular model has (q − m)/2 = {learning.regular:g}"
 
 
 def _minimum(learning: LearningCoefficient) -> str:
     lowest = learning.lowest
+    ends = f" and {lowest.ends} ends of chains" if lowest.ends else ""
     return (
-        f"ℓ_min = {lowest.loss:.4g} to {lowest.tolerance:.1g}, by L-BFGS from {lowest.starts} starts "
-        f"(lowest draw {learning.seen:.4g})"
+        f"ℓ_min = {lowest.loss:.4g} to {lowest.tolerance:.1g}, by L-BFGS from {lowest.starts} starts"
+        f"{ends} (lowest draw {learning.seen:.4g})"
     )
 
 

@@ -92,7 +92,10 @@ def steps_taken(result: Result) -> str:
     run, increments = result.run, result.plan.config.increments
     driven = "" if increments is None else f" on {increments} increments"
     step = wording_of(result.details).step
-    return f"{run.chains} chains × {run.steps} steps of {step} = {run.step_size:.4g}{driven} (time {run.time:.4g})"
+    where = ", where they are judged" if "lr" in result.plan.config.schedules else ""
+    return (
+        f"{run.chains} chains × {run.steps} steps of {step} = {run.step_size:.4g}{where}{driven} (time {run.time:.4g})"
+    )
 
 
 def run_again(result: Result) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from langevin_ib.laws.candidates import Candidate, KnownLaw, LawAbout, Masses
 from langevin_ib.laws.family import Reduction
 from langevin_ib.runs.coverage import coverage_doubts
 from langevin_ib.runs.doubts import by_cause, contradictions, convergence_doubts, health_doubts, joint_doubts
+from langevin_ib.runs.lowest import lower_at
 from langevin_ib.runs.plan import Plan
 from langevin_ib.runs.process import Check, Draws, Prepared
 from langevin_ib.runs.result import (
@@ -54,6 +55,7 @@ log = logging.getLogger(__name__)
 SLICE_POINTS = 64
 DRIFT_STRETCHES = 5  # octaves of time, of a run without confinement, of which the summary tells
 JOINT_DRAWS = 8
+PLACES = 20_001  # steps at which a learning rate that changes is looked up
 
 ScalarLaws = dict[str, LawResult]
 
@@ -143,6 +145,7 @@ def _learning(prepared: Prepared, draws: Draws) -> LearningCoefficient | Absent 
     except ModelError as error:
         return Absent("λ̂", str(error))
     reduction = prepared.plan.reduction
+    lowest = lower_at(reduction.model, lowest, draws.main.ends)
     return learning_coefficient(
         draws.main,
         lowest,
@@ -452,6 +455,14 @@ def scalar_moments(sample: Sample, scalar: str) -> ScalarMoments:
     return ScalarMoments(*mean, *mean_square)
 
 
+def _time(plan: Plan, draws: Draws) -> float:
+    """h times the steps; where η changes, Σ η_n by its mean over at most `PLACES` steps."""
+    steps, rate = plan.schedule.steps, plan.config.schedules.get("lr")
+    if rate is None:
+        return draws.step_size * steps
+    return steps * float(np.mean([rate.at(n) for n in np.unique(np.linspace(0, steps - 1, PLACES).round())]))
+
+
 def _run_info(plan: Plan, draws: Draws) -> RunInfo:
     chains, steps = plan.config.chains, plan.schedule.steps
     return RunInfo(
@@ -459,7 +470,7 @@ def _run_info(plan: Plan, draws: Draws) -> RunInfo:
         steps=steps,
         draws=draws.main.draws,
         step_size=draws.step_size,
-        time=draws.step_size * steps,
+        time=_time(plan, draws),
         threads=draws.main.engine.threads,
         wall_s=round(draws.wall_s, 3),
         chain_steps_per_s=round(chains * steps / draws.wall_s),

@@ -1,10 +1,13 @@
-"""The lowest loss of a model, by L-BFGS in float64 from its starts: what λ̂ is measured from.
+"""The lowest loss of a model, by L-BFGS in float64: what λ̂ is measured from.
 
-Nothing of the run's draws goes into it. Its tolerance is what the last quadratic model of the optimiser says that the
-loss has left to fall, ½ gᵀH⁻¹g, at the best point, and the rounding of the loss there.
+From starts of the model before the draws, and behind them from where a few chains ended, as these may have found a
+basin to which no start leads; beyond that nothing of the draws goes into it. The tolerance is what the last quadratic
+model of the optimiser says that the loss has left to fall, ½ gᵀH⁻¹g, at the best point, and the rounding there.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -22,10 +25,65 @@ ITERATIONS = 2000
 ROUGH, FINE = 1e-8, 1e-15  # of the loss, from all starts and from the best end
 NOWHERE = 1e30  # stands for a loss that is not finite
 EPS = float(np.finfo(np.float64).eps)
+STRETCH, FALL = (
+    2.0,
+    0.5,
+)  # a loss that falls to less than this share of itself at so many times the parameters has no end
+
+
+class _Descent:
+    """L-BFGS on the loss of a model, in float64."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+
+        def first():
+            return jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), model.init(jax.random.key(0)))
+
+        self.flat, self.unravel = ravel_pytree(jax.jit(first, compiler_options=FAST)())
+        self._both = jax.jit(jax.value_and_grad(lambda x: model.loss(self.unravel(x))), compiler_options=FAST)
+
+    @property
+    def count(self) -> int:
+        """From how many points."""
+        return STARTS if self.flat.size <= LARGE else FEW
+
+    def starts(self) -> np.ndarray:
+        """Of the model."""
+
+        def start(key):
+            return ravel_pytree(jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), self.model.init(key)))[0]
+
+        return np.asarray(jax.jit(lambda: jax.lax.map(start, jax.random.split(jax.random.key(1), self.count)))())
+
+    def lowest(self, points: np.ndarray) -> tuple[Lowest, Params]:
+        """The lowest end from these points, and where it is.
+
+        Raises:
+            ModelError: at none of them loss and gradient are finite.
+        """
+        best = min((self._descend(x, ROUGH) for x in points), key=lambda end: end.fun)
+        if not best.fun < NOWHERE:
+            raise ModelError(f"model {self.model.name}: its loss is finite, with its gradient, at none of its starts")
+        best = self._descend(best.x, FINE)
+        _, gradient = self._on_host(best.x)
+        left = 0.5 * float(gradient @ best.hess_inv.dot(gradient))
+        endless = 0.0 <= self._on_host(STRETCH * best.x)[0] < FALL * best.fun
+        tolerance = max(left, 0.0) + EPS * abs(float(best.fun))
+        return Lowest(float(best.fun), tolerance, len(points), endless=endless), self.unravel(best.x)
+
+    def _descend(self, x: np.ndarray, accuracy: float):
+        options = {"maxiter": ITERATIONS, "maxfun": 2 * ITERATIONS, "ftol": accuracy, "gtol": accuracy}
+        return scipy.optimize.minimize(self._on_host, x, jac=True, method="L-BFGS-B", options=options)  # pyright: ignore
+
+    def _on_host(self, x: np.ndarray) -> tuple[float, np.ndarray]:
+        value, gradient = self._both(x)
+        finite = bool(np.isfinite(value)) and bool(np.isfinite(gradient).all())
+        return (float(value), np.asarray(gradient)) if finite else (NOWHERE, np.zeros_like(x))
 
 
 def lowest_loss(model: Model) -> tuple[Lowest, Params]:
-    """ℓ_min, and where.
+    """ℓ_min from the model's starts, and where.
 
     Raises:
         ModelError: at none of the starts loss and gradient are finite.
@@ -36,32 +94,21 @@ def lowest_loss(model: Model) -> tuple[Lowest, Params]:
     (True, 8)
     """
     with jax.enable_x64(True):
+        descent = _Descent(model)
+        return descent.lowest(descent.starts())
 
-        def start(key):
-            return ravel_pytree(jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), model.init(key)))[0]
 
-        def first():
-            return jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), model.init(jax.random.key(0)))
-
-        flat, unravel = ravel_pytree(jax.jit(first, compiler_options=FAST)())
-        value_and_gradient = jax.jit(jax.value_and_grad(lambda x: model.loss(unravel(x))), compiler_options=FAST)
-
-        def on_host(x: np.ndarray) -> tuple[float, np.ndarray]:
-            value, gradient = value_and_gradient(x)
-            finite = bool(np.isfinite(value)) and bool(np.isfinite(gradient).all())
-            return (float(value), np.asarray(gradient)) if finite else (NOWHERE, np.zeros_like(x))
-
-        count = STARTS if flat.size <= LARGE else FEW
-        starts = np.asarray(jax.jit(lambda: jax.lax.map(start, jax.random.split(jax.random.key(1), count)))())
-
-        def descend(x: np.ndarray, accuracy: float):
-            options = {"maxiter": ITERATIONS, "maxfun": 2 * ITERATIONS, "ftol": accuracy, "gtol": accuracy}
-            return scipy.optimize.minimize(on_host, x, jac=True, method="L-BFGS-B", options=options)  # pyright: ignore
-
-        best = min((descend(x, ROUGH) for x in starts), key=lambda end: end.fun)
-        if not best.fun < NOWHERE:
-            raise ModelError(f"model {model.name}: its loss is finite, with its gradient, at none of its starts")
-        best = descend(best.x, FINE)
-        _, gradient = on_host(best.x)
-        left = 0.5 * float(gradient @ best.hess_inv.dot(gradient))
-        return Lowest(float(best.fun), max(left, 0.0) + EPS * abs(float(best.fun)), count), unravel(best.x)
+def lower_at(model: Model, found: Lowest, ends: Any) -> Lowest:
+    """ℓ_min once some of the places where chains ended, a leading axis in each leaf, have come down too."""
+    with jax.enable_x64(True):
+        descent = _Descent(model)
+        chains = len(jax.tree.leaves(ends)[0])
+        places = np.unique(np.linspace(0, chains - 1, descent.count).astype(int))
+        flat = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64)[places], ends)
+        points = np.stack([ravel_pytree(jax.tree.map(lambda leaf, i=i: leaf[i], flat))[0] for i in range(len(places))])
+        try:
+            again, _ = descent.lowest(points)
+        except ModelError:  # none of them is finite: the run says so elsewhere
+            return found
+    best = again if again.loss < found.loss else found
+    return best._replace(starts=found.starts, ends=len(places), endless=found.endless or again.endless)

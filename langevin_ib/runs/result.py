@@ -797,6 +797,7 @@ def learning_dict(learning: LearningCoefficient | Absent | None) -> JsonObject |
         "loss_min": lowest.loss,
         "loss_min_tolerance": lowest.tolerance,
         "starts": lowest.starts,
+        "ends": lowest.ends,
         "lowest_seen": learning.seen,
         "below": learning.below,
         "step_change": plain(learning.step_change),

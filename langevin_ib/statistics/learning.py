@@ -40,11 +40,15 @@ class Lowest(NamedTuple):
         loss: ℓ_min.
         tolerance: how much lower its last steps say that the loss may come still.
         starts: of the model, that it came down from.
+        ends: of chains, that it came down from too.
+        endless: whether the loss goes on falling on the ray to the place, so that it has no minimum.
     """
 
     loss: float
     tolerance: float
     starts: int
+    ends: int = 0
+    endless: bool = False
 
 
 @dataclass(frozen=True)
@@ -110,6 +114,8 @@ def learning_coefficient(
     whole = sample.whole
     if whole.loss is None or whole.lowest is None or whole.counted.loss is None:
         return Absent("λ̂", "ℓ was not summed over the draws")
+    if lowest.endless:
+        return Absent("λ̂", "ℓ has no minimum: from the lowest place that was found it falls along a ray, for ever")
     floor = lowest.loss / temperature
     all_draws = Absent("λ̂", improper) if improper else _above(mean_of(whole.loss), floor)
     counted = whole.counted.loss
