@@ -98,6 +98,10 @@ def loss_named(name: str, threshold: float = HUBER, *, outputs: int = 1) -> Loss
     if not (attribute.isidentifier() and all(part.isidentifier() for part in module.split("."))):
         one = "" if outputs > 1 or name not in LOSSES else " (the model has one output)"
         raise ConfigError("loss", f"one of {', '.join(known)}, or module:function", f"{name}{one}")
+    if module.endswith(".py"):
+        raise ConfigError(
+            "loss", "module:function", f"{name}; of that file it is {module.removesuffix('.py')}:{attribute}"
+        )
     try:
         with current_directory():
             function = getattr(importlib.import_module(module), attribute, None)

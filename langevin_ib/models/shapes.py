@@ -65,6 +65,8 @@ class _Fields:
         self.model = model
 
     def refuse(self, field: str, wanted: str, got: str) -> ModelError:
+        if not self.model.charted and field == "invariants":
+            field = "scalars"  # as `measure_only` takes them
         return ModelError(f"model {self.model.name}: {field} must {wanted}, got {got}")
 
     def kinds(self) -> None:

@@ -95,6 +95,8 @@ def findings(result: Result) -> tuple[Line, ...]:
     if laws:
         lines.append(Line(_verdict_line(laws, config.margin)))
     lines += _group_lines(result)
+    if config.from_run is not None:
+        lines.append(Line(f"the chains began where those of {config.from_run} ended"))
     lines += wording.own(result) + tuple(schedule_lines(result.schedule))
     lines += learning_lines(result)
     lines += _identity_lines(result)

@@ -27,6 +27,7 @@ DIRECTIONS = 8  # along which the mean is held against ∇L
 SIGMAS = 6.0
 ROUNDING = 1e-9
 CORE = 0.99  # share of the draws that stands for a noise without a variance where a plan needs its size
+FROZEN = 1e-6  # error of a mean over itself, below which the draws are one
 SILENT = 1e-9  # size of the noise over that at a start, below which there is none
 
 
@@ -191,6 +192,8 @@ def _check_mean(noise: Noise, along: Float[np.ndarray, "batch draw d"], loss: An
             f"{noise.kind}: along a direction, at a point, the mean of ĝ − ∇L over {len(flat)} draws is "
             f"{mean[i]:.4g} ± {error[i]:.1g}"
         )
+        if error[i] <= FROZEN * np.abs(mean[i]):
+            got += ": it does not vary with the key (NumPy's random numbers are drawn once, when it is traced)"
         raise ConfigError("noise", "a function whose mean over keys is the gradient of the loss", got)
 
 
