@@ -5,7 +5,8 @@ import tempfile
 import jax
 import pytest
 
-collect_ignore = ["plugin"]  # a package that only `test_plugin.py` puts on the path
+# A package that only `test_plugin.py` puts on the path; a script of the book that needs PyTorch.
+collect_ignore = ["plugin", "sgld_torch.py"]
 
 jax.config.update("jax_num_cpu_devices", 2)
 

@@ -184,7 +184,7 @@ def test_a_path_that_is_no_file_is_one_line(answer, path, got):
         (["--beta", "1e12"], "--beta must be such that T = sigma²/beta lies in [1e-8, 1e8], got 1e+12 with sigma 1\n"),
         (["--sigma", "1e9"], "--sigma must be such that T = sigma²/beta lies in [1e-8, 1e8], got 1e+09 with beta 10\n"),
         (["--sampler", "sgd", "--replacement", "no"], "--replacement must be yes with noise label, got no\n"),
-        (["--step-size", "1e-3", "--thin", "1000", "--steps", "9000"], "--steps must be at least burn_in + 10 thin"),
+        (["--step-size", "1e-3", "--thin", "1000", "--steps", "9000"], "--steps must be at least --burn-in + 10 thin"),
         (["--sampler", "sgd", "--model", "bad_models:good"],
          "says nothing of its examples (its field training), got label (a default)\n"),
     ],

@@ -32,7 +32,7 @@ BAD = {
     "too few chains": (["--chains", "8"], "--chains must be a whole number from 16"),
     "zero steps": (["--steps", "0"], "--steps must be a whole number from 10"),
     "burn-in above steps": (["--steps", "100", "--burn-in", "100"], "--burn-in must be below steps (100), got 100"),
-    "nothing left to record": (["--steps", "100", "--thin", "50"], "--steps must be at least burn_in"),
+    "nothing left to record": (["--steps", "100", "--thin", "50"], "--steps must be at least --burn-in"),
     "window upside down": (["--window", "2", "1"], "--window must be two finite numbers LO < HI (or auto), got 2 1"),
     "window of one number": (["--window", "1"], "--window must be two finite numbers"),
     "window over the singular point": (["--window", "-1", "1"], "--window must be inside one branch of z"),

@@ -87,6 +87,8 @@ def check_parses(command: str, monkeypatch) -> None:
             main()
         return
     if module == "langevin_ib.sim":
+        for name in re.findall(r"--data (\S+)", command):
+            Path(name).touch()  # a block that is long makes it; here it is not read
         monkeypatch.setattr(run_command, "execute", stop)
         monkeypatch.setattr(run_command, "_longer", lambda config, *_: (config, None))  # there is no run to go on with
     else:

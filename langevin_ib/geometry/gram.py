@@ -152,7 +152,7 @@ def orbit_curvatures(model: Model, potential, params: Params) -> Float[Array, " 
 
     >>> from langevin_ib.models import uv
     >>> decay = lambda p: 0.1 * jnp.sum(p**2) / 2
-    >>> float(orbit_curvatures(uv(), decay, jnp.array([1.0, 1.0]))[0].round(6))
+    >>> round(float(orbit_curvatures(uv(), decay, jnp.array([1.0, 1.0]))[0]), 6)
     0.2
     """
     zero = jnp.zeros(model.group_dim, ravel_pytree(params)[0].dtype)

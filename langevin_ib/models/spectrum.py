@@ -20,8 +20,8 @@ from langevin_ib.models.pair import asinh_ratio, sinh_ratio
 NEWTON_STEPS = 8  # enough for singular values in the ratio 1e5
 
 
-def singular_values(left: Float[Array, "r n"], right: Float[Array, "r p"]) -> Float[Array, " r"]:
-    """Singular values, in descending order, of Σ_j left_j right_jᵀ, r ≤ min(n, p); for r = 2 in closed form.
+def singular_values(left: Float[Array, "r n"], right: Float[Array, "r p"]) -> Float[Array, " k"]:
+    """Singular values, in descending order, of Σ_j left_j right_jᵀ, min(r, n, p) of them; for r = 2 in closed form.
 
     With L and R reduced to triangles, σ₁ ± σ₂ of the 2×2 matrix C that is left are |(c₁₁ ± c₂₂, c₁₂ ∓ c₂₁)|: no
     difference of large numbers, so exact to rounding also where columns are parallel or values equal. Differentiable

@@ -271,10 +271,10 @@ def resolve_descent(config: RunConfig, stage: Callable[[str], Stage]) -> Resolve
     size = float(jnp.sqrt(sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(point))))
     # The stationary width √(η tr Σ/Λ): however short a step is, and its kick with it.
     noisy = descent.lr * meter.trace > float(rates.max()) * (NOISELESS * size) ** 2
+    schedule_config, schedule, balanced = _build_schedule(config, descent, decay if noisy else 0.0, rates, noisy)
     if noisy:
         largest = max(float(jnp.max(jnp.abs(leaf))) for leaf in jax.tree.leaves(point))
         check_kick(config, float(config.lr or 0) * meter.trace**0.5, largest)
-    schedule_config, schedule, balanced = _build_schedule(config, descent, decay if noisy else 0.0, rates, noisy)
 
     family, windows, doubts, independent = None, {}, [], {}
     tail = measured.tail
