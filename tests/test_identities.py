@@ -19,8 +19,8 @@ from langevin_ib.dynamics.kernels import leimkuhler_matthews as lm
 from langevin_ib.dynamics.noise import Noise
 from langevin_ib.ensemble.accumulators import GapDraw, telescoped_gaps
 from langevin_ib.models import build_model, uv
-from langevin_ib.runs.identities import Words, _functions
 from langevin_ib.runs import descent_chains as descent
+from langevin_ib.runs.identities import Words, _functions
 from langevin_ib.statistics.identities import (
     LEVEL,
     About,
