@@ -174,7 +174,7 @@ def test_a_path_that_is_no_file_is_one_line(answer, path, got):
 
 @pytest.mark.full(
     only=[
-        "argv3---steps must be at least burn_in + 10 thin",
+        "argv3---steps must be at least --burn-in + 10 thin",
         "argv4-says nothing of its examples (its field training), got label (a default)\\n",
     ]
 )
