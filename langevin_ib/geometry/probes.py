@@ -216,20 +216,24 @@ def _compiled_evaluator(same: _ByIdentity) -> Evaluator:
     def probe_at(theta, move, turn):
         moved = _acted(act, move, theta)
         balanced = _slice_at(chart, chart.of(unravel(theta)))
-        places, compact = [theta, balanced.point, moved.moved], None
-        if model.compact_act is not None:
-            jacobian = jax.jacfwd(lambda point: act_compact(turn, point))(theta)
-            turned = _acted(act_compact, turn, theta, balanced.point)
-            places += [turned.moved, turned.other]
+        turned = None if model.compact_act is None else _acted(act_compact, turn, theta, balanced.point)
+        places = [theta, balanced.point, moved.moved]
         # Loops, so that each function is compiled once for all the places.
         values, values_on_slice, values_moved, *values_turned = _each(
-            lambda place: _values_at(chart, unravel(place)), places
+            lambda place: _values_at(chart, unravel(place)),
+            places if turned is None else [*places, turned.moved, turned.other],
         )
         geometry, geometry_on_slice = _each(lambda place: _geometry_at(model, unravel(place)), places[:2])
-        if model.compact_act is not None:
-            charge = values_turned[1].charge
+        compact = None
+        if turned is not None:
+            jacobian = jax.jacfwd(lambda point: act_compact(turn, point))(theta)
             compact = Compact(
-                values_turned[0], charge, jacobian.T @ jacobian, turned.unmoved, turned.moved, turned.composed
+                values=values_turned[0],
+                charge_of_section=values_turned[1].charge,
+                pullback_metric=jacobian.T @ jacobian,
+                unmoved=turned.unmoved,
+                moved=turned.moved,
+                composed=turned.composed,
             )
         return Probe(
             point=theta,
