@@ -120,9 +120,9 @@ def log_orbit_jacobian(chart: Chart, t: Float[Array, " m"], x: Float[Array, " k"
 def largest_curvature(potential, params: Params) -> Float[Array, ""]:
     """Largest absolute eigenvalue of the Hessian of `potential` at θ: what limits an explicit step.
 
-    Of more than 100 parameters by products of the Hessian with vectors, which come from below: short by 1e-10 at most at
-    24 points each of a ReLU network, a Hadamard model and attention (`tests/test_larger_groups.py`), by 2e-3 of a random
-    matrix of 3000, whose largest eigenvalues lie close.
+    Of more than 100 parameters by products of the Hessian with vectors, which come from below: short by 1e-10 at most
+    at 24 points each of a ReLU network, a Hadamard model and attention (`tests/test_larger_groups.py`), by 2e-3 of a
+    random matrix of 3000, whose largest eigenvalues lie close.
     """
     flat, unravel = ravel_pytree(params)
     if flat.size > DENSE:
