@@ -11,10 +11,11 @@ collect_ignore = ["plugin", "sgld_torch.py"]
 jax.config.update("jax_num_cpu_devices", 2)
 
 # Most of a small run's time is compilation. A program that this process has compiled before comes from its file, the
-# same to the last bit. One folder for each process, for JAX does not lock the files that it writes.
+# same to the last bit; the smallest too, of which a run has a hundred. One folder for each process, for JAX does not
+# lock the files that it writes.
 COMPILED = tempfile.TemporaryDirectory(prefix="langevin_ib_compiled_")
 jax.config.update("jax_compilation_cache_dir", COMPILED.name)
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
 def pytest_unconfigure():
