@@ -39,6 +39,18 @@ def test_a_c_whose_interval_leaves_out_that_of_the_law_that_agrees_is_told_and_i
     assert remarks(1.14, 1.04, 1.24, verdicts=undecided, doubts=doubts) == []
 
 
+def test_of_a_law_that_is_a_limit_it_is_said_that_these_settings_may_be_off_it():
+    base = small_result()
+    seen = base.invariants["z"]
+    exact = seen.laws["exact"]
+    limit = dataclasses.replace(exact, about=exact.about._replace(role="limit"))
+    invariants = {"z": dataclasses.replace(seen, laws=seen.laws | {"exact": limit})}
+    (line,) = remarks(1.14, 1.04, 1.24, verdicts=AGREES, invariants=invariants)
+    assert "it is the law of a limit, from which these settings may be some way off; of runs that obey it" in line
+    (line,) = remarks(1.14, 1.04, 1.24, verdicts=AGREES)
+    assert "limit" not in line
+
+
 def test_of_several_laws_that_agree_each_may_explain_c():
     base = small_result()
     seen = base.invariants["z"]

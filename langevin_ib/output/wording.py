@@ -67,10 +67,10 @@ def _outside(result: Result, c: Coefficient) -> list[str]:
         return []
     nearest = min(agreeing, key=lambda name: abs(agreeing[name] - c.c))
     which = "which agrees" if count == 1 else "the nearest of those that agree"
-    return [
-        f"the interval leaves out {agreeing[nearest]:z.3f}, the c of the law {nearest}, {which}: of runs that obey it "
-        "exactly one in 20 does so by chance, and runs with other seeds tell"
-    ]
+    by_chance = "of runs that obey it exactly one in 20 does so by chance, and runs with other seeds tell"
+    if laws[nearest].about.role == "limit":
+        by_chance = f"it is the law of a limit, from which these settings may be some way off; {by_chance}"
+    return [f"the interval leaves out {agreeing[nearest]:z.3f}, the c of the law {nearest}, {which}: {by_chance}"]
 
 
 def thermal_caption(result: Result, sample: str) -> str:
