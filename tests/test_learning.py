@@ -17,6 +17,7 @@ from langevin_ib.models import data_training, measure_only, uv
 from langevin_ib.output.learning import learning_lines
 from langevin_ib.output.report import findings
 from langevin_ib.runs.lowest import lower_at, lowest_loss
+from langevin_ib.runs.plan import build_reduction
 from langevin_ib.stages import Engine, Stillness
 from langevin_ib.statistics.learning import LearningCoefficient, Lowest, Measured, learning_coefficient
 from langevin_ib.statistics.records import Absent
@@ -156,6 +157,40 @@ def test_the_line_of_a_run():
         "+0.01 ± 0.03"
     )
     assert not [line for line in findings(small_result(learning=None)) if "λ̂" in line.text]
+
+
+@pytest.mark.parametrize(
+    ("settings", "formula"),
+    [
+        ({"confine": "weight-decay"}, "λ|θ|²/2, λ = 0.3"),
+        ({"confine": "extra_kinds:TILTED"}, "|θ|⁴/4"),
+        ({"confine": "extra_kinds:QUARTIC"}, None),  # vanishes on the slice, as `stiff` does
+        ({"confine": "stiff"}, None),
+    ],
+)
+def test_a_confinement_that_moves_the_minimum_is_told_by_what_laws_keep_of_it(settings, formula):
+    plain = small_result()
+    config = RunConfig(chains=64, **settings)
+    plan = dataclasses.replace(plain.plan, config=config, reduction=build_reduction(config))
+    told = [line.text for line in learning_lines(dataclasses.replace(plain, plan=plan))]
+    lines = [text for text in told if "no learning coefficient" in text]
+    assert lines == ([] if formula is None else [
+        f"with C = {formula}, chains are where ℓ + C is least, and λ̂ has the height of ℓ above ℓ_min there, over T, in "
+        "it: no learning coefficient unless C goes down with T"
+    ])  # fmt: skip
+
+
+def test_the_line_of_a_loss_without_an_end():
+    """Of separable data, say, as the draws and the ray are told; with an end, the control, there is a number."""
+    sample, lines = a_sample([1.0, 2.0], 0.5), {}
+    for endless in (True, False):
+        lowest = Lowest(0.0, 0.0, 8, endless=endless)
+        learning = learning_coefficient(sample, lowest, temperature=0.1, dimensions=(2, 1))
+        lines[endless] = [line.text for line in learning_lines(small_result(learning=learning))]
+    assert lines[True] == [
+        "no λ̂: ℓ has no minimum: from the lowest place that was found it falls along a ray, for ever"
+    ]
+    assert lines[False][0].startswith("λ̂ = (E ℓ − ℓ_min)/T = 1.5 ± 0.5 over the draws")
 
 
 def test_the_lowest_loss_and_what_is_left():

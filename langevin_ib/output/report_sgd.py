@@ -16,7 +16,7 @@ FREE = "fitted"  # the fitted law of which c is free too
 FOURTH = 4
 SEEN = 1e-3  # share of a law below 1e-6 that is said
 OWN = "sgd"  # law (S)
-STARTS = {"own": "the model's own starts", "slice": "starts on the slice", "earlier": "starts where another run ended"}
+STARTS = {"own": "the model's own starts", "slice": "starts on the slice"}  # of `--from RUN`: `report.findings`
 LEADING = "(S) is the leading order in η"
 GOOD_TO = 2.0  # factor that an estimate to leading order in η may be off
 
@@ -118,22 +118,22 @@ def _charge(details: SgdDetails) -> str:
         return "χ of the draws is not known"
     if details.start == "given":
         return f"rms χ in units of the pairs' size: {charge.start:.3g} in the first draws, {charge.draws:.2g} over all"
-    start = STARTS[details.start]
+    parts = [STARTS[details.start]] if details.start in STARTS else []
     if details.noisy and details.across:
         balance = details.balance
         slowest = "" if balance is None or len(balance) == 1 else " at its slowest"
         if details.decay > 0:
-            start += f"; χ decays at {details.decay:.4g} per unit of t = nη{slowest}, predicted near the slice"
+            parts.append(f"χ decays at {details.decay:.4g} per unit of t = nη{slowest}, predicted near the slice")
         elif not details.metered:
-            start += "; there is no Σ, by which a rate of χ would be predicted"
+            parts.append("there is no Σ, by which a rate of χ would be predicted")
         else:
             own = "" if balance is None else ", but to a balance of its own"
-            start += f"; the noise does not take χ to zero here{own}"
+            parts.append(f"the noise does not take χ to zero here{own}")
     change = "" if charge.change is None else f"; median |χ(end) − χ(start)|/|χ(start)| {charge.change:.2g}"
-    return (
-        f"{start}; rms χ in units of the pairs' size: {charge.start:.3g} at the start, "
-        f"{charge.draws:.2g} over the draws{change}"
+    parts.append(
+        f"rms χ in units of the pairs' size: {charge.start:.3g} at the start, {charge.draws:.2g} over the draws{change}"
     )
+    return "; ".join(parts)
 
 
 def _exact(name: str, about: AboutMap) -> str:

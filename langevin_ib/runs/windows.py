@@ -23,7 +23,6 @@ from jaxtyping import Float
 
 from langevin_ib.background import FAST
 from langevin_ib.config.run import AUTO, RunConfig
-from langevin_ib.dynamics.confinement import no_energy
 from langevin_ib.errors import ConfigError, LawError, ModelError
 from langevin_ib.laws.base import on_host
 from langevin_ib.laws.family import Reduction
@@ -161,7 +160,7 @@ def cut_windows(config: RunConfig, reduction: Reduction, lowest: Minimum) -> dic
         raise ConfigError(
             "options", "such that the reduced loss has one smooth minimum, off the ends of the branches (it is flat "
             f"there or has a kink, at {where}, so no window follows from it)"
-            + (", or confine weight-decay" if reduction.confinement.reduced is no_energy else ""),
+            + (", or confine weight-decay" if not reduction.confinement.moves_minimum else ""),
             config.model_options(),
         )  # fmt: skip
     # As far out as the windows reach, to either side along each axis of the expansion.
