@@ -16,7 +16,7 @@ from langevin_ib.errors import ModelError
 from langevin_ib.models import data_training, measure_only, uv
 from langevin_ib.output.learning import learning_lines
 from langevin_ib.output.report import findings
-from langevin_ib.runs.lowest import lower_at, lowest_loss
+from langevin_ib.runs.lowest import LossDescent, loss_descent, lowest_loss
 from langevin_ib.runs.plan import build_reduction
 from langevin_ib.stages import Engine, Stillness
 from langevin_ib.statistics.learning import LearningCoefficient, Lowest, Measured, learning_coefficient
@@ -214,12 +214,31 @@ def wells():
 
 def test_a_lower_basin_is_found_from_where_chains_ended():
     """Of nine chains one has left for the lower well; without it, the control, it is not found."""
-    found, _ = lowest_loss(wells())
+    descent = LossDescent(wells())
+    found, _ = descent.from_starts()
     ends = np.tile([0.9, 0.0], (8, 1))
-    same, lower = lower_at(wells(), found, ends), lower_at(wells(), found, np.vstack([ends, [-1.0, 0.3]]))
+    same, lower = descent.from_ends(found, ends), descent.from_ends(found, np.vstack([ends, [-1.0, 0.3]]))
     assert same.loss == pytest.approx(found.loss, abs=1e-12)
     assert lower.loss == pytest.approx(-0.21123457694, abs=1e-9)
     assert lower.ends == 8
+
+
+def test_starts_and_ends_come_down_by_one_compiled_program():
+    """The loss is traced for the first of them alone; for a model that is another record, the control, again."""
+    traced = []
+
+    def loss(p):
+        traced.append(p)
+        return uv().loss(p)
+
+    reduction = build_reduction(RunConfig(model=lambda: dataclasses.replace(uv(), loss=loss)))
+    traced.clear()
+    found, _ = loss_descent(reduction).from_starts()
+    first = len(traced)
+    loss_descent(reduction.on_slab(0.1)).from_ends(found, np.ones((16, 2)))
+    assert len(traced) == first > 0
+    LossDescent(reduction.model).from_ends(found, np.ones((16, 2)))
+    assert len(traced) > first
 
 
 def test_a_loss_that_falls_for_ever_has_no_coefficient():

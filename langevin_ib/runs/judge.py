@@ -16,7 +16,7 @@ from langevin_ib.laws.candidates import Candidate, KnownLaw, LawAbout, Masses
 from langevin_ib.laws.family import Reduction
 from langevin_ib.runs.coverage import coverage_doubts
 from langevin_ib.runs.doubts import by_cause, contradictions, convergence_doubts, health_doubts, joint_doubts
-from langevin_ib.runs.lowest import lower_at
+from langevin_ib.runs.lowest import loss_descent
 from langevin_ib.runs.plan import Plan
 from langevin_ib.runs.process import Check, Draws, Prepared
 from langevin_ib.runs.result import (
@@ -145,7 +145,7 @@ def _learning(prepared: Prepared, draws: Draws) -> LearningCoefficient | Absent 
     except ModelError as error:
         return Absent("λ̂", str(error))
     reduction = prepared.plan.reduction
-    lowest = lower_at(reduction.model, lowest, draws.main.ends)
+    lowest = loss_descent(reduction).from_ends(lowest, draws.main.ends)
     return learning_coefficient(
         draws.main,
         lowest,

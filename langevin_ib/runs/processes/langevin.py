@@ -26,7 +26,7 @@ from langevin_ib.laws.law import LawKind, law_kind, law_kinds, weighed_kinds
 from langevin_ib.runs import measure
 from langevin_ib.runs.ends import check_from
 from langevin_ib.runs.judge import say_alike
-from langevin_ib.runs.lowest import lowest_loss
+from langevin_ib.runs.lowest import loss_descent
 from langevin_ib.runs.measured import MeasuredDetails
 from langevin_ib.runs.plan import Plan, build_reduction, resolve, resolve_many, say_slice
 from langevin_ib.runs.predictions import Predictions, SampledPredictions, quadrature, sampled
@@ -105,7 +105,7 @@ def _compile_ahead(config: RunConfig, reduction: Reduction) -> None:
 
 
 def _prepared(plan: Plan, predictions: Predictions, **many: Any) -> Prepared:
-    lowest = Later(lambda: lowest_loss(plan.reduction.model)[0], now=False)
+    lowest = Later(lambda: loss_descent(plan.reduction).from_starts()[0], now=False)
     schedule, changing = _schedule_of(plan)
     say_judged(schedule)
     prepared = Prepared(
