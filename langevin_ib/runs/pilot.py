@@ -54,6 +54,11 @@ class Pilot(NamedTuple):
         """How many."""
         return len(self.scalars)
 
+    @property
+    def largest(self) -> float:
+        """The size of the largest parameter of an end."""
+        return max(float(np.max(np.abs(leaf))) for leaf in jax.tree.leaves(self.ends))
+
     def points(self, count: int) -> list[Params]:
         """Some of the ends, evenly spaced."""
         places = np.linspace(0, self.chains - 1, min(count, self.chains)).round().astype(int)

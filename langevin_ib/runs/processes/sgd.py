@@ -39,7 +39,7 @@ from langevin_ib.laws.sgd import Descent, OwnError
 from langevin_ib.models import Model, Params
 from langevin_ib.models.training import Training
 from langevin_ib.runs import measured_descent
-from langevin_ib.runs.descent_chains import descent_kernel, descent_starts
+from langevin_ib.runs.descent_chains import NOISELESS, default_share, descent_kernel, descent_starts
 from langevin_ib.runs.descent_laws import (
     OwnLaws,
     Windowed,
@@ -88,7 +88,6 @@ from langevin_ib.session import Session, key_of
 from langevin_ib.statistics.convergence import R_HAT_LIMIT
 from langevin_ib.statistics.records import Absent, Doubt, Meter, NoiseMeasured, Uncertain
 
-LR_SHARE = 0.01  # η Λ/(1 − μ)
 FLIPS = 0.1  # default rate of flipped labels
 STRENGTH = 2.8  # of the default label noise, for one example of weight one
 TAIL = 1e-3
@@ -100,7 +99,6 @@ MOST_STEPS = 10**7
 THIN_INTERVAL = 0.25
 OFF_SLICE = 0.05  # rms χ over |a|² + |b|² halved above which (S) is not yet the law to compare with
 NOISELESS_SPREAD = 0.01
-NOISELESS = 1e-5  # width of a law about the minimum, as a share of the parameters, below which there is no noise
 END, VANISHING = 1e-9, 1e-2  # |z| next to the end of a branch; |∇z| there over the largest that counts as none
 ORDERS = 4  # of the moments that the error of (S) takes
 SKEWED = 4.0  # standard errors of an estimated skewness within which it counts as none
@@ -468,10 +466,7 @@ def _settle_noise(config: RunConfig, reduction: Reduction, middle: np.ndarray) -
     if config.lr == AUTO:
         potential = reduction.confinement.potential(model)
         curvature = on_host(lambda x: geometry.largest_curvature(potential, reduction.chart.section(x)))(middle[None])
-        # With momentum the same η/(1 − μ), which is what (S) and the relaxation depend on; with stronger noise the
-        # same ηm², which alone (S) depends on.
-        share = LR_SHARE * (1.0 - float(config.momentum or 0)) / max(1.0, float(config.noise_scale or 1.0)) ** 2
-        config = config.replace(lr=rounded(share / float(curvature[0])))
+        config = config.replace(lr=rounded(default_share(config) / float(curvature[0])))
     return _settle_label_noise(config, model)
 
 
