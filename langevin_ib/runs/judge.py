@@ -11,6 +11,7 @@ import scipy
 
 from langevin_ib import geometry
 from langevin_ib.config.run import MIN_CHAINS
+from langevin_ib.dynamics.schedules import sum_of
 from langevin_ib.errors import ModelError
 from langevin_ib.laws.candidates import Candidate, KnownLaw, LawAbout, Masses
 from langevin_ib.laws.family import Reduction
@@ -55,7 +56,6 @@ log = logging.getLogger(__name__)
 SLICE_POINTS = 64
 DRIFT_STRETCHES = 5  # octaves of time, of a run without confinement, of which the summary tells
 JOINT_DRAWS = 8
-PLACES = 20_001  # steps at which a learning rate that changes is looked up
 
 ScalarLaws = dict[str, LawResult]
 
@@ -456,11 +456,9 @@ def scalar_moments(sample: Sample, scalar: str) -> ScalarMoments:
 
 
 def _time(plan: Plan, draws: Draws) -> float:
-    """h times the steps; where η changes, Σ η_n by its mean over at most `PLACES` steps."""
+    """h times the steps; where η changes, Σ η_n."""
     steps, rate = plan.schedule.steps, plan.config.schedules.get("lr")
-    if rate is None:
-        return draws.step_size * steps
-    return steps * float(np.mean([rate.at(n) for n in np.unique(np.linspace(0, steps - 1, PLACES).round())]))
+    return draws.step_size * steps if rate is None else sum_of(rate, steps)
 
 
 def _run_info(plan: Plan, draws: Draws) -> RunInfo:

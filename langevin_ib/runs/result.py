@@ -43,7 +43,7 @@ class RunInfo:
     Attributes:
         chains, steps, draws: numbers of chains, of steps of each, of draws of all.
         step_size: h, or η; None of draws of one's own.
-        time: h × steps.
+        time: h × steps, or Σ η_n.
         threads: that ran the chains.
         wall_s: seconds of sampling.
         chain_steps_per_s: chains × steps over them.
