@@ -175,8 +175,7 @@ def _gradient_of(
 
 
 def _label_shape(source: Source) -> tuple[int, ...]:
-    """Shape of what noise moves in a batch: of the labels of squares that of its predictions, to which they are
-    broadcast."""
+    """Shape of what noise moves in a batch."""
     x, y = _batch_like(source)
     prediction = jax.eval_shape(source.training.predict, source.like, x).shape
     loss = source.training.example_loss

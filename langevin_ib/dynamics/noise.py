@@ -308,12 +308,13 @@ class NoiseKind:
         draw: (source, key, chains) ↦ randomness of one step for all chains, leading axis the chain; None for none.
         init: (source, task) ↦ what a chain remembers at its start.
         cumulants: (noise, along) ↦ cumulants of e·ĝ, with label noise; None if they are not known, and with them the
-            error of law (S).
+            error of law (S). They are not known either without `outcomes`, where noise of labels is not normal.
         kicks: (noise, along, k) ↦ the distribution of e·ĝ, with label noise, as points and weights on the host
             (`kicks.Kicks`), the better the larger k; `along` has a leading axis of places. None if it is not known, and
             with it the law `map`.
-        outcomes: whether `kicks` knows labels whose noise is not normal, `along.chance` and `along.moves`, as that of
-            a loss which is no square; without it there is no law `map` of these.
+        outcomes: whether `kicks` and `cumulants` know labels whose noise is not normal, as that of a loss which is no
+            square: `along.chance` and `along.moves`, and `along.third` and `along.fourth`; without it there is neither
+            the law `map` nor the error of law (S) of these.
         dependence: noise ↦ why gradients of different steps are correlated, as the beginning of a sentence; None if
             they are independent.
         correlation: (noise, n) ↦ ρ_k, the correlation of gradients k = 1, 2, … steps apart; empty if there is none.
@@ -519,17 +520,26 @@ def cumulants(training: Training, noise: Noise, params: Params, direction: Float
         direction: e.
 
     Raises:
-        LawError: those of this noise are not known.
+        LawError: those of this noise are not known (`states_cumulants`).
     """
     known, m = noise.record.cumulants, noise.scale
     if noise.record.hook is not None and not noise.isotropized:
         stated = _hook_cumulants(training, noise.record.hook, params, direction)
         return Cumulants(m**2 * stated.second, m**3 * stated.third, m**4 * stated.fourth)
-    if known is None or noise.isotropized:
-        raise LawError(f"law sgd: the third and fourth cumulants of {noise.words} are not known")
+    if known is None or not states_cumulants(noise, training):
+        labels = "" if known is None or noise.isotropized else " where noise of labels is not normal (outcomes)"
+        raise LawError(f"law sgd: the third and fourth cumulants of {noise.words} are not known{labels}")
     each = _each(training, noise, params, None)
     stated = known(noise, _along(noise, each, direction))
     return stated if m == 1.0 else Cumulants(m**2 * stated.second, m**3 * stated.third, m**4 * stated.fourth)
+
+
+def states_cumulants(noise: Noise, training: Training | None) -> bool:
+    """Whether its kind states the cumulants of its steps, and knows the noise of their labels if that is not normal."""
+    kind = noise.record
+    if kind.cumulants is None or noise.isotropized:
+        return False
+    return kind.outcomes or noise.labels.silent or training is None or training.example_loss.squared
 
 
 def _hook_cumulants(training: Training, hook: Hook, params: Params, direction: Float[Array, " q"]) -> Cumulants:
@@ -648,10 +658,12 @@ def _each(training: Training, noise: Noise, params: Params, task: Task | None, n
     loss = training.example_loss
     if not loss.squared:
         shaped = jax.vmap(lambda x: output(flat, x))(examples[0])
-        jacobian = jax.vmap(jax.jacrev(lambda theta, x: jnp.ravel(output(theta, x))), in_axes=(None, 0))(
-            flat, examples[0]
-        )
-        slopes, spread = loss.slopes(shaped, examples[1]).reshape(outputs.shape), None
+        shape = loss.output_shape(shaped.shape[1:], examples[1].shape[1:])
+        shaped = jax.vmap(lambda f: jnp.broadcast_to(f, shape))(shaped)
+        jacobian = jax.vmap(
+            jax.jacrev(lambda theta, x: jnp.ravel(jnp.broadcast_to(output(theta, x), shape))), in_axes=(None, 0)
+        )(flat, examples[0])
+        slopes, spread = loss.slopes(shaped, examples[1]).reshape(len(shaped), -1), None
         if not noise.labels.silent:
             slopes, spread = label_spread(loss, noise.labels, shaped, examples[1])
         gradients = weight * jnp.einsum("io,ioq->iq", slopes, jacobian)

@@ -73,8 +73,10 @@ def descent_lines(result: Result, details: SgdDetails) -> tuple[Line, ...]:
         lines.append(_own_error(result, details))
     elif any(OWN in invariant.laws for invariant in result.invariants.values()):  # errors of all, or of none
         tail = details.measured.tail
+        config = result.plan.config
         why = "does not give its cumulants" if tail is None else "has no fourth moment, or no third"
-        lines.append(f"{LEADING}: its own error is not estimated, for the noise {result.plan.config.noise} {why}")
+        labels = " with this noise of labels" if tail is None and (config.label_noise or config.flip_rate) else ""
+        lines.append(f"{LEADING}: its own error is not estimated, for the noise {config.noise} {why}{labels}")
     if details.measured.errors is not None:
         lines += _estimate_error(result)
     return tuple(map(Line, lines))

@@ -27,7 +27,7 @@ from langevin_ib.config.run import AUTO, RunConfig
 from langevin_ib.dynamics.descent import check_covariance
 from langevin_ib.dynamics.kernels.euler_maruyama import euler_maruyama
 from langevin_ib.dynamics.meter import NoiseReport, measure
-from langevin_ib.dynamics.noise import Noise, gradient_noise, memory_factor
+from langevin_ib.dynamics.noise import Noise, gradient_noise, memory_factor, states_cumulants
 from langevin_ib.ensemble.records import Limit, Schedule, Stage, octaves
 from langevin_ib.ensemble.runner import run_ensemble
 from langevin_ib.errors import ConfigError, LawError
@@ -189,8 +189,8 @@ class AtMinimum(NamedTuple):
     @property
     def cumulants(self) -> bool:
         """Whether the second to fourth cumulants of the noise are known, or estimated and finite as draws have it."""
-        tail = self.measured.tail
-        return self.descent.noise.record.cumulants is not None if tail is None else tail.highest >= ORDERS
+        tail, descent = self.measured.tail, self.descent
+        return states_cumulants(descent.noise, descent.model.training) if tail is None else tail.highest >= ORDERS
 
 
 def decay_of(balance: ChargeBalance | None, momentum: float) -> float:
