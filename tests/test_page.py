@@ -21,7 +21,7 @@ from langevin_ib.output.law_table import law_rows
 from langevin_ib.output.page import page
 from langevin_ib.output.report import findings, run_report
 from langevin_ib.output.wording import TITLES, Wording, wording_of
-from langevin_ib.runs.result import ChargeSummary, SgdDetails
+from langevin_ib.runs.descent_details import ChargeSummary, SgdDetails
 from langevin_ib.statistics.records import Meter
 
 SCRIPT = '<script>alert("x")</script>'

@@ -29,7 +29,7 @@ from langevin_ib.output.extension import longer
 from langevin_ib.runs import scheduled
 from langevin_ib.runs.ends import ends_of
 from langevin_ib.runs.plan import build_reduction
-from langevin_ib.runs.result import ScheduleInfo
+from langevin_ib.runs.protocol import ScheduleInfo
 from langevin_ib.runs.run import process_of
 from langevin_ib.session import Session
 

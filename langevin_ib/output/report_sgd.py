@@ -6,7 +6,9 @@ import math
 from typing import TYPE_CHECKING
 
 from langevin_ib.output.blocks import Line
-from langevin_ib.runs.result import InvariantResult, Result, SgdDetails
+from langevin_ib.runs.descent_details import SgdDetails
+from langevin_ib.runs.result import Result
+from langevin_ib.runs.verdicts import InvariantResult
 
 if TYPE_CHECKING:
     from langevin_ib.laws.map import AboutMap

@@ -20,27 +20,23 @@ from langevin_ib.runs.doubts import by_cause, contradictions, convergence_doubts
 from langevin_ib.runs.lowest import loss_descent
 from langevin_ib.runs.plan import Plan
 from langevin_ib.runs.process import Check, Draws, Prepared
-from langevin_ib.runs.result import (
-    Details,
+from langevin_ib.runs.protocol import Elsewhere, ProtocolInfo, RunInfo, SliceDepartures
+from langevin_ib.runs.result import Details, Result
+from langevin_ib.runs.scheduled import with_moves
+from langevin_ib.runs.verdicts import (
     Difference,
     DriftStretch,
-    Elsewhere,
     Group,
     InvariantResult,
     Joint,
     LawResult,
     Mixing,
     Nearest,
-    ProtocolInfo,
     Reference,
-    Result,
-    RunInfo,
     ScalarMoments,
-    SliceDepartures,
     StepCheck,
     WindowShare,
 )
-from langevin_ib.runs.scheduled import with_moves
 from langevin_ib.session import STREAM
 from langevin_ib.statistics import compare, energy
 from langevin_ib.statistics.coefficient import Coefficient

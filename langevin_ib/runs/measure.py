@@ -31,7 +31,7 @@ from langevin_ib.runs.measured import MeasuredDetails, MeasuredPlan
 from langevin_ib.runs.pilot import Pilot, run_pilot, windows_of
 from langevin_ib.runs.plan import Plan, build_reduction, build_schedule
 from langevin_ib.runs.process import Draws, Prepared
-from langevin_ib.runs.result import ScheduleInfo
+from langevin_ib.runs.protocol import ScheduleInfo
 from langevin_ib.runs.scheduled import (
     check_schedules,
     cyclic_doubts,

@@ -31,8 +31,8 @@ from langevin_ib.runs.measured import MeasuredDetails
 from langevin_ib.runs.plan import Plan, build_reduction, resolve, resolve_many, say_slice
 from langevin_ib.runs.predictions import Predictions, SampledPredictions, quadrature, sampled
 from langevin_ib.runs.process import Check, Draws, Prepared, Process
+from langevin_ib.runs.protocol import ScheduleInfo
 from langevin_ib.runs.quotient import sample_mala, sample_nuts
-from langevin_ib.runs.result import LawReference, LawSampler, ScheduleInfo
 from langevin_ib.runs.sampling import Sampler, check_sample
 from langevin_ib.runs.scheduled import (
     check_schedules,
@@ -44,6 +44,7 @@ from langevin_ib.runs.scheduled import (
 )
 from langevin_ib.runs.separable import check_separable
 from langevin_ib.runs.steps import local_of, starts_of
+from langevin_ib.runs.verdicts import LawReference, LawSampler
 from langevin_ib.runs.windows import Window, cut_windows, given_window, is_given, lowest_point, minimum, quantile_window
 from langevin_ib.session import Session, key_of
 from langevin_ib.statistics import compare

@@ -40,6 +40,7 @@ from langevin_ib.models import Model, Params
 from langevin_ib.models.training import Training
 from langevin_ib.runs import measured_descent
 from langevin_ib.runs.descent_chains import NOISELESS, default_share, descent_kernel, descent_starts
+from langevin_ib.runs.descent_details import ChargeSummary, SgdDetails
 from langevin_ib.runs.descent_laws import (
     OwnLaws,
     Windowed,
@@ -59,8 +60,8 @@ from langevin_ib.runs.measured import MeasuredDetails
 from langevin_ib.runs.observe import build_observer, sample_of
 from langevin_ib.runs.plan import Plan, build_reduction, gradient_noise_of, say_slice
 from langevin_ib.runs.process import Draws, Prepared, Process
+from langevin_ib.runs.protocol import ScheduleInfo
 from langevin_ib.runs.quotient import sample_mala
-from langevin_ib.runs.result import ChargeSummary, ScheduleInfo, SgdDetails
 from langevin_ib.runs.sampling import RUNAWAY_STARTS, check_sample
 from langevin_ib.runs.scheduled import (
     cyclic_doubts,
