@@ -13,17 +13,12 @@ from scipy import integrate, optimize, special, stats
 import langevin_ib
 from langevin_ib import ConfigError, LawError, ModelError, RunConfig
 from langevin_ib.dynamics.confinements.weight_decay import weight_decay
+from langevin_ib.dynamics.covariance import gradient_noise
+from langevin_ib.dynamics.cumulants import along_direction, cumulants, kicks_of, states_cumulants
 from langevin_ib.dynamics.descent import sgd
 from langevin_ib.dynamics.kicks import AlongPlaces, label_kicks
 from langevin_ib.dynamics.labels import with_noisy_labels
-from langevin_ib.dynamics.noise import (
-    Noise,
-    along_direction,
-    cumulants,
-    gradient_noise,
-    kicks_of,
-    states_cumulants,
-)
+from langevin_ib.dynamics.noise import Noise
 from langevin_ib.laws.base import bin_masses
 from langevin_ib.laws.map import MapLaw
 from langevin_ib.laws.sgd import CollapseError, Coordinate, Descent

@@ -13,8 +13,10 @@ import optax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Key
 
+from langevin_ib.dynamics.covariance import gradient_noise
 from langevin_ib.dynamics.kernel import Kernel, refuse_task
-from langevin_ib.dynamics.noise import Lesson, Noise, Source, gradient_noise, standard_normals
+from langevin_ib.dynamics.noise import Noise, standard_normals
+from langevin_ib.dynamics.noise_records import Lesson, Source
 from langevin_ib.errors import ConfigError
 from langevin_ib.models.base import Model, Params
 from langevin_ib.models.losses import noisy_labels

@@ -11,9 +11,10 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Key
 
+from langevin_ib.dynamics.cumulants import cumulants, states_cumulants
 from langevin_ib.dynamics.descent import check_covariance, sgd
 from langevin_ib.dynamics.meter import NoiseReport, measure
-from langevin_ib.dynamics.noise import Noise, cumulants, states_cumulants
+from langevin_ib.dynamics.noise import Noise
 from langevin_ib.errors import ConfigError
 from langevin_ib.models.base import Chart, Model, Params
 from langevin_ib.models.training import Training

@@ -24,10 +24,12 @@ from langevin_ib import geometry
 from langevin_ib.config.extensions import is_built_in
 from langevin_ib.config.processes import SgdSettings
 from langevin_ib.config.run import AUTO, RunConfig
+from langevin_ib.dynamics.covariance import gradient_noise, memory_factor
+from langevin_ib.dynamics.cumulants import states_cumulants
 from langevin_ib.dynamics.descent import check_covariance
 from langevin_ib.dynamics.kernels.euler_maruyama import euler_maruyama
 from langevin_ib.dynamics.meter import NoiseReport, measure
-from langevin_ib.dynamics.noise import Noise, gradient_noise, memory_factor, states_cumulants
+from langevin_ib.dynamics.noise import Noise
 from langevin_ib.ensemble.records import Limit, Schedule, Stage, octaves
 from langevin_ib.ensemble.runner import run_ensemble
 from langevin_ib.errors import ConfigError, LawError
