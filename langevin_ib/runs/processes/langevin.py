@@ -45,7 +45,8 @@ from langevin_ib.runs.scheduled import (
 from langevin_ib.runs.separable import check_separable
 from langevin_ib.runs.steps import local_of, starts_of
 from langevin_ib.runs.verdicts import LawReference, LawSampler
-from langevin_ib.runs.windows import Window, cut_windows, given_window, is_given, lowest_point, minimum, quantile_window
+from langevin_ib.runs.wells import Window, lowest_point, minimum
+from langevin_ib.runs.windows import cut_windows, given_window, is_given, quantile_window
 from langevin_ib.session import Session, key_of
 from langevin_ib.statistics import compare
 from langevin_ib.statistics.compare import p_is

@@ -75,13 +75,11 @@ from langevin_ib.runs.scheduled import (
 )
 from langevin_ib.runs.separable import check_separable
 from langevin_ib.runs.steps import POINTS, check_kick, check_spacing
+from langevin_ib.runs.wells import Window, lowest_point, minimum
 from langevin_ib.runs.windows import (
-    Window,
     cut_windows,
     given_window,
     is_given,
-    lowest_point,
-    minimum,
     quantile_window,
     rounded,
     rounded_window,
