@@ -95,6 +95,29 @@ class Later(Generic[R]):
         return self._future.result()
 
 
+@contextmanager
+def beside(check: Callable[[], object]) -> Iterator[Later[object]]:
+    """A check that is computed beside the block, which may wait for it, and does at its end.
+
+    Where both fail it is the check that is heard: what goes wrong in the block may come of what it finds.
+
+    >>> def check():
+    ...     raise ValueError("not a number")
+    >>> with beside(check):
+    ...     1 / 0
+    Traceback (most recent call last):
+    ...
+    ValueError: not a number
+    """
+    later = Later(check)
+    try:
+        yield later
+    except Exception:
+        later.result()
+        raise
+    later.result()
+
+
 def _in_settings(function: Callable[[], R], device: Any) -> R:
     with default_settings(), jax.default_device(device):
         return function()

@@ -247,7 +247,7 @@ def _check_ends(evaluator: Evaluator, x: Float[np.ndarray, "n k"]) -> None:
         origin = x[:1].copy()
         origin[:, i] = 0.0
         at_origin = evaluator.balanced(origin)
-        bad = _singular(at_origin.spectrum[0]) or _singular(at_origin.coupling[0][::-1])
+        bad = _singular(at_origin.geometry.spectrum[0]) or _singular(at_origin.geometry.coupling[0][::-1])
         if bad or not np.isfinite(at_origin.point).all():
             raise ModelError(
                 f"model {model.name}: the action is not free, or the section fails, at {name} = 0, inside its branches "
@@ -305,7 +305,7 @@ def _check_point(
 ) -> None:
     """Refuse a model that breaks its contract at a point; `home` are the discrete invariants, given at a start."""
     where = _location("θ", probe.point) + (", where a chain went" if error is BreachError else "")
-    values, moved, balanced = probe.values, probe.values_moved, probe.slice
+    values, moved = probe.values, probe.values_moved
     at_start = home is not None
     full_contract = at_start or bool(in_domain(values))
     if not at_start and not (finite(values) and (full_contract or finite(moved))):
@@ -349,7 +349,7 @@ def _check_point(
         values.risks,
         np.full_like(values.risks, values.loss),
     )
-    ill = _singular(probe.spectrum, ILL) or _singular(balanced.spectrum, ILL)
+    ill = _singular(probe.spectrum, ILL) or _singular(probe.geometry_on_slice.spectrum, ILL)
     if full_contract and (at_start or not ill):
         _check_section(model, probe, differ, error, where)
     if probe.compact is not None:
@@ -363,20 +363,20 @@ def _check_section(model: Model, probe: Probe, differ: Callable[..., None], erro
     """The section of a point in the branches and in the component of the starts."""
     values, balanced, on_slice = probe.values, probe.slice, probe.values_on_slice
     none = np.zeros_like(on_slice.charge)
-    scale = float(balanced.scale)
+    scale = float(probe.geometry_on_slice.scale)
     differ("the section misses the slice, χ(s(z)) ≠ 0,", on_slice.charge, none, scale)
     differ("the section does not invert the invariants", on_slice.invariants, values.invariants)
     differ("the section does not keep the discrete invariants", on_slice.discrete, values.discrete)
     differ("the loss differs at the section, L(s(z)) ≠ L,", on_slice.loss, values.loss)
-    if _singular(balanced.spectrum):
+    if _singular(probe.geometry_on_slice.spectrum):
         raise error(f"model {model.name}: the action is not free at the section, H is singular there, {where}")
-    if _singular(balanced.coupling[::-1]):
+    if _singular(probe.geometry_on_slice.coupling[::-1]):
         raise error(f"model {model.name}: the slice is not transversal to the orbit, M is singular {where}")
     if probe.compact is not None:
         differ("the compact action leaves the slice", probe.compact.charge_of_section, none, scale)
     differ("the derivative of z(s(z)) is not the identity", balanced.slope, np.eye(len(balanced.slope)))
     if model.canonical:
-        log_coupling = np.sum(np.log(balanced.coupling))
+        log_coupling = np.sum(np.log(probe.geometry_on_slice.coupling))
         differ("χ is not canonical, log |det M| is not log det G,", log_coupling, balanced.derived[0])
     # Last: where the action or the slice is broken, these are consequences.
     for name, given, derived in zip(SliceTerms._fields, balanced.terms, balanced.derived, strict=True):

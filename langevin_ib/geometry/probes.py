@@ -14,7 +14,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
 from langevin_ib.background import FAST
-from langevin_ib.geometry.gram import all_fields, coupling, derived_slice_terms, moment_jacobian, slice_terms
+from langevin_ib.geometry.gram import all_fields, derived_slice_terms, moment_jacobian, slice_terms
 from langevin_ib.models.base import Branch, Chart, Model, Params
 from langevin_ib.models.training import Examples, cast
 
@@ -43,16 +43,33 @@ class PointValues(NamedTuple):
     inside: Any
 
 
-class Slice(NamedTuple):
-    """s(x) and its geometry; `slope` is the derivative of x(s(x)), `scale` how much χ changes over the size of s."""
+class Geometry(NamedTuple):
+    """Of the action at a point: eigenvalues of the Gram matrix of all generators, ascending, 1 where there are none.
 
-    point: Any
-    slope: Any
+    And singular values of M, descending, 1 where there are no generators; how much χ changes over the size of θ.
+    """
+
     spectrum: Any
     coupling: Any
     scale: Any
+
+
+class Slice(NamedTuple):
+    """s(x); `slope` is the derivative of x(s(x)), and the terms are the model's own and those of the geometry."""
+
+    point: Any
+    slope: Any
     terms: Any
     derived: Any
+
+
+class Acted(NamedTuple):
+    """A point moved by an element of a group, by none, and by two shares of it; another point, moved by the element."""
+
+    moved: Any
+    unmoved: Any
+    composed: Any
+    other: Any
 
 
 class Compact(NamedTuple):
@@ -77,6 +94,7 @@ class Probe(NamedTuple):
     composed: Any
     spectrum: Any
     slice: Slice
+    geometry_on_slice: Geometry
     values_on_slice: PointValues
     compact: Compact | None
 
@@ -150,8 +168,7 @@ class Balanced(NamedTuple):
     """The balanced point over coordinates of the quotient, what has to be regular there, and its scalars."""
 
     point: Any
-    spectrum: Any
-    coupling: Any
+    geometry: Geometry
     scalars: Any
 
 
@@ -187,38 +204,45 @@ def _compiled_evaluator(same: _ByIdentity) -> Evaluator:
     def balanced_at(x):
         point = chart.section(x)
         scalars = flat(list(chart.scalars(x).values()))
-        return Balanced(flat(point), _spectrum(model, point), _singular_values(model, point), scalars)
+        return Balanced(flat(point), _geometry_at(model, point), scalars)
+
+    def act(t, point):
+        return flat(model.act(t, unravel(point)))
 
     def act_compact(t, point):
         assert model.compact_act is not None  # asked of models that have one only
         return flat(model.compact_act(t, unravel(point)))
 
     def probe_at(theta, move, turn):
-        def act(t, point):
-            return flat(model.act(t, unravel(point)))
-
-        moved = act(move, theta)
+        moved = _acted(act, move, theta)
         balanced = _slice_at(chart, chart.of(unravel(theta)))
-        places, compact = [theta, moved, balanced.point], None
+        places, compact = [theta, balanced.point, moved.moved], None
         if model.compact_act is not None:
-            compact = _compact_at(act_compact, turn, theta)
-            places += [compact["moved"], act_compact(turn, balanced.point)]
-        # A loop, so that the functions are compiled once for all the places.
-        each = jax.lax.map(lambda place: _values_at(chart, unravel(place)), jnp.stack(places))
-        values, values_moved, values_on_slice, *turned = (
-            jax.tree.map(lambda leaf, i=i: leaf[i], each) for i in range(len(places))
+            jacobian = jax.jacfwd(lambda point: act_compact(turn, point))(theta)
+            turned = _acted(act_compact, turn, theta, balanced.point)
+            places += [turned.moved, turned.other]
+        # Loops, so that each function is compiled once for all the places.
+        values, values_on_slice, values_moved, *values_turned = _each(
+            lambda place: _values_at(chart, unravel(place)), places
         )
+        geometry, geometry_on_slice = _each(lambda place: _geometry_at(model, unravel(place)), places[:2])
+        if model.compact_act is not None:
+            charge = values_turned[1].charge
+            compact = Compact(
+                values_turned[0], charge, jacobian.T @ jacobian, turned.unmoved, turned.moved, turned.composed
+            )
         return Probe(
             point=theta,
             values=values,
             values_moved=values_moved,
-            unmoved=act(jnp.zeros_like(move), theta),
-            moved=moved,
-            composed=act((1 - SPLIT) * move, act(SPLIT * move, theta)),
-            spectrum=_spectrum(model, unravel(theta)),
+            unmoved=moved.unmoved,
+            moved=moved.moved,
+            composed=moved.composed,
+            spectrum=geometry.spectrum,
             slice=balanced,
+            geometry_on_slice=geometry_on_slice,
             values_on_slice=values_on_slice,
-            compact=None if compact is None else Compact(turned[0], turned[1].charge, **compact),
+            compact=compact,
         )
 
     return Evaluator(chart=chart, probe=_in_blocks(probe_at), balanced=_in_blocks(balanced_at))
@@ -253,43 +277,44 @@ def flattening(chart: Chart) -> Callable[[Array], Params]:
     return unravel[0]
 
 
+def _each(function: Callable[[Array], Any], places: list[Array]) -> list[Any]:
+    """A function's values at several points, in a loop."""
+    values = jax.lax.map(function, jnp.stack(places))
+    return [jax.tree.map(lambda leaf, i=i: leaf[i], values) for i in range(len(places))]
+
+
+def _acted(act: Callable[[Array, Array], Array], element: Array, theta: Array, other: Array | None = None) -> Acted:
+    """An action at an element of its group, in a loop: its fourth step starts where the third has ended."""
+    shares = jnp.array([1.0, 0.0, SPLIT, 1.0 - SPLIT, 1.0])
+    starts = jnp.stack([theta, theta, theta, theta, theta if other is None else other])
+
+    def step(before: Array, each: tuple[Array, Array, Array]) -> tuple[Array, Array]:
+        share, start, goes_on = each
+        after = act(share * element, jnp.where(goes_on, before, start))
+        return after, after
+
+    steps = jax.lax.scan(step, theta, (shares, starts, jnp.arange(len(shares)) == 3))[1]
+    return Acted(steps[0], steps[1], steps[3], steps[4])
+
+
 def _slice_at(chart: Chart, x: Array) -> Slice:
-    model = chart.model
-    point = chart.section(x)
-    flat = ravel_pytree(point)[0]
-    jacobian = moment_jacobian(model, point) if model.group_dim else jnp.zeros((0, flat.size))
     derived = jnp.stack(derived_slice_terms(chart, x))
     return Slice(
-        point=flat,
+        point=ravel_pytree(chart.section(x))[0],
         slope=jax.jacfwd(lambda y: chart.of(chart.section(y)))(x),
-        spectrum=_spectrum(model, point),
-        coupling=_singular_values(model, point),
-        scale=jnp.max(jnp.abs(jacobian) @ jnp.abs(flat), initial=0.0),
-        terms=derived if model.slice_terms is None else jnp.stack(slice_terms(chart, x)),
+        terms=derived if chart.model.slice_terms is None else jnp.stack(slice_terms(chart, x)),
         derived=derived,
     )
 
 
-def _compact_at(act: Callable[[Array, Array], Array], turn: Array, theta: Array) -> dict[str, Array]:
-    """Of `Compact`, what is no value of the model's own functions."""
-    jacobian = jax.jacfwd(lambda y: act(turn, y))(theta)
-    return {
-        "pullback_metric": jacobian.T @ jacobian,
-        "unmoved": act(jnp.zeros_like(turn), theta),
-        "moved": act(turn, theta),
-        "composed": act((1 - SPLIT) * turn, act(SPLIT * turn, theta)),
-    }
-
-
-def _singular_values(model: Model, params: Params) -> Array:
-    """Of M, descending; 1 where there are no generators."""
-    return jnp.linalg.svd(coupling(model, params), compute_uv=False) if model.group_dim else jnp.ones(1)
-
-
-def _spectrum(model: Model, params: Params) -> Array:
-    """Eigenvalues of the Gram matrix of all generators, 1 where there are none."""
+def _geometry_at(model: Model, params: Params) -> Geometry:
     fields = all_fields(model, params)
-    return jnp.linalg.eigvalsh(fields @ fields.T) if len(fields) else jnp.ones(1)
+    spectrum = jnp.linalg.eigvalsh(fields @ fields.T) if len(fields) else jnp.ones(1)
+    if not model.group_dim:
+        return Geometry(spectrum, jnp.ones(1), jnp.zeros(()))
+    jacobian = moment_jacobian(model, params)
+    singular_values = jnp.linalg.svd(jacobian @ fields[: model.group_dim].T, compute_uv=False)
+    return Geometry(spectrum, singular_values, jnp.max(jnp.abs(jacobian) @ jnp.abs(ravel_pytree(params)[0])))
 
 
 def _in_blocks(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from langevin_ib import geometry
-from langevin_ib.dynamics.confinement import Confinement
+from langevin_ib.dynamics.confinement import Confinement, no_energy
 from langevin_ib.geometry.linalg import log_abs_det
 from langevin_ib.laws.base import Law, on_host
 from langevin_ib.models.base import Chart, Model, Params
@@ -126,25 +126,34 @@ class Reduction:
 
     def terms_at(self, x: Float[Array, " k"]) -> ReducedTerms:
         """The terms at one point of the quotient."""
-        point = self.chart.section(x)
         terms = geometry.slice_terms(self.chart, x)
+        if self.model.canonical:
+            log_coupling = terms.log_det
+        else:
+            log_coupling = log_abs_det(geometry.coupling(self.model, self.chart.section(x)))
         return ReducedTerms(
-            energy=(terms.loss + self.confinement.reduced(self.model, point)) / self.temperature,
+            energy=(terms.loss + self._reduced_at(x)) / self.temperature,
             log_det=terms.log_det,
             log_volume=terms.log_volume,
-            log_coupling=terms.log_det if self.model.canonical else log_abs_det(geometry.coupling(self.model, point)),
+            log_coupling=log_coupling,
             log_flat=0.0 if self.model.flat is None else self.model.flat[1](self.chart.invariants(x)),
         )
 
     def draw_terms_at(self, x: Float[Array, " k"]) -> DrawTerms:
         """Those of draws at one point: without volume and coupling, for which every kernel's loop would be traced."""
-        model, point = self.model, self.chart.section(x)
+        model = self.model
         if model.slice_terms is not None:
             log_det, _, loss = geometry.slice_terms(self.chart, x)
         else:
+            point = self.chart.section(x)
             log_det, loss = geometry.log_det_gram(model, point), model.loss(point)
-        energy = (loss + self.confinement.reduced(model, point)) / self.temperature
-        return DrawTerms(energy, log_det, loss / self.temperature)
+        return DrawTerms((loss + self._reduced_at(x)) / self.temperature, log_det, loss / self.temperature)
+
+    def _reduced_at(self, x: Float[Array, " k"]) -> Array:
+        """What a law keeps of C; where that is nothing no section is traced for it, in any program of a law."""
+        if self.confinement.reduced is no_energy:
+            return jnp.zeros((), x.dtype)
+        return self.confinement.reduced(self.model, self.chart.section(x))
 
     def draw_terms_of(self, params: Params) -> DrawTerms:
         """Those of a draw: at its place on the quotient, or of a run that measures only at θ itself, without det G."""

@@ -22,6 +22,7 @@ from langevin_ib.models.base import POSITIVE, Invariants, Model, Params, SliceTe
 from langevin_ib.models.measured import measure_only
 from langevin_ib.models.spectrum import (
     antisymmetric_basis,
+    det2,
     exp_antisymmetric,
     exp_symmetric,
     modulus,
@@ -30,6 +31,7 @@ from langevin_ib.models.spectrum import (
     singular_values,
     sqrt_spd,
     symmetric_basis,
+    trace_power_spd2,
 )
 from langevin_ib.models.training import Training
 
@@ -108,10 +110,33 @@ def _group(rank: int) -> dict[str, Any]:
     }
 
 
-def _log_det(balanced: Float[Array, "r r"]) -> Float[Array, ""]:
-    """log det G at a balanced point with UᵀU = VᵀV = B, up to a rotation: G is the form tr A(SB + BS)."""
-    basis = jnp.asarray(symmetric_basis(len(balanced)), balanced.dtype)
-    return log_det_spd(2.0 * jnp.einsum("aij,jk,bki->ab", basis, balanced, basis))
+def _log_det(p: Float[Array, "r r"], depth: int = 2) -> Float[Array, ""]:
+    """log det G where D square layers with product P, or U and V with P = UVᵀ, are balanced.
+
+    With Y = (PᵀP)^{1/D}, eigenvalues y, it is Σ_{j≤k} log Σ_{i<D} y_j^i y_k^{D−1−i}. For r = 2 that is symmetric in y₁
+    and y₂, and so a function of tr Y and det Y: D² det Y^{D−1} h_{D−1}, h_n = tr Y h_{n−1} − det Y h_{n−2} being the
+    sum of all y₁^i y₂^{n−i}. Otherwise det G is that of the form tr A Σ_i Y^i B Y^{D−1−i} on the symmetric matrices.
+    """
+    rank = len(p)
+    if rank == 2:
+        size = jnp.abs(det2(p))
+        det, trace = size ** (2.0 / depth), trace_power_spd2(p.T @ p, size, 1.0 / depth)
+        before, h = jnp.zeros_like(det), jnp.ones_like(det)
+        for _ in range(depth - 1):
+            before, h = h, trace * h - det * before
+        return 2.0 * np.log(depth) + (depth - 1) * jnp.log(det) + jnp.log(h)
+    x = modulus(p)
+    y = x if depth == 2 else _powers(root_spd(x, depth), 2)[-1]
+    basis, toward = jnp.asarray(symmetric_basis(rank), y.dtype), _powers(y, depth - 1)
+    return log_det_spd(jnp.einsum("aij,sjk,bkl,sli->ab", basis, toward, basis, toward[::-1]))
+
+
+def _powers(a: Float[Array, "r r"], last: int) -> Float[Array, "n r r"]:
+    """1, A, ..., A^n."""
+    powers = [jnp.eye(len(a), dtype=a.dtype)]
+    for _ in range(last):
+        powers.append(powers[-1] @ a)
+    return jnp.stack(powers)
 
 
 def _of_square_product(training: Training, rank: int) -> dict[str, Any]:
@@ -149,7 +174,7 @@ def _square(training: Training, rank: int) -> Model:
 
     def closed_terms(z):
         # dσ_S over the compact orbits is det G^{−1/2} dP, because dU dV = dP dX for U ↦ U e^X, V ↦ V e^{−Xᵀ}, all X.
-        log_det = _log_det(modulus(z["P"]))
+        log_det = _log_det(z["P"])
         # L depends on UVᵀ alone.
         identity = jnp.eye(rank, dtype=z["P"].dtype)
         return SliceTerms(log_det, -0.5 * log_det, shared["loss"]({"U": z["P"], "V": identity}))
@@ -201,8 +226,9 @@ def _chain_map(rank: int, depth: int) -> Callable[[Params], Float[Array, " m"]]:
 def _layers(training: Training, rank: int, depth: int) -> Model:
     """W_D⋯W_1 of square layers under GL(r)^{D−1}, W_i ↦ g_i W_i g_{i−1}⁻¹, g_0 = g_D = 1.
 
-    At balanced points W_i = X = (PᵀP)^{1/2D} for i < D, up to rotations; with Y = X², det G is that of the map
-    A ↦ Σ_{i<D} Y^i A Y^{D−1−i} of the symmetric matrices, Π_{j≤k} Σ_i y_j^i y_k^{D−1−i}. For D = 2 it is that of UVᵀ.
+    At balanced points W_i = X = (PᵀP)^{1/2D} for i < D, up to rotations. Of D − 1 neighbouring groups the Gram matrix
+    is tridiagonal, and with Y = X² its determinant is that of the map A ↦ Σ_{i<D} Y^i A Y^{D−1−i} of the symmetric
+    matrices.
     """
     symmetric, antisymmetric = symmetric_basis(rank), antisymmetric_basis(rank)
     home = float(np.sign(np.linalg.det(training.task["target"])))
@@ -233,16 +259,9 @@ def _layers(training: Training, rank: int, depth: int) -> Model:
 
     def closed_terms(z):
         # As for two layers dσ_S is det G^{−1/2} dP: all |det W_i|^r cancel in dP dX_1 ⋯ dX_{D−1}.
-        x = root_spd(modulus(z["P"]), depth)
-        powers = [jnp.eye(rank, dtype=x.dtype)]
-        for _ in range(depth - 1):
-            powers.append(powers[-1] @ x @ x)
-        basis = jnp.asarray(symmetric, x.dtype)
-        toward = jnp.stack(powers)
-        # Of D − 1 neighbouring groups the Gram matrix is tridiagonal, and its determinant that of the sum.
-        gram = jnp.einsum("aij,sjk,bkl,sli->ab", basis, toward, basis, toward[::-1])
-        log_det = log_det_spd(gram)
-        return SliceTerms(log_det, -0.5 * log_det, shared["loss"]({"W1": z["P"]} | dict.fromkeys(rest, powers[0])))
+        log_det = _log_det(z["P"], depth)
+        identity = jnp.eye(rank, dtype=z["P"].dtype)
+        return SliceTerms(log_det, -0.5 * log_det, shared["loss"]({"W1": z["P"]} | dict.fromkeys(rest, identity)))
 
     rest = [f"W{i}" for i in range(2, depth + 1)]
 
@@ -347,7 +366,7 @@ def _rectangular(training: Training, rows: int, cols: int, rank: int) -> Model:
     def closed_terms(z):
         # With U = L [1; X] u and V = R [1, Y]ᵀ v it is dU dV = |det u|^{n−r} |det v|^{p−r} dA dX dY dg, A = u vᵀ; the
         # rest as of square matrices. At a balanced point |det u|² = det B/det(1 + XᵀX), and v's is the same with Y.
-        log_det = _log_det(modulus(graph.core(z)[1]))
+        log_det = _log_det(graph.core(z)[1])
         size, wide, tall = volumes(z)
         log_volume = 0.5 * ((rows - rank) * (size - wide) + (cols - rank) * (size - tall) - log_det)
         left, right = graph.sides(z)

@@ -64,14 +64,14 @@ def polar_factors(p: Float[Array, "n n"]) -> tuple[Float[Array, "n n"], Float[Ar
     v = sqrt_spd(modulus(p))
     if p.shape[0] == 2:
         adjugate = jnp.array([[0.0, 1.0], [-1.0, 0.0]], p.dtype)
-        return p @ (adjugate @ v.T @ adjugate.T) / _det2(v), v
+        return p @ (adjugate @ v.T @ adjugate.T) / det2(v), v
     return jnp.linalg.solve(v, p.T).T, v
 
 
 def modulus(p: Float[Array, "n n"]) -> Float[Array, "n n"]:
     """(PᵀP)^{1/2} of an invertible P, whose eigenvalues are P's singular values."""
     if p.shape[0] == 2:
-        return _root2(p.T @ p, jnp.abs(_det2(p)))
+        return _root2(p.T @ p, jnp.abs(det2(p)))
     if p.shape[0] == 3:
         # Newton's iteration for the orthogonal factor, X ← (μX + X⁻ᵀ/μ)/2, with the factor μ = |det X|^{−1/3}.
         x = p
@@ -100,7 +100,7 @@ def _cofactors(a: Float[Array, "3 3"]) -> tuple[Float[Array, "3 3"], Float[Array
     return rows, jnp.sum(rows[0] * a[0])
 
 
-def _det2(a: Float[Array, "2 2"]) -> Float[Array, ""]:
+def det2(a: Float[Array, "2 2"]) -> Float[Array, ""]:
     return a[0, 0] * a[1, 1] - a[0, 1] * a[1, 0]
 
 
@@ -111,7 +111,7 @@ def _root2(a: Float[Array, "2 2"], root_det: Float[Array, ""]) -> Float[Array, "
 
 def sqrt_spd(a: Float[Array, "n n"]) -> Float[Array, "n n"]:
     """The positive square root X of a symmetric positive definite matrix A."""
-    return _root2(a, jnp.sqrt(_det2(a))) if a.shape[0] == 2 else _sqrt_spd(a)
+    return _root2(a, jnp.sqrt(det2(a))) if a.shape[0] == 2 else _sqrt_spd(a)
 
 
 @jax.custom_jvp
@@ -145,13 +145,20 @@ def power_spd2(a: Float[Array, "2 2"], power: float) -> Float[Array, "2 2"]:
 
     where sinh² u = ((a₁₁ − a₂₂)² + 4a₁₂²)/4m², and everything is smooth in u².
     """
-    m = jnp.sqrt(_det2(a))
+    m = jnp.sqrt(det2(a))
     square = (0.25 * (a[0, 0] - a[1, 1]) ** 2 + a[0, 1] * a[1, 0]) / m**2
     u = square * asinh_ratio(square) ** 2  # u²
     whole = sinh_ratio(u)
     of_a = power * sinh_ratio(power**2 * u) / whole
     of_one = (1.0 - power) * sinh_ratio((1.0 - power) ** 2 * u) / whole
     return m ** (power - 1.0) * of_a * a + m**power * of_one * jnp.eye(2, dtype=a.dtype)
+
+
+def trace_power_spd2(a: Float[Array, "2 2"], root_det: Float[Array, ""], power: float) -> Float[Array, ""]:
+    """tr A^γ of a positive definite 2×2 matrix with eigenvalues m e^{±u}, m = √det A: 2m^γ cosh γu."""
+    square = (0.25 * (a[0, 0] - a[1, 1]) ** 2 + a[0, 1] * a[1, 0]) / root_det**2
+    half = 0.25 * power**2 * square * asinh_ratio(square) ** 2
+    return 2.0 * root_det**power * (1.0 + 2.0 * half * sinh_ratio(half) ** 2)
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))

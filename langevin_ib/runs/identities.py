@@ -17,6 +17,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
+from langevin_ib.background import FAST
 from langevin_ib.dynamics.confinement import claimed_potential
 from langevin_ib.dynamics.descent_mean import (
     QUADRATURE,
@@ -413,7 +414,8 @@ def _claimed_temperature(plan: Plan) -> float:
 
 def _like(model: Model) -> Params:
     """A point of the model, in float64."""
-    return jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), model.init(jax.random.key(0)))
+    init = jax.jit(model.init, compiler_options=FAST)
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), init(jax.random.key(0)))
 
 
 def _functions(

@@ -206,17 +206,12 @@ class SampledPredictions:
     @property
     def candidates(self) -> tuple[KnownLaw, ...]:
         """Self-normalised masses, with the chain counts that their errors come from."""
-        return tuple(
-            KnownLaw(
-                about,
-                {
-                    scalar: Masses(histogram.mass, histogram, self.law_coefficient(about.name))
-                    for scalar in self.edges
-                    for histogram in [self.histogram(about.name, scalar)]
-                },
-            )
-            for about in self.abouts
-        )
+        known = []
+        for about in self.abouts:
+            histograms = {scalar: self.histogram(about.name, scalar) for scalar in self.edges}
+            c = self.law_coefficient(about.name)
+            known.append(KnownLaw(about, {scalar: Masses(h.mass, h, c) for scalar, h in histograms.items()}))
+        return tuple(known)
 
     def weight(self, law: str) -> Float[np.ndarray, "chain draw"]:
         """The weights of the reference draws under a law; one for each, for the law that was sampled."""

@@ -20,11 +20,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
+from langevin_ib.background import FAST
 from langevin_ib.config.run import AUTO, RunConfig
 from langevin_ib.errors import ConfigError, LawError, ModelError
 from langevin_ib.laws.base import on_host
 from langevin_ib.laws.family import Reduction
-from langevin_ib.models.base import LINE, Branch
+from langevin_ib.models.base import LINE, Branch, Chart
 from langevin_ib.runs.wells import (
     FLAT,
     GRID,
@@ -127,10 +128,11 @@ def cut_windows(config: RunConfig, reduction: Reduction, lowest: Minimum) -> dic
         raise LawError(f"the loss of model {model.name} has no minimum: there is no stationary law")
     covariance = (vectors / values) @ vectors.T
     windows = {}
+    valued, sloped = _scalars_at(chart, lowest.x)
     for name in model.cut:
         if is_given(config, name):
             windows[name] = given_window(config, reduction, name)
-            value = float(chart.scalars(jnp.asarray(lowest.x))[name])
+            value = float(valued[name])
             if not windows[name][0] < value < windows[name][1]:
                 raise ConfigError(
                     "window",
@@ -138,10 +140,15 @@ def cut_windows(config: RunConfig, reduction: Reduction, lowest: Minimum) -> dic
                     "{:g} {:g}".format(*windows[name]),
                 )
             continue
-        value, gradient = jax.value_and_grad(lambda x, name=name: chart.scalars(x)[name])(jnp.asarray(lowest.x))
-        spread = float(np.sqrt(2 * WINDOW_ENERGY * gradient @ covariance @ gradient))
-        windows[name] = _window_around(float(value), spread, model.home_of(name))
+        spread = float(np.sqrt(2 * WINDOW_ENERGY * sloped[name] @ covariance @ sloped[name]))
+        windows[name] = _window_around(float(valued[name]), spread, model.home_of(name))
     return windows
+
+
+def _scalars_at(chart: Chart, x: Float[np.ndarray, " k"]) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """The scalars at a point of the quotient, and their gradients."""
+    both = jax.jit(lambda y: (chart.scalars(y), jax.jacfwd(chart.scalars)(y)), compiler_options=FAST)
+    return jax.tree.map(np.asarray, both(x))
 
 
 def is_given(config: RunConfig, name: str) -> bool:

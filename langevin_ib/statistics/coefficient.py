@@ -136,7 +136,7 @@ def solve_family(mean: float, log_base: Float[np.ndarray, " n"], statistic: Floa
     """The c for which E_c[t] has a given value."""
 
     def gap(c: float) -> float:
-        return family_moments(c, log_base, statistic)[0] - mean
+        return float(_family_weights(c, log_base, statistic) @ statistic) - mean
 
     low, high = C_RANGE
     if not gap(low) < 0 < gap(high):
@@ -146,8 +146,12 @@ def solve_family(mean: float, log_base: Float[np.ndarray, " n"], statistic: Floa
 
 def family_moments(c: float, log_base: np.ndarray, statistic: np.ndarray) -> tuple[float, float]:
     """Mean and variance of t under p_c."""
-    log_p = log_base + c * statistic
-    weight = np.exp(log_p - log_p.max())
-    weight /= weight.sum()
+    weight = _family_weights(c, log_base, statistic)
     mean = float(weight @ statistic)
     return mean, float(weight @ (statistic - mean) ** 2)
+
+
+def _family_weights(c: float, log_base: np.ndarray, statistic: np.ndarray) -> np.ndarray:
+    log_p = log_base + c * statistic
+    weight = np.exp(log_p - log_p.max())
+    return weight / weight.sum()

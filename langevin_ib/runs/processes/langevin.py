@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from langevin_ib.background import Later, imported, settle
+from langevin_ib.background import Later, beside, imported, settle
 from langevin_ib.config.extensions import Kind, is_built_in, names
 from langevin_ib.config.processes import LangevinSettings
 from langevin_ib.config.run import AUTO, RunConfig
 from langevin_ib.devices import load_blackjax
 from langevin_ib.dynamics.kernel import kernel_kind
+from langevin_ib.ensemble.records import Stage
 from langevin_ib.errors import ConfigError, LawError
 from langevin_ib.geometry import contract
 from langevin_ib.laws import Formula, Reduction, bin_masses
@@ -67,23 +69,34 @@ def prepare(config: RunConfig, session: Session) -> Prepared:
     if reduction.measured:
         return measure.prepare(config, reduction, session)
     check_separable(config, reduction)
+    with beside(lambda: contract.check_model(reduction.model, key_of(config, "check"))) as checked:
+        return _predicted(config, reduction, session, checked)
+
+
+def _predicted(config: RunConfig, reduction: Reduction, session: Session, checked: Later[object]) -> Prepared:
+    """The plan and the laws of a model that is still being checked; nothing is drawn before that is over."""
     _compile_ahead(config, reduction)
-    contract.check_model(reduction.model, key_of(config, "check"))
-    say_slice(config, reduction)
+
+    def is_right() -> None:
+        checked.result()
+        say_slice(config, reduction)
+
     if reduction.model.group_dim == 0:
+        is_right()
         config = without_symmetry(config)
         reduction = build_reduction(config)
-    if reduction.chart.dim == 1:
-        plan = resolve(config, reduction)
-        predictions = quadrature(
-            plan.reduction,
-            plan.edges[plan.reduction.name],
-            plan.singular_ends,
-            kinds=law_kinds(plan.config.laws),
-            margin=plan.config.margin,
-        )
-        return _prepared(plan, predictions)
-    return _prepare_many(config, reduction, session)
+    if reduction.chart.dim > 1:
+        return _prepare_many(config, reduction, session, is_right)
+    plan = resolve(config, reduction)
+    predictions = quadrature(
+        plan.reduction,
+        plan.edges[plan.reduction.name],
+        plan.singular_ends,
+        kinds=law_kinds(plan.config.laws),
+        margin=plan.config.margin,
+    )
+    is_right()
+    return _prepared(plan, predictions)
 
 
 def _compile_ahead(config: RunConfig, reduction: Reduction) -> None:
@@ -210,7 +223,11 @@ def _built_in(kind: Kind) -> list[str]:
     return [name for name in names(kind) if is_built_in(kind, name)]
 
 
-def _prepare_many(config: RunConfig, reduction: Reduction, session: Session) -> Prepared:
+def _prepare_many(config: RunConfig, reduction: Reduction, session: Session, is_right: Callable[[], None]) -> Prepared:
+    def stage(name: str) -> Stage:
+        is_right()
+        return session.stage(config, name)
+
     lowest = minimum(reduction)
     windows = cut_windows(config, reduction, lowest)
     laws = [(kind, _formula_or_error(kind, reduction.seen_from(lowest.x))) for kind in law_kinds(config.laws)]
@@ -218,7 +235,7 @@ def _prepare_many(config: RunConfig, reduction: Reduction, session: Session) -> 
     draws = sample_mala(
         reduction, sampled_law, windows, lowest.x,
         key=key_of(config, "law"), with_orbit=any(not isinstance(law, LawError) and law.with_orbit for _, law in laws),
-        stage=lambda name: session.stage(config, name),
+        stage=stage,
         count_of_draws=config.law_draws,
     )  # fmt: skip
     contract.check_law_draws(reduction.model, draws.position)
