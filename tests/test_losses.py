@@ -26,6 +26,7 @@ from langevin_ib.laws.step_map import StepMap, check_growth, check_map
 from langevin_ib.models import build_model, data_training, uv
 from langevin_ib.models.losses import LOGISTIC, LOSSES, LabelNoise, Loss, huber, loss_of, noisy_labels
 from langevin_ib.runs import measured_descent
+from langevin_ib.runs.descent_minimum import check_collapse
 from langevin_ib.runs.plan import build_reduction
 from langevin_ib.runs.processes import sgd as run_of_sgd
 from langevin_ib.runs.separable import check_separable
@@ -526,10 +527,10 @@ def test_a_collapse_by_flips_names_their_rate():
             config = RunConfig(sampler="sgd", noise="label", flip_rate=rate, loss="logistic", options=options)
             given = (config, build_reduction(config, temperature=1.0), np.array([1.0]))
             if rate < 0.5:
-                run_of_sgd._check_collapse(*given)
+                check_collapse(*given)
                 continue
             with pytest.raises(ConfigError, match="flip_rate must be lower here: in the mean over flipped labels the"):
-                run_of_sgd._check_collapse(*given)
+                check_collapse(*given)
 
 
 # Separable data.

@@ -30,8 +30,8 @@ from langevin_ib.laws import bin_masses
 from langevin_ib.laws.sgd import Coordinate, Descent
 from langevin_ib.models import Chart, build_model
 from langevin_ib.output.report import findings
+from langevin_ib.runs.descent_minimum import at_minimum, decay_of
 from langevin_ib.runs.judge import scalar_moments
-from langevin_ib.runs.processes.sgd import at_minimum, decay_of
 from langevin_ib.runs.run import prepare_and_draw, run
 
 LIMIT = 4.5
