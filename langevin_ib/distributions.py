@@ -22,9 +22,10 @@ from langevin_ib.laws.moments import moments
 from langevin_ib.laws.table import Piece, Stretch, Table, tabulate, tabulate_known
 from langevin_ib.models.base import Model
 from langevin_ib.runs.descent_laws import build_laws
+from langevin_ib.runs.descent_minimum import at_minimum
+from langevin_ib.runs.descent_plan import TAIL
 from langevin_ib.runs.plan import build_reduction, resolve
 from langevin_ib.runs.processes.langevin import without_symmetry
-from langevin_ib.runs.processes.sgd import TAIL, at_minimum
 from langevin_ib.runs.windows import rounded_window, scalar_window
 from langevin_ib.session import Session, key_of
 

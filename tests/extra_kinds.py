@@ -38,6 +38,20 @@ def quartic(settings, temperature):
 QUARTIC = ConfinementKind(QuarticSettings, quartic, without_symmetry="none")
 
 
+def tilted(settings, temperature):
+    """C = |θ|⁴/4, which reduced laws keep."""
+    del settings, temperature
+
+    def energy(model, params):
+        del model
+        return 0.25 * jnp.sum(params**2) ** 2
+
+    return Confinement("tilted", "|θ|⁴/4", energy=energy, reduced=energy)
+
+
+TILTED = ConfinementKind(ConfinementSettings, tilted)
+
+
 @dataclass(frozen=True)
 class SlowedSettings(KernelSettings):
     """By how much the step is smaller than it says."""

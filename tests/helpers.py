@@ -15,16 +15,14 @@ from langevin_ib.laws.candidates import LawAbout
 from langevin_ib.models import Model, build_model, measure_only
 from langevin_ib.models.training import Examples, Fresh, Training, no_penalty
 from langevin_ib.runs.plan import Plan, build_reduction
-from langevin_ib.runs.result import (
+from langevin_ib.runs.protocol import ProtocolInfo, RunInfo, SliceDepartures
+from langevin_ib.runs.result import Result
+from langevin_ib.runs.verdicts import (
     Difference,
     InvariantResult,
     LawResult,
     Mixing,
-    ProtocolInfo,
-    Result,
-    RunInfo,
     ScalarMoments,
-    SliceDepartures,
     StepCheck,
     WindowShare,
 )

@@ -6,7 +6,8 @@ import pytest
 from langevin_ib import RunConfig
 from langevin_ib.errors import ConfigError
 from langevin_ib.runs.plan import build_reduction
-from langevin_ib.runs.windows import Minimum, cut_windows
+from langevin_ib.runs.wells import Minimum
+from langevin_ib.runs.windows import cut_windows
 
 
 @pytest.mark.full

@@ -9,7 +9,7 @@ from helpers import small_result
 
 from langevin_ib.laws.candidates import LawAbout
 from langevin_ib.output.answer import answer, standing_of
-from langevin_ib.runs.result import DriftStretch, Group, LawResult
+from langevin_ib.runs.verdicts import DriftStretch, Group, LawResult
 from langevin_ib.statistics.coefficient import Coefficient
 from langevin_ib.statistics.compare import Comparison
 from langevin_ib.statistics.records import Absent, Doubt

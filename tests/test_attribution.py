@@ -15,9 +15,10 @@ from odd_noises import WEIGHTS
 
 from langevin_ib import attribute as command
 from langevin_ib.config.noises import NoiseSettings
+from langevin_ib.dynamics.covariance import gradient_noise
 from langevin_ib.dynamics.descent import sgd
 from langevin_ib.dynamics.kernels.euler_maruyama import euler_maruyama
-from langevin_ib.dynamics.noise import Noise, gradient_noise
+from langevin_ib.dynamics.noise import Noise
 from langevin_ib.errors import ConfigError
 from langevin_ib.geometry import charges
 from langevin_ib.models import build_model, stack_tasks

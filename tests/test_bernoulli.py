@@ -10,8 +10,9 @@ import pytest
 from helpers import starts
 from jax.flatten_util import ravel_pytree
 
+from langevin_ib.dynamics.covariance import gradient_noise
 from langevin_ib.dynamics.descent import sgd
-from langevin_ib.dynamics.noise import Noise, gradient_noise, standard_normals
+from langevin_ib.dynamics.noise import Noise, standard_normals
 from langevin_ib.dynamics.noises.bernoulli import coins
 from langevin_ib.errors import ConfigError
 from langevin_ib.models import build_model, stack_tasks

@@ -21,7 +21,7 @@ from langevin_ib.runs.doubts import by_cause, contradictions
 from langevin_ib.runs.judge import group_of, laws_alike
 from langevin_ib.runs.plan import build_reduction, say_slice
 from langevin_ib.runs.processes.langevin import prepare
-from langevin_ib.runs.result import Difference, LawResult, Mixing, Reference, StepCheck, WindowShare
+from langevin_ib.runs.verdicts import Difference, LawResult, Mixing, Reference, StepCheck, WindowShare
 from langevin_ib.session import Session
 from langevin_ib.statistics import compare
 from langevin_ib.statistics.coefficient import Coefficient

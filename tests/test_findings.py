@@ -9,7 +9,8 @@ from langevin_ib.cli.command import with_options
 from langevin_ib.config.processes import LangevinSettings, ProcessSettings, SgdSettings
 from langevin_ib.output.report import findings
 from langevin_ib.runs.doubts import convergence_doubts
-from langevin_ib.runs.result import Group, SliceDepartures
+from langevin_ib.runs.protocol import SliceDepartures
+from langevin_ib.runs.verdicts import Group
 from langevin_ib.statistics.coefficient import Coefficient
 from langevin_ib.statistics.records import Doubt
 

@@ -5,7 +5,7 @@ import numpy as np
 from langevin_ib.config.run import RunConfig
 from langevin_ib.laws.candidates import LawAbout
 from langevin_ib.runs.doubts import joint_doubts
-from langevin_ib.runs.result import Joint, LawResult
+from langevin_ib.runs.verdicts import Joint, LawResult
 from langevin_ib.statistics import energy
 from langevin_ib.statistics.compare import Comparison
 from langevin_ib.statistics.energy import Dependence, JointTest

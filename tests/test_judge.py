@@ -15,7 +15,7 @@ from langevin_ib.runs.doubts import health_doubts
 from langevin_ib.runs.judge import judge
 from langevin_ib.runs.plan import Plan, build_reduction
 from langevin_ib.runs.process import Check, Draws, Prepared
-from langevin_ib.runs.result import StepCheck
+from langevin_ib.runs.verdicts import StepCheck
 from langevin_ib.stages import Engine, Stillness
 from langevin_ib.statistics.coefficient import Coefficient
 from langevin_ib.statistics.records import Absent, Doubt

@@ -19,7 +19,7 @@ from langevin_ib.models.base import POSITIVE
 from langevin_ib.output.histogram import figure
 from langevin_ib.output.report import findings
 from langevin_ib.output.store import draws as saved_draws
-from langevin_ib.runs.processes.sgd import AT_REST, resolve_descent
+from langevin_ib.runs.descent_plan import AT_REST, resolve_descent
 from langevin_ib.runs.result import Result
 from langevin_ib.runs.run import prepare_and_draw
 from langevin_ib.runs.steps import check_kick

@@ -16,7 +16,8 @@ from langevin_ib.errors import ModelError
 from langevin_ib.models import data_training, measure_only, uv
 from langevin_ib.output.learning import learning_lines
 from langevin_ib.output.report import findings
-from langevin_ib.runs.lowest import lower_at, lowest_loss
+from langevin_ib.runs.lowest import LossDescent, loss_descent, lowest_loss
+from langevin_ib.runs.plan import build_reduction
 from langevin_ib.stages import Engine, Stillness
 from langevin_ib.statistics.learning import LearningCoefficient, Lowest, Measured, learning_coefficient
 from langevin_ib.statistics.records import Absent
@@ -158,6 +159,40 @@ def test_the_line_of_a_run():
     assert not [line for line in findings(small_result(learning=None)) if "λ̂" in line.text]
 
 
+@pytest.mark.parametrize(
+    ("settings", "formula"),
+    [
+        ({"confine": "weight-decay"}, "λ|θ|²/2, λ = 0.3"),
+        ({"confine": "extra_kinds:TILTED"}, "|θ|⁴/4"),
+        ({"confine": "extra_kinds:QUARTIC"}, None),  # vanishes on the slice, as `stiff` does
+        ({"confine": "stiff"}, None),
+    ],
+)
+def test_a_confinement_that_moves_the_minimum_is_told_by_what_laws_keep_of_it(settings, formula):
+    plain = small_result()
+    config = RunConfig(chains=64, **settings)
+    plan = dataclasses.replace(plain.plan, config=config, reduction=build_reduction(config))
+    told = [line.text for line in learning_lines(dataclasses.replace(plain, plan=plan))]
+    lines = [text for text in told if "no learning coefficient" in text]
+    assert lines == ([] if formula is None else [
+        f"with C = {formula}, chains are where ℓ + C is least, and λ̂ has the height of ℓ above ℓ_min there, over T, in "
+        "it: no learning coefficient unless C goes down with T"
+    ])  # fmt: skip
+
+
+def test_the_line_of_a_loss_without_an_end():
+    """Of separable data, say, as the draws and the ray are told; with an end, the control, there is a number."""
+    sample, lines = a_sample([1.0, 2.0], 0.5), {}
+    for endless in (True, False):
+        lowest = Lowest(0.0, 0.0, 8, endless=endless)
+        learning = learning_coefficient(sample, lowest, temperature=0.1, dimensions=(2, 1))
+        lines[endless] = [line.text for line in learning_lines(small_result(learning=learning))]
+    assert lines[True] == [
+        "no λ̂: ℓ has no minimum: from the lowest place that was found it falls along a ray, for ever"
+    ]
+    assert lines[False][0].startswith("λ̂ = (E ℓ − ℓ_min)/T = 1.5 ± 0.5 over the draws")
+
+
 def test_the_lowest_loss_and_what_is_left():
     lowest, where = lowest_loss(uv())
     assert 0.0 <= lowest.loss <= 1e-15
@@ -179,12 +214,31 @@ def wells():
 
 def test_a_lower_basin_is_found_from_where_chains_ended():
     """Of nine chains one has left for the lower well; without it, the control, it is not found."""
-    found, _ = lowest_loss(wells())
+    descent = LossDescent(wells())
+    found, _ = descent.from_starts()
     ends = np.tile([0.9, 0.0], (8, 1))
-    same, lower = lower_at(wells(), found, ends), lower_at(wells(), found, np.vstack([ends, [-1.0, 0.3]]))
+    same, lower = descent.from_ends(found, ends), descent.from_ends(found, np.vstack([ends, [-1.0, 0.3]]))
     assert same.loss == pytest.approx(found.loss, abs=1e-12)
     assert lower.loss == pytest.approx(-0.21123457694, abs=1e-9)
     assert lower.ends == 8
+
+
+def test_starts_and_ends_come_down_by_one_compiled_program():
+    """The loss is traced for the first of them alone; for a model that is another record, the control, again."""
+    traced = []
+
+    def loss(p):
+        traced.append(p)
+        return uv().loss(p)
+
+    reduction = build_reduction(RunConfig(model=lambda: dataclasses.replace(uv(), loss=loss)))
+    traced.clear()
+    found, _ = loss_descent(reduction).from_starts()
+    first = len(traced)
+    loss_descent(reduction.on_slab(0.1)).from_ends(found, np.ones((16, 2)))
+    assert len(traced) == first > 0
+    LossDescent(reduction.model).from_ends(found, np.ones((16, 2)))
+    assert len(traced) > first
 
 
 def test_a_loss_that_falls_for_ever_has_no_coefficient():

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+from unittest import mock
 
 import jax
 import jax.numpy as jnp
@@ -12,10 +13,12 @@ from scipy import integrate, optimize, special, stats
 import langevin_ib
 from langevin_ib import ConfigError, LawError, ModelError, RunConfig
 from langevin_ib.dynamics.confinements.weight_decay import weight_decay
+from langevin_ib.dynamics.covariance import gradient_noise
+from langevin_ib.dynamics.cumulants import along_direction, cumulants, kicks_of, states_cumulants
 from langevin_ib.dynamics.descent import sgd
 from langevin_ib.dynamics.kicks import AlongPlaces, label_kicks
 from langevin_ib.dynamics.labels import with_noisy_labels
-from langevin_ib.dynamics.noise import Noise, along_direction, cumulants, gradient_noise, kicks_of
+from langevin_ib.dynamics.noise import Noise
 from langevin_ib.laws.base import bin_masses
 from langevin_ib.laws.map import MapLaw
 from langevin_ib.laws.sgd import CollapseError, Coordinate, Descent
@@ -23,6 +26,7 @@ from langevin_ib.laws.step_map import StepMap, check_growth, check_map
 from langevin_ib.models import build_model, data_training, uv
 from langevin_ib.models.losses import LOGISTIC, LOSSES, LabelNoise, Loss, huber, loss_of, noisy_labels
 from langevin_ib.runs import measured_descent
+from langevin_ib.runs.descent_minimum import check_collapse
 from langevin_ib.runs.plan import build_reduction
 from langevin_ib.runs.processes import sgd as run_of_sgd
 from langevin_ib.runs.separable import check_separable
@@ -152,6 +156,63 @@ def test_labels_that_are_broadcast_have_noise_of_their_own_at_each_output(x64):
     assert np.abs(standard_errors(each, noise, noise)).max() < 5.0
     variances = [e @ gradient_noise(model.training, noise, jnp.asarray(POINT)).covariance @ e for model in (each, one)]
     assert variances[1] > 1.5 * variances[0]
+
+
+THREE = np.sign(np.random.default_rng(3).normal(size=(6, 3)))
+
+
+def one_output(p, x):
+    """An output of each example that three labels are of."""
+    return (x * p[0] * p[1])[:, None]
+
+
+@pytest.mark.full(only=["huber"])
+@pytest.mark.parametrize("loss", ["squared", huber(1e3)], ids=["squared", "huber"])
+def test_labels_of_one_output_have_noise_of_their_own_each(loss, x64):
+    """Σ = 3 s² E x²/n ∇z ∇zᵀ, and so have draws within five standard errors (1e-6 of keys each).
+
+    Of one ε for all three labels, the control, it would be 9 in place of 3.
+    """
+    x, noise = np.linspace(0.5, 2.0, 6), Noise("label", label_noise=1.3)
+    model, slope = with_loss(loss, THREE, x, one_output), POINT[::-1]
+    closed = 3.0 * 1.3**2 * np.mean(x**2) / 6 * np.outer(slope, slope)
+    stated = jax.jit(lambda theta: gradient_noise(model.training, noise, theta).covariance)(jnp.asarray(POINT))
+    np.testing.assert_allclose(stated, closed, rtol=1e-9)
+    assert np.abs(standard_errors(model, noise, noise)).max() < 5.0
+    shared = Noise("label", label_noise=1.3 * 3.0**0.5)
+    assert abs(standard_errors(model, noise, shared)[1]) > 8.0
+
+
+@pytest.mark.full
+@pytest.mark.parametrize(
+    ("loss", "noise"),
+    [
+        ("logistic", Noise("minibatch", 3, flip_rate=RATE)),
+        (Loss("own", lambda f, y: jnp.sum(jnp.log(jnp.cosh(f - y))), additive=True), Noise("label", label_noise=1.3)),
+    ],
+    ids=["logistic", "own"],
+)
+def test_labels_of_one_output_have_noise_of_their_own_under_any_sum(loss, noise, x64):
+    """Within five standard errors (1e-6 of keys each); and at another strength, the control, not."""
+    model = with_loss(loss, THREE, np.linspace(0.5, 2.0, 6), one_output)
+    assert np.abs(standard_errors(model, noise, noise)).max() < 5.0
+    stronger = dataclasses.replace(noise, label_noise=2.0 * noise.label_noise, flip_rate=2.0 * noise.flip_rate)
+    assert abs(standard_errors(model, noise, stronger)[1]) > 8.0
+
+
+@pytest.mark.parametrize(("outcomes", "flip_rate"), [(False, 0.1), (True, 0.1), (False, 0.0)])
+def test_cumulants_that_know_no_flips_are_taken_without_flips_alone(outcomes, flip_rate, x64):
+    """Of a noise of one's own, which says so by `outcomes`, as for the law `map`."""
+    kind = dataclasses.replace(Noise("minibatch", 3).record, outcomes=outcomes)
+    training, e = MODELS["logistic"]().training, jnp.array([0.6, 0.8])
+    noise = Noise("minibatch", 3, flip_rate=flip_rate)
+    known = outcomes or not flip_rate
+    with mock.patch.object(Noise, "record", kind):
+        assert states_cumulants(noise, training) == known
+        assert states_cumulants(noise, with_loss("squared", signs()).training)
+        if not known:
+            with pytest.raises(LawError, match=r"cumulants of .* are not known where noise of labels is not normal"):
+                cumulants(training, noise, jnp.asarray(POINT), e)
 
 
 def test_cumulants_of_two_labels_an_example_are_those_of_all_their_outcomes(x64):
@@ -466,10 +527,10 @@ def test_a_collapse_by_flips_names_their_rate():
             config = RunConfig(sampler="sgd", noise="label", flip_rate=rate, loss="logistic", options=options)
             given = (config, build_reduction(config, temperature=1.0), np.array([1.0]))
             if rate < 0.5:
-                run_of_sgd._check_collapse(*given)
+                check_collapse(*given)
                 continue
             with pytest.raises(ConfigError, match="flip_rate must be lower here: in the mean over flipped labels the"):
-                run_of_sgd._check_collapse(*given)
+                check_collapse(*given)
 
 
 # Separable data.

@@ -19,6 +19,7 @@ from langevin_ib.output.answer import answer
 from langevin_ib.output.folders import summary_json
 from langevin_ib.output.report import findings, run_report
 from langevin_ib.runs import measure
+from langevin_ib.runs.descent_chains import default_share
 from langevin_ib.runs.measure import settle_step, without_laws
 from langevin_ib.runs.measured import MeasuredDetails, MeasuredPlan
 from langevin_ib.runs.pilot import Pilot, windows_of
@@ -290,3 +291,36 @@ def test_a_measured_run_is_the_same_from_its_own_settings():
     assert again.run.step_size == first.run.step_size
     assert all(np.array_equal(again.invariants[name].mass, first.invariants[name].mass) for name in first.invariants)
     assert isinstance(first.learning, LearningCoefficient)
+
+
+def descent_prepared(**settings):
+    """The lr of a run of SGD that measures only, resolved."""
+    config = RunConfig(sampler="sgd", laws="none", chains=32, steps=500, label_noise=1.0, **settings)
+    with Session().open() as session:
+        return float(process_of(config).prepare(config, session).plan.config.lr)
+
+
+def test_the_default_step_of_a_scaled_noise_is_smaller_by_its_square():
+    """With laws and without, so that ηm² stays; a weaker noise, the control, leaves the step."""
+    shares = [default_share(RunConfig(sampler="sgd", noise_scale=m, momentum=0.9)) for m in (None, 0.5, 4.0)]
+    assert shares == pytest.approx([1e-3, 1e-3, 1e-3 / 16.0])
+
+
+@pytest.mark.full
+def test_the_default_step_without_laws_is_by_that_rule():
+    """Up to where the pilot's chains end, in whose curvature the rules see some noise."""
+    plain, strong, weak = (descent_prepared(noise_scale=m) for m in (None, 4.0, 0.5))
+    assert 0.5 < 16.0 * strong / plain < 1.5
+    assert 0.5 < weak / plain < 1.5
+
+
+def test_a_step_whose_noise_float32_loses_is_refused_without_laws_too():
+    with pytest.raises(ConfigError, match=r"precision must be 64 here: a step.s noise, .*, is lost in float32"):
+        descent_prepared(lr=3e-8, noise_scale=4.0)
+    assert descent_prepared(lr=3e-8, noise_scale=4.0, precision=64) == 3e-8
+
+
+def test_langevin_steps_that_float32_loses_are_refused_without_laws_too():
+    config = RunConfig(laws="none", chains=32, steps=500, step_size=1e-14)
+    with Session().open() as session, pytest.raises(ConfigError, match="precision must be 64 here: a step's noise"):
+        process_of(config).prepare(config, session)

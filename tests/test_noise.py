@@ -10,8 +10,9 @@ from helpers import starts
 from jax.flatten_util import ravel_pytree
 
 from langevin_ib import ConfigError
+from langevin_ib.dynamics.covariance import gradient_noise
 from langevin_ib.dynamics.meter import measure
-from langevin_ib.dynamics.noise import Noise, gradient_noise
+from langevin_ib.dynamics.noise import Noise
 from langevin_ib.models import Examples, build_model, uv
 from langevin_ib.models.training import cast
 

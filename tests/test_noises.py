@@ -17,8 +17,10 @@ from jax.flatten_util import ravel_pytree
 from langevin_ib import RunConfig, run
 from langevin_ib.config import extensions
 from langevin_ib.dynamics.confinements.none import unconfined
+from langevin_ib.dynamics.covariance import gradient_noise
+from langevin_ib.dynamics.cumulants import cumulants
 from langevin_ib.dynamics.descent import check_covariance, sgd
-from langevin_ib.dynamics.noise import Noise, NoiseKind, cumulants, gradient_noise
+from langevin_ib.dynamics.noise import Noise, NoiseKind
 from langevin_ib.errors import ConfigError, LawError
 from langevin_ib.laws.sgd import Coordinate, Descent, check_closed
 from langevin_ib.models import build_model

@@ -12,7 +12,8 @@ from langevin_ib.errors import ConfigError, LawError, ModelError
 from langevin_ib.laws.law import law_kinds
 from langevin_ib.runs.plan import build_reduction, resolve, resolve_many
 from langevin_ib.runs.predictions import quadrature
-from langevin_ib.runs.windows import cut_windows, lowest_point, minimum, rounded_window, scalar_window
+from langevin_ib.runs.wells import lowest_point, minimum
+from langevin_ib.runs.windows import cut_windows, rounded_window, scalar_window
 
 pytestmark = pytest.mark.usefixtures("x64")
 

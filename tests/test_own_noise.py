@@ -14,9 +14,11 @@ from helpers import starts
 from langevin_ib import RunConfig, run
 from langevin_ib.config import extensions
 from langevin_ib.dynamics.confinements.none import unconfined
+from langevin_ib.dynamics.covariance import gradient_noise
+from langevin_ib.dynamics.cumulants import along_direction, cumulants, kicks_of
 from langevin_ib.dynamics.descent import sgd
 from langevin_ib.dynamics.kicks import AlongPlaces
-from langevin_ib.dynamics.noise import Noise, along_direction, cumulants, gradient_noise, kicks_of, own_noise
+from langevin_ib.dynamics.noise import Noise, own_noise
 from langevin_ib.errors import ConfigError
 from langevin_ib.laws import bin_masses
 from langevin_ib.laws.sgd import Coordinate, Descent

@@ -21,7 +21,7 @@ from langevin_ib.output.law_table import law_rows
 from langevin_ib.output.page import page
 from langevin_ib.output.report import findings, run_report
 from langevin_ib.output.wording import TITLES, Wording, wording_of
-from langevin_ib.runs.result import ChargeSummary, SgdDetails
+from langevin_ib.runs.descent_details import ChargeSummary, SgdDetails
 from langevin_ib.statistics.records import Meter
 
 SCRIPT = '<script>alert("x")</script>'
@@ -234,6 +234,21 @@ def test_a_run_of_sgd_is_told_by_the_type_of_its_details(noisy):
     assert any("noise at the minimum" in text for text in texts) == noisy
     assert any("rms χ in units of the pairs' size: 0.5" in text for text in texts)
     read(report)
+
+
+@pytest.mark.parametrize("start", ["own", "slice", "earlier"])
+def test_where_a_run_of_sgd_began_is_said_once(start):
+    meter = Meter(1.0, 0.1, 2.0, 1.0, 0.0, 0.7)
+    details = SgdDetails("label", "label noise", True, start, 0.1, None, meter, True, {}, ChargeSummary(0.5, 0.1, None))
+    config = RunConfig(sampler="sgd", lr=0.002, label_noise=2.0, from_run="runs/other" if start == "earlier" else None)
+    plain = small_result(details=details)
+    result = dataclasses.replace(plain, plan=dataclasses.replace(plain.plan, config=config))
+    said = [
+        line.text for line in findings(result)
+        if any(words in line.text for words in ("began", "own starts", "starts on the slice", "another run"))
+    ]  # fmt: skip
+    assert len(said) == 1
+    assert (said[0] == "the chains began where those of runs/other ended") == (start == "earlier")
 
 
 def test_a_result_saves_plots_and_shows_itself(tmp_path):

@@ -20,17 +20,18 @@ from scipy import stats
 from langevin_ib import ConfigError, LawError, RunConfig
 from langevin_ib.dynamics.confinements.none import unconfined
 from langevin_ib.dynamics.confinements.weight_decay import weight_decay
+from langevin_ib.dynamics.covariance import gradient_noise
 from langevin_ib.dynamics.descent import sgd
 from langevin_ib.dynamics.kernels.euler_maruyama import euler_maruyama
-from langevin_ib.dynamics.noise import GradientNoise, Noise, gradient_noise
-from langevin_ib.geometry.charges import charge_balance, charge_rate
+from langevin_ib.dynamics.noise import Noise
+from langevin_ib.geometry.charges import GradientNoise, charge_balance, charge_rate
 from langevin_ib.geometry.gram import fundamental_fields, reduced_curvatures
 from langevin_ib.laws import bin_masses
 from langevin_ib.laws.sgd import Coordinate, Descent
 from langevin_ib.models import Chart, build_model
 from langevin_ib.output.report import findings
+from langevin_ib.runs.descent_minimum import at_minimum, decay_of
 from langevin_ib.runs.judge import scalar_moments
-from langevin_ib.runs.processes.sgd import at_minimum, decay_of
 from langevin_ib.runs.run import prepare_and_draw, run
 
 LIMIT = 4.5

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 from itertools import pairwise
 
 import jax
@@ -19,7 +20,7 @@ from langevin_ib.config.value_schedules import read_schedule
 from langevin_ib.dynamics.descent import sgd
 from langevin_ib.dynamics.kernel import Target, kernel_kind
 from langevin_ib.dynamics.noise import Noise
-from langevin_ib.dynamics.schedules import scheduled_kernel, value_of
+from langevin_ib.dynamics.schedules import scheduled_kernel, sum_of, value_of
 from langevin_ib.ensemble.drivers import driver_of
 from langevin_ib.ensemble.records import Schedule
 from langevin_ib.errors import ConfigError
@@ -28,7 +29,7 @@ from langevin_ib.output.extension import longer
 from langevin_ib.runs import scheduled
 from langevin_ib.runs.ends import ends_of
 from langevin_ib.runs.plan import build_reduction
-from langevin_ib.runs.result import ScheduleInfo
+from langevin_ib.runs.protocol import ScheduleInfo
 from langevin_ib.runs.run import process_of
 from langevin_ib.session import Session
 
@@ -57,6 +58,17 @@ def test_optax_and_the_formula_give_one_value(text):
     for first, last in [(0, 40), (3, 8), (5, 6), (11, 13)]:
         seen = [schedule.at(n) for n in range(first, last + 1)]
         assert schedule.range(first, last) == pytest.approx((min(seen), max(seen)))
+
+
+@pytest.mark.parametrize("text", [*FORMS, "inverse 0.05 300", "restarts 0.3 0.01 700 20"])
+def test_the_sum_of_a_schedule_is_that_of_each_of_its_steps(text):
+    """To rounding; the mean at evenly spaced steps, the control, is not."""
+    schedule = read_schedule(text)
+    for steps in (1, 13, 20_011):
+        every = math.fsum(map(schedule.at, range(steps)))
+        assert sum_of(schedule, steps) == pytest.approx(every, rel=1e-12)
+    some = np.linspace(0, steps - 1, 2001).round()
+    assert steps * np.mean([schedule.at(n) for n in some]) != pytest.approx(every, rel=1e-12)
 
 
 @pytest.mark.parametrize(("text", "wanted"), [

@@ -7,8 +7,9 @@ import pytest
 from helpers import advance, starts
 from jax.flatten_util import ravel_pytree
 
+from langevin_ib.dynamics.covariance import gradient_noise
 from langevin_ib.dynamics.descent import sgd
-from langevin_ib.dynamics.noise import Noise, gradient_noise
+from langevin_ib.dynamics.noise import Noise
 from langevin_ib.ensemble.runner import starting_points
 from langevin_ib.geometry import charges
 from langevin_ib.models import build_model, stack_tasks, uv

@@ -11,7 +11,8 @@ from jax.flatten_util import ravel_pytree
 
 from langevin_ib import ModelError
 from langevin_ib.config import extensions
-from langevin_ib.dynamics.noise import Noise, gradient_noise
+from langevin_ib.dynamics.covariance import gradient_noise
+from langevin_ib.dynamics.noise import Noise
 from langevin_ib.geometry import contract
 from langevin_ib.models import Examples, build_model, stack_tasks, uv, with_metric
 from langevin_ib.models.training import cast, imbalance

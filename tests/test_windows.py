@@ -7,7 +7,8 @@ import scipy.signal
 from langevin_ib.config.run import RunConfig
 from langevin_ib.errors import ConfigError
 from langevin_ib.runs.plan import build_reduction
-from langevin_ib.runs.windows import _dips, cut_windows, minimum, quantile_window, scalar_window
+from langevin_ib.runs.wells import _dips, minimum
+from langevin_ib.runs.windows import cut_windows, quantile_window, scalar_window
 
 pytestmark = pytest.mark.usefixtures("x64")
 

@@ -87,6 +87,11 @@ class Confinement:
             return "held"
         return "spread" if self.proper else "free"
 
+    @property
+    def moves_minimum(self) -> bool:
+        """Whether chains are where ℓ + C is least, and not where ℓ is: a reduced law keeps a part of C."""
+        return self.reduced is not no_energy
+
     def potential(self, model: Model) -> Callable[[Params], Float[Array, ""]]:
         """V(θ) = L(θ) + C(θ)."""
         return lambda params: model.loss(params) + self.energy(model, params)

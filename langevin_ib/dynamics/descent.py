@@ -13,8 +13,10 @@ import optax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Key
 
+from langevin_ib.dynamics.covariance import gradient_noise
 from langevin_ib.dynamics.kernel import Kernel, refuse_task
-from langevin_ib.dynamics.noise import Lesson, Noise, Source, gradient_noise, standard_normals
+from langevin_ib.dynamics.noise import Noise, standard_normals
+from langevin_ib.dynamics.noise_records import Lesson, Source
 from langevin_ib.errors import ConfigError
 from langevin_ib.models.base import Model, Params
 from langevin_ib.models.losses import noisy_labels
@@ -175,8 +177,7 @@ def _gradient_of(
 
 
 def _label_shape(source: Source) -> tuple[int, ...]:
-    """Shape of what noise moves in a batch: of the labels of squares that of its predictions, to which they are
-    broadcast."""
+    """Shape of what noise moves in a batch."""
     x, y = _batch_like(source)
     prediction = jax.eval_shape(source.training.predict, source.like, x).shape
     loss = source.training.example_loss

@@ -15,9 +15,10 @@ import optax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PyTree
 
+from langevin_ib.dynamics.covariance import gradient_noise
 from langevin_ib.dynamics.descent import SGDState
 from langevin_ib.dynamics.kernel import Potential, Smoothed, refuse_task
-from langevin_ib.dynamics.noise import Noise, gradient_noise
+from langevin_ib.dynamics.noise import Noise
 from langevin_ib.models.base import Params
 from langevin_ib.models.training import Training
 

@@ -8,7 +8,8 @@ from dataclasses import replace
 import numpy as np
 from jaxtyping import Array, Float
 
-from langevin_ib.dynamics.noise import FINE_NODES, HERMITE_INPUTS, HERMITE_NODES, Noise, population_of
+from langevin_ib.dynamics.covariance import FINE_NODES, HERMITE_INPUTS, HERMITE_NODES, population_of
+from langevin_ib.dynamics.noise import Noise
 from langevin_ib.models.base import Invariants, Model, Params, SliceTerms
 from langevin_ib.models.losses import mean_over_labels
 from langevin_ib.models.training import Task, Training, cast, data_risk

@@ -1,33 +1,27 @@
-"""Gradient noise: what a kind of it is, and its covariance Σ(θ) at a point."""
+"""Gradient noise: its settings, and what a kind of it is; noises of one's own."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Key
 
 from langevin_ib.config.extensions import load
 from langevin_ib.config.noises import HookSettings, NoiseSettings
 from langevin_ib.config.records import checked_record
 from langevin_ib.dynamics.hook import DRAWS, Hook, Seen, draw_keys, seen
-from langevin_ib.dynamics.kicks import AlongPlaces, Kicks, KicksOf
-from langevin_ib.errors import ConfigError, LawError
-from langevin_ib.geometry.charges import GradientNoise
+from langevin_ib.dynamics.kicks import KicksOf
+from langevin_ib.dynamics.noise_records import Along, Batch, Cumulants, Each, Lesson, Source
+from langevin_ib.errors import ConfigError
 from langevin_ib.models.base import Model, Params
-from langevin_ib.models.losses import LabelNoise, LabelSpread, label_spread
-from langevin_ib.models.training import Examples, Task, Training, cast, size_of
-
-HERMITE_NODES = 9  # exact for polynomials of degree 17 in each input
-FINE_NODES = (48, 24, 11)  # in each of one, two, three inputs, for the whole distribution of a kick
-HERMITE_INPUTS = 3  # more inputs than these are sampled instead
-SAMPLED_INPUTS = 8192
+from langevin_ib.models.losses import LabelNoise
+from langevin_ib.models.training import Task, Training
 
 
 @dataclass(frozen=True)
@@ -140,120 +134,6 @@ class Noise:
         return training
 
 
-class Source(NamedTuple):
-    """What the steps of a noise are made from: its settings, a training, and shapes.
-
-    Attributes:
-        noise: with its own `settings`.
-        training: of the model; its `predict` are the outputs, its `risk` is the loss on a task.
-        like: parameters of one chain.
-        task: whose shapes the noise takes: `x`, `y` and `weight` of a data set.
-    """
-
-    noise: Noise
-    training: Training
-    like: Params
-    task: Task
-
-    @property
-    def examples(self) -> int:
-        """n."""
-        return size_of(self.task)
-
-    @property
-    def dtype(self) -> Any:
-        """That of the parameters."""
-        return jnp.result_type(*jax.tree.leaves(self.like))
-
-
-class Lesson(NamedTuple):
-    """What one chain learns.
-
-    Attributes:
-        task: in the precision of its parameters: `x`, `y` and `weight` of a data set.
-        loss: θ ↦ L(θ), which follows from it.
-    """
-
-    task: Task
-    loss: Callable[[Params], Float[Array, ""]]
-
-
-class Batch(NamedTuple):
-    """What a step sees.
-
-    Attributes:
-        examples: their `x` and `y`.
-        weight: w, of the loss w/2 |f − y|² of each.
-        memory: what the chain remembers of it.
-    """
-
-    examples: Examples
-    weight: Any
-    memory: Any
-
-
-class Each(NamedTuple):
-    """What each example gives at a point θ, of n examples, o outputs and q parameters.
-
-    Attributes:
-        params: θ.
-        share: the probability with which a step draws it, 1/n of a data set.
-        jacobian: J_i, of its outputs.
-        weight: w, one for all.
-        gradients: g_i = w J_iᵀ ∂ℓ/∂f, in the mean over noisy labels; for squares w J_iᵀ(f_i − y_i). So share @
-            gradients is ∇L without the penalty.
-        outputs: f_i.
-        spread: what noise on labels does to ∂ℓ/∂f; None for squares, where s does it, and without such noise.
-    """
-
-    params: Params
-    share: Float[Array, " n"]
-    jacobian: Float[Array, "n o q"]
-    weight: Any
-    gradients: Float[Array, "n q"]
-    outputs: Float[Array, "n o"]
-    spread: LabelSpread | None = None
-
-
-class Along(NamedTuple):
-    """The same along a direction e.
-
-    Attributes:
-        share: as in `Each`.
-        gradient: e·g_i.
-        label: w² s² |J_i e|², the variance of its label noise.
-        response: w J_i e: a label that is moved by δ takes that times δ from e·g_i.
-        chance: of each outcome of a noisy label, where ℓ is no square and an example has one label; None: label noise
-            is normal, or the sum of that of several labels.
-        moves: what each outcome adds to e·g_i.
-        third: the third cumulant of label noise; None: it is normal.
-        fourth: the fourth.
-    """
-
-    share: Float[Array, " n"]
-    gradient: Float[Array, " n"]
-    label: Float[Array, " n"]
-    response: Float[Array, "n o"]
-    chance: Float[Array, " k"] | None = None
-    moves: Float[Array, "n k"] | None = None
-    third: Float[Array, " n"] | None = None
-    fourth: Float[Array, " n"] | None = None
-
-
-class Cumulants(NamedTuple):
-    """Cumulants of e·ĝ, the noise along a direction.
-
-    Attributes:
-        second: its variance.
-        third: its third central moment.
-        fourth: its fourth central moment, less three times the square of the second.
-    """
-
-    second: Float[Array, ""]
-    third: Float[Array, ""]
-    fourth: Float[Array, ""]
-
-
 def check_data(noise: Noise, model: Model, training: Training) -> None:
     """There has to be a data set."""
     if not training.size:
@@ -308,12 +188,13 @@ class NoiseKind:
         draw: (source, key, chains) ↦ randomness of one step for all chains, leading axis the chain; None for none.
         init: (source, task) ↦ what a chain remembers at its start.
         cumulants: (noise, along) ↦ cumulants of e·ĝ, with label noise; None if they are not known, and with them the
-            error of law (S).
+            error of law (S). They are not known either without `outcomes`, where noise of labels is not normal.
         kicks: (noise, along, k) ↦ the distribution of e·ĝ, with label noise, as points and weights on the host
             (`kicks.Kicks`), the better the larger k; `along` has a leading axis of places. None if it is not known, and
             with it the law `map`.
-        outcomes: whether `kicks` knows labels whose noise is not normal, `along.chance` and `along.moves`, as that of
-            a loss which is no square; without it there is no law `map` of these.
+        outcomes: whether `kicks` and `cumulants` know labels whose noise is not normal, as that of a loss which is no
+            square: `along.chance` and `along.moves`, and `along.third` and `along.fourth`; without it there is neither
+            the law `map` nor the error of law (S) of these.
         dependence: noise ↦ why gradients of different steps are correlated, as the beginning of a sentence; None if
             they are independent.
         correlation: (noise, n) ↦ ρ_k, the correlation of gradients k = 1, 2, … steps apart; empty if there is none.
@@ -425,283 +306,3 @@ def standard_normals(key: Key[Array, ""], chains: int, shape: tuple[int, ...], d
         return jax.random.normal(key, (chains, *shape), dtype)
     drawn = jax.random.normal(key, (chains, *shape[::-1]), dtype)
     return jnp.transpose(drawn, (0, *range(len(shape), 0, -1)))
-
-
-def gradient_noise(training: Training, noise: Noise, params: Params, task: Task | None = None) -> GradientNoise:
-    """∇L(θ) and the covariance Σ(θ) of one step's gradient.
-
-    With f_i = f(θ, x_i), its Jacobian J_i and per-example gradients g_i = w J_iᵀ(f_i − y_i), moments over the data set
-    are means, and those over the population are by Gauss–Hermite quadrature (more than three inputs: over 8192 fixed
-    draws, with a relative error of about 1%). Noise of labels adds w² s² E J_iᵀJ_i/B to the covariance of a kind, B = n
-    on the whole data set; a random direction makes it (tr Σ/q) I. Without replacement, Σ is that of a single step.
-
-    Args:
-        training: of the model.
-        noise: what is drawn.
-        params: θ.
-        task: what is learnt; None for the model's own.
-    """
-    if noise.record.hook is not None:
-        risk = training.task if task is None else task
-        slope = ravel_pytree(jax.grad(lambda theta: training.risk(risk, theta))(params))[0]
-        covariance = covariance_batches(training, noise, params, task).mean(axis=0)
-        return GradientNoise(slope, isotropic_covariance(covariance) if noise.isotropized else covariance)
-    each = _each(training, noise, params, task)
-    mean = each.share @ each.gradients
-    mean_gradient = mean + ravel_pytree(jax.grad(training.penalty)(params))[0]
-    return GradientNoise(mean_gradient, covariance_of(noise, each))
-
-
-def covariance_batches(
-    training: Training, noise: Noise, params: Params, task: Task | None = None
-) -> Float[Array, "batch q q"]:
-    """Σ(θ) of a hook from independent batches of draws, or the one that it states, of the scaled noise."""
-    hook = noise.record.hook
-    if hook is None:
-        raise ValueError("only the covariance of a hook comes in batches")
-    return noise.scale**2 * hook.batches(training, params, task)
-
-
-def covariance_of(noise: Noise, each: Each) -> Float[Array, "q q"]:
-    """Σ of a noise from what each example gives at θ: of its kind and its labels, scaled, and turned if isotropized."""
-    known = noise.record.covariance
-    if known is None:
-        raise ValueError("the covariance of a hook does not follow from its examples")
-    covariance, q = known(noise, each), each.gradients.shape[1]
-    if jnp.shape(covariance) != (q, q):
-        wanted = f"a NoiseKind whose covariance is a matrix of {q} × {q}"
-        raise ConfigError("noise", wanted, f"{noise.kind}, with one of shape {jnp.shape(covariance)}")
-    if noise.record.batch is not None and each.spread is not None:
-        covariance = covariance + _label_covariance(noise, each, each.spread)
-    elif noise.record.batch is not None:
-        size = float(noise.batch_size or each.share.size)
-        second = jnp.einsum("i,ioq,iop->qp", each.share, each.jacobian, each.jacobian)
-        covariance = covariance + (each.weight * noise.label_noise) ** 2 / size * second
-    if noise.scale != 1.0:
-        covariance = noise.scale**2 * covariance
-    return isotropic_covariance(covariance) if noise.isotropized else covariance
-
-
-def _label_covariance(noise: Noise, each: Each, spread: LabelSpread) -> Float[Array, "q q"]:
-    """w² E J_iᵀ Cov(∂ℓ/∂f_i) J_i/B, over noisy labels: what they add to Σ where ℓ is no square."""
-    size, (n, _, parts, _) = float(noise.batch_size or each.share.size), spread.moves.shape
-    jacobian = each.jacobian.reshape(n, parts, -1, each.jacobian.shape[-1])
-    slopes = jnp.einsum("k,nked,nkef->nedf", spread.chance, spread.moves, spread.moves)
-    return each.weight**2 / size * jnp.einsum("n,nedq,nedf,nefp->qp", each.share, jacobian, slopes, jacobian)
-
-
-def isotropic_covariance(covariance: Float[Array, "q q"]) -> Float[Array, "q q"]:
-    """(tr Σ/q) I."""
-    q = covariance.shape[0]
-    return jnp.trace(covariance) / q * jnp.eye(q, dtype=covariance.dtype)
-
-
-def no_covariance(noise: Noise, each: Each) -> Float[Array, "q q"]:
-    """Of a kind whose examples are the same at every step: zero."""
-    del noise
-    q = each.gradients.shape[1]
-    return jnp.zeros((q, q), each.gradients.dtype)
-
-
-def batch_covariance(noise: Noise, each: Each) -> Float[Array, "q q"]:
-    """Cov g_i/B, of B examples drawn independently."""
-    spread = each.gradients - each.share @ each.gradients
-    return (each.share[:, None] * spread).T @ spread / float(noise.batch_size or each.share.size)
-
-
-def cumulants(training: Training, noise: Noise, params: Params, direction: Float[Array, " q"]) -> Cumulants:
-    """Cumulants of e·ĝ for independent steps.
-
-    Args:
-        training: of the model.
-        noise: with independent steps, not isotropized.
-        params: θ.
-        direction: e.
-
-    Raises:
-        LawError: those of this noise are not known.
-    """
-    known, m = noise.record.cumulants, noise.scale
-    if noise.record.hook is not None and not noise.isotropized:
-        stated = _hook_cumulants(training, noise.record.hook, params, direction)
-        return Cumulants(m**2 * stated.second, m**3 * stated.third, m**4 * stated.fourth)
-    if known is None or noise.isotropized:
-        raise LawError(f"law sgd: the third and fourth cumulants of {noise.words} are not known")
-    each = _each(training, noise, params, None)
-    stated = known(noise, _along(noise, each, direction))
-    return stated if m == 1.0 else Cumulants(m**2 * stated.second, m**3 * stated.third, m**4 * stated.fourth)
-
-
-def _hook_cumulants(training: Training, hook: Hook, params: Params, direction: Float[Array, " q"]) -> Cumulants:
-    """Those that it states, the others from the draws behind its Σ."""
-    second, third, fourth = hook.moments(training, params, direction).mean(axis=0)
-    excess = fourth - 3.0 * second**2
-    if hook.covariance is not None:
-        second = direction @ hook.batches(training, params)[0] @ direction
-    stated = hook.stated_third(training, params, direction)
-    return Cumulants(second, third if stated is None else stated, excess)
-
-
-def kicks_of(noise: Noise, along: AlongPlaces, count: int) -> Kicks:
-    """The distribution of e·ĝ of a noise whose kind knows it, scaled about its mean."""
-    known = noise.record.kicks
-    if known is None:
-        raise LawError(f"law map: {noise.words} says nothing of the distribution of its kicks (kicks of its NoiseKind)")
-    if along.moves is not None and not noise.record.outcomes:
-        raise LawError(
-            f"law map: the kicks of {noise.words} know normal noise of labels alone, and that of this loss is another "
-            "(outcomes of its NoiseKind)"
-        )
-    kicks = known(noise, along, count)
-    if noise.scale == 1.0:
-        return kicks
-    mean = (kicks.weights * kicks.values).sum(axis=1, keepdims=True)
-    return Kicks(mean + noise.scale * (kicks.values - mean), kicks.weights)
-
-
-def along_direction(training: Training, noise: Noise, params: Params, direction: Float[Array, " q"]) -> Along:
-    """What each example gives along e; of a population by a finer quadrature than its covariance asks for.
-
-    Raises:
-        LawError: the population has too many inputs to be integrated; or an example has more than one noisy label of a
-            loss that is no square, whose outcomes are not listed.
-    """
-    nodes = HERMITE_NODES
-    if noise.record.population or not training.size:
-        inputs = int(np.prod(training.population.shape))
-        if inputs > HERMITE_INPUTS:
-            raise LawError(f"law map: its population has {inputs} inputs, more than the {HERMITE_INPUTS} integrated")
-        nodes = FINE_NODES[max(inputs, 1) - 1]
-    each = _each(training, noise, params, None, nodes)
-    if each.spread is not None and each.spread.moves.shape[2] > 1:
-        raise LawError("law map: with more than one label an example the kicks of label noise are not known")
-    return _along(noise, each, direction)
-
-
-def _along(noise: Noise, each: Each, direction: Float[Array, " q"]) -> Along:
-    slope = each.jacobian @ direction
-    if each.spread is not None:
-        return _along_outcomes(each, each.spread, slope, direction)
-    label = (each.weight * noise.label_noise) ** 2 * jnp.sum(slope**2, axis=1)
-    return Along(each.share, each.gradients @ direction, label, each.weight * slope)
-
-
-def _along_outcomes(
-    each: Each, spread: LabelSpread, slope: Float[Array, "n o"], direction: Float[Array, " q"]
-) -> Along:
-    """`_along` where noisy labels have outcomes of their own: cumulants of an example are sums over its labels."""
-    n, _, labels, _ = spread.moves.shape
-    moves = each.weight * jnp.einsum("nked,ned->nek", spread.moves, slope.reshape(n, labels, -1))
-    second, third, fourth = (moves**power @ spread.chance for power in (2, 3, 4))
-    listed = (spread.chance, moves[:, 0]) if labels == 1 else (None, None)
-    return Along(
-        each.share,
-        each.gradients @ direction,
-        jnp.sum(second, axis=1),
-        each.weight * slope,
-        *listed,
-        jnp.sum(third, axis=1),
-        jnp.sum(fourth - 3.0 * second**2, axis=1),
-    )
-
-
-def batch_cumulants(noise: Noise, along: Along) -> Cumulants:
-    """Of B examples drawn independently: those of one example divided by B, B², B³.
-
-    With h_i = e·g_i and l_i² = w² s² |J_i e|², the central moments of an example are Var h + E l², E (h − h̄)³ +
-    3 E (h − h̄) l² and E (h − h̄)⁴ + 6 E (h − h̄)² l² + 3 E l⁴; where label noise is not normal, κ₃ of it joins them as
-    E κ₃, and as 4 E (h − h̄) κ₃, and κ₄ as E κ₄.
-    """
-    share, label, size = along.share, along.label, noise.batch_size or along.share.size
-    spread = along.gradient - share @ along.gradient
-    second = share @ (spread**2 + label)
-    third = share @ (spread**3 + 3.0 * spread * label)
-    fourth = share @ (spread**4 + 6.0 * spread**2 * label + 3.0 * label**2) - 3.0 * second**2
-    if along.third is not None and along.fourth is not None:
-        third = third + share @ along.third
-        fourth = fourth + share @ (4.0 * spread * along.third + along.fourth)
-    return Cumulants(second / size, third / size**2, fourth / size**3)
-
-
-def gaussian_cumulants(noise: Noise, along: Along) -> Cumulants:
-    """Of label noise on the whole data set: Gaussian, of variance E l²/n, or a mean of n independent outcomes."""
-    del noise
-    zero, n = jnp.zeros_like(along.label[0]), along.share.size
-    second = along.share @ along.label / n
-    if along.third is None or along.fourth is None:
-        return Cumulants(second, zero, zero)
-    return Cumulants(second, along.share @ along.third / n**2, along.share @ along.fourth / n**3)
-
-
-def _each(training: Training, noise: Noise, params: Params, task: Task | None, nodes: int = HERMITE_NODES) -> Each:
-    task = cast(training.task if task is None else task, params)
-    examples, share, weight = population_of(training, noise, task, params, nodes)
-    flat, unravel = ravel_pytree(params)
-
-    def output(theta, x):
-        return training.predict(unravel(theta), jax.tree.map(lambda leaf: leaf[None], x))[0]
-
-    def error(theta, x, y):
-        return jnp.ravel(output(theta, x) - y)
-
-    outputs = jax.vmap(lambda x: jnp.ravel(output(flat, x)))(examples[0])
-    loss = training.example_loss
-    if not loss.squared:
-        shaped = jax.vmap(lambda x: output(flat, x))(examples[0])
-        jacobian = jax.vmap(jax.jacrev(lambda theta, x: jnp.ravel(output(theta, x))), in_axes=(None, 0))(
-            flat, examples[0]
-        )
-        slopes, spread = loss.slopes(shaped, examples[1]).reshape(outputs.shape), None
-        if not noise.labels.silent:
-            slopes, spread = label_spread(loss, noise.labels, shaped, examples[1])
-        gradients = weight * jnp.einsum("io,ioq->iq", slopes, jacobian)
-        return Each(params, share, jacobian, weight, gradients, outputs, spread)
-    errors = jax.vmap(error, in_axes=(None, 0, 0))(flat, *examples)
-    jacobian = jax.vmap(jax.jacrev(error), in_axes=(None, 0, 0))(flat, *examples)
-    return Each(params, share, jacobian, weight, weight * jnp.einsum("io,ioq->iq", errors, jacobian), outputs)
-
-
-def memory_factor(noise: Noise, size: int, momentum: float) -> float:
-    """1 + 2 Σ_k μ^k ρ_k: the factor of correlated noise under momentum, in the mean drift of χ.
-
-    With heavy-ball momentum p = θ − ημ/(1 − μ) m moves by −η/(1 − μ) ĝ a step, and χ(p) on average by (η/(1 − μ))²
-    times E χ(ĝ) and this factor, ρ_k the correlation of gradients k steps apart: 1 for independent steps.
-
-    Args:
-        noise: of the gradient.
-        size: n, examples in the data set.
-        momentum: μ.
-
-    >>> memory_factor(Noise("minibatch", 4), 16, 0.9), memory_factor(Noise("minibatch", 4, replace=False), 16, 0.0)
-    (1.0, 1.0)
-    >>> round(memory_factor(Noise("minibatch", 4, replace=False), 16, 0.9), 4)
-    0.1585
-    """
-    correlation = noise.record.correlation(noise, size)
-    return float(1.0 + 2.0 * np.sum(float(momentum) ** np.arange(1, len(correlation) + 1) * correlation))
-
-
-def population_of(
-    training: Training, noise: Noise, task: Task, params: Params, nodes: int
-) -> tuple[Examples, Float[Array, " n"], Any]:
-    """The examples that a step draws from, their probabilities, and their weight."""
-    if noise.record.population or not training.size:
-        normals, share = _nodes(training, nodes)
-        dtype = jax.tree.leaves(params)[0].dtype
-        fresh = training.population
-        return fresh.examples(task, jnp.asarray(normals, dtype)), jnp.asarray(share, dtype), fresh.weight
-    x, y = task["x"], task["y"]
-    return Examples(x, y), jnp.full(len(y), 1.0 / len(y), y.dtype), task["weight"]
-
-
-def _nodes(training: Training, count: int) -> tuple[np.ndarray, np.ndarray]:
-    shape = training.population.shape
-    size = int(np.prod(shape))
-    if size > HERMITE_INPUTS:
-        return np.random.default_rng(0).normal(size=(SAMPLED_INPUTS, *shape)), np.full(
-            SAMPLED_INPUTS, 1 / SAMPLED_INPUTS
-        )
-    nodes, weights = np.polynomial.hermite_e.hermegauss(count)
-    grid = np.stack([g.ravel() for g in np.meshgrid(*[nodes] * size, indexing="ij")], axis=-1)
-    product = np.prod(np.stack([g.ravel() for g in np.meshgrid(*[weights] * size, indexing="ij")]), axis=0)
-    return grid.reshape(-1, *shape), product / product.sum()

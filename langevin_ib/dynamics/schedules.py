@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, PyTree
@@ -54,6 +55,21 @@ def value_of(schedule: ValueSchedule, dtype: Any, *, slowed: int = 1) -> Value:
         return (v if length is None else jnp.where(n >= length, end, v)).astype(dtype)
 
     return value
+
+
+def sum_of(schedule: ValueSchedule, steps: int) -> float:
+    """Σ v(n) over the steps n = 0, …, steps − 1, in float64.
+
+    >>> from langevin_ib.config.value_schedules import read_schedule
+    >>> sum_of(read_schedule("linear 1 3 2"), 4)
+    9.0
+    """
+    changing = steps if schedule.length is None else min(schedule.length, steps)
+    with jax.enable_x64(True):
+        value = value_of(schedule, jnp.float64)
+        # One number at a time: no array of all steps.
+        added = jax.jit(lambda count: jax.lax.fori_loop(0, count, lambda n, total: total + value(n), 0.0))
+        return float(added(changing)) + (steps - changing) * schedule.values[-1]
 
 
 def _optax(schedule: ValueSchedule) -> optax.Schedule:

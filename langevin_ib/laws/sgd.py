@@ -31,7 +31,9 @@ from jaxtyping import Array, Float
 from numpy.polynomial import Chebyshev
 
 from langevin_ib.dynamics.confinement import Confinement
-from langevin_ib.dynamics.noise import Noise, covariance_batches, cumulants, gradient_noise
+from langevin_ib.dynamics.covariance import covariance_batches, gradient_noise
+from langevin_ib.dynamics.cumulants import cumulants
+from langevin_ib.dynamics.noise import Noise
 from langevin_ib.errors import LawError
 from langevin_ib.laws.base import Law, bin_nodes, on_host
 from langevin_ib.models.base import LINE, Branch, Chart, Model, Params

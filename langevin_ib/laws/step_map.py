@@ -13,8 +13,9 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Key
 
 from langevin_ib.background import FAST
+from langevin_ib.dynamics.covariance import gradient_noise
+from langevin_ib.dynamics.cumulants import along_direction, kicks_of
 from langevin_ib.dynamics.kicks import AlongPlaces
-from langevin_ib.dynamics.noise import along_direction, gradient_noise, kicks_of
 from langevin_ib.errors import LawError
 from langevin_ib.laws.base import on_host
 from langevin_ib.laws.sgd import CollapseError, Descent, weaker

@@ -139,17 +139,34 @@ def _powers(a: Float[Array, "r r"], last: int) -> Float[Array, "n r r"]:
     return jnp.stack(powers)
 
 
-def _square(training: Training, rank: int) -> Model:
-    """Square U, V of full rank, whose quotient is the component of P = UVᵀ with the data's sign of det P."""
-    task = training.task
-    home = float(np.sign(np.linalg.det(task["target"])))
-
-    def loss(params):
-        return training.risk(task, params)
+def _of_square_product(training: Training, rank: int) -> dict[str, Any]:
+    """The fields of a model of a square product P of full rank, whatever its factors: the component with one det P."""
 
     def invariants(params):
-        product = params["U"] @ params["V"].T
+        product = product_of(params)
         return {"P": product, "sign": jnp.sign(jnp.linalg.det(product))}
+
+    def scalars(z):
+        sigma = singular_values(z["P"].T, jnp.eye(rank, dtype=z["P"].dtype))
+        return {f"sigma_{j + 1}": sigma[j] for j in range(rank)}
+
+    names = [f"sigma_{j + 1}" for j in range(rank)]
+    return {
+        "loss": lambda params: training.risk(training.task, params),
+        "invariants": invariants,
+        "canonical": True,
+        "scalars": scalars,
+        "branches": dict.fromkeys(names, (POSITIVE,)),
+        "cut": (names[-1],),
+        "discrete": ("sign",),
+        "training": training,
+    }
+
+
+def _square(training: Training, rank: int) -> Model:
+    """Square U, V of full rank, whose quotient is the component of P = UVᵀ with the data's sign of det P."""
+    home = float(np.sign(np.linalg.det(training.task["target"])))
+    shared = _of_square_product(training, rank)
 
     def section(z):
         u, v = polar_factors(z["P"])
@@ -160,11 +177,7 @@ def _square(training: Training, rank: int) -> Model:
         log_det = _log_det(z["P"])
         # L depends on UVᵀ alone.
         identity = jnp.eye(rank, dtype=z["P"].dtype)
-        return SliceTerms(log_det, -0.5 * log_det, loss({"U": z["P"], "V": identity}))
-
-    def scalars(z):
-        sigma = singular_values(z["P"].T, jnp.eye(rank, dtype=z["P"].dtype))
-        return {f"sigma_{j + 1}": sigma[j] for j in range(rank)}
+        return SliceTerms(log_det, -0.5 * log_det, shared["loss"]({"U": z["P"], "V": identity}))
 
     def init(key) -> Params:
         left_key, right_key, wide_key = jax.random.split(key, 3)
@@ -175,20 +188,12 @@ def _square(training: Training, rank: int) -> Model:
         flip = jnp.asarray(home, u.dtype) * jnp.sign(jnp.linalg.det(u @ v.T))
         return {"U": u, "V": v.at[:, 0].multiply(flip)}
 
-    names = [f"sigma_{j + 1}" for j in range(rank)]
     return Model(
         **_group(rank),
-        loss=loss,
-        invariants=invariants,
+        **shared,
         section=section,
         init=init,
         slice_terms=closed_terms,
-        canonical=True,
-        scalars=scalars,
-        branches=dict.fromkeys(names, (POSITIVE,)),
-        cut=(names[-1],),
-        discrete=("sign",),
-        training=training,
         notes=(
             f"all of GL({rank}) is divided out: χ fixes its symmetric part, and O({rank}) acts by isometries",
             "laws and draws are those with the target's sign of det UVᵀ",
@@ -225,9 +230,9 @@ def _layers(training: Training, rank: int, depth: int) -> Model:
     is tridiagonal, and with Y = X² its determinant is that of the map A ↦ Σ_{i<D} Y^i A Y^{D−1−i} of the symmetric
     matrices.
     """
-    task = training.task
     symmetric, antisymmetric = symmetric_basis(rank), antisymmetric_basis(rank)
-    home = float(np.sign(np.linalg.det(task["target"])))
+    home = float(np.sign(np.linalg.det(training.task["target"])))
+    shared = _of_square_product(training, rank)
 
     def moved(params, group):
         """W_i ↦ g_i W_i g_{i−1}⁻¹ of pairs (g_i, g_i⁻¹), i = 1, ..., D − 1."""
@@ -245,13 +250,6 @@ def _layers(training: Training, rank: int, depth: int) -> Model:
         turns = [exp_antisymmetric(_combine(part, antisymmetric)) for part in t.reshape(depth - 1, -1)]
         return moved(params, [(turn, turn.T) for turn in turns])
 
-    def loss(params):
-        return training.risk(task, params)
-
-    def invariants(params):
-        product = product_of(params)
-        return {"P": product, "sign": jnp.sign(jnp.linalg.det(product))}
-
     def section(z):
         x = root_spd(modulus(z["P"]), depth)
         last = z["P"]
@@ -262,16 +260,10 @@ def _layers(training: Training, rank: int, depth: int) -> Model:
     def closed_terms(z):
         # As for two layers dσ_S is det G^{−1/2} dP: all |det W_i|^r cancel in dP dX_1 ⋯ dX_{D−1}.
         log_det = _log_det(z["P"], depth)
-        return SliceTerms(log_det, -0.5 * log_det, loss({"W1": z["P"]} | dict.fromkeys(rest, identity(z["P"]))))
+        identity = jnp.eye(rank, dtype=z["P"].dtype)
+        return SliceTerms(log_det, -0.5 * log_det, shared["loss"]({"W1": z["P"]} | dict.fromkeys(rest, identity)))
 
     rest = [f"W{i}" for i in range(2, depth + 1)]
-
-    def identity(like):
-        return jnp.eye(rank, dtype=like.dtype)
-
-    def scalars(z):
-        sigma = singular_values(z["P"].T, identity(z["P"]))
-        return {f"sigma_{j + 1}": sigma[j] for j in range(rank)}
 
     def init(key) -> Params:
         turn_key, wide_key = jax.random.split(key)
@@ -283,26 +275,18 @@ def _layers(training: Training, rank: int, depth: int) -> Model:
         layers[0] = layers[0].at[0].multiply(home)  # all the others have a positive determinant
         return {f"W{i + 1}": layer for i, layer in enumerate(layers)}
 
-    names = [f"sigma_{j + 1}" for j in range(rank)]
     return Model(
+        **shared,
         name="matrix",
         group=f"GL({rank})^{depth - 1}, W_i ↦ g_i W_i g_(i−1)^(−1)",
         group_dim=(depth - 1) * len(symmetric),
-        loss=loss,
         act=act,
         moment_map=_chain_map(rank, depth),
-        invariants=invariants,
         section=section,
         init=init,
         slice_terms=closed_terms,
-        canonical=True,
-        scalars=scalars,
-        branches=dict.fromkeys(names, (POSITIVE,)),
-        cut=(names[-1],),
-        discrete=("sign",),
         compact_dim=(depth - 1) * len(antisymmetric),
         compact_act=compact_act,
-        training=training,
         notes=(
             f"all of GL({rank})^{depth - 1} is divided out: χ fixes its symmetric part, the rest acts by isometries",
             "laws and draws are those with the target's sign of det(W_D⋯W_1)",

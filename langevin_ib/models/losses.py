@@ -33,7 +33,7 @@ class Loss:
             indices 0, 1, … over the last axis of the prediction, which label noise flips.
         additive: whether it is a sum over the labels of an example, the k-th a function of label k and of the k-th
             part of the prediction alone. Without it, label noise needs one label an example. Labels have the leading
-            axes of a prediction, or are broadcast to it.
+            axes of a prediction, or one of them is broadcast to the other.
 
     >>> Loss("absolute", lambda f, y: jnp.sum(jnp.abs(f - y))).labels
     'real'
@@ -91,16 +91,29 @@ class Loss:
     def noisy_shape(self, prediction: tuple[int, ...], label: tuple[int, ...]) -> tuple[int, ...]:
         """Shape of what noise moves independently in an example, from the shapes of its prediction and its label.
 
-        The label's own; but where labels are broadcast to the prediction, as those of squares, Huber's and the logistic
-        loss, each output has one of its own.
+        The label's own; but where either is broadcast to the other, as those of squares, Huber's and the logistic loss,
+        each pair of an output and a label has one of its own.
 
         >>> huber().noisy_shape((3,), (1,)), Loss("own", lambda f, y: (f @ f - y[0]) ** 2).noisy_shape((3,), (1,))
         ((3,), (1,))
+        >>> SQUARED.noisy_shape((), (2,)), SQUARED.noisy_shape((3, 1), (2,))
+        ((2,), (3, 2))
         """
-        if self._built_in and self.labels != "classes":
-            return prediction
-        parts = label == prediction[: len(label)] or self.labels == "classes"
-        return label if parts or not self.additive else prediction
+        return np.broadcast_shapes(prediction, label) if self._broadcasts(prediction, label) else label
+
+    def output_shape(self, prediction: tuple[int, ...], label: tuple[int, ...]) -> tuple[int, ...]:
+        """Shape of a prediction once it is broadcast to its label, where it is.
+
+        >>> SQUARED.output_shape((), (2,)), CROSS_ENTROPY.output_shape((4,), ())
+        ((2,), (4,))
+        """
+        return np.broadcast_shapes(prediction, label) if self._broadcasts(prediction, label) else prediction
+
+    def _broadcasts(self, prediction: tuple[int, ...], label: tuple[int, ...]) -> bool:
+        """Whether it is a sum over pairs of an output and a label."""
+        if self._built_in or self.labels == "classes":
+            return self.labels != "classes"
+        return self.additive and label != prediction[: len(label)]
 
     def classes(self, prediction: tuple[int, ...]) -> int:
         """Number of classes for a prediction of this shape; 0 for labels that are numbers."""

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from langevin_ib.output.measured import measured_lead, measured_of
-from langevin_ib.runs.result import Group, Result
+from langevin_ib.runs.result import Result
+from langevin_ib.runs.verdicts import Group
 from langevin_ib.statistics.coefficient import Coefficient, can_be
 from langevin_ib.statistics.compare import Verdict
 from langevin_ib.statistics.records import Absent, Doubt

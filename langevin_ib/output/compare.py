@@ -18,7 +18,8 @@ from langevin_ib.errors import UsageError
 from langevin_ib.output.coefficients import BETWEEN, Outcome, rows_of_summary
 from langevin_ib.output.folders import SUMMARY
 from langevin_ib.plain import JsonObject
-from langevin_ib.runs.result import GRAVITY, SCHEMA_VERSION
+from langevin_ib.runs.result import SCHEMA_VERSION
+from langevin_ib.runs.verdicts import GRAVITY
 from langevin_ib.statistics.coefficient import can_be
 
 FORM = 2  # of compare.json

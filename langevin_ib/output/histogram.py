@@ -16,7 +16,8 @@ from matplotlib.text import Text
 from langevin_ib.laws.candidates import LawAbout
 from langevin_ib.output.plots import OPEN, LineStyle, line_style
 from langevin_ib.output.wording import wording_of
-from langevin_ib.runs.result import LawResult, Result
+from langevin_ib.runs.result import Result
+from langevin_ib.runs.verdicts import LawResult
 from langevin_ib.statistics import compare
 from langevin_ib.statistics.compare import Verdict
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from langevin_ib.output.blocks import Column, Table
 from langevin_ib.output.wording import wording_of
-from langevin_ib.runs.result import LawResult, Result
+from langevin_ib.runs.result import Result
+from langevin_ib.runs.verdicts import LawResult
 from langevin_ib.statistics.compare import p_text
 
 MARKS = "abcdefghijklmnopqrstuvwxyz"  # of groups of laws that lie within the margin of each other

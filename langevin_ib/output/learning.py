@@ -7,10 +7,9 @@ from langevin_ib.runs.result import Result
 from langevin_ib.statistics.learning import LearningCoefficient, Measured
 from langevin_ib.statistics.records import Absent
 
-DECAY = "weight-decay"
 FIXED = (
-    "at a fixed weight decay chains are where ℓ + C is least, and λ̂ has the height of ℓ above ℓ_min there, over T, in "
-    "it: no learning coefficient unless the decay goes down with T"
+    "chains are where ℓ + C is least, and λ̂ has the height of ℓ above ℓ_min there, over T, in it: no learning "
+    "coefficient unless C goes down with T"
 )
 
 
@@ -24,8 +23,9 @@ def learning_lines(result: Result) -> list[Line]:
     lines = [Line(f"{shown(learning, result)}; {_minimum(learning)}{_step(learning.step_change)}")]
     if isinstance(learning.all_draws, Absent):
         lines.append(Line(f"no λ̂ over all draws: {learning.all_draws.why}"))
-    if result.plan.config.confine == DECAY:
-        lines.append(Line(FIXED))
+    confinement = result.plan.reduction.confinement
+    if confinement.moves_minimum:
+        lines.append(Line(f"with C = {confinement.formula}, {FIXED}"))
     if learning.below:
         text = (
             f"λ̂ is too low, by {learning.below / learning.temperature:.2g} at least: a draw has "

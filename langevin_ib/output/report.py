@@ -16,17 +16,16 @@ from langevin_ib.output.learning import learning_lines
 from langevin_ib.output.measured import measured_of, measured_table
 from langevin_ib.output.report_schedule import schedule_lines
 from langevin_ib.output.wording import wording_of
+from langevin_ib.runs.descent_details import SgdDetails
 from langevin_ib.runs.own_details import OwnDrawsDetails
-from langevin_ib.runs.result import (
-    CANONICAL,
+from langevin_ib.runs.protocol import CANONICAL, SliceDepartures
+from langevin_ib.runs.result import Result
+from langevin_ib.runs.verdicts import (
     DriftStretch,
     Joint,
     LawReference,
     LawResult,
     Reference,
-    Result,
-    SgdDetails,
-    SliceDepartures,
     StepCheck,
     WindowShare,
     worst,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from langevin_ib.output.blocks import Line
-from langevin_ib.runs.result import Move, ScheduleInfo
+from langevin_ib.runs.protocol import Move, ScheduleInfo
 
 
 def schedule_lines(schedule: ScheduleInfo | None) -> list[Line]:

@@ -6,7 +6,9 @@ import math
 from typing import TYPE_CHECKING
 
 from langevin_ib.output.blocks import Line
-from langevin_ib.runs.result import InvariantResult, Result, SgdDetails
+from langevin_ib.runs.descent_details import SgdDetails
+from langevin_ib.runs.result import Result
+from langevin_ib.runs.verdicts import InvariantResult
 
 if TYPE_CHECKING:
     from langevin_ib.laws.map import AboutMap
@@ -16,7 +18,7 @@ FREE = "fitted"  # the fitted law of which c is free too
 FOURTH = 4
 SEEN = 1e-3  # share of a law below 1e-6 that is said
 OWN = "sgd"  # law (S)
-STARTS = {"own": "the model's own starts", "slice": "starts on the slice", "earlier": "starts where another run ended"}
+STARTS = {"own": "the model's own starts", "slice": "starts on the slice"}  # of `--from RUN`: `report.findings`
 LEADING = "(S) is the leading order in η"
 GOOD_TO = 2.0  # factor that an estimate to leading order in η may be off
 
@@ -73,8 +75,10 @@ def descent_lines(result: Result, details: SgdDetails) -> tuple[Line, ...]:
         lines.append(_own_error(result, details))
     elif any(OWN in invariant.laws for invariant in result.invariants.values()):  # errors of all, or of none
         tail = details.measured.tail
+        config = result.plan.config
         why = "does not give its cumulants" if tail is None else "has no fourth moment, or no third"
-        lines.append(f"{LEADING}: its own error is not estimated, for the noise {result.plan.config.noise} {why}")
+        labels = " with this noise of labels" if tail is None and (config.label_noise or config.flip_rate) else ""
+        lines.append(f"{LEADING}: its own error is not estimated, for the noise {config.noise} {why}{labels}")
     if details.measured.errors is not None:
         lines += _estimate_error(result)
     return tuple(map(Line, lines))
@@ -118,22 +122,22 @@ def _charge(details: SgdDetails) -> str:
         return "χ of the draws is not known"
     if details.start == "given":
         return f"rms χ in units of the pairs' size: {charge.start:.3g} in the first draws, {charge.draws:.2g} over all"
-    start = STARTS[details.start]
+    parts = [STARTS[details.start]] if details.start in STARTS else []
     if details.noisy and details.across:
         balance = details.balance
         slowest = "" if balance is None or len(balance) == 1 else " at its slowest"
         if details.decay > 0:
-            start += f"; χ decays at {details.decay:.4g} per unit of t = nη{slowest}, predicted near the slice"
+            parts.append(f"χ decays at {details.decay:.4g} per unit of t = nη{slowest}, predicted near the slice")
         elif not details.metered:
-            start += "; there is no Σ, by which a rate of χ would be predicted"
+            parts.append("there is no Σ, by which a rate of χ would be predicted")
         else:
             own = "" if balance is None else ", but to a balance of its own"
-            start += f"; the noise does not take χ to zero here{own}"
+            parts.append(f"the noise does not take χ to zero here{own}")
     change = "" if charge.change is None else f"; median |χ(end) − χ(start)|/|χ(start)| {charge.change:.2g}"
-    return (
-        f"{start}; rms χ in units of the pairs' size: {charge.start:.3g} at the start, "
-        f"{charge.draws:.2g} over the draws{change}"
+    parts.append(
+        f"rms χ in units of the pairs' size: {charge.start:.3g} at the start, {charge.draws:.2g} over the draws{change}"
     )
+    return "; ".join(parts)
 
 
 def _exact(name: str, about: AboutMap) -> str:

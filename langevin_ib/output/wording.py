@@ -22,9 +22,10 @@ from langevin_ib.output.report_own import (
     own_draws_rerun,
 )
 from langevin_ib.output.report_sgd import descent_lines, descent_subject, nearest_lines
+from langevin_ib.runs.descent_details import SgdDetails
 from langevin_ib.runs.measured import MeasuredDetails
 from langevin_ib.runs.own_details import OwnDrawsDetails
-from langevin_ib.runs.result import Result, SgdDetails
+from langevin_ib.runs.result import Result
 from langevin_ib.statistics.coefficient import Coefficient
 from langevin_ib.statistics.records import Absent
 

@@ -18,6 +18,18 @@ from langevin_ib.models.base import Model, Params
 from langevin_ib.runs.ends import ends_of
 from langevin_ib.session import key_of
 
+LR_SHARE = 0.01  # η Λ/(1 − μ) by rule
+NOISELESS = 1e-5  # width of a law about the minimum, as a share of the parameters, below which there is no noise
+
+
+def default_share(config: RunConfig) -> float:
+    """ηΛ of the default learning rate: 0.01 (1 − μ), over m² of a noise that is scaled by m > 1.
+
+    With momentum the same η/(1 − μ), which is what (S) and the relaxation depend on; with stronger noise the same ηm²,
+    which alone (S) depends on.
+    """
+    return LR_SHARE * (1.0 - float(config.momentum or 0)) / max(1.0, float(config.noise_scale or 1.0)) ** 2
+
 
 def descent_kernel(config: RunConfig, model: Model, noise: Noise, like: Params) -> Kernel:
     """The step of SGD, with values that change where the configuration says so.

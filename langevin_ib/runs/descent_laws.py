@@ -19,7 +19,7 @@ from langevin_ib.laws.candidates import KnownLaw, LawAbout, Masses
 from langevin_ib.laws.map import AboutMap, MapLaw, RunawayError
 from langevin_ib.laws.sgd import CollapseError, Coordinate, Descent, OwnError, TailError, check_closed
 from langevin_ib.laws.step_map import StepMap, check_map
-from langevin_ib.runs.windows import Window
+from langevin_ib.runs.wells import Window
 from langevin_ib.statistics.compare import Histogram
 
 log = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ import scipy
 from jaxtyping import Int
 
 from langevin_ib.config.processes import LangevinSettings, ProcessSettings
-from langevin_ib.runs.result import Joint, LawResult, Mixing, Reference, StepCheck, WindowShare, worst_of
+from langevin_ib.runs.verdicts import Joint, LawResult, Mixing, Reference, StepCheck, WindowShare, worst_of
 from langevin_ib.statistics import compare
 from langevin_ib.statistics.coefficient import Coefficient
 from langevin_ib.statistics.compare import FROZEN_SHARE, p_is

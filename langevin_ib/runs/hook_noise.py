@@ -11,9 +11,10 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Key
 
+from langevin_ib.dynamics.cumulants import cumulants, states_cumulants
 from langevin_ib.dynamics.descent import check_covariance, sgd
 from langevin_ib.dynamics.meter import NoiseReport, measure
-from langevin_ib.dynamics.noise import Noise, cumulants
+from langevin_ib.dynamics.noise import Noise
 from langevin_ib.errors import ConfigError
 from langevin_ib.models.base import Chart, Model, Params
 from langevin_ib.models.training import Training
@@ -130,7 +131,7 @@ def measure_hook(
 
 def stated_skewness(training: Training, noise: Noise, point: Params, chart: Chart) -> dict[str, Uncertain]:
     """κ₃/κ₂^{3/2} along the normal of each scalar, of a noise whose kind states its cumulants; else nothing."""
-    if noise.record.cumulants is None or noise.isotropized or noise.record.noiseless:
+    if noise.record.noiseless or not states_cumulants(noise, training):
         return {}
 
     def ratios(params: Params) -> Any:

@@ -11,35 +11,32 @@ import scipy
 
 from langevin_ib import geometry
 from langevin_ib.config.run import MIN_CHAINS
+from langevin_ib.dynamics.schedules import sum_of
 from langevin_ib.errors import ModelError
 from langevin_ib.laws.candidates import Candidate, KnownLaw, LawAbout, Masses
 from langevin_ib.laws.family import Reduction
 from langevin_ib.runs.coverage import coverage_doubts
 from langevin_ib.runs.doubts import by_cause, contradictions, convergence_doubts, health_doubts, joint_doubts
-from langevin_ib.runs.lowest import lower_at
+from langevin_ib.runs.lowest import loss_descent
 from langevin_ib.runs.plan import Plan
 from langevin_ib.runs.process import Check, Draws, Prepared
-from langevin_ib.runs.result import (
-    Details,
+from langevin_ib.runs.protocol import Elsewhere, ProtocolInfo, RunInfo, SliceDepartures
+from langevin_ib.runs.result import Details, Result
+from langevin_ib.runs.scheduled import with_moves
+from langevin_ib.runs.verdicts import (
     Difference,
     DriftStretch,
-    Elsewhere,
     Group,
     InvariantResult,
     Joint,
     LawResult,
     Mixing,
     Nearest,
-    ProtocolInfo,
     Reference,
-    Result,
-    RunInfo,
     ScalarMoments,
-    SliceDepartures,
     StepCheck,
     WindowShare,
 )
-from langevin_ib.runs.scheduled import with_moves
 from langevin_ib.session import STREAM
 from langevin_ib.statistics import compare, energy
 from langevin_ib.statistics.coefficient import Coefficient
@@ -55,7 +52,6 @@ log = logging.getLogger(__name__)
 SLICE_POINTS = 64
 DRIFT_STRETCHES = 5  # octaves of time, of a run without confinement, of which the summary tells
 JOINT_DRAWS = 8
-PLACES = 20_001  # steps at which a learning rate that changes is looked up
 
 ScalarLaws = dict[str, LawResult]
 
@@ -145,7 +141,7 @@ def _learning(prepared: Prepared, draws: Draws) -> LearningCoefficient | Absent 
     except ModelError as error:
         return Absent("λ̂", str(error))
     reduction = prepared.plan.reduction
-    lowest = lower_at(reduction.model, lowest, draws.main.ends)
+    lowest = loss_descent(reduction).from_ends(lowest, draws.main.ends)
     return learning_coefficient(
         draws.main,
         lowest,
@@ -456,11 +452,9 @@ def scalar_moments(sample: Sample, scalar: str) -> ScalarMoments:
 
 
 def _time(plan: Plan, draws: Draws) -> float:
-    """h times the steps; where η changes, Σ η_n by its mean over at most `PLACES` steps."""
+    """h times the steps; where η changes, Σ η_n."""
     steps, rate = plan.schedule.steps, plan.config.schedules.get("lr")
-    if rate is None:
-        return draws.step_size * steps
-    return steps * float(np.mean([rate.at(n) for n in np.unique(np.linspace(0, steps - 1, PLACES).round())]))
+    return draws.step_size * steps if rate is None else sum_of(rate, steps)
 
 
 def _run_info(plan: Plan, draws: Draws) -> RunInfo:

@@ -26,12 +26,12 @@ from langevin_ib.errors import ConfigError, DivergenceError
 from langevin_ib.geometry.measured import check_measured, softness, stiffness
 from langevin_ib.laws.family import Reduction
 from langevin_ib.models.base import Model, Params
-from langevin_ib.runs.lowest import lowest_loss
+from langevin_ib.runs.lowest import loss_descent, lowest_loss
 from langevin_ib.runs.measured import MeasuredDetails, MeasuredPlan
 from langevin_ib.runs.pilot import Pilot, run_pilot, windows_of
 from langevin_ib.runs.plan import Plan, build_reduction, build_schedule
 from langevin_ib.runs.process import Draws, Prepared
-from langevin_ib.runs.result import ScheduleInfo
+from langevin_ib.runs.protocol import ScheduleInfo
 from langevin_ib.runs.scheduled import (
     check_schedules,
     cyclic_doubts,
@@ -40,6 +40,7 @@ from langevin_ib.runs.scheduled import (
     say_judged,
     schedule_doubts,
 )
+from langevin_ib.runs.steps import check_kick
 from langevin_ib.runs.windows import rounded
 from langevin_ib.session import Session, key_of
 from langevin_ib.statistics.learning import Lowest, Measured, mean_of
@@ -98,23 +99,40 @@ def prepare(config: RunConfig, reduction: Reduction, session: Session) -> Prepar
     Raises:
         ConfigError, ModelError, DivergenceError: as `langevin_ib.run`.
     """
-    check_measured(reduction.model, key_of(config, "check"))
-    config, why = without_laws(config, reduction.model)
-    reduction = build_reduction(config)
+    config, reduction, why = checked(config, reduction)
     check_schedules(config, reduction)
-    lowest, where = lowest_loss(reduction.model)
+    lowest, where = loss_descent(reduction).from_starts()
     kernel = kernel_kind(str(config.integrator))
     config = _settled(config, kernel)
     config, pilot = _with_step(config, reduction, kernel, where, session)
+    if not isinstance(config.step_size, str):
+        check_kick(config, float(np.sqrt(2.0 * config.step_size * config.temperature)), pilot.largest)
+    plan, by_rule = plan_of(config, reduction, pilot)
+    improper = None if reduction.proper else IMPROPER
+    changing = changing_of(plan, plan.config.step_size)
+    return prepared_of(plan, MeasuredPlan(why, (pilot.chains, pilot.steps), by_rule), changing, lowest, improper)
+
+
+def checked(config: RunConfig, reduction: Reduction) -> tuple[RunConfig, Reduction, str]:
+    """Settings and model of a run that measures only, the model checked; and as `without_laws` has it.
+
+    Raises:
+        ConfigError, ModelError: as `check_measured` and `without_laws`.
+    """
+    check_measured(reduction.model, key_of(config, "check"))
+    config, why = without_laws(config, reduction.model)
+    return config, build_reduction(config, temperature=reduction.temperature), why
+
+
+def plan_of(config: RunConfig, reduction: Reduction, pilot: Pilot) -> tuple[Plan, tuple[str, ...]]:
+    """The plan, with the windows that the pilot sets, and the names of the scalars whose windows these are."""
     windows = windows_of(config, reduction, pilot)
     by_rule = tuple(windows) if config.window == AUTO else ()
     if len(windows) == 1:
         config = config.replace(window=next(iter(windows.values())))
     edges = {name: np.linspace(*window, config.bins + 1) for name, window in windows.items()}
     plan = Plan(config, reduction.on_slab(config.slab), build_schedule(config), edges, (False, False))
-    improper = None if reduction.proper else IMPROPER
-    changing = changing_of(plan, plan.config.step_size)
-    return prepared_of(plan, MeasuredPlan(why, (pilot.chains, pilot.steps), by_rule), changing, lowest, improper)
+    return plan, by_rule
 
 
 def changing_of(plan: Plan, pace: float | str) -> tuple[ScheduleInfo | None, list[Doubt]]:

@@ -25,6 +25,7 @@ from langevin_ib.laws.candidates import KnownLaw
 from langevin_ib.laws.family import Reduction
 from langevin_ib.plain import JsonObject
 from langevin_ib.runs.arrays import Given, given, source_of
+from langevin_ib.runs.descent_details import SgdDetails
 from langevin_ib.runs.judge import judge as judged
 from langevin_ib.runs.observe import build_observer
 from langevin_ib.runs.own_details import OwnDrawsDetails
@@ -39,7 +40,7 @@ from langevin_ib.runs.own_sample import (
 )
 from langevin_ib.runs.plan import build_reduction
 from langevin_ib.runs.process import Draws, Prepared, Process
-from langevin_ib.runs.result import Result, SgdDetails
+from langevin_ib.runs.result import Result
 from langevin_ib.runs.run import process_of
 from langevin_ib.runs.sampling import check_sample
 from langevin_ib.runs.selfchecks import self_doubts

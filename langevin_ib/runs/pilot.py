@@ -26,7 +26,8 @@ from langevin_ib.errors import ConfigError
 from langevin_ib.laws.family import Reduction
 from langevin_ib.models.base import Params
 from langevin_ib.runs.sampling import RUNAWAY_STARTS, RUNAWAY_TEMPERATURES
-from langevin_ib.runs.windows import QUANTILES, Window, interval, rounded_window
+from langevin_ib.runs.wells import Window
+from langevin_ib.runs.windows import QUANTILES, interval, rounded_window
 from langevin_ib.session import Session, key_of
 
 SHARE, LEAST, MOST = 8, 32, 256  # chains
@@ -53,6 +54,11 @@ class Pilot(NamedTuple):
     def chains(self) -> int:
         """How many."""
         return len(self.scalars)
+
+    @property
+    def largest(self) -> float:
+        """The size of the largest parameter of an end."""
+        return max(float(np.max(np.abs(leaf))) for leaf in jax.tree.leaves(self.ends))
 
     def points(self, count: int) -> list[Params]:
         """Some of the ends, evenly spaced."""

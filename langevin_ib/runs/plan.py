@@ -45,10 +45,11 @@ from langevin_ib.laws.base import on_host
 from langevin_ib.laws.family import Reduction
 from langevin_ib.models import Chart, Model
 from langevin_ib.models.transforms import with_metric
-from langevin_ib.runs.result import CANONICAL
+from langevin_ib.runs.protocol import CANONICAL
 from langevin_ib.runs.scheduled import hottest, recorded
 from langevin_ib.runs.steps import POINTS, check_precision, check_spacing, check_travel, settling_rate, step_size_of
-from langevin_ib.runs.windows import Minimum, Wells, Window, rounded, scalar_window
+from langevin_ib.runs.wells import Minimum, Wells, Window
+from langevin_ib.runs.windows import rounded, scalar_window
 
 log = logging.getLogger(__name__)
 

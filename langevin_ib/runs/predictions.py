@@ -21,7 +21,7 @@ from langevin_ib.laws.candidates import KnownLaw, LawAbout, Masses
 from langevin_ib.laws.draws import LawDraws
 from langevin_ib.laws.family import family_formula
 from langevin_ib.laws.support import share_in_window
-from langevin_ib.runs.windows import wells_of
+from langevin_ib.runs.wells import wells_of
 from langevin_ib.statistics import coefficient, compare
 from langevin_ib.statistics.coefficient import Coefficient
 from langevin_ib.statistics.records import Absent

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from langevin_ib.config.run import RunConfig
     from langevin_ib.runs.plan import Plan
     from langevin_ib.runs.predictions import SampledPredictions
-    from langevin_ib.runs.result import Details, LawReference, ScheduleInfo
+    from langevin_ib.runs.protocol import ScheduleInfo
+    from langevin_ib.runs.result import Details
+    from langevin_ib.runs.verdicts import LawReference
     from langevin_ib.session import Session
     from langevin_ib.stages import Stages
 

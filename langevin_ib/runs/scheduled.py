@@ -36,7 +36,7 @@ from langevin_ib.laws.base import on_host
 from langevin_ib.laws.family import Reduction
 from langevin_ib.models.base import Model, Params
 from langevin_ib.runs.ends import begin_together
-from langevin_ib.runs.result import Changing, Move, ScheduleInfo
+from langevin_ib.runs.protocol import Changing, Move, ScheduleInfo
 from langevin_ib.statistics.records import Doubt
 from langevin_ib.statistics.sample import Sample, Stretch
 

@@ -26,7 +26,7 @@ from langevin_ib.errors import ConfigError
 from langevin_ib.laws.base import on_host
 from langevin_ib.laws.family import Reduction
 from langevin_ib.models import Params
-from langevin_ib.runs.windows import WINDOW_ENERGY
+from langevin_ib.runs.wells import WINDOW_ENERGY
 
 ORBIT_ENERGY = 6.0  # in units of T
 FAR = 1e30  # no bound on |χ|

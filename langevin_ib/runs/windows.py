@@ -18,41 +18,38 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy
 from jaxtyping import Float
 
 from langevin_ib.background import FAST
 from langevin_ib.config.run import AUTO, RunConfig
-from langevin_ib.dynamics.confinement import no_energy
 from langevin_ib.errors import ConfigError, LawError, ModelError
 from langevin_ib.laws.base import on_host
 from langevin_ib.laws.family import Reduction
 from langevin_ib.models.base import LINE, Branch, Chart
+from langevin_ib.runs.wells import (
+    FLAT,
+    GRID,
+    MOST_WELLS,
+    WELL_DEPTH,
+    WINDOW_ENERGY,
+    ZOOMS,
+    Minimum,
+    Survey,
+    Wells,
+    Window,
+    energies_at,
+    survey_branch,
+)
 
-WINDOW_ENERGY = 8.0  # in units of T
 WINDOW_DECADES = 1.0
 END_SHARE = 0.01  # of a bounded branch, left out at an end that the window reaches
 WELL_SHARE = 0.25  # of a window that covers several wells, within 8 T of the lowest: else few bins have any mass
 SUPPORT_ENERGY = 40.0  # a window this far above the minimum everywhere holds e^-40 of the mass
-GRID = 400
-DECADES = 9  # a branch without end is searched as far as 10^9 times its scale
 QUANTILES = (0.005, 0.995)
-STARTS = 16  # of the search for the minimum
-NOWHERE = 1e30  # stands for a loss that is not finite
-FLAT = 1e-9  # relative curvature that counts as none
 DIGITS = 4  # of a window's ends, or more where these would move an end by over ROUNDING of its width
 ROUNDING = 5e-3
-RESOLVED = 1e-4  # T: how far below a grid's lowest point the minimum may lie
-WELL_DEPTH = 0.01  # T: a dip that counts as a minimum of its own
 FALL = 0.1  # T over the last decade to the end of a branch: the loss has no minimum there, it falls without bound
-NEAR_BOTTOM = 1.0  # T
-MOST_WELLS = 20
-ZOOMS = 8
-MANY, ROUGH_STEPS = 64, 100  # coordinates; steps of each descent
 RESOLUTION = 1e-13  # relative, of a window's end before it is rounded
-
-Window = tuple[float, float]
-Wells = tuple[tuple[float, float], ...]
 
 
 class Placement(NamedTuple):
@@ -70,14 +67,6 @@ class Placement(NamedTuple):
     elsewhere: Wells
 
 
-class Minimum(NamedTuple):
-    """The minimum of the reduced loss over the quotient, in units of T."""
-
-    x: Float[np.ndarray, " k"]
-    energy: float
-    hessian: Float[np.ndarray, "k k"]
-
-
 def scalar_window(config: RunConfig, reduction: Reduction) -> Placement:
     """The window of a scalar invariant, given or by rule, its branch, and the minima that it leaves out.
 
@@ -87,7 +76,7 @@ def scalar_window(config: RunConfig, reduction: Reduction) -> Placement:
         ModelError: the loss is not a number somewhere in the window.
     """
     model, name = reduction.model, reduction.name
-    home = _survey_branch(reduction, model.home_of(name))
+    home = survey_branch(reduction, model.home_of(name))
     if config.window == AUTO:
         window = _default_window(reduction, home)
         _check_finite_loss(reduction, window)
@@ -101,7 +90,7 @@ def scalar_window(config: RunConfig, reduction: Reduction) -> Placement:
             "window", f"within the support: somewhere less than {SUPPORT_ENERGY:g} T above the minimum of the loss",
             f"{low:g} {high:g} ({height:.0f} T above)",
         )  # fmt: skip
-    survey = home if branch == home.branch else _survey_branch(reduction, branch)
+    survey = home if branch == home.branch else survey_branch(reduction, branch)
     return Placement(branch, (low, high), survey.other_wells((low, high)))
 
 
@@ -110,38 +99,6 @@ def interval(config: RunConfig) -> Window:
     if isinstance(config.window, str):
         raise TypeError("the window is not resolved yet")
     return config.window
-
-
-def minimum(reduction: Reduction) -> Minimum:
-    """The lowest point of the reduced loss that L-BFGS finds from a fixed set of the model's starts."""
-    chart = reduction.chart
-
-    def energy(x):
-        return reduction.terms_at(x).energy
-
-    value_and_gradient = jax.jit(jax.value_and_grad(energy))
-
-    def on_host(x):
-        value, gradient = value_and_gradient(x)
-        finite = np.isfinite(value) and np.isfinite(gradient).all()
-        return (float(value), np.asarray(gradient)) if finite else (NOWHERE, np.zeros_like(x))
-
-    def start(key):
-        return chart.of(reduction.model.init(key)).astype(jnp.float64)
-
-    starts = jax.jit(lambda: jax.lax.map(start, jax.random.split(jax.random.key(0), STARTS)), compiler_options=FAST)()
-
-    def descend(x, **options):
-        return scipy.optimize.minimize(on_host, x, jac=True, method="L-BFGS-B", options=options)
-
-    # Of many coordinates, whose descents are long, only the one that has come lowest goes on to the end.
-    rough = {"maxiter": ROUGH_STEPS} if chart.dim > MANY else {}
-    best = min((descend(x, **rough) for x in np.asarray(starts)), key=lambda f: f.fun)
-    best = descend(best.x) if rough else best
-    if not best.fun < NOWHERE:
-        raise ModelError(f"model {reduction.model.name}: its loss is finite, with its gradient, at none of its starts")
-    hessian = np.asarray(jax.jit(jax.hessian(energy), compiler_options=FAST)(best.x))
-    return Minimum(np.asarray(best.x), float(best.fun), 0.5 * (hessian + hessian.T))
 
 
 def cut_windows(config: RunConfig, reduction: Reduction, lowest: Minimum) -> dict[str, Window]:
@@ -161,7 +118,7 @@ def cut_windows(config: RunConfig, reduction: Reduction, lowest: Minimum) -> dic
         raise ConfigError(
             "options", "such that the reduced loss has one smooth minimum, off the ends of the branches (it is flat "
             f"there or has a kink, at {where}, so no window follows from it)"
-            + (", or confine weight-decay" if reduction.confinement.reduced is no_energy else ""),
+            + (", or confine weight-decay" if not reduction.confinement.moves_minimum else ""),
             config.model_options(),
         )  # fmt: skip
     # As far out as the windows reach, to either side along each axis of the expansion.
@@ -260,186 +217,6 @@ def _branch_of(config: RunConfig, reduction: Reduction, name: str) -> Branch:
     return branches[0]
 
 
-def wells_of(reduction: Reduction, branch: Branch) -> list[float]:
-    """Where on a branch the reduced loss of a scalar invariant has minima, as far as a search finds them."""
-    survey = _survey_branch(reduction, branch)
-    return [float(survey.axis.z(d)) for d, _ in survey.wells]
-
-
-def lowest_point(reduction: Reduction) -> float:
-    """Where on its home branch the reduced loss of a scalar invariant is least.
-
-    Raises:
-        LawError: nowhere: towards an infinite end it comes as low as anywhere.
-    """
-    branch = reduction.model.home_of(reduction.name)
-    axis = _axis_of(branch)
-    place, bottom = _find_lowest(reduction, axis)
-    far = axis.z(axis.distances[[0, -1]])
-    ends = [z for z, end in zip(sorted(far), branch, strict=True) if math.isinf(end)]
-    if ends and float(np.min(_energies(reduction, np.array(ends)))) - bottom <= FLAT * max(1.0, abs(bottom)):
-        raise LawError(
-            f"the loss of model {reduction.model.name} has no minimum on the branch ({branch[0]:g}, {branch[1]:g}) of "
-            f"{reduction.name}: training does not come to rest there"
-        )
-    return place
-
-
-class _Axis(NamedTuple):
-    """A branch as z = origin + sign·d, with a grid of increasing d that is fine near every end of it."""
-
-    origin: float
-    sign: float
-    distances: Float[np.ndarray, " n"]
-
-    def z(self, distance):
-        return self.origin + self.sign * distance
-
-
-def _axis_of(branch: Branch) -> _Axis:
-    ladder = np.logspace(-DECADES, DECADES, 37 * GRID // 10)
-    low, high = branch
-    if branch == LINE:
-        return _Axis(0.0, 1.0, np.concatenate([-ladder[::-1], [0.0], ladder]))
-    if math.isfinite(low) and math.isfinite(high):
-        near = np.logspace(-DECADES, 0.0, 9 * GRID // 4)[:-1] / 2
-        shares = np.concatenate([near, np.linspace(0.0, 1.0, GRID + 1)[1:-1], 1.0 - near])
-        return _Axis(low, 1.0, (high - low) * np.unique(shares))
-    origin, sign = (low, 1.0) if math.isfinite(low) else (high, -1.0)
-    return _Axis(origin, sign, ladder * max(1.0, abs(origin)))
-
-
-def _energies(reduction: Reduction, z: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
-    """ℓ/T, with +∞ where it is not a number."""
-    energies = np.asarray(reduction.terms(z).energy)
-    return np.where(np.isnan(energies), np.inf, energies)
-
-
-def _find_lowest(reduction: Reduction, axis: _Axis) -> tuple[float, float]:
-    """Where on a branch the reduced loss is least (possibly at its end), and ℓ/T there."""
-    energies = _energies(reduction, axis.z(axis.distances))
-    if not (energies < np.inf).any():
-        raise ModelError(
-            f"model {reduction.model.name}: its loss is finite nowhere on the branch of {reduction.name} that was "
-            f"searched, between {axis.z(axis.distances[0]):g} and {axis.z(axis.distances[-1]):g}"
-        )
-    place, bottom = _refine_minimum(reduction, axis, axis.distances, int(np.argmin(energies)))
-    if bottom == -np.inf:
-        raise ModelError(f"model {reduction.model.name}: its loss is −∞ at {reduction.name} = {axis.z(place):.4g}")
-    if axis.distances[0] < 0:
-        lowest = minimum(reduction)
-        if not bottom < lowest.energy - RESOLVED:
-            return float(lowest.x[0]), lowest.energy
-    return float(axis.z(place)), bottom
-
-
-def _refine_minimum(
-    reduction: Reduction, axis: _Axis, distances: Float[np.ndarray, " n"], best: int
-) -> tuple[float, float]:
-    """The minimum next to a point of a grid, by ever finer ones until they find nothing lower."""
-    lowest = (float(distances[best]), np.inf)
-    for _ in range(ZOOMS):
-        fine = np.linspace(distances[max(best - 1, 0)], distances[min(best + 1, distances.size - 1)], GRID)
-        energies = _energies(reduction, axis.z(fine))
-        best = int(np.argmin(energies))
-        if not energies[best] < lowest[1] - RESOLVED:
-            break
-        lowest, distances = (float(fine[best]), float(energies[best])), fine
-    return lowest
-
-
-class _Survey(NamedTuple):
-    """The reduced loss along a branch, in units of T.
-
-    Attributes:
-        branch: the branch.
-        axis: its coordinate d.
-        place: where the loss is least.
-        bottom: ℓ/T there.
-        distances: increasing d, with every minimum among them.
-        energies: ℓ/T there.
-        wells: (d, ℓ/T) of the minima, the lowest first.
-    """
-
-    branch: Branch
-    axis: _Axis
-    place: float
-    bottom: float
-    distances: Float[np.ndarray, " n"]
-    energies: Float[np.ndarray, " n"]
-    wells: list[tuple[float, float]]
-
-    def other_wells(self, window: Window) -> Wells:
-        """Minima outside a window that count, see `Placement.elsewhere`."""
-        z = self.axis.z(self.distances)
-        inside = np.flatnonzero((z >= window[0]) & (z <= window[1]))
-        if not inside.size:
-            return ()
-        base = int(inside[np.argmin(self.energies[inside])])
-        height = float(self.energies[base]) - self.bottom
-
-        def barrier(at: int, to: int) -> float:
-            """Height of the barrier between two points of the grid, above the higher of them."""
-            between = self.energies[min(at, to) : max(at, to) + 1]
-            return float(np.max(between) - max(self.energies[at], self.energies[to]))
-
-        wells = []
-        for d, energy in self.wells:
-            if window[0] <= self.axis.z(d) <= window[1] or energy - self.bottom >= max(WINDOW_ENERGY, height):
-                continue
-            at = int(np.searchsorted(self.distances, d))
-            edge = int(inside[0] if at < inside[0] else inside[-1])
-            # The window lies on the flank of this well, or comes near its bottom.
-            own = barrier(at, base) <= WELL_DEPTH or (
-                barrier(at, edge) <= WELL_DEPTH and self.energies[edge] - energy < NEAR_BOTTOM
-            )
-            if not own:
-                wells.append((float(self.axis.z(d)), energy - self.bottom))
-        return tuple(wells)
-
-
-def _survey_branch(reduction: Reduction, branch: Branch) -> _Survey:
-    axis = _axis_of(branch)
-    place, bottom = _find_lowest(reduction, axis)
-    centre = axis.sign * (place - axis.origin)
-    # Finer around the minimum, where a well beside it would fall between two points of the grid.
-    around = np.logspace(-DECADES, 0.0, GRID) * (abs(centre) if centre else 1.0)
-    distances = np.concatenate([axis.distances, centre - around, [centre], centre + around])
-    distances = np.unique(distances[(distances >= axis.distances[0]) & (distances <= axis.distances[-1])])
-    energies = _energies(reduction, axis.z(distances))
-    dips = _dips(energies, WELL_DEPTH)
-    dips = dips[np.argsort(energies[dips])][:MOST_WELLS]
-    wells = [_refine_minimum(reduction, axis, distances, int(i)) for i in dips]
-    wells = sorted([*(w for w in wells if w[1] < np.inf)], key=lambda well: well[1])
-    if wells and wells[0][1] < bottom - RESOLVED:
-        place, bottom = float(axis.z(wells[0][0])), wells[0][1]
-    extra = np.array([axis.sign * (place - axis.origin), *(d for d, _ in wells)])
-    distances, first = np.unique(np.concatenate([distances, extra]), return_index=True)
-    energies = np.concatenate([energies, _energies(reduction, axis.z(extra))])[first]
-    return _Survey(branch, axis, place, bottom, distances, energies, wells)
-
-
-def _dips(energies: Float[np.ndarray, " n"], depth: float) -> np.ndarray:
-    """Indices of minima, those at an end among them, out of which a path to a lower one climbs by `depth` at least.
-
-    Of a flat one the middle. It is `scipy.signal.find_peaks` of −energies between walls, without the import of all of
-    `scipy.signal`, for which every plan would wait half a second.
-    """
-    walled = np.concatenate([[np.inf], energies, [np.inf]])
-    walled = np.minimum(walled, 1e300)  # differences of infinities are not numbers
-    last = np.append(np.flatnonzero(np.diff(walled) != 0), len(walled) - 1)  # of each stretch of equal numbers
-    first = np.append(0, last[:-1] + 1)
-    level, dips = walled[first], []
-    for i in np.flatnonzero((level[1:-1] < level[:-2]) & (level[1:-1] < level[2:])) + 1:
-        lower = np.flatnonzero(level < level[i])
-        left, right = lower[lower < i], lower[lower > i]
-        before = level[left[-1] if left.size else 0 : i]
-        after = level[i + 1 : right[0] + 1 if right.size else None]
-        if min(before.max(), after.max()) - level[i] >= depth:
-            dips.append((first[i] + last[i]) // 2 - 1)
-    return np.array(dips, int)
-
-
 class _SublevelInterval(NamedTuple):
     """An interval of a branch within 8 T of the lowest point; an end is None where it reaches the branch's own."""
 
@@ -447,7 +224,7 @@ class _SublevelInterval(NamedTuple):
     high: float | None
 
 
-def _default_window(reduction: Reduction, survey: _Survey) -> Window:
+def _default_window(reduction: Reduction, survey: Survey) -> Window:
     _check_bounded(reduction, survey)
     axis, distances = survey.axis, survey.distances
     inside = survey.energies - survey.bottom < WINDOW_ENERGY
@@ -475,7 +252,7 @@ def _default_window(reduction: Reduction, survey: _Survey) -> Window:
 
 
 def _cover(
-    survey: _Survey, parts: list[_SublevelInterval], home: float, *, alone: bool
+    survey: Survey, parts: list[_SublevelInterval], home: float, *, alone: bool
 ) -> tuple[float, float, int] | None:
     """Ends, in d, of a window over neighbouring sublevel intervals, how many it covers; None if too sparse."""
     top = parts[-1].high
@@ -498,7 +275,7 @@ def _cover(
     return low, high, len(parts)
 
 
-def _check_bounded(reduction: Reduction, survey: _Survey) -> None:
+def _check_bounded(reduction: Reduction, survey: Survey) -> None:
     """Towards the ends of a branch the loss has to rise, or stay finite: else there is no stationary law, no window."""
     (low, high), z = survey.branch, survey.axis.z(survey.distances)
     of, on = f"the loss of model {reduction.model.name}", f"on the branch ({low:g}, {high:g}) of {reduction.name}"
@@ -508,7 +285,7 @@ def _check_bounded(reduction: Reduction, survey: _Survey) -> None:
             continue
         towards = f"towards {reduction.name} = {end:g} {on}"
         if math.isfinite(end):
-            fall = float(_energies(reduction, np.array([end + 10.0 * (z[last] - end)]))[0] - survey.energies[last])
+            fall = float(energies_at(reduction, np.array([end + 10.0 * (z[last] - end)]))[0] - survey.energies[last])
             if fall > FALL:
                 raise LawError(
                     f"{of} falls without bound {towards}, by {fall:.2g} T over the last decade: no window follows; "
@@ -520,11 +297,11 @@ def _check_bounded(reduction: Reduction, survey: _Survey) -> None:
             raise LawError(f"{of} rises only {rise:.2g} T above its minimum {towards}: there is no stationary law")
 
 
-def _find_crossing(reduction: Reduction, survey: _Survey, inner: float, outer: float) -> float:
+def _find_crossing(reduction: Reduction, survey: Survey, inner: float, outer: float) -> float:
     """Where between two distances the loss rises to 8 T above the lowest point."""
     for _ in range(ZOOMS):
         fine = np.linspace(inner, outer, GRID)
-        out = ~(_energies(reduction, survey.axis.z(fine)) - survey.bottom < WINDOW_ENERGY)
+        out = ~(energies_at(reduction, survey.axis.z(fine)) - survey.bottom < WINDOW_ENERGY)
         first = max(int(np.argmax(out)) if out.any() else GRID - 1, 1)
         inner, outer = float(fine[first - 1]), float(fine[first])
         if abs(outer - inner) <= RESOLUTION * abs(outer):

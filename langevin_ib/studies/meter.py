@@ -12,8 +12,9 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Key
 
+from langevin_ib.dynamics.covariance import HERMITE_INPUTS, gradient_noise
 from langevin_ib.dynamics.meter import NoiseReport, measure
-from langevin_ib.dynamics.noise import HERMITE_INPUTS, Noise, gradient_noise
+from langevin_ib.dynamics.noise import Noise
 from langevin_ib.models import Params, Task, Training
 from langevin_ib.models.training import cast
 from langevin_ib.studies.problem import Problem, size_of

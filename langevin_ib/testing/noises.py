@@ -13,11 +13,12 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
+from langevin_ib.dynamics.cumulants import along_direction, cumulants, kicks_of
 from langevin_ib.dynamics.descent import check_covariance, sgd
 from langevin_ib.dynamics.descent_mean import DescentClaim
 from langevin_ib.dynamics.kernel import Smoothed
 from langevin_ib.dynamics.kicks import AlongPlaces
-from langevin_ib.dynamics.noise import Noise, along_direction, cumulants, kicks_of, kind_of
+from langevin_ib.dynamics.noise import Noise, kind_of
 from langevin_ib.errors import ConfigError
 from langevin_ib.models import Model, uv
 from langevin_ib.models.base import Chart

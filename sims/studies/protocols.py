@@ -19,7 +19,7 @@ from typing import NamedTuple, TypeAlias
 import langevin_ib
 from langevin_ib import LangevinIBError, Result, RunConfig
 from langevin_ib.plain import JsonObject, fields_of
-from langevin_ib.runs.result import coefficient_dict
+from langevin_ib.runs.verdicts import coefficient_dict
 from langevin_ib.statistics.records import Absent
 from sims import described
 

@@ -23,10 +23,11 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 from scipy import integrate, stats
 
+from langevin_ib.dynamics.covariance import gradient_noise
 from langevin_ib.dynamics.descent import sgd
 from langevin_ib.dynamics.kernel import Kernel
 from langevin_ib.dynamics.meter import measure
-from langevin_ib.dynamics.noise import Noise, gradient_noise
+from langevin_ib.dynamics.noise import Noise
 from langevin_ib.ensemble.accumulators import count
 from langevin_ib.ensemble.records import Limit, Observer, Schedule, Stage
 from langevin_ib.ensemble.runner import run_ensemble

@@ -22,8 +22,8 @@ from langevin_ib import LawError, RunConfig
 from langevin_ib.dynamics.noise import Noise
 from langevin_ib.laws import Law, bin_masses
 from langevin_ib.laws.sgd import Coordinate, label_noise_gamma
+from langevin_ib.runs.descent_plan import ResolvedDescent
 from langevin_ib.runs.judge import scalar_moments
-from langevin_ib.runs.processes.sgd import ResolvedDescent
 from langevin_ib.runs.run import prepare_and_draw
 from langevin_ib.session import Session
 from langevin_ib.statistics import compare

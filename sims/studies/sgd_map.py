@@ -28,7 +28,7 @@ from langevin_ib.laws.sgd import Descent
 from langevin_ib.laws.step_map import Multiplies, StepMap
 from langevin_ib.models import build_model
 from langevin_ib.runs.descent_laws import near_collapse
-from langevin_ib.runs.processes.sgd import ResolvedDescent
+from langevin_ib.runs.descent_plan import ResolvedDescent
 from langevin_ib.runs.run import process_of
 from langevin_ib.session import Session, silent
 from sims import described

@@ -16,7 +16,8 @@ from jaxtyping import Array, Float, Key
 
 from langevin_ib.config.noises import BernoulliSettings
 from langevin_ib.dynamics.kicks import coin_kicks
-from langevin_ib.dynamics.noise import Along, Cumulants, Each, Lesson, Noise, NoiseKind, Source
+from langevin_ib.dynamics.noise import Noise, NoiseKind
+from langevin_ib.dynamics.noise_records import Along, Cumulants, Each, Lesson, Source
 from langevin_ib.models.base import Params
 
 

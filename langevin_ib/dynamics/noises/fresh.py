@@ -8,16 +8,11 @@ from __future__ import annotations
 from jaxtyping import Array, Float, Key
 
 from langevin_ib.config.noises import FreshSettings
+from langevin_ib.dynamics.covariance import batch_covariance
+from langevin_ib.dynamics.cumulants import batch_cumulants
 from langevin_ib.dynamics.kicks import batch_kicks
-from langevin_ib.dynamics.noise import (
-    Batch,
-    Noise,
-    NoiseKind,
-    Source,
-    batch_covariance,
-    batch_cumulants,
-    standard_normals,
-)
+from langevin_ib.dynamics.noise import Noise, NoiseKind, standard_normals
+from langevin_ib.dynamics.noise_records import Batch, Source
 from langevin_ib.errors import ConfigError
 from langevin_ib.models.base import Model
 from langevin_ib.models.training import Task, Training

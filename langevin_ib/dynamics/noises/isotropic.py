@@ -9,7 +9,9 @@ from __future__ import annotations
 from jaxtyping import Array, Float
 
 from langevin_ib.config.noises import IsotropicSettings
-from langevin_ib.dynamics.noise import Each, Noise, NoiseKind, covariance_of, isotropic_covariance
+from langevin_ib.dynamics.covariance import covariance_of, isotropic_covariance
+from langevin_ib.dynamics.noise import Noise, NoiseKind
+from langevin_ib.dynamics.noise_records import Each
 from langevin_ib.errors import ConfigError
 from langevin_ib.models.base import Model
 from langevin_ib.models.training import Training

@@ -9,8 +9,11 @@ from __future__ import annotations
 from typing import Any
 
 from langevin_ib.config.noises import LabelSettings
+from langevin_ib.dynamics.covariance import no_covariance
+from langevin_ib.dynamics.cumulants import gaussian_cumulants
 from langevin_ib.dynamics.kicks import label_kicks
-from langevin_ib.dynamics.noise import Batch, NoiseKind, Source, gaussian_cumulants, no_covariance
+from langevin_ib.dynamics.noise import NoiseKind
+from langevin_ib.dynamics.noise_records import Batch, Source
 from langevin_ib.models.training import Examples, Task
 
 

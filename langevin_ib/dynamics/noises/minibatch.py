@@ -15,17 +15,11 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from langevin_ib.config.noises import MinibatchSettings
+from langevin_ib.dynamics.covariance import batch_covariance
+from langevin_ib.dynamics.cumulants import batch_cumulants
 from langevin_ib.dynamics.kicks import batch_kicks
-from langevin_ib.dynamics.noise import (
-    Batch,
-    Each,
-    Noise,
-    NoiseKind,
-    Source,
-    batch_covariance,
-    batch_cumulants,
-    check_data,
-)
+from langevin_ib.dynamics.noise import Noise, NoiseKind, check_data
+from langevin_ib.dynamics.noise_records import Batch, Each, Source
 from langevin_ib.errors import ConfigError
 from langevin_ib.models.base import Model
 from langevin_ib.models.training import Examples, Task, Training, size_of

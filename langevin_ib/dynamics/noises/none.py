@@ -7,7 +7,10 @@ from typing import Any
 import jax
 
 from langevin_ib.config.noises import NoNoiseSettings
-from langevin_ib.dynamics.noise import Lesson, Noise, NoiseKind, Source, gaussian_cumulants, no_covariance
+from langevin_ib.dynamics.covariance import no_covariance
+from langevin_ib.dynamics.cumulants import gaussian_cumulants
+from langevin_ib.dynamics.noise import Noise, NoiseKind
+from langevin_ib.dynamics.noise_records import Lesson, Source
 from langevin_ib.models.base import Model, Params
 from langevin_ib.models.training import Training
 

@@ -28,13 +28,13 @@ from langevin_ib.laws.law import LawKind, law_kind, law_kinds, weighed_kinds
 from langevin_ib.runs import measure
 from langevin_ib.runs.ends import check_from
 from langevin_ib.runs.judge import say_alike
-from langevin_ib.runs.lowest import lowest_loss
+from langevin_ib.runs.lowest import loss_descent
 from langevin_ib.runs.measured import MeasuredDetails
 from langevin_ib.runs.plan import Plan, build_reduction, resolve, resolve_many, say_slice
 from langevin_ib.runs.predictions import Predictions, SampledPredictions, quadrature, sampled
 from langevin_ib.runs.process import Check, Draws, Prepared, Process
+from langevin_ib.runs.protocol import ScheduleInfo
 from langevin_ib.runs.quotient import sample_mala, sample_nuts
-from langevin_ib.runs.result import LawReference, LawSampler, ScheduleInfo
 from langevin_ib.runs.sampling import Sampler, check_sample
 from langevin_ib.runs.scheduled import (
     check_schedules,
@@ -46,7 +46,9 @@ from langevin_ib.runs.scheduled import (
 )
 from langevin_ib.runs.separable import check_separable
 from langevin_ib.runs.steps import local_of, starts_of
-from langevin_ib.runs.windows import Window, cut_windows, given_window, is_given, lowest_point, minimum, quantile_window
+from langevin_ib.runs.verdicts import LawReference, LawSampler
+from langevin_ib.runs.wells import Window, lowest_point, minimum
+from langevin_ib.runs.windows import cut_windows, given_window, is_given, quantile_window
 from langevin_ib.session import Session, key_of
 from langevin_ib.statistics import compare
 from langevin_ib.statistics.compare import p_is
@@ -118,7 +120,7 @@ def _compile_ahead(config: RunConfig, reduction: Reduction) -> None:
 
 
 def _prepared(plan: Plan, predictions: Predictions, **many: Any) -> Prepared:
-    lowest = Later(lambda: lowest_loss(plan.reduction.model)[0], now=False)
+    lowest = Later(lambda: loss_descent(plan.reduction).from_starts()[0], now=False)
     schedule, changing = _schedule_of(plan)
     say_judged(schedule)
     prepared = Prepared(
