@@ -18,16 +18,12 @@ from langevin_ib.config.noises import HookSettings, NoiseSettings
 from langevin_ib.config.records import checked_record
 from langevin_ib.dynamics.hook import DRAWS, Hook, Seen, draw_keys, seen
 from langevin_ib.dynamics.kicks import AlongPlaces, Kicks, KicksOf
+from langevin_ib.dynamics.populations import USUAL, Points, points_of, population_of
 from langevin_ib.errors import ConfigError, LawError
 from langevin_ib.geometry.charges import GradientNoise
 from langevin_ib.models.base import Model, Params
 from langevin_ib.models.losses import LabelNoise, LabelSpread, label_spread
 from langevin_ib.models.training import Examples, Task, Training, cast, size_of
-
-HERMITE_NODES = 9  # exact for polynomials of degree 17 in each input
-FINE_NODES = (48, 24, 11)  # in each of one, two, three inputs, for the whole distribution of a kick
-HERMITE_INPUTS = 3  # more inputs than these are sampled instead
-SAMPLED_INPUTS = 8192
 
 
 @dataclass(frozen=True)
@@ -431,7 +427,7 @@ def gradient_noise(training: Training, noise: Noise, params: Params, task: Task 
     """∇L(θ) and the covariance Σ(θ) of one step's gradient.
 
     With f_i = f(θ, x_i), its Jacobian J_i and per-example gradients g_i = w J_iᵀ(f_i − y_i), moments over the data set
-    are means, and those over the population are by Gauss–Hermite quadrature (more than three inputs: over 8192 fixed
+    are means, and those over the population are by quadrature (`populations`; more than three inputs: over 8192 fixed
     draws, with a relative error of about 1%). Noise of labels adds w² s² E J_iᵀJ_i/B to the covariance of a kind, B = n
     on the whole data set; a random direction makes it (tr Σ/q) I. Without replacement, Σ is that of a single step.
 
@@ -559,20 +555,22 @@ def kicks_of(noise: Noise, along: AlongPlaces, count: int) -> Kicks:
     return Kicks(mean + noise.scale * (kicks.values - mean), kicks.weights)
 
 
-def along_direction(training: Training, noise: Noise, params: Params, direction: Float[Array, " q"]) -> Along:
+def along_direction(
+    training: Training, noise: Noise, params: Params, direction: Float[Array, " q"], points: Points | None = None
+) -> Along:
     """What each example gives along e; of a population by a finer quadrature than its covariance asks for.
 
+    Args:
+        training: of the model.
+        noise: of the steps.
+        params: θ.
+        direction: e.
+        points: of the examples and their noisy labels; None for the usual ones of a kick.
+
     Raises:
-        LawError: the population has too many inputs to be integrated; or an example has more than one noisy label of a
-            loss that is no square, whose outcomes are not listed.
+        LawError: an example has more than one noisy label of a loss that is no square, whose outcomes are not listed.
     """
-    nodes = HERMITE_NODES
-    if noise.record.population or not training.size:
-        inputs = int(np.prod(training.population.shape))
-        if inputs > HERMITE_INPUTS:
-            raise LawError(f"law map: its population has {inputs} inputs, more than the {HERMITE_INPUTS} integrated")
-        nodes = FINE_NODES[max(inputs, 1) - 1]
-    each = _each(training, noise, params, None, nodes)
+    each = _each(training, noise, params, None, points or points_of(training, noise, USUAL))
     if each.spread is not None and each.spread.moves.shape[2] > 1:
         raise LawError("law map: with more than one label an example the kicks of label noise are not known")
     return _along(noise, each, direction)
@@ -633,9 +631,10 @@ def gaussian_cumulants(noise: Noise, along: Along) -> Cumulants:
     return Cumulants(second, along.share @ along.third / n**2, along.share @ along.fourth / n**3)
 
 
-def _each(training: Training, noise: Noise, params: Params, task: Task | None, nodes: int = HERMITE_NODES) -> Each:
+def _each(training: Training, noise: Noise, params: Params, task: Task | None, points: Points | None = None) -> Each:
     task = cast(training.task if task is None else task, params)
-    examples, share, weight = population_of(training, noise, task, params, nodes)
+    points = points or points_of(training, noise)
+    examples, share, weight = population_of(training, noise, task, params, points)
     flat, unravel = ravel_pytree(params)
 
     def output(theta, x):
@@ -653,7 +652,7 @@ def _each(training: Training, noise: Noise, params: Params, task: Task | None, n
         )
         slopes, spread = loss.slopes(shaped, examples[1]).reshape(outputs.shape), None
         if not noise.labels.silent:
-            slopes, spread = label_spread(loss, noise.labels, shaped, examples[1])
+            slopes, spread = label_spread(loss, noise.labels, shaped, examples[1], points.labels)
         gradients = weight * jnp.einsum("io,ioq->iq", slopes, jacobian)
         return Each(params, share, jacobian, weight, gradients, outputs, spread)
     errors = jax.vmap(error, in_axes=(None, 0, 0))(flat, *examples)
@@ -679,29 +678,3 @@ def memory_factor(noise: Noise, size: int, momentum: float) -> float:
     """
     correlation = noise.record.correlation(noise, size)
     return float(1.0 + 2.0 * np.sum(float(momentum) ** np.arange(1, len(correlation) + 1) * correlation))
-
-
-def population_of(
-    training: Training, noise: Noise, task: Task, params: Params, nodes: int
-) -> tuple[Examples, Float[Array, " n"], Any]:
-    """The examples that a step draws from, their probabilities, and their weight."""
-    if noise.record.population or not training.size:
-        normals, share = _nodes(training, nodes)
-        dtype = jax.tree.leaves(params)[0].dtype
-        fresh = training.population
-        return fresh.examples(task, jnp.asarray(normals, dtype)), jnp.asarray(share, dtype), fresh.weight
-    x, y = task["x"], task["y"]
-    return Examples(x, y), jnp.full(len(y), 1.0 / len(y), y.dtype), task["weight"]
-
-
-def _nodes(training: Training, count: int) -> tuple[np.ndarray, np.ndarray]:
-    shape = training.population.shape
-    size = int(np.prod(shape))
-    if size > HERMITE_INPUTS:
-        return np.random.default_rng(0).normal(size=(SAMPLED_INPUTS, *shape)), np.full(
-            SAMPLED_INPUTS, 1 / SAMPLED_INPUTS
-        )
-    nodes, weights = np.polynomial.hermite_e.hermegauss(count)
-    grid = np.stack([g.ravel() for g in np.meshgrid(*[nodes] * size, indexing="ij")], axis=-1)
-    product = np.prod(np.stack([g.ravel() for g in np.meshgrid(*[weights] * size, indexing="ij")]), axis=0)
-    return grid.reshape(-1, *shape), product / product.sum()

@@ -8,9 +8,7 @@ from jaxtyping import Float
 REACH = 8.5  # standard deviations, beyond which lies 2e-17
 
 
-def normal_rule(
-    points: int, reach: float = REACH
-) -> tuple[Float[np.ndarray, " points"], Float[np.ndarray, " points"]]:
+def normal_rule(points: int, reach: float = REACH) -> tuple[Float[np.ndarray, " points"], Float[np.ndarray, " points"]]:
     """The trapezoidal rule for N(0, 1): exact to rounding for what is smooth, and to its step squared at a kink.
 
     Gauss and Hermite's rule is better for polynomials alone: of a slope that saturates its few nodes see little.
