@@ -73,14 +73,18 @@ class StepMap:
 
             return at
 
-        def moved(pair):
-            point = place(pair[0])
+        def slope(z):
+            return ravel_pytree(jax.grad(potential)(place(z)))[0]
+
+        def moved(z, kick, pull):
+            point = place(z)
             flat, unravel = ravel_pytree(point)
-            slope = ravel_pytree(jax.grad(potential)(point))[0]
-            return chart.of(unravel(flat - descent.lr * (slope + pair[1] * _normal(chart, point, index))))[index]
+            return chart.of(unravel(flat - descent.lr * (pull + kick * _normal(chart, point, index))))[index]
 
         self._training, self._along = training, along
         self._programs: dict[Points, tuple[Callable[[np.ndarray], Any], int]] = {}
+        # The slope once for each place, not for each kick: it may be a mean over many examples and noisy labels.
+        self._slope = on_host(slope, once=True)
         self._moved = jax.jit(jax.vmap(moved), compiler_options=FAST)
 
     @property
@@ -98,18 +102,20 @@ class StepMap:
             parts.append(kicks_of(self.descent.noise, along, count))
         values, weights = (np.concatenate(part) for part in zip(*parts, strict=True))
         values = values - (weights * values).sum(axis=1, keepdims=True)
-        pairs = np.stack([np.broadcast_to(z[:, None], values.shape), values], axis=-1).reshape(-1, 2)
-        spare = -len(pairs) % BLOCK
+        kicks, place, slopes = values.ravel(), np.repeat(np.arange(len(z)), values.shape[1]), self._slope(z)
+        moved = []
         with jax.enable_x64(True):
-            blocks = np.pad(pairs, [(0, spare), (0, 0)], mode="edge").reshape(-1, BLOCK, 2)
-            moved = np.concatenate([np.asarray(self._moved(block)) for block in blocks])[: len(pairs)]
-        return moved.reshape(values.shape), weights
+            for start in range(0, kicks.size, BLOCK):
+                pairs = np.minimum(np.arange(start, start + BLOCK), kicks.size - 1)
+                moved.append(np.asarray(self._moved(z[place[pairs]], kicks[pairs], slopes[place[pairs]])))
+        return np.concatenate(moved)[: kicks.size].reshape(values.shape), weights
 
     def _program(self, points: Points) -> tuple[Callable[[np.ndarray], Any], int]:
         """What each example gives at some places, and at how many of these it is asked for at a time."""
         if points not in self._programs:
             along = self._along(points)
-            outcomes = max(leaf.size for leaf in jax.tree.leaves(jax.eval_shape(along, self.middle)))
+            with jax.enable_x64(True):
+                outcomes = max(leaf.size for leaf in jax.tree.leaves(jax.eval_shape(along, self.middle)))
             places = int(np.clip(OUTCOMES // outcomes, 1, PLACES))
             self._programs[points] = on_host(along, once=True, block=places), places
         return self._programs[points]
