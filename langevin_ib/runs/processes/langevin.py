@@ -46,6 +46,7 @@ from langevin_ib.runs.separable import check_separable
 from langevin_ib.runs.steps import local_of, starts_of
 from langevin_ib.runs.windows import Window, cut_windows, given_window, is_given, lowest_point, minimum, quantile_window
 from langevin_ib.session import Session, key_of
+from langevin_ib.stages import doing
 from langevin_ib.statistics import compare
 from langevin_ib.statistics.compare import p_is
 from langevin_ib.statistics.convergence import DRIFT_LEVEL, R_HAT_LIMIT
@@ -66,13 +67,16 @@ def prepare(config: RunConfig, session: Session) -> Prepared:
         return measure.prepare(config, reduction, session)
     check_separable(config, reduction)
     _compile_ahead(config, reduction)
+    doing("contract of the model")
     contract.check_model(reduction.model, key_of(config, "check"))
     say_slice(config, reduction)
     if reduction.model.group_dim == 0:
         config = without_symmetry(config)
         reduction = build_reduction(config)
     if reduction.chart.dim == 1:
+        doing("windows and step")
         plan = resolve(config, reduction)
+        doing("laws by quadrature")
         predictions = quadrature(
             plan.reduction,
             plan.edges[plan.reduction.name],
@@ -209,7 +213,9 @@ def _built_in(kind: Kind) -> list[str]:
 
 
 def _prepare_many(config: RunConfig, reduction: Reduction, session: Session) -> Prepared:
+    doing("minimum of the loss")
     lowest = minimum(reduction)
+    doing("windows")
     windows = cut_windows(config, reduction, lowest)
     laws = [(kind, _formula_or_error(kind, reduction.seen_from(lowest.x))) for kind in law_kinds(config.laws)]
     sampled_law = _nearest_law(reduction, laws)
@@ -219,6 +225,7 @@ def _prepare_many(config: RunConfig, reduction: Reduction, session: Session) -> 
         stage=lambda name: session.stage(config, name),
         count_of_draws=config.law_draws,
     )  # fmt: skip
+    doing("laws of these draws, windows and step")
     contract.check_law_draws(reduction.model, draws.position)
     all_windows = _all_windows(config, reduction, draws, windows)
     plan = resolve_many(config, reduction, all_windows, lowest, draws.position)

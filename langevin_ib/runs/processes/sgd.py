@@ -85,6 +85,7 @@ from langevin_ib.runs.windows import (
     scalar_window,
 )
 from langevin_ib.session import Session, key_of
+from langevin_ib.stages import doing
 from langevin_ib.statistics.convergence import R_HAT_LIMIT
 from langevin_ib.statistics.records import Absent, Doubt, Meter, NoiseMeasured, Uncertain
 
@@ -281,6 +282,7 @@ def resolve_descent(config: RunConfig, stage: Callable[[str], Stage]) -> Resolve
     if tail is not None and not tail.variance:
         own = OwnLaws(None, None, [f"law sgd, map: {heavy(descent.noise.words, tail)}"])
     elif noisy or descent.noise.record.noiseless:
+        doing(_of_laws(descent))
         own = build_laws(descent, middle, plain=not config.momentum, cumulants=at.cumulants)
     else:
         own = OwnLaws(None, None, [AT_REST])
@@ -289,6 +291,7 @@ def resolve_descent(config: RunConfig, stage: Callable[[str], Stage]) -> Resolve
         at_temperature = build_reduction(
             config, temperature=rounded(_isotropic_temperature(descent, meter, point, across))
         )
+        doing("fitted laws and windows")
         family, windows, doubts = _fitted_family(config, at_temperature, own.windowed, stage)
         if descent.noise.dependence is not None:
             doubts.append(Doubt("epochs", f"{descent.noise.dependence}, {DEPENDENT}"))
@@ -301,6 +304,7 @@ def resolve_descent(config: RunConfig, stage: Callable[[str], Stage]) -> Resolve
     edges = {name: np.linspace(*window, config.bins + 1) for name, window in windows.items()}
     points = middle[None] if len(edges) > 1 else np.linspace(*next(iter(windows.values())), POINTS + 2)[1:-1, None]
     check_spacing(config, reduction, points, edges)
+    doing(_of_laws(descent))
     within = laws_within(own, windows, edges)
     say_collapse(within.about)
     momentum = float(config.momentum or 0)
@@ -350,10 +354,12 @@ def at_minimum(config: RunConfig) -> AtMinimum:
     reduction = build_reduction(config, temperature=1.0)
     check_separable(config, reduction)
     check_from(config, reduction.model)
+    doing("contract of the model")
     contract.check_model(reduction.model, key_of(config, "check"))
     say_slice(config, reduction)
     if reduction.model.group_dim == 0:
         raise ConfigError("sampler", "langevin for a model without a symmetry, which has no χ to decay", config.sampler)
+    doing("minimum of the loss")
     lowest = minimum(reduction)
     # One coordinate: on the home branch, where L-BFGS may not have looked.
     middle = np.array([lowest_point(reduction)]) if reduction.chart.dim == 1 else lowest.x
@@ -364,6 +370,8 @@ def at_minimum(config: RunConfig) -> AtMinimum:
         reduction.model, reduction.confinement, gradient_noise_of(config), float(config.lr or 0) / (1.0 - momentum)
     )
     point = reduction.chart.section(jnp.asarray(middle))
+    hook = descent.noise.record.hook
+    doing("noise at the minimum" if hook is None else f"draws of {descent.noise.words} at the minimum and at a start")
     return AtMinimum(
         config,
         reduction,
@@ -420,6 +428,14 @@ def _check_collapse(config: RunConfig, reduction: Reduction, middle: np.ndarray)
             f"law sgd: the loss of {model.name} is least at {name} = 0, the end of the branch, where its factors "
             "vanish: chains collapse there, and there is no law on the branch; give the model another target"
         )
+
+
+def _of_laws(descent: Descent) -> str:
+    """What laws take their time for, in a line of progress."""
+    hook = descent.noise.record.hook
+    if hook is None or not descent.estimated:
+        return "laws (S) and map"
+    return f"law (S), Σ at each of its points from {hook.draws} draws (draws of own_noise; fewer are faster)"
 
 
 def _own_error(error: OwnError, skewness: Uncertain | None) -> OwnError:
