@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from langevin_ib.dynamics.noise import Noise
 
 LISTED = 1024  # outcomes of a batch up to which they are listed
-MOST = 64  # examples of which a characteristic function is made; of more, a Gauss rule
+MOST = 64  # examples of which a characteristic function is made; more are gathered
 MOST_OUTCOMES = 12  # of a noisy label, where all labels are noisy at once; of more, a Gauss rule
 REACH = 16.0  # of a lattice, in standard deviations
 TRAPEZOID = 8.5  # a normal number's range, in standard deviations: beyond it lies 2e-17
 STENCIL = 6  # points of a grid that one outcome is spread over
-GATHERED = 256  # points that outcomes of an example are gathered on, before a Gauss rule is made of them
+GATHERED = 128  # points that outcomes of an example are gathered on, where a batch has several of them
 LABEL_NODES = 25  # outcomes that stand for the normal noise of a label, where examples are many
 
 
@@ -169,10 +169,8 @@ def batch_kicks(noise: Noise, along: AlongPlaces, count: int) -> Kicks:
         if size == 1:
             gathered_kicks = gathered(many, 2 * count**2)
             return gathered_kicks._replace(values=mean[:, None] + gathered_kicks.values)
-        few = gathered(many, GATHERED)
-        positive = np.maximum(few.weights, 0.0)
-        one = compressed(few._replace(weights=positive / positive.sum(axis=1, keepdims=True)), MOST)
-        label = np.zeros((z, MOST))
+        one = gathered(many, GATHERED)
+        label = np.zeros((z, one.values.shape[1]))
     variance = (one.weights * (one.values**2 + label)).sum(axis=1) / size
 
     def cf(t):
@@ -198,7 +196,7 @@ def gathered(kicks: Kicks, points: int) -> Kicks:
     """Many kicks on a few points, even in sinh⁻¹ of their distance from the mean over their standard deviation.
 
     Each is spread over the six points about it by Lagrange's weights, which leave the mean of any polynomial of the
-    fifth degree in that coordinate as it is. Weights may be below zero where there is next to nothing.
+    fifth degree in that coordinate as it is. Weights beside a lone outcome are below zero.
     """
     values, weights = kicks
     if values.shape[1] <= points:

@@ -72,8 +72,9 @@ def duration(seconds: float) -> str:
 def stages(silent: bool) -> Iterator[Stages]:
     """A callback that opens a bar for each stage named to it.
 
-    A bar says which stage runs, and what it is at where that is told (`stages.doing`), how far it is, for how long it has run and how long it will still take. Where standard
-    error is not a terminal, a line every ten seconds says the same.
+    A bar says which stage runs, and what it is at where that is told (`stages.doing`), how far it is, for how long it
+    has run and how long it will still take. Where standard error is not a terminal, a line every ten seconds says the
+    same.
     What the package logs, such as that a stage resumes, is printed there too. Nothing of this if silent.
     """
     screen = _Plain(stderr=True)
