@@ -25,9 +25,10 @@ from langevin_ib.config.extensions import is_built_in
 from langevin_ib.config.processes import SgdSettings
 from langevin_ib.config.run import AUTO, RunConfig
 from langevin_ib.dynamics.descent import check_covariance
+from langevin_ib.dynamics.descent_mean import error_of_population
 from langevin_ib.dynamics.kernels.euler_maruyama import euler_maruyama
 from langevin_ib.dynamics.meter import NoiseReport, measure
-from langevin_ib.dynamics.noise import Noise, gradient_noise, memory_factor
+from langevin_ib.dynamics.noise import Noise, gradient_noise, kind_of, memory_factor
 from langevin_ib.ensemble.records import Limit, Schedule, Stage, octaves
 from langevin_ib.ensemble.runner import run_ensemble
 from langevin_ib.errors import ConfigError, LawError
@@ -107,7 +108,9 @@ ORDERS = 4  # of the moments that the error of (S) takes
 SKEWED = 4.0  # standard errors of an estimated skewness within which it counts as none
 ACROSS = 1e-9  # share of tr Σ along the orbits below which the draws of a function lie across them
 NO_COEFFICIENT = "SGD's noise is not isotropic; the c of the fitted family comes with its T"
+OTHER_POPULATION = 0.2  # error of ∇L by a population's points above which the loss is not the mean over it
 AT_REST = "law sgd: the noise vanishes at the minimum of the loss, where chains come to rest: there is no density"
+NOISY_LABELS = "; noise on the labels would keep them moving"
 DEPENDENT = "while windows and temperatures are set for independent steps, so that no law is judged"
 
 
@@ -285,7 +288,7 @@ def resolve_descent(config: RunConfig, stage: Callable[[str], Stage]) -> Resolve
         doing(_of_laws(descent))
         own = build_laws(descent, middle, plain=not config.momentum, cumulants=at.cumulants)
     else:
-        own = OwnLaws(None, None, [AT_REST])
+        own = OwnLaws(None, None, [AT_REST + (NOISY_LABELS if descent.noise.record.population else "")])
     if noisy:
         across = _lies_across(descent.noise, meter)
         at_temperature = build_reduction(
@@ -351,6 +354,7 @@ def at_minimum(config: RunConfig) -> AtMinimum:
         ConfigError, ModelError, LawError: as `langevin_ib.run`.
     """
     config = _settle_labels(config)
+    _check_population(config)
     reduction = build_reduction(config, temperature=1.0)
     check_separable(config, reduction)
     check_from(config, reduction.model)
@@ -380,6 +384,30 @@ def at_minimum(config: RunConfig) -> AtMinimum:
         point,
         *_measure_noise(descent, point, reduction, momentum, key_of(config, "check")),
     )
+
+
+def _check_population(config: RunConfig) -> None:
+    """Refuse fresh examples whose mean loss is another than the model's own, as of a loss over a data set.
+
+    Raises:
+        ConfigError: the model has no population, or its loss is not the mean over it.
+    """
+    model = config.build_model()
+    kind = kind_of(str(config.noise))
+    if model.training is None or not kind.population:
+        return
+    fresh = Noise(str(config.noise), batch_size=1)
+    training = fresh.check(model)
+    with jax.enable_x64(True):
+        point = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), model.init(key_of(config, "check")))
+        error = error_of_population(training, fresh, point)
+    if not error <= OTHER_POPULATION:
+        of = f"the mean over {training.size} examples" if training.size else "another"
+        wanted = (
+            f"another for {model.name} here: its loss is {of}, and that of fresh ones has a gradient {error:.0%} off "
+            "(an option such as population, where a model has one, makes it theirs)"
+        )
+        raise ConfigError("noise", wanted, config.noise)
 
 
 def _check_collapse(config: RunConfig, reduction: Reduction, middle: np.ndarray) -> None:
