@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -12,6 +13,31 @@ STATES = ("sampling", "check at h/2")  # stages that a longer run takes up where
 
 Progress = Callable[[int, int], None]  # (done, in all)
 Stages = Callable[[str], Progress | None]  # the name of a stage ↦ who is told of its progress
+
+_LISTENERS: list[Callable[[str], None]] = []
+
+
+def doing(what: str) -> None:
+    """Tell whoever shows progress what the current stage is at, as `minimum of the loss`; nobody may be listening."""
+    for listener in tuple(_LISTENERS):
+        listener(what)
+
+
+@contextmanager
+def told(listener: Callable[[str], None]) -> Iterator[None]:
+    """Have a function called with what `doing` tells, for as long as this is open.
+
+    >>> heard = []
+    >>> with told(heard.append):
+    ...     doing("minimum of the loss")
+    >>> heard
+    ['minimum of the loss']
+    """
+    _LISTENERS.append(listener)
+    try:
+        yield
+    finally:
+        _LISTENERS.remove(listener)
 
 
 def slug(stage: str) -> str:

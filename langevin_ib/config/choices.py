@@ -39,6 +39,7 @@ CORE = (ChoiceSettings, ChainSettings, ComparisonSettings)  # of every run
 OPTIONS = {"chunk", "config", "help", "json", "out", "quiet", "set", "version"}  # of the command line, no settings
 LIKE = 0.7  # of a name to one that is not known, from which it may have been meant
 WORDS_OF_T = "temperature", "T"
+IDLE = {"step_check": False, "reference": "none"}  # values of checks that ask for none
 
 Classes = Mapping[extensions.Kind, type[Settings]]
 
@@ -247,6 +248,23 @@ def check_known(values: Mapping[str, object], known: Mapping[str, Setting]) -> N
             raise ConfigError(
                 "config", "made of known settings", f"{name!r}{hint}; the settings are {', '.join(sorted(known))}"
             )
+
+
+def without_idle(given: Mapping[str, object], classes: Classes) -> dict[str, object]:
+    """Settings without those of other processes that ask for nothing: a check that the chosen one never makes.
+
+    So `step_check = False` and `reference = "none"`, as quick runs have them, do for every process.
+    """
+    own = classes["process"].declared()
+    return {name: value for name, value in given.items() if name in own or not _idle(name, value)}
+
+
+def _idle(name: str, value: object) -> bool:
+    for other in PROCESSES.values():
+        declared = other.declared().get(name)
+        if name in IDLE and declared is not None:
+            return declared.check(name, value) == IDLE[name]
+    return False
 
 
 def check_left_out(given: Mapping[str, object], classes: Classes) -> None:

@@ -16,6 +16,7 @@ from langevin_ib.config.choices import (
     check_left_out,
     chosen_classes,
     flat_settings,
+    without_idle,
 )
 from langevin_ib.config.confinements import CONFINEMENTS, ConfinementSettings
 from langevin_ib.config.core import MIN_CHAINS, ChainSettings, ChoiceSettings, ComparisonSettings
@@ -75,6 +76,7 @@ class RunConfig(ChoiceSettings, ChainSettings, ComparisonSettings):
             for name, value in values.items()
             if value is not None and not (name in own and _same_setting(value, own[name].default))
         }
+        given = without_idle(given, classes)
         check_left_out(given, classes)
         for name, declared in own.items():
             object.__setattr__(self, name, declared.check(name, values.get(name, declared.default)))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,23 +10,19 @@ from jaxtyping import Array, Float
 
 from langevin_ib.dynamics.noise import Noise
 from langevin_ib.dynamics.noise_records import Each
+from langevin_ib.dynamics.populations import Points, points_of, population_of
 from langevin_ib.errors import ConfigError
 from langevin_ib.geometry.charges import GradientNoise
 from langevin_ib.models.base import Params
 from langevin_ib.models.losses import LabelSpread, label_spread
-from langevin_ib.models.training import Examples, Task, Training, cast
-
-HERMITE_NODES = 9  # exact for polynomials of degree 17 in each input
-FINE_NODES = (48, 24, 11)  # in each of one, two, three inputs, for the whole distribution of a kick
-HERMITE_INPUTS = 3  # more inputs than these are sampled instead
-SAMPLED_INPUTS = 8192
+from langevin_ib.models.training import Task, Training, cast
 
 
 def gradient_noise(training: Training, noise: Noise, params: Params, task: Task | None = None) -> GradientNoise:
     """∇L(θ) and the covariance Σ(θ) of one step's gradient.
 
     With f_i = f(θ, x_i), its Jacobian J_i and per-example gradients g_i = w J_iᵀ(f_i − y_i), moments over the data set
-    are means, and those over the population are by Gauss–Hermite quadrature (more than three inputs: over 8192 fixed
+    are means, and those over the population are by quadrature (`populations`; more than three inputs: over 8192 fixed
     draws, with a relative error of about 1%). Noise of labels adds w² s² E J_iᵀJ_i/B to the covariance of a kind, B = n
     on the whole data set; a random direction makes it (tr Σ/q) I. Without replacement, Σ is that of a single step.
 
@@ -107,11 +101,12 @@ def batch_covariance(noise: Noise, each: Each) -> Float[Array, "q q"]:
 
 
 def each_example(
-    training: Training, noise: Noise, params: Params, task: Task | None, nodes: int = HERMITE_NODES
+    training: Training, noise: Noise, params: Params, task: Task | None, points: Points | None = None
 ) -> Each:
-    """What each example gives at θ; of a population those of a quadrature, with so many nodes in each input."""
+    """What each example gives at θ; of a population those of a quadrature, of so many points."""
+    points = points or points_of(training, noise)
     task = cast(training.task if task is None else task, params)
-    (inputs, labels), share, weight = population_of(training, noise, task, params, nodes)
+    (inputs, labels), share, weight = population_of(training, noise, task, params, points)
     flat, unravel = ravel_pytree(params)
     loss = training.example_loss
 
@@ -128,7 +123,7 @@ def each_example(
     elif noise.labels.silent:
         slopes = loss.slopes(shaped, labels).reshape(outputs.shape)
     else:
-        slopes, spread = label_spread(loss, noise.labels, shaped, labels)
+        slopes, spread = label_spread(loss, noise.labels, shaped, labels, points.labels)
     gradients = weight * jnp.einsum("io,ioq->iq", slopes, jacobian)
     return Each(params, share, jacobian, weight, gradients, outputs, spread)
 
@@ -151,29 +146,3 @@ def memory_factor(noise: Noise, size: int, momentum: float) -> float:
     """
     correlation = noise.record.correlation(noise, size)
     return float(1.0 + 2.0 * np.sum(float(momentum) ** np.arange(1, len(correlation) + 1) * correlation))
-
-
-def population_of(
-    training: Training, noise: Noise, task: Task, params: Params, nodes: int
-) -> tuple[Examples, Float[Array, " n"], Any]:
-    """The examples that a step draws from, their probabilities, and their weight."""
-    if noise.record.population or not training.size:
-        normals, share = _nodes(training, nodes)
-        dtype = jax.tree.leaves(params)[0].dtype
-        fresh = training.population
-        return fresh.examples(task, jnp.asarray(normals, dtype)), jnp.asarray(share, dtype), fresh.weight
-    x, y = task["x"], task["y"]
-    return Examples(x, y), jnp.full(len(y), 1.0 / len(y), y.dtype), task["weight"]
-
-
-def _nodes(training: Training, count: int) -> tuple[np.ndarray, np.ndarray]:
-    shape = training.population.shape
-    size = int(np.prod(shape))
-    if size > HERMITE_INPUTS:
-        return np.random.default_rng(0).normal(size=(SAMPLED_INPUTS, *shape)), np.full(
-            SAMPLED_INPUTS, 1 / SAMPLED_INPUTS
-        )
-    nodes, weights = np.polynomial.hermite_e.hermegauss(count)
-    grid = np.stack([g.ravel() for g in np.meshgrid(*[nodes] * size, indexing="ij")], axis=-1)
-    product = np.prod(np.stack([g.ravel() for g in np.meshgrid(*[weights] * size, indexing="ij")]), axis=0)
-    return grid.reshape(-1, *shape), product / product.sum()

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
-from langevin_ib.dynamics.covariance import FINE_NODES, HERMITE_INPUTS, HERMITE_NODES, each_example
+from langevin_ib.dynamics.covariance import each_example
 from langevin_ib.dynamics.hook import Hook
 from langevin_ib.dynamics.kicks import AlongPlaces, Kicks
 from langevin_ib.dynamics.noise import Noise
 from langevin_ib.dynamics.noise_records import Along, Cumulants, Each
+from langevin_ib.dynamics.populations import USUAL, Points, points_of
 from langevin_ib.errors import LawError
 from langevin_ib.models.base import Params
 from langevin_ib.models.losses import LabelSpread
@@ -76,20 +76,22 @@ def kicks_of(noise: Noise, along: AlongPlaces, count: int) -> Kicks:
     return Kicks(mean + noise.scale * (kicks.values - mean), kicks.weights)
 
 
-def along_direction(training: Training, noise: Noise, params: Params, direction: Float[Array, " q"]) -> Along:
+def along_direction(
+    training: Training, noise: Noise, params: Params, direction: Float[Array, " q"], points: Points | None = None
+) -> Along:
     """What each example gives along e; of a population by a finer quadrature than its covariance asks for.
 
+    Args:
+        training: of the model.
+        noise: of the steps.
+        params: θ.
+        direction: e.
+        points: of the examples and their noisy labels; None for the usual ones of a kick.
+
     Raises:
-        LawError: the population has too many inputs to be integrated; or an example has more than one noisy label of a
-            loss that is no square, whose outcomes are not listed.
+        LawError: an example has more than one noisy label of a loss that is no square, whose outcomes are not listed.
     """
-    nodes = HERMITE_NODES
-    if noise.record.population or not training.size:
-        inputs = int(np.prod(training.population.shape))
-        if inputs > HERMITE_INPUTS:
-            raise LawError(f"law map: its population has {inputs} inputs, more than the {HERMITE_INPUTS} integrated")
-        nodes = FINE_NODES[max(inputs, 1) - 1]
-    each = each_example(training, noise, params, None, nodes)
+    each = each_example(training, noise, params, None, points or points_of(training, noise, USUAL))
     if each.spread is not None and each.spread.moves.shape[2] > 1:
         raise LawError("law map: with more than one label an example the kicks of label noise are not known")
     return _along(noise, each, direction)

@@ -2,9 +2,9 @@
 
 What cumulants say to fourth order, these say as a whole: expectations over one step at any learning rate. A kick is the
 mean over a batch of h_i + l_i ε, h_i = e·g_i of an example, l_i² the variance of its label noise, ε ~ N(0, 1). Where it
-has few outcomes they are listed one by one. Else it is put on a lattice by the inverse Fourier transform of its
-characteristic function, a power of that of one example, times a filter 1 − O(t⁸), which leaves moments up to the
-seventh as they are.
+has few outcomes they are listed one by one. Those of one example, where it has many, are gathered on an even grid. A
+batch is put on a lattice by the inverse Fourier transform of its characteristic function, a power of that of one
+example, times a filter 1 − O(t⁸), which leaves moments up to the seventh as they are.
 """
 
 from __future__ import annotations
@@ -21,10 +21,13 @@ if TYPE_CHECKING:
     from langevin_ib.dynamics.noise import Noise
 
 LISTED = 1024  # outcomes of a batch up to which they are listed
-MOST = 64  # examples of which a characteristic function is made; of more, a Gauss rule
+MOST = 64  # examples of which a characteristic function is made; more are gathered
 MOST_OUTCOMES = 12  # of a noisy label, where all labels are noisy at once; of more, a Gauss rule
 REACH = 16.0  # of a lattice, in standard deviations
 TRAPEZOID = 8.5  # a normal number's range, in standard deviations: beyond it lies 2e-17
+STENCIL = 6  # points of a grid that one outcome is spread over
+GATHERED = 128  # points that outcomes of an example are gathered on, where a batch has several of them
+LABEL_NODES = 25  # outcomes that stand for the normal noise of a label, where examples are many
 
 
 class Kicks(NamedTuple):
@@ -154,15 +157,20 @@ def _mean_of_outcomes(along: AlongPlaces, chance: np.ndarray, moves: np.ndarray,
 
 def batch_kicks(noise: Noise, along: AlongPlaces, count: int) -> Kicks:
     """Of B examples drawn independently, each with label noise."""
+    noisy = bool(noise.label_noise) and along.chance is None  # else labels have none, or outcomes
     along = along.outcomes()
-    share, size = along.share[0], int(noise.batch_size or along.share.shape[1])
-    n, noisy = share.size, bool(np.any(along.label > 0.0))
+    size, (z, n) = int(noise.batch_size or along.share.shape[1]), along.share.shape
     if not noisy and math.comb(n + size - 1, size) <= LISTED:
         return _listed(along, size)
-    mean, label = along.gradient @ share, along.label
+    mean, label = (along.share * along.gradient).sum(axis=1), along.label
     one = Kicks(along.gradient - mean[:, None], along.share)
-    if one.values.shape[1] > MOST:  # moments of the batch are kept; of unequal label noise the mean variance is
-        one, label = compressed(one, MOST), np.repeat((label @ share)[:, None], MOST, axis=1)
+    if n > MOST:
+        many = _with_label_noise(one, label) if noisy else one
+        if size == 1:
+            gathered_kicks = gathered(many, 2 * count**2)
+            return gathered_kicks._replace(values=mean[:, None] + gathered_kicks.values)
+        one = gathered(many, GATHERED)
+        label = np.zeros((z, one.values.shape[1]))
     variance = (one.weights * (one.values**2 + label)).sum(axis=1) / size
 
     def cf(t):
@@ -174,6 +182,43 @@ def batch_kicks(noise: Noise, along: AlongPlaces, count: int) -> Kicks:
         return total**size
 
     return on_lattice(cf, mean, variance, count)
+
+
+def _with_label_noise(kicks: Kicks, variance: Float[np.ndarray, "z n"]) -> Kicks:
+    """Kicks with normal noise of their own on top, by its outcomes."""
+    epsilon, weights = np.polynomial.hermite_e.hermegauss(LABEL_NODES)
+    values = kicks.values[:, :, None] + np.sqrt(variance)[:, :, None] * epsilon
+    shares = kicks.weights[:, :, None] * (weights / weights.sum())
+    return Kicks(values.reshape(len(values), -1), shares.reshape(len(values), -1))
+
+
+def gathered(kicks: Kicks, points: int) -> Kicks:
+    """Many kicks on a few points, even in sinh⁻¹ of their distance from the mean over their standard deviation.
+
+    Each is spread over the six points about it by Lagrange's weights, which leave the mean of any polynomial of the
+    fifth degree in that coordinate as it is. Weights beside a lone outcome are below zero.
+    """
+    values, weights = kicks
+    if values.shape[1] <= points:
+        return kicks
+    centre = (weights * values).sum(axis=1, keepdims=True)
+    scale = np.sqrt((weights * (values - centre) ** 2).sum(axis=1, keepdims=True))
+    scale[scale == 0.0] = 1.0
+    x = np.arcsinh((values - centre) / scale)
+    low, spacing = x.min(axis=1, keepdims=True), np.ptp(x, axis=1, keepdims=True) / (points - 1)
+    spacing[spacing == 0.0] = 1.0
+    t = (x - low) / spacing
+    first = np.clip(np.floor(t).astype(np.int64) - (STENCIL // 2 - 1), 0, points - STENCIL)
+    u, origin = t - first, np.arange(len(x))[:, None] * points + first
+    total = np.zeros(len(x) * points)
+    for i in range(STENCIL):
+        part = weights.copy()
+        for j in range(STENCIL):
+            if i != j:
+                part *= (u - j) / (i - j)
+        total += np.bincount((origin + i).ravel(), part.ravel(), len(total))
+    grid = low + spacing * np.arange(points)
+    return Kicks(centre + scale * np.sinh(grid), total.reshape(len(x), points))
 
 
 def _listed(along: AlongPlaces, size: int) -> Kicks:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-import numpy as np
 from jaxtyping import Array, Float
 
-from langevin_ib.dynamics.covariance import FINE_NODES, HERMITE_INPUTS, HERMITE_NODES, population_of
 from langevin_ib.dynamics.noise import Noise
+from langevin_ib.dynamics.populations import from_population, points_of, population_of
 from langevin_ib.models.base import Invariants, Model, Params, SliceTerms
 from langevin_ib.models.losses import mean_over_labels
 from langevin_ib.models.training import Task, Training, cast, data_risk
@@ -49,15 +48,14 @@ def with_noisy_labels(model: Model, noise: Noise) -> Model:
 def _risk(training: Training, noise: Noise) -> Callable[[Task, Params], Float[Array, ""]]:
     """(task, θ) ↦ the mean over examples and noisy labels; over a population by quadrature."""
     loss = mean_over_labels(training.example_loss, noise.labels)
-    if training.size and not noise.record.population:
+    if not from_population(training, noise):
         mean = data_risk(training.predict, training.penalty, loss)
         # A step takes examples as they are; of a matrix the mask is one of its entries, not of those observed.
         return lambda task, params: mean({name: task[name] for name in task if name != "mask"}, params)
-    inputs = int(np.prod(training.population.shape))
-    nodes = FINE_NODES[max(inputs, 1) - 1] if inputs <= HERMITE_INPUTS else HERMITE_NODES
+    points = points_of(training, noise)
 
     def risk(task: Task, params: Params) -> Float[Array, ""]:
-        examples, share, weight = population_of(training, noise, cast(task, params), params, nodes)
+        examples, share, weight = population_of(training, noise, cast(task, params), params, points)
         return weight * (share @ loss.each(training.predict(params, examples.x), examples.y)) + training.penalty(params)
 
     return risk

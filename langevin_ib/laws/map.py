@@ -208,7 +208,8 @@ class MapLaw:
         """
         edges = np.asarray(edges, np.float64)
         error, count = self._error(edges), COUNTS[1]
-        while error > SETTLED and FINER * len(self.fine.grid.x) <= MOST_POINTS:
+        settled = ACCURATE if self.step.sampled else SETTLED  # samples of a population settle slowly
+        while error > settled and FINER * len(self.fine.grid.x) <= MOST_POINTS:
             finer = _narrowed(self.fine, round(FINER * len(self.fine.grid.x)))
             count = min(round(FINER * count), MOST_COUNT)
             self.coarse, self.fine = self.fine, self._stationary(finer, count)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +17,7 @@ from langevin_ib.background import FAST
 from langevin_ib.dynamics.covariance import gradient_noise
 from langevin_ib.dynamics.cumulants import along_direction, kicks_of
 from langevin_ib.dynamics.kicks import AlongPlaces
+from langevin_ib.dynamics.populations import Points, points_of
 from langevin_ib.errors import LawError
 from langevin_ib.laws.base import on_host
 from langevin_ib.laws.sgd import CollapseError, Descent, weaker
@@ -27,6 +29,8 @@ PROBES = 6
 NEAR = 1e-10  # |z| over its middle where steps multiply it
 STEEPEST = 300.0  # power of |z| beyond which a law is as good as zero there
 BLOCK = 16384  # pairs (z, κ) evaluated at once
+OUTCOMES = 2**20  # of the examples of all places that are looked at together
+PLACES = 512  # of them, at most
 
 
 class Multiplies(NamedTuple):
@@ -63,29 +67,59 @@ class StepMap:
         def place(z):
             return chart.section(jnp.asarray(base_point).at[index].set(z))
 
-        def along(z):
+        def along(points):
+            def at(z):
+                point = place(z)
+                return along_direction(training, descent.noise, point, _normal(chart, point, index), points)
+
+            return at
+
+        def slope(z):
+            return ravel_pytree(jax.grad(potential)(place(z)))[0]
+
+        def moved(z, kick, pull):
             point = place(z)
-            return along_direction(training, descent.noise, point, _normal(chart, point, index))
-
-        def moved(pair):
-            point = place(pair[0])
             flat, unravel = ravel_pytree(point)
-            slope = ravel_pytree(jax.grad(potential)(point))[0]
-            return chart.of(unravel(flat - descent.lr * (slope + pair[1] * _normal(chart, point, index))))[index]
+            return chart.of(unravel(flat - descent.lr * (pull + kick * _normal(chart, point, index))))[index]
 
-        self._along = on_host(along, once=True)
+        self._training, self._along = training, along
+        self._programs: dict[Points, tuple[Callable[[np.ndarray], Any], int]] = {}
+        # The slope once for each place, not for each kick: it may be a mean over many examples and noisy labels.
+        self._slope = on_host(slope, once=True)
         self._moved = jax.jit(jax.vmap(moved), compiler_options=FAST)
+
+    @property
+    def sampled(self) -> bool:
+        """Whether the inputs of its population are samples, not nodes of quadrature."""
+        return points_of(self._training, self.descent.noise).sampled
 
     def steps(self, z: Float[np.ndarray, " z"], count: int) -> tuple[np.ndarray, np.ndarray]:
         """Where a step leads from each place, and with which probabilities, (z, k) both."""
-        kicks = kicks_of(self.descent.noise, AlongPlaces(*self._along(z)), count)
-        values = kicks.values - (kicks.weights * kicks.values).sum(axis=1, keepdims=True)
-        pairs = np.stack([np.broadcast_to(z[:, None], values.shape), values], axis=-1).reshape(-1, 2)
-        spare = -len(pairs) % BLOCK
+        points = points_of(self._training, self.descent.noise, count)
+        program, places = self._program(points)
+        parts = []
+        for start in range(0, len(z), places):
+            along = AlongPlaces(*program(z[start : start + places]))
+            parts.append(kicks_of(self.descent.noise, along, count))
+        values, weights = (np.concatenate(part) for part in zip(*parts, strict=True))
+        values = values - (weights * values).sum(axis=1, keepdims=True)
+        kicks, place, slopes = values.ravel(), np.repeat(np.arange(len(z)), values.shape[1]), self._slope(z)
+        moved = []
         with jax.enable_x64(True):
-            blocks = np.pad(pairs, [(0, spare), (0, 0)], mode="edge").reshape(-1, BLOCK, 2)
-            moved = np.concatenate([np.asarray(self._moved(block)) for block in blocks])[: len(pairs)]
-        return moved.reshape(values.shape), kicks.weights
+            for start in range(0, kicks.size, BLOCK):
+                pairs = np.minimum(np.arange(start, start + BLOCK), kicks.size - 1)
+                moved.append(np.asarray(self._moved(z[place[pairs]], kicks[pairs], slopes[place[pairs]])))
+        return np.concatenate(moved)[: kicks.size].reshape(values.shape), weights
+
+    def _program(self, points: Points) -> tuple[Callable[[np.ndarray], Any], int]:
+        """What each example gives at some places, and at how many of these it is asked for at a time."""
+        if points not in self._programs:
+            along = self._along(points)
+            with jax.enable_x64(True):
+                outcomes = max(leaf.size for leaf in jax.tree.leaves(jax.eval_shape(along, self.middle)))
+            places = int(np.clip(OUTCOMES // outcomes, 1, PLACES))
+            self._programs[points] = on_host(along, once=True, block=places), places
+        return self._programs[points]
 
     @cached_property
     def multiplies(self) -> Multiplies | None:
@@ -163,7 +197,7 @@ def _departure(descent: Descent, coordinates: int, keys: Key[Array, " 3"]) -> Fl
         normal = _normal(chart, here, i)
         pull = ravel_pytree(jax.grad(potential)(here))[0]
         moved = unravel(ravel_pytree(here)[0] - descent.lr * (pull + (kick @ _normal(chart, point, i)) * normal))
-        own = along_direction(training, noise, here, normal)
+        own = along_direction(training, noise, here, normal, points_of(training, noise))
         return chart.of(moved)[i], jnp.concatenate([own.gradient, own.label])
 
     # In one traced program, for each coordinate: from x, and from where all others are elsewhere.

@@ -13,11 +13,12 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from langevin_ib.errors import ConfigError
+from langevin_ib.models.normals import normal_rule
 
 Labels = Literal["real", "signs", "classes"]
 LossFunction: TypeAlias = Callable[[Any, Any], Any]
 
-NODES, REACH = 257, 8.5  # of a normal number, by the trapezoidal rule: beyond 8.5 standard deviations lies 2e-17
+NODES = 257  # of a label's normal noise
 HUBER = 1.0
 
 
@@ -242,18 +243,19 @@ def noisy_labels(loss: Loss, noise: LabelNoise, labels: Array, drawn: Array, cla
     return jnp.where(drawn < noise.rate, _moved(loss, labels, other + 1, classes), labels)
 
 
-def outcomes(loss: Loss, noise: LabelNoise, labels: Array, classes: int) -> tuple[Float[Array, " k"], Array]:
+def outcomes(
+    loss: Loss, noise: LabelNoise, labels: Array, classes: int, nodes: int = NODES
+) -> tuple[Float[Array, " k"], Array]:
     """What noise makes of labels, with a leading axis of k outcomes, and the probability of each outcome.
 
     Of one label; the labels of an example are independent, and the k-th outcome of each stands at the k-th place. Two
-    outcomes of a sign, K of a class, and the nodes of a rule of 257 points for normal noise.
+    outcomes of a sign, K of a class, and the nodes of a rule for normal noise.
     """
     labels = jnp.asarray(labels)
     if loss.labels == "real":
-        nodes = np.linspace(-REACH, REACH, NODES)
-        chance = np.exp(-0.5 * nodes**2)
-        moved = labels + noise.scale * jnp.asarray(nodes, labels.dtype).reshape(-1, *[1] * labels.ndim)
-        return jnp.asarray(chance / chance.sum(), labels.dtype), moved
+        epsilon, chance = normal_rule(nodes)
+        moved = labels + noise.scale * jnp.asarray(epsilon, labels.dtype).reshape(-1, *[1] * labels.ndim)
+        return jnp.asarray(chance, labels.dtype), moved
     chance = np.full(classes, noise.rate / (classes - 1))
     chance[0] = 1.0 - noise.rate
     return jnp.asarray(chance, labels.dtype), jnp.stack([_moved(loss, labels, k, classes) for k in range(classes)])
@@ -295,12 +297,12 @@ class LabelSpread(NamedTuple):
 
 
 def label_spread(
-    loss: Loss, noise: LabelNoise, predictions: Array, labels: Array
+    loss: Loss, noise: LabelNoise, predictions: Array, labels: Array, nodes: int = NODES
 ) -> tuple[Float[Array, "n o"], LabelSpread]:
     """The mean of ∂ℓ/∂f over noisy labels, and what is about it."""
     shape = loss.noisy_shape(jnp.shape(predictions)[1:], jnp.shape(labels)[1:])
     n, parts = len(predictions), int(np.prod(shape)) if loss.additive else 1
-    chance, moved = outcomes(loss, noise, labels, loss.classes(jnp.shape(predictions)[1:]))
+    chance, moved = outcomes(loss, noise, labels, loss.classes(jnp.shape(predictions)[1:]), nodes)
     slopes = jax.vmap(loss.slopes, in_axes=(None, 0))(predictions, moved).reshape(len(chance), n, parts, -1)
     mean = jnp.einsum("k,kned->ned", chance, slopes)
     return mean.reshape(n, -1), LabelSpread(chance, jnp.moveaxis(slopes - mean, 0, 1))

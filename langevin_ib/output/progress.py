@@ -16,7 +16,7 @@ from rich.theme import Theme
 
 from langevin_ib import signals
 from langevin_ib.output.spelling import fitting
-from langevin_ib.stages import Stages
+from langevin_ib.stages import Stages, told
 
 NARROW = 120
 EVERY_SECONDS = 10.0  # between lines
@@ -72,8 +72,9 @@ def duration(seconds: float) -> str:
 def stages(silent: bool) -> Iterator[Stages]:
     """A callback that opens a bar for each stage named to it.
 
-    A bar says which stage runs, how far it is, for how long it has run and how long it will still take. Where standard
-    error is not a terminal, a line every ten seconds says the same.
+    A bar says which stage runs, and what it is at where that is told (`stages.doing`), how far it is, for how long it
+    has run and how long it will still take. Where standard error is not a terminal, a line every ten seconds says the
+    same.
     What the package logs, such as that a stage resumes, is printed there too. Nothing of this if silent.
     """
     screen = _Plain(stderr=True)
@@ -81,7 +82,14 @@ def stages(silent: bool) -> Iterator[Stages]:
     columns = (description, BarColumn(BAR), TaskProgressColumn(), TimeElapsedColumn(), _Left())
     bars = Progress(*columns, console=screen, disable=silent or not screen.is_terminal, transient=True)
     pulse = _Pulse(screen)
-    with bars, _show_log(None if silent else screen), pulse.beating(not silent and _is_file_or_pipe(screen)):
+
+    def at(what: str) -> None:
+        for task in bars.tasks[-1:]:
+            bars.update(task.id, description=f"{pulse.named}: {what}")
+        pulse.at(what)
+
+    log_shown, beating = _show_log(None if silent else screen), pulse.beating(not silent and _is_file_or_pipe(screen))
+    with bars, log_shown, beating, told(at):
 
         def report(stage: str):
             signals.check()  # a library may have swallowed the exception of an earlier signal
@@ -110,11 +118,12 @@ def _is_file_or_pipe(screen: Console) -> bool:
 
 
 class _Stage(NamedTuple):
-    """The current stage, when it began, and the share of it that is done, if that is known."""
+    """The current stage, when it began, the share of it that is done, if that is known, and what it is at."""
 
     name: str
     began: float
     share: float | None
+    at: str = ""
 
     def __str__(self) -> str:
         """The share, and what is left at the pace so far."""
@@ -140,6 +149,16 @@ class _Pulse:
         if self._stage is not None and self._stage.name == name and total:
             self._stage = self._stage._replace(share=done / total)
 
+    @property
+    def named(self) -> str:
+        """The current stage; empty before the first."""
+        return "" if self._stage is None else self._stage.name
+
+    def at(self, what: str) -> None:
+        """What it is at."""
+        if self._stage is not None:
+            self._stage = self._stage._replace(at=f", {what}")
+
     @contextmanager
     def beating(self, wanted: bool) -> Iterator[None]:
         """A line every ten seconds, for as long as this is open."""
@@ -149,7 +168,7 @@ class _Pulse:
             while not ended.wait(EVERY_SECONDS):
                 if (stage := self._stage) is not None:
                     elapsed = duration(time.monotonic() - began)
-                    self._screen.print(f"{stage.name}: {elapsed}{stage}", soft_wrap=True)
+                    self._screen.print(f"{stage.name}: {elapsed}{stage.at}{stage}", soft_wrap=True)
 
         thread = threading.Thread(target=beat, name="progress", daemon=True)
         if wanted:

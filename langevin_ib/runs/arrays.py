@@ -54,8 +54,8 @@ def given(draws: Any, chart: Chart, *, burn_in: int = 0) -> Given:
         burn_in: draws of each chain to leave out.
 
     Raises:
-        DrawsError: names or shapes are not those of the model; numbers are not finite; a chain does not move, or is
-            another one again.
+        DrawsError: names or shapes are not those of the model; numbers are not finite, or all whole; a chain does not
+            move, or is another one again.
     """
     source = source_of(draws)
     if isinstance(draws, str | Path):
@@ -214,6 +214,11 @@ def _check_numbers(matched: Given, source: str) -> None:
         raise DrawsError(
             f"{source}: {int(wrong.sum())} of {wrong.size} numbers are not finite, the first in chain {chain} at draw "
             f"{draw} of those kept (both from 0)"
+        )
+    if (values == np.round(values)).all():
+        raise DrawsError(
+            f"{source}: all numbers are whole, as indices, labels or counts are: {matched.kind} of a model are real "
+            "numbers, whose density the laws are"
         )
     still = np.flatnonzero(np.all(np.ptp(values, axis=1) == 0, axis=1))
     if still.size:

@@ -20,7 +20,9 @@ from langevin_ib.config.run import AUTO, RunConfig
 from langevin_ib.dynamics.covariance import gradient_noise, memory_factor
 from langevin_ib.dynamics.cumulants import states_cumulants
 from langevin_ib.dynamics.descent import check_covariance
+from langevin_ib.dynamics.descent_mean import error_of_population
 from langevin_ib.dynamics.meter import NoiseReport, measure
+from langevin_ib.dynamics.noise import Noise, kind_of
 from langevin_ib.errors import ConfigError, LawError
 from langevin_ib.geometry import contract
 from langevin_ib.geometry.charges import ChargeBalance, charge_balance
@@ -39,12 +41,14 @@ from langevin_ib.runs.windows import (
     rounded,
 )
 from langevin_ib.session import key_of
+from langevin_ib.stages import doing
 from langevin_ib.statistics.records import NoiseMeasured
 
 FLIPS = 0.1  # default rate of flipped labels
 STRENGTH = 2.8  # of the default label noise, for one example of weight one
 END, VANISHING = 1e-9, 1e-2  # |z| next to the end of a branch; |∇z| there over the largest that counts as none
 ORDERS = 4  # of the moments that the error of (S) takes
+OTHER_POPULATION = 0.2  # error of ∇L by a population's points above which the loss is not the mean over it
 
 
 class AtMinimum(NamedTuple):
@@ -82,13 +86,16 @@ def at_minimum(config: RunConfig) -> AtMinimum:
         ConfigError, ModelError, LawError: as `langevin_ib.run`.
     """
     config = settle_labels(config)
+    _check_population(config)
     reduction = build_reduction(config, temperature=1.0)
     check_separable(config, reduction)
     check_from(config, reduction.model)
+    doing("contract of the model")
     contract.check_model(reduction.model, key_of(config, "check"))
     say_slice(config, reduction)
     if reduction.model.group_dim == 0:
         raise ConfigError("sampler", "langevin for a model without a symmetry, which has no χ to decay", config.sampler)
+    doing("minimum of the loss")
     lowest = minimum(reduction)
     # One coordinate: on the home branch, where L-BFGS may not have looked.
     middle = np.array([lowest_point(reduction)]) if reduction.chart.dim == 1 else lowest.x
@@ -99,6 +106,8 @@ def at_minimum(config: RunConfig) -> AtMinimum:
         reduction.model, reduction.confinement, gradient_noise_of(config), float(config.lr or 0) / (1.0 - momentum)
     )
     point = reduction.chart.section(jnp.asarray(middle))
+    hook = descent.noise.record.hook
+    doing("noise at the minimum" if hook is None else f"draws of {descent.noise.words} at the minimum and at a start")
     return AtMinimum(
         config,
         reduction,
@@ -107,6 +116,30 @@ def at_minimum(config: RunConfig) -> AtMinimum:
         point,
         *_measure_noise(descent, point, reduction, momentum, key_of(config, "check")),
     )
+
+
+def _check_population(config: RunConfig) -> None:
+    """Refuse fresh examples whose mean loss is another than the model's own, as of a loss over a data set.
+
+    Raises:
+        ConfigError: the model has no population, or its loss is not the mean over it.
+    """
+    model = config.build_model()
+    kind = kind_of(str(config.noise))
+    if model.training is None or not kind.population:
+        return
+    fresh = Noise(str(config.noise), batch_size=1)
+    training = fresh.check(model)
+    with jax.enable_x64(True):
+        point = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), model.init(key_of(config, "check")))
+        error = error_of_population(training, fresh, point)
+    if not error <= OTHER_POPULATION:
+        of = f"the mean over {training.size} examples" if training.size else "another"
+        wanted = (
+            f"another for {model.name} here: its loss is {of}, and that of fresh ones has a gradient {error:.0%} off "
+            "(an option such as population, where a model has one, makes it theirs)"
+        )
+        raise ConfigError("noise", wanted, config.noise)
 
 
 def check_collapse(config: RunConfig, reduction: Reduction, middle: np.ndarray) -> None:

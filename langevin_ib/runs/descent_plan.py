@@ -57,6 +57,7 @@ from langevin_ib.runs.windows import (
     scalar_window,
 )
 from langevin_ib.session import key_of
+from langevin_ib.stages import doing
 from langevin_ib.statistics.convergence import R_HAT_LIMIT
 from langevin_ib.statistics.records import Doubt, NoiseMeasured, Uncertain
 
@@ -71,6 +72,7 @@ NOISELESS_SPREAD = 0.01
 SKEWED = 4.0  # standard errors of an estimated skewness within which it counts as none
 ACROSS = 1e-9  # share of tr Σ along the orbits below which the draws of a function lie across them
 AT_REST = "law sgd: the noise vanishes at the minimum of the loss, where chains come to rest: there is no density"
+NOISY_LABELS = "; noise on the labels would keep them moving"
 DEPENDENT = "while windows and temperatures are set for independent steps, so that no law is judged"
 
 
@@ -158,14 +160,16 @@ def resolve_descent(config: RunConfig, stage: Callable[[str], Stage]) -> Resolve
     if tail is not None and not tail.variance:
         own = OwnLaws(None, None, [f"law sgd, map: {heavy(descent.noise.words, tail)}"])
     elif noisy or descent.noise.record.noiseless:
+        doing(_of_laws(descent))
         own = build_laws(descent, middle, plain=not config.momentum, cumulants=at.cumulants)
     else:
-        own = OwnLaws(None, None, [AT_REST])
+        own = OwnLaws(None, None, [AT_REST + (NOISY_LABELS if descent.noise.record.population else "")])
     if noisy:
         across = lies_across(descent.noise, meter)
         at_temperature = build_reduction(
             config, temperature=rounded(_isotropic_temperature(descent, meter, point, across))
         )
+        doing("fitted laws and windows")
         family, windows, doubts = _fitted_family(config, at_temperature, own.windowed, stage)
         if descent.noise.dependence is not None:
             doubts.append(Doubt("epochs", f"{descent.noise.dependence}, {DEPENDENT}"))
@@ -178,6 +182,7 @@ def resolve_descent(config: RunConfig, stage: Callable[[str], Stage]) -> Resolve
     edges = {name: np.linspace(*window, config.bins + 1) for name, window in windows.items()}
     points = middle[None] if len(edges) > 1 else np.linspace(*next(iter(windows.values())), POINTS + 2)[1:-1, None]
     check_spacing(config, reduction, points, edges)
+    doing(_of_laws(descent))
     within = laws_within(own, windows, edges)
     say_collapse(within.about)
     momentum = float(config.momentum or 0)
@@ -215,6 +220,14 @@ def resolve_descent(config: RunConfig, stage: Callable[[str], Stage]) -> Resolve
             shift_between(own, descent, middle, edges),
         ),
     )
+
+
+def _of_laws(descent: Descent) -> str:
+    """What laws take their time for, in a line of progress."""
+    hook = descent.noise.record.hook
+    if hook is None or not descent.estimated:
+        return "laws (S) and map"
+    return f"law (S), Σ at each of its points from {hook.draws} draws (draws of own_noise; fewer are faster)"
 
 
 def _own_error(error: OwnError, skewness: Uncertain | None) -> OwnError:

@@ -24,6 +24,7 @@ from langevin_ib.statistics.tails import Tail, tail_of
 log = logging.getLogger(__name__)
 
 BATCHES, PER_BATCH, BLOCK = 16, 16384, 1024
+LEAST_PER_BATCH = 1024  # of a function whose own `draws` are few
 DIRECTIONS = 8  # along which the mean is held against ∇L
 SIGMAS = 6.0
 ROUNDING = 1e-9
@@ -47,6 +48,13 @@ class Drawn(NamedTuple):
     along: Float[np.ndarray, "batch draw d"]
 
 
+def per_batch(noise: Noise) -> int:
+    """Draws of one of the 16 batches at a point: as many as the function's own `draws`, between 1024 and 16384."""
+    hook = noise.record.hook
+    wanted = PER_BATCH if hook is None else hook.draws
+    return int(np.clip(BLOCK * (wanted // BLOCK), LEAST_PER_BATCH, PER_BATCH))
+
+
 def drawn_at(model: Model, noise: Noise, params: Params, directions: Float[Array, "q d"], key: Key[Array, ""]) -> Drawn:
     """Draws at θ, of the steps that chains take."""
     kernel = sgd(model, params, noise=noise, lr=1.0)
@@ -58,13 +66,13 @@ def drawn_at(model: Model, noise: Noise, params: Params, directions: Float[Array
         spread = jax.vmap(lambda one: flat - ravel_pytree(kernel.step(one, start, None)[0].position)[0] - slope)(steps)
         return spread.T @ spread / BLOCK, jnp.linalg.norm(spread, axis=1), spread @ directions
 
-    blocks = PER_BATCH // BLOCK
+    blocks = per_batch(noise) // BLOCK
     keys = jax.random.split(key, (BATCHES, blocks))
     second, sizes, along = jax.jit(lambda keys: jax.lax.map(lambda row: jax.lax.map(block, row), keys))(keys)
     return Drawn(
         np.asarray(second.mean(axis=1)),
-        np.asarray(sizes).reshape(BATCHES, PER_BATCH),
-        np.asarray(along).reshape(BATCHES, PER_BATCH, -1),
+        np.asarray(sizes).reshape(BATCHES, per_batch(noise)),
+        np.asarray(along).reshape(BATCHES, per_batch(noise), -1),
     )
 
 
@@ -125,7 +133,7 @@ def measure_hook(
                 third = noise.scale**3 * float(hook.stated_third(model.training, point, direction) or 0.0)
                 _check_third(noise, here.along[:, :, i], third, name)
                 skewness[name] = Uncertain(third / float(direction @ whole @ direction) ** 1.5, None)
-    draws = BATCHES * PER_BATCH
+    draws = BATCHES * per_batch(noise)
     return report, NoiseMeasured(draws, errors, skewness, tail)
 
 

@@ -28,6 +28,7 @@ from langevin_ib.laws.orbit import log_orbit_integral
 from langevin_ib.laws.orbit_table import shared_orbit_integral
 from langevin_ib.models.base import Params
 from langevin_ib.runs.stretched import Stretches, into, log_jacobian, out_of, stretches
+from langevin_ib.stages import doing
 
 CHAINS = 512
 TUNING = ((0.9, 750), (0.57, 750))
@@ -160,6 +161,7 @@ def sample_mala(
     integral = law.orbit_integral() if with_orbit else None
     many = reduction.chart.dim > MANY
     stages, last_thin = (SHORTER_TUNING, FEWER_THIN) if many else (TUNING, LAST_THIN)
+    doing("tuning the law's kernel")
     step_size, starts = tune_step_size(build, starts, key=key_tune, initial=1e-3, stages=stages)
 
     def observe(state):

@@ -12,9 +12,10 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Key
 
-from langevin_ib.dynamics.covariance import HERMITE_INPUTS, gradient_noise
+from langevin_ib.dynamics.covariance import gradient_noise
 from langevin_ib.dynamics.meter import NoiseReport, measure
 from langevin_ib.dynamics.noise import Noise
+from langevin_ib.dynamics.populations import MOST_INPUTS
 from langevin_ib.models import Params, Task, Training
 from langevin_ib.models.training import cast
 from langevin_ib.studies.problem import Problem, size_of
@@ -78,7 +79,7 @@ def noise_meter(problem: Problem, arm: Arm, trained: Trained) -> NoiseReport:
     like = jax.tree.map(jnp.asarray, trained.like)
     unravel = ravel_pytree(like)[1]
     shape = training.population.shape if arm.noise.record.population else ()
-    sampled = math.prod(shape) > HERMITE_INPUTS
+    sampled = math.prod(shape) > MOST_INPUTS
     normals = np.random.default_rng(0).normal(size=(EXAMPLES, *shape)) if sampled else None
 
     def examples(task: Task) -> tuple[Noise, Task]:

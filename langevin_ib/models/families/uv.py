@@ -12,10 +12,11 @@ from jaxtyping import Array, Float
 from langevin_ib.models.base import NEGATIVE, POSITIVE, Model, Params
 from langevin_ib.models.checks import at_least, non_negative
 from langevin_ib.models.losses import HUBER, Loss
+from langevin_ib.models.normals import normal_rule
 from langevin_ib.models.own_data import loss_named, read_examples
 from langevin_ib.models.training import Examples, Fresh, Task, Training, data_risk, no_penalty
 
-NODES = 64  # of a population's mean, over one normal number
+NODES = 257  # of a population's mean, over one normal number
 
 
 def uv(
@@ -160,9 +161,8 @@ def _pull(loss: Loss, task: Task) -> float:
 
 
 def _population_risk(loss: Loss, predict: Callable, fresh: Callable) -> Callable[[Task, Params], Float[Array, ""]]:
-    """(task, θ) ↦ the mean of ℓ over the population, by Gauss and Hermite's rule."""
-    nodes, weights = np.polynomial.hermite_e.hermegauss(NODES)
-    share = weights / weights.sum()
+    """(task, θ) ↦ the mean of ℓ over the population, by quadrature."""
+    nodes, share = normal_rule(NODES)
 
     def risk(task: Task, params: Params) -> Float[Array, ""]:
         examples = fresh(task, jnp.asarray(nodes, params.dtype))

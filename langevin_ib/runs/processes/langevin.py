@@ -50,6 +50,7 @@ from langevin_ib.runs.verdicts import LawReference, LawSampler
 from langevin_ib.runs.wells import Window, lowest_point, minimum
 from langevin_ib.runs.windows import cut_windows, given_window, is_given, quantile_window
 from langevin_ib.session import Session, key_of
+from langevin_ib.stages import doing
 from langevin_ib.statistics import compare
 from langevin_ib.statistics.compare import p_is
 from langevin_ib.statistics.convergence import DRIFT_LEVEL, R_HAT_LIMIT
@@ -76,6 +77,7 @@ def prepare(config: RunConfig, session: Session) -> Prepared:
 def _predicted(config: RunConfig, reduction: Reduction, session: Session, checked: Later[object]) -> Prepared:
     """The plan and the laws of a model that is still being checked; nothing is drawn before that is over."""
     _compile_ahead(config, reduction)
+    doing("contract of the model")
 
     def is_right() -> None:
         checked.result()
@@ -87,7 +89,9 @@ def _predicted(config: RunConfig, reduction: Reduction, session: Session, checke
         reduction = build_reduction(config)
     if reduction.chart.dim > 1:
         return _prepare_many(config, reduction, session, is_right)
+    doing("windows and step")
     plan = resolve(config, reduction)
+    doing("laws by quadrature")
     predictions = quadrature(
         plan.reduction,
         plan.edges[plan.reduction.name],
@@ -228,7 +232,9 @@ def _prepare_many(config: RunConfig, reduction: Reduction, session: Session, is_
         is_right()
         return session.stage(config, name)
 
+    doing("minimum of the loss")
     lowest = minimum(reduction)
+    doing("windows")
     windows = cut_windows(config, reduction, lowest)
     laws = [(kind, _formula_or_error(kind, reduction.seen_from(lowest.x))) for kind in law_kinds(config.laws)]
     sampled_law = _nearest_law(reduction, laws)
@@ -238,6 +244,7 @@ def _prepare_many(config: RunConfig, reduction: Reduction, session: Session, is_
         stage=stage,
         count_of_draws=config.law_draws,
     )  # fmt: skip
+    doing("laws of these draws, windows and step")
     contract.check_law_draws(reduction.model, draws.position)
     all_windows = _all_windows(config, reduction, draws, windows)
     plan = resolve_many(config, reduction, all_windows, lowest, draws.position)
