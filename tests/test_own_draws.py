@@ -85,6 +85,10 @@ WRONG = {
     "one chain": (NORMAL[:1], "draws: at least 2 chains are needed"),
     "NaN": (np.where(np.arange(50)[:, None] == 7, np.nan, NORMAL), "draws: 8 of 400 numbers are not finite, the first"),
     "infinite": ({"z": np.full((4, 50), np.inf)}, "draws: 200 of 200 numbers are not finite"),
+    "whole": (
+        np.round(NORMAL),
+        "draws: all numbers are whole, as indices, labels or counts are: parameters of a model",
+    ),
     "no variation": ({"z": np.ones((4, 50))}, "draws: 4 of 4 chains do not move, the first is chain 0"),
     "a chain twice": (NORMAL[[0, 1, 0]], "draws: chains 0 and 2 have the same draws"),
     "words": ({"z": [["a", "b"]]}, "draws: z must be an array of numbers, got one of <U1"),

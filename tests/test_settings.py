@@ -393,3 +393,13 @@ def test_a_file_of_json_is_read(tmp_path):
     (tmp_path / "list.json").write_text("[1]")
     with pytest.raises(ConfigError, match="config must be a table of settings"):
         read_settings(tmp_path / "list.json")
+
+
+def test_checks_that_are_asked_not_to_be_made_are_taken_with_every_sampler():
+    """They are what happens anyway: the settings, and their digest, are those without them. Asked for, they are not."""
+    quick = RunConfig(sampler="sgd", step_check=False, reference="none")
+    assert quick == RunConfig(sampler="sgd")
+    assert quick.digest() == RunConfig(sampler="sgd").digest()
+    for asked in ({"step_check": True}, {"reference": "mala"}, {"integrator": "mala"}):
+        with pytest.raises(ConfigError, match=f"{next(iter(asked))} must be left out with sampler sgd"):
+            RunConfig(sampler="sgd", **asked)

@@ -24,6 +24,7 @@ from langevin_ib.output.histogram import figure
 from langevin_ib.output.report import run_report
 from langevin_ib.output.spelling import HANDLER, spell_out, spelled
 from langevin_ib.output.terminal import show, show_table
+from langevin_ib.stages import doing
 from langevin_ib.statistics.coefficient import Coefficient
 from langevin_ib.statistics.seeds import Band, Ratio
 from langevin_ib.studies.result import Effect
@@ -85,10 +86,13 @@ def test_where_there_is_no_terminal_lines_say_which_stage_it_is(capfd, monkeypat
     with progress.stages(False) as report:
         report("planning")
         time.sleep(0.15)
+        doing("minimum of the loss")
+        time.sleep(0.15)
         report("sampling")(30, 120)
         time.sleep(0.15)
     lines = capfd.readouterr().err.splitlines()
     assert "planning: 0 s" in lines
+    assert "planning: 0 s, minimum of the loss" in lines
     assert "sampling: 0 s, 25%, about 0 s left" in lines
     with progress.stages(True) as report:
         report("planning")

@@ -215,11 +215,6 @@ def _check_numbers(matched: Given, source: str) -> None:
             f"{source}: {int(wrong.sum())} of {wrong.size} numbers are not finite, the first in chain {chain} at draw "
             f"{draw} of those kept (both from 0)"
         )
-    if (values == np.round(values)).all():
-        raise DrawsError(
-            f"{source}: all numbers are whole, as indices, labels or counts are: {matched.kind} of a model are real "
-            "numbers, whose density the laws are"
-        )
     still = np.flatnonzero(np.all(np.ptp(values, axis=1) == 0, axis=1))
     if still.size:
         raise DrawsError(f"{source}: {still.size} of {len(values)} chains do not move, the first is chain {still[0]}")
@@ -228,3 +223,8 @@ def _check_numbers(matched: Given, source: str) -> None:
         again = next(i for i in range(len(values)) if i not in first)
         same = next(i for i in range(again) if np.array_equal(values[i], values[again]))
         raise DrawsError(f"{source}: chains {same} and {again} have the same draws")
+    if (values == np.round(values)).all():
+        raise DrawsError(
+            f"{source}: all numbers are whole, as indices, labels or counts are: {matched.kind} of a model are real "
+            "numbers, whose density the laws are"
+        )
