@@ -17,7 +17,7 @@ from langevin_ib.models import relu
 from langevin_ib.models.base import POSITIVE, Model, SliceTerms
 from langevin_ib.runs import quotient as reduced
 from langevin_ib.runs.plan import build_reduction
-from langevin_ib.runs.stretched import into, log_jacobian, out_of, stretches
+from langevin_ib.runs.stretched import SINGULAR, into, log_jacobian, out_of, stretches
 
 # γ = (κ + p)/p, κ = (q − p − 1)/2 − c/2 of THEORY's densities s^κ in dw.
 CASES = [
@@ -49,11 +49,11 @@ def test_the_exponent_of_a_singular_row_is_that_of_the_closed_form(name, options
     assert float(jnp.max(jnp.abs(y - x))) > 0.01
 
 
-def half_line(end=0.0):
+def half_line(end=0.0, shift=0.0):
     """ℓ = (z − end) + …, χ as of uv: the law hard is (z − end)^(−1/2) e^{−(z − end)/T}, a Gamma law of shape ½."""
 
     def loss(params):
-        return params["u"] * params["v"] + 0.5 * params["n"] ** 2
+        return params["u"] * params["v"] + 0.5 * (params["n"] + shift) ** 2
 
     return Model(
         name="half-line",
@@ -67,9 +67,22 @@ def half_line(end=0.0):
         init=lambda key: dict(zip("uvn", jax.random.uniform(key, (3,), minval=0.5, maxval=1.5), strict=True)),
         branches={"z": ((end, np.inf),)},
         slice_terms=lambda z: SliceTerms(
-            jnp.log(2 * (z["z"] - end)), -0.5 * jnp.log(2 * (z["z"] - end)), z["z"] - end + 0.5 * z["n"] ** 2
+            jnp.log(2 * (z["z"] - end)), -0.5 * jnp.log(2 * (z["z"] - end)), z["z"] - end + 0.5 * (z["n"] + shift) ** 2
         ),
     )
+
+
+def test_a_density_that_is_steep_at_0_but_finite_is_not_stretched(x64):
+    """e^{−(n + 1)²/2T} at T = 1e-5 falls by a tenth from n = 1e-8 to 1e-6. Control: one look takes that for a power."""
+    reduction = Reduction(half_line(shift=1.0), hard(), 1e-5)
+    (found,) = stretches(reduction, formula(reduction, "hard"), {})
+    assert found.places.tolist() == [[0]]  # z alone
+    np.testing.assert_allclose(found.power, 0.5, atol=2e-2)
+
+    def log_p(n):
+        return float(formula(reduction, "hard").log_density(reduction.terms_at(jnp.array([1.0, n]))))
+
+    assert -1 < (log_p(1e-6) - log_p(1e-8)) / np.log(100.0) < -SINGULAR
 
 
 @pytest.mark.parametrize("end", [0.0, 1.5])

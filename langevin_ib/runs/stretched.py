@@ -23,6 +23,7 @@ from langevin_ib.laws import Formula, Reduction
 from langevin_ib.models.base import Branch
 
 NEAR = (1e-8, 1e-6)  # distances from the end, in units of a start's, between which the exponent is read off
+NEARER = 1e-10  # and where that is looked at once more
 REACHED = 1e-2  # share of its distance from the end at which a scalar has followed a coordinate there
 SINGULAR = 1e-3  # |κ| that counts as none
 LEAST = 0.1  # smallest γ: a law that is barely integrable is stretched no further
@@ -110,6 +111,10 @@ def stretches(reduction: Reduction, formula: Formula, windows: Mapping[str, Bran
         near, far = (float(log_p(approach(index, end, share))) for share in NEAR)
         exponent = (far - near) / np.log(NEAR[1] / NEAR[0])
         if not (np.isfinite(exponent) and -index.size < exponent < -SINGULAR):
+            return None
+        # Nearer by a power law has the same slope, and a density that is steep but finite hardly any.
+        nearer = float(log_p(approach(index, end, NEARER)))
+        if not (near - nearer) / np.log(NEAR[0] / NEARER) < 0.5 * exponent:
             return None
         near_end = scalars(approach(index, end, NEAR[0]))
         if any(abs(float(near_end[name]) - e) < REACHED * abs(float(at_start[name]) - e) for name, e in closed):
