@@ -18,6 +18,7 @@ from langevin_ib.dynamics.kernel import Smoothed, Target, kernel_kind
 from langevin_ib.dynamics.kernels import leimkuhler_matthews as lm
 from langevin_ib.dynamics.noise import Noise
 from langevin_ib.ensemble.accumulators import GapDraw, telescoped_gaps
+from langevin_ib.laws import Reduction
 from langevin_ib.models import build_model, uv
 from langevin_ib.runs import descent_chains as descent
 from langevin_ib.runs.identities import Words, _functions
@@ -44,7 +45,8 @@ WORDS = Words("heat", "balance", "spread")
 
 def functions(model, like, here, *, bent=False, **kinds):
     """The changes of |θ|²/2 and of what follows from χ, about a point."""
-    return replace(_functions(model, like, WORDS, **kinds)[0], bent=bent).about(here)
+    reduction = Reduction(model, stiff(1.0), 1.0)
+    return replace(_functions(reduction, like, WORDS, **kinds)[0], bent=bent).about(here)
 
 
 def nodes(size):

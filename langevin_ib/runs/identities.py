@@ -17,7 +17,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
-from langevin_ib.background import FAST
+from langevin_ib.background import FAST, Later
 from langevin_ib.dynamics.confinement import claimed_potential
 from langevin_ib.dynamics.descent_mean import (
     QUADRATURE,
@@ -37,6 +37,7 @@ from langevin_ib.dynamics.kernel import (
 from langevin_ib.dynamics.noise import Noise
 from langevin_ib.ensemble.accumulators import GapDraw
 from langevin_ib.ensemble.records import Schedule
+from langevin_ib.laws.family import Reduction
 from langevin_ib.models.base import Model, Params
 from langevin_ib.runs.plan import Plan
 from langevin_ib.statistics.identities import About
@@ -233,14 +234,14 @@ def langevin_claims(plan: Plan, kernel: KernelKind, step_size: float, schedule: 
         return nothing(CHANGING)
     temperature = _claimed_temperature(plan)
     potential = claimed_potential(config, reduction.model, reduction.confinement)
-    like = _like(reduction.model)
+    like = _like(reduction)
     target, settings = Target(potential, temperature, like, reduction.model.moment_map), config.settings_of("kernel")
     thin = 0 if schedule is None else schedule.thin
     if kernel.held:
         return _held_claims(plan, kernel, target, step_size, thin)
     fourth = reduction.proper and (kernel.adjusted or kernel.mean_after is not None)
     words = STATIONARY if kernel.adjusted else THERMAL
-    functions, absent = _functions(reduction.model, like, words, fourth=fourth)
+    functions, absent = _functions(reduction, like, words, fourth=fourth)
     if kernel.adjusted:
         if not reduction.proper:
             return nothing(f"{config.integrator} tells its mean in a stationary law only, which there is none of here")
@@ -295,14 +296,14 @@ def descent_claims(plan: Plan, noise: Noise, point: Params) -> Claims:
     hook = noise.record.hook
     if hook is not None and hook.covariance is None:
         return nothing(f"the mean after a step takes the covariance Σ, which {noise.words} does not state")
-    like = _like(model)
+    like = _like(reduction)
     if ravel_pytree(like)[0].size > LARGE:
         return nothing(f"the covariance of the noise, q × q, is not formed above {LARGE} parameters")
     point = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), point)
     if noise.record.constant:
         temperature = isotropic_temperature(model.training, noise, point, lr)
         words = Words("η and the noise's strength", "decay, the noise along the orbits")
-        functions, absent = _functions(model, like, words)
+        functions, absent = _functions(reduction, like, words)
         kernel, target = kernel_kind("euler-maruyama"), Target(potential, temperature, like, model.moment_map)
         mean_after = kernel.claimed(kernel.settings(), target, lr)
         assert mean_after is not None
@@ -312,7 +313,7 @@ def descent_claims(plan: Plan, noise: Noise, point: Params) -> Claims:
         why = f"the covariance of fresh examples of {model.name} is known by quadrature to {error:.0e} of ∇L only"
         return nothing(why)
     claim = DescentClaim(potential, model.training, noise, lr, momentum)
-    functions, absent = _functions(model, like, DESCENT)
+    functions, absent = _functions(reduction, like, DESCENT)
     functions = replace(functions, bent=True)
     claims = _claims(functions, Moved(claim.mean_after), plan.schedule.thin, absent)
     return _with_velocity(claims, claim) if momentum else claims
@@ -377,7 +378,7 @@ def gibbs_claims(plan: Plan) -> Claims:
     """
     claims = langevin_claims(plan, kernel_kind("mala"), 0.0, None)
     others, reduction = claims.observe, plan.reduction
-    if others is None or ravel_pytree(_like(reduction.model))[0].size > LAPLACIAN_SIZE:
+    if others is None or ravel_pytree(_like(reduction))[0].size > LAPLACIAN_SIZE:
         return claims
     potential = claimed_potential(plan.config, reduction.model, reduction.confinement)
     temperature = _claimed_temperature(plan)
@@ -412,21 +413,42 @@ def _claimed_temperature(plan: Plan) -> float:
     return float(config.sigma) * float(config.sigma) / float(config.beta)
 
 
-def _like(model: Model) -> Params:
+def prepare(reduction: Reduction) -> None:
+    """Begin with what the identities of every ensemble ask of a model."""
+    if reduction.model.group_dim:
+        _curvature_of(reduction).begin()
+
+
+def _like(reduction: Reduction) -> Params:
     """A point of the model, in float64."""
-    init = jax.jit(model.init, compiler_options=FAST)
-    return jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), init(jax.random.key(0)))
+
+    def point() -> Params:
+        init = jax.jit(reduction.model.init, compiler_options=FAST)
+        return jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), init(jax.random.key(0)))
+
+    return reduction.program("like", lambda: Later(point)).result()
+
+
+def _curvature_of(reduction: Reduction) -> Later[np.ndarray | None]:
+    """D²χ, found once for all ensembles; None where it is not the same everywhere, or too large to be formed."""
+
+    def second() -> np.ndarray | None:
+        flat, unravel = ravel_pytree(_like(reduction))
+        return None if flat.size > LARGE else _curvature(reduction.model, flat, unravel)
+
+    return reduction.program("curvature of χ", lambda: Later(second, now=False))
 
 
 def _functions(
-    model: Model, like: Params, words: Words, *, fourth: bool = False
+    reduction: Reduction, like: Params, words: Words, *, fourth: bool = False
 ) -> tuple[Functions, tuple[Absent, ...]]:
     """The φ of a model that identities are tested of, and what is not."""
+    model = reduction.model
     tested: tuple[About, ...] = (About(VIRIAL, words.heat),)
     if model.group_dim and ravel_pytree(like)[0].size > LARGE:
         why = f"the second derivatives of χ, q × q, are not formed above {LARGE} parameters"
         return Functions(model, like, tested, None), (Absent(WARD, why),)
-    curvature = _curvature(model, *ravel_pytree(like)) if model.group_dim else None
+    curvature = _curvature_of(reduction).result() if model.group_dim else None
     if curvature is None:
         absent = (Absent(WARD, "χ is not quadratic in the parameters"),) if model.group_dim else ()
         return Functions(model, like, tested, None), absent

@@ -11,13 +11,16 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Key
 
+from langevin_ib.background import Later
 from langevin_ib.config.kernels import FOUR_POINT, NORMAL
+from langevin_ib.config.run import RunConfig
 from langevin_ib.dynamics.kernel import KernelKind, Target, kernel_kind
 from langevin_ib.dynamics.schedules import scheduled_kernel
 from langevin_ib.ensemble.records import Limit, Schedule, Stage
 from langevin_ib.ensemble.runner import Ensemble, starting_points
 from langevin_ib.errors import ConfigError
 from langevin_ib.geometry import contract
+from langevin_ib.laws.family import Reduction
 from langevin_ib.models import Params
 from langevin_ib.runs.ends import ends_of
 from langevin_ib.runs.identities import Claims, langevin_claims, of_inner
@@ -57,6 +60,23 @@ class Chains(NamedTuple):
     size: int
     schedule: Schedule
     slowed: int = 1
+
+
+def own_starts(config: RunConfig, reduction: Reduction, stream: str, size: int) -> Later[Params]:
+    """The model's own starts for the chains of a stream, in the background from when they are first asked for."""
+    dtype = _dtype(config)
+    return reduction.program(
+        f"{size} starts of {stream}",
+        lambda: Later(lambda: starting_points(reduction.model.init, _starts_key(config, stream), size, dtype)),
+    )
+
+
+def _starts_key(config: RunConfig, stream: str) -> Key[Array, ""]:
+    return jax.random.fold_in(key_of(config, "starts"), STREAM[stream])
+
+
+def _dtype(config: RunConfig) -> Any:
+    return jnp.float64 if config.precision == 64 else jnp.float32
 
 
 @dataclass(frozen=True)
@@ -145,7 +165,7 @@ class Sampler:
         stream, increments, step_size, size, schedule, slowed = chains
         config, model = self.plan.config, self.plan.reduction.model
         potential = self.plan.reduction.confinement.potential(model)
-        dtype = jnp.float64 if config.precision == 64 else jnp.float32
+        dtype = _dtype(config)
         # The companion's chains begin elsewhere too: the two ensembles are compared as independent.
         reduction = self.plan.reduction
         init = model.init
@@ -184,8 +204,9 @@ class Sampler:
         if stream == "chains" and config.from_run is not None:
             ended = ends_of(config, self.plan.reduction.model)
             return ended.starts(dtype), ended.key(key)
-        starts = starting_points(init, jax.random.fold_in(self._key("starts"), STREAM[stream]), size, dtype)
-        return starts, key
+        if init is self.plan.reduction.model.init:
+            return own_starts(config, self.plan.reduction, stream, size).result(), key
+        return starting_points(init, _starts_key(config, stream), size, dtype), key
 
     def _key(self, use: str):
         return key_of(self.plan.config, use)

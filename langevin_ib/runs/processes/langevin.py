@@ -25,7 +25,7 @@ from langevin_ib.geometry import contract
 from langevin_ib.laws import Formula, Reduction, bin_masses
 from langevin_ib.laws.draws import LawDraws
 from langevin_ib.laws.law import LawKind, law_kind, law_kinds, weighed_kinds
-from langevin_ib.runs import measure
+from langevin_ib.runs import identities, measure
 from langevin_ib.runs.ends import check_from
 from langevin_ib.runs.judge import say_alike
 from langevin_ib.runs.lowest import loss_descent
@@ -35,7 +35,7 @@ from langevin_ib.runs.predictions import Predictions, SampledPredictions, quadra
 from langevin_ib.runs.process import Check, Draws, Prepared, Process
 from langevin_ib.runs.protocol import ScheduleInfo
 from langevin_ib.runs.quotient import sample_mala, sample_nuts
-from langevin_ib.runs.sampling import Sampler, check_sample
+from langevin_ib.runs.sampling import Sampler, check_sample, own_starts
 from langevin_ib.runs.scheduled import (
     check_schedules,
     cyclic_doubts,
@@ -230,6 +230,11 @@ def _built_in(kind: Kind) -> list[str]:
 def _prepare_many(config: RunConfig, reduction: Reduction, session: Session, is_right: Callable[[], None]) -> Prepared:
     def stage(name: str) -> Stage:
         is_right()
+        # Beside the draws of the law, what the chains begin with.
+        identities.prepare(reduction)
+        by_rule = kernel_kind(str(config.integrator)).tuning is None
+        if by_rule and config.from_run is None and reduction.confinement.orbit != "held":
+            own_starts(config, reduction, "chains", config.chains)
         return session.stage(config, name)
 
     doing("minimum of the loss")
