@@ -20,7 +20,9 @@ from langevin_ib.geometry.linalg import largest_eigenvalue
 from langevin_ib.laws import Reduction
 from langevin_ib.laws.orbit_table import MANY, shared_orbit_integral
 from langevin_ib.models import Chart, Model, matrix
+from langevin_ib.models.general_linear import product_of
 from langevin_ib.models.spectrum import exp_antisymmetric, exp_symmetric, power_spd2, root_spd
+from langevin_ib.runs.judge import dimensions
 from langevin_ib.runs.plan import build_reduction
 
 T = 0.1
@@ -194,6 +196,18 @@ def test_functions_of_small_matrices_are_those_of_scipy():
     # Where both eigenvalues are one the derivative is smooth, too.
     slope = jax.jacfwd(lambda x: power_spd2(jnp.eye(2) * 4.0 + x * jnp.diag(jnp.array([1.0, -1.0])), 0.5))(0.0)
     np.testing.assert_allclose(slope, np.diag([0.25, -0.25]), atol=1e-12)
+
+
+def test_where_the_group_acts_freely_nowhere_the_orbits_are_smaller_than_it():
+    """UVᵀ is any 2 × 2 matrix: 16 parameters, orbits of dimension 12 in the place of GL(4)'s 16, and (q − m)/2 = 2."""
+    options = {"group": "gl", "rows": 2, "cols": 2, "rank": 4}
+    reduction = build_reduction(RunConfig(model="matrix", options=options, confine="weight-decay"))
+    assert dimensions(reduction) == (16, 12)
+    product = jax.jacfwd(lambda x: jnp.ravel(product_of(unravel(x))))
+    flat, unravel = ravel_pytree(start(reduction.model))
+    assert np.linalg.matrix_rank(product(flat)) == 16 - 12
+    free = RunConfig(model="matrix", options=options | {"rank": 2})
+    assert dimensions(build_reduction(free)) == (8, 4)
 
 
 # All eigenvalues against products, at 24 points each; 24 steps fall short by 9e-3 of hadamard's, 48 by 1.2e-10.

@@ -79,6 +79,8 @@ class Model:
             `invariants` are whatever scalars of θ they measure (`models.measure_only`).
         canonical: whether ∇χ = ξ everywhere, which is checked: then M = G, and log |det M| need not be computed.
         no_law: why a model without a chart has no law, where that is known; empty where nobody has given coordinates.
+        orbit_dim: dimension of the orbits of a model without a chart, where the group acts freely nowhere; by default
+            the group's.
 
     Source: arXiv:2601.06597, Methods, eqs. (19)–(22).
 
@@ -123,6 +125,7 @@ class Model:
     charted: bool = True
     canonical: bool = False
     no_law: str = ""
+    orbit_dim: int | None = None
 
     @property
     def bounded_orbits(self) -> bool:

@@ -437,4 +437,6 @@ def _measured(training: Training, rows: int, cols: int, rank: int, why: str, dep
         moment_map=moment_map_of(rank) if depth == 2 else _chain_map(rank, depth),
         symmetry=(group, (depth - 1) * rank**2),
         why=why,
+        # UVᵀ is then any n × p matrix.
+        orbit_dim=rank * (rows + cols) - rows * cols if rank > min(rows, cols) else None,
     )

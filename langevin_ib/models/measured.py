@@ -24,6 +24,7 @@ def measure_only(
     symmetry: tuple[str, int] | None = None,
     notes: tuple[str, ...] = (),
     why: str = "",
+    orbit_dim: int | None = None,
 ) -> Model:
     """A model that runs measure and hold against no law: nothing of the size q × q is formed, q may be thousands.
 
@@ -38,6 +39,7 @@ def measure_only(
         symmetry: what L is invariant under, in words, and its dimension m, for (q − m)/2 beside λ̂.
         notes: what a reader of the result has to know, one line each.
         why: the reason why there is no law, where it is another than that nobody has given coordinates.
+        orbit_dim: dimension of the orbits, where it is below that of the group, which then acts freely nowhere.
 
     Raises:
         ModelError: there are more charges than `symmetry` has dimensions, or these are no whole number from 0.
@@ -77,6 +79,7 @@ def measure_only(
         training=training,
         charted=False,
         no_law=why,
+        orbit_dim=orbit_dim,
     )
 
 
