@@ -7,14 +7,13 @@ import own_noises
 import pytest
 
 from langevin_ib import RunConfig, run
-from langevin_ib.config import extensions
-from langevin_ib.dynamics.confinements.none import unconfined
 from langevin_ib.dynamics.covariance import gradient_noise
 from langevin_ib.dynamics.meter import measure
 from langevin_ib.dynamics.noise import Noise, own_noise
 from langevin_ib.models import build_model
 from langevin_ib.runs import descent_charge
 from langevin_ib.runs.descent_charge import diffusion_doubts, growth_doubts, lies_across
+from langevin_ib.runs.descent_details import SgdDetails
 from langevin_ib.statistics.sample import Moments
 
 OPTIONS = {"samples": 8, "scatter": 1.0}
@@ -33,12 +32,14 @@ ACROSS = own_noise(own_noises.labelled, draws=1024, words="labels")
         (Noise("isotropic", label_noise=1.0), True),
         (Noise("test_descent_charge:FEW"), True),
     ],
-    ids=lambda value: value.given if isinstance(value, Noise) else "",
+    ids=["label", "minibatch", "bernoulli", "function", "isotropized", "isotropic", "everywhere"],
 )
+@pytest.mark.full(but=["minibatch", "isotropic", "everywhere"])
 def test_a_noise_along_the_orbits_is_doubted_where_nothing_confines_chi(noise, along, x64):
     """By Σ at a point; those whose share along the orbits is 0, and every noise with a confinement, are controls."""
     model = build_model("uv", OPTIONS)
     params = jnp.array([1.1, 0.9])
+    assert model.training is not None
     meter = measure(model, gradient_noise(model.training, noise, params).covariance, params, 0.1)
     doubts = diffusion_doubts(noise, meter, proper=False)
     assert lies_across(noise, meter) is not along
@@ -72,7 +73,7 @@ def test_chi_that_diffuses_from_its_start_is_seen(steps):
     walk = 0.3 * np.cumsum(moves, axis=1)
     (doubt,) = growth_doubts(np.zeros((32, 1)), stretches_of(walk), 1.0, shrinks=True)
     assert "χ has grown in" in doubt.text
-    assert doubt.number < doubt.limit
+    assert (doubt.number or 0.0) < descent_charge.GROWTH_LEVEL
     decay = random.normal(size=(32, 1)) * np.exp(-0.05 * np.arange(1, 101))
     assert growth_doubts(decay[:, :1], stretches_of(decay), 1.0, shrinks=True) == []
     assert growth_doubts(np.zeros((32, 1)), stretches_of(0.01 * walk / np.abs(walk).max()), 1.0, shrinks=True) == []
@@ -90,13 +91,18 @@ def test_chi_that_still_grows_is_seen_wherever_it_began():
 
 
 def test_how_often_chi_that_does_not_grow_is_doubted(monkeypatch):
-    """At a level of 5% in place of 1e-6, over 400 ensembles: more than 36 have a probability of 3e-4 at 5%."""
+    """At a level of 5% in place of 1e-6, over 200 ensembles: more than 23 have a probability of 1e-4 at 5%.
+
+    χ that moves with them grows by nothing, where the test asks for more than 5%; one that has grown by 5% is its null.
+    """
     monkeypatch.setattr(descent_charge, "GROWTH_LEVEL", 0.05)
     random = np.random.default_rng(2)
     doubted = 0
-    for _ in range(400):
-        doubted += bool(growth_doubts(None, stretches_of(settled(random)), 1.0, shrinks=True))
-    assert doubted <= 36
+    for _ in range(200):
+        path = settled(random)
+        path[:, 64:] *= 1.0 + descent_charge.OFF_SLICE
+        doubted += bool(growth_doubts(None, stretches_of(path), 1.0, shrinks=True))
+    assert 0 < doubted <= 23
 
 
 def test_a_share_of_chains_that_is_half_has_not_grown(monkeypatch):
@@ -104,16 +110,16 @@ def test_a_share_of_chains_that_is_half_has_not_grown(monkeypatch):
     monkeypatch.setattr(descent_charge, "GROWTH_LEVEL", 0.05)
     random = np.random.default_rng(3)
     doubted = 0
-    for _ in range(400):
+    for _ in range(200):
         level = random.choice([0.9, 1.2], size=(64, 1)) * np.ones(100)
         doubted += bool(growth_doubts(np.ones((64, 1)), stretches_of(level), 1.0, shrinks=True))
-    assert doubted <= 36
+    assert 0 < doubted <= 23
 
 
 def away_from_the_minimum(key, params, examples):
-    """Labels that move, and a push in every direction as strong as ∇L: along the orbits all but at the minimum."""
+    """Labels that move, and a push in every direction of size 4|∇L|²: along the orbits, but not at the minimum."""
     noisy = examples.gradient(params, labels=examples.y + jax.random.normal(key, examples.y.shape))
-    size = jnp.linalg.norm(examples.gradient(params))
+    size = 4.0 * jnp.sum(examples.gradient(params) ** 2)
     return noisy + size * jax.random.normal(jax.random.fold_in(key, 1), params.shape)
 
 
@@ -123,14 +129,15 @@ ELSEWHERE = own_noise(away_from_the_minimum, draws=1024, words="a push away from
 
 @pytest.mark.full
 def test_a_run_whose_noise_lies_across_the_orbits_at_the_minimum_alone_is_doubted_by_its_draws():
-    """Its Σ at the minimum has no part along them; without the push, the control, χ stays and no doubt is about it."""
+    """Its Σ at the minimum has no part along them; labels alone, the control, leave χ where it is, and are not doubted."""
     settings = RUN | {"chains": 64, "steps": 20_000}
     result = run(RunConfig(noise="test_descent_charge:ELSEWHERE", **settings))
+    assert isinstance(result.details, SgdDetails)
     assert result.details.meter.orbit_share < descent_charge.ACROSS
     (doubt,) = [doubt for doubt in result.doubts if doubt.about == "charge"]
     assert "χ has grown in" in doubt.text
     assert set(result.verdicts.values()) == {"undecided"}
-    healthy = run(RunConfig(noise="test_descent_charge:ACROSS", **settings))
+    healthy = run(RunConfig(noise="label", label_noise=1.0, **settings))
     assert not [doubt for doubt in healthy.doubts if doubt.about == "charge"]
 
 
@@ -140,12 +147,5 @@ def test_a_run_of_a_noise_everywhere_says_so_before_it_draws(caplog):
     result = run(RunConfig(**settings))
     text = "a noise everywhere on an unconfined model: χ diffuses without end, nothing is stationary"
     assert text in caplog.text
-    assert result.doubts[0].text == text
+    assert text in [doubt.text for doubt in result.doubts]
     assert set(result.verdicts.values()) == {"undecided"}
-    confined = run(RunConfig(confine="weight-decay", weight_decay=0.05, **settings))
-    assert not [doubt for doubt in confined.doubts if doubt.about == "charge"]
-
-
-def test_the_noises_of_this_file_are_found():
-    assert extensions.load("noise", "test_descent_charge:FEW").hook is not None
-    assert unconfined().formula == "none"
