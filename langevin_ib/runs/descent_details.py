@@ -21,7 +21,8 @@ class ChargeSummary(NamedTuple):
     """χ of a run of SGD.
 
     Attributes:
-        start, draws: root mean square at the starts and over the draws, in units of half of |a|² + |b|².
+        start, draws: root mean square at the starts and over the draws, in units of half of |a|² + |b|² of the
+            balanced pair at the minimum of the loss; above 1 where the pairs have grown far out of balance.
         change: median over chains of |χ(end) − χ(start)|/|χ(start)|; None where chains start on the slice.
     """
 

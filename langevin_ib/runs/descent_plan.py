@@ -25,6 +25,7 @@ from langevin_ib.laws import Law, Reduction, fitted, formula
 from langevin_ib.laws.sgd import Descent, OwnError
 from langevin_ib.models import Params
 from langevin_ib.runs.descent_chains import NOISELESS
+from langevin_ib.runs.descent_charge import diffusion_doubts, lies_across
 from langevin_ib.runs.descent_laws import (
     OwnLaws,
     Windowed,
@@ -70,7 +71,6 @@ MOST_STEPS = 10**7
 THIN_INTERVAL = 0.25
 NOISELESS_SPREAD = 0.01
 SKEWED = 4.0  # standard errors of an estimated skewness within which it counts as none
-ACROSS = 1e-9  # share of tr Σ along the orbits below which the draws of a function lie across them
 AT_REST = "law sgd: the noise vanishes at the minimum of the loss, where chains come to rest: there is no density"
 NOISY_LABELS = "; noise on the labels would keep them moving"
 DEPENDENT = "while windows and temperatures are set for independent steps, so that no law is judged"
@@ -171,6 +171,7 @@ def resolve_descent(config: RunConfig, stage: Callable[[str], Stage]) -> Resolve
         )
         doing("fitted laws and windows")
         family, windows, doubts = _fitted_family(config, at_temperature, own.windowed, stage)
+        doubts += diffusion_doubts(descent.noise, meter, proper=reduction.proper)
         if descent.noise.dependence is not None:
             doubts.append(Doubt("epochs", f"{descent.noise.dependence}, {DEPENDENT}"))
             independent = independent_variances(descent, middle)
@@ -236,11 +237,6 @@ def _own_error(error: OwnError, skewness: Uncertain | None) -> OwnError:
         return error
     skewed = abs(skewness.value) > SKEWED * skewness.error
     return error._replace(order=0.5 if skewed else 1.0, skewness=skewness.value)
-
-
-def lies_across(noise: Noise, meter: NoiseReport) -> bool:
-    """Whether it lies across the orbits; of a function, by its draws."""
-    return noise.across if noise.record.hook is None else meter.orbit_share < ACROSS
 
 
 def _isotropic_temperature(descent: Descent, meter: NoiseReport, point: Params, across: bool) -> float:

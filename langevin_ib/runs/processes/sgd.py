@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import time
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from langevin_ib import geometry
 from langevin_ib.config.processes import SgdSettings
 from langevin_ib.config.run import RunConfig
 from langevin_ib.dynamics.kernels.euler_maruyama import euler_maruyama
@@ -16,12 +16,13 @@ from langevin_ib.ensemble.records import Limit
 from langevin_ib.ensemble.runner import run_ensemble
 from langevin_ib.runs import measured_descent
 from langevin_ib.runs.descent_chains import descent_kernel, descent_starts
+from langevin_ib.runs.descent_charge import OFF_SLICE, charge_summary, growth_doubts, lies_across, pairs_size
 from langevin_ib.runs.descent_details import ChargeSummary, SgdDetails
 from langevin_ib.runs.descent_laws import (
     candidates,
 )
 from langevin_ib.runs.descent_minimum import settle_label_noise, settle_labels
-from langevin_ib.runs.descent_plan import ResolvedDescent, lies_across, resolve_descent
+from langevin_ib.runs.descent_plan import ResolvedDescent, resolve_descent
 from langevin_ib.runs.identities import descent_claims
 from langevin_ib.runs.measure import details as measured_details
 from langevin_ib.runs.measured import MeasuredDetails
@@ -37,7 +38,8 @@ from langevin_ib.runs.scheduled import (
 from langevin_ib.session import Session
 from langevin_ib.statistics.records import Absent, Doubt, Meter
 
-OFF_SLICE = 0.05  # rms χ over |a|² + |b|² halved above which (S) is not yet the law to compare with
+log = logging.getLogger(__name__)
+
 NO_COEFFICIENT = "SGD's noise is not isotropic; the c of the fitted family comes with its T"
 
 
@@ -56,6 +58,9 @@ def prepare(config: RunConfig, session: Session) -> Prepared:
     resolved = resolve_descent(config, lambda name: session.stage(config, name))
     family = resolved.family
     say_judged(resolved.changing)
+    for doubt in resolved.doubts:
+        if doubt.about == "charge":
+            log.warning("%s", doubt.text)
     return Prepared(
         plan=resolved.plan,
         candidates=(
@@ -94,7 +99,7 @@ def details(prepared: Prepared, draws: Draws) -> SgdDetails | MeasuredDetails:
         noisy=noisy,
         law_error=dict(resolved.errors),
         charge=charge,
-        doubts=tuple(_charge_doubts(resolved, charge)),
+        doubts=tuple(_charge_doubts(prepared, draws, charge)),
         independent=dict(resolved.independent),
         map=dict(resolved.own.about),
     )
@@ -157,29 +162,27 @@ def draw(prepared: Prepared, session: Session) -> Draws:
 
 
 def _measure_charge(resolved: ResolvedDescent, draws: Draws) -> ChargeSummary:
-    """Root mean square of χ at the starts and over the draws, in units of half the squared length of the pair.
-
-    And the median over chains of |χ(end) − χ(start)|/|χ(start)|, where chains do not start on the slice.
-    """
-    reduction, starts = resolved.reduction, draws.starts
-    assert starts is not None  # `draw` looks at them
-    point = reduction.chart.section(jnp.asarray(resolved.middle))
-    size = 0.5 * float(jnp.mean(jnp.diagonal(geometry.orbit_gram(reduction.model, point))))
-    last = jax.tree.map(jnp.asarray, draws.main.ends)
-    fixed = _start(resolved) == "slice"
-    displacement = np.abs(np.asarray(jax.vmap(reduction.model.moment_map)(last)) - starts)
-    return ChargeSummary(
-        start=float(np.sqrt(np.mean(starts**2))) / size,
-        draws=float(np.sqrt(np.mean(draws.main.whole.charge.mean_square))) / size,
-        change=None if fixed else float(np.median(displacement / np.maximum(np.abs(starts), 1e-300))),
-    )
+    assert draws.starts is not None  # `draw` looks at them
+    ends = None if _start(resolved) == "slice" else draws.main.ends
+    return charge_summary(resolved.reduction, _size(resolved), draws.starts, draws.main.whole.charge, ends)
 
 
-def _charge_doubts(resolved: ResolvedDescent, charge: ChargeSummary) -> list[Doubt]:
-    noise = resolved.descent.noise
-    if not (noise.across or noise.record.noiseless or resolved.reduction.proper):
-        text = f"{noise.words} on an unconfined model: χ diffuses without end, nothing is stationary"
-        return [Doubt("charge", text)]
+def _size(resolved: ResolvedDescent) -> float:
+    return pairs_size(resolved.reduction, resolved.reduction.chart.section(jnp.asarray(resolved.middle)))
+
+
+def _charge_doubts(prepared: Prepared, draws: Draws, charge: ChargeSummary) -> list[Doubt]:
+    """What the draws of χ speak against; nothing where Σ said it before them."""
+    resolved: ResolvedDescent = prepared.own
+    if any(doubt.about == "charge" for doubt in resolved.doubts):
+        return []
+    if resolved.family is not None and not resolved.reduction.proper:
+        own = draws.main.engine.steps is not None  # else draws that were given, whose chains may begin anywhere
+        shrinks = resolved.balance is None or not np.any(resolved.balance.charge)
+        stretches = [stretch.charge for stretch in draws.main.stretches]
+        doubts = growth_doubts(draws.starts if own else None, stretches, _size(resolved), shrinks=shrinks)
+        if doubts:
+            return doubts
     if (resolved.laws or resolved.own.maps) and charge.draws > OFF_SLICE:
         text = (
             f"χ has not decayed: over the draws it is {charge.draws:.2g} of the pairs' size (at the start "
