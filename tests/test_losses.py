@@ -279,7 +279,7 @@ def test_the_models_own_loss_has_to_be_the_mean_over_its_examples():
         ("logistic", [1.0, 0.0], None, "y must be made of −1 and 1 with loss logistic, got 0"),
         ("cross-entropy", [0, 3], classes_of, "y must be made of whole numbers from 0 to 2 with loss cross-ent"),
         ("cross-entropy", [0, 1], None, "loss cross-entropy must be given predictions with a number for each class"),
-        (lambda f, y: jnp.stack([f, y]), [0.0, 1.0], None, "one number for each example, got <lambda>, which returns shape (2,)"),
+        (lambda f, y: jnp.stack([f, y]), [0.0, 1.0], None, "each example, got <lambda>, which returns shape (2,)"),
         (lambda f, y: f.nothing, [0.0, 1.0], None, "nothing"),
     ],
     ids=["signs", "classes", "one output", "no number", "fails"],

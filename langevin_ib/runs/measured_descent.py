@@ -83,7 +83,8 @@ def prepare(config: RunConfig, reduction: Reduction, noise: Noise, session: Sess
     if not noise.record.noiseless:
         _check_precision(config, reduction, noise, where, pilot)
     plan, by_rule = plan_of(config, reduction, pilot)
-    subject = f"SGD with η = {config.lr:g}, {noise_in_words(config, noise.words)}, confinement {reduction.confinement.formula}"
+    words = noise_in_words(config, noise.words)
+    subject = f"SGD with η = {config.lr:g}, {words}, confinement {reduction.confinement.formula}"
     own = MeasuredPlan(why, (pilot.chains, pilot.steps), by_rule, symbol="η", subject=subject)
     changing = changing_of(plan, float(plan.config.lr) / (1.0 - float(plan.config.momentum or 0)))
     return prepared_of(plan, own, changing, None, None)

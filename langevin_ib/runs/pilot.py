@@ -137,8 +137,8 @@ def windows_of(config: RunConfig, reduction: Reduction, pilot: Pilot) -> dict[st
         drawn = pilot.scalars[..., i]
         if config.window == AUTO and np.ptp(drawn) == 0.0 and _is_flat(reduction, name, pilot):
             raise ModelError(
-                f"model {reduction.model.name}: scalar {name} is constant, {drawn.flat[0]:g} at every draw of the pilot; "
-                "leave it out, or name the others by --invariant"
+                f"model {reduction.model.name}: scalar {name} is constant, {drawn.flat[0]:g} at every draw of the "
+                "pilot; leave it out, or name the others by --invariant"
             )
         windows[name] = interval(config) if config.window != AUTO else _around(drawn)
     check_bins(config, windows)
