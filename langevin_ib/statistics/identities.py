@@ -116,6 +116,8 @@ def _untold(about: About, size: float, square: float, epsilon: float, *, finite:
     rounding = ROUNDING * epsilon * max(square, float(np.finfo(float).tiny))
     if about.charges and size ** (1.0 / about.charges) <= rounding:
         return "χ is 0 to rounding where the chains end, so that it has nothing to test"
+    if about.charges:
+        return "the noise of a step moves χ by no more than rounding, so that it has nothing to test"
     return "its sums do not scatter between chains beyond rounding"
 
 
