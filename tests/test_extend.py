@@ -1,6 +1,7 @@
 """A finished run that goes on comes to what one longer run would have: to the last bit, or it says why not."""
 
 import json
+import re
 import shutil
 
 import jax
@@ -194,6 +195,23 @@ def test_of_a_run_without_a_state_that_is_said_and_not_that_there_is_none(runs, 
     assert said in capsys.readouterr().err
     assert command(folder, "--steps", "1300", "--kappa", "3", "--extend", "700") == 2
     assert "--extend must be a finished run of these settings in" in capsys.readouterr().err
+
+
+def test_draws_that_were_judged_are_no_candidates(runs, tmp_path, capsys):
+    """They have the settings of a run and no steps: they hide no run, and are none."""
+    folder = tmp_path / "runs"
+    shutil.copytree(runs[0], folder)
+    (chosen,) = folder.iterdir()
+    judged = [folder / f"uv-{name * 8}" for name in "abc"]
+    config = (chosen / "config.toml").read_text()
+    for each in judged:
+        each.mkdir()
+        (each / "config.toml").write_text(re.sub(r"(?m)^(steps|burn_in|thin|step_size) = .*\n", "", config))
+    asked = RunConfig.from_dict(json.loads((chosen / "state" / "asked.json").read_text()))
+    assert finished(asked, folder) == chosen
+    shutil.rmtree(chosen)
+    assert command(folder, "--steps", "1300", "--extend", "700") == 2
+    assert f"--extend must be a finished run of these settings in {folder}, got none there" in capsys.readouterr().err
 
 
 def test_a_state_that_is_gone_is_said(tmp_path):

@@ -306,3 +306,15 @@ def test_what_is_not_tested_says_why():
     assert "scatter" in still.why
     (few,) = identities_of(Gaps((About("virial", "T"),), sums._replace(n=np.array([4, 0, 4]))))
     assert isinstance(few, Absent)
+
+
+@pytest.mark.parametrize(("charge", "why"), [
+    (1e-9, "χ is 0 to rounding where the chains end"), (0.5, "the noise of a step moves χ by no more than rounding"),
+])  # fmt: skip
+def test_of_a_charge_that_tests_nothing_the_reason_is_said(charge, why):
+    value = np.stack([np.ones(64), np.full(64, charge)], axis=1)
+    sums = GapSums(np.full(64, 100), np.stack([np.random.default_rng(0).normal(size=64), np.zeros(64)], axis=1), value)
+    tested = (About("virial", "T"), About("Ward", "the drift", 1))
+    _, ward = identities_of(Gaps(tested, sums))
+    assert isinstance(ward, Absent)
+    assert ward.why.startswith(why)

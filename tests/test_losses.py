@@ -279,7 +279,7 @@ def test_the_models_own_loss_has_to_be_the_mean_over_its_examples():
         ("logistic", [1.0, 0.0], None, "y must be made of −1 and 1 with loss logistic, got 0"),
         ("cross-entropy", [0, 3], classes_of, "y must be made of whole numbers from 0 to 2 with loss cross-ent"),
         ("cross-entropy", [0, 1], None, "loss cross-entropy must be given predictions with a number for each class"),
-        (lambda f, y: jnp.stack([f, y]), [0.0, 1.0], None, "must be one number for each example, got shape (2,)"),
+        (lambda f, y: jnp.stack([f, y]), [0.0, 1.0], None, "each example, got <lambda>, which returns shape (2,)"),
         (lambda f, y: f.nothing, [0.0, 1.0], None, "nothing"),
     ],
     ids=["signs", "classes", "one output", "no number", "fails"],
@@ -298,8 +298,12 @@ def test_what_a_loss_cannot_take_is_said_in_one_line(loss, y, predict, message):
         (lambda f: f, "positional argument"),
         (lambda f, y: float(f - y), "concrete"),
         (lambda f, y: jnp.stack([f, y]), "scalar"),
+        (lambda f, y: np.sqaure(f - y), "AttributeError: "),
+        (lambda f, y: {}[0], "KeyError: 0"),
+        (lambda f, y: f / 0 + 1 // 0, "ZeroDivisionError: "),
+        (lambda f, y: int("no good"), "ValueError: .* 'no good'"),
     ],
-    ids=["one argument", "NumPy", "a vector"],
+    ids=["one argument", "NumPy", "a vector", "a typo", "a key", "a division", "a value"],
 )
 def test_a_function_that_is_no_loss_is_refused_where_its_slope_is_taken(function, why):
     with pytest.raises(ConfigError, match=f"loss must be a function .* in jax.numpy, got own, which fails: .*{why}"):

@@ -277,7 +277,8 @@ def test_windows_come_from_quantiles_or_as_given(x64):
         assert (low, high) == (pytest.approx(-2.83, abs=0.2), pytest.approx(2.83, abs=0.2))
     given = RunConfig(model=bare_network, invariant=("f",), window=(0.0, 1.0))
     assert windows_of(given, reduction, Pilot(draws, jnp.zeros(1), 10)) == {"f": (0.0, 1.0)}
-    still = windows_of(config, reduction, Pilot(0 * draws + 3.0, jnp.zeros(1), 10))
+    ends = jax.vmap(reduction.model.init)(jax.random.split(jax.random.key(0), 64))
+    still = windows_of(config, reduction, Pilot(0 * draws + 3.0, ends, 10))
     assert still["f"] == (pytest.approx(2.997), pytest.approx(3.003))
     with pytest.raises(ConfigError, match="precision must be 64 here: a bin of norm"):
         windows_of(config, reduction, Pilot(1e-7 * draws + 3.0, jnp.zeros(1), 10))
@@ -324,3 +325,12 @@ def test_langevin_steps_that_float32_loses_are_refused_without_laws_too():
     config = RunConfig(laws="none", chains=32, steps=500, step_size=1e-14)
     with Session().open() as session, pytest.raises(ConfigError, match="precision must be 64 here: a step's noise"):
         process_of(config).prepare(config, session)
+
+
+def test_a_scalar_that_is_constant_is_refused_before_the_run(capsys, tmp_path, monkeypatch):
+    constant = MANY.replace('"first": p[0]', '"first": jnp.full((), 3.0, p.dtype)').replace("5000", "4")
+    (tmp_path / "constant.py").write_text(constant)
+    monkeypatch.chdir(tmp_path)
+    assert sim.main(["--model", "constant:many", "--chains", "32", "--steps", "500", "--quiet"]) == 2
+    assert "model many: scalar first is constant, 3 at every draw of the pilot; leave it" in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists() or not list((tmp_path / "runs").glob("many-*"))

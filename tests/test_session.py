@@ -223,7 +223,7 @@ def test_sessions_of_two_threads_are_open_one_after_the_other():
 
 
 def test_idle_cores_are_said_in_the_result(monkeypatch, result):
-    note = "1 of 3 cores was used: 16 chains are one block of 256, each of which one thread takes"
+    note = "1 of 3 cores was used: the run's 16 chains are one block of up to 256, each of which one thread takes"
     monkeypatch.setattr(runner, "usable_cores", lambda: [0, 1, 2])
     noted = langevin_ib.run(RunConfig(**TINY))
     assert (noted.run.threads, noted.to_dict()["run"]["note"]) == (1, note)

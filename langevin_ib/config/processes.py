@@ -47,6 +47,7 @@ class ProcessSettings(Settings):
             confinement; one that does not, those that are not `gibbs_only`.
         mixing: what helps chains that hardly mix, beside more steps, as a doubt ends.
         finer: what helps steps that are too large.
+        wider: what spreads the draws, so that laws are further apart.
         scheduled: whether its steps take values that change along a run.
         continues: whether its chains can begin where those of another run ended.
     """
@@ -56,6 +57,7 @@ class ProcessSettings(Settings):
     gibbs: ClassVar[bool] = True
     mixing: ClassVar[str] = ""
     finer: ClassVar[str] = "a smaller step_size"
+    wider: ClassVar[str] = "a higher temperature"
     scheduled: ClassVar[bool] = False
     continues: ClassVar[bool] = False
 
@@ -183,6 +185,7 @@ class SgdSettings(ProcessSettings):
     gibbs: ClassVar[bool] = False
     mixing: ClassVar[str] = " or a larger lr, and where they collapse a smaller lr or less noise"
     finer: ClassVar[str] = "a smaller lr"
+    wider: ClassVar[str] = "a larger lr, more noise"
     scheduled: ClassVar[bool] = True
     continues: ClassVar[bool] = True
 

@@ -484,8 +484,8 @@ class _Host:
         blocks = "one block" if count == 1 else f"{count} blocks"
         verb = "was" if used == 1 else "were"
         return (
-            f"{used} of {cores} cores {verb} used: {self.chains} chains are {blocks} of {self.program.width}, "
-            "each of which one thread takes"
+            f"{used} of {cores} cores {verb} used: the run's {self.chains} chains are {blocks} of up to "
+            f"{self.program.width}, each of which one thread takes"
         )
 
 

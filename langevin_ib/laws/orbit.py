@@ -106,7 +106,7 @@ def check_splits(chart: Chart, confinement: Confinement, params: Params) -> None
     """
     model = chart.model
     m = model.group_dim
-    t = 0.4 * np.cos(np.arange(m) + 1.0)
+    t = jnp.asarray(0.4 * np.cos(np.arange(m) + 1.0))
 
     # One program: each operation that is done on its own is one to compile, and there may be many generators.
     def numbers(params):

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from langevin_ib.errors import ConfigError
+from langevin_ib.errors import ConfigError, one_line
 from langevin_ib.models.normals import normal_rule
 
 Labels = Literal["real", "signs", "classes"]
@@ -62,12 +62,12 @@ class Loss:
         """ℓ(f_i, y_i).
 
         Raises:
-            ValueError: ℓ is no number.
-            ConfigError: it cannot be called so, or not traced.
+            ConfigError: it fails, it cannot be traced, or ℓ is no number.
         """
         losses = self._over(self.value, predictions, labels)
         if jnp.ndim(losses) != 1:
-            raise ValueError(f"loss {self.name} must be one number for each example, got shape {losses.shape[1:]}")
+            got = f"{self.name}, which returns shape {losses.shape[1:]}"
+            raise ConfigError("loss", "a function that returns one number for each example", got)
         return losses
 
     def slopes(self, predictions: Any, labels: Any) -> Any:
@@ -82,12 +82,11 @@ class Loss:
         """Of each example; what goes wrong in a function of the user's is that function's fault."""
         try:
             return jax.vmap(function)(predictions, labels)
-        except TypeError as error:  # JAX's, of values that a trace has not, too
-            if self._built_in:
+        except Exception as error:
+            if self._built_in or isinstance(error, ConfigError):
                 raise
-            why = str(error).split("\n", 1)[0]
             wanted = "a function (prediction, label) ↦ one number, in jax.numpy"
-            raise ConfigError("loss", wanted, f"{self.name}, which fails: {why}") from None
+            raise ConfigError("loss", wanted, f"{self.name}, which fails: {one_line(error)}") from None
 
     def noisy_shape(self, prediction: tuple[int, ...], label: tuple[int, ...]) -> tuple[int, ...]:
         """Shape of what noise moves independently in an example, from the shapes of its prediction and its label.

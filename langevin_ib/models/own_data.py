@@ -65,8 +65,8 @@ def read_examples(model: str, path: str, digest: str, loss: Loss) -> dict[str, F
     return arrays
 
 
-def check_file_labels(loss: Loss, labels: Float[np.ndarray, "..."], classes: int) -> None:
-    """`check_labels` of a file's labels.
+def check_file_labels(loss: Loss, labels: Float[np.ndarray, "..."], classes: int, more: str = "") -> None:
+    """`check_labels` of a file's labels; `more` is said of what is wanted, as how more classes are had.
 
     Raises:
         ConfigError: of the option `data`.
@@ -75,7 +75,7 @@ def check_file_labels(loss: Loss, labels: Float[np.ndarray, "..."], classes: int
         check_labels(loss, labels, classes)
     except ValueError as error:
         wanted, _, got = str(error).removeprefix("y must be made of ").rpartition(", got ")
-        raise ConfigError("data", f"an .npz file with labels that are {wanted}", got) from None
+        raise ConfigError("data", f"an .npz file with labels that are {wanted}{more}", got) from None
 
 
 def loss_named(name: str, threshold: float = HUBER, *, outputs: int = 1) -> Loss:

@@ -47,9 +47,10 @@ def finished(config: RunConfig, out: Path) -> Path:
     name = f"{config.run_name.rpartition('-')[0]}-*"
     asked = config.to_dict()
     folders = [file.parent for file in sorted(out.glob(f"{name}/{CONFIG}"))]
-    fitting = [folder for folder in folders if asked in _settings_of(folder)]
-    # One that keeps no state does not say what it was asked for: it is refused by what it lacks.
-    fitting = fitting or [folder for folder in folders if not (folder / STATE).exists() and may_be(config, folder)]
+    fitting = [folder for folder in folders if (folder / STATE).exists() and asked in _settings_of(folder)]
+    if not fitting:
+        # A run that keeps no state does not say what it was asked for: it is refused by what it lacks.
+        fitting = [folder for folder in folders if _is_stateless_run(folder) and may_be(config, folder)][:1]
     if not fitting:
         raise ConfigError("extend", f"{WANTED} in {out}", "none there (without --extend this command makes it)")
     if len(fitting) > 1:
@@ -65,6 +66,13 @@ def may_be(config: RunConfig, folder: Path) -> bool:
     except ConfigError:  # of another version, or of a plug-in that is not here
         return False
     return all(value == AUTO or has.get(name) == value for name, value in config.to_dict().items())
+
+
+def _is_stateless_run(folder: Path) -> bool:
+    """Whether a run is here that keeps no state; draws of one's own that were judged, which have no steps, are none."""
+    with contextlib.suppress(ConfigError):
+        return not (folder / STATE).exists() and "steps" in read_settings(folder / CONFIG)
+    return False
 
 
 def _settings_of(folder: Path) -> list[JsonObject]:

@@ -24,7 +24,7 @@ from langevin_ib.statistics.compare import Verdict
 BUILT_IN = 6  # places of the built-in laws
 # Names are shown as they are: a dollar sign of an invariant's name begins no formula.
 PLAIN_TEXT: dict[str, Any] = {"text.parse_math": False, "text.usetex": False}
-LEGEND_TITLE = "law [reference measure]: verdict"
+LEGEND_TITLE = "law [reference measure]: verdict"  # none where there is no law
 LEGEND_SHARE = 0.55  # of the page's width: a wider legend goes under the panel, not over the curves
 EDGE = 0.01  # of the page, left free
 LEAST_LINE = 12  # characters
@@ -70,7 +70,7 @@ def figure(result: Result) -> Figure:
         if own is None or own.get_window_extent().width > LEGEND_SHARE * picture.bbox.width:
             if own is not None:
                 own.remove()
-            _legend_below(first, picture, LEGEND_TITLE)
+            _legend_below(first, picture, LEGEND_TITLE if rows == 2 else "")
         picture.draw_without_rendering()  # before that no panel has its place
         for axes, text in titles:
             _fit(text, (1.0 - EDGE) * picture.bbox.width if axes is None else axes.bbox.x1)
@@ -177,7 +177,7 @@ def plot_histogram(result: Result, axes: Axes, name: str) -> Axes:
         loc=free,
         frameon=False,
         fontsize=8,
-        title=LEGEND_TITLE,
+        title=LEGEND_TITLE if invariant.laws else None,
         title_fontsize=8,
         alignment="left",
     )

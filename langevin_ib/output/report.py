@@ -158,7 +158,7 @@ def _group_lines(result: Result) -> list[Line]:
         text = f"({mark}) {', '.join(group.laws)} are {what}: one verdict for them together{over}, {group.verdict}"
         if every and len(laws) > 1:
             text += "; these are all the laws, so that the run tells nothing between them"
-            text += "" if same else " (a smaller margin, a higher temperature or a wider window would)"
+            text += "" if same else f" (a smaller margin, {result.plan.config.process.wider} or a wider window would)"
         lines.append(Line(text, "yellow" if every else ""))
     return lines
 

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from langevin_ib.output.blocks import Line
-from langevin_ib.runs.descent_details import SgdDetails
+from langevin_ib.runs.descent_details import SgdDetails, noise_in_words
 from langevin_ib.runs.result import Result
 from langevin_ib.runs.verdicts import InvariantResult
 
@@ -26,18 +26,8 @@ GOOD_TO = 2.0  # factor that an estimate to leading order in η may be off
 def descent_subject(result: Result, details: SgdDetails) -> str:
     """Noise, learning rate and confinement in one line."""
     config = result.plan.config
-    words = [details.words]
-    if config.batch_size:
-        words.append(f"B = {config.batch_size}" + ("" if config.replacement else ", by epochs"))
-    if config.label_noise:
-        words.append(f"s = {config.label_noise:g}")
-    if config.noise_scale:
-        words.append(f"noise times m = {config.noise_scale:g}")
-    if config.flip_rate:
-        words.append(f"labels flipped at rate {config.flip_rate:g}")
-    if config.momentum:
-        words.append(f"momentum {config.momentum:g}")
-    return f"SGD with η = {config.lr:g}, {', '.join(words)}, confinement {result.protocol.confinement}"
+    words = noise_in_words(config, details.words)
+    return f"SGD with η = {config.lr:g}, {words}, confinement {result.protocol.confinement}"
 
 
 def nearest_lines(result: Result, details: SgdDetails) -> tuple[Line, ...]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from langevin_ib.config.run import RunConfig
 from langevin_ib.plain import JsonObject, fields_of, plain
 from langevin_ib.runs.result import Result
 from langevin_ib.statistics.records import Doubt, Meter, NoiseMeasured
@@ -92,3 +93,19 @@ class SgdDetails:
                 "charge": plain(self.charge),
             }
         }
+
+
+def noise_in_words(config: RunConfig, noise: str) -> str:
+    """The noise, its strength and the momentum of a run of SGD, separated by commas."""
+    words = [noise]
+    if config.batch_size:
+        words.append(f"B = {config.batch_size}" + ("" if config.replacement else ", by epochs"))
+    if config.label_noise:
+        words.append(f"s = {config.label_noise:g}")
+    if config.noise_scale:
+        words.append(f"noise times m = {config.noise_scale:g}")
+    if config.flip_rate:
+        words.append(f"labels flipped at rate {config.flip_rate:g}")
+    if config.momentum:
+        words.append(f"momentum {config.momentum:g}")
+    return ", ".join(words)

@@ -322,6 +322,6 @@ def _fitted_family(config: RunConfig, at_temperature: Reduction, own: Mapping[st
     edges = {name: np.linspace(*window, config.bins + 1) for name, window in windows.items()}
     doubts = []
     if not draws.r_hat <= R_HAT_LIMIT:
-        text = f"MALA has not mixed on the law slice: R-hat {draws.r_hat:.3f} > {R_HAT_LIMIT}"
+        text = f"MALA has not mixed on the law slice: R-hat {draws.r_hat:.3f} > {R_HAT_LIMIT}; raise law_draws"
         doubts.append(Doubt("law", text, draws.r_hat, R_HAT_LIMIT))
     return fitted.from_draws(draws, temperature, edges), windows, doubts

@@ -25,6 +25,7 @@ from langevin_ib.geometry.measured import stiffness
 from langevin_ib.laws.family import Reduction
 from langevin_ib.models.base import Params
 from langevin_ib.runs.descent_chains import NOISELESS, default_share, descent_kernel, descent_starts
+from langevin_ib.runs.descent_details import noise_in_words
 from langevin_ib.runs.ends import check_from
 from langevin_ib.runs.identities import descent_claims
 from langevin_ib.runs.lowest import lowest_loss
@@ -82,7 +83,8 @@ def prepare(config: RunConfig, reduction: Reduction, noise: Noise, session: Sess
     if not noise.record.noiseless:
         _check_precision(config, reduction, noise, where, pilot)
     plan, by_rule = plan_of(config, reduction, pilot)
-    subject = f"SGD with η = {config.lr:g}, {noise.words}, confinement {reduction.confinement.formula}"
+    words = noise_in_words(config, noise.words)
+    subject = f"SGD with η = {config.lr:g}, {words}, confinement {reduction.confinement.formula}"
     own = MeasuredPlan(why, (pilot.chains, pilot.steps), by_rule, symbol="η", subject=subject)
     changing = changing_of(plan, float(plan.config.lr) / (1.0 - float(plan.config.momentum or 0)))
     return prepared_of(plan, own, changing, None, None)

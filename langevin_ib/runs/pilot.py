@@ -22,7 +22,7 @@ from langevin_ib.dynamics.kernel import Kernel
 from langevin_ib.ensemble.accumulators import count
 from langevin_ib.ensemble.records import Limit, Observer, Schedule
 from langevin_ib.ensemble.runner import run_ensemble, starting_points
-from langevin_ib.errors import ConfigError
+from langevin_ib.errors import ConfigError, ModelError
 from langevin_ib.laws.family import Reduction
 from langevin_ib.models.base import Params
 from langevin_ib.runs.sampling import RUNAWAY_STARTS, RUNAWAY_TEMPERATURES
@@ -127,15 +127,28 @@ def windows_of(config: RunConfig, reduction: Reduction, pilot: Pilot) -> dict[st
 
     Raises:
         ConfigError: a given window leaves a bin too narrow for the precision of the chains.
+        ModelError: a scalar is constant, its slope 0 too.
     """
     wanted = config.invariant or reduction.chart.scalar_names
     windows = {}
     for i, name in enumerate(reduction.chart.scalar_names):
         if name not in wanted:
             continue
-        windows[name] = interval(config) if config.window != AUTO else _around(pilot.scalars[..., i])
+        drawn = pilot.scalars[..., i]
+        if config.window == AUTO and np.ptp(drawn) == 0.0 and _is_flat(reduction, name, pilot):
+            raise ModelError(
+                f"model {reduction.model.name}: scalar {name} is constant, {drawn.flat[0]:g} at every draw of the "
+                "pilot; leave it out, or name the others by --invariant"
+            )
+        windows[name] = interval(config) if config.window != AUTO else _around(drawn)
     check_bins(config, windows)
     return windows
+
+
+def _is_flat(reduction: Reduction, name: str, pilot: Pilot) -> bool:
+    """Whether a scalar has no slope where chains are; one that moves has, though all chains came to one point."""
+    slope = jax.grad(lambda params: reduction.chart.scalars_of(params)[name])
+    return not any(np.any(leaf) for point in pilot.points(4) for leaf in jax.tree.leaves(slope(point)))
 
 
 def _around(values: Float[np.ndarray, "chain draw"]) -> Window:

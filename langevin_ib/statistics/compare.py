@@ -211,7 +211,8 @@ def _unfit(groups: Num[np.ndarray, " groups"], *samples: Num[np.ndarray, "_ bins
     frozen = [frozen_chains(n) for n in samples]
     if any(frozen):
         most = int(np.argmax(frozen))
-        return f"{frozen[most]} of {samples[most].shape[0]} chains have not left one bin in all of the run"
+        whose = " that these are held against" if most else ""
+        return f"{frozen[most]} of the {samples[most].shape[0]} chains{whose} have not left one bin in all of the run"
     if groups.size < 2:
         return f"the bins that a fifth of the {chains} chains fill are fewer than two: chains stay long where they are"
     return None

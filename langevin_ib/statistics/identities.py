@@ -98,13 +98,27 @@ def identities_of(gaps: Gaps | None) -> tuple[Identity | Absent, ...]:
             mean, se = float(means[:, i].mean()), float(scipy.stats.sem(means[:, i]))
             if not (np.isfinite(mean) and se > rounding[i]):
                 results.append(
-                    Absent(tested.name, "its sums do not scatter between chains beyond rounding, or are not finite")
+                    Absent(
+                        tested.name, _untold(tested, sizes[i], sizes[0], gaps.epsilon, finite=bool(np.isfinite(mean)))
+                    )
                 )
                 continue
             errors = mean / se
             p_value = float(2.0 * scipy.stats.t.sf(abs(errors), len(means) - 1))
             results.append(Identity(tested.name, tested.tests, mean, se, errors, p_value))
     return (*results, *gaps.absent)
+
+
+def _untold(about: About, size: float, square: float, epsilon: float, *, finite: bool) -> str:
+    """Why an identity tests nothing: of a χ that is nothing but rounding, that; noise across orbits leaves it there."""
+    if not finite:
+        return "its sums are not finite"
+    rounding = ROUNDING * epsilon * max(square, float(np.finfo(float).tiny))
+    if about.charges and size ** (1.0 / about.charges) <= rounding:
+        return "χ is 0 to rounding where the chains end, so that it has nothing to test"
+    if about.charges:
+        return "the noise of a step moves χ by no more than rounding, so that it has nothing to test"
+    return "its sums do not scatter between chains beyond rounding"
 
 
 def _scale(about: About, size: float, square: float) -> float:

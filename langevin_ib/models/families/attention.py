@@ -246,7 +246,12 @@ def _check_values(loss: Loss, task: Task, shape: tuple[int, int, int], *, fixed:
         raise ConfigError("data", wanted, f"shape {np.shape(task['V'])}")
     channels = np.shape(task["V"])[2]
     if loss.labels == "classes":
-        check_file_labels(loss, task["y"], channels)
+        wanted = int(max(task["y"].max(initial=0.0), 1.0)) + 1
+        remedy = (
+            f"an array V of shape ({h}, {d}, {wanted}), heads × inputs × classes," if fixed else f"width = {wanted}"
+        )
+        more = f" ({channels} classes, the channels of V; {remedy} makes them {wanted})" if wanted > channels else ""
+        check_file_labels(loss, task["y"], channels, more)
     elif task["y"].shape[2] != channels:
         wanted = f"an .npz file with y of shape (n, l, {channels}), a number for each channel of the values"
         raise ConfigError("data", wanted, f"shape {task['y'].shape}")

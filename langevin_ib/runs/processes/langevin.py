@@ -331,12 +331,14 @@ def _agreement(predictions: SampledPredictions, nuts: LawDraws) -> tuple[LawRefe
         halves = [draws.histogram(scalar, edges, flat, half).counts for half in (0, 1)]
         drift = compare.p_value_of_drift(halves[0], halves[1])
         if drift is not None and drift * len(predictions.edges) < DRIFT_LEVEL:
-            text = f"the draws of the law {law.name} still move in {scalar} between their halves, {p_is(drift)}"
+            where = f"the law {law.name} still move in {scalar} between their halves"
+            text = f"the draws of {where}, {p_is(drift)}; raise law_draws"
             doubts.append(Doubt("law", text, drift, DRIFT_LEVEL / len(predictions.edges)))
     for law_draws in (draws, nuts):
         if not law_draws.r_hat <= R_HAT_LIMIT:
             text = (
-                f"{law_draws.sampler} has not mixed on the law {law.name}: R-hat {law_draws.r_hat:.3f} > {R_HAT_LIMIT}"
+                f"{law_draws.sampler} has not mixed on the law {law.name}: R-hat {law_draws.r_hat:.3f} > "
+                f"{R_HAT_LIMIT}; raise law_draws"
             )
             doubts.append(Doubt("law", text, law_draws.r_hat, R_HAT_LIMIT))
     samplers = {
