@@ -81,7 +81,8 @@ BAD = {
         "attention",
         {"x": SEQUENCES, "y": np.full((4, 3), 2)},
         {"loss": "cross-entropy"},
-        "data must be an .npz file with labels that are whole numbers from 0 to 1 with loss cross-entropy, got 2",
+        "data must be an .npz file with labels that are whole numbers from 0 to 1 with loss cross-entropy (2 classes, "
+        "the channels of V; an array V of shape (1, 2, 3), heads × inputs × classes, makes them 3), got 2",
     ),
     "channels": ("attention", {"x": SEQUENCES, "y": np.ones((4, 3, 3))}, {}, "data must be an .npz file with y of sha"),
     "values": (

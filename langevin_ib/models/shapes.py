@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from langevin_ib.errors import ModelError, one_line
+from langevin_ib.errors import ConfigError, ModelError, one_line
 from langevin_ib.models.base import Model
 from langevin_ib.models.losses import LOSSES, check_labels
 from langevin_ib.models.training import Examples, Training, cast, size_of
@@ -102,6 +102,8 @@ class _Fields:
             return result
         except ModelError:
             raise
+        except ConfigError as error:  # it names what fails, as a loss of one's own does
+            raise ModelError(f"model {self.model.name}: {error}") from error
         except jax.errors.UnexpectedTracerError:
             raise ModelError(kept) from None
         except (Exception, SystemExit) as error:  # of a user's function

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy
-from jaxtyping import Float
+from jaxtyping import Float, PyTree
 
 from langevin_ib import geometry
 from langevin_ib.dynamics.meter import NoiseReport
@@ -49,7 +49,7 @@ def pairs_size(reduction: Reduction, point: Params) -> float:
 
 
 def charge_summary(
-    reduction: Reduction, size: float, starts: Float[np.ndarray, "chain m"], charge: Moments, ends: Params | None
+    reduction: Reduction, size: float, starts: Float[np.ndarray, "chain m"], charge: Moments, ends: PyTree | None
 ) -> ChargeSummary:
     """Root mean square of χ at the starts and over the draws, in units of the pairs' size at the minimum.
 

@@ -212,7 +212,7 @@ def _unfit(groups: Num[np.ndarray, " groups"], *samples: Num[np.ndarray, "_ bins
     if any(frozen):
         most = int(np.argmax(frozen))
         whose = " that these are held against" if most else ""
-        return f"{frozen[most]} of the {samples[most].shape[0]} chains{whose} have not left one bin in all of the run"
+        return f"{frozen[most]} of {samples[most].shape[0]} chains{whose} have not left one bin in all of the run"
     if groups.size < 2:
         return f"the bins that a fifth of the {chains} chains fill are fewer than two: chains stay long where they are"
     return None
