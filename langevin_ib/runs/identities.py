@@ -426,7 +426,8 @@ def _like(reduction: Reduction) -> Params:
         init = jax.jit(reduction.model.init, compiler_options=FAST)
         return jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), init(jax.random.key(0)))
 
-    return reduction.program("like", lambda: Later(point)).result()
+    # Never queued: whoever asks may be a thread of the queue itself.
+    return reduction.program("like", lambda: Later(point, now=False)).result()
 
 
 def _curvature_of(reduction: Reduction) -> Later[np.ndarray | None]:

@@ -62,13 +62,13 @@ class Chains(NamedTuple):
     slowed: int = 1
 
 
-def own_starts(config: RunConfig, reduction: Reduction, stream: str, size: int) -> Later[Params]:
-    """The model's own starts for the chains of a stream, in the background from when they are first asked for."""
-    dtype = _dtype(config)
-    return reduction.program(
-        f"{size} starts of {stream}",
-        lambda: Later(lambda: starting_points(reduction.model.init, _starts_key(config, stream), size, dtype)),
-    )
+def own_starts(config: RunConfig, reduction: Reduction) -> Later[Params]:
+    """The model's own starts of the run's chains, in the background from when they are first asked for."""
+
+    def starts() -> Params:
+        return starting_points(reduction.model.init, _starts_key(config, "chains"), config.chains, _dtype(config))
+
+    return reduction.program("starts of the chains", lambda: Later(starts))
 
 
 def _starts_key(config: RunConfig, stream: str) -> Key[Array, ""]:
@@ -204,8 +204,8 @@ class Sampler:
         if stream == "chains" and config.from_run is not None:
             ended = ends_of(config, self.plan.reduction.model)
             return ended.starts(dtype), ended.key(key)
-        if init is self.plan.reduction.model.init:
-            return own_starts(config, self.plan.reduction, stream, size).result(), key
+        if stream == "chains" and init is self.plan.reduction.model.init:
+            return own_starts(config, self.plan.reduction).result(), key
         return starting_points(init, _starts_key(config, stream), size, dtype), key
 
     def _key(self, use: str):

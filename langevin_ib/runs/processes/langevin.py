@@ -234,7 +234,7 @@ def _prepare_many(config: RunConfig, reduction: Reduction, session: Session, is_
         identities.prepare(reduction)
         by_rule = kernel_kind(str(config.integrator)).tuning is None
         if by_rule and config.from_run is None and reduction.confinement.orbit != "held":
-            own_starts(config, reduction, "chains", config.chains)
+            own_starts(config, reduction)
         return session.stage(config, name)
 
     doing("minimum of the loss")
