@@ -7,6 +7,7 @@ a library imported, at no cost to whoever goes on meanwhile.
 from __future__ import annotations
 
 import importlib
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -68,17 +69,19 @@ class Later(Generic[R]):
     def __init__(self, function: Callable[[], R], *, now: bool = True):
         self._function = function
         self._future: Future[R] | None = None
+        self._lock = threading.Lock()
         if now:
             self.begin()
 
     def begin(self) -> None:
         """Compute it in the background, if nobody has begun."""
         executor = _Pool.executor
-        if executor is not None and self._future is None:
-            # A device of the caller's, as all of JAX's settings, belongs to the thread that has set it.
-            self._future = executor.submit(
-                _in_settings, self._function, getattr(jax.config, "jax_default_device", None)
-            )
+        with self._lock:
+            if executor is not None and self._future is None:
+                # A device of the caller's, as all of JAX's settings, belongs to the thread that has set it.
+                self._future = executor.submit(
+                    _in_settings, self._function, getattr(jax.config, "jax_default_device", None)
+                )
 
     def __call__(self) -> R:
         """`result`."""
@@ -86,13 +89,18 @@ class Later(Generic[R]):
 
     def result(self) -> R:
         """Waited for if need be; raises what the function has raised."""
-        if self._future is None or self._future.cancelled():
-            self._future = Future()
+        with self._lock:
+            future, mine = self._future, self._future is None or self._future.cancelled()
+            if mine:
+                self._future = future = Future()
+        assert future is not None
+        if mine:
             try:
-                self._future.set_result(self._function())
-            except Exception as error:
-                self._future.set_exception(error)
-        return self._future.result()
+                future.set_result(self._function())
+            except BaseException as error:  # a thread may wait for it, after an interrupt too
+                future.set_exception(error)
+                raise
+        return future.result()
 
 
 @contextmanager
@@ -112,7 +120,7 @@ def beside(check: Callable[[], object]) -> Iterator[Later[object]]:
     later = Later(check)
     try:
         yield later
-    except Exception:
+    except (Exception, SystemExit):
         later.result()
         raise
     later.result()

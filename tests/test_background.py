@@ -97,3 +97,28 @@ def test_the_main_thread_waits_for_what_is_imported_beside_it(tmp_path, monkeypa
         imported("slowly_made", "no_such_module")
         settle()
         assert sys.modules["slowly_made"].made
+
+
+def test_whoever_waits_for_what_was_interrupted_is_told():
+    begun, heard = threading.Event(), []
+
+    def interrupted():
+        begun.set()
+        threading.Event().wait(0.1)
+        raise KeyboardInterrupt
+
+    later = Later(interrupted, now=False)
+
+    def wait_for_it():
+        begun.wait()
+        try:
+            later.result()
+        except BaseException as error:
+            heard.append(type(error))
+
+    waiting = threading.Thread(target=wait_for_it)
+    waiting.start()
+    with pytest.raises(KeyboardInterrupt):
+        later.result()
+    waiting.join(5.0)
+    assert heard == [KeyboardInterrupt]

@@ -77,6 +77,7 @@ def test_chi_that_diffuses_from_its_start_is_seen(steps):
     decay = random.normal(size=(32, 1)) * np.exp(-0.05 * np.arange(1, 101))
     assert growth_doubts(decay[:, :1], stretches_of(decay), 1.0, shrinks=True) == []
     assert growth_doubts(np.zeros((32, 1)), stretches_of(0.01 * walk / np.abs(walk).max()), 1.0, shrinks=True) == []
+    assert growth_doubts(np.zeros((16, 1)), stretches_of(walk[:16]), 1.0, shrinks=True) != []  # all of few
     unknown = np.full_like(walk, np.nan)
     assert growth_doubts(np.zeros((32, 1)), stretches_of(unknown), 1.0, shrinks=True) == []
 

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from langevin_ib.dynamics import populations
 from langevin_ib.dynamics.confinements.none import unconfined
 from langevin_ib.dynamics.covariance import gradient_noise
 from langevin_ib.dynamics.cumulants import along_direction, kicks_of
@@ -17,7 +18,7 @@ from langevin_ib.dynamics.populations import points_of
 from langevin_ib.laws.map import MapLaw
 from langevin_ib.laws.sgd import Descent
 from langevin_ib.laws.step_map import StepMap, check_map
-from langevin_ib.models import build_model, uv
+from langevin_ib.models import build_model, data_training, uv
 from langevin_ib.models.losses import loss_of
 from langevin_ib.models.training import Examples, Fresh, Training, no_penalty
 
@@ -87,6 +88,28 @@ def test_kicks_of_fresh_examples_with_noisy_labels_have_the_moments_of_the_slope
     training = model_of("huber", noise).training
     covariance = jax.jit(lambda p: gradient_noise(training, noise, p).covariance)(jnp.asarray(POINT))
     assert DIRECTION @ covariance @ DIRECTION == pytest.approx(wanted(0.7)[1], rel=1e-3)
+
+
+def test_many_examples_have_the_covariance_of_noisy_labels_as_few_have(x64, monkeypatch):
+    """Huber's slope, clipped, of labels 2.8 wide: by the normal integral at each example; the control: 17 nodes."""
+    random = np.random.default_rng(0)
+    x = random.normal(size=5000)
+    y = 2.0 * x + 0.3 * random.normal(size=x.size)
+    training = data_training(lambda p, x: x * p[0] * p[1], x, y, loss_of("huber"))
+    noise, point = Noise("minibatch", batch_size=1, label_noise=2.8), jnp.array([2.0**0.5, 2.0**0.5])
+    epsilon = np.linspace(-8.0, 8.0, 4001)
+    share = np.exp(-0.5 * epsilon**2) / np.exp(-0.5 * epsilon**2).sum()
+    slopes = np.clip((2.0 * x - y)[:, None] - 2.8 * epsilon, -1.0, 1.0) * x[:, None]
+    wanted = 2.0 * ((slopes**2 @ share).mean() - (slopes @ share).mean() ** 2)
+
+    def error():
+        return float(gradient_noise(training, noise, point).covariance[0, 0]) / wanted - 1.0
+
+    assert abs(error()) < 5e-3
+    monkeypatch.setattr(populations, "FEWER", 17)
+    assert abs(error()) > 0.1
+    # The two rules that tell the error of `map` are not one.
+    assert points_of(training, noise, 14).labels < points_of(training, noise, 28).labels
 
 
 def test_a_population_of_many_inputs_is_sampled(x64):

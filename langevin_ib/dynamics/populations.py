@@ -26,7 +26,8 @@ MOST_INPUTS = 3  # more inputs than these are sampled instead
 SAMPLED_INPUTS = 8192
 REACH_OF_SEVERAL = 6.0  # standard deviations of each of two or three inputs
 USUAL, FINEST = 14, 28  # `count` of a covariance, and the largest by which points still grow
-FEWEST_LABELS, PAIRS = 17, 32768  # nodes of a label at least; examples times these nodes, about
+PAIRS = 32768  # examples times nodes of their labels, about, for the whole distribution of a kick
+MANY, FEWER = 4096, 129  # examples above which a covariance has fewer nodes of a label than NODES, and how many
 
 
 class Points(NamedTuple):
@@ -71,8 +72,10 @@ def points_of(training: Training, noise: Noise, count: int | None = None) -> Poi
         examples = of_inputs.inputs if of_inputs.sampled else of_inputs.inputs ** max(inputs, 1)
     if squared or not noise.label_noise:
         return of_inputs
-    wanted = NODES if count is None else 16 * finer + 33
-    return of_inputs._replace(labels=max(FEWEST_LABELS, min(wanted, PAIRS // examples)))
+    if count is None:
+        return of_inputs._replace(labels=NODES if examples <= MANY else FEWER)
+    # However many examples there are, a finer rule has more nodes, so that two rules tell what the nodes miss.
+    return of_inputs._replace(labels=max(2 * finer + 33, min(16 * finer + 33, PAIRS // examples)))
 
 
 def _points_of_inputs(inputs: int, squared: bool, smoothed: bool, count: int | None) -> Points:

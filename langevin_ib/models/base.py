@@ -79,8 +79,8 @@ class Model:
             `invariants` are whatever scalars of θ they measure (`models.measure_only`).
         canonical: whether ∇χ = ξ everywhere, which is checked: then M = G, and log |det M| need not be computed.
         no_law: why a model without a chart has no law, where that is known; empty where nobody has given coordinates.
-        orbit_dim: dimension of the orbits of a model without a chart, where the group acts freely nowhere; by default
-            the group's.
+        orbit_dim: of a model without a chart, q minus the dimension of what L depends on, where that is not the group's
+            dimension.
 
     Source: arXiv:2601.06597, Methods, eqs. (19)–(22).
 

@@ -39,7 +39,7 @@ def measure_only(
         symmetry: what L is invariant under, in words, and its dimension m, for (q − m)/2 beside λ̂.
         notes: what a reader of the result has to know, one line each.
         why: the reason why there is no law, where it is another than that nobody has given coordinates.
-        orbit_dim: dimension of the orbits, where it is below that of the group, which then acts freely nowhere.
+        orbit_dim: q minus the dimension of what L depends on, for (q − m)/2, where that is not the group's dimension.
 
     Raises:
         ModelError: there are more charges than `symmetry` has dimensions, or these are no whole number from 0.

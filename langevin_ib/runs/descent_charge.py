@@ -72,7 +72,8 @@ def growth_doubts(
 ) -> list[Doubt]:
     """Whether χ has grown, or grows, by chains; whatever is known of the noise.
 
-    Two tests, each wrong with probability 1e-6 at most. Where χ should shrink: that half of the chains at most have an
+    Two tests, each wrong with probability 1e-6 at most; the first, of fewer than 21 chains, 2^{−n}, for it can show no
+    less. Where χ should shrink: that half of the chains at most have an
     rms χ over their draws more than OFF_SLICE above |χ| at their start, by the binomial law. And where χ is off the
     slice: that its rms is no more than OFF_SLICE, a share, larger in later draws than in earlier ones, by Student's t.
 
@@ -91,11 +92,11 @@ def growth_doubts(
         first = (starts**2).mean(axis=-1) / size**2
         grown = int(np.sum(np.sqrt(whole) > np.sqrt(first) + OFF_SLICE))
         p_value = float(scipy.stats.binom.sf(grown - 1, whole.size, 0.5))
-        if p_value < GROWTH_LEVEL:
+        if p_value < max(GROWTH_LEVEL, 2.0 * 0.5**whole.size):  # the least that so few chains can show
             text = (
                 f"χ has grown in {grown} of {whole.size} chains, from rms {first.mean() ** 0.5:.2g} of the pairs' size "
-                f"at the start to {_rms(whole)} over the draws ({p_is(p_value)}): gradients across the orbits shrink "
-                "it and nothing confines it, so that the noise lets it diffuse and nothing is stationary"
+                f"at the start to {_rms(whole)} over the draws ({p_is(p_value)}), and nothing confines it: it "
+                "diffuses, and nothing is stationary, or goes to a balance of its own, while the laws are those of none"
             )
             return [Doubt("charge", text, p_value, GROWTH_LEVEL)]
     return _still_growing(n, squares)
@@ -106,6 +107,10 @@ def _still_growing(n: Float[np.ndarray, "stretch chain"], squares: Float[np.ndar
     if len(ends) < 2 or n.shape[1] < 2:
         return []
     cut = 1 + int(np.argmin(np.abs(ends[:-1] / ends[-1] - 0.5)))
+    both = (n[:cut].sum(axis=0) > 0) & (n[cut:].sum(axis=0) > 0)
+    if both.sum() < 2:
+        return []
+    n, squares = n[:, both], squares[:, both]
     early, late = (np.average(squares[part], axis=0, weights=n[part]) for part in (slice(cut), slice(cut, None)))
     more = late - (1.0 + OFF_SLICE) ** 2 * early  # rounding too makes a χ that stays grow a little, in all chains alike
     error = float(more.std(ddof=1)) / more.size**0.5

@@ -153,7 +153,7 @@ def _learning(prepared: Prepared, draws: Draws) -> LearningCoefficient | Absent 
 
 
 def dimensions(reduction: Reduction) -> tuple[int, int]:
-    """q, and m of the orbits of the whole symmetry."""
+    """q, and m of the whole symmetry, or what its model says in its place."""
     model = reduction.model
     q = sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(reduction.chart.params_shape))
     return q, model.group_dim + model.compact_dim if model.orbit_dim is None else model.orbit_dim
